@@ -1,0 +1,87 @@
+package model
+
+import "time"
+
+// Workload is what a runtime must run for one revision.
+type Workload struct {
+	// Revision is the identity; UID tells apart two revisions that had the same name one after the other.
+	Revision Key
+	UID      string
+	// Service and Configuration are names within the namespace; Service is empty for a Configuration of its own.
+	Service, Configuration string
+	// Generation is the generation of the configuration that the revision was made from.
+	Generation string
+	// Replicas is how many to run; 0 stops all of them.
+	Replicas int
+	// Containers are the revision's containers; the first one serves requests, the others run beside it.
+	Containers []Container
+	// Protocol is what the serving container speaks.
+	Protocol Protocol
+	// Concurrency is how many requests one replica may have at a time; 0 means no limit.
+	Concurrency int
+	// Timeout bounds a whole request, ResponseStart the time to its first byte, Idle the time between two writes. 0 means none.
+	Timeout, ResponseStart, Idle time.Duration
+	// ProgressDeadline is how long a revision may take to become ready.
+	ProgressDeadline time.Duration
+}
+
+// Container is one container of a Workload, reduced to what a runtime needs.
+type Container struct {
+	Name, Image   string
+	Command, Args []string
+	WorkingDir    string
+	Env           []EnvVar
+	// Port is the container port that requests are sent to; 0 in containers that do not serve.
+	Port int
+	// Readiness, Liveness and Startup are nil when not given. Readiness of the serving container is never nil.
+	Readiness, Liveness, Startup *Probe
+	// Limits are resource limits by name, as written ("cpu": "500m").
+	Limits map[string]string
+}
+
+// EnvVar is one environment variable.
+type EnvVar struct{ Name, Value string }
+
+// Probe is a health check. Exactly one of HTTP, TCP, Exec and GRPC is set.
+type Probe struct {
+	HTTP *HTTPProbe
+	TCP  bool
+	Exec []string
+	GRPC *GRPCProbe
+	// Port is the port to probe; 0 means the port that requests are sent to.
+	Port int
+	// Period is the time between two probes; 0 asks for aggressive probing (as often as is useful).
+	Period, InitialDelay, Timeout      time.Duration
+	SuccessThreshold, FailureThreshold int
+}
+
+// HTTPProbe is a GET that must answer 200 to 399.
+type HTTPProbe struct {
+	Path, Host, Scheme string
+	Headers            []EnvVar
+}
+
+// GRPCProbe asks the gRPC health service.
+type GRPCProbe struct{ Service string }
+
+// WorkloadStatus is what a runtime reports of one revision, whenever it changes.
+type WorkloadStatus struct {
+	Revision Key
+	UID      string
+	// Ready are the addresses of the queue-proxies of the replicas that are ready, sorted.
+	Ready []Endpoint
+	// Running is how many replicas exist, ready or not.
+	Running int
+	// Failure is why replicas do not become ready; nil when all is well or it is too early to say.
+	Failure *Failure
+	// Notes are things that the user should know though nothing is wrong, such as limits that are not enforced.
+	Notes []string
+}
+
+// Failure is why a workload does not run.
+type Failure struct {
+	// Reason is one word in CamelCase, such as ExitCode1, ContainerMissing or ProgressDeadlineExceeded.
+	Reason string
+	// Message is a sentence, with the last lines of the container's output where there are some.
+	Message string
+}

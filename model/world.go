@@ -1,0 +1,120 @@
+package model
+
+import "time"
+
+// World is everything that the data plane serves at one moment. It is immutable and shares structure with
+// the World before it: a Route or Backend that did not change keeps its pointer.
+type World struct {
+	// Gateway says where the gateway listens.
+	Gateway Gateway
+	// Routes are sorted by Key; no two have the same.
+	Routes []*Route
+	// Backends are all revisions that some Route names, sorted by Revision; no two have the same.
+	Backends []*Backend
+	// Activators are the addresses of all activators, sorted.
+	Activators []Endpoint
+}
+
+// Gateway is where the gateway listens. A listener with an empty address does not exist.
+type Gateway struct {
+	// HTTP is the address (host:port) of the plain listener for hosts that are visible from outside.
+	HTTP string
+	// HTTPS is the same over TLS; it exists only when there are Certificates.
+	HTTPS string
+	// Local is the address of the listener for cluster-local hosts.
+	Local string
+	// Certificates are served on HTTPS, chosen by server name; the first is the default.
+	Certificates []Certificate
+}
+
+// Certificate is a TLS key pair as PEM text. It must never be logged.
+type Certificate struct {
+	// Name identifies the certificate: it is the name of its SDS secret.
+	Name string
+	// Hosts are the server names that it is for; "*.example.com" matches one label.
+	Hosts []string
+	// Chain and Key are PEM.
+	Chain, Key string
+}
+
+// Route is one Route of the API, resolved: hosts and the revisions behind them.
+type Route struct {
+	// Key is the Route's own namespace and name.
+	Key Key
+	// Owner is the object whose status shows a Problem with this Route.
+	Owner Ref
+	// Created is when the Route was created. When two Routes claim one host, the older one keeps it (then the lower Key).
+	Created time.Time
+	// Rules are one per virtual host: the default one first, then one per tag, sorted by tag.
+	Rules []Rule
+}
+
+// Rule is one virtual host: some hosts, and the shares of their requests.
+type Rule struct {
+	// Tag is empty for the default rule.
+	Tag string
+	// Hosts are visible from outside; empty when the Route is cluster-local.
+	Hosts []string
+	// LocalHosts are the names within the cluster: h.ns, h.ns.svc, h.ns.svc.cluster.local.
+	LocalHosts []string
+	// Shares split the requests and sum to 100 percent. A Rule without shares answers 503: nothing has been ready yet.
+	Shares []Share
+	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
+	TagHeader []TagShare
+	// Timeout is how long a whole request may take; 0 means no limit.
+	Timeout time.Duration
+}
+
+// Share is the part of a Rule's requests that one revision gets.
+type Share struct {
+	// Revision names a Backend of the World.
+	Revision Key
+	// Percent is 1 to 100.
+	Percent int
+}
+
+// TagShare is a tag and the revision that it names.
+type TagShare struct {
+	Tag      string
+	Revision Key
+}
+
+// Backend is one routed revision as the data plane sees it: one cluster and one endpoint assignment.
+type Backend struct {
+	// Revision is the identity, and the name of the cluster.
+	Revision Key
+	// Owner is the object whose status shows a Problem with this Backend.
+	Owner Ref
+	// Protocol is spoken to the endpoints.
+	Protocol Protocol
+	// Endpoints are the ready queue-proxies of the revision, sorted.
+	Endpoints []Endpoint
+	// Via says whether requests go to the endpoints or through activators.
+	Via Via
+}
+
+// Endpoint is a network address.
+type Endpoint struct {
+	// Host is an IP address.
+	Host string
+	// Port is 1 to 65535.
+	Port int
+}
+
+// Protocol is what a container speaks.
+type Protocol string
+
+// The protocols of a container's port.
+const (
+	HTTP1 Protocol = "http1"
+	H2C   Protocol = "h2c"
+)
+
+// Via is how requests reach a revision.
+type Via string
+
+// Requests go straight to the replicas, or through the activator.
+const (
+	ViaReplicas  Via = "replicas"
+	ViaActivator Via = "activator"
+)

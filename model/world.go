@@ -5,6 +5,8 @@ import "time"
 // World is everything that the data plane serves at one moment. It is immutable and shares structure with
 // the World before it: a Route or Backend that did not change keeps its pointer.
 type World struct {
+	// Generation counts the Worlds of one process, so that whoever acknowledges one can say which. It is not translated.
+	Generation uint64
 	// Gateway says where the gateway listens.
 	Gateway Gateway
 	// Routes are sorted by Key; no two have the same.

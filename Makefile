@@ -1,0 +1,33 @@
+# What one does with the sources. `make help` lists it.
+GO ?= go
+LINT_VERSION := v2.15.0
+BIN := bin
+
+.PHONY: help build test race lint generate verify bench
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## build bin/sluice
+	$(GO) build -o $(BIN)/sluice ./cmd/sluice
+
+test: ## the test command of the README: vet, layers, unit and feature tests
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## the same tests under the race detector, where goroutines meet
+	$(GO) test -race $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)
+
+lint: ## formatting and house rules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
+	@test -x $(BIN)/golangci-lint || GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	$(BIN)/golangci-lint run ./...
+
+generate: ## deepcopy and CRD YAML
+	$(GO) generate ./crds/...
+
+verify: generate ## fail if generated files differ from what is committed
+	@git diff --exit-code -- crds || { echo "generated files are stale: run make generate and commit"; exit 1; }
+
+bench: ## all benchmarks; docs/benchmarks.md says how to read them
+	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -1,0 +1,177 @@
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "sluice.dev/sluice"
+
+// layers says which packages of ours a package may import. A name covers the packages below it; the
+// longest name that fits decides. A package that no row covers fails the test: the house has no spare rooms.
+var layers = map[string][]string{
+	"model":                {},
+	"dataplane/breaker":    {},
+	"rollout":              {"model"},
+	"translator":           {"model"},
+	"autoscaler":           {"model"},
+	"xds":                  {},
+	"xds/client":           {},
+	"envoy":                {},
+	"crds":                 {"crds/serving"},
+	"crds/serving":         {},
+	"crds/convert":         {"crds/serving", "model"},
+	"controlplane":         {"model", "translator", "xds"},
+	"dataplane/queueproxy": {"model", "dataplane/breaker"},
+	"dataplane/gateway":    {"model", "dataplane/breaker", "xds/client"},
+	"kube":                 {"model", "rollout", "crds"},
+	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
+	"cmd":                  {""},
+	"test":                 {""},
+}
+
+// foreign says where packages of others may be imported, by the beginning of their path, and why nowhere else.
+var foreign = []struct {
+	prefixes []string
+	allowed  []string
+	why      string
+}{
+	{
+		prefixes: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		allowed:  []string{"kube", "standalone", "cmd", "test"},
+		why:      "a Kubernetes client belongs to an adapter: the rest takes values",
+	},
+	{
+		prefixes: []string{"k8s.io/", "sigs.k8s.io/controller", "sigs.k8s.io/structured"},
+		allowed:  []string{"crds", "kube", "standalone", "cmd", "test"},
+		why:      "Kubernetes types stop at the adapter",
+	},
+	{
+		prefixes: []string{"github.com/envoyproxy/", "github.com/cncf/xds"},
+		allowed:  []string{"translator", "xds", "envoy", "dataplane/gateway", "dataplane/activator", "cmd", "test"},
+		why:      "Envoy's protos stop at the translator and at those who speak xDS",
+	},
+	{
+		prefixes: []string{"."},
+		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler"},
+		why:      "this package builds on the standard library alone",
+	},
+}
+
+// clockless are the pure packages, and what makes a function impure when it is imported there.
+var clockless = []string{"model", "rollout", "translator"}
+
+var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestLayers(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		row, ok := rowOf(name)
+		if !ok {
+			t.Errorf("package %q stands in no row of the table of layers (ARCHITECTURE.md, test/arch)", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if err := allowed(row, name, imported); err != nil {
+				t.Errorf("%s imports %s: %v", name, imported, err)
+			}
+		}
+	}
+}
+
+func TestPurePackagesImportNothingImpure(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		if !slices.Contains(clockless, name) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if slices.Contains(impure, imported) {
+				t.Errorf("%s imports %s: Plan, Decide and Translate take values and return values", name, imported)
+			}
+		}
+	}
+}
+
+func TestQueueProxyStaysSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/dataplane/queueproxy").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		for _, heavy := range []string{"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/"} {
+			if strings.HasPrefix(dep, heavy) {
+				t.Errorf("dataplane/queueproxy depends on %s: the sidecar holds no Kubernetes and no Envoy protos", dep)
+			}
+		}
+	}
+}
+
+func allowed(row, name, imported string) error {
+	if inner, ours := strings.CutPrefix(imported, module+"/"); ours {
+		if inner == name || within(inner, row) && row != "" && within(name, row) {
+			return nil
+		}
+		for _, a := range layers[row] {
+			if within(inner, a) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%q may import of ours: %v", row, layers[row])
+	}
+	if !strings.Contains(strings.Split(imported, "/")[0], ".") {
+		return nil // the standard library
+	}
+	for _, f := range foreign {
+		hit := slices.ContainsFunc(f.prefixes, func(p string) bool { return p == "." || strings.HasPrefix(imported, p) })
+		if hit && !slices.ContainsFunc(f.allowed, func(a string) bool { return within(name, a) }) {
+			return errors.New(f.why)
+		}
+	}
+	return nil
+}
+
+// rowOf finds the longest name in the table that covers the package.
+func rowOf(name string) (string, bool) {
+	best, found := "", false
+	for row := range layers {
+		if within(name, row) && len(row) >= len(best) {
+			best, found = row, true
+		}
+	}
+	return best, found
+}
+
+func within(name, parent string) bool {
+	return parent == "" || name == parent || strings.HasPrefix(name, parent+"/")
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,239 @@
+package kube
+
+import (
+	"slices"
+	"sync"
+
+	"sluice.dev/sluice/model"
+)
+
+// assembler holds the pieces of the newest World and puts them together. The reconcilers hand it one piece at
+// a time; it hands out complete Worlds that share every piece that did not change.
+type assembler struct {
+	gateway model.Gateway
+	wake    chan struct{}
+
+	mu       sync.Mutex
+	routes   []*model.Route   // sorted by key
+	backends []*model.Backend // sorted by revision; those that a route names
+	known    map[model.Key]*model.Backend
+	uses     map[model.Key]int // how many shares and tags name a revision
+	// generation numbers the World that is being gathered: pieces set now appear in it.
+	generation uint64
+	// expected are the objects that must have been looked at before the first World is complete; nil once it is.
+	expected map[model.Ref]struct{}
+	// appears is the generation in which a route became what it is now.
+	appears    map[model.Key]uint64
+	programmed uint64
+}
+
+func newAssembler(g model.Gateway) *assembler {
+	return &assembler{
+		gateway: g, wake: make(chan struct{}, 1), generation: 1,
+		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{},
+		expected: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
+	}
+}
+
+// expect names the objects without which no World is complete. Without it the first World would tell the data
+// plane that whatever has not been looked at yet does not exist.
+func (a *assembler) expect(objects []model.Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, o := range objects {
+		a.expected[o] = struct{}{}
+	}
+	a.completeIfSettled()
+}
+
+// settle says that an object has been looked at once.
+func (a *assembler) settle(o model.Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.expected == nil {
+		return
+	}
+	delete(a.expected, o)
+	a.completeIfSettled()
+}
+
+func (a *assembler) completeIfSettled() {
+	if a.expected != nil && len(a.expected) == 0 {
+		a.expected = nil
+		a.signal()
+	}
+}
+
+func (a *assembler) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// setRoute adds or replaces a route. It reports whether every gateway has it in this form already.
+func (a *assembler) setRoute(r *model.Route) (programmed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, found := slices.BinarySearchFunc(a.routes, r.Key, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
+	switch {
+	case !found:
+		a.routes = slices.Insert(a.routes, at, r)
+		a.use(r)
+	case sameRoute(a.routes[at], r):
+		return a.appears[r.Key] <= a.programmed
+	default:
+		before := a.routes[at]
+		a.routes[at] = r
+		a.use(r)
+		a.release(before)
+	}
+	a.appears[r.Key] = a.generation
+	a.signal()
+	return false
+}
+
+// removeRoute forgets a route.
+func (a *assembler) removeRoute(k model.Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, found := slices.BinarySearchFunc(a.routes, k, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
+	if !found {
+		return
+	}
+	before := a.routes[at]
+	a.routes = slices.Delete(a.routes, at, at+1)
+	a.release(before)
+	delete(a.appears, k)
+	a.signal()
+}
+
+// use counts the mentions of revisions in a route, and takes in the backends that become used.
+func (a *assembler) use(r *model.Route) {
+	for _, revision := range revisionsOf(r) {
+		a.uses[revision]++
+		if a.uses[revision] == 1 {
+			a.insertBackend(a.backend(revision))
+		}
+	}
+}
+
+// release takes back what use counted, and takes out the backends that no route names any more.
+func (a *assembler) release(r *model.Route) {
+	for _, revision := range revisionsOf(r) {
+		a.uses[revision]--
+		if a.uses[revision] > 0 {
+			continue
+		}
+		delete(a.uses, revision)
+		if at, found := a.findBackend(revision); found {
+			a.backends = slices.Delete(a.backends, at, at+1)
+		}
+	}
+}
+
+// backend returns what is known of a revision. A route may name one that is gone: it has no endpoints then.
+func (a *assembler) backend(revision model.Key) *model.Backend {
+	if b, ok := a.known[revision]; ok {
+		return b
+	}
+	return &model.Backend{Revision: revision, Owner: model.Ref{Kind: "Revision", Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas}
+}
+
+func (a *assembler) insertBackend(b *model.Backend) {
+	at, found := a.findBackend(b.Revision)
+	if found {
+		a.backends[at] = b
+		return
+	}
+	a.backends = slices.Insert(a.backends, at, b)
+}
+
+func (a *assembler) findBackend(k model.Key) (int, bool) {
+	return slices.BinarySearchFunc(a.backends, k, func(have *model.Backend, k model.Key) int { return have.Revision.Compare(k) })
+}
+
+// setBackend adds or replaces what is known of a revision.
+func (a *assembler) setBackend(b *model.Backend) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if have, ok := a.known[b.Revision]; ok && sameBackend(have, b) {
+		return
+	}
+	a.known[b.Revision] = b
+	a.replaceUsed(b.Revision)
+}
+
+// removeBackend forgets a revision. While a route still names it, it stays as one without endpoints.
+func (a *assembler) removeBackend(k model.Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.known[k]; !ok {
+		return
+	}
+	delete(a.known, k)
+	a.replaceUsed(k)
+}
+
+func (a *assembler) replaceUsed(k model.Key) {
+	if at, used := a.findBackend(k); used {
+		a.backends[at] = a.backend(k)
+		a.signal()
+	}
+}
+
+// world returns the World as it is now, or nil while the first one is not complete.
+func (a *assembler) world() *model.World {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.expected != nil {
+		return nil
+	}
+	w := &model.World{
+		Generation: a.generation, Gateway: a.gateway,
+		Routes: slices.Clone(a.routes), Backends: slices.Clone(a.backends),
+	}
+	a.generation++
+	return w
+}
+
+// acknowledge notes that every gateway has a World, and returns the routes that this newly holds for.
+func (a *assembler) acknowledge(generation uint64) []model.Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var fresh []model.Key
+	for _, r := range a.routes {
+		if at := a.appears[r.Key]; at > a.programmed && at <= generation {
+			fresh = append(fresh, r.Key)
+		}
+	}
+	a.programmed = max(a.programmed, generation)
+	return fresh
+}
+
+// revisionsOf lists every mention of a revision in a route, repeated ones too.
+func revisionsOf(r *model.Route) []model.Key {
+	var all []model.Key
+	for _, rule := range r.Rules {
+		for _, s := range rule.Shares {
+			all = append(all, s.Revision)
+		}
+		for _, t := range rule.TagHeader {
+			all = append(all, t.Revision)
+		}
+	}
+	return all
+}
+
+func sameBackend(a, b *model.Backend) bool {
+	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Via == b.Via && slices.Equal(a.Endpoints, b.Endpoints)
+}
+
+func sameRoute(a, b *model.Route) bool {
+	return a.Key == b.Key && a.Owner == b.Owner && a.Created.Equal(b.Created) && slices.EqualFunc(a.Rules, b.Rules, sameRule)
+}
+
+func sameRule(a, b model.Rule) bool {
+	return a.Tag == b.Tag && a.Timeout == b.Timeout && slices.Equal(a.Hosts, b.Hosts) && slices.Equal(a.LocalHosts, b.LocalHosts) &&
+		slices.Equal(a.Shares, b.Shares) && slices.Equal(a.TagHeader, b.TagHeader)
+}

@@ -1,0 +1,112 @@
+package kube
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"sluice.dev/sluice/model"
+)
+
+func route(name string, revisions ...string) *model.Route {
+	r := &model.Route{Key: model.Key{Namespace: "default", Name: name}, Rules: []model.Rule{{Hosts: []string{name}}}}
+	for _, revision := range revisions {
+		r.Rules[0].Shares = append(r.Rules[0].Shares, model.Share{Revision: model.Key{Namespace: "default", Name: revision}, Percent: 100 / len(revisions)})
+	}
+	return r
+}
+
+func backendNames(w *model.World) []string {
+	names := []string{}
+	for _, b := range w.Backends {
+		names = append(names, b.Revision.Name)
+	}
+	return names
+}
+
+func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
+	a := newAssembler(model.Gateway{})
+	one, two := model.Ref{Kind: "Route", Key: model.Key{Name: "one"}}, model.Ref{Kind: "Route", Key: model.Key{Name: "two"}}
+	a.expect([]model.Ref{one, two})
+	a.settle(one)
+	if w := a.world(); w != nil {
+		t.Fatalf("got a World of generation %d while a route had not been looked at", w.Generation)
+	}
+	a.settle(two)
+	if a.world() == nil {
+		t.Fatal("no World although everything has been looked at")
+	}
+}
+
+func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
+	a := newAssembler(model.Gateway{})
+	a.expect(nil)
+	known := &model.Backend{Revision: model.Key{Namespace: "default", Name: "a"}, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}}
+	a.setBackend(known)
+	a.setBackend(&model.Backend{Revision: model.Key{Namespace: "default", Name: "unrouted"}})
+	a.setRoute(route("r", "a", "b"))
+	w := a.world()
+	if got := backendNames(w); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("backends %v, want a and b: the routed ones, b though nothing is known of it", got)
+	}
+	if w.Backends[0] != known {
+		t.Error("an unchanged backend lost its pointer")
+	}
+	a.setRoute(route("r", "b"))
+	if got := backendNames(a.world()); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("backends %v after the route left a, want b", got)
+	}
+	a.removeRoute(model.Key{Namespace: "default", Name: "r"})
+	if got := backendNames(a.world()); len(got) != 0 {
+		t.Errorf("backends %v without any route", got)
+	}
+}
+
+func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
+	a := newAssembler(model.Gateway{})
+	a.expect(nil)
+	if a.setRoute(route("r", "a")) {
+		t.Fatal("programmed before any gateway had it")
+	}
+	first := a.world().Generation
+	if fresh := a.acknowledge(first); len(fresh) != 1 {
+		t.Fatalf("acknowledging the World made %v programmed, want the route", fresh)
+	}
+	if !a.setRoute(route("r", "a")) {
+		t.Error("the same route again is programmed already")
+	}
+	if a.setRoute(route("r", "b")) {
+		t.Error("a changed route needs a new acknowledgement")
+	}
+	if fresh := a.acknowledge(first); len(fresh) != 0 {
+		t.Errorf("an old acknowledgement made %v programmed", fresh)
+	}
+}
+
+// The incremental bookkeeping must come to what a fresh assembler makes of the same pieces.
+func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	names := []string{"a", "b", "c", "d", "e"}
+	a := newAssembler(model.Gateway{})
+	a.expect(nil)
+	have := map[string]*model.Route{}
+	for range 2000 {
+		name := names[random.IntN(len(names))]
+		if random.IntN(3) == 0 {
+			a.removeRoute(model.Key{Namespace: "default", Name: name})
+			delete(have, name)
+		} else {
+			r := route(name, names[random.IntN(5)], names[random.IntN(5)])
+			a.setRoute(r)
+			have[name] = r
+		}
+		want := newAssembler(model.Gateway{})
+		want.expect(nil)
+		for _, r := range have {
+			want.setRoute(r)
+		}
+		if got, want := backendNames(a.world()), backendNames(want.world()); !slices.Equal(got, want) {
+			t.Fatalf("backends %v, want %v", got, want)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package rollout
+
+import "time"
+
+// Options are the settings of an installation. The zero value is completed by Knative's defaults.
+type Options struct {
+	// Domain is the domain of external hosts, NAME.NAMESPACE.DOMAIN; empty means localhost.
+	Domain string
+	// ClusterDomain is the domain of local hosts, NAME.NAMESPACE.svc.CLUSTERDOMAIN; empty means cluster.local.
+	ClusterDomain string
+	// Scheme is the scheme of external URLs; empty means http.
+	Scheme string
+	// Port is the port of external URLs; 0 means the scheme's own, which is not written.
+	Port int
+	// Retention says how long revisions that no Route names are kept.
+	Retention Retention
+}
+
+// Disabled switches a limit of a Retention off.
+const Disabled = -1
+
+// Retention are the rules for revisions that no Route names, as Knative's config-gc has them. Zero fields mean the
+// defaults; Disabled (-1) switches a rule off.
+type Retention struct {
+	// SinceCreated and SinceActive are how long ago a revision must have been made, and last been routed to, before it may go; 48 and 15 hours.
+	SinceCreated, SinceActive time.Duration
+	// Min is how many are kept however old they are; 20.
+	Min int
+	// Max is how many are kept however young they are; 1000.
+	Max int
+}

@@ -1,0 +1,86 @@
+package servingv1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Configuration keeps the newest template; each new one makes a new Revision.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=configurations,shortName={config,cfg},categories={all,knative,serving}
+// +kubebuilder:printcolumn:name="LatestCreated",type=string,JSONPath=`.status.latestCreatedRevisionName`
+// +kubebuilder:printcolumn:name="LatestReady",type=string,JSONPath=`.status.latestReadyRevisionName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+type Configuration struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what the user wants.
+	// +required
+	Spec ConfigurationSpec `json:"spec"`
+	// status is what is.
+	// +optional
+	Status ConfigurationStatus `json:"status,omitempty"`
+}
+
+// ConfigurationSpec is the newest template.
+type ConfigurationSpec struct {
+	// template of the next revision. Changing it makes a new revision.
+	// +required
+	Template RevisionTemplate `json:"template"`
+}
+
+// RevisionTemplate is what a Revision is made from.
+type RevisionTemplate struct {
+	// metadata is given to the revision.
+	// +optional
+	Metadata TemplateMeta `json:"metadata,omitempty"`
+	// spec is given to the revision.
+	// +required
+	Spec RevisionSpec `json:"spec"`
+}
+
+// TemplateMeta is the metadata that a template may have.
+type TemplateMeta struct {
+	// name of the revision; generated when empty. It begins with the parent's name and a dash, and changes with the template.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// labels are given to the revision.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=200
+	Labels map[string]string `json:"labels,omitempty"`
+	// annotations are given to the revision; autoscaling is configured here.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=200
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// creationTimestamp is accepted, because tools print it, and means nothing.
+	// +optional
+	// +nullable
+	CreationTimestamp *metav1.Time `json:"creationTimestamp,omitempty"`
+}
+
+// ConfigurationStatus is what became of the templates.
+type ConfigurationStatus struct {
+	Status                    `json:",inline"`
+	ConfigurationStatusFields `json:",inline"`
+}
+
+// ConfigurationStatusFields are the fields of ConfigurationStatus that a Service repeats.
+type ConfigurationStatusFields struct {
+	// latestCreatedRevisionName is the last revision made.
+	// +optional
+	LatestCreatedRevisionName string `json:"latestCreatedRevisionName,omitempty"`
+	// latestReadyRevisionName is the newest revision that has been ready; it never goes back.
+	// +optional
+	LatestReadyRevisionName string `json:"latestReadyRevisionName,omitempty"`
+}
+
+// ConfigurationList is a list of Configurations.
+//
+// +kubebuilder:object:root=true
+type ConfigurationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Configuration `json:"items"`
+}

@@ -1,0 +1,137 @@
+package servingv1
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Defaults of a revision, from Knative's config-defaults.
+const (
+	// DefaultTimeoutSeconds is revision-timeout-seconds, and revision-response-start-timeout-seconds.
+	DefaultTimeoutSeconds = 300
+	// DefaultContainerName is container-name-template.
+	DefaultContainerName = "user-container"
+)
+
+// SetDefaults fills in what the user left out. A split of nothing becomes everything to the latest ready revision.
+func (s *ServiceSpec) SetDefaults() {
+	s.ConfigurationSpec.SetDefaults()
+	if len(s.Traffic) == 0 {
+		s.Traffic = Traffic{{Percent: new(int64(100))}}
+	}
+	s.Traffic.setDefaults()
+}
+
+// SetDefaults fills in what the user left out.
+func (s *ConfigurationSpec) SetDefaults() { s.Template.Spec.SetDefaults() }
+
+// SetDefaults fills in what the user left out.
+func (s *RouteSpec) SetDefaults() { s.Traffic.setDefaults() }
+
+func (t Traffic) setDefaults() {
+	for i := range t {
+		target := &t[i]
+		if target.LatestRevision == nil {
+			target.LatestRevision = new(target.RevisionName == "")
+		}
+		if target.Percent == nil {
+			target.Percent = new(int64(0))
+		}
+	}
+}
+
+// SetDefaults fills in what the user left out: limits of requests, names of containers, the readiness probe.
+func (s *RevisionSpec) SetDefaults() {
+	if s.ContainerConcurrency == nil {
+		s.ContainerConcurrency = new(int64(0))
+	}
+	if s.TimeoutSeconds == nil || *s.TimeoutSeconds == 0 {
+		s.TimeoutSeconds = new(int64(DefaultTimeoutSeconds))
+	}
+	if s.ResponseStartTimeoutSeconds == nil && DefaultTimeoutSeconds < *s.TimeoutSeconds {
+		s.ResponseStartTimeoutSeconds = new(int64(DefaultTimeoutSeconds))
+	}
+	if s.EnableServiceLinks == nil {
+		s.EnableServiceLinks = new(false)
+	}
+	s.nameContainers()
+	if c := s.ServingContainer(); c != nil {
+		c.defaultReadiness()
+	}
+	s.mountReadOnly()
+}
+
+// ServingContainer returns the container that takes requests: the one that has ports, or the only one. It is nil when
+// several containers have none.
+func (s *PodSpec) ServingContainer() *Container {
+	if len(s.Containers) == 1 {
+		return &s.Containers[0]
+	}
+	for i := range s.Containers {
+		if len(s.Containers[i].Ports) > 0 {
+			return &s.Containers[i]
+		}
+	}
+	return nil
+}
+
+// nameContainers names what has no name: user-container, or user-container-0, -1 … where that would be ambiguous.
+func (s *PodSpec) nameContainers() {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(s.Containers, func(c Container) bool { return c.Name == name })
+	}
+	next := 0
+	for i := range s.Containers {
+		if s.Containers[i].Name != "" {
+			continue
+		}
+		name := DefaultContainerName
+		for len(s.Containers) > 1 {
+			name = DefaultContainerName + "-" + strconv.Itoa(next)
+			next++
+			if !taken(name) {
+				break
+			}
+		}
+		s.Containers[i].Name = name
+	}
+}
+
+// defaultReadiness makes sure that there is a probe and that it has a handler. A period of 0 stays: it asks for
+// aggressive probing, in which the other figures have no meaning.
+func (c *Container) defaultReadiness() {
+	if c.ReadinessProbe == nil {
+		c.ReadinessProbe = &Probe{}
+	}
+	p := c.ReadinessProbe
+	if p.HTTPGet == nil && p.TCPSocket == nil && p.Exec == nil && p.GRPC == nil {
+		p.TCPSocket = &TCPSocketAction{}
+	}
+	if p.SuccessThreshold == 0 {
+		p.SuccessThreshold = 1
+	}
+	if p.PeriodSeconds != 0 {
+		if p.FailureThreshold == 0 {
+			p.FailureThreshold = 3
+		}
+		if p.TimeoutSeconds == 0 {
+			p.TimeoutSeconds = 1
+		}
+	}
+}
+
+// mountReadOnly makes mounts of what cannot be written say so.
+func (s *PodSpec) mountReadOnly() {
+	for _, v := range s.Volumes {
+		if v.ConfigMap == nil && v.Secret == nil && v.Projected == nil {
+			continue
+		}
+		for i := range s.Containers {
+			for j := range s.Containers[i].VolumeMounts {
+				if m := &s.Containers[i].VolumeMounts[j]; m.Name == v.Name {
+					m.ReadOnly = true
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package servingv1
+
+// Labels that tools select by.
+const (
+	// ConfigurationLabel on a Revision names its Configuration.
+	ConfigurationLabel = Group + "/configuration"
+	// ConfigurationGenerationLabel on a Revision is the generation of the Configuration that it was made from, in decimal.
+	ConfigurationGenerationLabel = Group + "/configurationGeneration"
+	// ConfigurationUIDLabel on a Revision is the UID of its Configuration.
+	ConfigurationUIDLabel = Group + "/configurationUID"
+	// ServiceLabel on a Configuration, Route or Revision names the Service that it belongs to.
+	ServiceLabel = Group + "/service"
+	// ServiceUIDLabel is the UID of that Service.
+	ServiceUIDLabel = Group + "/serviceUID"
+	// RouteLabel on what a Route makes names the Route.
+	RouteLabel = Group + "/route"
+	// RevisionLabel on what a Revision makes (pods, deployments) names the Revision.
+	RevisionLabel = Group + "/revision"
+	// RevisionUIDLabel is the UID of that Revision.
+	RevisionUIDLabel = Group + "/revisionUID"
+	// RoutingStateLabel on a Revision is one of the routing states.
+	RoutingStateLabel = Group + "/routingState"
+	// VisibilityLabel on a Service or Route, with VisibilityClusterLocal, keeps it off the external listeners.
+	VisibilityLabel = "networking.knative.dev/visibility"
+	// VisibilityClusterLocal is the one value of VisibilityLabel.
+	VisibilityClusterLocal = "cluster-local"
+)
+
+// The values of RoutingStateLabel.
+const (
+	// RoutingStatePending is a Revision that no Route has named yet.
+	RoutingStatePending = "pending"
+	// RoutingStateActive is a Revision that a Route names.
+	RoutingStateActive = "active"
+	// RoutingStateReserve is a Revision that no Route names any more.
+	RoutingStateReserve = "reserve"
+)
+
+// Annotations of Services, Configurations, Routes and Revisions.
+const (
+	// CreatorAnnotation is the user who created the object.
+	CreatorAnnotation = Group + "/creator"
+	// LastModifierAnnotation is the user who last changed its spec.
+	LastModifierAnnotation = Group + "/lastModifier"
+	// RoutesAnnotation on a Revision or Configuration are the names of the Routes that name it, sorted, separated by commas.
+	RoutesAnnotation = Group + "/routes"
+	// RoutingStateModifiedAnnotation on a Revision is when its routing state last changed (RFC 3339).
+	RoutingStateModifiedAnnotation = Group + "/routingStateModified"
+	// NoGCAnnotation on a Revision, with "true", keeps it from being retired.
+	NoGCAnnotation = Group + "/no-gc"
+	// RolloutDurationAnnotation on a Service or Route is how long a new revision takes to get all of its traffic:
+	// a Go duration of whole seconds; 0 or none is at once.
+	RolloutDurationAnnotation = Group + "/rollout-duration"
+	// RolloutDurationAltAnnotation is another spelling of RolloutDurationAnnotation, which wins.
+	RolloutDurationAltAnnotation = Group + "/rolloutDuration"
+	// ProgressDeadlineAnnotation on a template is how long a revision may take to become ready: a Go duration of whole seconds.
+	ProgressDeadlineAnnotation = Group + "/progress-deadline"
+	// LastAppliedAnnotation is kubectl's; it is never copied to owned objects.
+	LastAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration"
+)
+
+// AutoscalingGroup is the prefix of all autoscaling annotations; they belong on the revision template.
+const AutoscalingGroup = "autoscaling.knative.dev"
+
+// Autoscaling annotations whose bounds the schema holds; the Alt spellings are accepted, the others win.
+const (
+	MinScaleAnnotation        = AutoscalingGroup + "/min-scale"
+	MinScaleAltAnnotation     = AutoscalingGroup + "/minScale"
+	MaxScaleAnnotation        = AutoscalingGroup + "/max-scale"
+	MaxScaleAltAnnotation     = AutoscalingGroup + "/maxScale"
+	InitialScaleAnnotation    = AutoscalingGroup + "/initial-scale"
+	InitialScaleAltAnnotation = AutoscalingGroup + "/initialScale"
+)

@@ -1,0 +1,281 @@
+package servingv1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// PodSpec is the part of a pod spec that Knative lets through.
+type PodSpec struct {
+	// containers run side by side in each replica. One of them serves: the one with ports, or the only one.
+	// +required
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Containers []Container `json:"containers"`
+	// volumes that containers mount.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Volumes []Volume `json:"volumes,omitempty"`
+	// serviceAccountName is who the pods are to the cluster.
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// automountServiceAccountToken mounts that account's token.
+	// +optional
+	AutomountServiceAccountToken *bool `json:"automountServiceAccountToken,omitempty"`
+	// imagePullSecrets open private registries.
+	// +optional
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+	// enableServiceLinks puts the namespace's services into the environment; false by default.
+	// +optional
+	EnableServiceLinks *bool `json:"enableServiceLinks,omitempty"`
+}
+
+// Container is one container of a pod.
+type Container struct {
+	// name of the container; user-container by default.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// image to run.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image"`
+	// command replaces the image's entry point.
+	// +optional
+	Command []string `json:"command,omitempty"`
+	// args replace the image's arguments.
+	// +optional
+	Args []string `json:"args,omitempty"`
+	// workingDir of the process.
+	// +optional
+	WorkingDir string `json:"workingDir,omitempty"`
+	// ports has at most one entry: where the container takes requests; 8080 by default.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	Ports []ContainerPort `json:"ports,omitempty"`
+	// env is the environment of the process.
+	// +optional
+	// +kubebuilder:validation:MaxItems=500
+	Env []EnvVar `json:"env,omitempty"`
+	// envFrom adds all entries of configmaps and secrets to the environment.
+	// +optional
+	EnvFrom []EnvFromSource `json:"envFrom,omitempty"`
+	// resources that the container needs and may use.
+	// +optional
+	Resources ResourceRequirements `json:"resources,omitempty"`
+	// volumeMounts are where volumes appear.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=mountPath
+	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
+	// livenessProbe restarts the container when it fails.
+	// +optional
+	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
+	// readinessProbe keeps requests away while it fails; a TCP connection by default.
+	// +optional
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+	// startupProbe holds back the others until it succeeds.
+	// +optional
+	StartupProbe *Probe `json:"startupProbe,omitempty"`
+	// imagePullPolicy is Always, IfNotPresent or Never.
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// terminationMessagePath is the file with the container's last words.
+	// +optional
+	TerminationMessagePath string `json:"terminationMessagePath,omitempty"`
+	// terminationMessagePolicy is File or FallbackToLogsOnError.
+	// +optional
+	// +kubebuilder:validation:Enum=File;FallbackToLogsOnError
+	TerminationMessagePolicy corev1.TerminationMessagePolicy `json:"terminationMessagePolicy,omitempty"`
+	// securityContext of the process.
+	// +optional
+	SecurityContext *SecurityContext `json:"securityContext,omitempty"`
+}
+
+// ContainerPort is where a container takes requests.
+type ContainerPort struct {
+	// name is the protocol: http1 (the default) or h2c.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// containerPort is 0 to 65535; 0 means 8080.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	ContainerPort int32 `json:"containerPort,omitempty"`
+	// protocol is TCP.
+	// +optional
+	// +kubebuilder:validation:Enum=TCP
+	Protocol corev1.Protocol `json:"protocol,omitempty"`
+}
+
+// EnvVar is one environment variable.
+type EnvVar struct {
+	// name of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+	// value of the variable.
+	// +optional
+	Value string `json:"value,omitempty"`
+	// valueFrom is where the value is kept.
+	// +optional
+	ValueFrom *EnvVarSource `json:"valueFrom,omitempty"`
+}
+
+// EnvVarSource is where a value is kept: exactly one of the two.
+//
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:MaxProperties=1
+type EnvVarSource struct {
+	// configMapKeyRef is an entry of a configmap.
+	// +optional
+	ConfigMapKeyRef *corev1.ConfigMapKeySelector `json:"configMapKeyRef,omitempty"`
+	// secretKeyRef is an entry of a secret.
+	// +optional
+	SecretKeyRef *corev1.SecretKeySelector `json:"secretKeyRef,omitempty"`
+}
+
+// EnvFromSource is a configmap or secret, all entries of which are variables.
+type EnvFromSource struct {
+	// prefix of the variables' names.
+	// +optional
+	Prefix string `json:"prefix,omitempty"`
+	// configMapRef is a configmap.
+	// +optional
+	ConfigMapRef *corev1.ConfigMapEnvSource `json:"configMapRef,omitempty"`
+	// secretRef is a secret.
+	// +optional
+	SecretRef *corev1.SecretEnvSource `json:"secretRef,omitempty"`
+}
+
+// ResourceRequirements are what a container needs and may use.
+type ResourceRequirements struct {
+	// limits are the most that the container may use.
+	// +optional
+	Limits corev1.ResourceList `json:"limits,omitempty"`
+	// requests are what is set aside for the container.
+	// +optional
+	Requests corev1.ResourceList `json:"requests,omitempty"`
+}
+
+// VolumeMount is where a volume appears in a container.
+type VolumeMount struct {
+	// name of the volume.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// mountPath is absolute.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	MountPath string `json:"mountPath"`
+	// subPath within the volume.
+	// +optional
+	SubPath string `json:"subPath,omitempty"`
+	// readOnly is always true for configmaps, secrets and projected volumes.
+	// +optional
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// Probe is a health check with exactly one handler; a readiness probe without one tries a TCP connection.
+type Probe struct {
+	// httpGet succeeds when it answers 200 to 399.
+	// +optional
+	HTTPGet *HTTPGetAction `json:"httpGet,omitempty"`
+	// tcpSocket succeeds when it connects.
+	// +optional
+	TCPSocket *TCPSocketAction `json:"tcpSocket,omitempty"`
+	// exec succeeds when the command exits with 0.
+	// +optional
+	Exec *corev1.ExecAction `json:"exec,omitempty"`
+	// grpc asks the gRPC health service.
+	// +optional
+	GRPC *GRPCAction `json:"grpc,omitempty"`
+	// initialDelaySeconds before the first probe.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	InitialDelaySeconds int32 `json:"initialDelaySeconds,omitempty"`
+	// timeoutSeconds of one probe.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+	// periodSeconds between probes; 0 in a readiness probe means as often as is useful.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
+	// successThreshold is how many successes in a row make it ready.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	SuccessThreshold int32 `json:"successThreshold,omitempty"`
+	// failureThreshold is how many failures in a row make it fail.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	FailureThreshold int32 `json:"failureThreshold,omitempty"`
+}
+
+// HTTPGetAction is a GET request to the container.
+type HTTPGetAction struct {
+	// path of the request.
+	// +optional
+	Path string `json:"path,omitempty"`
+	// port by number or name; the container's port by default.
+	// +optional
+	Port intstr.IntOrString `json:"port,omitempty"`
+	// host is the Host header.
+	// +optional
+	Host string `json:"host,omitempty"`
+	// scheme is HTTP or HTTPS.
+	// +optional
+	Scheme corev1.URIScheme `json:"scheme,omitempty"`
+	// httpHeaders are added to the request.
+	// +optional
+	HTTPHeaders []corev1.HTTPHeader `json:"httpHeaders,omitempty"`
+}
+
+// TCPSocketAction is a connection to the container.
+type TCPSocketAction struct {
+	// port by number or name; the container's port by default.
+	// +optional
+	Port intstr.IntOrString `json:"port,omitempty"`
+	// host to connect to; the pod by default.
+	// +optional
+	Host string `json:"host,omitempty"`
+}
+
+// GRPCAction is a call of the gRPC health service.
+type GRPCAction struct {
+	// port by number; the container's port by default.
+	// +optional
+	Port int32 `json:"port,omitempty"`
+	// service to ask about.
+	// +optional
+	Service *string `json:"service,omitempty"`
+}
+
+// SecurityContext is the part of a container's security context that Knative lets through.
+type SecurityContext struct {
+	// capabilities to drop and to add.
+	// +optional
+	Capabilities *corev1.Capabilities `json:"capabilities,omitempty"`
+	// runAsUser is a user id.
+	// +optional
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// runAsGroup is a group id.
+	// +optional
+	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
+	// runAsNonRoot refuses to run as root.
+	// +optional
+	RunAsNonRoot *bool `json:"runAsNonRoot,omitempty"`
+	// readOnlyRootFilesystem makes the image read-only.
+	// +optional
+	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem,omitempty"`
+	// allowPrivilegeEscalation lets a process gain more than its parent has.
+	// +optional
+	AllowPrivilegeEscalation *bool `json:"allowPrivilegeEscalation,omitempty"`
+	// seccompProfile filters system calls.
+	// +optional
+	SeccompProfile *corev1.SeccompProfile `json:"seccompProfile,omitempty"`
+}

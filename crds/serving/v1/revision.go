@@ -1,0 +1,88 @@
+package servingv1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Revision is one immutable version of the code and its configuration.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=revisions,shortName=rev,categories={all,knative,serving}
+// +kubebuilder:printcolumn:name="Config Name",type=string,JSONPath=`.metadata.labels['serving\.knative\.dev/configuration']`
+// +kubebuilder:printcolumn:name="Generation",type=string,JSONPath=`.metadata.labels['serving\.knative\.dev/configurationGeneration']`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+// +kubebuilder:printcolumn:name="Actual Replicas",type=integer,JSONPath=`.status.actualReplicas`
+// +kubebuilder:printcolumn:name="Desired Replicas",type=integer,JSONPath=`.status.desiredReplicas`
+type Revision struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what runs. It never changes.
+	// +required
+	Spec RevisionSpec `json:"spec"`
+	// status is what is.
+	// +optional
+	Status RevisionStatus `json:"status,omitempty"`
+}
+
+// RevisionSpec is a pod spec and the limits of requests.
+type RevisionSpec struct {
+	PodSpec `json:",inline"`
+	// containerConcurrency is how many requests one replica may have at a time; 0, the default, means no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
+	// timeoutSeconds is how long a request may take; 300 by default and when 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=600
+	TimeoutSeconds *int64 `json:"timeoutSeconds,omitempty"`
+	// responseStartTimeoutSeconds is how long a request may take to its first response byte; none by default.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ResponseStartTimeoutSeconds *int64 `json:"responseStartTimeoutSeconds,omitempty"`
+	// idleTimeoutSeconds is how long a request may go without a byte written; none by default.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	IdleTimeoutSeconds *int64 `json:"idleTimeoutSeconds,omitempty"`
+}
+
+// RevisionStatus is how the Revision runs.
+type RevisionStatus struct {
+	Status `json:",inline"`
+	// logUrl is where its logs are.
+	// +optional
+	LogURL string `json:"logUrl,omitempty"`
+	// containerStatuses has the resolved image of each container.
+	// +optional
+	ContainerStatuses []ContainerStatus `json:"containerStatuses,omitempty"`
+	// initContainerStatuses has the resolved image of each init container.
+	// +optional
+	InitContainerStatuses []ContainerStatus `json:"initContainerStatuses,omitempty"`
+	// actualReplicas is how many replicas are ready.
+	// +optional
+	ActualReplicas *int32 `json:"actualReplicas,omitempty"`
+	// desiredReplicas is how many replicas are wanted.
+	// +optional
+	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
+}
+
+// ContainerStatus is the image that a container runs.
+type ContainerStatus struct {
+	// name of the container.
+	// +optional
+	Name string `json:"name,omitempty"`
+	// imageDigest is the image by digest.
+	// +optional
+	ImageDigest string `json:"imageDigest,omitempty"`
+}
+
+// RevisionList is a list of Revisions.
+//
+// +kubebuilder:object:root=true
+type RevisionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Revision `json:"items"`
+}

@@ -27,6 +27,8 @@ type Gateway struct {
 	Local string
 	// Certificates are served on HTTPS, chosen by server name; the first is the default.
 	Certificates []Certificate
+	// AccessLog makes the gateway write one line per request to its standard output.
+	AccessLog bool
 }
 
 // Certificate is a TLS key pair as PEM text. It must never be logged.

@@ -1,0 +1,138 @@
+package xds
+
+import (
+	"time"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/hashicorp/go-hclog"
+)
+
+// Type URLs of the resources whose order matters. Other types are served too, with the make phase and in no particular order.
+const (
+	ClusterType  = resource.ClusterType
+	EndpointType = resource.EndpointType
+	SecretType   = resource.SecretType
+	ListenerType = resource.ListenerType
+	RouteType    = resource.RouteType
+)
+
+// Roles: which kinds of client may have a resource. A client's role is its node.cluster; anything but "gateway" and
+// "activator" is mesh.
+const (
+	RoleGateway uint8 = 1 << iota
+	RoleActivator
+	RoleMesh
+)
+
+// roleCount is the number of roles; a role's index is the position of its bit.
+const roleCount = 3
+
+// RoleName is how a role is written in logs and statistics.
+func RoleName(role uint8) string {
+	switch role {
+	case RoleGateway:
+		return "gateway"
+	case RoleActivator:
+		return "activator"
+	default:
+		return "mesh"
+	}
+}
+
+// roleOf is the role of a client with this node.cluster.
+func roleOf(cluster string) uint8 {
+	switch cluster {
+	case "gateway":
+		return RoleGateway
+	case "activator":
+		return RoleActivator
+	default:
+		return RoleMesh
+	}
+}
+
+// Resource is one Envoy resource, ready to send. It is shared and never changed after it was given to Apply.
+type Resource struct {
+	Type    string // type URL
+	Name    string
+	Version string // content hash: equal versions of one name mean equal bodies, on every replica and after every restart
+	Body    []byte // the message's bytes: the value of the Any
+	Roles   uint8  // which clients may have it; the same type and name may exist once for each role
+}
+
+// Update is a step from one state to the next. Of a resource in Removed only type, name and roles count; one that is in both
+// is set.
+type Update struct {
+	Set, Removed []*Resource
+}
+
+// Progress says how far the clients of a role are.
+type Progress struct {
+	Role    uint8
+	Seq     uint64 // every connected client of the role has answered for all it wants up to this state; silent ones are left out
+	Clients int    // connected clients of the role
+}
+
+// Nack is a client's refusal of a response. The client keeps what it had.
+type Nack struct {
+	Role   uint8
+	Client string   // node id
+	Type   string   // type URL
+	Names  []string // resources that are meant: those the text mentions, or all (at most 100) of the response where it mentions none
+	Text   string   // the client's words, shortened to 4 KiB
+}
+
+// Options of a Server. The zero value of each field means its default.
+type Options struct {
+	Logger hclog.Logger // default: none
+	// Progress is called by one goroutine, one call at a time, whenever a role's sequence or number of clients moves. A
+	// sequence that was reported is never taken back.
+	Progress func(Progress)
+	// Nacked is called for each refusal by the goroutine of the client that refused, so it must return soon and may run for
+	// several clients at once. A client is made to wait when it refuses more often than ten times a second.
+	Nacked func(Nack)
+	// Wait bounds how long a client is waited for before the next phase goes ahead without its acknowledgement. Default 5 s.
+	Wait time.Duration
+	// Settle bounds how long a new stream that asks for listeners or routes, and not by name like gRPC, has time to ask for
+	// clusters too, so that these go first. Default 100 ms.
+	Settle time.Duration
+
+	MaxStreams int // streams at once; default 10,000
+	MaxNames   int // names that a stream may ask for in one type; default 100,000
+}
+
+// Stats counts since the server was made, but for Streams, which is now.
+type Stats struct {
+	Streams   map[string]int // by role
+	Seq       uint64         // newest state
+	Resources int            // in the newest state; one that two roles may have counts twice
+	Pushes    uint64         // responses sent
+	Bytes     uint64         // bytes of resource bodies sent
+	Acks      uint64
+	Nacks     uint64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	if o.Nacked == nil {
+		o.Nacked = func(Nack) {}
+	}
+	if o.Wait <= 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Settle <= 0 {
+		o.Settle = 100 * time.Millisecond
+	}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = 10_000
+	}
+	if o.MaxNames <= 0 {
+		o.MaxNames = 100_000
+	}
+	return o
+}

@@ -1,0 +1,169 @@
+// Package client is a small incremental (delta) xDS client over one aggregated stream: what the built-in data plane uses to
+// follow the control plane. It keeps names and versions, reconnects by itself, and hands each response to one handler. It must
+// not know what the resources mean, and keeps no bodies.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Wildcard as a name subscribes to all resources of a type.
+const Wildcard = "*"
+
+// maxResponse is the largest response that is taken, in bytes; gRPC's own default is 4 MiB.
+const maxResponse = 256 << 20
+
+// Config of a Client.
+type Config struct {
+	Target      string // gRPC target of the control plane, such as 127.0.0.1:18000
+	NodeID      string
+	Role        string // node.cluster: gateway, activator, or anything else for mesh
+	Zone        string // locality zone; may be empty
+	Logger      hclog.Logger
+	Handler     Handler
+	DialOptions []grpc.DialOption // added to the defaults, the last one wins; default credentials are insecure (loopback)
+}
+
+// Handler takes what one response brings. It is called by one goroutine, one call at a time, and may call Subscribe and
+// Unsubscribe. A nil error acknowledges the response; any other refuses it with the error's text, though the handler may
+// have applied the good resources of it.
+type Handler func(Update) error
+
+// Update is the content of one response; it may be empty.
+type Update struct {
+	Type    string // type URL
+	Set     []Resource
+	Removed []string // names that do not exist (any more)
+}
+
+// Resource is one resource as the control plane sent it.
+type Resource struct {
+	Name    string
+	Version string
+	Body    []byte // the value of the Any
+}
+
+// Client follows a control plane.
+type Client struct {
+	config Config
+	logger hclog.Logger
+
+	mu    sync.Mutex
+	types map[string]*subscription
+	wake  chan struct{} // holds one token when a subscription changed
+}
+
+// New makes a client; Run starts it.
+func New(config Config) *Client {
+	if config.Logger == nil {
+		config.Logger = hclog.NewNullLogger()
+	}
+	if config.Handler == nil {
+		config.Handler = func(Update) error { return nil }
+	}
+	return &Client{
+		config: config,
+		logger: config.Logger,
+		types:  map[string]*subscription{},
+		wake:   make(chan struct{}, 1),
+	}
+}
+
+// Subscribe asks for resources by name, or for all with Wildcard. It may be called at any time. A name that is already
+// subscribed is not asked for again; one that was let go of meanwhile is, and comes again.
+func (c *Client) Subscribe(typeURL string, names ...string) {
+	c.change(typeURL, names, (*subscription).add)
+}
+
+// Unsubscribe lets go of names. The handler is not told; resources of these names that are still on their way are dropped.
+func (c *Client) Unsubscribe(typeURL string, names ...string) {
+	c.change(typeURL, names, (*subscription).remove)
+}
+
+func (c *Client) change(typeURL string, names []string, apply func(*subscription, string)) {
+	c.mu.Lock()
+	sub := c.types[typeURL]
+	if sub == nil {
+		sub = newSubscription()
+		c.types[typeURL] = sub
+	}
+	for _, name := range names {
+		apply(sub, name)
+	}
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run connects and follows the control plane until ctx ends, whose error it returns. It reconnects with an exponential
+// back-off, jittered so that clients of a restarted control plane do not come back all at once. Call it once.
+func (c *Client) Run(ctx context.Context) error {
+	conn, err := grpc.NewClient(c.config.Target, c.dialOptions()...)
+	if err != nil {
+		return fmt.Errorf("making an xDS client of %q: %w", c.config.Target, err)
+	}
+	defer conn.Close()
+	var pause pauser
+	lastErr := ""
+	for {
+		answered, err := c.follow(ctx, conn)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if answered {
+			pause.reset()
+			lastErr = ""
+		}
+		if text := errText(err); text != lastErr {
+			c.logger.Warn("xDS stream ended, trying again", "target", c.config.Target, "error", text)
+			lastErr = text
+		}
+		if !sleep(ctx, pause.next()) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *Client) dialOptions() []grpc.DialOption {
+	return append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: pauseFactor, Jitter: 0.2, MaxDelay: maxPause},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+	}, c.config.DialOptions...)
+}
+
+func errText(err error) string {
+	if err == nil {
+		err = errors.New("the server ended the stream")
+	}
+	return err.Error()
+}
+
+// maxNackText bounds the text of a refusal, in bytes.
+const maxNackText = 4 << 10
+
+// nackText is the text that refuses a response.
+func nackText(err error) string {
+	text := err.Error()
+	if len(text) > maxNackText {
+		text = strings.ToValidUTF8(text[:maxNackText], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,11 @@
+// Package xds serves Envoy resources to Envoy, proxyless gRPC clients, the built-in gateway and the activator: an aggregated
+// discovery service, incremental (delta) and state-of-the-world, over one gRPC port.
+//
+// Resources are stored once, as bytes, and shared by all clients. Apply records what changed; every stream that wants it carries
+// the change out by itself, in the order of the tables in order.go: clusters and endpoints first, then, once these are
+// acknowledged, listeners and routes, and at last removals. A stream is one reader and one writer; a client that is slow, silent
+// or wrong delays only itself.
+//
+// The package must not know what the resources mean to Sluice (services, revisions, routes) nor where they come from. Of a
+// resource's content it reads only which endpoints a cluster and which routes a listener will make the client ask for.
+package xds

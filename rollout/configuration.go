@@ -1,6 +1,10 @@
 package rollout
 
-import "sluice.dev/sluice/model"
+import (
+	"fmt"
+
+	"sluice.dev/sluice/model"
+)
 
 // ConfigurationPlan is what should become of a Configuration.
 type ConfigurationPlan struct {
@@ -12,11 +16,115 @@ type ConfigurationPlan struct {
 	LatestCreated, LatestReady string
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
-	// Problems are the user's mistakes.
+	// Problems are the user's mistakes; Conditions say the same.
 	Problems []model.Problem
 }
 
 // Configure plans a Configuration, given the revisions of its namespace: those that it made, and whichever has the name that it asks for.
 func Configure(c *model.Configuration, revisions []*model.Revision) ConfigurationPlan {
-	return ConfigurationPlan{}
+	plan := ConfigurationPlan{LatestCreated: c.LatestCreated, LatestReady: c.LatestReady}
+	created, name, taken := latestCreated(c, revisions)
+	if taken {
+		ready := model.Condition{
+			Type: model.Ready, Status: model.Unknown, Reason: "RevisionFailed",
+			Message: fmt.Sprintf("Revision creation failed with message: revisions.serving.knative.dev %q already exists.", name),
+		}
+		// A name that the user chose stays taken; one that we made is free again when a Configuration that is being
+		// deleted has taken its revisions with it.
+		if plan.NameTaken = c.RevisionName != ""; plan.NameTaken {
+			ready.Status = model.False
+		}
+		plan.Conditions = []model.Condition{ready}
+		plan.Problems = []model.Problem{problem("Configuration", c.Key, ready)}
+		return plan
+	}
+	if created == nil {
+		plan.Create = name
+	}
+	plan.LatestCreated = name
+	plan.LatestReady = latestReady(c, created, revisions)
+	plan.Conditions = []model.Condition{configurationReady(plan, created)}
+	return plan
+}
+
+// latestCreated returns the revision that the template of now made, or nil when there is none yet, with the name that it
+// has or is to have, and whether somebody else has that name.
+func latestCreated(c *model.Configuration, revisions []*model.Revision) (created *model.Revision, name string, taken bool) {
+	name = c.RevisionName
+	if name == "" {
+		for _, r := range revisions {
+			if made(c, r) && r.Generation == c.Generation && (created == nil || r.Key.Name < created.Key.Name) {
+				created = r
+			}
+		}
+		if created != nil {
+			return created, created.Key.Name, false
+		}
+		name = RevisionName(c.Key.Name, c.Generation)
+	}
+	r := find(revisions, model.Key{Namespace: c.Key.Namespace, Name: name})
+	switch {
+	case r == nil:
+		return nil, name, false
+	case c.RevisionName != "" && made(c, r) && (r.Generation == c.Generation || r.Template == c.Template):
+		return r, name, false
+	default:
+		return nil, name, true
+	}
+}
+
+// latestReady returns the name of the revision that the Configuration's requests go to: the newest that is ready, between
+// the one that it is and the newest. So an older revision that becomes ready late changes nothing, and one that fails
+// leaves it where it was. A revision that the user names counts as the newest whatever its age.
+//
+// Only when the user has deleted the revision that it is can it go back.
+func latestReady(c *model.Configuration, created *model.Revision, revisions []*model.Revision) string {
+	if created != nil && created.Ready.Status == model.True {
+		return created.Key.Name
+	}
+	var oldest int64
+	if r := find(revisions, model.Key{Namespace: c.Key.Namespace, Name: c.LatestReady}); r != nil {
+		if oldest = r.Generation; oldest == 0 {
+			oldest = c.Generation
+		}
+	}
+	var best *model.Revision
+	for _, r := range revisions {
+		if !made(c, r) || r.Ready.Status != model.True || r.Generation < oldest || r.Generation > c.Generation {
+			continue
+		}
+		if best == nil || r.Generation > best.Generation || r.Generation == best.Generation && r.Key.Name < best.Key.Name {
+			best = r
+		}
+	}
+	if best == nil {
+		return c.LatestReady
+	}
+	return best.Key.Name
+}
+
+func configurationReady(plan ConfigurationPlan, created *model.Revision) model.Condition {
+	ready := model.Condition{Type: model.Ready, Status: model.Unknown}
+	switch {
+	case created != nil && created.Ready.Status == model.False:
+		ready.Status, ready.Reason = model.False, "RevisionFailed"
+		ready.Message = fmt.Sprintf("Revision %q failed with message: %s.", created.Key.Name, created.Ready.Message)
+	case plan.Create == "" && plan.LatestCreated == plan.LatestReady:
+		ready.Status = model.True
+	}
+	return ready
+}
+
+// made says whether the Configuration made the revision: not another one that had the same name before.
+func made(c *model.Configuration, r *model.Revision) bool {
+	return r.Key.Namespace == c.Key.Namespace && r.Configuration == c.Key.Name && r.Owner == c.UID
+}
+
+func find(revisions []*model.Revision, key model.Key) *model.Revision {
+	for _, r := range revisions {
+		if r.Key == key {
+			return r
+		}
+	}
+	return nil
 }

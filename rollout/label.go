@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -18,6 +19,63 @@ type Labels struct {
 
 // Label returns the labels of those revisions of one namespace whose labels must change, in the order of their names. Routes
 // are all Routes of that namespace, with the splits of their spec and status.
+//
+// A Route names the revisions of both splits and, where it follows a Configuration, the one that was made last: so that
+// it is treated as routed before it gets its first request. A revision that no Route has ever named stays pending.
 func Label(routes []*model.RouteSpec, configurations []*model.Configuration, revisions []*model.Revision, now time.Time) []Labels {
-	return nil
+	wanted := map[model.Key][]string{}
+	created := map[model.Key]string{}
+	made := map[model.Key]model.Key{}
+	for _, c := range configurations {
+		created[c.Key] = c.LatestCreated
+	}
+	for _, r := range revisions {
+		made[r.Key] = model.Key{Namespace: r.Key.Namespace, Name: r.Configuration}
+	}
+	for _, route := range routes {
+		for _, t := range slices.Concat(route.Served, route.Traffic) {
+			for _, key := range named(route, t, made, created) {
+				wanted[key] = append(wanted[key], route.Key.Name)
+			}
+		}
+	}
+	var changed []Labels
+	for _, r := range revisions {
+		if l, ok := relabel(r, wanted[r.Key], now); ok {
+			changed = append(changed, l)
+		}
+	}
+	slices.SortFunc(changed, func(a, b Labels) int { return a.Revision.Key.Compare(b.Revision.Key) })
+	return changed
+}
+
+// named returns the revisions that a target of a Route names.
+func named(route *model.RouteSpec, t model.Target, made map[model.Key]model.Key, created map[model.Key]string) (keys []model.Key) {
+	configuration := model.Key{Namespace: route.Key.Namespace, Name: t.Configuration}
+	if t.Revision != "" {
+		key := model.Key{Namespace: route.Key.Namespace, Name: t.Revision}
+		keys = append(keys, key)
+		configuration = made[key]
+	}
+	if name := created[configuration]; name != "" && (t.Latest || t.Revision == "") {
+		keys = append(keys, model.Key{Namespace: route.Key.Namespace, Name: name})
+	}
+	return keys
+}
+
+// relabel returns the labels of a revision that these Routes name, and whether they are others than it has.
+func relabel(r *model.Revision, routes []string, now time.Time) (Labels, bool) {
+	slices.Sort(routes)
+	l := Labels{Revision: r, Routing: model.RoutingActive, Since: r.RoutingSince, Routes: slices.Compact(routes)}
+	if len(routes) == 0 {
+		l.Routing = model.RoutingReserve
+		if r.Routing == model.RoutingPending || r.Routing == "" {
+			l.Routing = model.RoutingPending
+		}
+	}
+	if l.Routing != r.Routing || l.Since.IsZero() {
+		l.Since = now
+	}
+	same := l.Routing == r.Routing && l.Since.Equal(r.RoutingSince) && slices.Equal(l.Routes, r.Routes)
+	return l, !same
 }

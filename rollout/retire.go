@@ -1,13 +1,64 @@
 package rollout
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/model"
 )
 
-// Retire returns those of a Configuration's revisions that are to be deleted, oldest first, by the rules of retention.
-// Revisions that a Route names, the latest ready one and preserved ones always stay.
+// Retire returns those of a Configuration's revisions that are to be deleted, those first that have been without a
+// Route the longest. Revisions that a Route names or nobody has labelled yet, the latest ready and latest created ones
+// and preserved ones always stay.
 func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention, now time.Time) []*model.Revision {
-	return nil
+	rules = rules.complete()
+	var idle []*model.Revision
+	for _, r := range revisions {
+		if made(c, r) && r.Routing == model.RoutingReserve && !r.Preserved && r.Key.Name != c.LatestReady && r.Key.Name != c.LatestCreated {
+			idle = append(idle, r)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *model.Revision) int {
+		return cmp.Or(lastActive(a).Compare(lastActive(b)), a.Key.Compare(b.Key))
+	})
+	var retired, kept []*model.Revision
+	for i, r := range idle {
+		// What is left if this one goes: those kept so far, and all after it.
+		if len(kept)+len(idle)-i > max(rules.Min, 0) && rules.stale(r, now) {
+			retired = append(retired, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	if extra := len(kept) - rules.Max; rules.Max >= 0 && extra > 0 {
+		retired = append(retired, kept[:extra]...)
+	}
+	return retired
+}
+
+// complete puts Knative's defaults (config-gc) in the place of what is zero.
+func (r Retention) complete() Retention {
+	return Retention{
+		SinceCreated: cmp.Or(r.SinceCreated, 48*time.Hour),
+		SinceActive:  cmp.Or(r.SinceActive, 15*time.Hour),
+		Min:          cmp.Or(r.Min, 20),
+		Max:          cmp.Or(r.Max, 1000),
+	}
+}
+
+// stale says whether a revision is old enough to go; with both ages disabled none is.
+func (r Retention) stale(v *model.Revision, now time.Time) bool {
+	if r.SinceCreated < 0 && r.SinceActive < 0 {
+		return false
+	}
+	return (r.SinceCreated < 0 || now.Sub(v.Created) >= r.SinceCreated) &&
+		(r.SinceActive < 0 || now.Sub(lastActive(v)) >= r.SinceActive)
+}
+
+func lastActive(r *model.Revision) time.Time {
+	if r.RoutingSince.IsZero() {
+		return r.Created
+	}
+	return r.RoutingSince
 }

@@ -1,10 +1,15 @@
 package rollout
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/model"
 )
+
+// DefaultProgressDeadline is how long a revision may take to become ready when it does not say, as in Knative's config-deployment.
+const DefaultProgressDeadline = 600 * time.Second
 
 // RevisionInput is what the conditions of a Revision depend on.
 type RevisionInput struct {
@@ -28,7 +33,77 @@ type RevisionPlan struct {
 	Again time.Duration
 }
 
-// Revision plans the conditions of a Revision.
+// Revision plans the conditions of a Revision. Once it has been ready it stays so, also without replicas, until its
+// replicas fail.
 func Revision(in RevisionInput) RevisionPlan {
-	return RevisionPlan{}
+	serving := in.Workload != nil && len(in.Workload.Ready) > 0
+	plan := RevisionPlan{WasReady: serving || in.Revision.WasReady}
+	resources := model.Condition{Type: model.ResourcesAvailable, Status: model.Unknown, Reason: "Deploying"}
+	container := model.Condition{Type: model.ContainerHealthy, Status: model.Unknown, Reason: "Deploying"}
+	if plan.WasReady {
+		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.True}
+		container = model.Condition{Type: model.ContainerHealthy, Status: model.True}
+	}
+	failure := in.failure()
+	late := false
+	switch {
+	case serving:
+	case failure != nil && containerFault(failure.Reason):
+		container = model.Condition{Type: model.ContainerHealthy, Status: model.False, Reason: failure.Reason, Message: exitMessage(failure)}
+	case failure != nil:
+		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.False, Reason: failure.Reason, Message: failure.Message}
+	case !plan.WasReady && in.Replicas > 0:
+		left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
+		if late = left <= 0; late {
+			resources.Status, resources.Reason = model.False, "ProgressDeadlineExceeded"
+			resources.Message = "Initial scale was never achieved"
+		} else {
+			plan.Again = left
+		}
+	}
+	plan.Conditions = Conclude(resources, container, in.active(serving, late))
+	return plan
+}
+
+// failure is why replicas do not become ready, nil when nothing is known to be wrong.
+func (in RevisionInput) failure() *model.Failure {
+	switch {
+	case in.Blocked != nil:
+		return &model.Failure{Reason: in.Blocked.Reason, Message: in.Blocked.Message}
+	case in.Workload != nil && in.Replicas > 0:
+		return in.Workload.Failure
+	}
+	return nil
+}
+
+// containerFault says whether the fault is the container's own and not that of what it runs on.
+func containerFault(reason string) bool {
+	return reason == "ContainerMissing" || strings.HasPrefix(reason, "ExitCode")
+}
+
+func exitMessage(f *model.Failure) string {
+	const prefix = "Container failed with: "
+	switch {
+	case f.Reason == "ExitCode0" && f.Message == "":
+		return "container exited with no error"
+	case strings.HasPrefix(f.Reason, "ExitCode") && !strings.HasPrefix(f.Message, prefix):
+		return prefix + f.Message
+	}
+	return f.Message
+}
+
+// active tells how requests are met now; Ready does not depend on it.
+func (in RevisionInput) active(serving, late bool) model.Condition {
+	c := model.Condition{Type: model.Active, Status: model.Unknown, Severity: model.SeverityInfo}
+	switch {
+	case serving:
+		c.Status = model.True
+	case in.Replicas == 0:
+		c.Status, c.Reason, c.Message = model.False, "NoTraffic", "The target is not receiving traffic."
+	case late:
+		c.Status, c.Reason, c.Message = model.False, "TimedOut", "The target could not be activated."
+	default:
+		c.Reason, c.Message = "Queued", "Requests to the target are being buffered as resources are provisioned."
+	}
+	return c
 }

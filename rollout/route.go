@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"reflect"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -9,7 +10,8 @@ import (
 // RouteInput is what the plan of a Route depends on.
 type RouteInput struct {
 	Route *model.RouteSpec
-	// Configurations and Revisions are of the Route's namespace: at least those that its spec and status name; others do no harm.
+	// Configurations and Revisions are of the Route's namespace: at least those that its spec, its status and its Rollout
+	// name; others do no harm.
 	Configurations []*model.Configuration
 	Revisions      []*model.Revision
 	// Current are the Rules of the plan before this one, nil when it is not known (after a restart).
@@ -34,11 +36,137 @@ type RoutePlan struct {
 	Again time.Duration
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
-	// Problems are the user's mistakes.
+	// Problems are the user's mistakes; Conditions say the same.
 	Problems []model.Problem
 }
 
-// Route plans a Route: it resolves the targets to revisions, and to hosts.
+// Route plans a Route: it resolves the targets to revisions, and to hosts. One target that cannot be served holds up the
+// whole Route: the split before stays as it is.
 func Route(in RouteInput) RoutePlan {
-	return RoutePlan{}
+	prev := parseGradual(in.Route.Rollout)
+	r := newResolver(in, prev)
+	targets, bad := r.resolve()
+	if bad == nil {
+		bad = in.Options.unnameable(in.Route)
+	}
+	plan := RoutePlan{Rollout: in.Route.Rollout, Address: in.Options.address(in.Route)}
+	var s split
+	state := prev
+	if bad != nil {
+		s = keptSplit(r, prev)
+	} else {
+		state, plan.Again = goalOf(targets).advance(prev, ramp{
+			now: time.Duration(in.Now.UnixNano()), duration: in.Route.RolloutDuration.Truncate(time.Second),
+			programmed: in.Programmed, alive: r.alive,
+		})
+		s = splitOf(in.Route, targets, state)
+		plan.Rollout = state.String()
+	}
+	plan.Traffic = s.traffic
+	plan.Rules = in.Options.rules(in.Route, s)
+	if h, invalid := in.Options.hostsOf(in.Route, ""); invalid == "" {
+		plan.URL = h.url
+	}
+	if bad == nil {
+		in.Options.tagURLs(in.Route, plan.Traffic)
+	}
+	plan.Conditions = Conclude(
+		assigned(bad), in.programmed(plan.Rules, bad == nil, state.underWay()), certificate(in.Route))
+	if bad != nil && bad.Status == model.False {
+		plan.Problems = []model.Problem{problem("Route", in.Route.Key, *bad)}
+	}
+	return plan
+}
+
+// rules are the virtual hosts: the default one first, then one per tag. What cannot be a host name has none.
+func (o Options) rules(route *model.RouteSpec, s split) []model.Rule {
+	rules := make([]model.Rule, 0, 1+len(s.tags))
+	add := func(tag string) {
+		if h, bad := o.hostsOf(route, tag); bad == "" {
+			rules = append(rules, model.Rule{Tag: tag, Hosts: h.external, LocalHosts: h.local, Shares: s.groups[tag]})
+		}
+	}
+	add("")
+	if len(rules) == 1 {
+		rules[0].TagHeader = s.tags
+	}
+	for _, t := range s.tags {
+		add(t.Tag)
+	}
+	return rules
+}
+
+// tagURLs writes the URLs of tagged targets into traffic.
+func (o Options) tagURLs(route *model.RouteSpec, traffic []model.Target) {
+	for i := range traffic {
+		if tag := traffic[i].Tag; tag != "" {
+			h, _ := o.hostsOf(route, tag)
+			traffic[i].URL = h.url
+		}
+	}
+}
+
+// unnameable says which host of the Route could not be a host name.
+func (o Options) unnameable(route *model.RouteSpec) *model.Condition {
+	_, bad := o.hostsOf(route, "")
+	for _, t := range route.Traffic {
+		if bad == "" && t.Tag != "" {
+			_, bad = o.hostsOf(route, t.Tag)
+		}
+	}
+	if bad == "" {
+		return nil
+	}
+	c := unassigned(model.False, "ErrorConfig",
+		"invalid domain name %q: every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, and the whole at most %d", bad, longestHost)
+	return c
+}
+
+func assigned(bad *model.Condition) model.Condition {
+	if bad != nil {
+		return *bad
+	}
+	return model.Condition{Type: model.AllTrafficAssigned, Status: model.True}
+}
+
+// programmed says whether the data plane serves the rules.
+func (in RouteInput) programmed(rules []model.Rule, resolved, underWay bool) model.Condition {
+	before := model.FindCondition(in.Route.Conditions, model.IngressReady)
+	observed := in.Route.Observed == in.Route.Generation
+	c := model.Condition{Type: model.IngressReady, Status: model.Unknown}
+	switch {
+	case !resolved && observed && before.Status != "":
+		return before
+	case !resolved:
+		c.Reason, c.Message = "IngressNotConfigured", "Ingress has not yet been reconciled."
+	case underWay:
+		c.Reason, c.Message = "RolloutInProgress", "A gradual rollout of the latest revision(s) is in progress."
+	case in.Programmed && reflect.DeepEqual(in.Current, rules), in.restarted(rules, before):
+		c.Status = model.True
+	default:
+		c.Reason, c.Message = "Uninitialized", "Waiting for load balancer to be ready"
+	}
+	return c
+}
+
+// restarted says that we have just come back and plan what was served before: the data plane still serves it.
+func (in RouteInput) restarted(rules []model.Rule, before model.Condition) bool {
+	if in.Current != nil || before.Status != model.True {
+		return false
+	}
+	return reflect.DeepEqual(in.Options.rules(in.Route, in.servedSplit()), rules)
+}
+
+func (in RouteInput) servedSplit() split {
+	prev := parseGradual(in.Route.Rollout)
+	return keptSplit(newResolver(in, prev), prev)
+}
+
+// certificate says that nobody asked for one: certificates are the gateway's, not a Route's.
+func certificate(route *model.RouteSpec) model.Condition {
+	message := "external-domain-tls is not enabled"
+	if route.ClusterLocal {
+		message = "TLS is not enabled for cluster-local"
+	}
+	return model.Condition{Type: model.CertificateProvisioned, Status: model.True, Reason: "TLSNotEnabled", Message: message}
 }

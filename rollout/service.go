@@ -1,6 +1,11 @@
 package rollout
 
-import "sluice.dev/sluice/model"
+import (
+	"fmt"
+	"slices"
+
+	"sluice.dev/sluice/model"
+)
 
 // ServiceInput is what the plan of a Service depends on.
 type ServiceInput struct {
@@ -19,12 +24,96 @@ type ServicePlan struct {
 	KeepConfiguration, KeepRoute bool
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
-	// Problems are the user's mistakes.
+	// Problems are the user's mistakes; Conditions say the same.
 	Problems []model.Problem
 }
 
-// Service plans a Service, given the two objects that it owns. It is called once before they are made to follow the
-// Service, for what may be changed, and with what they are afterwards, for the conditions.
+// Service plans a Service, given the two objects that it owns as they are. A controller asks before it makes the
+// Configuration follow the Service, again before the Route, and takes the conditions once both have.
 func Service(in ServiceInput) ServicePlan {
-	return ServicePlan{}
+	var plan ServicePlan
+	configurations, proceed := in.configurations()
+	before := model.FindCondition(in.Service.Conditions, model.RoutesReady)
+	routes := as(model.RoutesReady, before)
+	if before.Status == model.True {
+		routes.Reason, routes.Message = before.Reason, before.Message
+	}
+	if proceed {
+		routes, proceed = in.routes()
+	}
+	plan.KeepConfiguration = in.Configuration != nil && in.Configuration.Owner != in.Service.UID
+	plan.KeepRoute = !proceed
+	plan.Conditions = Conclude(configurations, routes)
+	for _, c := range []model.Condition{configurations, routes} {
+		if c.Reason == "NotOwned" || c.Reason == "RevisionNameTaken" {
+			plan.Problems = append(plan.Problems, problem("Service", in.Service.Key, c))
+		}
+	}
+	return plan
+}
+
+// configurations is the condition ConfigurationsReady, and whether the Route may be looked at.
+func (in ServiceInput) configurations() (c model.Condition, proceed bool) {
+	c = model.Condition{Type: model.ConfigurationsReady, Status: model.Unknown}
+	configuration := in.Configuration
+	switch {
+	case configuration != nil && configuration.Owner != in.Service.UID:
+		c.Status, c.Reason = model.False, "NotOwned"
+		c.Message = fmt.Sprintf("There is an existing Configuration %q that we do not own.", configuration.Key.Name)
+		return c, false
+	case configuration == nil || configuration.Observed != configuration.Generation:
+		c.Reason = "OutOfDate"
+		c.Message = "The Configuration is still working to reflect the latest desired specification."
+		// Which revision a name stands for must be known before traffic goes there.
+		return c, configuration != nil && configuration.RevisionName == ""
+	}
+	return as(model.ConfigurationsReady, model.FindCondition(configuration.Conditions, model.Ready)), true
+}
+
+// routes is the condition RoutesReady, and whether the Route may be made to follow the Service.
+func (in ServiceInput) routes() (c model.Condition, proceed bool) {
+	c = model.Condition{Type: model.RoutesReady, Status: model.Unknown}
+	route := in.Route
+	switch {
+	case Configure(in.Configuration, in.Revisions).NameTaken:
+		c.Status, c.Reason = model.False, "RevisionNameTaken"
+		c.Message = fmt.Sprintf("The revision name %q is taken by a conflicting Revision, so traffic will not be migrated", in.Configuration.RevisionName)
+		return c, false
+	case route != nil && route.Owner != in.Service.UID:
+		c.Status, c.Reason = model.False, "NotOwned"
+		c.Message = fmt.Sprintf("There is an existing Route %q that we do not own.", route.Key.Name)
+		return c, false
+	case route == nil || route.Observed != route.Generation:
+		c.Reason = "OutOfDate"
+		c.Message = "The Route is still working to reflect the latest desired specification."
+		return c, true
+	}
+	c = as(model.RoutesReady, model.FindCondition(route.Conditions, model.Ready))
+	if c.Status == model.True && !migrated(route, in.Configuration) {
+		c.Status, c.Reason = model.Unknown, "TrafficNotMigrated"
+		c.Message = "Traffic is not yet migrated to the latest revision."
+	}
+	return c, true
+}
+
+// migrated says whether the split in force is the one asked for, with the latest ready revision in the place of the
+// Configuration. Knative compares the two lists as they are; here entries that a status merges are merged first, or a
+// spec that lists the same target twice would never be ready.
+func migrated(route *model.RouteSpec, c *model.Configuration) bool {
+	var want []model.Target
+	for _, t := range route.Traffic {
+		w := model.Target{Tag: t.Tag, Revision: t.Revision, Percent: t.Percent}
+		if t.Revision == "" && t.Configuration == c.Key.Name {
+			w.Revision, w.Latest = c.LatestReady, true
+		}
+		i := slices.IndexFunc(want, func(o model.Target) bool { return o.Tag == w.Tag && o.Revision == w.Revision && o.Latest == w.Latest })
+		if i >= 0 {
+			want[i].Percent += w.Percent
+		} else {
+			want = append(want, w)
+		}
+	}
+	return slices.EqualFunc(want, route.Served, func(w, s model.Target) bool {
+		return w.Tag == s.Tag && w.Revision == s.Revision && w.Percent == s.Percent
+	})
 }

@@ -1,0 +1,49 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/model"
+)
+
+// Conclude returns the conditions sorted by type, with Ready as it follows from them: False as the first that is False,
+// else Unknown as the first that is Unknown, else True. Conditions that only inform do not count. Where there is more
+// than one of a type, the last counts: so whoever finds something out later appends it.
+func Conclude(conditions ...model.Condition) []model.Condition {
+	out := make([]model.Condition, 0, len(conditions)+1)
+	for i, c := range conditions {
+		later := slices.ContainsFunc(conditions[i+1:], func(d model.Condition) bool { return d.Type == c.Type })
+		if c.Type != model.Ready && !later {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Condition) int { return strings.Compare(a.Type, b.Type) })
+	ready := model.Condition{Type: model.Ready, Status: model.True}
+	for _, status := range []model.Status{model.False, model.Unknown} {
+		i := slices.IndexFunc(out, func(c model.Condition) bool { return c.Status == status && c.Severity != model.SeverityInfo })
+		if i >= 0 {
+			ready.Status, ready.Reason, ready.Message = status, out[i].Reason, out[i].Message
+			break
+		}
+	}
+	at, _ := slices.BinarySearchFunc(out, model.Ready, func(c model.Condition, kind string) int { return strings.Compare(c.Type, kind) })
+	return slices.Insert(out, at, ready)
+}
+
+// as returns what c says under another type, without the reason of a True one, and Unknown when c is the zero Condition.
+func as(kind string, c model.Condition) model.Condition {
+	switch c.Status {
+	case model.True:
+		return model.Condition{Type: kind, Status: model.True}
+	case model.False, model.Unknown:
+		return model.Condition{Type: kind, Status: c.Status, Reason: c.Reason, Message: c.Message}
+	default:
+		return model.Condition{Type: kind, Status: model.Unknown}
+	}
+}
+
+// problem makes a Problem of a condition that says that the user made a mistake.
+func problem(kind string, key model.Key, c model.Condition) model.Problem {
+	return model.Problem{Owner: model.Ref{Kind: kind, Key: key}, Reason: c.Reason, Message: c.Message}
+}

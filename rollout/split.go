@@ -1,0 +1,174 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/model"
+)
+
+// split is who gets the requests of a Route: the default group, and one group per tag.
+type split struct {
+	// traffic lists the same for the status.
+	traffic []model.Target
+	// groups are shares by tag; the default group has the tag "". The shares of a group sum to 100, or there are none.
+	groups map[string][]model.Share
+	// tags name the revision that each tag leads to: the newest one during a rollout.
+	tags []model.TagShare
+}
+
+// goalOf is where rollouts lead: all of each configuration's requests to its newest revision. Every tag has all of its own requests.
+func goalOf(targets []model.Target) *gradual {
+	g := &gradual{}
+	for _, t := range targets {
+		if !t.Latest {
+			continue
+		}
+		g.want("", t.Configuration, t.Revision, t.Percent)
+		if t.Tag != "" {
+			g.want(t.Tag, t.Configuration, t.Revision, 100)
+		}
+	}
+	return g
+}
+
+// splitOf spreads resolved targets over revisions, as far as the rollouts have come.
+func splitOf(route *model.RouteSpec, targets []model.Target, state *gradual) split {
+	s := split{groups: map[string][]model.Share{}}
+	taken := map[string]int{}
+	for _, t := range targets {
+		for _, part := range apportion(t, state, taken) {
+			s.add(route, t, part)
+		}
+		if t.Tag == "" {
+			continue
+		}
+		group := []portion{{t.Revision, 100}}
+		if c := state.find(t.Tag, t.Configuration); t.Latest && c != nil {
+			group = c.Revisions
+		}
+		for _, p := range group {
+			s.groups[t.Tag] = share(s.groups[t.Tag], route, p)
+		}
+		s.tag(route, t.Tag, t.Revision)
+	}
+	s.sort()
+	return s
+}
+
+// apportion returns the revisions of one target. Targets that follow the same configuration take what its rollout has in
+// the order of the spec; taken counts what is gone.
+func apportion(t model.Target, state *gradual, taken map[string]int) []portion {
+	c := state.find("", t.Configuration)
+	if !t.Latest || c == nil || t.Percent == 0 {
+		return []portion{{t.Revision, t.Percent}}
+	}
+	var out []portion
+	skip, left := taken[t.Configuration], t.Percent
+	for _, p := range c.Revisions {
+		gone := min(skip, p.Percent)
+		skip -= gone
+		if part := min(left, p.Percent-gone); part > 0 {
+			out = append(out, portion{p.Revision, part})
+			left -= part
+		}
+	}
+	taken[t.Configuration] += t.Percent
+	return out
+}
+
+// add lists a part of a target, merged with one before it that differs in nothing but its percent.
+func (s *split) add(route *model.RouteSpec, t model.Target, p portion) {
+	s.groups[""] = share(s.groups[""], route, p)
+	for i := range s.traffic {
+		if o := &s.traffic[i]; o.Tag == t.Tag && o.Revision == p.Revision && o.Latest == t.Latest {
+			o.Percent += p.Percent
+			return
+		}
+	}
+	s.traffic = append(s.traffic, model.Target{Tag: t.Tag, Revision: p.Revision, Latest: t.Latest, Percent: p.Percent})
+}
+
+func (s *split) tag(route *model.RouteSpec, tag, revision string) {
+	s.tags = append(s.tags, model.TagShare{Tag: tag, Revision: model.Key{Namespace: route.Key.Namespace, Name: revision}})
+}
+
+// share adds to a group; equal revisions are merged, and 0 percent are no share.
+func share(group []model.Share, route *model.RouteSpec, p portion) []model.Share {
+	if p.Percent <= 0 {
+		return group
+	}
+	key := model.Key{Namespace: route.Key.Namespace, Name: p.Revision}
+	for i := range group {
+		if group[i].Revision == key {
+			group[i].Percent += p.Percent
+			return group
+		}
+	}
+	return append(group, model.Share{Revision: key, Percent: p.Percent})
+}
+
+// keptSplit is the split before, from the status and the state of rollouts, for as long as the spec cannot be served.
+// What revisions that are gone had goes to the others.
+func keptSplit(r *resolver, prev *gradual) split {
+	s := split{traffic: r.route.Served, groups: map[string][]model.Share{}}
+	for _, t := range r.route.Served {
+		if !r.alive(t.Revision) {
+			continue
+		}
+		s.groups[""] = share(s.groups[""], r.route, portion{t.Revision, t.Percent})
+		if t.Tag == "" {
+			continue
+		}
+		// A rollout under way lists a tag once per revision: the newest is the last, and the one that the tag leads to.
+		s.groups[t.Tag] = []model.Share{{Revision: model.Key{Namespace: r.route.Key.Namespace, Name: t.Revision}, Percent: 100}}
+		s.tags = slices.DeleteFunc(s.tags, func(o model.TagShare) bool { return o.Tag == t.Tag })
+		s.tag(r.route, t.Tag, t.Revision)
+	}
+	for _, c := range prev.Configurations {
+		if _, served := s.groups[c.Tag]; !served || c.Tag == "" || len(c.Revisions) < 2 {
+			continue
+		}
+		s.groups[c.Tag] = nil
+		for _, p := range prune(c.Revisions, r.alive) {
+			s.groups[c.Tag] = share(s.groups[c.Tag], r.route, p)
+		}
+	}
+	for tag, group := range s.groups {
+		s.groups[tag] = normalize(group)
+	}
+	s.sort()
+	return s
+}
+
+// normalize makes the percents of a group sum to 100 in proportion; what rounding leaves goes to the last.
+func normalize(group []model.Share) []model.Share {
+	sum := 0
+	for _, s := range group {
+		sum += s.Percent
+	}
+	if sum == 0 || sum == 100 {
+		return group
+	}
+	var out []model.Share
+	left := 100
+	for i, s := range group {
+		part := s.Percent * 100 / sum
+		if i == len(group)-1 {
+			part = left
+		}
+		if part > 0 {
+			out = append(out, model.Share{Revision: s.Revision, Percent: part})
+			left -= part
+		}
+	}
+	return out
+}
+
+// sort puts shares and tags into the order of their names, so that the same split is the same rule.
+func (s *split) sort() {
+	for _, group := range s.groups {
+		slices.SortFunc(group, func(a, b model.Share) int { return a.Revision.Compare(b.Revision) })
+	}
+	slices.SortFunc(s.tags, func(a, b model.TagShare) int { return strings.Compare(a.Tag, b.Tag) })
+}

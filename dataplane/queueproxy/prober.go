@@ -1,0 +1,181 @@
+package queueproxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"sluice.dev/sluice/model"
+)
+
+// The defaults of Kubernetes for what a probe does not say.
+const (
+	defaultPeriod           = 10 * time.Second
+	defaultTimeout          = time.Second
+	defaultFailureThreshold = 3
+)
+
+// The pace of probing before the first success is a share of the time that has passed, so that readiness is noticed
+// after at most a twentieth more than the application itself took, within these bounds.
+const (
+	paceShare    = 20
+	fastestDial  = 200 * time.Microsecond
+	slowestDial  = 5 * time.Millisecond
+	patience     = 10 * time.Second // after which a dial every tiredDial is enough
+	tiredDial    = 50 * time.Millisecond
+	fastestProbe = 2 * time.Millisecond
+	slowestProbe = 50 * time.Millisecond // without a period, as in Knative
+)
+
+// awaitReady is how long a probe of the platform waits for an application without a probe period, as in Knative.
+const awaitReady = 10 * time.Second
+
+// Prober finds out whether an application is ready, alive or started. All methods may be called concurrently.
+type Prober struct {
+	probe   model.Probe
+	checker *checker
+	gate    string // host:port that must accept connections before anything else is tried; empty means none
+	shared  singleflight.Group
+}
+
+// NewProber returns a Prober of the application at host:port target. A probe that names a port goes there instead.
+// Exec runs the command of an exec probe where the application runs; it may be nil when there is none.
+//
+// What the probe leaves out is as Kubernetes defines it: a timeout of 1 s, a success threshold of 1, a failure threshold of 3.
+func NewProber(probe model.Probe, target string, exec func(ctx context.Context, command []string) error) (*Prober, error) {
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, fmt.Errorf("probing %q: %w", target, err)
+	}
+	address := target
+	if probe.Port != 0 {
+		address = net.JoinHostPort(host, strconv.Itoa(probe.Port))
+	}
+	gate := address
+	if len(probe.Exec) > 0 && probe.Port == 0 || probe.HTTP != nil && probe.HTTP.Host != "" {
+		gate = "" // the command may ask anything, and the address is another host's
+	}
+	probe.Timeout = cmp.Or(probe.Timeout, defaultTimeout)
+	probe.SuccessThreshold = max(probe.SuccessThreshold, 1)
+	probe.FailureThreshold = cmp.Or(max(probe.FailureThreshold, 0), defaultFailureThreshold)
+	return &Prober{probe: probe, checker: newChecker(probe, address, exec), gate: gate}, nil
+}
+
+// Budget is how long a startup probe may take altogether: its failure threshold times its period.
+func (p *Prober) Budget() time.Duration {
+	return p.probe.InitialDelay + time.Duration(p.probe.FailureThreshold)*p.period()
+}
+
+func (p *Prober) period() time.Duration { return cmp.Or(p.probe.Period, defaultPeriod) }
+
+// Await probes an application that is starting and returns nil as soon as it succeeds: within a millisecond or two of
+// its listening, for a dial is cheap. What costs the application more is tried once it listens, at a decreasing pace
+// down to the probe's period. When the context ends first, the error says why the last probe failed.
+func (p *Prober) Await(ctx context.Context) error {
+	if err := sleep(ctx, p.probe.InitialDelay); err != nil {
+		return err
+	}
+	began := time.Now()
+	pace := func(fastest, slowest time.Duration) time.Duration {
+		return min(max(time.Since(began)/paceShare, fastest), slowest)
+	}
+	for p.gate != "" {
+		err := dial(ctx, p.gate)
+		if err == nil {
+			break
+		}
+		wait := pace(fastestDial, slowestDial)
+		if time.Since(began) > patience {
+			wait = tiredDial
+		}
+		if ended := sleep(ctx, wait); ended != nil {
+			return errors.Join(ended, err)
+		}
+	}
+	slowest := cmp.Or(p.probe.Period, slowestProbe)
+	for successes := 0; ; {
+		err := p.Check(ctx)
+		if err != nil {
+			successes = 0
+		} else if successes++; successes >= p.probe.SuccessThreshold {
+			return nil
+		}
+		if ended := sleep(ctx, pace(fastestProbe, slowest)); ended != nil {
+			return errors.Join(ended, err)
+		}
+	}
+}
+
+// Watch probes once a period (10 s if the probe has none) and reports when the outcome changes from ok: to false after
+// as many failures in a row as the failure threshold says, to true after as many successes as the success threshold
+// says. It returns when the context ends. Report is called by Watch itself, so one call at a time.
+func (p *Prober) Watch(ctx context.Context, ok bool, report func(ok bool, why error)) {
+	row := 0 // probes in a row that contradict ok
+	for sleep(ctx, p.period()) == nil {
+		err := p.Check(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if (err == nil) == ok {
+			row = 0
+			continue
+		}
+		threshold := p.probe.FailureThreshold
+		if err == nil {
+			threshold = p.probe.SuccessThreshold
+		}
+		if row++; row >= threshold {
+			row, ok = 0, !ok
+			report(ok, err)
+		}
+	}
+}
+
+// Check probes once, with the probe's timeout.
+func (p *Prober) Check(ctx context.Context) error {
+	return p.checker.bounded(ctx, p.probe.Timeout)
+}
+
+// Ready is for Options.Ready: it answers a probe of the platform as Knative's queue-proxy does. It probes once, or, when
+// the probe has no period, until success for at most 10 s. Callers at the same time share one execution.
+func (p *Prober) Ready(ctx context.Context) error {
+	result := p.shared.DoChan("", func() (any, error) {
+		// Not the caller's context: the others who share the result may be more patient.
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), awaitReady)
+		defer cancel()
+		if p.probe.Period == 0 {
+			return nil, p.Await(shared)
+		}
+		return nil, p.Check(shared)
+	})
+	select {
+	case r := <-result:
+		return r.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// sleep waits, and returns the cause if the context ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,232 @@
+package queueproxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/model"
+)
+
+// ReasonHeader is set on every error response that the queue-proxy makes itself, to one of the Reason constants, so
+// that it can be told from one of the application's.
+const ReasonHeader = "Sluice-Reason"
+
+// The values of ReasonHeader.
+const (
+	ReasonQueueFull      = "QueueFull"      // 503: as many requests as may wait are waiting
+	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
+	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
+	ReasonTooManyHeaders = "TooManyHeaders" // 431
+	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
+)
+
+var (
+	errRequestTimeout = errors.New("request timeout")
+	errShuttingDown   = errors.New("shutting down")
+)
+
+// queuePerPlace is how many requests may wait for each that may run, as in Knative (queueDepth = 10 × containerConcurrency).
+const queuePerPlace = 10
+
+// Options say what a Proxy stands in front of and within which limits. Only Target is required.
+type Options struct {
+	// Target is the host:port of the application.
+	Target string
+	// Protocol is what the application speaks; HTTP/1.1 unless it is model.H2C. Upgrades (WebSocket) always use HTTP/1.1.
+	Protocol model.Protocol
+	// Concurrency is how many requests the application gets at a time; 0 means no limit. Ten times as many may wait.
+	Concurrency int
+	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte
+	// written. Idle bounds the time between two writes, and so also the time to the first. 0 means no bound.
+	Timeout, ResponseStart, Idle time.Duration
+	// FullDuplex lets an HTTP/1.1 application answer while it still reads the request (features.knative.dev/http-full-duplex).
+	FullDuplex bool
+	// Ready asks the application's readiness for a probe of the platform. nil means always ready.
+	Ready func(context.Context) error
+	// Transport carries requests to the application; share one among many proxies. nil makes one.
+	Transport *Transport
+	// Logger receives what goes wrong on a connection, at debug level. nil discards it.
+	Logger hclog.Logger
+	// Limits bound what clients may do. Zero fields have the defaults documented there.
+	Limits Limits
+	// Quiet is for how long no request must have come before a drain is over; 0 means 1 s.
+	Quiet time.Duration
+}
+
+// Proxy stands in front of one replica. It is made by New, serves by Serve, and ends by Shutdown.
+type Proxy struct {
+	opts    Options
+	breaker *breaker.Breaker
+	reverse *httputil.ReverseProxy
+	server  *http.Server
+	meter   meter
+
+	draining atomic.Bool
+	cut      context.CancelCauseFunc // ends all requests in flight
+}
+
+// New returns a Proxy that serves nothing yet.
+func New(opts Options) *Proxy {
+	if opts.Logger == nil {
+		opts.Logger = hclog.NewNullLogger()
+	}
+	if opts.Transport == nil {
+		opts.Transport = NewTransport()
+	}
+	opts.Limits = opts.Limits.withDefaults()
+	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
+	p := &Proxy{opts: opts, breaker: newBreaker(opts.Concurrency)}
+	p.meter.last = time.Now()
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:      p.rewrite,
+		Transport:    opts.Transport.forProtocol(opts.Protocol),
+		BufferPool:   opts.Transport.buffers,
+		ErrorHandler: p.fail,
+		ErrorLog:     opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	p.server = p.newServer()
+	return p
+}
+
+func newBreaker(concurrency int) *breaker.Breaker {
+	if concurrency <= 0 {
+		return breaker.New(breaker.Unlimited, 0)
+	}
+	return breaker.New(concurrency, queuePerPlace*concurrency)
+}
+
+// ServeHTTP answers a probe of the platform, or passes a request to the application.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if tooManyHeaders(r, p.opts.Limits.Headers) {
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
+		return
+	}
+	if isProbe(r) {
+		p.answerProbe(w, r)
+		return
+	}
+	proxied := r.Header.Get("K-Proxy-Request") == "activator"
+	p.meter.enter(proxied)
+	defer p.meter.leave(proxied)
+
+	upgrade := r.Header["Upgrade"] != nil
+	if p.draining.Load() && !upgrade {
+		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.
+		w.Header().Set("Connection", "close")
+	}
+	if p.opts.FullDuplex && r.ProtoMajor == 1 {
+		// It cannot fail here: the writer is net/http's own.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	e, r := newExchange(w, r, p.opts)
+	defer e.end()
+	release, err := p.breaker.Acquire(r.Context())
+	if err != nil {
+		p.fail(e, r, err)
+		return
+	}
+	defer release()
+	p.reverse.ServeHTTP(e, r)
+}
+
+// rewrite makes the request that the application gets.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+	pr.Out.URL.Scheme = "http"
+	pr.Out.URL.Host = p.opts.Target
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
+	if original := pr.Out.Header.Get("K-Original-Host"); original != "" {
+		pr.Out.Host = original
+		pr.Out.Header.Del("K-Original-Host")
+	}
+	forward(pr.In, pr.Out)
+}
+
+// fail answers a request that the application did not. The cause of the context's end says more than err.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch cause := context.Cause(r.Context()); {
+	case errors.Is(cause, errRequestTimeout):
+		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
+	case errors.Is(cause, errShuttingDown):
+		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
+	case errors.Is(err, breaker.ErrFull):
+		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
+	case cause != nil: // the client went away: nobody reads the answer
+		w.WriteHeader(http.StatusBadGateway)
+	default:
+		p.opts.Logger.Debug("application did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
+		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, reason, message string) {
+	w.Header().Set(ReasonHeader, reason)
+	http.Error(w, message, status)
+}
+
+func tooManyHeaders(r *http.Request, limit int) bool {
+	n := 0
+	for _, values := range r.Header {
+		n += len(values)
+	}
+	return n > limit
+}
+
+// forward carries the forwarding headers over, as they came, to the application: X-Forwarded-For with the peer added,
+// and Forwarded (RFC 7239) made from the others when there is none.
+func forward(in, out *http.Request) {
+	for _, name := range [...]string{"X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"} {
+		if values := in.Header[name]; values != nil {
+			out.Header[name] = values
+		}
+	}
+	clients := strings.Join(in.Header["X-Forwarded-For"], ", ")
+	if in.Header["Forwarded"] == nil {
+		if f := forwarded(clients, in.Header.Get("X-Forwarded-Host"), in.Header.Get("X-Forwarded-Proto")); f != "" {
+			out.Header["Forwarded"] = []string{f}
+		}
+	}
+	peer := (&url.URL{Host: in.RemoteAddr}).Hostname()
+	if clients != "" && peer != "" {
+		clients += ", "
+	}
+	if clients+peer != "" {
+		out.Header["X-Forwarded-For"] = []string{clients + peer}
+	}
+}
+
+// forwarded writes a Forwarded header as Knative does: host and proto belong to the first of the clients, which are
+// separated by commas. It is empty when all three are.
+func forwarded(clients, host, proto string) string {
+	var elements []string
+	for node := range strings.SplitSeq(clients, ",") {
+		if node = strings.TrimSpace(node); node == "" {
+			continue
+		}
+		if strings.Contains(node, ":") {
+			node = `"[` + node + `]"`
+		}
+		elements = append(elements, "for="+node)
+	}
+	var first []string
+	if len(elements) > 0 {
+		first = append(first, elements[0])
+		elements = elements[1:]
+	}
+	if host != "" {
+		first = append(first, "host="+host)
+	}
+	if proto != "" {
+		first = append(first, "proto="+proto)
+	}
+	return strings.Join(append([]string{strings.Join(first, ";")}, elements...), ", ")
+}

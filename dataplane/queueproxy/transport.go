@@ -1,0 +1,88 @@
+package queueproxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+const (
+	bufferSize = 32 << 10 // bytes; what ReverseProxy would allocate for each response
+	// idleUpstream is less than the keep-alive timeout of the common servers (gunicorn has 2 s, Node.js 5 s), so that
+	// it is we who close an idle connection and no request meets one that the application is about to close.
+	idleUpstream = time.Second
+	// idlePerTarget is how many idle HTTP/1.1 connections to one application are kept.
+	idlePerTarget = 1000
+)
+
+// Transport carries requests to applications over connections that it keeps. It serves any number of proxies.
+type Transport struct {
+	http1, h2c *http.Transport
+	buffers    *buffers
+}
+
+// NewTransport returns a Transport without connections.
+func NewTransport() *Transport {
+	t := &Transport{http1: newTransport(), h2c: newTransport(), buffers: &buffers{}}
+	t.h2c.Protocols = new(http.Protocols)
+	t.h2c.Protocols.SetUnencryptedHTTP2(true)
+	return t
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: -1}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, address)
+		},
+		DisableCompression:    true, // what the client asked for is between it and the application
+		MaxIdleConnsPerHost:   idlePerTarget,
+		IdleConnTimeout:       idleUpstream,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+// Close closes the idle connections.
+func (t *Transport) Close() {
+	t.http1.CloseIdleConnections()
+	t.h2c.CloseIdleConnections()
+}
+
+func (t *Transport) forProtocol(p model.Protocol) http.RoundTripper {
+	if p == model.H2C {
+		return upgradesOverHTTP1{t}
+	}
+	return t.http1
+}
+
+// upgradesOverHTTP1 is for applications that speak h2c: HTTP/2 has no Upgrade, so a WebSocket still opens as HTTP/1.1.
+type upgradesOverHTTP1 struct{ t *Transport }
+
+func (u upgradesOverHTTP1) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header["Upgrade"] != nil {
+		return u.t.http1.RoundTrip(r)
+	}
+	return u.t.h2c.RoundTrip(r)
+}
+
+// buffers is a pool of response buffers. It keeps array pointers, because a slice put into a sync.Pool is allocated anew each time.
+type buffers struct{ pool sync.Pool }
+
+// Get returns a buffer of bufferSize bytes.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put takes back a buffer that Get returned.
+func (b *buffers) Put(p []byte) {
+	if len(p) == bufferSize {
+		b.pool.Put((*[bufferSize]byte)(p))
+	}
+}

@@ -1,0 +1,194 @@
+package translator
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
+)
+
+const (
+	// connectTimeout leaves room for one lost SYN, which is sent again after a second.
+	connectTimeout = 2 * time.Second
+	// activatorsPerRevision is how many activators stand in for one revision: two, so that one may die, and no more,
+	// because activators that share a revision must share its concurrency limit.
+	activatorsPerRevision = 2
+	// activatorCluster has all activators.
+	activatorCluster = "activator"
+)
+
+// The zones of an assignment.
+const (
+	zonePods      = "pods"
+	zoneActivator = "activator"
+)
+
+// backendPart is what a Backend became. unit is nil when the Backend cannot be served.
+type backendPart struct {
+	unit     *Unit
+	protocol model.Protocol
+	problems []model.Problem
+}
+
+func translateBackend(old *backendPart, in *model.Backend, activators []model.Endpoint) *backendPart {
+	part := &backendPart{protocol: in.Protocol}
+	if err := checkKey(in.Revision); err != nil {
+		part.report(in, "InvalidName", err.Error())
+		return part
+	}
+	name := in.Revision.String()
+	if i := slices.IndexFunc(in.Endpoints, func(e model.Endpoint) bool { return !validEndpoint(e) }); i >= 0 {
+		part.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535",
+			in.Endpoints[i].Host, in.Endpoints[i].Port, name))
+	}
+	pods := addresses(in.Endpoints)
+	zones := []zone{{zonePods, pods}, {zoneActivator, without(nearest(name, activators), pods)}}
+	served := slices.Clone(zones)
+	if in.Via == model.ViaActivator {
+		slices.Reverse(served)
+	}
+	var before *Unit
+	if old != nil {
+		before = old.unit
+	}
+	var b resourceBuilder
+	if before != nil && old.protocol == in.Protocol {
+		b.keep(before.Resources[0])
+	} else {
+		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, in.Protocol))
+	}
+	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
+	b.add(AssignmentType, name, RoleActivator, assignment(name, zones[:1]))
+	if b.err != nil {
+		part.report(in, "InvalidResource", b.err.Error())
+		return part
+	}
+	part.unit = newUnit(before, "backend "+name, position{kindBackend, in.Revision}, b.resources)
+	return part
+}
+
+func (p *backendPart) report(in *model.Backend, reason, message string) {
+	p.problems = append(p.problems, model.Problem{Owner: in.Owner, Reason: reason, Message: message})
+}
+
+// edsCluster is a cluster whose endpoints come by EDS under its own name.
+//
+// The protocol to the endpoints is the one that the container speaks, whatever the client spoke: a container on http1
+// never learnt HTTP/2, and gRPC needs h2c, which its port must say. The policy is ROUND_ROBIN because C-core knew no
+// other for long; the circuit breakers are open wide because a bounded queue with a limit stands before every replica.
+func edsCluster(name string, protocol model.Protocol) *clusterv3.Cluster {
+	options := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
+	if protocol == model.H2C {
+		options.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
+		}
+	} else {
+		options.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		}
+	}
+	unlimited := wrapperspb.UInt32(math.MaxUint32)
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LbPolicy:             clusterv3.Cluster_ROUND_ROBIN,
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+			MaxConnections: unlimited, MaxPendingRequests: unlimited, MaxRequests: unlimited, MaxRetries: unlimited,
+		}}},
+		LrsServer: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Self{Self: &corev3.SelfConfigSource{}}},
+		UpstreamConnectionOptions: &clusterv3.UpstreamConnectionOptions{TcpKeepalive: &corev3.TcpKeepalive{
+			KeepaliveProbes: wrapperspb.UInt32(3), KeepaliveTime: wrapperspb.UInt32(30), KeepaliveInterval: wrapperspb.UInt32(10),
+		}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": anyOf(&httpv3.HttpProtocolOptions{
+				UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: options},
+			}),
+		},
+	}
+}
+
+// ads is the stream that the resource which says so came from.
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+	}
+}
+
+// zone is a locality of an assignment.
+type zone struct {
+	name      string
+	endpoints []model.Endpoint
+}
+
+// assignment gives the zones that have endpoints the priorities 0, 1, … in their order: no client finds a gap.
+func assignment(name string, zones []zone) *endpointv3.ClusterLoadAssignment {
+	a := &endpointv3.ClusterLoadAssignment{ClusterName: name}
+	for _, z := range zones {
+		if len(z.endpoints) == 0 {
+			continue
+		}
+		locality := &endpointv3.LocalityLbEndpoints{
+			Locality:            &corev3.Locality{Zone: z.name},
+			LoadBalancingWeight: wrapperspb.UInt32(1),
+			Priority:            uint32(len(a.Endpoints)),
+		}
+		for _, e := range z.endpoints {
+			locality.LbEndpoints = append(locality.LbEndpoints, &endpointv3.LbEndpoint{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.Host, e.Port)}},
+			})
+		}
+		a.Endpoints = append(a.Endpoints, locality)
+	}
+	return a
+}
+
+func socketAddress(host string, port int) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
+	}}}
+}
+
+// nearest picks the activators of a revision by rendezvous hashing: every replica picks the same, and an activator
+// that comes or goes moves only the revisions that had it or get it.
+func nearest(revision string, activators []model.Endpoint) []model.Endpoint {
+	if len(activators) <= activatorsPerRevision {
+		return activators
+	}
+	type scored struct {
+		model.Endpoint
+		score uint64
+	}
+	all := make([]scored, len(activators))
+	for i, a := range activators {
+		all[i] = scored{a, xxhash.Sum64String(revision + "|" + a.Host + "|" + strconv.Itoa(a.Port))}
+	}
+	slices.SortFunc(all, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), compareEndpoint(a.Endpoint, b.Endpoint))
+	})
+	picked := make([]model.Endpoint, activatorsPerRevision)
+	for i := range picked {
+		picked[i] = all[i].Endpoint
+	}
+	slices.SortFunc(picked, compareEndpoint)
+	return picked
+}
+
+func without(from, what []model.Endpoint) []model.Endpoint {
+	return slices.DeleteFunc(slices.Clone(from), func(e model.Endpoint) bool { return slices.Contains(what, e) })
+}

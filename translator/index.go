@@ -1,0 +1,79 @@
+package translator
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// claimant is what a Route asks of the rest of the World. It keeps its pointer while that stays the same.
+type claimant struct {
+	key     model.Key
+	created time.Time
+	// hosts are all the host names that the Route wants, refs all the revisions it names; both sorted and without repetition.
+	hosts []string
+	refs  []model.Key
+}
+
+func (c *claimant) equal(other *claimant) bool {
+	return c.key == other.key && c.created.Equal(other.created) && slices.Equal(c.hosts, other.hosts) && slices.Equal(c.refs, other.refs)
+}
+
+// entry says that a Route wants a name.
+type entry struct {
+	name string
+	by   *claimant
+}
+
+// compare puts the entries of one name in order of seniority: the older Route first, then the lower key.
+func (e entry) compare(other entry) int {
+	return cmp.Or(cmp.Compare(e.name, other.name), e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
+}
+
+// index is who wants which name, sorted by entry.compare. It is immutable.
+type index []entry
+
+// update returns the index without removed and with added. It copies what lies between the edits in blocks, which at
+// tens of thousands of names costs less than the maps that it saves.
+func (x index) update(removed, added []entry) index {
+	type change struct {
+		entry
+		add bool
+	}
+	changes := make([]change, 0, len(removed)+len(added))
+	for _, e := range removed {
+		changes = append(changes, change{e, false})
+	}
+	for _, e := range added {
+		changes = append(changes, change{e, true})
+	}
+	if len(changes) == 0 {
+		return x
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return a.compare(b.entry) })
+	next, rest := make(index, 0, len(x)+len(added)), x
+	for _, c := range changes {
+		at, found := slices.BinarySearchFunc(rest, c.entry, entry.compare)
+		next, rest = append(next, rest[:at]...), rest[at:]
+		switch {
+		case c.add:
+			next = append(next, c.entry)
+		case found:
+			rest = rest[1:]
+		}
+	}
+	return append(next, rest...)
+}
+
+// of returns the entries of one name, the senior first.
+func (x index) of(name string) []entry {
+	byName := func(e entry, name string) int { return cmp.Compare(e.name, name) }
+	start, _ := slices.BinarySearchFunc(x, name, byName)
+	end := start
+	for end < len(x) && x[end].name == name {
+		end++
+	}
+	return x[start:end]
+}

@@ -1,0 +1,171 @@
+package translator
+
+import (
+	"slices"
+
+	"sluice.dev/sluice/model"
+)
+
+// memo is what an Output remembers of how it came about. It is immutable: several Outputs share its parts.
+type memo struct {
+	activators []model.Endpoint
+	backends   table[*model.Backend, backendPart]
+	routes     table[*model.Route, routePart]
+	// hosts says which Routes want a host name, refs which Routes name a revision.
+	hosts, refs index
+	gateway     *gatewayPart
+}
+
+// Translate returns the resources of a World. prev is the Output of an earlier World, or nil: it saves work and changes
+// nothing in the result. Of two objects of one kind with the same key, the first counts.
+func Translate(w *model.World, prev *Output) *Output {
+	if w == nil {
+		w = &model.World{}
+	}
+	if prev == nil {
+		prev = &Output{}
+	}
+	next := &Output{}
+	activators := addresses(w.Activators)
+	if slices.Equal(activators, prev.memo.activators) {
+		activators = prev.memo.activators
+	}
+	next.memo.activators = activators
+	appeared := next.memo.translateBackends(w.Backends, &prev.memo)
+	next.memo.translateRoutes(w.Routes, &prev.memo, appeared)
+	next.memo.gateway = translateGateway(w.Gateway, &next.memo, &prev.memo)
+	next.collect()
+	return next
+}
+
+// translateBackends returns the revisions that can be routed to and could not before, and the other way round.
+func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
+	build := func(old *backendPart, in *model.Backend) *backendPart { return translateBackend(old, in, m.activators) }
+	before := prev.backends
+	if !slices.Equal(m.activators, prev.activators) {
+		before = before.rebuilt(build)
+	}
+	var edits []edit[backendPart]
+	m.backends, edits = before.update(now, backendKey, build)
+	var changed []model.Key
+	for _, e := range edits {
+		was, is := e.old != nil && e.old.unit != nil, e.new != nil && e.new.unit != nil
+		switch {
+		case was && !is:
+			changed = append(changed, e.old.unit.at.key)
+		case is && !was:
+			changed = append(changed, e.new.unit.at.key)
+		}
+	}
+	return changed
+}
+
+// translateRoutes translates the Routes that changed, and those that a change elsewhere concerns: a host that was given
+// up or claimed, a revision that came or went (appeared).
+func (m *memo) translateRoutes(now []*model.Route, prev *memo, appeared []model.Key) {
+	var edits []edit[routePart]
+	m.routes, edits = prev.routes.update(now, routeKey, draftRoute)
+	concerned := m.updateIndexes(prev, edits)
+	for _, revision := range appeared {
+		for _, e := range m.refs.of(revision.String()) {
+			concerned[e.by.key] = true
+		}
+	}
+	if len(concerned) == 0 {
+		return
+	}
+	if len(edits) == 0 {
+		m.routes.parts = slices.Clone(m.routes.parts)
+	}
+	for key := range concerned {
+		if i, found := slices.BinarySearchFunc(m.routes.in, key, compareRoute); found {
+			m.routes.parts[i] = m.finishRoute(m.routes.parts[i])
+		}
+	}
+}
+
+// updateIndexes returns the Routes that the edits concern: their own, and those that share a host with them.
+func (m *memo) updateIndexes(prev *memo, edits []edit[routePart]) map[model.Key]bool {
+	concerned := map[model.Key]bool{}
+	var goneHosts, newHosts, goneRefs, newRefs []entry
+	for _, e := range edits {
+		if e.new != nil {
+			concerned[e.new.draft.by.key] = true
+		}
+		if e.old != nil && e.new != nil && e.old.draft.by == e.new.draft.by {
+			continue
+		}
+		if e.old != nil {
+			hosts, refs := e.old.draft.by.entries()
+			goneHosts, goneRefs = append(goneHosts, hosts...), append(goneRefs, refs...)
+		}
+		if e.new != nil {
+			hosts, refs := e.new.draft.by.entries()
+			newHosts, newRefs = append(newHosts, hosts...), append(newRefs, refs...)
+		}
+	}
+	m.hosts, m.refs = prev.hosts.update(goneHosts, newHosts), prev.refs.update(goneRefs, newRefs)
+	for _, e := range slices.Concat(goneHosts, newHosts) {
+		if rivals := m.hosts.of(e.name); len(rivals) > 0 {
+			for _, rival := range rivals {
+				concerned[rival.by.key] = true
+			}
+		}
+	}
+	return concerned
+}
+
+func (c *claimant) entries() (hosts, refs []entry) {
+	for _, h := range c.hosts {
+		hosts = append(hosts, entry{h, c})
+	}
+	for _, r := range c.refs {
+		refs = append(refs, entry{r.String(), c})
+	}
+	return hosts, refs
+}
+
+// finishRoute resolves a Route against the rest of the World, and encodes it unless it has been with the same outcome.
+func (m *memo) finishRoute(part *routePart) *routePart {
+	var lost []loss
+	for _, h := range part.draft.by.hosts {
+		if winner := m.hosts.of(h)[0].by; winner != part.draft.by {
+			lost = append(lost, loss{h, winner.key})
+		}
+	}
+	var missing []model.Key
+	for _, r := range part.draft.by.refs {
+		i, found := slices.BinarySearchFunc(m.backends.in, r, compareBackend)
+		if !found || m.backends.parts[i].unit == nil {
+			missing = append(missing, r)
+		}
+	}
+	if part.finished && slices.Equal(part.lost, lost) && slices.Equal(part.missing, missing) {
+		return part
+	}
+	return part.finish(lost, missing)
+}
+
+// collect puts the Units and the Problems of all parts together.
+func (o *Output) collect() {
+	m := &o.memo
+	o.Units = make([]*Unit, 0, len(m.backends.parts)+1+len(m.routes.parts))
+	for _, p := range m.backends.parts {
+		if p.unit != nil {
+			o.Units = append(o.Units, p.unit)
+		}
+		o.Problems = append(o.Problems, p.problems...)
+	}
+	o.Units = append(o.Units, m.gateway.unit)
+	o.Problems = append(o.Problems, m.gateway.problems...)
+	for _, p := range m.routes.parts {
+		o.Units = append(o.Units, p.unit)
+		o.Problems = append(o.Problems, p.problems...)
+	}
+}
+
+func routeKey(r *model.Route) model.Key     { return r.Key }
+func backendKey(b *model.Backend) model.Key { return b.Revision }
+
+func compareRoute(r *model.Route, key model.Key) int     { return r.Key.Compare(key) }
+func compareBackend(b *model.Backend, key model.Key) int { return b.Revision.Compare(key) }

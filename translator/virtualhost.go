@@ -1,0 +1,161 @@
+package translator
+
+import (
+	"fmt"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
+)
+
+// The headers that tell the activator and the queue-proxy which revision a request is for, and the one by which a
+// client chooses a tag. The last is in lower case because gRPC compares it with metadata as it is written here.
+const (
+	revisionHeader  = "Knative-Serving-Revision"
+	namespaceHeader = "Knative-Serving-Namespace"
+	tagHeader       = "knative-serving-tag"
+)
+
+// retries is how many other replicas are tried when one cannot be connected to or refuses the stream.
+const retries = 3
+
+// virtualHost is a resolved Rule on its way to its virtual hosts.
+type virtualHost struct {
+	// name is "namespace/route" or "namespace/route/tag".
+	name string
+	rule model.Rule
+}
+
+func newVirtualHost(route model.Key, rule model.Rule) virtualHost {
+	name := route.String()
+	if rule.Tag != "" {
+		name += "/" + rule.Tag
+	}
+	return virtualHost{name, rule}
+}
+
+// gateway is the Rule as a virtual host of the gateway; nil when no hosts are left.
+func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
+	if len(domains) == 0 {
+		return nil
+	}
+	vh := &routev3.VirtualHost{Name: v.name, Domains: domains}
+	if len(v.rule.Shares) == 0 && len(v.rule.TagHeader) == 0 {
+		vh.Routes = []*routev3.Route{v.unavailable()}
+		return vh
+	}
+	vh.RetryPolicy = retryPolicy()
+	action := func(shares []model.Share) *routev3.RouteAction {
+		a := split(shares)
+		a.Timeout = durationpb.New(v.rule.Timeout)
+		return a
+	}
+	for _, t := range v.rule.TagHeader {
+		match := &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: t.Tag},
+		}}
+		vh.Routes = append(vh.Routes, &routev3.Route{
+			Match:  anyPath(&routev3.HeaderMatcher{Name: tagHeader, HeaderMatchSpecifier: match}),
+			Action: &routev3.Route_Route{Route: action(all(t.Revision))},
+		})
+	}
+	if len(v.rule.Shares) == 0 {
+		vh.Routes = append(vh.Routes, v.unavailable())
+		return vh
+	}
+	vh.Routes = append(vh.Routes, &routev3.Route{Match: anyPath(), Action: &routev3.Route_Route{Route: action(v.rule.Shares)}})
+	return vh
+}
+
+// unavailable answers for revisions that are not there yet.
+func (v virtualHost) unavailable() *routev3.Route {
+	return &routev3.Route{Match: anyPath(), Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+		Status: 503,
+		Body: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{
+			InlineString: fmt.Sprintf("No revision of Route %s has become ready yet.\n", v.name),
+		}},
+	}}}
+}
+
+// mesh is the Rule as the RouteConfiguration of gRPC clients. Without shares it has no virtual host, because grpc-js
+// refuses every action but a route, and C-core a virtual host without routes; either way calls fail as UNAVAILABLE.
+func (v virtualHost) mesh() *routev3.RouteConfiguration {
+	rc := &routev3.RouteConfiguration{Name: v.name}
+	if len(v.rule.Shares) == 0 {
+		return rc
+	}
+	action := func(shares []model.Share) *routev3.Route_Route {
+		a := split(shares)
+		if v.rule.Timeout > 0 {
+			// gRPC has no timeout of a route but this one.
+			a.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(v.rule.Timeout)}
+		}
+		return &routev3.Route_Route{Route: a}
+	}
+	vh := &routev3.VirtualHost{Name: v.name, Domains: []string{"*"}}
+	for _, t := range v.rule.TagHeader {
+		match := &routev3.HeaderMatcher_ExactMatch{ExactMatch: t.Tag} //nolint:staticcheck // string_match is refused by C-core before gRFC A63
+		vh.Routes = append(vh.Routes, &routev3.Route{
+			Match:  anyPath(&routev3.HeaderMatcher{Name: tagHeader, HeaderMatchSpecifier: match}),
+			Action: action(all(t.Revision)),
+		})
+	}
+	vh.Routes = append(vh.Routes, &routev3.Route{Match: anyPath(), Action: action(v.rule.Shares)})
+	rc.VirtualHosts = []*routev3.VirtualHost{vh}
+	return rc
+}
+
+func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: headers}
+}
+
+func all(revision model.Key) []model.Share {
+	return []model.Share{{Revision: revision, Percent: 100}}
+}
+
+// split sends each revision its share, and says to whoever stands before a replica which revision was meant.
+func split(shares []model.Share) *routev3.RouteAction {
+	clusters := make([]*routev3.WeightedCluster_ClusterWeight, len(shares))
+	for i, s := range shares {
+		clusters[i] = &routev3.WeightedCluster_ClusterWeight{
+			Name:   s.Revision.String(),
+			Weight: wrapperspb.UInt32(uint32(s.Percent)),
+			RequestHeadersToAdd: []*corev3.HeaderValueOption{
+				overwrite(revisionHeader, s.Revision.Name),
+				overwrite(namespaceHeader, s.Revision.Namespace),
+			},
+		}
+	}
+	return &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_WeightedClusters{
+		WeightedClusters: &routev3.WeightedCluster{Clusters: clusters},
+	}}
+}
+
+func overwrite(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// retryPolicy tries again only what cannot have reached an application, and on another replica.
+func retryPolicy() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{
+		RetryOn:    "connect-failure,refused-stream",
+		NumRetries: wrapperspb.UInt32(retries),
+		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushostsv3.PreviousHostsPredicate{})},
+		}},
+		HostSelectionRetryMaxAttempts: retries,
+		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{
+			BaseInterval: durationpb.New(25 * time.Millisecond), MaxInterval: durationpb.New(250 * time.Millisecond),
+		},
+	}
+}

@@ -1,0 +1,100 @@
+package translator
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// marshal encodes deterministically, so that equal messages have equal bytes.
+func marshal(m proto.Message) ([]byte, error) {
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
+}
+
+// anyOf packs a message that this package made from checked parts: that it cannot be encoded is our mistake, which
+// shows as an empty Any and fails validation.
+func anyOf(m proto.Message) *anypb.Any {
+	body, err := marshal(m)
+	if err != nil {
+		return &anypb.Any{}
+	}
+	return &anypb.Any{TypeUrl: "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName()), Value: body}
+}
+
+// version is the content hash of a resource. Versions only ever tell two contents of one resource apart, and whoever
+// forged a collision would withhold an update from nobody but himself: 64 bits of a fast hash are enough.
+func version(body []byte) string { return formatVersion(xxhash.Sum64(body)) }
+
+func formatVersion(hash uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], hash)
+	return hex.EncodeToString(b[:])
+}
+
+// newResource validates and encodes a message.
+func newResource(typeURL, name string, roles uint8, m proto.Message) (*Resource, error) {
+	if err := validate(m); err != nil {
+		return nil, fmt.Errorf("validating %q: %w", name, err)
+	}
+	body, err := marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %q: %w", name, err)
+	}
+	return &Resource{Type: typeURL, Name: name, Version: version(body), Body: body, Roles: roles}, nil
+}
+
+// kept returns the resource of old that r equals, or r: an unchanged resource keeps its pointer, and its memory.
+func kept(old *Unit, r *Resource) *Resource {
+	if old != nil {
+		for _, o := range old.Resources {
+			if o.identity() == r.identity() && o.Version == r.Version {
+				return o
+			}
+		}
+	}
+	return r
+}
+
+// newUnit is old when its resources are the same, and a new Unit otherwise. Resources that did not change keep their pointers.
+func newUnit(old *Unit, key string, at position, resources []*Resource) *Unit {
+	same := old != nil && len(old.Resources) == len(resources)
+	for i, r := range resources {
+		resources[i] = kept(old, r)
+		same = same && resources[i] == old.Resources[i]
+	}
+	if same {
+		return old
+	}
+	return &Unit{Key: key, Resources: resources, at: at}
+}
+
+// appendField appends one length-delimited field of a message.
+func appendField(b []byte, number protowire.Number, value []byte) []byte {
+	b = protowire.AppendTag(b, number, protowire.BytesType)
+	return protowire.AppendBytes(b, value)
+}
+
+// resourceBuilder gathers the resources of one owner, up to the first error.
+type resourceBuilder struct {
+	resources []*Resource
+	err       error
+}
+
+func (b *resourceBuilder) add(typeURL, name string, roles uint8, m proto.Message) {
+	if b.err != nil {
+		return
+	}
+	r, err := newResource(typeURL, name, roles, m)
+	if err != nil {
+		b.err = err
+		return
+	}
+	b.keep(r)
+}
+
+func (b *resourceBuilder) keep(r *Resource) { b.resources = append(b.resources, r) }

@@ -1,0 +1,91 @@
+package translator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"sigs.k8s.io/yaml"
+)
+
+// groups are the headings of YAML, in the order in which a request meets the resources.
+var groups = []struct{ typeURL, heading string }{
+	{ListenerType, "listeners"}, {RouteType, "routes"}, {ClusterType, "clusters"}, {AssignmentType, "endpoints"},
+}
+
+// YAML returns the resources for people to read: grouped by type, sorted by name, each below a comment that says which
+// kinds of client get it. Private keys are left out.
+func (o *Output) YAML() ([]byte, error) {
+	var out bytes.Buffer
+	for _, g := range groups {
+		var resources []*Resource
+		for _, u := range o.Units {
+			for _, r := range u.Resources {
+				if r.Type == g.typeURL {
+					resources = append(resources, r)
+				}
+			}
+		}
+		slices.SortStableFunc(resources, func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
+		if len(resources) > 0 {
+			fmt.Fprintf(&out, "%s:\n", g.heading)
+		}
+		for _, r := range resources {
+			text, err := r.yaml()
+			if err != nil {
+				return nil, fmt.Errorf("writing %s %q as YAML: %w", g.heading, r.Name, err)
+			}
+			fmt.Fprintf(&out, "# for %s\n- %s\n", rolesText(r.Roles), strings.ReplaceAll(strings.TrimSuffix(string(text), "\n"), "\n", "\n  "))
+		}
+	}
+	return out.Bytes(), nil
+}
+
+func (r *Resource) yaml() ([]byte, error) {
+	m, err := (&anypb.Any{TypeUrl: r.Type, Value: r.Body}).UnmarshalNew()
+	if err != nil {
+		return nil, err
+	}
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	redact(tree)
+	return yaml.Marshal(tree)
+}
+
+// redact replaces the contents of private keys, wherever they are.
+func redact(tree any) {
+	switch tree := tree.(type) {
+	case map[string]any:
+		for name, value := range tree {
+			if name == "privateKey" {
+				tree[name] = map[string]any{"inlineString": "(not shown)"}
+				continue
+			}
+			redact(value)
+		}
+	case []any:
+		for _, value := range tree {
+			redact(value)
+		}
+	}
+}
+
+func rolesText(roles uint8) string {
+	var names []string
+	for i, name := range []string{"the gateway", "activators", "gRPC clients"} {
+		if roles&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " and ")
+}

@@ -1,36 +1,131 @@
 package crds
 
 import (
-	"reflect"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// Default fills in, in place, what the user left out of obj, as Knative's webhook does; user is who sends it. old is
-// the object as it is stored, nil when obj is new. Kinds that this package does not have stay as they are.
+// Object is a Service, Configuration, Revision or Route.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// New returns an empty object of that kind, nil when there is no such kind.
+func New(kind string) Object {
+	switch kind {
+	case servingv1.KindService:
+		return &servingv1.Service{}
+	case servingv1.KindConfiguration:
+		return &servingv1.Configuration{}
+	case servingv1.KindRevision:
+		return &servingv1.Revision{}
+	case servingv1.KindRoute:
+		return &servingv1.Route{}
+	}
+	return nil
+}
+
+// Default fills in, in place, what the user left out of obj, as Knative's webhook does. old is the object as it is
+// stored (of the same kind), nil when obj is new, and is filled in too; user is who sends obj.
 //
-// The creator and the last modifier are ours to tell: what the user wrote there is replaced.
-func Default(obj, old runtime.Object, user string) {
+// The creator and the last modifier are not the user's to write: what is there is replaced. Objects that have an owner
+// get neither, as it was no user who made them.
+func Default(obj, old Object, user string) {
+	spec := defaultSpec(obj)
+	if _, ok := obj.(*servingv1.Revision); ok || len(obj.GetOwnerReferences()) > 0 {
+		return
+	}
+	creator, modifier := user, user
+	if old != nil {
+		was := old.GetAnnotations()
+		creator = was[servingv1.CreatorAnnotation]
+		if apiequality.Semantic.DeepEqual(spec, defaultSpec(old)) {
+			modifier = was[servingv1.LastModifierAnnotation]
+		}
+	}
+	annotations := maps.Clone(obj.GetAnnotations())
+	annotations = write(annotations, servingv1.CreatorAnnotation, creator)
+	obj.SetAnnotations(write(annotations, servingv1.LastModifierAnnotation, modifier))
+}
+
+// write sets a key, or removes it where there is no value.
+func write(annotations map[string]string, key, value string) map[string]string {
+	if value == "" {
+		delete(annotations, key)
+		return annotations
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[key] = value
+	return annotations
+}
+
+// defaultSpec fills in obj's spec and returns it.
+func defaultSpec(obj Object) any {
 	switch o := obj.(type) {
 	case *servingv1.Service:
 		o.Spec.SetDefaults()
-		was, _ := old.(*servingv1.Service)
-		if was != nil {
-			o.Annotations = signed(o.Annotations, was.Annotations, !reflect.DeepEqual(o.Spec, was.Spec), user)
-		} else {
-			o.Annotations = signed(o.Annotations, nil, true, user)
-		}
+		return &o.Spec
 	case *servingv1.Configuration:
 		o.Spec.SetDefaults()
-	case *servingv1.Route:
-		o.Spec.SetDefaults()
+		return &o.Spec
 	case *servingv1.Revision:
 		o.Spec.SetDefaults()
+		return &o.Spec
+	case *servingv1.Route:
+		o.Spec.SetDefaults()
+		return &o.Spec
 	}
+	return nil
 }
 
-func signed(annotations, old map[string]string, changed bool, user string) map[string]string {
-	return annotations
+// Validate returns what is wrong with obj that its schema cannot find: CEL does not see metadata.annotations. Where no
+// admission runs, whoever reads these annotations must be ready for anything.
+func Validate(obj Object) field.ErrorList {
+	if _, ok := obj.(*servingv1.Revision); ok { // its autoscaling annotations are the template's
+		return nil
+	}
+	var errs field.ErrorList
+	path := field.NewPath("metadata", "annotations")
+	annotations := obj.GetAnnotations()
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(key, servingv1.AutoscalingGroup+"/") {
+			errs = append(errs, field.Forbidden(path.Key(key), "autoscaling annotations must be put under spec.template.metadata.annotations"))
+		}
+	}
+	for _, key := range []string{servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation} {
+		if value, ok := annotations[key]; ok && value != "" {
+			errs = append(errs, validateDuration(path.Key(key), value)...)
+		}
+	}
+	return errs
+}
+
+// validateDuration holds a Go duration to whole seconds from 0.
+func validateDuration(path *field.Path, value string) field.ErrorList {
+	d, err := time.ParseDuration(value)
+	var wrong string
+	switch {
+	case err != nil:
+		wrong = "must be a duration such as 90s"
+	case d < 0:
+		wrong = fmt.Sprintf("rollout-duration=%s must be positive", value)
+	case d%time.Second != 0:
+		wrong = fmt.Sprintf("rollout-duration=%s is not at second precision", value)
+	default:
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, value, wrong)}
 }

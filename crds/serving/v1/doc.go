@@ -10,6 +10,7 @@
 //
 // +kubebuilder:object:generate=true
 // +groupName=serving.knative.dev
+// +versionName=v1
 package servingv1
 
 //go:generate go run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0 object paths=. crd:crdVersions=v1,maxDescLen=200 output:crd:dir=../../yaml

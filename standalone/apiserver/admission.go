@@ -1,0 +1,73 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+
+	"sluice.dev/sluice/crds"
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// defaulting is the admission plugin: it does in the process what a webhook would do in a cluster.
+type defaulting struct{}
+
+var (
+	_ admission.MutationInterface   = defaulting{}
+	_ admission.ValidationInterface = defaulting{}
+)
+
+// Handles says that creates and updates are looked at, by whatever verb they come.
+func (defaulting) Handles(op admission.Operation) bool {
+	return op == admission.Create || op == admission.Update
+}
+
+// Admit fills in what the user left out. What cannot be read is left to the schema, which says better what is wrong.
+func (defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	obj, old := typed(a, a.GetObject()), typed(a, a.GetOldObject())
+	if obj == nil {
+		return nil
+	}
+	crds.Default(obj, old, a.GetUserInfo().GetName())
+	defaulted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return fmt.Errorf("defaulting %s %s: %w", a.GetKind().Kind, a.GetName(), err)
+	}
+	u := a.GetObject().(*unstructured.Unstructured)
+	u.Object["spec"] = defaulted["spec"]
+	u.SetAnnotations(obj.GetAnnotations())
+	return nil
+}
+
+// Validate holds the rules that a schema cannot.
+func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	obj := typed(a, a.GetObject())
+	if obj == nil {
+		return nil
+	}
+	if errs := crds.Validate(obj); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind(a.GetKind().GroupKind()), obj.GetName(), errs)
+	}
+	return nil
+}
+
+// typed returns o as a type of ours, or nil: for other kinds, for a status, and for what does not fit the type.
+func typed(a admission.Attributes, o runtime.Object) crds.Object {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok || a.GetSubresource() != "" || a.GetKind().GroupVersion() != servingv1.GroupVersion {
+		return nil
+	}
+	obj := crds.New(a.GetKind().Kind)
+	if obj == nil {
+		return nil
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, obj); err != nil {
+		return nil
+	}
+	return obj
+}

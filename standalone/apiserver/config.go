@@ -1,0 +1,126 @@
+package apiserver
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"time"
+
+	noop "go.opentelemetry.io/otel/trace/noop"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	crdoptions "k8s.io/apiextensions-apiserver/pkg/cmd/server/options"
+	crdopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	apimachineryversion "k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/options"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/apiserver/pkg/util/openapi"
+	"k8s.io/apiserver/pkg/util/webhook"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	basecompatibility "k8s.io/component-base/compatibility"
+)
+
+const (
+	// maxBody is the largest request body in bytes; etcd takes no value over 1.5 MiB.
+	maxBody = 1 << 20
+	// drain is how long a stop waits for requests, and for watches to end.
+	drain = time.Second
+)
+
+// settings are what a server is built from.
+type settings struct {
+	listener net.Listener
+	storeURL string
+	token    string
+	pair     keyPair
+}
+
+// newServer builds the API server. Nothing in it looks for another API server: no delegated authentication or
+// authorization, no informers of the core API, no webhooks.
+func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
+	gc := genericapiserver.NewRecommendedConfig(extensions.Codecs)
+	gc.EffectiveVersion = namedVersion{compatibility.DefaultBuildEffectiveVersion()}
+	gc.MergedResourceConfig = extensions.DefaultAPIResourceConfigSource()
+	gc.ShutdownWatchTerminationGracePeriod = drain // 0 would let one open watch hold a stop for a minute
+	gc.MaxRequestBodyBytes = maxBody
+	gc.JSONPatchMaxCopyBytes = maxBody
+	gc.EnableProfiling = false
+	gc.AdmissionControl = defaulting{}
+
+	// Version 2 must be there too, or the controllers that publish the schemas (of both versions) never start.
+	defs := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(crdopenapi.GetOpenAPIDefinitions)
+	namer := apiopenapi.NewDefinitionNamer(extensions.Scheme, clientscheme.Scheme)
+	gc.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(defs, namer)
+	gc.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(defs, namer)
+
+	etcd := storeOptions(s.storeURL)
+	if err := etcd.ApplyTo(&gc.Config); err != nil {
+		return nil, fmt.Errorf("configuring the API's storage: %w", err)
+	}
+	if err := serveTLS(gc, s); err != nil {
+		return nil, err
+	}
+	gc.Authentication.Authenticator = adminByToken(s.token)
+	gc.Authorization.Authorizer = authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup)
+
+	config := &extensions.Config{GenericConfig: gc, ExtraConfig: extensions.ExtraConfig{
+		CRDRESTOptionsGetter: crdoptions.NewCRDRESTOptionsGetter(*etcd, gc.ResourceTransformers, gc.StorageObjectCountTracker),
+		ServiceResolver:      webhook.NewDefaultServiceResolver(),
+		AuthResolverWrapper:  webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, gc.LoopbackClientConfig, noop.NewTracerProvider()),
+		MasterCount:          1,
+	}}
+	completed := config.Complete()
+	completed.GenericConfig.EnableDiscovery = true // Complete turns it off, because in a cluster the aggregator serves /apis
+	server, err := completed.New(genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, fmt.Errorf("building the API server: %w", err)
+	}
+	server.GenericAPIServer.ShutdownTimeout = drain
+	return server, listGroups(server)
+}
+
+func storeOptions(url string) *options.EtcdOptions {
+	codec := extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion)
+	etcd := options.NewEtcdOptions(storagebackend.NewDefaultConfig(storagePrefix, codec))
+	etcd.StorageConfig.Transport.ServerList = []string{url}
+	// There is no collector: foreground and orphan deletes would hang on their finalizers.
+	etcd.EnableGarbageCollection = false
+	return etcd
+}
+
+// serveTLS makes the server listen, and lets its own controllers in by a client with a token of its own.
+func serveTLS(gc *genericapiserver.RecommendedConfig, s settings) error {
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("apiserver", s.pair.cert, s.pair.key)
+	if err != nil {
+		return fmt.Errorf("loading the API's certificate: %w", err)
+	}
+	gc.SecureServing = &genericapiserver.SecureServingInfo{Listener: s.listener, Cert: cert}
+	loopback, err := gc.SecureServing.NewLoopbackClientConfig(rand.Text(), s.pair.cert)
+	if err != nil {
+		return fmt.Errorf("configuring the API's own client: %w", err)
+	}
+	loopback.QPS, loopback.Burst = -1, -1 // or the controllers of the API server wait on 5 requests a second
+	gc.LoopbackClientConfig = loopback
+	gc.ExternalAddress = s.listener.Addr().String()
+	return nil
+}
+
+// namedVersion names the version that clients see: built without linker flags the library says v0.0.0, which kubectl
+// cannot parse.
+type namedVersion struct {
+	basecompatibility.EffectiveVersion
+}
+
+// Info is what /version answers.
+func (v namedVersion) Info() *apimachineryversion.Info {
+	info := v.EffectiveVersion.Info()
+	info.GitVersion = "v" + v.BinaryVersion().String() + ".0+sluice"
+	info.GitCommit = ""
+	return info
+}

@@ -1,0 +1,24 @@
+package apiserver
+
+import (
+	"fmt"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// writeKubeconfig writes what kubectl and kn need to be c's administrator, in namespace default. It holds the token, so
+// only its owner may read it.
+func writeKubeconfig(path string, c *rest.Config) error {
+	const name = "sluice"
+	k := clientcmdapi.NewConfig()
+	k.Clusters[name] = &clientcmdapi.Cluster{Server: c.Host, CertificateAuthorityData: c.CAData}
+	k.AuthInfos[adminName] = &clientcmdapi.AuthInfo{Token: c.BearerToken}
+	k.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: adminName, Namespace: "default"}
+	k.CurrentContext = name
+	if err := clientcmd.WriteToFile(*k, path); err != nil { // with mode 0600
+		return fmt.Errorf("writing the kubeconfig: %w", err)
+	}
+	return nil
+}

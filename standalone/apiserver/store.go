@@ -1,0 +1,91 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	etcd "go.etcd.io/etcd/server/v3/embed"
+)
+
+// maxSocketPath is how long the path of a unix socket may be (sizeof sun_path, less its zero byte).
+const maxSocketPath = 107
+
+// store is a one-member etcd that listens on one unix socket and on nothing else.
+type store struct {
+	etcd *etcd.Etcd
+	// url is its client address, unix:///path.
+	url string
+	// temporary is a directory to remove at the end; empty when the socket is in the data directory.
+	temporary string
+}
+
+// startStore starts etcd on dir/etcd and waits until it serves.
+func startStore(ctx context.Context, dir string) (*store, error) {
+	socket, temporary, err := socketPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	client := url.URL{Scheme: "unix", Path: socket}
+	s := &store{url: client.String(), temporary: temporary}
+	s.etcd, err = etcd.StartEtcd(storeConfig(dir, client))
+	if err != nil {
+		s.removeTemporary()
+		return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
+	}
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+		return s, nil
+	case err = <-s.etcd.Err():
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-time.After(time.Minute):
+		err = fmt.Errorf("not ready after a minute")
+	}
+	s.stop()
+	return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
+}
+
+func storeConfig(dir string, client url.URL) *etcd.Config {
+	c := etcd.NewConfig()
+	c.Dir = filepath.Join(dir, "etcd")
+	nominal := []url.URL{{Scheme: "http", Host: "127.0.0.1:2380"}} // must be host:port, never dialled with one member
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, nominal
+	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, nominal // nil: no peer listener at all
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.EnableGRPCGateway = false
+	c.TickMs, c.ElectionMs = 10, 100 // one member has nothing to wait for at the election
+	c.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several
+	c.WatchProgressNotifyInterval = 5 * time.Second
+	// Entries of the raft log are kept in memory until a snapshot; there is no slow follower to keep them for.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 100
+	return c
+}
+
+// socketPath returns where etcd listens: in dir, or in a short temporary directory (also returned) when that is too long.
+func socketPath(dir string) (path, temporary string, err error) {
+	path = filepath.Join(dir, "etcd.sock")
+	if len(path) <= maxSocketPath {
+		return path, "", nil
+	}
+	temporary, err = os.MkdirTemp("/tmp", "sluice-") // not os.TempDir: TMPDIR may be as long as dir
+	if err != nil {
+		return "", "", fmt.Errorf("making a directory for etcd's socket, as the path of %s is too long for one: %w", dir, err)
+	}
+	return filepath.Join(temporary, "etcd.sock"), temporary, nil
+}
+
+// stop ends etcd. What was acknowledged is on disk long before.
+func (s *store) stop() {
+	s.etcd.Close()
+	s.removeTemporary()
+}
+
+func (s *store) removeTemporary() {
+	if s.temporary != "" {
+		_ = os.RemoveAll(s.temporary)
+	}
+}

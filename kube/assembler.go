@@ -20,8 +20,12 @@ type assembler struct {
 	uses     map[model.Key]int // how many shares and tags name a revision
 	// generation numbers the World that is being gathered: pieces set now appear in it.
 	generation uint64
-	// expected are the objects that must have been looked at before the first World is complete; nil once it is.
+	// complete says that there can be Worlds. Before, expected are the objects that must still be looked at, nil
+	// while they are not known.
+	complete bool
 	expected map[model.Ref]struct{}
+	// settled are the objects that have been looked at while expected was not known yet.
+	settled map[model.Ref]struct{}
 	// appears is the generation in which a route became what it is now.
 	appears    map[model.Key]uint64
 	programmed uint64
@@ -31,7 +35,7 @@ func newAssembler(g model.Gateway) *assembler {
 	return &assembler{
 		gateway: g, wake: make(chan struct{}, 1), generation: 1,
 		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{},
-		expected: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
+		settled: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
 	}
 }
 
@@ -40,8 +44,11 @@ func newAssembler(g model.Gateway) *assembler {
 func (a *assembler) expect(objects []model.Ref) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.expected = map[model.Ref]struct{}{}
 	for _, o := range objects {
-		a.expected[o] = struct{}{}
+		if _, done := a.settled[o]; !done {
+			a.expected[o] = struct{}{}
+		}
 	}
 	a.completeIfSettled()
 }
@@ -50,16 +57,19 @@ func (a *assembler) expect(objects []model.Ref) {
 func (a *assembler) settle(o model.Ref) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.expected == nil {
-		return
+	switch {
+	case a.complete:
+	case a.expected == nil:
+		a.settled[o] = struct{}{}
+	default:
+		delete(a.expected, o)
+		a.completeIfSettled()
 	}
-	delete(a.expected, o)
-	a.completeIfSettled()
 }
 
 func (a *assembler) completeIfSettled() {
-	if a.expected != nil && len(a.expected) == 0 {
-		a.expected = nil
+	if len(a.expected) == 0 {
+		a.complete, a.expected, a.settled = true, nil, nil
 		a.signal()
 	}
 }
@@ -75,7 +85,7 @@ func (a *assembler) signal() {
 func (a *assembler) setRoute(r *model.Route) (programmed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, found := slices.BinarySearchFunc(a.routes, r.Key, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
+	at, found := a.findRoute(r.Key)
 	switch {
 	case !found:
 		a.routes = slices.Insert(a.routes, at, r)
@@ -93,11 +103,22 @@ func (a *assembler) setRoute(r *model.Route) (programmed bool) {
 	return false
 }
 
+// current returns the rules of a route as they were last set, nil when there is none, and whether every gateway has them.
+func (a *assembler) current(k model.Key) (rules []model.Rule, programmed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, found := a.findRoute(k)
+	if !found {
+		return nil, false
+	}
+	return a.routes[at].Rules, a.appears[k] <= a.programmed
+}
+
 // removeRoute forgets a route.
 func (a *assembler) removeRoute(k model.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, found := slices.BinarySearchFunc(a.routes, k, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
+	at, found := a.findRoute(k)
 	if !found {
 		return
 	}
@@ -153,6 +174,10 @@ func (a *assembler) findBackend(k model.Key) (int, bool) {
 	return slices.BinarySearchFunc(a.backends, k, func(have *model.Backend, k model.Key) int { return have.Revision.Compare(k) })
 }
 
+func (a *assembler) findRoute(k model.Key) (int, bool) {
+	return slices.BinarySearchFunc(a.routes, k, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
+}
+
 // setBackend adds or replaces what is known of a revision.
 func (a *assembler) setBackend(b *model.Backend) {
 	a.mu.Lock()
@@ -186,7 +211,7 @@ func (a *assembler) replaceUsed(k model.Key) {
 func (a *assembler) world() *model.World {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.expected != nil {
+	if !a.complete {
 		return nil
 	}
 	w := &model.World{

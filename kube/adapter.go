@@ -1,0 +1,170 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/go-hclog"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+)
+
+// Options of an Adapter.
+type Options struct {
+	// Config reaches the API server.
+	Config *rest.Config
+	Logger hclog.Logger
+	// Gateway is where the gateway listens; it goes into each World as it is.
+	Gateway model.Gateway
+	// Rollout are the settings of planning: domains, scheme, retention.
+	Rollout rollout.Options
+	// Worlds gets each new World; it must not block.
+	Worlds func(*model.World)
+	// Run makes the runtime run a Workload; it must not block. What becomes of it comes back through Observe.
+	Run func(model.Workload)
+	// Ready is called when a Service becomes ready, with its URL; it may be nil.
+	Ready func(service model.Key, url string)
+	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
+	// garbage collector runs.
+	CollectGarbage bool
+}
+
+// Adapter connects an API server with the loops. Observe, Programmed and Report may be called from any goroutine.
+type Adapter struct {
+	options   Options
+	log       hclog.Logger
+	manager   manager.Manager
+	client    client.Client
+	direct    client.Reader // asks the API server itself, not the cache
+	assembler *assembler
+	problems  notebook[model.Ref, model.Problem]
+	workloads notebook[model.Key, model.WorkloadStatus]
+
+	services, configurations, revisions, routes trigger
+}
+
+// concurrency is how many objects of one kind are worked on at a time. Most of the time of one is spent
+// waiting for the API server to write.
+const concurrency = 8
+
+// New makes an Adapter; Run starts it.
+func New(o Options) (*Adapter, error) {
+	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering the API types: %w", err)
+	}
+	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
+		Scheme:  scheme,
+		Logger:  Bridge(o.Logger.Named("kube")),
+		Metrics: server.Options{BindAddress: "0"},
+		Cache: cache.Options{
+			// Objects are read and converted, never changed in place, so the cache need not copy them.
+			DefaultUnsafeDisableDeepCopy: new(true),
+			DefaultTransform:             cache.TransformStripManagedFields(),
+		},
+		Controller: config.Controller{MaxConcurrentReconciles: concurrency, SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the controllers: %w", err)
+	}
+	a := &Adapter{
+		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
+		assembler: newAssembler(o.Gateway),
+	}
+	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
+		if err := setUp(); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
+	}
+	for _, run := range []manager.RunnableFunc{a.expectExisting, a.emitWorlds} {
+		if err := mgr.Add(run); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Run works until the context ends.
+func (a *Adapter) Run(ctx context.Context) error {
+	if err := a.manager.Start(ctx); err != nil {
+		return fmt.Errorf("running the controllers: %w", err)
+	}
+	return nil
+}
+
+// Observe takes what a runtime reports of a revision.
+func (a *Adapter) Observe(s model.WorkloadStatus) {
+	a.workloads.put(s.Revision, s)
+	a.revisions.add(s.Revision)
+}
+
+// Programmed notes that every gateway has acknowledged a World.
+func (a *Adapter) Programmed(generation uint64) {
+	for _, route := range a.assembler.acknowledge(generation) {
+		a.routes.add(route)
+	}
+}
+
+// Report takes all problems that the newest World has; what is not among them is solved.
+func (a *Adapter) Report(problems []model.Problem) {
+	byOwner := make(map[model.Ref]model.Problem, len(problems))
+	for _, p := range problems {
+		if _, taken := byOwner[p.Owner]; !taken {
+			byOwner[p.Owner] = p
+		}
+	}
+	for _, owner := range a.problems.replace(byOwner) {
+		switch owner.Kind {
+		case kindRoute:
+			a.routes.add(owner.Key)
+		case kindRevision:
+			a.revisions.add(owner.Key)
+		}
+	}
+}
+
+// expectExisting tells the assembler what the first World must contain.
+func (a *Adapter) expectExisting(ctx context.Context) error {
+	var routes servingv1.RouteList
+	var revisions servingv1.RevisionList
+	if err := a.client.List(ctx, &routes); err != nil {
+		return fmt.Errorf("listing routes: %w", err)
+	}
+	if err := a.client.List(ctx, &revisions); err != nil {
+		return fmt.Errorf("listing revisions: %w", err)
+	}
+	var existing []model.Ref
+	for i := range routes.Items {
+		existing = append(existing, refOf(kindRoute, &routes.Items[i]))
+	}
+	for i := range revisions.Items {
+		existing = append(existing, refOf(kindRevision, &revisions.Items[i]))
+	}
+	a.assembler.expect(existing)
+	return nil
+}
+
+// emitWorlds hands out a new World whenever something in it changed.
+func (a *Adapter) emitWorlds(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.assembler.wake:
+			if w := a.assembler.world(); w != nil {
+				a.options.Worlds(w)
+			}
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sluice.dev/sluice/crds/convert"
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+)
+
+// betweenRetirements is how often a Configuration looks for revisions that have grown old; the rules count in hours.
+const betweenRetirements = 10 * time.Minute
+
+func (a *Adapter) setUpConfigurations() error {
+	madeBy := func(_ context.Context, o client.Object) []string {
+		return []string{o.GetLabels()[servingv1.ConfigurationLabel]}
+	}
+	return ctrl.NewControllerManagedBy(a.manager).Named("configuration").
+		For(&servingv1.Configuration{}).
+		Watches(&servingv1.Revision{}, to(madeBy)).
+		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
+		WatchesRawSource(a.configurations.source()).
+		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+			return outcome(a.reconcileConfiguration(ctx, r))
+		}))
+}
+
+func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+	configuration, err := find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name)
+	if err != nil || configuration == nil {
+		return ctrl.Result{}, err
+	}
+	if gone, err := a.collected(ctx, configuration); gone || err != nil {
+		return ctrl.Result{}, err
+	}
+	revisions, err := a.revisionsOf(ctx, r.Namespace, r.Name, configuration.Spec.Template.Metadata.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	value := convert.Configuration(configuration)
+	plan := rollout.Configure(value, revisions)
+	if plan.Create != "" {
+		if err := a.client.Create(ctx, convert.RevisionOf(configuration, plan.Create)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	after := configuration.DeepCopy()
+	after.Status.ObservedGeneration = after.Generation
+	after.Status.LatestCreatedRevisionName, after.Status.LatestReadyRevisionName = plan.LatestCreated, plan.LatestReady
+	after.Status.Conditions = convert.Conditions(after.Status.Conditions, plan.Conditions, time.Now())
+	if err := writeStatus(ctx, a, after, configuration.Status, after.Status); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: betweenRetirements}, a.retire(ctx, value, revisions)
+}
+
+// retire deletes revisions that no Route names any more, by the rules of retention.
+func (a *Adapter) retire(ctx context.Context, c *model.Configuration, revisions []*model.Revision) error {
+	for _, old := range rollout.Retire(c, revisions, a.options.Rollout.Retention, time.Now()) {
+		a.log.Info("retiring a revision that no route names", "revision", old.Key)
+		gone := &servingv1.Revision{}
+		gone.Namespace, gone.Name = old.Key.Namespace, old.Key.Name
+		gone.UID = uid(old.UID)
+		if err := a.remove(ctx, gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revisionsOf lists the revisions that a Configuration made, and whichever else has the name that it asks for.
+func (a *Adapter) revisionsOf(ctx context.Context, namespace, configuration, wanted string) ([]*model.Revision, error) {
+	var made servingv1.RevisionList
+	err := a.client.List(ctx, &made, client.InNamespace(namespace), client.MatchingFields{indexConfiguration: configuration})
+	if err != nil {
+		return nil, err
+	}
+	revisions := make([]*model.Revision, 0, len(made.Items)+1)
+	found := wanted == ""
+	for i := range made.Items {
+		revisions = append(revisions, convert.Revision(&made.Items[i]))
+		found = found || made.Items[i].Name == wanted
+	}
+	if found {
+		return revisions, nil
+	}
+	other, err := find[servingv1.Revision](ctx, a.client, namespace, wanted)
+	if err == nil && other != nil {
+		revisions = append(revisions, convert.Revision(other))
+	}
+	return revisions, err
+}

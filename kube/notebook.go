@@ -1,0 +1,48 @@
+package kube
+
+import "sync"
+
+// notebook keeps the newest value per key: what comes from outside between two looks of a reconciler.
+type notebook[K comparable, V any] struct {
+	mu     sync.Mutex
+	values map[K]V
+}
+
+func (n *notebook[K, V]) put(k K, v V) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.values == nil {
+		n.values = map[K]V{}
+	}
+	n.values[k] = v
+}
+
+func (n *notebook[K, V]) get(k K) (V, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v, ok := n.values[k]
+	return v, ok
+}
+
+func (n *notebook[K, V]) drop(k K) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.values, k)
+}
+
+// replace puts a whole new set of values in place and returns the keys of the old and the new one.
+func (n *notebook[K, V]) replace(values map[K]V) []K {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var touched []K
+	for k := range n.values {
+		touched = append(touched, k)
+	}
+	for k := range values {
+		if _, had := n.values[k]; !had {
+			touched = append(touched, k)
+		}
+	}
+	n.values = values
+	return touched
+}

@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// object is a pointer to a kind of the API.
+type object[T any] interface {
+	*T
+	client.Object
+}
+
+// find reads an object from the cache; nil when there is none. What it returns is shared: it must not be changed.
+func find[T any, P object[T]](ctx context.Context, from client.Reader, namespace, name string) (P, error) {
+	o := P(new(T))
+	err := from.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, o)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/%s: %w", namespace, name, err)
+	}
+	return o, nil
+}
+
+// owners are the kinds that own others, and how to read one.
+var owners = map[string]func(context.Context, client.Reader, string, string) (client.Object, error){
+	kindService:       findAny[servingv1.Service],
+	kindConfiguration: findAny[servingv1.Configuration],
+}
+
+func findAny[T any, P object[T]](ctx context.Context, from client.Reader, namespace, name string) (client.Object, error) {
+	o, err := find[T, P](ctx, from, namespace, name)
+	if o == nil || err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// collected deletes an object whose owner is gone, where no garbage collector runs, and reports whether it did
+// or whether the object is on its way out anyway.
+func (a *Adapter) collected(ctx context.Context, o client.Object) (bool, error) {
+	if o.GetDeletionTimestamp() != nil {
+		return true, nil
+	}
+	owner := metav1.GetControllerOf(o)
+	if !a.options.CollectGarbage || owner == nil || owners[owner.Kind] == nil {
+		return false, nil
+	}
+	// The cache may not have the owner yet, so only the API server's own answer counts for a death.
+	for _, reader := range []client.Reader{a.client, a.direct} {
+		have, err := owners[owner.Kind](ctx, reader, o.GetNamespace(), owner.Name)
+		if err != nil {
+			return false, err
+		}
+		if have != nil && have.GetUID() == owner.UID {
+			return false, nil
+		}
+	}
+	a.log.Debug("deleting what a gone owner left", "namespace", o.GetNamespace(), "name", o.GetName(), "owner", owner.Kind+" "+owner.Name)
+	return true, a.remove(ctx, o)
+}
+
+// remove deletes exactly this object, not another one that has its name by now.
+func (a *Adapter) remove(ctx context.Context, o client.Object) error {
+	uid := o.GetUID()
+	err := a.client.Delete(ctx, o, client.Preconditions{UID: &uid})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting %s/%s: %w", o.GetNamespace(), o.GetName(), err)
+	}
+	return nil
+}
+
+// update writes want over have when spec, labels or annotations differ; same compares the specs. It returns
+// the object as it is afterwards.
+func update[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, same bool) (P, error) {
+	if same && equality.Semantic.DeepEqual(have.GetLabels(), want.GetLabels()) &&
+		equality.Semantic.DeepEqual(have.GetAnnotations(), want.GetAnnotations()) {
+		return have, nil
+	}
+	want.SetResourceVersion(have.GetResourceVersion())
+	want.SetUID(have.GetUID())
+	if err := a.client.Update(ctx, want); err != nil {
+		return nil, fmt.Errorf("updating %s/%s: %w", have.GetNamespace(), have.GetName(), err)
+	}
+	return want, nil
+}
+
+// writeStatus writes the status of after when it differs from before's.
+func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, was, is S) error {
+	if equality.Semantic.DeepEqual(was, is) {
+		return nil
+	}
+	if err := a.client.Status().Update(ctx, after); err != nil {
+		return fmt.Errorf("writing the status of %s/%s: %w", after.GetNamespace(), after.GetName(), err)
+	}
+	return nil
+}
+
+// outcome turns losing a race into another look: somebody changed the object since the cache read it, and the
+// cache will say so in a moment.
+func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
+	if err == nil {
+		return result, nil
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		switch status.Status().Reason {
+		case metav1.StatusReasonConflict, metav1.StatusReasonAlreadyExists, metav1.StatusReasonNotFound:
+			return ctrl.Result{RequeueAfter: afterConflict}, nil
+		}
+	}
+	return ctrl.Result{}, err
+}

@@ -1,0 +1,134 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sluice.dev/sluice/crds/convert"
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+)
+
+// afterConflict is how long to wait for the cache to catch up with a write that it has not seen.
+const afterConflict = 5 * time.Millisecond
+
+func (a *Adapter) setUpServices() error {
+	return ctrl.NewControllerManagedBy(a.manager).Named("service").
+		For(&servingv1.Service{}).
+		Watches(&servingv1.Configuration{}, to(controller(kindService))).
+		Watches(&servingv1.Route{}, to(controller(kindService))).
+		WatchesRawSource(a.services.source()).
+		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+			return outcome(ctrl.Result{}, a.reconcileService(ctx, r))
+		}))
+}
+
+// family is a Service with the two objects that it owns, as objects and as values.
+type family struct {
+	service       *servingv1.Service
+	configuration *servingv1.Configuration
+	route         *servingv1.Route
+	revisions     []*model.Revision
+}
+
+func (f *family) input() rollout.ServiceInput {
+	in := rollout.ServiceInput{Service: convert.Service(f.service), Revisions: f.revisions}
+	if f.configuration != nil {
+		in.Configuration = convert.Configuration(f.configuration)
+	}
+	if f.route != nil {
+		in.Route = convert.Route(f.route)
+	}
+	return in
+}
+
+func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) error {
+	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
+	if err != nil || service == nil || service.DeletionTimestamp != nil {
+		return err
+	}
+	f := &family{service: service}
+	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name); err != nil {
+		return err
+	}
+	if f.route, err = find[servingv1.Route](ctx, a.client, r.Namespace, r.Name); err != nil {
+		return err
+	}
+	if f.revisions, err = a.revisionsOf(ctx, r.Namespace, r.Name, service.Spec.Template.Metadata.Name); err != nil {
+		return err
+	}
+	if err := a.ensureConfiguration(ctx, f); err != nil {
+		return err
+	}
+	if err := a.ensureRoute(ctx, f); err != nil {
+		return err
+	}
+	return a.writeServiceStatus(ctx, f)
+}
+
+// ensureConfiguration makes the Configuration be what the Service says.
+func (a *Adapter) ensureConfiguration(ctx context.Context, f *family) error {
+	if rollout.Service(f.input()).KeepConfiguration {
+		return nil
+	}
+	want := convert.ConfigurationOf(f.service)
+	if f.configuration == nil {
+		f.configuration = want
+		return a.client.Create(ctx, want)
+	}
+	same := equality.Semantic.DeepEqual(f.configuration.Spec, want.Spec)
+	have, err := update(ctx, a, f.configuration, want, same)
+	if err == nil {
+		f.configuration = have
+	}
+	return err
+}
+
+// ensureRoute makes the Route be what the Service says, once it is known which revision it would lead to.
+func (a *Adapter) ensureRoute(ctx context.Context, f *family) error {
+	if rollout.Service(f.input()).KeepRoute {
+		return nil
+	}
+	want := convert.RouteOf(f.service)
+	if f.route == nil {
+		f.route = want
+		return a.client.Create(ctx, want)
+	}
+	same := equality.Semantic.DeepEqual(f.route.Spec, want.Spec)
+	have, err := update(ctx, a, f.route, want, same)
+	if err == nil {
+		f.route = have
+	}
+	return err
+}
+
+func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
+	plan := rollout.Service(f.input())
+	after := f.service.DeepCopy()
+	s := &after.Status
+	s.ObservedGeneration = after.Generation
+	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, time.Now())
+	if f.configuration != nil {
+		s.ConfigurationStatusFields = f.configuration.Status.ConfigurationStatusFields
+	}
+	if f.route != nil {
+		s.RouteStatusFields = *f.route.Status.RouteStatusFields.DeepCopy()
+	}
+	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
+		return err
+	}
+	if a.options.Ready != nil && isReady(after.Status.Status) && !isReady(f.service.Status.Status) {
+		a.options.Ready(keyOf(after), after.Status.URL)
+	}
+	return nil
+}
+
+func isReady(s servingv1.Status) bool {
+	c := s.Condition(servingv1.ConditionReady)
+	return c != nil && c.Status == "True"
+}

@@ -1,0 +1,175 @@
+package kube
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+)
+
+// The kinds of the API, as references have them.
+const (
+	kindService       = "Service"
+	kindConfiguration = "Configuration"
+	kindRevision      = "Revision"
+	kindRoute         = "Route"
+)
+
+// Indexes of the cache: by what a field or label names.
+const (
+	indexConfiguration = "configuration" // Revisions by the Configuration that made them; Routes by those that they name
+	indexRevision      = "revision"      // Routes by the Revisions that they name
+)
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// trigger lets whoever is not a watch have an object looked at. What is added before the controller has
+// started is kept.
+type trigger struct {
+	mu      sync.Mutex
+	queue   queue
+	waiting []model.Key
+}
+
+func (t *trigger) source() source.Source {
+	return source.Func(func(_ context.Context, q queue) error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.queue = q
+		for _, k := range t.waiting {
+			q.Add(request(k.Namespace, k.Name))
+		}
+		t.waiting = nil
+		return nil
+	})
+}
+
+func (t *trigger) add(k model.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue == nil {
+		t.waiting = append(t.waiting, k)
+		return
+	}
+	t.queue.Add(request(k.Namespace, k.Name))
+}
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+func keyOf(o client.Object) model.Key {
+	return model.Key{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func refOf(kind string, o client.Object) model.Ref { return model.Ref{Kind: kind, Key: keyOf(o)} }
+
+// index makes the cache answer who names whom.
+func (a *Adapter) index() error {
+	ctx, fields := context.Background(), a.manager.GetFieldIndexer()
+	if err := fields.IndexField(ctx, &servingv1.Revision{}, indexConfiguration, func(o client.Object) []string {
+		return []string{o.GetLabels()[servingv1.ConfigurationLabel]}
+	}); err != nil {
+		return err
+	}
+	if err := fields.IndexField(ctx, &servingv1.Route{}, indexConfiguration, func(o client.Object) []string {
+		configurations, _ := named(o.(*servingv1.Route))
+		return configurations
+	}); err != nil {
+		return err
+	}
+	return fields.IndexField(ctx, &servingv1.Route{}, indexRevision, func(o client.Object) []string {
+		_, revisions := named(o.(*servingv1.Route))
+		return revisions
+	})
+}
+
+// named lists the Configurations and Revisions that a Route names in its spec or status, each once.
+func named(r *servingv1.Route) (configurations, revisions []string) {
+	seenConfiguration, seenRevision := map[string]bool{"": true}, map[string]bool{"": true}
+	for _, targets := range [][]servingv1.TrafficTarget{r.Spec.Traffic, r.Status.Traffic} {
+		for _, t := range targets {
+			if !seenConfiguration[t.ConfigurationName] {
+				seenConfiguration[t.ConfigurationName] = true
+				configurations = append(configurations, t.ConfigurationName)
+			}
+			if !seenRevision[t.RevisionName] {
+				seenRevision[t.RevisionName] = true
+				revisions = append(revisions, t.RevisionName)
+			}
+		}
+	}
+	return configurations, revisions
+}
+
+// to makes a handler that adds what pick returns, of the same namespace, for the object before and after a change.
+func to(pick func(context.Context, client.Object) []string) handler.EventHandler {
+	add := func(ctx context.Context, o client.Object, q queue) {
+		for _, name := range pick(ctx, o) {
+			q.Add(request(o.GetNamespace(), name))
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			add(ctx, e.ObjectOld, q)
+			add(ctx, e.ObjectNew, q)
+		},
+	}
+}
+
+// controller names the owner of an object when that is of the given kind.
+func controller(kind string) func(context.Context, client.Object) []string {
+	return func(_ context.Context, o client.Object) []string {
+		if ref := metav1.GetControllerOf(o); ref != nil && ref.Kind == kind {
+			return []string{ref.Name}
+		}
+		return nil
+	}
+}
+
+// itself names an object of another kind with the same name.
+func itself(_ context.Context, o client.Object) []string { return []string{o.GetName()} }
+
+// routesNaming lists the Routes that name an object, by an index.
+func (a *Adapter) routesNaming(index string) func(context.Context, client.Object) []string {
+	return func(ctx context.Context, o client.Object) []string {
+		var routes servingv1.RouteList
+		if err := a.client.List(ctx, &routes, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}); err != nil {
+			a.log.Error("cannot list routes", "index", index, "name", o.GetName(), "error", err)
+			return nil
+		}
+		names := make([]string, len(routes.Items))
+		for i := range routes.Items {
+			names[i] = routes.Items[i].Name
+		}
+		return names
+	}
+}
+
+// onlyDeletion lets through nothing but the end of an object.
+var onlyDeletion = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	UpdateFunc:  func(event.UpdateEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+// whenChanged lets an update through when what a function reads of the object differs.
+func whenChanged[T comparable](read func(client.Object) T) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return read(e.ObjectOld) != read(e.ObjectNew)
+	}}
+}

@@ -46,7 +46,7 @@ type Revision struct {
 	Created  time.Time
 	// Ready is its condition Ready.
 	Ready Condition
-	// WasReady says that it has been ready at some time. Requests go to no other.
+	// WasReady says that it has been ready at some time. No others get requests.
 	WasReady bool
 	// Preserved keeps it from being retired (annotation serving.knative.dev/no-gc).
 	Preserved bool

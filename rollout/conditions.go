@@ -47,3 +47,21 @@ func as(kind string, c model.Condition) model.Condition {
 func problem(kind string, key model.Key, c model.Condition) model.Problem {
 	return model.Problem{Owner: model.Ref{Kind: kind, Key: key}, Reason: c.Reason, Message: c.Message}
 }
+
+// shownBy are the conditions that show a problem which something downstream found, by the kind of its owner.
+var shownBy = map[string]string{
+	"Service":       model.RoutesReady,
+	"Configuration": model.Ready,
+	"Route":         model.IngressReady,
+	"Revision":      model.ResourcesAvailable,
+}
+
+// WithProblem returns the conditions with a problem of the same object in them, such as a host that another Route has.
+func WithProblem(conditions []model.Condition, p model.Problem) []model.Condition {
+	c := model.Condition{Type: shownBy[p.Owner.Kind], Status: model.False, Reason: p.Reason, Message: p.Message}
+	if c.Type == model.Ready || c.Type == "" {
+		c.Type = model.Ready
+		return []model.Condition{c}
+	}
+	return Conclude(append(slices.Clone(conditions), c)...)
+}

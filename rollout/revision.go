@@ -34,7 +34,8 @@ type RevisionPlan struct {
 }
 
 // Revision plans the conditions of a Revision. Once it has been ready it stays so, also without replicas, until its
-// replicas fail.
+// replicas fail; even then one of ResourcesAvailable and ContainerHealthy stays True, which tells it from a revision that
+// has never been ready.
 func Revision(in RevisionInput) RevisionPlan {
 	serving := in.Workload != nil && len(in.Workload.Ready) > 0
 	plan := RevisionPlan{WasReady: serving || in.Revision.WasReady}

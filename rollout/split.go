@@ -37,20 +37,21 @@ func splitOf(route *model.RouteSpec, targets []model.Target, state *gradual) spl
 	s := split{groups: map[string][]model.Share{}}
 	taken := map[string]int{}
 	for _, t := range targets {
-		for _, part := range apportion(t, state, taken) {
+		parts := apportion(t, state, taken)
+		if t.Tag != "" {
+			group := []portion{{t.Revision, 100}}
+			if c := state.find(t.Tag, t.Configuration); t.Latest && c != nil {
+				group = c.Revisions
+			}
+			for _, p := range group {
+				s.groups[t.Tag] = share(s.groups[t.Tag], route, p)
+			}
+			s.tags = append(s.tags, model.TagShare{Tag: t.Tag, Revision: revisionKey(route, t.Revision)})
+			parts = listed(group, parts)
+		}
+		for _, part := range parts {
 			s.add(route, t, part)
 		}
-		if t.Tag == "" {
-			continue
-		}
-		group := []portion{{t.Revision, 100}}
-		if c := state.find(t.Tag, t.Configuration); t.Latest && c != nil {
-			group = c.Revisions
-		}
-		for _, p := range group {
-			s.groups[t.Tag] = share(s.groups[t.Tag], route, p)
-		}
-		s.tag(route, t.Tag, t.Revision)
 	}
 	s.sort()
 	return s
@@ -89,8 +90,20 @@ func (s *split) add(route *model.RouteSpec, t model.Target, p portion) {
 	s.traffic = append(s.traffic, model.Target{Tag: t.Tag, Revision: p.Revision, Latest: t.Latest, Percent: p.Percent})
 }
 
-func (s *split) tag(route *model.RouteSpec, tag, revision string) {
-	s.tags = append(s.tags, model.TagShare{Tag: tag, Revision: model.Key{Namespace: route.Key.Namespace, Name: revision}})
+// listed adds to the parts of a tagged target, with 0 percent, the revisions that only the tag's own group has: its rollout
+// may take longer, and the status names every revision that has requests.
+func listed(group, parts []portion) []portion {
+	var only []portion
+	for _, p := range group {
+		if !slices.ContainsFunc(parts, func(q portion) bool { return q.Revision == p.Revision }) {
+			only = append(only, portion{p.Revision, 0})
+		}
+	}
+	return append(only, parts...)
+}
+
+func revisionKey(route *model.RouteSpec, name string) model.Key {
+	return model.Key{Namespace: route.Key.Namespace, Name: name}
 }
 
 // share adds to a group; equal revisions are merged, and 0 percent are no share.
@@ -98,7 +111,7 @@ func share(group []model.Share, route *model.RouteSpec, p portion) []model.Share
 	if p.Percent <= 0 {
 		return group
 	}
-	key := model.Key{Namespace: route.Key.Namespace, Name: p.Revision}
+	key := revisionKey(route, p.Revision)
 	for i := range group {
 		if group[i].Revision == key {
 			group[i].Percent += p.Percent
@@ -121,9 +134,9 @@ func keptSplit(r *resolver, prev *gradual) split {
 			continue
 		}
 		// A rollout under way lists a tag once per revision: the newest is the last, and the one that the tag leads to.
-		s.groups[t.Tag] = []model.Share{{Revision: model.Key{Namespace: r.route.Key.Namespace, Name: t.Revision}, Percent: 100}}
+		s.groups[t.Tag] = []model.Share{{Revision: revisionKey(r.route, t.Revision), Percent: 100}}
 		s.tags = slices.DeleteFunc(s.tags, func(o model.TagShare) bool { return o.Tag == t.Tag })
-		s.tag(r.route, t.Tag, t.Revision)
+		s.tags = append(s.tags, model.TagShare{Tag: t.Tag, Revision: revisionKey(r.route, t.Revision)})
 	}
 	for _, c := range prev.Configurations {
 		if _, served := s.groups[c.Tag]; !served || c.Tag == "" || len(c.Revisions) < 2 {

@@ -1,0 +1,197 @@
+package convert
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+)
+
+// DefaultPort is where the serving container takes requests when it does not say.
+const DefaultPort = 8080
+
+// defaultPeriod is how often Kubernetes probes when a liveness or startup probe does not say.
+const defaultPeriod = 10
+
+// Workload returns what a runtime must run for a Revision. The Problems say why that cannot be done from the Revision
+// alone: it needs something that is kept elsewhere, such as a Secret.
+func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
+	spec := effective(r)
+	w := model.Workload{
+		Revision: keyOf(r), UID: string(r.UID),
+		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
+		Generation: r.Labels[servingv1.ConfigurationGenerationLabel],
+		Replicas:   replicas(r), Protocol: protocolOf(spec),
+		Concurrency: int(*spec.ContainerConcurrency), Timeout: seconds(spec.TimeoutSeconds),
+		ResponseStart: seconds(spec.ResponseStartTimeoutSeconds), Idle: seconds(spec.IdleTimeoutSeconds),
+	}
+	w.ProgressDeadline, _ = duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
+	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}
+	b.checkVolumes(spec)
+	serving := spec.ServingContainer()
+	if serving == nil {
+		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests", len(spec.Containers))
+		return w, b.problems
+	}
+	w.Containers = append(w.Containers, b.container(serving, true))
+	for i := range spec.Containers {
+		if c := &spec.Containers[i]; c != serving {
+			w.Containers = append(w.Containers, b.container(c, false))
+		}
+	}
+	return w, b.problems
+}
+
+// effective is the spec with defaults where the user left something out.
+func effective(r *servingv1.Revision) *servingv1.RevisionSpec {
+	spec := r.Spec.DeepCopy()
+	spec.SetDefaults()
+	return spec
+}
+
+// protocolOf is what the serving container's port is named after.
+func protocolOf(spec *servingv1.RevisionSpec) model.Protocol {
+	if c := spec.ServingContainer(); c != nil && len(c.Ports) > 0 && c.Ports[0].Name == "h2c" {
+		return model.H2C
+	}
+	return model.HTTP1
+}
+
+func seconds(n *int64) time.Duration {
+	if n == nil {
+		return 0
+	}
+	return time.Duration(*n) * time.Second
+}
+
+// builder makes the containers of a workload and gathers what cannot be made.
+type builder struct {
+	owner    model.Ref
+	workload *model.Workload
+	problems []model.Problem
+}
+
+func (b *builder) problem(reason, format string, args ...any) {
+	b.problems = append(b.problems, model.Problem{Owner: b.owner, Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+// checkVolumes reports volumes whose content is kept elsewhere.
+func (b *builder) checkVolumes(spec *servingv1.RevisionSpec) {
+	for _, v := range spec.Volumes {
+		optional := v.ConfigMap != nil && v.ConfigMap.Optional != nil && *v.ConfigMap.Optional ||
+			v.Secret != nil && v.Secret.Optional != nil && *v.Secret.Optional
+		if v.EmptyDir == nil && !optional {
+			b.problem("VolumeUnavailable", "volume %q is kept in a ConfigMap or Secret, which there are none of here: want an emptyDir, or files that the process finds itself", v.Name)
+		}
+	}
+}
+
+func (b *builder) container(c *servingv1.Container, serving bool) model.Container {
+	out := model.Container{
+		Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
+		Env: b.env(c), Limits: map[string]string{},
+		Liveness: b.probe(c, c.LivenessProbe, false), Startup: b.probe(c, c.StartupProbe, false),
+		Readiness: b.probe(c, c.ReadinessProbe, serving),
+	}
+	for name, q := range c.Resources.Limits {
+		out.Limits[string(name)] = q.String()
+	}
+	if serving {
+		out.Port = DefaultPort
+		if len(c.Ports) > 0 && c.Ports[0].ContainerPort != 0 {
+			out.Port = int(c.Ports[0].ContainerPort)
+		}
+		out.Env = append(out.Env, model.EnvVar{Name: "PORT", Value: fmt.Sprint(out.Port)})
+	}
+	return out
+}
+
+// env is the container's own environment, and after it what Knative adds: the later of two of a name counts.
+func (b *builder) env(c *servingv1.Container) []model.EnvVar {
+	var out []model.EnvVar
+	for _, e := range c.Env {
+		if e.ValueFrom != nil {
+			if from := e.ValueFrom; !isOptional(from) {
+				b.problem("EnvUnavailable", "container %q: the value of %s is kept in a ConfigMap or Secret, which there are none of here: want a value", c.Name, e.Name)
+			}
+			continue
+		}
+		out = append(out, model.EnvVar{Name: e.Name, Value: e.Value})
+	}
+	for _, from := range c.EnvFrom {
+		optional := from.ConfigMapRef != nil && from.ConfigMapRef.Optional != nil && *from.ConfigMapRef.Optional ||
+			from.SecretRef != nil && from.SecretRef.Optional != nil && *from.SecretRef.Optional
+		if !optional {
+			b.problem("EnvUnavailable", "container %q: envFrom names a ConfigMap or Secret, which there are none of here: want env with values", c.Name)
+		}
+	}
+	return append(out,
+		model.EnvVar{Name: "K_REVISION", Value: b.workload.Revision.Name},
+		model.EnvVar{Name: "K_CONFIGURATION", Value: b.workload.Configuration},
+		model.EnvVar{Name: "K_SERVICE", Value: b.workload.Service},
+	)
+}
+
+func isOptional(from *servingv1.EnvVarSource) bool {
+	return from.ConfigMapKeyRef != nil && from.ConfigMapKeyRef.Optional != nil && *from.ConfigMapKeyRef.Optional ||
+		from.SecretKeyRef != nil && from.SecretKeyRef.Optional != nil && *from.SecretKeyRef.Optional
+}
+
+// probe converts a probe; nil stays nil. Only the serving container's readiness can be aggressive: for the others a
+// period of 0 means Kubernetes' 10 seconds.
+func (b *builder) probe(c *servingv1.Container, p *servingv1.Probe, aggressive bool) *model.Probe {
+	if p == nil {
+		return nil
+	}
+	period := p.PeriodSeconds
+	if period == 0 && !aggressive {
+		period = defaultPeriod
+	}
+	out := &model.Probe{
+		Period: time.Duration(period) * time.Second, InitialDelay: time.Duration(p.InitialDelaySeconds) * time.Second,
+		Timeout:          time.Duration(cmp.Or(p.TimeoutSeconds, 1)) * time.Second,
+		SuccessThreshold: int(cmp.Or(p.SuccessThreshold, 1)), FailureThreshold: int(cmp.Or(p.FailureThreshold, 3)),
+	}
+	switch {
+	case p.HTTPGet != nil:
+		out.HTTP = &model.HTTPProbe{Path: p.HTTPGet.Path, Host: p.HTTPGet.Host, Scheme: string(p.HTTPGet.Scheme)}
+		for _, h := range p.HTTPGet.HTTPHeaders {
+			out.HTTP.Headers = append(out.HTTP.Headers, model.EnvVar{Name: h.Name, Value: h.Value})
+		}
+		out.Port = b.port(c, p.HTTPGet.Port)
+	case p.GRPC != nil:
+		out.GRPC = &model.GRPCProbe{}
+		if p.GRPC.Service != nil {
+			out.GRPC.Service = *p.GRPC.Service
+		}
+		out.Port = int(p.GRPC.Port)
+	case p.Exec != nil:
+		out.Exec = p.Exec.Command
+	default:
+		out.TCP = true
+		if p.TCPSocket != nil {
+			out.Port = b.port(c, p.TCPSocket.Port)
+		}
+	}
+	return out
+}
+
+// port resolves a port that may be named; 0 is the port that requests are sent to.
+func (b *builder) port(c *servingv1.Container, p intstr.IntOrString) int {
+	if p.Type == intstr.Int {
+		return p.IntValue()
+	}
+	for _, have := range c.Ports {
+		if have.Name == p.StrVal {
+			return int(have.ContainerPort)
+		}
+	}
+	if p.StrVal != "" && p.StrVal != "user-port" {
+		b.problem("InvalidProbe", "container %q: a probe names port %q, want the name of its port or a number", c.Name, p.StrVal)
+	}
+	return 0
+}

@@ -168,7 +168,7 @@ func (b *builder) probe(c *servingv1.Container, p *servingv1.Probe, aggressive b
 		if p.GRPC.Service != nil {
 			out.GRPC.Service = *p.GRPC.Service
 		}
-		out.Port = int(p.GRPC.Port)
+		out.Port = b.port(c, intstr.FromInt32(p.GRPC.Port))
 	case p.Exec != nil:
 		out.Exec = p.Exec.Command
 	default:
@@ -180,17 +180,17 @@ func (b *builder) probe(c *servingv1.Container, p *servingv1.Probe, aggressive b
 	return out
 }
 
-// port resolves a port that may be named; 0 is the port that requests are sent to.
+// port resolves a port that may be named. The port that requests are sent to is 0: a runtime may put it elsewhere.
 func (b *builder) port(c *servingv1.Container, p intstr.IntOrString) int {
-	if p.Type == intstr.Int {
+	requests := DefaultPort
+	if len(c.Ports) > 0 && c.Ports[0].ContainerPort != 0 {
+		requests = int(c.Ports[0].ContainerPort)
+	}
+	switch {
+	case p.Type == intstr.Int && p.IntValue() != requests:
 		return p.IntValue()
-	}
-	for _, have := range c.Ports {
-		if have.Name == p.StrVal {
-			return int(have.ContainerPort)
-		}
-	}
-	if p.StrVal != "" && p.StrVal != "user-port" {
+	case p.Type == intstr.Int, p.StrVal == "", p.StrVal == "user-port":
+	case len(c.Ports) == 0 || c.Ports[0].Name != p.StrVal:
 		b.problem("InvalidProbe", "container %q: a probe names port %q, want the name of its port or a number", c.Name, p.StrVal)
 	}
 	return 0

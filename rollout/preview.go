@@ -1,0 +1,103 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+
+	"sluice.dev/sluice/model"
+)
+
+// Preview is what manifests say, for a look at what would be served without serving it.
+type Preview struct {
+	Configurations []*model.Configuration
+	Routes         []*model.RouteSpec
+	// Revisions are those of the manifests, and those that the Configurations make (ConfigurationPlan.Create): one that
+	// is missing is assumed.
+	Revisions []*model.Revision
+	Options   Options
+}
+
+// World returns what would be served if every revision were ready. Its backends have no endpoints, because nothing runs.
+func (p Preview) World() (*model.World, []model.Problem) {
+	var problems []model.Problem
+	revisions := make([]*model.Revision, 0, len(p.Revisions))
+	for _, r := range p.Revisions {
+		revisions = append(revisions, assumed(*r))
+	}
+	configurations := make([]*model.Configuration, 0, len(p.Configurations))
+	for _, c := range p.Configurations {
+		plan := Configure(c, revisions)
+		if plan.Create != "" {
+			revisions = append(revisions, assumed(model.Revision{
+				Key: model.Key{Namespace: c.Key.Namespace, Name: plan.Create}, Owner: c.UID,
+				Service: c.Service, Configuration: c.Key.Name, Generation: c.Generation,
+			}))
+			plan = Configure(c, revisions)
+		}
+		problems = append(problems, plan.Problems...)
+		configurations = append(configurations, plan.Of(c))
+	}
+	for _, route := range p.Routes {
+		for _, t := range route.Traffic {
+			key := model.Key{Namespace: route.Key.Namespace, Name: t.Revision}
+			if t.Revision == "" || find(revisions, key) != nil {
+				continue
+			}
+			revisions = append(revisions, assumed(model.Revision{Key: key, Service: route.Service}))
+			problems = append(problems, model.Problem{
+				Owner: model.Ref{Kind: "Route", Key: route.Key}, Reason: "RevisionAssumed",
+				Message: fmt.Sprintf("Revision %q is not among the manifests: it is taken to be there and ready.", t.Revision),
+			})
+		}
+	}
+	w := &model.World{}
+	for _, route := range p.Routes {
+		plan := Route(RouteInput{Route: route, Configurations: configurations, Revisions: revisions, Options: p.Options})
+		problems = append(problems, plan.Problems...)
+		w.Routes = append(w.Routes, &model.Route{
+			Key: route.Key, Owner: model.Ref{Kind: "Route", Key: route.Key}, Created: route.Created, Rules: plan.Rules,
+		})
+	}
+	slices.SortFunc(w.Routes, func(a, b *model.Route) int { return a.Key.Compare(b.Key) })
+	w.Backends = backends(w.Routes, revisions)
+	return w, problems
+}
+
+// assumed returns a revision that is ready, and speaks HTTP/1 when nobody knows better.
+func assumed(r model.Revision) *model.Revision {
+	r.Ready = model.Condition{Type: model.Ready, Status: model.True}
+	r.WasReady = true
+	if r.Protocol == "" {
+		r.Protocol = model.HTTP1
+	}
+	return &r
+}
+
+// backends returns one backend for every revision that a rule names.
+func backends(routes []*model.Route, revisions []*model.Revision) []*model.Backend {
+	known := map[model.Key]*model.Revision{}
+	for _, r := range revisions {
+		known[r.Key] = r
+	}
+	var out []*model.Backend
+	add := func(key model.Key) {
+		if r := known[key]; r != nil {
+			out = append(out, &model.Backend{
+				Revision: key, Owner: model.Ref{Kind: "Revision", Key: key}, Protocol: r.Protocol, Via: model.ViaReplicas,
+			})
+			delete(known, key)
+		}
+	}
+	for _, route := range routes {
+		for _, rule := range route.Rules {
+			for _, s := range rule.Shares {
+				add(s.Revision)
+			}
+			for _, t := range rule.TagHeader {
+				add(t.Revision)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *model.Backend) int { return a.Revision.Compare(b.Revision) })
+	return out
+}

@@ -7,7 +7,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 
 	"sluice.dev/sluice/crds"
@@ -33,6 +32,9 @@ func (defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.O
 	if obj == nil {
 		return nil
 	}
+	if _, ok := obj.(*servingv1.Revision); ok && old != nil {
+		return nil // immutable: what is stored stays, whatever the defaults have become since
+	}
 	crds.Default(obj, old, a.GetUserInfo().GetName())
 	defaulted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
@@ -51,7 +53,7 @@ func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admissio
 		return nil
 	}
 	if errs := crds.Validate(obj); len(errs) > 0 {
-		return apierrors.NewInvalid(schema.GroupKind(a.GetKind().GroupKind()), obj.GetName(), errs)
+		return apierrors.NewInvalid(a.GetKind().GroupKind(), obj.GetName(), errs)
 	}
 	return nil
 }

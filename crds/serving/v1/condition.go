@@ -43,7 +43,7 @@ type Condition struct {
 	Severity ConditionSeverity `json:"severity,omitempty"`
 	// lastTransitionTime is when status last changed.
 	// +optional
-	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty"`
+	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitzero"`
 	// reason is one word in CamelCase.
 	// +optional
 	Reason string `json:"reason,omitempty"`

@@ -11,6 +11,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="LatestReady",type=string,JSONPath=`.status.latestReadyRevisionName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name is not a DNS 1035 label: up to 63 lower-case letters, digits and dashes, the first a letter"
+// +kubebuilder:validation:XValidation:rule="self.spec.template.?metadata.?name.orValue('') == '' || self.spec.template.metadata.name.startsWith(self.metadata.name + '-')",messageExpression="'\"' + self.spec.template.metadata.name + '\" must have prefix \"' + self.metadata.name + '-\"'",fieldPath=".spec.template.metadata.name"
 type Configuration struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -20,13 +22,14 @@ type Configuration struct {
 	Spec ConfigurationSpec `json:"spec"`
 	// status is what is.
 	// +optional
-	Status ConfigurationStatus `json:"status,omitempty"`
+	Status ConfigurationStatus `json:"status,omitzero"`
 }
 
 // ConfigurationSpec is the newest template.
 type ConfigurationSpec struct {
 	// template of the next revision. Changing it makes a new revision.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || self.?metadata.?name.orValue('') == '' || self.metadata.name != oldSelf.?metadata.?name.orValue('')",message="Saw the following changes without a name change (-old +new)",fieldPath=".metadata.name"
 	Template RevisionTemplate `json:"template"`
 }
 
@@ -34,7 +37,7 @@ type ConfigurationSpec struct {
 type RevisionTemplate struct {
 	// metadata is given to the revision.
 	// +optional
-	Metadata TemplateMeta `json:"metadata,omitempty"`
+	Metadata TemplateMeta `json:"metadata,omitzero"`
 	// spec is given to the revision.
 	// +required
 	Spec RevisionSpec `json:"spec"`
@@ -45,6 +48,7 @@ type TemplateMeta struct {
 	// name of the revision; generated when empty. It begins with the parent's name and a dash, and changes with the template.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="not a DNS 1035 label: lower-case letters, digits and dashes, the first a letter"
 	Name string `json:"name,omitempty"`
 	// labels are given to the revision.
 	// +optional
@@ -53,6 +57,9 @@ type TemplateMeta struct {
 	// annotations are given to the revision; autoscaling is configured here.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=200
+	// +kubebuilder:validation:XValidation:rule="['autoscaling.knative.dev/min-scale', 'autoscaling.knative.dev/minScale', 'autoscaling.knative.dev/max-scale', 'autoscaling.knative.dev/maxScale', 'autoscaling.knative.dev/initial-scale', 'autoscaling.knative.dev/initialScale'].all(k, !(k in self) || self[k].matches('^[0-9]{1,9}$'))",message="autoscaling.knative.dev/min-scale, max-scale and initial-scale must be whole numbers, expected 0 <= N <= 999999999"
+	// +kubebuilder:validation:XValidation:rule="['autoscaling.knative.dev/min-scale', 'autoscaling.knative.dev/minScale'].all(lo, ['autoscaling.knative.dev/max-scale', 'autoscaling.knative.dev/maxScale'].all(hi, !(lo in self) || !(hi in self) || !self[lo].matches('^[0-9]{1,9}$') || !self[hi].matches('^[0-9]{1,9}$') || int(self[hi]) == 0 || int(self[lo]) <= int(self[hi])))",message="autoscaling.knative.dev/max-scale is less than autoscaling.knative.dev/min-scale"
+	// +kubebuilder:validation:XValidation:rule="!('serving.knative.dev/progress-deadline' in self) || (self['serving.knative.dev/progress-deadline'].matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self['serving.knative.dev/progress-deadline']).getMilliseconds() % 1000 == 0)",message="serving.knative.dev/progress-deadline must be a duration of whole seconds that is not negative, such as 90s"
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// creationTimestamp is accepted, because tools print it, and means nothing.
 	// +optional

@@ -6,11 +6,17 @@ import (
 )
 
 // PodSpec is the part of a pod spec that Knative lets through.
+//
+// +kubebuilder:validation:XValidation:rule="self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",message="volumeMounts must name one of the volumes"
+// +kubebuilder:validation:XValidation:rule="!has(self.volumes) || self.volumes.all(v, self.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)))",message="each of the volumes must be mounted"
 type PodSpec struct {
 	// containers run side by side in each replica. One of them serves: the one with ports, or the only one.
 	// +required
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.filter(c, size(c.?ports.orValue([])) > 0).size() <= 1",message="More than one container port is set: only one container may have ports"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 1 || self.exists(c, size(c.?ports.orValue([])) > 0)",message="missing field(s): ports: one of several containers must say where it takes requests"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.?name.orValue('') == '' || self.exists_one(d, d.?name.orValue('') == c.name))",message="container names must be unique"
 	Containers []Container `json:"containers"`
 	// volumes that containers mount.
 	// +optional
@@ -35,6 +41,8 @@ type Container struct {
 	// name of the container; user-container by default.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self != 'queue-proxy'",message="\"queue-proxy\" is a reserved container name"
 	Name string `json:"name,omitempty"`
 	// image to run.
 	// +required
@@ -53,17 +61,19 @@ type Container struct {
 	// ports has at most one entry: where the container takes requests; 8080 by default.
 	// +optional
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 1",message="More than one container port is set: only a single port is allowed"
 	Ports []ContainerPort `json:"ports,omitempty"`
 	// env is the environment of the process.
 	// +optional
 	// +kubebuilder:validation:MaxItems=500
+	// +kubebuilder:validation:items:XValidation:rule="!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION'])",messageExpression="'\"' + self.name + '\" is a reserved environment variable'"
 	Env []EnvVar `json:"env,omitempty"`
 	// envFrom adds all entries of configmaps and secrets to the environment.
 	// +optional
 	EnvFrom []EnvFromSource `json:"envFrom,omitempty"`
 	// resources that the container needs and may use.
 	// +optional
-	Resources ResourceRequirements `json:"resources,omitempty"`
+	Resources ResourceRequirements `json:"resources,omitzero"`
 	// volumeMounts are where volumes appear.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
@@ -72,12 +82,17 @@ type Container struct {
 	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
 	// livenessProbe restarts the container when it fails.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="[has(self.httpGet), has(self.tcpSocket), has(self.exec), has(self.grpc)].exists_one(h, h)",message="expected exactly one of httpGet, tcpSocket, exec and grpc"
 	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
 	// readinessProbe keeps requests away while it fails; a TCP connection by default.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="[has(self.httpGet), has(self.tcpSocket), has(self.exec), has(self.grpc)].filter(h, h).size() <= 1",message="expected at most one of httpGet, tcpSocket, exec and grpc"
+	// +kubebuilder:validation:XValidation:rule="self.?periodSeconds.orValue(0) != 0 || self.?failureThreshold.orValue(0) == 0",message="failureThreshold is disallowed when periodSeconds is zero"
+	// +kubebuilder:validation:XValidation:rule="self.?periodSeconds.orValue(0) != 0 || self.?timeoutSeconds.orValue(0) == 0",message="timeoutSeconds is disallowed when periodSeconds is zero"
 	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
 	// startupProbe holds back the others until it succeeds.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="[has(self.httpGet), has(self.tcpSocket), has(self.exec), has(self.grpc)].exists_one(h, h)",message="expected exactly one of httpGet, tcpSocket, exec and grpc"
 	StartupProbe *Probe `json:"startupProbe,omitempty"`
 	// imagePullPolicy is Always, IfNotPresent or Never.
 	// +optional
@@ -100,11 +115,13 @@ type ContainerPort struct {
 	// name is the protocol: http1 (the default) or h2c.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self in ['', 'http1', 'h2c']",messageExpression="'Port name ' + self + ' is not allowed: name must be empty, or one of: h2c, http1'"
 	Name string `json:"name,omitempty"`
 	// containerPort is 0 to 65535; 0 means 8080.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
+	// +kubebuilder:validation:XValidation:rule="!(self in [8008, 8012, 8013, 8022, 9090, 9091])",messageExpression="'%d is a reserved port'.format([self])"
 	ContainerPort int32 `json:"containerPort,omitempty"`
 	// protocol is TCP.
 	// +optional
@@ -171,6 +188,7 @@ type VolumeMount struct {
 	// mountPath is absolute.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') && !(self in ['/', '/dev', '/dev/', '/dev/log', '/dev/log/'])",messageExpression="'mountPath \"' + self + '\" must be absolute and not one of the reserved paths /, /dev and /dev/log'"
 	MountPath string `json:"mountPath"`
 	// subPath within the volume.
 	// +optional
@@ -223,7 +241,7 @@ type HTTPGetAction struct {
 	Path string `json:"path,omitempty"`
 	// port by number or name; the container's port by default.
 	// +optional
-	Port intstr.IntOrString `json:"port,omitempty"`
+	Port intstr.IntOrString `json:"port,omitzero"`
 	// host is the Host header.
 	// +optional
 	Host string `json:"host,omitempty"`
@@ -239,7 +257,7 @@ type HTTPGetAction struct {
 type TCPSocketAction struct {
 	// port by number or name; the container's port by default.
 	// +optional
-	Port intstr.IntOrString `json:"port,omitempty"`
+	Port intstr.IntOrString `json:"port,omitzero"`
 	// host to connect to; the pod by default.
 	// +optional
 	Host string `json:"host,omitempty"`

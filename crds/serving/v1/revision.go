@@ -13,16 +13,18 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
 // +kubebuilder:printcolumn:name="Actual Replicas",type=integer,JSONPath=`.status.actualReplicas`
 // +kubebuilder:printcolumn:name="Desired Replicas",type=integer,JSONPath=`.status.desiredReplicas`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name is not a DNS 1035 label: up to 63 lower-case letters, digits and dashes, the first a letter"
 type Revision struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is what runs. It never changes.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="Immutable fields changed (-old +new)"
 	Spec RevisionSpec `json:"spec"`
 	// status is what is.
 	// +optional
-	Status RevisionStatus `json:"status,omitempty"`
+	Status RevisionStatus `json:"status,omitzero"`
 }
 
 // RevisionSpec is a pod spec and the limits of requests.

@@ -10,6 +10,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name is not a DNS 1035 label: up to 63 lower-case letters, digits and dashes, the first a letter"
 type Route struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -19,19 +20,25 @@ type Route struct {
 	Spec RouteSpec `json:"spec"`
 	// status is what is.
 	// +optional
-	Status RouteStatus `json:"status,omitempty"`
+	Status RouteStatus `json:"status,omitzero"`
 }
 
 // RouteSpec is how traffic is split.
 type RouteSpec struct {
 	// traffic splits requests between revisions; percents sum to 100.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self.all(t, (t.?revisionName.orValue('') == '') != (t.?configurationName.orValue('') == ''))",messageExpression="'expected exactly one, got %s: revisionName, configurationName'.format([self.exists(t, t.?revisionName.orValue('') == '' && t.?configurationName.orValue('') == '') ? 'neither' : 'both'])"
 	Traffic Traffic `json:"traffic"`
 }
 
 // Traffic is a split of requests as the user wants it.
 //
 // +kubebuilder:validation:MaxItems=200
+// +kubebuilder:validation:XValidation:rule="self.map(t, t.?percent.orValue(0)).sum() == 100",messageExpression="'Traffic targets sum to %d, want 100'.format([self.map(t, t.?percent.orValue(0)).sum()])"
+// +kubebuilder:validation:XValidation:rule="self.all(t, t.?tag.orValue('') == '' || self.exists_one(u, u.?tag.orValue('') == t.tag))",messageExpression="'Multiple definitions for \"%s\"'.format([self.filter(t, t.?tag.orValue('') != '' && !self.exists_one(u, u.?tag.orValue('') == t.tag))[0].tag])"
+// +kubebuilder:validation:items:XValidation:rule="self.?url.orValue('') == ''",message="must not set the field(s): url"
+// +kubebuilder:validation:items:XValidation:rule="!has(self.latestRevision) || self.latestRevision == (self.?revisionName.orValue('') == '')",messageExpression="'may not set revisionName \"%s\" when latestRevision is %s'.format([self.?revisionName.orValue(''), self.latestRevision])",fieldPath=".latestRevision"
+// +kubebuilder:validation:items:XValidation:rule="self.?tag.orValue('') == '' || self.tag.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="not a DNS 1035 label: lower-case letters, digits and dashes, the first a letter",fieldPath=".tag"
 // +listType=atomic
 type Traffic []TrafficTarget
 
@@ -45,10 +52,12 @@ type TrafficTarget struct {
 	// revisionName is the revision that gets the requests.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	RevisionName string `json:"revisionName,omitempty"`
 	// configurationName is the configuration whose latest ready revision gets the requests. Not in a Service.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	ConfigurationName string `json:"configurationName,omitempty"`
 	// latestRevision says whether this target follows the latest ready revision; it is the same as having no revisionName.
 	// +optional

@@ -12,6 +12,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="LatestReady",type=string,JSONPath=`.status.latestReadyRevisionName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name is not a DNS 1035 label: up to 63 lower-case letters, digits and dashes, the first a letter"
+// +kubebuilder:validation:XValidation:rule="self.spec.template.?metadata.?name.orValue('') == '' || self.spec.template.metadata.name.startsWith(self.metadata.name + '-')",messageExpression="'\"' + self.spec.template.metadata.name + '\" must have prefix \"' + self.metadata.name + '-\"'",fieldPath=".spec.template.metadata.name"
 type Service struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -21,7 +23,7 @@ type Service struct {
 	Spec ServiceSpec `json:"spec"`
 	// status is what is.
 	// +optional
-	Status ServiceStatus `json:"status,omitempty"`
+	Status ServiceStatus `json:"status,omitzero"`
 }
 
 // ServiceSpec is what the user wants of a Service.
@@ -30,6 +32,7 @@ type ServiceSpec struct {
 	// traffic splits requests between revisions; percents sum to 100. All to the latest ready revision by default.
 	// +optional
 	// +kubebuilder:default={{latestRevision: true, percent: 100}}
+	// +kubebuilder:validation:XValidation:rule="self.all(t, !has(t.configurationName) || t.configurationName == '')",message="must not set the field(s): configurationName"
 	Traffic Traffic `json:"traffic,omitempty"`
 }
 

@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+)
+
+// admit checks a request against the limits of its connection manager and works out the host and path that routes match.
+// It returns a status other than 0, with a reason, for a request that is refused.
+func (m *manager) admit(v *requestView) (int, string) {
+	count := 0
+	for _, values := range v.Header {
+		count += len(values)
+	}
+	if count > m.maxHeaders {
+		return http.StatusRequestHeaderFieldsTooLarge, "too many headers"
+	}
+	v.host = m.host(v.Request)
+	v.path = v.URL.EscapedPath()
+	if m.rejectEscapedSlashes && hasEscapedSlash(v.path) {
+		return http.StatusBadRequest, "escaped slashes in the path"
+	}
+	if m.normalize && strings.Contains(v.path, "/.") {
+		v.path = withoutDots(v.path)
+	}
+	if m.mergeSlashes {
+		for strings.Contains(v.path, "//") {
+			v.path = strings.ReplaceAll(v.path, "//", "/")
+		}
+	}
+	return 0, ""
+}
+
+// host is the request's host as virtual hosts are looked for: lower case, stripped as the configuration says.
+func (m *manager) host(r *http.Request) string {
+	host := r.Host
+	switch m.stripPort {
+	case stripAnyPort:
+		host = withoutPort(host)
+	case stripMatchingPort:
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+			if _, port, err := net.SplitHostPort(host); err == nil && port == portOf(local) {
+				host = withoutPort(host)
+			}
+		}
+	}
+	if m.stripDot {
+		host = strings.TrimSuffix(host, ".")
+	}
+	return strings.ToLower(host)
+}
+
+func portOf(a *net.TCPAddr) string {
+	_, port, _ := net.SplitHostPort(a.String())
+	return port
+}
+
+// withoutPort takes a port off, and leaves an IPv6 address its brackets.
+func withoutPort(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 {
+		return host
+	}
+	if strings.IndexByte(host, ':') != i && host[0] != '[' {
+		return host // an IPv6 address without brackets
+	}
+	return host[:i]
+}
+
+func hasEscapedSlash(path string) bool {
+	for i := strings.IndexByte(path, '%'); i >= 0 && i+2 < len(path); {
+		switch strings.ToLower(path[i+1 : i+3]) {
+		case "2f", "5c":
+			return true
+		}
+		next := strings.IndexByte(path[i+1:], '%')
+		if next < 0 {
+			return false
+		}
+		i += 1 + next
+	}
+	return false
+}
+
+// withoutDots removes "." and ".." segments as RFC 3986, section 5.2.4 has it.
+func withoutDots(path string) string {
+	var out []string
+	segments := strings.Split(path, "/")[1:]
+	for i, segment := range segments {
+		last := i == len(segments)-1
+		switch segment {
+		case ".", "..":
+			if segment == ".." && len(out) > 0 {
+				out = out[:len(out)-1]
+			}
+			if last {
+				out = append(out, "")
+			}
+		default:
+			out = append(out, segment)
+		}
+	}
+	return "/" + strings.Join(out, "/")
+}

@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The reasons for which a stream is ended by the clock.
+var (
+	errResponseTimeout = errors.New("upstream request timeout")
+	errIdleTimeout     = errors.New("stream timeout")
+	errMaxDuration     = errors.New("max duration timeout")
+)
+
+// streamClock holds the time limits of one stream behind a single timer: how long the response may take once the request
+// is complete, how long nothing may happen, and how long all of it may last. The zero value has no limits.
+type streamClock struct {
+	start    time.Time
+	cancel   context.CancelCauseFunc
+	response time.Duration // 0 is none; it counts from the end of the request
+	idle     time.Duration // 0 is none
+	whole    time.Duration // 0 is none
+
+	last atomic.Int64 // when something happened, in nanoseconds since start
+
+	mu         sync.Mutex
+	timer      *time.Timer
+	responseBy time.Duration // since start; 0 is not yet, or none
+	stopped    bool
+}
+
+// touch notes that something was read or written.
+func (c *streamClock) touch() {
+	if c.idle > 0 {
+		c.last.Store(int64(time.Since(c.start)))
+	}
+}
+
+// run starts the clock; complete tells that the request has no body that is still to come.
+func (c *streamClock) run(complete bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if complete && c.response > 0 {
+		c.responseBy = time.Since(c.start) + c.response
+	}
+	c.schedule()
+}
+
+// requestDone starts the limit of the response.
+func (c *streamClock) requestDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.response <= 0 {
+		return
+	}
+	c.responseBy = time.Since(c.start) + c.response
+	c.schedule()
+}
+
+// upgraded lifts the limit of the response: the stream has become a connection of its own, as Envoy has it too.
+func (c *streamClock) upgraded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.response, c.responseBy = 0, 0
+}
+
+func (c *streamClock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// next is the earliest moment at which a limit may be passed, and the reason it would be; 0 when there is none.
+func (c *streamClock) next() (by time.Duration, why error) {
+	earliest := func(t time.Duration, reason error) {
+		if by == 0 || t < by {
+			by, why = t, reason
+		}
+	}
+	if c.responseBy > 0 {
+		earliest(c.responseBy, errResponseTimeout)
+	}
+	if c.idle > 0 {
+		earliest(time.Duration(c.last.Load())+c.idle, errIdleTimeout)
+	}
+	if c.whole > 0 {
+		earliest(c.whole, errMaxDuration)
+	}
+	return by, why
+}
+
+// schedule sets the timer. The caller holds the lock.
+func (c *streamClock) schedule() {
+	by, _ := c.next()
+	if by == 0 || c.stopped {
+		return
+	}
+	in := by - time.Since(c.start)
+	if c.timer == nil {
+		c.timer = time.AfterFunc(in, c.expire)
+		return
+	}
+	c.timer.Reset(in)
+}
+
+func (c *streamClock) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if by, why := c.next(); by > 0 && time.Since(c.start) >= by {
+		c.cancel(why)
+		return
+	}
+	c.schedule()
+}

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// exchange is one request and its response. It is also the request's context, so that the proxy's callbacks and the
+// dialer find it without further allocations.
+type exchange struct {
+	context.Context // ends with the client, the server or the clock
+	client          context.Context
+	proxy           *proxy
+	manager         *manager
+	view            requestView
+	start           time.Time
+
+	table  *routeTable
+	vh     *virtualHost
+	route  *route
+	target *weightedCluster
+
+	cluster   *cluster
+	config    *clusterConfig
+	endpoints *assignment
+	host      *host // that answers the request
+
+	clock     streamClock
+	request   requestBody
+	response  responseBody
+	upgrade   string // lower case; empty when no upgrade is asked for
+	status    int    // that the client was given; 0 while there is none
+	exhausted bool   // the retry policy gave up
+}
+
+type exchangeKey struct{}
+
+// Value finds the exchange itself under exchangeKey.
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+// responseBody is a response's body that keeps the clock from running out while it flows.
+type responseBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.clock.touch()
+	return n, err
+}
+
+// upgradedBody is the same for a connection that has changed its protocol.
+type upgradedBody struct {
+	io.ReadWriteCloser
+	x *exchange
+}
+
+func (b *upgradedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	b.x.clock.touch()
+	return n, err
+}
+
+func (b *upgradedBody) Write(p []byte) (int, error) {
+	b.x.clock.touch()
+	return b.ReadWriteCloser.Write(p)
+}
+
+// serve routes the request and answers it.
+func (x *exchange) serve(w http.ResponseWriter) {
+	r := x.view.Request
+	if status, reason := x.manager.admit(&x.view); status != 0 {
+		x.reply(w, localReply{status: status, flags: "DPE", body: reason})
+		return
+	}
+	if x.table = x.manager.routes.Load(); x.table != nil {
+		host := x.view.host
+		if x.table.ignorePort {
+			host = hostname(host)
+		}
+		x.vh = x.table.hosts.find(host)
+	}
+	if x.vh != nil {
+		x.route = x.vh.find(&x.view)
+	}
+	switch {
+	case x.route == nil:
+		x.reply(w, localReply{status: http.StatusNotFound, flags: "NR"})
+	case x.route.redirect != nil:
+		w.Header().Set("Location", x.route.redirect.location(&x.view, x.route.path.length))
+		x.reply(w, localReply{status: x.route.redirect.status})
+	case x.route.direct != nil:
+		x.reply(w, localReply{status: x.route.direct.status, body: string(x.route.direct.body)})
+	case !x.admitUpgrade():
+		x.reply(w, localReply{status: http.StatusForbidden, flags: "NR", body: "upgrade is not enabled"})
+	default:
+		x.forward(w, r)
+	}
+}
+
+// admitUpgrade finds out whether the client asks for another protocol, and whether it may have it.
+func (x *exchange) admitUpgrade() bool {
+	wanted := upgradeOf(x.view.Header)
+	if wanted == "" {
+		return true
+	}
+	if wanted == "h2c" {
+		// Clients offer HTTP/2 this way; a server may stay with HTTP/1.1.
+		delete(x.view.Header, "Upgrade")
+		delete(x.view.Header, "Http2-Settings")
+		return true
+	}
+	x.upgrade = wanted
+	if enabled, ok := x.route.forward.upgrades[wanted]; ok {
+		return enabled
+	}
+	return x.manager.upgrades[wanted]
+}
+
+// upgradeOf is the protocol that a request wants to change to, in lower case.
+func upgradeOf(h http.Header) string {
+	if len(h["Upgrade"]) == 0 {
+		return ""
+	}
+	for _, line := range h["Connection"] {
+		for _, token := range strings.Split(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return strings.ToLower(h["Upgrade"][0])
+			}
+		}
+	}
+	return ""
+}
+
+// forward sends the request to an endpoint of the route's cluster.
+func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
+	f := x.route.forward
+	x.target = f.pick(rand.Uint32N)
+	if x.cluster = x.proxy.clusters.get(x.target.name); x.cluster == nil {
+		x.reply(w, localReply{status: f.notFound, flags: "NC"})
+		return
+	}
+	x.config, x.endpoints = x.cluster.config.Load(), x.cluster.endpoints.Load()
+	stats := &x.cluster.stats
+	stats.rqTotal.Add(1)
+	stats.rqActive.Add(1)
+	defer x.finish()
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers
+		// that cannot do it have no such limit.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	x.clock.run(r.ContentLength == 0)
+	x.proxy.reverse.ServeHTTP(w, r.WithContext(x))
+}
+
+// finish counts what came of the exchange with the cluster.
+func (x *exchange) finish() {
+	x.clock.stop()
+	if x.host != nil {
+		x.host.active.Add(-1)
+	}
+	stats := &x.cluster.stats
+	stats.rqActive.Add(-1)
+	stats.rqXX.add(x.status)
+	stats.rqTime.observe(time.Since(x.start))
+}
+
+// changeHeaders makes the header changes of all levels: weighted cluster, route, virtual host, route configuration, or the
+// other way round where the configuration says that the most specific one wins.
+func (x *exchange) changeHeaders(h http.Header, of func(level) *headerChanges) {
+	if x.route == nil {
+		return
+	}
+	levels := [...]level{nil, x.route, x.vh, x.table.routeSettings}
+	if x.target != nil {
+		levels[0] = x.target
+	}
+	for i := range levels {
+		l := levels[i]
+		if x.table.mostSpecificWins {
+			l = levels[len(levels)-1-i]
+		}
+		if l != nil {
+			of(l).apply(h)
+		}
+	}
+}
+
+// level is a part of a route configuration that changes headers.
+type level interface {
+	onRequest() *headerChanges
+	onResponse() *headerChanges
+}
+
+func (s *routeSettings) onRequest() *headerChanges    { return s.requestHeaders }
+func (s *routeSettings) onResponse() *headerChanges   { return s.responseHeaders }
+func (vh *virtualHost) onRequest() *headerChanges     { return vh.requestHeaders }
+func (vh *virtualHost) onResponse() *headerChanges    { return vh.responseHeaders }
+func (r *route) onRequest() *headerChanges            { return r.requestHeaders }
+func (r *route) onResponse() *headerChanges           { return r.responseHeaders }
+func (c *weightedCluster) onRequest() *headerChanges  { return c.requestHeaders }
+func (c *weightedCluster) onResponse() *headerChanges { return c.responseHeaders }

@@ -1,0 +1,286 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// proxy is the request path that all listeners share.
+type proxy struct {
+	reverse   *httputil.ReverseProxy
+	upstreams *upstreams
+	clusters  clusterTable
+}
+
+// clusterTable finds clusters by name. It is read by every request without a lock.
+type clusterTable struct{ m sync.Map }
+
+func (t *clusterTable) get(name string) *cluster {
+	if c, ok := t.m.Load(name); ok {
+		return c.(*cluster)
+	}
+	return nil
+}
+
+func newProxy(logger hclog.Logger) *proxy {
+	p := &proxy{upstreams: newUpstreams()}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p,
+		FlushInterval:  -1, // at once: what streams must not wait
+		BufferPool:     newBuffers(),
+		ModifyResponse: p.modifyResponse,
+		ErrorHandler:   p.failed,
+		ErrorLog:       debugLog(logger),
+	}
+	return p
+}
+
+// debugLog is for the messages of net/http, most of which are about clients that went away.
+func debugLog(logger hclog.Logger) *log.Logger {
+	return logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
+}
+
+// handle serves one request under a connection manager.
+func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
+	x := &exchange{client: r.Context(), proxy: p, manager: m, view: requestView{Request: r}, start: time.Now()}
+	var cancel context.CancelCauseFunc
+	x.Context, cancel = context.WithCancelCause(r.Context())
+	x.clock = streamClock{start: x.start, cancel: cancel}
+	m.stats.rqTotal.Add(1)
+	m.stats.rqActive.Add(1)
+	defer func() {
+		cancel(nil)
+		m.stats.rqActive.Add(-1)
+		m.stats.rqXX.add(x.status)
+	}()
+	x.serve(w)
+}
+
+// rewrite makes the outgoing request out of the incoming one. The scheme and host of its URL are set per attempt.
+func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
+	x := exchangeOf(pr.In.Context())
+	in, out := pr.In, pr.Out
+	out.URL.Scheme = "http"
+	out.URL.RawQuery = in.URL.RawQuery // as it was sent; what is not valid is the application's to refuse
+	for _, key := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := in.Header[key]; ok {
+			out.Header[key] = values
+		}
+	}
+	x.manager.forwarded(out.Header, in)
+	x.manager.setRequestID(out.Header, in)
+	x.changeHeaders(out.Header, level.onRequest)
+	x.rewriteHost(out)
+	x.rewritePath(out)
+}
+
+func (x *exchange) rewriteHost(out *http.Request) {
+	if x.manager.stripPort != keepPort || x.manager.stripDot {
+		out.Host = x.view.host
+	}
+	host := x.target.hostRewrite
+	if host == "" {
+		host = x.route.forward.hostRewrite
+	}
+	if host == "" {
+		return
+	}
+	if x.route.forward.appendForwardedHost {
+		out.Header["X-Forwarded-Host"] = append(out.Header["X-Forwarded-Host"], out.Host)
+	}
+	out.Host = host
+}
+
+func (x *exchange) rewritePath(out *http.Request) {
+	path := x.view.path
+	if by := x.route.forward.prefixRewrite; by != "" {
+		out.Header["X-Envoy-Original-Path"] = []string{x.view.RequestURI}
+		path = rewritten(path, x.route.path.length, by)
+	}
+	if path == out.URL.EscapedPath() {
+		return
+	}
+	if plain, err := url.PathUnescape(path); err == nil {
+		out.URL.Path, out.URL.RawPath = plain, path
+	}
+}
+
+// RoundTrip sends a request to an endpoint, and to another one where the retry policy allows it.
+func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := exchangeOf(req.Context())
+	transport := p.upstreams.transport(x.config.protocol, x.view.Request, x.upgrade != "")
+	if req.Body != nil {
+		x.request.Reader, x.request.x = req.Body, x
+		x.request.from, x.request.to = x.view.Request, req.Trailer
+		req.Body = &x.request
+	}
+	var tried []*host
+	for {
+		h := x.endpoints.pick(x.config.policy, tried)
+		if h == nil {
+			x.cluster.stats.cxNoneHealthy.Add(1)
+			return nil, errNoHealthyUpstream
+		}
+		res, err := x.attempt(transport, req, h)
+		if err == nil || !x.mayRetry(err, len(tried)) {
+			return res, err
+		}
+		x.cluster.stats.rqRetry.Add(1)
+		tried = append(tried, h)
+		again := *req.URL
+		req = req.WithContext(req.Context()) // a copy: the transport may still look at the one before
+		req.URL = &again
+	}
+}
+
+// attempt sends the request to one endpoint.
+func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host) (*http.Response, error) {
+	x.host = h
+	req.URL.Host = h.address
+	h.total.Add(1)
+	h.active.Add(1)
+	res, err := t.RoundTrip(req)
+	if err != nil {
+		h.active.Add(-1)
+		h.errors.Add(1)
+		x.host = nil
+		return nil, err
+	}
+	x.watch(res)
+	return res, nil
+}
+
+// watch has the clock look at what flows back.
+func (x *exchange) watch(res *http.Response) {
+	x.response.x = x
+	if both, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = &upgradedBody{both, x}
+		x.clock.upgraded()
+		return
+	}
+	x.response.ReadCloser = res.Body
+	res.Body = &x.response
+}
+
+func (x *exchange) mayRetry(err error, before int) bool {
+	policy := &x.route.forward.retry
+	if x.Err() != nil || x.request.read.Load() || !policy.allows(err) {
+		return false
+	}
+	x.exhausted = before >= policy.attempts
+	return !x.exhausted
+}
+
+// modifyResponse changes the headers of a response on its way to the client.
+func (p *proxy) modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	x.status = res.StatusCode
+	x.changeHeaders(res.Header, level.onResponse)
+	if x.manager.requestIDInResponse {
+		res.Header["X-Request-Id"] = res.Request.Header["X-Request-Id"]
+	}
+	return nil
+}
+
+var errNoHealthyUpstream = errors.New("no healthy upstream")
+
+// failed answers a request that got no response.
+func (p *proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	if x.client.Err() != nil {
+		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
+		panic(http.ErrAbortHandler)
+	}
+	reply := x.failure(err)
+	if x.exhausted {
+		reply.flags += ",URX"
+	}
+	x.reply(w, reply)
+}
+
+// failure is Envoy's reply to a failure.
+func (x *exchange) failure(err error) localReply {
+	var connect *connectError
+	switch cause := context.Cause(x); {
+	case errors.Is(cause, errResponseTimeout):
+		x.cluster.stats.rqTimeout.Add(1)
+		return localReply{http.StatusGatewayTimeout, "UT", cause.Error()}
+	case errors.Is(cause, errIdleTimeout):
+		return localReply{http.StatusGatewayTimeout, "SI", cause.Error()}
+	case errors.Is(cause, errMaxDuration):
+		return localReply{http.StatusGatewayTimeout, "DT", cause.Error()}
+	case errors.Is(err, errNoHealthyUpstream):
+		return localReply{http.StatusServiceUnavailable, "UH", err.Error()}
+	case x.request.failed.Load():
+		return localReply{http.StatusBadRequest, "DPE", "the request's body could not be read"}
+	case errors.As(err, &connect):
+		return localReply{http.StatusServiceUnavailable, "UF", resetBefore + "connection failure"}
+	}
+	return localReply{http.StatusServiceUnavailable, "UC", resetBefore + "connection termination"}
+}
+
+// resetBefore begins Envoy's body of a reply to a request whose upstream connection was lost.
+const resetBefore = "upstream connect error or disconnect/reset before headers. reset reason: "
+
+// localReply is an answer that does not come from an upstream.
+type localReply struct {
+	status int
+	// flags are Envoy's short names for the reason; empty when nothing went wrong.
+	flags string
+	body  string
+}
+
+// flagsHeader carries the response flags, which Envoy has in its access log alone.
+const flagsHeader = "X-Envoy-Response-Flags"
+
+// reply writes a local reply; a gRPC client gets it as a gRPC status.
+func (x *exchange) reply(w http.ResponseWriter, reply localReply) {
+	x.status = reply.status
+	h := w.Header()
+	if reply.flags != "" {
+		h.Set(flagsHeader, reply.flags)
+	}
+	x.changeHeaders(h, level.onResponse)
+	if isGRPC(x.view.Request) {
+		h.Set("Content-Type", "application/grpc")
+		h.Set("Grpc-Status", grpcStatus(reply.status))
+		h.Set("Grpc-Message", url.PathEscape(reply.body))
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if reply.body != "" && h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "text/plain")
+	}
+	w.WriteHeader(reply.status)
+	if reply.body != "" && x.view.Method != http.MethodHead {
+		_, _ = io.Copy(w, strings.NewReader(reply.body)) // the client may be gone
+	}
+}
+
+// grpcStatus translates a status as gRPC's table "HTTP to gRPC status code mapping" has it.
+func grpcStatus(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return "13" // INTERNAL
+	case http.StatusUnauthorized:
+		return "16" // UNAUTHENTICATED
+	case http.StatusForbidden:
+		return "7" // PERMISSION_DENIED
+	case http.StatusNotFound:
+		return "12" // UNIMPLEMENTED
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return "14" // UNAVAILABLE
+	}
+	return "2" // UNKNOWN
+}

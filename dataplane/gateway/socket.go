@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// socket is a bound address and the servers of its connections. New connections go to the newest server; one whose settings
+// were replaced keeps the connections that it has until they are drained.
+type socket struct {
+	name    string
+	proxy   *proxy
+	logger  hclog.Logger
+	drain   time.Duration
+	ln      *net.TCPListener
+	current atomic.Pointer[listener]
+	server  atomic.Pointer[server]
+	stop    chan struct{} // closed when no more connections are to be accepted
+	stopped chan struct{} // closed when none is accepted any more
+	tasks   *sync.WaitGroup
+}
+
+// lastConnections is how long a socket is still listened on when it closes, for connections that are already on their way.
+const lastConnections = 20 * time.Millisecond
+
+// bind takes the address of a listener. Connections wait in the kernel until start.
+func (g *Gateway) bind(l *listener) (*socket, error) {
+	ln, err := net.Listen("tcp", l.address)
+	if err != nil {
+		return nil, at("address", fmt.Errorf("cannot listen on %s: %w", l.address, err))
+	}
+	return &socket{
+		name: l.name, proxy: g.proxy, logger: g.logger.With("listener", l.name), drain: g.options.Drain,
+		ln: ln.(*net.TCPListener), stop: make(chan struct{}), stopped: make(chan struct{}), tasks: &g.tasks,
+	}, nil
+}
+
+// serve puts a version of the listener into force, and begins to accept with the first one.
+func (s *socket) serve(l *listener) {
+	old := s.current.Swap(l)
+	if old != nil && old.settings == l.settings {
+		return
+	}
+	before := s.server.Swap(s.newServer(l))
+	if before == nil {
+		s.tasks.Go(s.accept)
+		return
+	}
+	s.tasks.Go(func() { before.drain(s.drain, s.drain) })
+}
+
+// accept hands connections to the newest server until the socket is stopped.
+func (s *socket) accept() {
+	defer close(s.stopped)
+	defer s.ln.Close()
+	for {
+		conn, err := s.ln.Accept()
+		if err != nil {
+			if s.stopping() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, most likely: some will be given back.
+			s.logger.Warn("accepting a connection failed", "error", err)
+			select {
+			case <-s.stop:
+			case <-time.After(lastConnections):
+			}
+			continue
+		}
+		for !s.server.Load().take(conn) {
+			// That server has just been replaced.
+		}
+	}
+}
+
+func (s *socket) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// close stops accepting and drains: connections are asked to end with their next response, those that are idle after grace
+// are closed, and what still runs when limit has passed is cut off. It returns when all is over.
+func (s *socket) close(grace, limit time.Duration) {
+	close(s.stop)
+	server := s.server.Load()
+	if server == nil {
+		s.ln.Close()
+		return
+	}
+	server.closing.Store(true)
+	_ = s.ln.SetDeadline(time.Now().Add(lastConnections)) // fails only when it is closed already
+	<-s.stopped
+	server.drain(grace, limit)
+}
+
+// server serves connections under one set of serverSettings.
+type server struct {
+	socket *socket
+	http   *http.Server
+	cutOff context.CancelFunc
+	feed   chan net.Conn
+	ended  chan struct{} // closed when no more connections are taken
+	served chan struct{} // closed when the http.Server has returned
+
+	closing atomic.Bool
+	// busy counts connections, and exchanges that have taken theirs over (WebSocket). idle gets a token when it falls to 0.
+	busy  atomic.Int64
+	idle  chan struct{}
+	stats *managerStats
+}
+
+func (s *socket) newServer(l *listener) *server {
+	base, cutOff := context.WithCancel(context.Background())
+	srv := &server{
+		socket: s, cutOff: cutOff,
+		feed: make(chan net.Conn), ended: make(chan struct{}), served: make(chan struct{}), idle: make(chan struct{}, 1),
+		stats: l.managers()[0].stats,
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(l.settings.tls)
+	protocols.SetUnencryptedHTTP2(!l.settings.tls)
+	srv.http = &http.Server{
+		Handler:           srv,
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: l.settings.maxStreams},
+		ReadHeaderTimeout: l.settings.headerTimeout,
+		IdleTimeout:       l.settings.idleTimeout,
+		MaxHeaderBytes:    l.settings.maxHeaderBytes,
+		ErrorLog:          debugLog(s.logger),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnState:         srv.connState,
+	}
+	if l.settings.tls {
+		srv.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: s.configForClient}
+	}
+	s.tasks.Go(func() {
+		defer close(srv.served)
+		if l.settings.tls {
+			_ = srv.http.ServeTLS(srv, "", "") // returns when drain shuts it down
+			return
+		}
+		_ = srv.http.Serve(srv)
+	})
+	return srv
+}
+
+func (s *socket) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	chain := s.current.Load().chain(hello.ServerName)
+	if chain == nil {
+		return nil, fmt.Errorf("no filter chain for server name %q", hello.ServerName)
+	}
+	return chain.tls, nil
+}
+
+// take hands a connection over; it reports false when the server has ended.
+func (srv *server) take(conn net.Conn) bool {
+	srv.busy.Add(1)
+	select {
+	case srv.feed <- conn:
+		return true
+	case <-srv.ended:
+		srv.release()
+		return false
+	}
+}
+
+// Accept, Close and Addr make the server the net.Listener of its http.Server.
+func (srv *server) Accept() (net.Conn, error) {
+	select {
+	case conn := <-srv.feed:
+		return conn, nil
+	case <-srv.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close does nothing: the socket may live on with another server.
+func (srv *server) Close() error { return nil }
+
+// Addr is the address of the socket.
+func (srv *server) Addr() net.Addr { return srv.socket.ln.Addr() }
+
+func (srv *server) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		srv.stats.cxTotal.Add(1)
+		srv.stats.cxActive.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		srv.stats.cxActive.Add(-1)
+		srv.release()
+	}
+}
+
+// release gives back one of busy.
+func (srv *server) release() {
+	if srv.busy.Add(-1) == 0 {
+		select {
+		case srv.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wait returns when nothing is busy any more, or when ctx ends.
+func (srv *server) wait(ctx context.Context) {
+	for srv.busy.Load() > 0 {
+		select {
+		case <-srv.idle:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ServeHTTP serves a request under the newest version of the listener.
+func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := ""
+	if r.TLS != nil {
+		name = r.TLS.ServerName
+	}
+	chain := srv.socket.current.Load().chain(name)
+	if chain == nil {
+		// The chain of this connection has been taken away; a new connection would not get this far.
+		w.Header().Set("Connection", "close")
+		http.Error(w, "no filter chain", http.StatusMisdirectedRequest)
+		return
+	}
+	if len(r.Header["Upgrade"]) > 0 {
+		srv.busy.Add(1)
+		defer srv.release()
+	} else if srv.closing.Load() {
+		w.Header().Set("Connection", "close") // on HTTP/2 this sends GOAWAY
+	}
+	srv.socket.proxy.handle(w, r, chain.http)
+}
+
+// drain ends the server; see socket.close.
+func (srv *server) drain(grace, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	patience, enough := context.WithTimeout(ctx, grace)
+	defer enough()
+	srv.closing.Store(true)
+	close(srv.ended)
+	srv.wait(patience)
+	_ = srv.http.Shutdown(ctx) // what it could not wait for is cut off below
+	srv.wait(ctx)
+	srv.cutOff()
+	_ = srv.http.Close()
+	<-srv.served
+}

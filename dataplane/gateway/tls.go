@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+)
+
+// compileTLS makes the TLS configuration of a filter chain. Of several certificates the first that fits the client's server
+// name is served, or else the first. Errors never hold key material.
+func compileTLS(s *corev3.TransportSocket) (*tls.Config, error) {
+	m, err := unpack(s.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
+	if err != nil {
+		return nil, at("typed_config", err)
+	}
+	if m.GetRequireClientCertificate().GetValue() {
+		return nil, at("require_client_certificate", errUnsupported)
+	}
+	common := m.GetCommonTlsContext()
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: common.GetAlpnProtocols()}
+	if len(config.NextProtos) == 0 {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if p := common.GetTlsParams(); p != nil {
+		// Nothing below TLS 1.2 is served, whatever is asked for.
+		config.MinVersion = max(config.MinVersion, tlsVersion(p.GetTlsMinimumProtocolVersion()))
+		config.MaxVersion = tlsVersion(p.GetTlsMaximumProtocolVersion())
+	}
+	for i, c := range common.GetTlsCertificates() {
+		certificate, err := compileCertificate(c)
+		if err != nil {
+			return nil, at("common_tls_context", atIndex("tls_certificates", i, err))
+		}
+		config.Certificates = append(config.Certificates, certificate)
+	}
+	if len(config.Certificates) == 0 {
+		return nil, at("common_tls_context", errors.New("has no tls_certificates"))
+	}
+	return config, nil
+}
+
+func compileCertificate(m *tlsv3.TlsCertificate) (tls.Certificate, error) {
+	chain, err := inline(m.GetCertificateChain())
+	if err != nil {
+		return tls.Certificate{}, at("certificate_chain", err)
+	}
+	key, err := inline(m.GetPrivateKey())
+	if err != nil {
+		return tls.Certificate{}, at("private_key", err)
+	}
+	certificate, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate_chain and private_key are not a pair: %w", err)
+	}
+	return certificate, nil
+}
+
+func tlsVersion(v tlsv3.TlsParameters_TlsProtocol) uint16 {
+	switch v {
+	case tlsv3.TlsParameters_TLSv1_0:
+		return tls.VersionTLS10
+	case tlsv3.TlsParameters_TLSv1_1:
+		return tls.VersionTLS11
+	case tlsv3.TlsParameters_TLSv1_2:
+		return tls.VersionTLS12
+	case tlsv3.TlsParameters_TLSv1_3:
+		return tls.VersionTLS13
+	}
+	return 0
+}

@@ -1,0 +1,348 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	"sluice.dev/sluice/xds/client"
+)
+
+// activeListener is a listener by its name: the version that is served, and the one that waits for its routes.
+type activeListener struct {
+	serving, warming *listener
+	socket           *socket // of serving, or of warming while there is none
+	next             *socket // of warming, when its address is another one
+	timer            *time.Timer
+}
+
+// routeSlot is a route configuration by its name, which listeners look into.
+type routeSlot struct {
+	table atomic.Pointer[routeTable]
+}
+
+func (l *activeListener) sockets() []*socket {
+	if l.next != nil {
+		return []*socket{l.socket, l.next}
+	}
+	return []*socket{l.socket}
+}
+
+func (l *activeListener) stopWarming() {
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+}
+
+// handle applies a response of the control plane. Good resources take effect even when others of the same response do not;
+// the error names all that were refused.
+func (g *Gateway) handle(u client.Update) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var err error
+	switch u.Type {
+	case resource.ListenerType:
+		err = g.setListeners(u)
+	case resource.ClusterType:
+		err = g.setClusters(u)
+	case resource.RouteType:
+		err = each(u.Set, "route configuration", g.setRoutes)
+	case resource.EndpointType:
+		err = each(u.Set, "endpoint assignment", g.setEndpoints)
+	}
+	g.count(u.Type, err)
+	return err
+}
+
+func (g *Gateway) count(typeURL string, err error) {
+	stats := g.updates[typeURL]
+	if stats == nil {
+		stats = &typeStats{}
+		g.updates[typeURL] = stats
+	}
+	if err != nil {
+		stats.rejected++
+		g.logger.Warn("refused an update", "type", typeURL, "error", err)
+		return
+	}
+	stats.ok++
+}
+
+// each applies resources one by one and collects what is wrong with them.
+func each(set []client.Resource, kind string, apply func(client.Resource) error) error {
+	var errs []error
+	for _, r := range set {
+		if err := apply(r); err != nil {
+			errs = append(errs, fmt.Errorf("%s %q: %w", kind, r.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Gateway) setListeners(u client.Update) error {
+	g.answered = true
+	for _, name := range u.Removed {
+		delete(g.refused, name)
+		if l := g.listeners[name]; l != nil {
+			g.removeListener(name, l)
+		}
+	}
+	err := each(u.Set, "listener", func(r client.Resource) error {
+		err := g.setListener(r)
+		if delete(g.refused, r.Name); err != nil && g.listeners[r.Name] == nil {
+			g.refused[r.Name] = true
+		}
+		return err
+	})
+	g.forgetRoutes()
+	return err
+}
+
+func (g *Gateway) setListener(r client.Resource) error {
+	l, err := compileListener(r.Name, r.Version, r.Body)
+	if err != nil {
+		return err
+	}
+	active := g.listeners[r.Name]
+	if active == nil {
+		active = &activeListener{}
+	}
+	if err := g.bindFor(active, l); err != nil {
+		return err
+	}
+	g.listeners[r.Name] = active
+	g.connect(l)
+	active.warming = l
+	active.stopWarming()
+	if g.warm(l) {
+		g.activate(active)
+		return nil
+	}
+	active.timer = time.AfterFunc(warmUp, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if active.warming == l && g.listeners[l.name] == active && !g.ending.Load() {
+			g.logger.Warn("serving a listener whose routes have not come", "listener", l.name)
+			g.activate(active)
+		}
+	})
+	return nil
+}
+
+// bindFor takes the address of the listener's new version, unless it has it already.
+func (g *Gateway) bindFor(active *activeListener, l *listener) error {
+	if active.next != nil && active.warming.address != l.address {
+		g.retire(active.next) // a version that never came to be served
+		active.next = nil
+	}
+	bound := active.serving
+	if bound == nil {
+		bound = active.warming
+	}
+	if active.next != nil || bound != nil && bound.address == l.address {
+		return nil
+	}
+	s, err := g.bind(l)
+	if err != nil {
+		if g.options.Failed != nil {
+			g.options.Failed(l.name, l.address, err)
+		}
+		return err
+	}
+	switch {
+	case bound == nil:
+		active.socket = s
+	case active.serving == nil:
+		g.retire(active.socket)
+		active.socket = s
+	default:
+		active.next = s
+	}
+	g.logger.Info("listening", "listener", l.name, "address", s.ln.Addr().String())
+	if g.options.Listening != nil {
+		g.options.Listening(l.name, s.ln.Addr().String())
+	}
+	return nil
+}
+
+// connect gives the managers of a listener their routes and their counters.
+func (g *Gateway) connect(l *listener) {
+	for _, m := range l.managers() {
+		if g.stats[m.statPrefix] == nil {
+			g.stats[m.statPrefix] = &managerStats{}
+		}
+		m.stats = g.stats[m.statPrefix]
+		if m.rds == "" {
+			continue
+		}
+		if g.routes[m.rds] == nil {
+			g.routes[m.rds] = &routeSlot{}
+			g.client.Subscribe(resource.RouteType, m.rds)
+		}
+		m.routes = &g.routes[m.rds].table
+	}
+}
+
+// warm tells whether all routes of a listener are there.
+func (g *Gateway) warm(l *listener) bool {
+	return !slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.routes.Load() == nil })
+}
+
+// activate serves the version that was warming.
+func (g *Gateway) activate(active *activeListener) {
+	active.stopWarming()
+	if active.next != nil {
+		g.retire(active.socket)
+		active.socket, active.next = active.next, nil
+	}
+	active.socket.serve(active.warming)
+	active.serving, active.warming = active.warming, nil
+}
+
+// retire drains a socket beside all else.
+func (g *Gateway) retire(s *socket) {
+	g.tasks.Go(func() { s.close(g.options.Drain/2, g.options.Drain) })
+}
+
+func (g *Gateway) removeListener(name string, active *activeListener) {
+	delete(g.listeners, name)
+	active.stopWarming()
+	for _, s := range active.sockets() {
+		g.retire(s)
+	}
+	g.logger.Info("listener removed", "listener", name)
+}
+
+// forgetRoutes lets go of route configurations that no listener names any more.
+func (g *Gateway) forgetRoutes() {
+	named := map[string]bool{}
+	for _, active := range g.listeners {
+		for _, l := range []*listener{active.serving, active.warming} {
+			if l == nil {
+				continue
+			}
+			for _, m := range l.managers() {
+				named[m.rds] = true
+			}
+		}
+	}
+	for name := range maps.Clone(g.routes) {
+		if !named[name] {
+			delete(g.routes, name)
+			g.client.Unsubscribe(resource.RouteType, name)
+		}
+	}
+}
+
+// setRoutes takes a route configuration. One that is removed while a listener names it stays, as in Envoy.
+func (g *Gateway) setRoutes(r client.Resource) error {
+	slot := g.routes[r.Name]
+	if slot == nil {
+		return nil
+	}
+	table, err := compileRoutes(r.Name, r.Version, r.Body, slot.table.Load())
+	if err != nil {
+		return err
+	}
+	slot.table.Store(table)
+	for _, active := range g.listeners {
+		if active.warming != nil && g.warm(active.warming) {
+			g.activate(active)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) setClusters(u client.Update) error {
+	var wanted []string
+	err := each(u.Set, "cluster", func(r client.Resource) error {
+		eds, err := g.setCluster(r)
+		if eds != "" {
+			wanted = append(wanted, eds)
+		}
+		return err
+	})
+	var gone []string
+	for _, name := range u.Removed {
+		if c := g.proxy.clusters.get(name); c != nil {
+			g.proxy.clusters.m.Delete(name)
+			gone = append(gone, g.leaveEndpoints(c, c.config.Load())...)
+		}
+	}
+	if len(gone) > 0 {
+		g.client.Unsubscribe(resource.EndpointType, gone...)
+	}
+	if len(wanted) > 0 {
+		g.client.Subscribe(resource.EndpointType, wanted...)
+	}
+	return err
+}
+
+// setCluster takes a cluster; it returns the name of the endpoint assignment to subscribe to, if that is a new one.
+func (g *Gateway) setCluster(r client.Resource) (string, error) {
+	config, err := compileCluster(r.Name, r.Version, r.Body)
+	if err != nil {
+		return "", err
+	}
+	if other := g.endpoints[config.eds]; config.eds != "" && other != nil && other.name != r.Name {
+		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own", config.eds, other.name)
+	}
+	c := g.proxy.clusters.get(r.Name)
+	if c == nil {
+		c = &cluster{name: r.Name}
+	}
+	old := c.config.Swap(config)
+	if old != nil && old.eds != config.eds {
+		if gone := g.leaveEndpoints(c, old); len(gone) > 0 {
+			g.client.Unsubscribe(resource.EndpointType, gone...)
+		}
+		c.endpoints.Store(nil)
+	}
+	if config.static != nil {
+		c.endpoints.Store(config.static)
+	}
+	g.proxy.clusters.m.Store(r.Name, c)
+	if config.eds == "" || g.endpoints[config.eds] == c {
+		return "", nil
+	}
+	g.endpoints[config.eds] = c
+	return config.eds, nil
+}
+
+func (g *Gateway) leaveEndpoints(c *cluster, config *clusterConfig) []string {
+	if config.eds == "" || g.endpoints[config.eds] != c {
+		return nil
+	}
+	delete(g.endpoints, config.eds)
+	return []string{config.eds}
+}
+
+// setEndpoints takes an endpoint assignment. One that is removed while its cluster is there stays, as in Envoy.
+func (g *Gateway) setEndpoints(r client.Resource) error {
+	m, err := decode(r.Body, &endpointv3.ClusterLoadAssignment{})
+	if err != nil {
+		return err
+	}
+	if m.GetClusterName() != r.Name {
+		return at("cluster_name", fmt.Errorf("is %q; it must be the name of the resource", m.GetClusterName()))
+	}
+	c := g.endpoints[r.Name]
+	if c == nil {
+		return nil
+	}
+	assignment, err := newAssignment(m, c.endpoints.Load())
+	if err != nil {
+		return err
+	}
+	assignment.version, assignment.body = r.Version, r.Body
+	c.endpoints.Store(assignment)
+	c.stats.membershipChange.Add(1)
+	return nil
+}

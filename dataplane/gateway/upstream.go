@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Tuning of the upstream connections. Idle ones are given up before the queue-proxy's side would (its server's default is
+// longer), so that a request is seldom sent into a connection that is being closed.
+const (
+	idleUpstream        = 60 * time.Second
+	idlePerEndpoint     = 1024
+	upstreamBufferBytes = 16 << 10
+	copyBufferBytes     = 32 << 10
+)
+
+// upstreams are the connections to all endpoints of all clusters: one transport for each protocol.
+type upstreams struct {
+	http1, h2c *http.Transport
+}
+
+func newUpstreams() *upstreams {
+	return &upstreams{http1: newTransport(false), h2c: newTransport(true)}
+}
+
+func newTransport(h2 bool) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!h2)
+	protocols.SetUnencryptedHTTP2(h2)
+	return &http.Transport{
+		DialContext:         dialUpstream,
+		Protocols:           protocols,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: idlePerEndpoint,
+		IdleConnTimeout:     idleUpstream,
+		ReadBufferSize:      upstreamBufferBytes,
+		WriteBufferSize:     upstreamBufferBytes,
+		// The upstream says whether it wants the body; after this long it is sent all the same.
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+func (u *upstreams) close() {
+	u.http1.CloseIdleConnections()
+	u.h2c.CloseIdleConnections()
+}
+
+// transport is the one for an exchange. A protocol upgrade is always asked for in HTTP/1.1: over HTTP/2 there is none
+// without extended CONNECT, which the queue-proxies do not speak.
+func (u *upstreams) transport(p upstreamProtocol, in *http.Request, upgrade bool) *http.Transport {
+	if !upgrade && (p == h2c || p == sameAsDownstream && in.ProtoMajor == 2) {
+		return u.h2c
+	}
+	return u.http1
+}
+
+// dialUpstream connects on behalf of the exchange in the context: with the connect timeout of its cluster, counted there.
+func dialUpstream(ctx context.Context, network, address string) (net.Conn, error) {
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, &connectError{net.UnknownNetworkError("no exchange to connect for")}
+	}
+	stats := &x.cluster.stats
+	dialer := net.Dialer{Timeout: x.config.connectTimeout}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		stats.cxConnectFail.Add(1)
+		return nil, &connectError{err}
+	}
+	stats.cxTotal.Add(1)
+	stats.cxActive.Add(1)
+	return &upstreamConn{Conn: conn, stats: stats}, nil
+}
+
+// upstreamConn is a connection that its cluster counts.
+type upstreamConn struct {
+	net.Conn
+	stats *clusterStats
+	once  sync.Once
+}
+
+func (c *upstreamConn) Close() error {
+	c.once.Do(func() { c.stats.cxActive.Add(-1) })
+	return c.Conn.Close()
+}
+
+// buffers lends the memory that bodies are copied through.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{sync.Pool{New: func() any { return new([copyBufferBytes]byte) }}}
+}
+
+func (b *buffers) Get() []byte { return b.pool.Get().(*[copyBufferBytes]byte)[:] }
+
+func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBufferBytes]byte)(p)) }

@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"kube":                 {"model", "rollout", "crds"},
 	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                  {""},
+	"examples":             {},
 	"test":                 {""},
 }
 
@@ -60,7 +61,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler"},
+		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
 		why:      "this package builds on the standard library alone",
 	},
 }

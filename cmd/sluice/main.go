@@ -1,0 +1,64 @@
+// Command sluice runs request-driven services behind Envoy with Knative's API: on one machine with `sluice up`,
+// or part by part.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err := root().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "sluice",
+		Short: "Request-driven services behind Envoy, with Knative's API",
+		Long: `Sluice runs request-driven services behind Envoy. It takes Knative's YAML and the kn command
+unchanged, keeps immutable revisions, splits traffic between them by weight, and programs
+Envoy and proxyless gRPC clients over xDS.
+
+Start here:
+
+  sluice up -f examples/canary     everything on this machine, and the services of a folder
+  kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	c.AddCommand(upCommand(), gatewayCommand(), translateCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
+	return c
+}
+
+// logFlags are what every command that runs for long takes.
+type logFlags struct {
+	level string
+	json  bool
+}
+
+func (f *logFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.level, "log-level", "info", "how much to log: trace, debug, info, warn, error or off")
+	c.Flags().BoolVar(&f.json, "log-json", false, "log as JSON, one object a line")
+}
+
+func (f *logFlags) logger(to io.Writer) (hclog.Logger, error) {
+	level := hclog.LevelFromString(f.level)
+	if level == hclog.NoLevel {
+		return nil, fmt.Errorf("--log-level %q is none of trace, debug, info, warn, error and off", f.level)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "sluice", Level: level, Output: to, JSONFormat: f.json, TimeFormat: "15:04:05.000", TimeFn: nil}), nil
+}

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"sluice.dev/sluice/cmd/sluice/manifest"
+	"sluice.dev/sluice/controlplane"
+	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+	"sluice.dev/sluice/standalone/apiserver"
+	"sluice.dev/sluice/standalone/process"
+	"sluice.dev/sluice/xds"
+)
+
+// upFlags are the flags of `sluice up`.
+type upFlags struct {
+	log       logFlags
+	dataDir   string
+	manifests []string
+	http      string
+	https     string
+	local     string
+	api       string
+	xds       string
+	admin     string
+	domain    string
+	gateway   string
+	envoy     string
+	tlsCert   string
+	tlsKey    string
+}
+
+func upCommand() *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run everything on this machine: API server, gateway, services as processes",
+		Long: `Up runs all of Sluice in one process on this machine: a real Kubernetes API server for
+Knative's kinds, the control plane, the gateway, and the services as processes. What you apply
+is kept in the data directory and is there again at the next start.
+
+It prints "sluice is ready" when the API and the gateway serve, and the URL of each service
+when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.`,
+		Example: `  sluice up -f examples/canary
+  kubectl --kubeconfig .sluice/kubeconfig get ksvc
+  curl http://hello.default.localhost:8080`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := f.log.logger(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return (&up{flags: f, log: log, out: c.OutOrStdout()}).run(c.Context())
+		},
+	}
+	f.log.add(c)
+	flags := c.Flags()
+	flags.StringVar(&f.dataDir, "data-dir", ".sluice", "where everything is kept: objects, kubeconfig, logs")
+	flags.StringArrayVarP(&f.manifests, "filename", "f", nil, "manifest file or folder to apply at the start; may be repeated")
+	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "address of the gateway")
+	flags.StringVar(&f.https, "https", "127.0.0.1:8444", "address of the gateway over TLS; needs --tls-cert and --tls-key")
+	flags.StringVar(&f.local, "local", "127.0.0.1:8081", "address of the gateway for cluster-local hosts; empty for none")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the certificate chain to serve on --https")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the key of --tls-cert")
+	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
+	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server (plain text: keep it on loopback)")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
+	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
+	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, or auto (Envoy where one is found)")
+	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
+	return c
+}
+
+// up is one run of `sluice up`.
+type up struct {
+	flags  upFlags
+	log    hclog.Logger
+	out    io.Writer
+	stages *stages
+	ready  readiness
+	mux    *http.ServeMux // of the admin address
+}
+
+// drain bounds how long requests in flight may take when the process is told to stop.
+const drain = 30 * time.Second
+
+func (u *up) run(ctx context.Context) error {
+	documents, err := manifest.Read(u.flags.manifests)
+	if err != nil {
+		return err
+	}
+	world, err := u.gatewayModel()
+	if err != nil {
+		return err
+	}
+	if err := u.checkPorts(); err != nil {
+		return err
+	}
+	u.stages = newStages()
+	err = u.start(ctx, world, documents)
+	if err == nil {
+		err = u.stages.wait(ctx)
+	}
+	if ctx.Err() != nil {
+		u.log.Info("stopping: requests in flight may finish", "at most", drain)
+		err = nil
+	}
+	return errors.Join(err, u.stages.stop())
+}
+
+// start brings up the parts in the order in which they need each other.
+func (u *up) start(ctx context.Context, gateway model.Gateway, documents []manifest.Document) error {
+	listener, err := listen("--xds", u.flags.xds)
+	if err != nil {
+		return err
+	}
+	if err := u.startAdmin(); err != nil {
+		return err
+	}
+	api, err := u.startAPI(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.linkSelf(); err != nil {
+		return err
+	}
+	var adapter *kube.Adapter
+	processes, err := process.New(process.Options{
+		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
+		Status: func(s model.WorkloadStatus) { adapter.Observe(s) },
+	})
+	if err != nil {
+		return err
+	}
+	var loop *controlplane.Loop
+	server := xds.New(xds.Options{Logger: u.log.Named("xds"), Progress: func(p xds.Progress) { loop.Acknowledge(p) }})
+	loop = controlplane.New(controlplane.Options{
+		Logger: u.log.Named("controlplane"), Publish: server.Apply,
+		Problems:   func(p []model.Problem) { adapter.Report(p) },
+		Programmed: func(g uint64) { adapter.Programmed(g) },
+	})
+	adapter, err = kube.New(kube.Options{
+		Config: api.Config(), Logger: u.log, Gateway: gateway, Rollout: u.rolloutOptions(),
+		Worlds: loop.Offer, Run: processes.Run, Ready: u.announce, CollectGarbage: true,
+	})
+	if err != nil {
+		return err
+	}
+	u.stages.start("processes", func(ctx context.Context) error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.Background(), drain)
+		defer cancel()
+		return processes.Close(bounded)
+	})
+	u.stages.start("xds server", serveXDS(server, listener))
+	u.stages.start("control loop", func(ctx context.Context) error { loop.Run(ctx); return nil })
+	u.stages.start("controllers", adapter.Run)
+	if err := u.startGateway(); err != nil {
+		return err
+	}
+	return u.finishStart(ctx, api, documents)
+}
+
+// finishStart applies the manifests while the gateway comes up, and says when all serves.
+func (u *up) finishStart(ctx context.Context, api *apiserver.Server, documents []manifest.Document) error {
+	if err := applyAll(ctx, api.Config(), documents, u.log); err != nil {
+		return err
+	}
+	if err := u.ready.wait(ctx, u.stages); err != nil || ctx.Err() != nil {
+		return err
+	}
+	fmt.Fprintf(u.out, "sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n", u.flags.http, api.Kubeconfig())
+	return nil
+}
+
+func (u *up) startAPI(ctx context.Context) (*apiserver.Server, error) {
+	type result struct {
+		api *apiserver.Server
+		err error
+	}
+	started := make(chan result, 1)
+	u.stages.start("API server", func(run context.Context) error {
+		api, err := apiserver.Start(run, apiserver.Options{Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api")})
+		started <- result{api, err}
+		if err != nil {
+			return err
+		}
+		return api.Wait()
+	})
+	select {
+	case r := <-started:
+		return r.api, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// announce prints a line when a service becomes ready.
+func (u *up) announce(service model.Key, url string) {
+	fmt.Fprintf(u.out, "%s is ready: %s\n", service, url)
+}
+
+func (u *up) rolloutOptions() rollout.Options {
+	_, port, _ := net.SplitHostPort(u.flags.http)
+	number, _ := strconv.Atoi(port)
+	if number == 80 {
+		number = 0 // the scheme's own port is not written
+	}
+	return rollout.Options{Domain: u.flags.domain, Port: number}
+}
+
+// gatewayModel says where the gateway listens, from the flags.
+func (u *up) gatewayModel() (model.Gateway, error) {
+	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local}
+	if (u.flags.tlsCert == "") != (u.flags.tlsKey == "") {
+		return g, errors.New("--tls-cert and --tls-key belong together: give both or none")
+	}
+	if u.flags.tlsCert == "" {
+		return g, nil
+	}
+	chain, err := os.ReadFile(u.flags.tlsCert)
+	if err != nil {
+		return g, fmt.Errorf("reading --tls-cert: %w", err)
+	}
+	key, err := os.ReadFile(u.flags.tlsKey)
+	if err != nil {
+		return g, fmt.Errorf("reading --tls-key: %w", err)
+	}
+	g.HTTPS = u.flags.https
+	g.Certificates = []model.Certificate{{Name: "default", Hosts: []string{"*." + u.flags.domain}, Chain: string(chain), Key: string(key)}}
+	return g, nil
+}
+
+// checkPorts finds out early, and by the name of its flag, that an address cannot be had: the gateway would
+// only learn it from its listener resource.
+func (u *up) checkPorts() error {
+	for flag, address := range map[string]string{"--http": u.flags.http, "--local": u.flags.local, "--https": u.flags.https} {
+		if address == "" || flag == "--https" && u.flags.tlsCert == "" {
+			continue
+		}
+		l, err := listen(flag, address)
+		if err != nil {
+			return err
+		}
+		l.Close()
+	}
+	return nil
+}
+
+func listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s %s is in use: stop what listens there, or choose another address with %s", flag, address, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s %s: %w", flag, address, err)
+	}
+	return l, nil
+}
+
+// linkSelf puts this very binary on the PATH of the services, as `sluice`: the examples run `sluice sample`,
+// also when Sluice itself was started by `go run`.
+func (u *up) linkSelf() error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	bin, err := filepath.Abs(filepath.Join(u.flags.dataDir, "bin"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return err
+	}
+	link := filepath.Join(bin, "sluice")
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(self, link); err != nil {
+		return err
+	}
+	return os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+func serveXDS(server *xds.Server, listener net.Listener) func(context.Context) error {
+	return func(ctx context.Context) error {
+		g := grpc.NewServer(xds.ServerOptions()...)
+		server.Register(g)
+		stop := context.AfterFunc(ctx, func() {
+			server.Close()
+			g.Stop()
+		})
+		defer stop()
+		return g.Serve(listener)
+	}
+}

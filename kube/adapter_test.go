@@ -1,0 +1,402 @@
+package kube_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+	"sluice.dev/sluice/standalone/apiserver"
+)
+
+// bench is an adapter on a real API server, with a runtime that reports every revision ready unless told
+// otherwise, and a data plane that acknowledges every World.
+type bench struct {
+	client.Client
+	t       *testing.T
+	config  *rest.Config
+	adapter *kube.Adapter
+
+	mu      sync.Mutex
+	worlds  []*model.World
+	running map[model.Key]model.Workload
+	failing map[string]*model.Failure // by revision name
+	mute    map[string]bool           // revisions that never report
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := newBenchWithoutAdapter(t)
+	t.Cleanup(b.startAdapter())
+	return b
+}
+
+func newBenchWithoutAdapter(t *testing.T) *bench {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := api.Wait(); err != nil {
+			t.Errorf("API server: %v", err)
+		}
+	})
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(api.Config(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{
+		Client: c, t: t, config: api.Config(),
+		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
+	}
+}
+
+// startAdapter starts an adapter, as a restarted process would, and returns how to stop it.
+func (b *bench) startAdapter() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	adapter, err := kube.New(kube.Options{
+		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
+		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080},
+		Worlds: b.world, Run: b.run, CollectGarbage: true,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.adapter = adapter
+	done := make(chan error, 1)
+	go func() { done <- adapter.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Errorf("adapter: %v", err)
+		}
+	}
+}
+
+func (b *bench) world(w *model.World) {
+	b.mu.Lock()
+	b.worlds = append(b.worlds, w)
+	b.mu.Unlock()
+	b.adapter.Programmed(w.Generation)
+}
+
+func (b *bench) run(w model.Workload) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, had := b.running[w.Revision]
+	if w.Replicas == 0 {
+		delete(b.running, w.Revision)
+		return
+	}
+	b.running[w.Revision] = w
+	if had || b.mute[w.Revision.Name] {
+		return
+	}
+	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID, Running: 1, Failure: b.failing[w.Revision.Name]}
+	if status.Failure == nil {
+		status.Ready = []model.Endpoint{{Host: "127.0.0.1", Port: 9000}}
+	}
+	b.adapter.Observe(status)
+}
+
+func (b *bench) newest() *model.World {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.worlds) == 0 {
+		return &model.World{}
+	}
+	return b.worlds[len(b.worlds)-1]
+}
+
+// eventually waits for a condition that the controllers bring about.
+func (b *bench) eventually(what string, holds func() (bool, string)) {
+	b.t.Helper()
+	last := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		ok, have := holds()
+		if ok {
+			return
+		}
+		last = have
+	}
+	b.t.Fatalf("%s: not within 20 s; at the end: %s", what, last)
+}
+
+func (b *bench) service(name string) *servingv1.Service {
+	s := &servingv1.Service{}
+	if err := b.Get(b.t.Context(), types.NamespacedName{Namespace: "default", Name: name}, s); err != nil && !apierrors.IsNotFound(err) {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+func (b *bench) eventuallyReady(name string) *servingv1.Service {
+	b.t.Helper()
+	var s *servingv1.Service
+	b.eventually(name+" is ready", func() (bool, string) {
+		s = b.service(name)
+		c := s.Status.Condition("Ready")
+		return c != nil && c.Status == "True" && s.Status.ObservedGeneration == s.Generation, fmt.Sprintf("generation %d, status %+v", s.Generation, s.Status)
+	})
+	return s
+}
+
+// split is what the newest World serves for a service: percent by revision.
+func (b *bench) split(name string) map[string]int {
+	for _, r := range b.newest().Routes {
+		if r.Key.Name == name && len(r.Rules) > 0 {
+			shares := map[string]int{}
+			for _, s := range r.Rules[0].Shares {
+				shares[s.Revision.Name] = s.Percent
+			}
+			return shares
+		}
+	}
+	return nil
+}
+
+func (b *bench) eventuallySplit(name string, want map[string]int) {
+	b.t.Helper()
+	b.eventually("the split of "+name, func() (bool, string) {
+		got := b.split(name)
+		return cmp.Equal(got, want), fmt.Sprintf("%v, want %v", got, want)
+	})
+}
+
+func newService(name, target string) *servingv1.Service {
+	return &servingv1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplate{
+			Spec: servingv1.RevisionSpec{PodSpec: servingv1.PodSpec{Containers: []servingv1.Container{{
+				Image: "sluice.local/sample", Command: []string{"sluice", "sample"}, Env: []servingv1.EnvVar{{Name: "TARGET", Value: target}},
+			}}}},
+		}}},
+	}
+}
+
+func (b *bench) change(name string, change func(*servingv1.Service)) {
+	b.t.Helper()
+	for {
+		s := b.service(name)
+		change(s)
+		err := b.Update(b.t.Context(), s)
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func traffic(targets ...servingv1.TrafficTarget) func(*servingv1.Service) {
+	return func(s *servingv1.Service) { s.Spec.Traffic = targets }
+}
+
+func to(revision, tag string, percent int64) servingv1.TrafficTarget {
+	return servingv1.TrafficTarget{RevisionName: revision, Tag: tag, Percent: &percent, LatestRevision: new(false)}
+}
+
+func TestServiceBecomesReadyAndSaysWhere(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	s := b.eventuallyReady("hello")
+	if want := "http://hello.default.localhost:8080"; s.Status.URL != want {
+		t.Errorf("URL %q, want %q", s.Status.URL, want)
+	}
+	if want := "http://hello.default.svc.cluster.local"; s.Status.Address == nil || s.Status.Address.URL != want {
+		t.Errorf("address %v, want %q", s.Status.Address, want)
+	}
+	if s.Status.LatestReadyRevisionName != "hello-00001" || s.Status.LatestCreatedRevisionName != "hello-00001" {
+		t.Errorf("latest ready %q, created %q, want hello-00001", s.Status.LatestReadyRevisionName, s.Status.LatestCreatedRevisionName)
+	}
+	b.eventuallySplit("hello", map[string]int{"hello-00001": 100})
+}
+
+func TestControllersComeToRest(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	// Whatever is still on its way arrives; then nothing may write any more.
+	var before, after string
+	b.eventually("no object changes for half a second", func() (bool, string) {
+		before = b.versions()
+		time.Sleep(500 * time.Millisecond)
+		after = b.versions()
+		return before == after, before + " became " + after
+	})
+}
+
+func (b *bench) versions() string {
+	var services servingv1.ServiceList
+	var configurations servingv1.ConfigurationList
+	var routes servingv1.RouteList
+	var revisions servingv1.RevisionList
+	for _, list := range []client.ObjectList{&services, &configurations, &routes, &revisions} {
+		if err := b.List(b.t.Context(), list); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	var all []string
+	for _, o := range services.Items {
+		all = append(all, "service "+o.ResourceVersion)
+	}
+	for _, o := range configurations.Items {
+		all = append(all, "configuration "+o.ResourceVersion)
+	}
+	for _, o := range routes.Items {
+		all = append(all, "route "+o.ResourceVersion)
+	}
+	for _, o := range revisions.Items {
+		all = append(all, "revision "+o.ResourceVersion)
+	}
+	return fmt.Sprint(all)
+}
+
+func TestTrafficFollowsTheSpecAndRollsBack(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	b.change("hello", func(s *servingv1.Service) {
+		s.Spec.Template.Spec.Containers[0].Env[0].Value = "two"
+		traffic(to("hello-00001", "old", 70), to("hello-00002", "new", 30))(s)
+	})
+	b.eventuallySplit("hello", map[string]int{"hello-00001": 70, "hello-00002": 30})
+	s := b.eventuallyReady("hello")
+	if s.Status.Traffic[1].URL != "http://new-hello.default.localhost:8080" {
+		t.Errorf("the tag's URL is %q", s.Status.Traffic[1].URL)
+	}
+	b.change("hello", traffic(to("hello-00001", "", 100)))
+	b.eventuallySplit("hello", map[string]int{"hello-00001": 100})
+	var revisions servingv1.RevisionList
+	if err := b.List(t.Context(), &revisions); err != nil || len(revisions.Items) != 2 {
+		t.Errorf("%d revisions, want both kept for a way back", len(revisions.Items))
+	}
+}
+
+func TestFailingRevisionKeepsTheGoodOneServing(t *testing.T) {
+	b := newBench(t)
+	b.failing["hello-00002"] = &model.Failure{Reason: "ExitCode1", Message: "Container failed with: no such table"}
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	b.change("hello", func(s *servingv1.Service) { s.Spec.Template.Spec.Containers[0].Env[0].Value = "two" })
+	b.eventually("the failure reaches the Service", func() (bool, string) {
+		c := b.service("hello").Status.Condition("ConfigurationsReady")
+		return c != nil && c.Status == "False" && c.Reason == "RevisionFailed", fmt.Sprintf("%+v", c)
+	})
+	if got := b.split("hello"); !cmp.Equal(got, map[string]int{"hello-00001": 100}) {
+		t.Errorf("split %v, want all on the good revision", got)
+	}
+	b.change("hello", func(s *servingv1.Service) { s.Spec.Template.Spec.Containers[0].Env[0].Value = "three" })
+	b.eventuallySplit("hello", map[string]int{"hello-00003": 100})
+	b.eventuallyReady("hello")
+}
+
+func TestOwnedObjectsGoWithTheirOwner(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"hello", "other"} {
+		if err := b.Create(t.Context(), newService(name, "one")); err != nil {
+			t.Fatal(err)
+		}
+		b.eventuallyReady(name)
+	}
+	if err := b.Delete(t.Context(), b.service("hello")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("nothing of hello is left", func() (bool, string) {
+		b.mu.Lock()
+		_, running := b.running[model.Key{Namespace: "default", Name: "hello-00001"}]
+		b.mu.Unlock()
+		var revisions servingv1.RevisionList
+		var routes servingv1.RouteList
+		var configurations servingv1.ConfigurationList
+		for _, list := range []client.ObjectList{&revisions, &routes, &configurations} {
+			if err := b.List(t.Context(), list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := len(revisions.Items) + len(routes.Items) + len(configurations.Items)
+		return !running && left == 3 && b.split("hello") == nil, fmt.Sprintf("%d objects, running %v", left, running)
+	})
+	b.eventuallyReady("other")
+}
+
+func TestRestartServesWhatWasThere(t *testing.T) {
+	b := newBenchWithoutAdapter(t)
+	stop := b.startAdapter()
+	for i := range 20 {
+		if err := b.Create(t.Context(), newService(fmt.Sprintf("s%d", i), "one")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		b.eventuallyReady(fmt.Sprintf("s%d", i))
+	}
+	stop()
+	b.mu.Lock()
+	b.worlds, b.running = nil, map[model.Key]model.Workload{}
+	b.mu.Unlock()
+	stop = b.startAdapter()
+	defer stop()
+	b.eventually("a World", func() (bool, string) { return len(b.newest().Routes) > 0, "none" })
+	b.mu.Lock()
+	first := b.worlds[0]
+	b.mu.Unlock()
+	if len(first.Routes) != 20 || len(first.Backends) != 20 {
+		t.Fatalf("the first World after a restart has %d routes and %d backends, want 20: an incomplete World takes down what served", len(first.Routes), len(first.Backends))
+	}
+	for _, r := range first.Routes {
+		if len(r.Rules) == 0 || len(r.Rules[0].Shares) == 0 {
+			t.Errorf("route %s has no shares", r.Key)
+		}
+	}
+	if !slices.IsSortedFunc(first.Routes, func(a, b *model.Route) int { return a.Key.Compare(b.Key) }) {
+		t.Error("routes are not sorted")
+	}
+}
+
+func TestProblemReachesTheOwnersStatus(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	owner := model.Ref{Kind: "Route", Key: model.Key{Namespace: "default", Name: "hello"}}
+	b.adapter.Report([]model.Problem{{Owner: owner, Reason: "HostTaken", Message: "The host is taken."}})
+	b.eventually("the problem shows", func() (bool, string) {
+		c := b.service("hello").Status.Condition("RoutesReady")
+		return c != nil && c.Status == "False" && c.Reason == "HostTaken" && c.Message == "The host is taken.", fmt.Sprintf("%+v", c)
+	})
+	b.adapter.Report(nil)
+	b.eventuallyReady("hello")
+}

@@ -93,8 +93,9 @@ type Options struct {
 	Nacked func(Nack)
 	// Wait bounds how long a client is waited for before the next phase goes ahead without its acknowledgement. Default 5 s.
 	Wait time.Duration
-	// Settle bounds how long a new stream that asks for listeners or routes, and not by name like gRPC, has time to ask for
-	// clusters too, so that these go first. Default 100 ms.
+	// Settle is how long a new stream has time to ask for all its types before what it must no longer have is taken away, and
+	// before it gets listeners or routes without having asked for clusters (but by name, like gRPC, it gets them at once).
+	// Default 100 ms.
 	Settle time.Duration
 
 	MaxStreams int // streams at once; default 10,000

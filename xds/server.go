@@ -1,29 +1,254 @@
 package xds
 
 import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 )
+
+// Limits on what clients send.
+const (
+	maxRequest   = 16 << 20         // bytes of one request: 100,000 names and versions fit
+	maxStreams   = 128              // streams of one connection
+	maxNodeID    = 1024             // bytes
+	maxType      = 256              // bytes of a type URL
+	inboxSize    = 64               // requests that wait for the writer before the client is made to
+	maxNacks     = 10               // refusals a second, with bursts of twice that, before the client is made to wait
+	helloTimeout = 30 * time.Second // for the first request of a stream
+	closeTimeout = time.Second      // for streams to end
+)
+
+var errClosing = status.Error(codes.Unavailable, "the control plane is stopping")
 
 // Server serves one state to many clients.
 type Server struct {
-	options Options
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+
+	options  Options
+	store    *store
+	progress *progress
+	counters counters
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	open    int
+	running sync.WaitGroup
 }
 
-// New makes a server that serves nothing (streams wait) until the first Apply.
-func New(options Options) *Server { return &Server{options: options.withDefaults()} }
+type counters struct{ pushes, bytes, acks, nacks atomic.Uint64 }
+
+func (c *counters) sent(p push) {
+	bytes := 0
+	for _, e := range p.set {
+		bytes += len(e.Body)
+	}
+	c.pushes.Add(1)
+	c.bytes.Add(uint64(bytes))
+}
+
+// New makes a server that serves nothing (streams wait) until the first Apply. Close it.
+func New(options Options) *Server {
+	s := &Server{options: options.withDefaults(), store: newStore()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.progress = newProgress(s.store, s.options)
+	s.running.Go(func() { s.progress.run(s.ctx) })
+	return s
+}
 
 // Register adds the aggregated discovery service to a gRPC server, which should have been made with ServerOptions.
-func (s *Server) Register(*grpc.Server) {}
+func (s *Server) Register(to *grpc.Server) {
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
+}
 
 // Apply makes a new state out of the last one and returns its sequence number, the first being 1. A client never sees half
 // of an update. It costs what the update holds, not what the state holds.
-func (s *Server) Apply(Update) uint64 { return 0 }
+func (s *Server) Apply(u Update) uint64 {
+	seq := s.store.apply(u)
+	s.progress.signal()
+	return seq
+}
 
 // Stats returns the counters.
-func (s *Server) Stats() Stats { return Stats{} }
+func (s *Server) Stats() Stats {
+	stats := Stats{
+		Streams: map[string]int{},
+		Pushes:  s.counters.pushes.Load(),
+		Bytes:   s.counters.bytes.Load(),
+		Acks:    s.counters.acks.Load(),
+		Nacks:   s.counters.nacks.Load(),
+	}
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	stats.Seq, stats.Resources = s.store.seq, s.store.count
+	for i, streams := range s.store.streams {
+		stats.Streams[RoleName(1<<i)] = len(streams)
+	}
+	return stats
+}
 
-// Close ends all streams and returns when they are gone.
-func (s *Server) Close() {}
+// Close ends all streams and returns when they are gone. One that is held up in sending to a client that does not read ends
+// with its connection, when the gRPC server stops; Close does not wait for it.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	gone := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(closeTimeout):
+	}
+}
 
-// ServerOptions are limits for the gRPC server that carries a Server.
-func ServerOptions() []grpc.ServerOption { return nil }
+// ServerOptions are limits for the gRPC server that carries a Server: how much a client may send, how many streams it may
+// open, and how soon one that is gone is noticed.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.SharedWriteBuffer(true),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+}
+
+// DeltaAggregatedResources serves one incremental stream; gRPC calls it.
+func (s *Server) DeltaAggregatedResources(stream deltaStream) error {
+	return s.serve(stream.Context(), deltaWire{stream})
+}
+
+// StreamAggregatedResources serves one state-of-the-world stream; gRPC calls it.
+func (s *Server) StreamAggregatedResources(stream sotwStream) error {
+	return s.serve(stream.Context(), sotwWire{stream})
+}
+
+// serve runs a stream to its end.
+func (s *Server) serve(ctx context.Context, w wire) error {
+	if err := s.admit(); err != nil {
+		return err
+	}
+	defer s.dismiss()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(errClosing) })()
+
+	inbox := make(chan *request, inboxSize)
+	heard := new(atomic.Int64)
+	go func() { cancel(listen(ctx, w, inbox, heard)) }()
+	err := s.converse(ctx, w, inbox, heard)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// converse waits for the first request and the first state, and then runs the stream.
+func (s *Server) converse(ctx context.Context, w wire, inbox <-chan *request, heard *atomic.Int64) error {
+	hello := time.NewTimer(helloTimeout)
+	defer hello.Stop()
+	var first *request
+	select {
+	case first = <-inbox:
+	case <-hello.C:
+		return status.Errorf(codes.DeadlineExceeded, "no request within %v of opening the stream", helloTimeout)
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case <-s.store.ready:
+	case <-ctx.Done():
+		return nil
+	}
+	st := newStream(s, w, first.node, heard)
+	s.join(st)
+	defer s.part(st)
+	return st.run(ctx, first, inbox)
+}
+
+// listen is a stream's reader. It passes requests on until the stream ends, and makes a client wait that refuses too often.
+func listen(ctx context.Context, w wire, inbox chan<- *request, heard *atomic.Int64) error {
+	nacks := rate.NewLimiter(maxNacks, 2*maxNacks)
+	for {
+		r, err := w.receive()
+		if err != nil {
+			return err
+		}
+		heard.Store(time.Now().UnixNano())
+		switch {
+		case r.url == "" || len(r.url) > maxType:
+			return status.Errorf(codes.InvalidArgument, "type_url has %d bytes; 1 to %d are taken", len(r.url), maxType)
+		case len(r.node.GetId()) > maxNodeID:
+			return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; at most %d are taken", len(r.node.GetId()), maxNodeID)
+		}
+		if r.refusal != nil {
+			if err := nacks.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case inbox <- r:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Server) admit() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosing
+	}
+	if s.open >= s.options.MaxStreams {
+		return status.Errorf(codes.ResourceExhausted, "all %d streams are taken", s.options.MaxStreams)
+	}
+	s.open++
+	s.running.Add(1)
+	return nil
+}
+
+func (s *Server) dismiss() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	s.running.Done()
+}
+
+func (s *Server) join(st *stream) {
+	s.store.mu.Lock()
+	s.store.streams[roleIndex(st.role)][st] = struct{}{}
+	s.store.mu.Unlock()
+	st.logger.Debug("client connected")
+	s.progress.signal()
+}
+
+func (s *Server) part(st *stream) {
+	st.leave()
+	s.store.mu.Lock()
+	delete(s.store.streams[roleIndex(st.role)], st)
+	s.store.mu.Unlock()
+	st.logger.Debug("client gone")
+	s.progress.signal()
+}

@@ -10,7 +10,7 @@ type subscription struct {
 	names    map[string]struct{} // wanted; may hold Wildcard
 	versions map[string]string   // accepted: name to version
 	asked    map[string]struct{} // what the present stream was told of names
-	dropped  map[string]struct{} // removed since the stream was told last
+	changed  map[string]bool     // what it must still be told; true: the name was let go of, if only for a moment
 	fresh    bool                // the present stream has not heard of this type yet
 }
 
@@ -19,16 +19,19 @@ func newSubscription() *subscription {
 		names:    map[string]struct{}{},
 		versions: map[string]string{},
 		asked:    map[string]struct{}{},
-		dropped:  map[string]struct{}{},
+		changed:  map[string]bool{},
 		fresh:    true,
 	}
 }
 
-func (s *subscription) add(name string) { s.names[name] = struct{}{} }
+func (s *subscription) add(name string) {
+	s.names[name] = struct{}{}
+	s.changed[name] = s.changed[name]
+}
 
 func (s *subscription) remove(name string) {
 	delete(s.names, name)
-	s.dropped[name] = struct{}{}
+	s.changed[name] = true
 	if name == Wildcard {
 		maps.DeleteFunc(s.versions, func(held, _ string) bool { return !s.wants(held) })
 	} else if !s.wants(name) {
@@ -47,27 +50,30 @@ func (s *subscription) wants(name string) bool {
 
 // restart forgets what the last stream knew.
 func (s *subscription) restart() {
-	s.asked = map[string]struct{}{}
-	clear(s.dropped)
+	clear(s.asked)
+	clear(s.changed)
+	for name := range s.names {
+		s.changed[name] = false
+	}
 	s.fresh = true
 }
 
 // difference is what the stream must still be told; both are sorted. It assumes that they will be told. A name that was let
 // go of and taken up again in between is subscribed again, which makes the server send it once more.
 func (s *subscription) difference() (subscribe, unsubscribe []string) {
-	for name := range s.names {
+	for name, dropped := range s.changed {
 		_, asked := s.asked[name]
-		if _, dropped := s.dropped[name]; !asked || dropped {
+		_, wanted := s.names[name]
+		switch {
+		case wanted && (!asked || dropped):
 			subscribe = append(subscribe, name)
-		}
-	}
-	for name := range s.asked {
-		if _, ok := s.names[name]; !ok {
+			s.asked[name] = struct{}{}
+		case !wanted && asked:
 			unsubscribe = append(unsubscribe, name)
+			delete(s.asked, name)
 		}
 	}
-	s.asked = maps.Clone(s.names)
-	clear(s.dropped)
+	clear(s.changed)
 	slices.Sort(subscribe)
 	slices.Sort(unsubscribe)
 	return subscribe, unsubscribe

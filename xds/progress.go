@@ -1,0 +1,79 @@
+package xds
+
+import (
+	"context"
+	"time"
+)
+
+// progress reports how far the clients of each role are.
+type progress struct {
+	store  *store
+	wait   time.Duration
+	report func(Progress)
+	wake   chan struct{}
+	last   [roleCount]Progress
+}
+
+func newProgress(s *store, o Options) *progress {
+	p := &progress{store: s, wait: o.Wait, report: o.Progress, wake: make(chan struct{}, 1)}
+	for role := range roles(RoleGateway | RoleActivator | RoleMesh) {
+		p.last[roleIndex(role)].Role = role
+	}
+	return p
+}
+
+// signal says that something may have moved; it never blocks.
+func (p *progress) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *progress) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		found, pause := p.look(time.Now())
+		for i := range found {
+			if found[i] != p.last[i] {
+				p.last[i] = found[i]
+				p.report(found[i])
+			}
+		}
+		timer.Reset(pause)
+	}
+}
+
+// look finds how far each role is, and in how much time one more client counts as silent.
+func (p *progress) look(now time.Time) (found [roleCount]Progress, pause time.Duration) {
+	pause = time.Hour
+	p.store.mu.Lock()
+	defer p.store.mu.Unlock()
+	for i, streams := range p.store.streams {
+		found[i] = Progress{Role: 1 << i, Seq: p.store.seq, Clients: len(streams)}
+		for st := range streams {
+			if st.behind == 0 {
+				continue
+			}
+			since := st.behindSince
+			if heard := time.Unix(0, st.heard.Load()); heard.After(since) {
+				since = heard
+			}
+			left := since.Add(p.wait).Sub(now)
+			if left <= 0 {
+				continue // silent
+			}
+			pause = min(pause, left)
+			found[i].Seq = min(found[i].Seq, st.behind-1)
+		}
+		found[i].Seq = max(found[i].Seq, p.last[i].Seq)
+	}
+	return found, pause
+}

@@ -1,0 +1,186 @@
+package xds
+
+import (
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// entry is a resource as the store and all clients share it.
+type entry struct {
+	*Resource
+	needs []string // names of the type that its kind needs
+	hash  uint64   // of name and version; a set's version is the sum of its members' hashes
+}
+
+func newEntry(r *Resource) *entry {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(r.Name)
+	_, _ = d.Write([]byte{0})
+	_, _ = d.WriteString(r.Version)
+	return &entry{Resource: r, needs: needsOf(r), hash: d.Sum64()}
+}
+
+// claim is a resource that a client says it has.
+func claim(url, name, version string) *entry {
+	return &entry{Resource: &Resource{Type: url, Name: name, Version: version}}
+}
+
+// claimed is whether only the client knows the content.
+func (e *entry) claimed() bool { return e.Roles == 0 }
+
+type tableKey struct {
+	role uint8 // one bit
+	url  string
+}
+
+// table is the resources of one type for one role, and who wants them.
+type table struct {
+	entries map[string]*entry
+	all     map[*watch]struct{} // those that want everything
+	named   map[string][]*watch // those that want a name
+}
+
+func (t *table) idle() bool { return len(t.entries)+len(t.all)+len(t.named) == 0 }
+
+// store is the newest state. One mutex guards it, the dirty sets of all watches and how far each stream is behind.
+type store struct {
+	mu      sync.Mutex
+	seq     uint64
+	count   int
+	tables  map[tableKey]*table
+	streams [roleCount]map[*stream]struct{}
+	ready   chan struct{} // closed by the first apply
+}
+
+func newStore() *store {
+	s := &store{tables: map[tableKey]*table{}, ready: make(chan struct{})}
+	for i := range s.streams {
+		s.streams[i] = map[*stream]struct{}{}
+	}
+	return s
+}
+
+// table finds or makes a table; mu is held.
+func (s *store) table(role uint8, url string) *table {
+	key := tableKey{role, url}
+	t := s.tables[key]
+	if t == nil {
+		t = &table{entries: map[string]*entry{}, all: map[*watch]struct{}{}, named: map[string][]*watch{}}
+		s.tables[key] = t
+	}
+	return t
+}
+
+// drop lets go of a table that nobody uses, so that clients cannot fill the store with types of their invention; mu is held.
+func (s *store) drop(role uint8, url string) {
+	if t := s.tables[tableKey{role, url}]; t != nil && t.idle() {
+		delete(s.tables, tableKey{role, url})
+	}
+}
+
+// apply makes the next state and wakes those that it concerns.
+func (s *store) apply(u Update) uint64 {
+	entries := make([]*entry, len(u.Set))
+	for i, r := range u.Set {
+		entries[i] = newEntry(r)
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	for _, r := range u.Removed {
+		for role := range roles(r.Roles) {
+			s.remove(role, r, now)
+		}
+	}
+	for _, e := range entries {
+		s.set(e, now)
+	}
+	if s.seq == 1 {
+		close(s.ready)
+	}
+	return s.seq
+}
+
+// set puts an entry in force for its roles, and takes the one that it replaces away from those that it no longer has.
+func (s *store) set(e *entry, now time.Time) {
+	var replaced *entry
+	for role := range roles(e.Roles) {
+		t := s.table(role, e.Type)
+		old := t.entries[e.Name]
+		if old == nil {
+			s.count++
+		} else {
+			replaced = old
+		}
+		t.entries[e.Name] = e
+		if old == nil || old.Version != e.Version {
+			s.changed(t, e.Name, e, now)
+		}
+	}
+	if replaced == nil {
+		return
+	}
+	for role := range roles(replaced.Roles &^ e.Roles) {
+		if t := s.tables[tableKey{role, e.Type}]; t != nil && t.entries[e.Name] == replaced {
+			s.remove(role, e.Resource, now)
+		}
+	}
+}
+
+func (s *store) remove(role uint8, r *Resource, now time.Time) {
+	t := s.tables[tableKey{role, r.Type}]
+	if t == nil || t.entries[r.Name] == nil {
+		return
+	}
+	delete(t.entries, r.Name)
+	s.count--
+	s.changed(t, r.Name, nil, now)
+	s.drop(role, r.Type)
+}
+
+// changed records in every watch that wants the name what it is now; nil means gone.
+func (s *store) changed(t *table, name string, e *entry, now time.Time) {
+	for w := range t.all {
+		s.mark(w, name, e, now)
+	}
+	for _, w := range t.named[name] {
+		s.mark(w, name, e, now)
+	}
+}
+
+func (s *store) mark(w *watch, name string, e *entry, now time.Time) {
+	if len(w.dirty) == 0 {
+		w.dirtySince = s.seq
+	}
+	w.dirty[name] = e
+	st := w.stream
+	if st.behind == 0 {
+		st.behind, st.behindSince = s.seq, now
+	}
+	st.signal()
+}
+
+// roles yields the single bits of a set of roles.
+func roles(set uint8) func(yield func(uint8) bool) {
+	return func(yield func(uint8) bool) {
+		for role := RoleGateway; role <= RoleMesh; role <<= 1 {
+			if set&role != 0 && !yield(role) {
+				return
+			}
+		}
+	}
+}
+
+// roleIndex is the place of a role's bit.
+func roleIndex(role uint8) int {
+	i := 0
+	for role > 1 {
+		role >>= 1
+		i++
+	}
+	return i
+}

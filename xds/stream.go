@@ -1,0 +1,317 @@
+package xds
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/hashicorp/go-hclog"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// maxTypes bounds how many types one stream may ask for; Envoy knows about a dozen.
+const maxTypes = 32
+
+// request is a discovery request of either protocol.
+type request struct {
+	node    *corev3.Node
+	url     string
+	nonce   string
+	refusal *statuspb.Status
+
+	subscribe, unsubscribe []string          // delta
+	initial                map[string]string // delta: versions by name that the client has
+
+	names   []string // state of the world
+	version string   // state of the world: last accepted
+}
+
+// push is what one send tells a client.
+type push struct {
+	set   []*entry
+	gone  []string
+	since uint64
+}
+
+// wire is a stream's protocol: delta or state of the world.
+type wire interface {
+	receive() (*request, error)
+	// subscribe takes over what a request asks for; first is the first one of its type. Its error ends the stream.
+	subscribe(w *watch, r *request, first bool) error
+	// current is whether the request answers or follows the last response, rather than one that is out of date.
+	current(w *watch, r *request, first bool) bool
+	// messages are the responses that carry the push, each small enough for any client where that can be.
+	messages(w *watch, p push) []push
+	transmit(w *watch, p push, nonce string) error
+}
+
+// stream is one client's stream. Its writer goroutine (run) owns it.
+type stream struct {
+	server *Server
+	logger hclog.Logger
+	wire   wire
+	role   uint8
+	client string
+	born   time.Time
+
+	wake  chan struct{}
+	heard *atomic.Int64 // when the client was heard last, in Unix nanoseconds
+
+	behind      uint64    // guarded by the store: oldest state not answered for; 0 means none
+	behindSince time.Time // guarded by the store
+
+	watches   []*watch // in the order of kinds
+	seq       uint64   // state that was looked at last
+	nonces    uint64
+	wave      *wave
+	expects   map[string]map[string]expectation // by type and name
+	never     map[string]bool                   // types that the client never asked for when it was expected to
+	silent    bool                              // did not answer in time; is not waited for until it does
+	lastRoute time.Time                         // when listeners or routes were sent last
+}
+
+// expectation is a request that a client will make because of what it was sent.
+type expectation struct {
+	since    uint64
+	deadline time.Time
+}
+
+func newStream(s *Server, w wire, node *corev3.Node, heard *atomic.Int64) *stream {
+	role := roleOf(node.GetCluster())
+	return &stream{
+		server:  s,
+		logger:  s.options.Logger.With("client", node.GetId(), "role", RoleName(role)),
+		wire:    w,
+		role:    role,
+		client:  node.GetId(),
+		born:    time.Now(),
+		heard:   heard,
+		wake:    make(chan struct{}, 1),
+		expects: map[string]map[string]expectation{},
+		never:   map[string]bool{},
+	}
+}
+
+// signal wakes the writer; it never blocks.
+func (st *stream) signal() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the writer: it looks at what the client says and at what changed, and sends what may be sent, until ctx ends.
+func (st *stream) run(ctx context.Context, first *request, inbox <-chan *request) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if err := st.read(first, inbox); err != nil {
+		return err
+	}
+	for {
+		select {
+		case r := <-inbox:
+			if err := st.read(r, inbox); err != nil {
+				return err
+			}
+		case <-st.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+		st.take()
+		if err := st.advance(time.Now()); err != nil {
+			return err
+		}
+		st.report()
+		timer.Reset(st.pause(time.Now()))
+	}
+}
+
+// read handles a request and all that wait behind it, so that what they ask for is answered in the order of kinds.
+func (st *stream) read(r *request, inbox <-chan *request) error {
+	for {
+		if err := st.handle(r); err != nil {
+			return err
+		}
+		select {
+		case r = <-inbox:
+		default:
+			return nil
+		}
+	}
+}
+
+func (st *stream) handle(r *request) error {
+	w := st.watch(r.url)
+	first := w == nil
+	if first {
+		if len(st.watches) >= maxTypes {
+			return status.Errorf(codes.ResourceExhausted, "a stream may ask for %d types", maxTypes)
+		}
+		w = newWatch(st, r.url)
+		delete(st.never, r.url)
+		st.watches = append(st.watches, w)
+		slices.SortStableFunc(st.watches, func(a, b *watch) int { return a.rank - b.rank })
+	}
+	if !st.wire.current(w, r, first) {
+		return nil
+	}
+	st.answered(w, r)
+	return st.wire.subscribe(w, r, first)
+}
+
+func (st *stream) watch(url string) *watch {
+	for _, w := range st.watches {
+		if w.url == url {
+			return w
+		}
+	}
+	return nil
+}
+
+// take moves what changed from the store to the watches; all of it belongs to one state.
+func (st *stream) take() {
+	type found struct {
+		watch *watch
+		since uint64
+	}
+	var changed []found
+	store := st.server.store
+	store.mu.Lock()
+	st.seq = store.seq
+	for _, w := range st.watches {
+		if len(w.dirty) > 0 {
+			w.dirty, w.spare = w.spare, w.dirty
+			changed = append(changed, found{w, w.dirtySince})
+		}
+	}
+	store.mu.Unlock()
+	for _, c := range changed {
+		if c.watch.merge(c.watch.spare, c.since) && c.watch.kind.stage == stageMake {
+			st.retake()
+		}
+		clear(c.watch.spare)
+	}
+}
+
+// report tells the store how far the client is.
+func (st *stream) report() {
+	oldest := st.oldest(time.Now())
+	store := st.server.store
+	store.mu.Lock()
+	for _, w := range st.watches {
+		if len(w.dirty) > 0 && (oldest == 0 || w.dirtySince < oldest) {
+			oldest = w.dirtySince
+		}
+	}
+	moved := st.behind != oldest
+	if st.behind == 0 {
+		st.behindSince = time.Now()
+	}
+	st.behind = oldest
+	store.mu.Unlock()
+	if moved {
+		st.server.progress.signal()
+	}
+}
+
+// oldest is the oldest state that the client has not answered for; 0 means none.
+func (st *stream) oldest(now time.Time) uint64 {
+	oldest := uint64(0)
+	consider := func(since uint64) {
+		if since != 0 && (oldest == 0 || since < oldest) {
+			oldest = since
+		}
+	}
+	for _, w := range st.watches {
+		consider(w.oldest())
+		for name, since := range w.doomed {
+			if st.due(w, name, now) {
+				consider(since)
+			}
+		}
+	}
+	for _, names := range st.expects {
+		for _, x := range names {
+			consider(x.since)
+		}
+	}
+	return oldest
+}
+
+// send tells the client and records what it was told.
+func (st *stream) send(w *watch, p push) error {
+	for _, e := range p.set {
+		st.follow(w, e, p.since)
+		w.sent(e.Name, e)
+	}
+	for _, name := range p.gone {
+		w.sent(name, nil)
+	}
+	for _, part := range st.wire.messages(w, p) {
+		st.nonces++
+		w.nonce = strconv.FormatUint(st.nonces, 36)
+		if err := st.wire.transmit(w, part, w.nonce); err != nil {
+			return err
+		}
+		st.server.counters.sent(part)
+		w.inflight = append(w.inflight, response{nonce: w.nonce, since: p.since, deadline: st.deadline(), entries: part.set})
+	}
+	if w.kind.stage == stageRoute {
+		st.lastRoute = time.Now()
+	}
+	for _, e := range p.set {
+		st.expect(w, e, p.since)
+	}
+	return nil
+}
+
+// deadline is until when the client is waited for.
+func (st *stream) deadline() time.Time {
+	if st.silent {
+		return time.Now()
+	}
+	return time.Now().Add(st.server.options.Wait)
+}
+
+// follow makes due what has to be sent again after a changed resource.
+func (st *stream) follow(w *watch, e *entry, since uint64) {
+	if !w.kind.resend || w.items[e.Name].sent == nil {
+		return
+	}
+	next := st.watch(w.kind.needs)
+	if next == nil {
+		return
+	}
+	for _, name := range e.needs {
+		_, waiting := next.pending.set[name]
+		if sent := next.items[name].sent; !waiting && sent != nil && !sent.claimed() {
+			next.pending.put(name, sent, since)
+		}
+	}
+}
+
+// expect notes what the client will ask for because of a resource that it was sent.
+func (st *stream) expect(w *watch, e *entry, since uint64) {
+	url := w.kind.needs
+	if len(e.needs) == 0 || st.never[url] || st.silent {
+		return
+	}
+	next := st.watch(url)
+	for _, name := range e.needs {
+		if next != nil && (next.wildcard || next.items[name].named) {
+			continue
+		}
+		if st.expects[url] == nil {
+			st.expects[url] = map[string]expectation{}
+		}
+		if _, ok := st.expects[url][name]; !ok {
+			st.expects[url][name] = expectation{since, st.deadline()}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package xds
+
+import (
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// everything as a name asks for all resources of a type.
+const everything = "*"
+
+// maxName bounds a resource name, in bytes.
+const maxName = 2048
+
+// subscriber changes what one watch wants. It is used while the store is held.
+type subscriber struct {
+	watch *watch
+	store *store
+	table *table
+}
+
+// subscribing runs a change of what a watch wants with the store held.
+func (st *stream) subscribing(w *watch, change func(subscriber) error) error {
+	store := st.server.store
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	defer store.drop(st.role, w.url)
+	return change(subscriber{w, store, store.table(st.role, w.url)})
+}
+
+// asked sees to it that what a client asked for is not kept waiting behind what is under way.
+func (st *stream) asked(w *watch, first bool) {
+	switch {
+	case w.kind.stage == stageRoute:
+		st.wave = nil
+	case first:
+		w.urgent = true
+		st.retake() // its routes may name what the client is only now asking for
+	default:
+		w.urgent = true
+	}
+}
+
+// want is a client's asking for a name: what there is, is sent, even if it was sent before; and that there is nothing, too.
+func (s subscriber) want(name string) error {
+	if len(name) > maxName {
+		return status.Errorf(codes.InvalidArgument, "a resource name has %d bytes; at most %d are taken", len(name), maxName)
+	}
+	w := s.watch
+	it := w.items[name]
+	if !it.named {
+		if limit := w.stream.server.options.MaxNames; w.named >= limit {
+			return status.Errorf(codes.ResourceExhausted, "a stream may ask for %d names of %s", limit, w.url)
+		}
+		it.named = true
+		w.named++
+		w.items[name] = it
+		s.table.named[name] = append(s.table.named[name], w)
+	}
+	delete(w.stream.expects[w.url], name)
+	s.tell(name)
+	return nil
+}
+
+// tell makes what a name is now due to be sent.
+func (s subscriber) tell(name string) {
+	w := s.watch
+	e := s.table.entries[name]
+	if e == nil && w.items[name].sent != nil {
+		s.doom(name)
+		return
+	}
+	w.pending.put(name, e, s.store.seq)
+}
+
+func (s subscriber) doom(name string) {
+	if _, ok := s.watch.doomed[name]; !ok {
+		s.watch.doomed[name] = s.store.seq
+	}
+}
+
+// wantAll is a client's asking for everything. It gets what it does not have; all, if it asks again.
+func (s subscriber) wantAll() {
+	w := s.watch
+	again := w.wildcard
+	w.wildcard = true
+	s.table.all[w] = struct{}{}
+	delete(w.stream.expects, w.url)
+	had := len(w.items)
+	for name, e := range s.table.entries {
+		if sent := w.items[name].sent; again || sent == nil || sent.Version != e.Version {
+			w.pending.put(name, e, s.store.seq)
+		}
+	}
+	for name, it := range w.items {
+		if it.sent != nil && s.table.entries[name] == nil {
+			s.doom(name)
+		}
+	}
+	if had == 0 && w.pending.empty() {
+		w.owed = true
+	}
+}
+
+// release lets go of a name. Where everything is wanted too, the resource stays, and the caller decides whether to say so.
+func (s subscriber) release(name string) (released bool) {
+	w := s.watch
+	it := w.items[name]
+	if !it.named {
+		return false
+	}
+	s.unlist(name)
+	w.named--
+	it.named = false
+	if w.items[name] = it; !w.wildcard {
+		w.forget(name)
+	} else if it.sent == nil {
+		delete(w.items, name)
+	}
+	return true
+}
+
+// unlist takes the watch out of the table's list of those that want a name.
+func (s subscriber) unlist(name string) {
+	list := s.table.named[name]
+	i := slices.Index(list, s.watch)
+	list[i] = list[len(list)-1]
+	list[len(list)-1] = nil
+	if list = list[:len(list)-1]; len(list) == 0 {
+		delete(s.table.named, name)
+		return
+	}
+	s.table.named[name] = list
+}
+
+// releaseAll ends the wish for everything; what is wanted by name stays.
+func (s subscriber) releaseAll() {
+	w := s.watch
+	w.wildcard = false
+	w.owed = false
+	delete(s.table.all, w)
+	for name, it := range w.items {
+		if !it.named {
+			w.forget(name)
+		}
+	}
+	// What was never sent has no item.
+	for _, c := range []*changes{&w.pending, &w.batch} {
+		for name := range c.set {
+			if !w.items[name].named {
+				delete(c.set, name)
+			}
+		}
+	}
+}
+
+// leave ends a stream's interest in everything.
+func (st *stream) leave() {
+	for _, w := range st.watches {
+		_ = st.subscribing(w, func(s subscriber) error {
+			delete(s.table.all, w)
+			for name, it := range w.items {
+				if it.named {
+					s.unlist(name)
+				}
+			}
+			return nil
+		})
+	}
+}

@@ -1,0 +1,196 @@
+package xds
+
+import "time"
+
+// item is a resource as one client has it.
+type item struct {
+	sent  *entry // what was sent last; nil when the client has nothing, or was told that there is nothing
+	named bool   // asked for by name
+}
+
+// changes is what waits to be sent: the newest entry by name, nil to say that there is none.
+type changes struct {
+	set   map[string]*entry
+	since uint64 // oldest state that it belongs to
+}
+
+func (c *changes) empty() bool { return len(c.set) == 0 }
+
+func (c *changes) put(name string, e *entry, since uint64) {
+	if c.set == nil {
+		c.set = map[string]*entry{}
+	}
+	if c.empty() || since < c.since {
+		c.since = since
+	}
+	c.set[name] = e
+}
+
+// absorb adds newer changes, which win, and empties them.
+func (c *changes) absorb(newer *changes) {
+	if c.empty() {
+		*c, *newer = *newer, changes{set: c.set}
+		return
+	}
+	for name, e := range newer.set {
+		c.put(name, e, newer.since)
+	}
+	clear(newer.set)
+}
+
+// response is one that the client has not answered.
+type response struct {
+	nonce    string
+	since    uint64 // oldest state that it belongs to
+	deadline time.Time
+	entries  []*entry
+}
+
+// watch is one type on one stream. The stream's writer owns it, but for the part that the store's mutex guards.
+type watch struct {
+	stream *stream
+	url    string
+	kind   *kind
+	rank   int
+
+	dirty      map[string]*entry // guarded by the store: changed since the writer looked last
+	dirtySince uint64            // guarded by the store: oldest state of dirty
+	spare      map[string]*entry // takes the place of dirty when the writer looks
+
+	wildcard bool
+	items    map[string]item // what is asked for by name, and what was sent
+	named    int             // how many are asked for by name
+	version  uint64          // sum of the hashes of what the client has
+	nonce    string          // of the last response
+
+	explicit  bool   // state of the world: a name was asked for, so that an empty list means nothing
+	lastNames uint64 // state of the world: hash of the last list of names
+
+	pending  changes
+	urgent   bool                // the client asked: do not wait for its acknowledgements
+	owed     bool                // an answer is owed even if there is nothing to say
+	batch    changes             // of the wave: taken at one moment, not sent yet
+	doomed   map[string]uint64   // what the client has and should not, and since which state
+	refused  map[string]struct{} // names in responses that were refused
+	inflight []response          // in the order of sending
+}
+
+func newWatch(st *stream, url string) *watch {
+	k, rank := kindOf(url)
+	return &watch{
+		stream: st, url: url, kind: k, rank: rank,
+		dirty:   map[string]*entry{},
+		spare:   map[string]*entry{},
+		items:   map[string]item{},
+		doomed:  map[string]uint64{},
+		refused: map[string]struct{}{},
+	}
+}
+
+// merge takes over what the store found changed. It reports whether something that the client was never sent, but that a
+// route of the present wave may name, is gone.
+func (w *watch) merge(dirty map[string]*entry, since uint64) (lost bool) {
+	for name, e := range dirty {
+		if it, ok := w.items[name]; !ok && !w.wildcard {
+			continue
+		} else if e != nil {
+			w.renew(name, it, e, since)
+		} else if w.end(name, it, since) {
+			lost = true
+		}
+	}
+	return lost
+}
+
+// renew makes an entry due, unless it is what the client has.
+func (w *watch) renew(name string, it item, e *entry, since uint64) {
+	delete(w.doomed, name)
+	_, waiting := w.pending.set[name]
+	if _, ok := w.batch.set[name]; ok {
+		waiting = true
+	}
+	if waiting || it.sent == nil || it.sent.Version != e.Version {
+		w.pending.put(name, e, since)
+		return
+	}
+	it.sent = e // lets go of the old bytes
+	w.items[name] = it
+}
+
+// end makes a removal due where the client has the resource or is about to, and reports whether it was waiting to be sent.
+func (w *watch) end(name string, it item, since uint64) (lost bool) {
+	lost = w.pending.set[name] != nil
+	if it.named && lost {
+		w.pending.put(name, nil, since)
+	} else {
+		delete(w.pending.set, name)
+	}
+	if _, ok := w.doomed[name]; !ok && (it.sent != nil || w.batch.set[name] != nil) {
+		w.doomed[name] = since
+	}
+	return lost && it.sent == nil
+}
+
+// sent records what the client has now.
+func (w *watch) sent(name string, e *entry) {
+	it := w.items[name]
+	if it.sent != nil {
+		w.version -= it.sent.hash
+	}
+	it.sent = e
+	switch {
+	case e != nil:
+		w.version += e.hash
+		w.items[name] = it
+	case it.named:
+		w.items[name] = it
+	default:
+		delete(w.items, name)
+	}
+}
+
+// forget drops all that is known of a name that the client no longer wants.
+func (w *watch) forget(name string) {
+	if it := w.items[name]; it.sent != nil {
+		w.version -= it.sent.hash
+	}
+	delete(w.items, name)
+	delete(w.pending.set, name)
+	delete(w.batch.set, name)
+	delete(w.doomed, name)
+	delete(w.refused, name)
+}
+
+// settled is whether the client has everything of this type up to a state, and has answered for it.
+func (w *watch) settled(seq uint64) bool {
+	if !w.pending.empty() && w.pending.since <= seq || !w.batch.empty() {
+		return false
+	}
+	// Responses are in the order of sending, and so of what they belong to, but for answers to what a client asked.
+	for i := range w.inflight {
+		if w.inflight[i].since <= seq {
+			return false
+		}
+	}
+	return true
+}
+
+// oldest is the oldest state that the client has not answered for; 0 means none.
+func (w *watch) oldest() uint64 {
+	oldest := uint64(0)
+	consider := func(since uint64) {
+		if oldest == 0 || since < oldest {
+			oldest = since
+		}
+	}
+	if !w.pending.empty() {
+		consider(w.pending.since)
+	}
+	if !w.batch.empty() {
+		consider(w.batch.since)
+	}
+	for i := range w.inflight {
+		consider(w.inflight[i].since)
+	}
+	return oldest
+}

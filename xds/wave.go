@@ -1,0 +1,289 @@
+package xds
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// wave carries the client from what it has to one state, in steps. It holds nothing that could not be found again from the
+// watches, so it may be dropped and begun anew at any time.
+type wave struct {
+	seq  uint64
+	step int
+}
+
+// retake begins the wave anew with the newest state, unless its routes are on their way already.
+func (st *stream) retake() {
+	if st.wave != nil && st.wave.step == 0 {
+		st.wave = nil
+	}
+}
+
+// advance sends all that may be sent now.
+func (st *stream) advance(now time.Time) error {
+	st.expire(now)
+	if err := st.sendMake(); err != nil {
+		return err
+	}
+	for {
+		if st.wave == nil && !st.begin(now) {
+			return nil
+		}
+		if done, err := st.carryOn(now); !done || err != nil {
+			return err
+		}
+	}
+}
+
+// sendMake sends what is new or changed in the make stage: at once where the client asked, else one response of a type at a
+// time, in which the newest wins.
+func (st *stream) sendMake() error {
+	for _, w := range st.watches {
+		if w.kind.stage != stageMake || len(w.inflight) > 0 && !w.urgent {
+			continue
+		}
+		if err := st.sendChanges(w, &w.pending); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendChanges sends and empties a watch's changes, and whatever answer is owed.
+func (st *stream) sendChanges(w *watch, c *changes) error {
+	if c.empty() && !w.owed {
+		w.urgent = false
+		return nil
+	}
+	p := push{since: c.since}
+	if c.empty() {
+		p.since = st.seq
+	}
+	for name, e := range c.set {
+		if e == nil {
+			p.gone = append(p.gone, name)
+		} else {
+			p.set = append(p.set, e)
+		}
+	}
+	slices.SortFunc(p.set, func(a, b *entry) int { return cmp.Compare(a.Name, b.Name) })
+	slices.Sort(p.gone)
+	clear(c.set)
+	err := st.send(w, p)
+	w.urgent, w.owed = false, false
+	return err
+}
+
+// begin takes up a wave if there is something for it to do.
+func (st *stream) begin(now time.Time) bool {
+	if st.opening(now) || !st.needed(now) {
+		return false
+	}
+	st.wave = &wave{seq: st.seq}
+	for _, w := range st.watches {
+		if w.kind.stage == stageRoute {
+			w.batch.absorb(&w.pending)
+		}
+	}
+	return true
+}
+
+func (st *stream) needed(now time.Time) bool {
+	for _, w := range st.watches {
+		if w.kind.stage == stageRoute && (w.owed || !w.pending.empty() || !w.batch.empty()) {
+			return true
+		}
+		for name := range w.doomed {
+			if st.due(w, name, now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// carryOn does the steps of the wave that need wait for nothing more.
+func (st *stream) carryOn(now time.Time) (done bool, err error) {
+	for ; st.wave.step < len(steps); st.wave.step++ {
+		s := steps[st.wave.step]
+		if !st.settled(s.after, st.wave.seq) {
+			return false, nil
+		}
+		if s.remove {
+			err = st.sendRemovals(s.stage, now)
+		} else {
+			err = st.sendBatches(s.stage)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	st.wave = nil
+	return true, nil
+}
+
+func (st *stream) sendBatches(s stage) error {
+	for _, w := range st.watches {
+		if w.kind.stage != s {
+			continue
+		}
+		if err := st.sendChanges(w, &w.batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendRemovals takes away what the wave's state no longer has, in reverse order. What was set again meanwhile is not doomed
+// any more, and what was doomed later belongs to a later wave.
+func (st *stream) sendRemovals(s stage, now time.Time) error {
+	for _, w := range slices.Backward(st.watches) {
+		if w.kind.stage != s {
+			continue
+		}
+		p := push{since: st.wave.seq}
+		for name, since := range w.doomed {
+			if since <= st.wave.seq && st.due(w, name, now) {
+				p.gone = append(p.gone, name)
+			}
+		}
+		if len(p.gone) == 0 {
+			continue
+		}
+		for _, name := range p.gone {
+			p.since = min(p.since, w.doomed[name])
+		}
+		for _, name := range p.gone {
+			delete(w.doomed, name)
+		}
+		slices.Sort(p.gone)
+		if err := st.send(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due is whether a doomed resource may be taken away as soon as the routes that left it are acknowledged.
+//
+// It may not while the client refuses listeners or routes: those that stay in force may need it. A client that asks for
+// clusters by name, like gRPC, sees a route's new clusters only after the route and keeps the old ones in use until it has
+// the new ones; it lets go of them by itself, so for a bounded time after the last route they are left to it.
+func (st *stream) due(w *watch, name string, now time.Time) bool {
+	routed := false
+	for _, other := range st.watches {
+		if other.kind.stage != stageRoute {
+			continue
+		}
+		routed = true
+		for refused := range other.refused {
+			if _, leaving := other.doomed[refused]; !leaving {
+				return false
+			}
+		}
+	}
+	if w.kind.stage != stageMake {
+		return true
+	}
+	if st.young(now) {
+		return false // routes that must change first may not have been asked for yet
+	}
+	if !routed || !w.items[name].named || st.all(ClusterType) {
+		return true
+	}
+	return now.Sub(st.lastRoute) >= st.server.options.Wait
+}
+
+// all is whether the client wants everything of a type.
+func (st *stream) all(url string) bool {
+	w := st.watch(url)
+	return w != nil && w.wildcard
+}
+
+// young is whether a client that just connected may still have types to ask for.
+func (st *stream) young(now time.Time) bool { return now.Sub(st.born) < st.server.options.Settle }
+
+// opening is whether listeners and routes wait for a new stream to ask for clusters. A client that asks for a listener by
+// name is like gRPC: it asks for clusters when it has the routes.
+func (st *stream) opening(now time.Time) bool {
+	if st.watch(ClusterType) != nil || !st.young(now) {
+		return false
+	}
+	listeners := st.watch(ListenerType)
+	return st.watch(RouteType) != nil && listeners == nil || listeners != nil && listeners.wildcard
+}
+
+// settled is whether the client has everything of a stage up to a state, has answered for it, and has asked for what it will.
+func (st *stream) settled(s stage, seq uint64) bool {
+	for _, w := range st.watches {
+		if w.kind.stage == s && !w.settled(seq) {
+			return false
+		}
+	}
+	for url, names := range st.expects {
+		if k, _ := kindOf(url); k.stage != s {
+			continue
+		}
+		for _, x := range names {
+			if x.since <= seq {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// expire gives up on what was not answered or asked for in time.
+func (st *stream) expire(now time.Time) {
+	for _, w := range st.watches {
+		late := 0
+		for late < len(w.inflight) && !now.Before(w.inflight[late].deadline) {
+			late++
+		}
+		if late == 0 {
+			continue
+		}
+		w.inflight = slices.Delete(w.inflight, 0, late)
+		if !st.silent {
+			st.silent = true
+			st.logger.Warn("client does not answer, going ahead without it", "type", w.url)
+		}
+	}
+	for url, names := range st.expects {
+		for name, x := range names {
+			if now.Before(x.deadline) {
+				continue
+			}
+			delete(names, name)
+			st.never[url] = st.watch(url) == nil
+		}
+	}
+}
+
+// pause is how long until something runs out.
+func (st *stream) pause(now time.Time) time.Duration {
+	next := now.Add(time.Hour)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	for _, w := range st.watches {
+		if len(w.inflight) > 0 {
+			sooner(w.inflight[0].deadline)
+		}
+		if len(w.doomed) > 0 && now.Sub(st.lastRoute) < st.server.options.Wait {
+			sooner(st.lastRoute.Add(st.server.options.Wait))
+		}
+	}
+	for _, names := range st.expects {
+		for _, x := range names {
+			sooner(x.deadline)
+		}
+	}
+	if st.young(now) {
+		sooner(st.born.Add(st.server.options.Settle))
+	}
+	return max(next.Sub(now), time.Millisecond)
+}

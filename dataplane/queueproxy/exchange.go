@@ -16,8 +16,7 @@ import (
 // appends its text to a response that has begun, for the client would take that for a complete one.
 type exchange struct {
 	http.ResponseWriter
-	// remaining is what is missing of a response of known length, -1 before the header and for other responses.
-	remaining int64
+	length int64 // of the response in bytes, if it is known
 
 	timeout, responseStart, idle time.Duration
 
@@ -34,8 +33,8 @@ type exchange struct {
 // newExchange returns the exchange and the request with the context that it watches over.
 func newExchange(w http.ResponseWriter, r *http.Request, opts Options) (*exchange, *http.Request) {
 	e := &exchange{
-		ResponseWriter: w, remaining: -1,
-		timeout: opts.Timeout, responseStart: opts.ResponseStart, idle: opts.Idle,
+		ResponseWriter: w,
+		timeout:        opts.Timeout, responseStart: opts.ResponseStart, idle: opts.Idle,
 	}
 	first := e.deadline()
 	if first == math.MaxInt64 {
@@ -113,19 +112,18 @@ func (e *exchange) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		e.wrote()
 		if length, err := strconv.ParseInt(e.Header().Get("Content-Length"), 10, 64); err == nil {
-			e.remaining = length
+			e.length = length
 		}
 	}
 	e.ResponseWriter.WriteHeader(status)
 }
 
 // Write passes on what the application wrote without delay. ReverseProxy flushes responses of unknown length only; one
-// of known length may come slowly too.
+// of known length may come slowly too, unless it came as a whole.
 func (e *exchange) Write(p []byte) (int, error) {
 	n, err := e.ResponseWriter.Write(p)
 	e.wrote()
-	e.remaining -= int64(n)
-	if err == nil && e.remaining > 0 {
+	if err == nil && int64(n) < e.length {
 		err = http.NewResponseController(e.ResponseWriter).Flush()
 	}
 	return n, err

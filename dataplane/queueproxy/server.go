@@ -11,6 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+// lastWords is how long requests that were cut off may take to be answered.
+const lastWords = 500 * time.Millisecond
+
 // Limits bound what a client may do before its request counts as one.
 type Limits struct {
 	// HeaderBytes is the size of a request's header, beyond which it gets 431; 0 means 64 KiB.
@@ -69,6 +72,13 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	err := p.awaitQuiet(ctx)
 	if err == nil {
 		err = p.server.Shutdown(ctx)
+	}
+	if err != nil {
+		// What is left gets its answer, or its connection closed, and a moment for that to be sent.
+		p.cut(errShuttingDown)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_ = p.server.Shutdown(last) // the error to return is the first one
 	}
 	p.Close()
 	return err

@@ -1,0 +1,291 @@
+package queueproxy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+// application serves HTTP/1.1 and h2c, as applications behind a queue-proxy may, and returns its host:port.
+func application(t testing.TB, handler http.Handler) string {
+	t.Helper()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = protocols
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// serve starts a queue-proxy and returns it with its host:port.
+func serve(t testing.TB, opts queueproxy.Options) (*queueproxy.Proxy, string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := queueproxy.New(opts)
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(listener) }()
+	t.Cleanup(func() {
+		p.Close()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return p, listener.Addr().String()
+}
+
+// client returns a client of HTTP/1.1 or h2c with connections of its own.
+func client(t testing.TB, protocol model.Protocol) *http.Client {
+	transport := &http.Transport{Protocols: new(http.Protocols), MaxIdleConnsPerHost: 100}
+	transport.Protocols.SetHTTP1(protocol != model.H2C)
+	transport.Protocols.SetUnencryptedHTTP2(protocol == model.H2C)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+type answer struct {
+	Status int
+	Reason string
+	Body   string
+}
+
+// get sends a request with header fields given as name, value, name, value…
+func get(t testing.TB, c *http.Client, url string, headers ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := c.Do(r)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatalf("GET %s: reading the body: %v", url, err)
+	}
+	return answer{response.StatusCode, response.Header.Get(queueproxy.ReasonHeader), strings.TrimSpace(string(body))}
+}
+
+// eventually polls until the condition holds.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func TestRequestsPassInBothProtocols(t *testing.T) {
+	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %s", r.Proto, r.Host, r.URL)
+	}))
+	for _, test := range []struct {
+		app, client model.Protocol
+		want        string
+	}{
+		{model.HTTP1, model.HTTP1, "HTTP/1.1"},
+		{model.HTTP1, model.H2C, "HTTP/1.1"},
+		{model.H2C, model.HTTP1, "HTTP/2.0"},
+		{model.H2C, model.H2C, "HTTP/2.0"},
+	} {
+		t.Run(string(test.client+" to "+test.app), func(t *testing.T) {
+			_, address := serve(t, queueproxy.Options{Target: target, Protocol: test.app})
+			got := get(t, client(t, test.client), "http://"+address+"/a%2Fb?x=1;y", "K-Original-Host", "hello.example")
+			want := answer{200, "", test.want + " hello.example /a%2Fb?x=1;y"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestForwardedIsMadeFromTheOlderHeaders(t *testing.T) {
+	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s | %s |%s", r.Header.Get("Forwarded"), r.Header.Get("X-Forwarded-For"), r.Header.Get("K-Original-Host"))
+	}))
+	_, address := serve(t, queueproxy.Options{Target: target})
+	for name, test := range map[string]struct {
+		headers []string
+		want    string
+	}{
+		"nothing to go by": {nil, "| 127.0.0.1 |"},
+		"all three, IPv6 in quotes": {
+			[]string{"X-Forwarded-For", "10.0.0.1, ::1", "X-Forwarded-Host", "h.example", "X-Forwarded-Proto", "https"},
+			`for=10.0.0.1;host=h.example;proto=https, for="[::1]" | 10.0.0.1, ::1, 127.0.0.1 |`,
+		},
+		"host alone": {[]string{"X-Forwarded-Host", "h.example"}, "host=h.example | 127.0.0.1 |"},
+		"one that is there stays": {
+			[]string{"Forwarded", "for=a", "X-Forwarded-For", "b"}, "for=a | b, 127.0.0.1 |",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := get(t, client(t, model.HTTP1), "http://"+address, test.headers...); got.Body != test.want {
+				t.Errorf("got  %s\nwant %s", got.Body, test.want)
+			}
+		})
+	}
+}
+
+func TestApplicationThatIsNotThereIsABadGateway(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	_, address := serve(t, queueproxy.Options{Target: listener.Addr().String()})
+	got := get(t, client(t, model.HTTP1), "http://"+address)
+	if diff := cmp.Diff(answer{502, queueproxy.ReasonUnreachable, "the application did not answer"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestConcurrencyLimitIsNeverExceeded(t *testing.T) {
+	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
+		t.Run(string(protocol), func(t *testing.T) {
+			const limit = 3
+			var running, most atomic.Int64
+			target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				now := running.Add(1)
+				defer running.Add(-1)
+				for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+				}
+				time.Sleep(2 * time.Millisecond)
+			}))
+			p, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol, Concurrency: limit})
+			c := client(t, protocol)
+			var all sync.WaitGroup
+			for range 30 {
+				all.Go(func() {
+					for range 5 {
+						if got := get(t, c, "http://"+address); got.Status != 200 {
+							t.Errorf("got %v", got)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if most.Load() != limit {
+				t.Errorf("at most %d requests at a time, want exactly the limit of %d", most.Load(), limit)
+			}
+			eventually(t, "the load is counted", func() bool { return p.Load().InFlight == 0 })
+			if l := p.Load(); l.Requests != 150 || l.Concurrency <= 0 || l.ProxiedRequests != 0 {
+				t.Errorf("load %+v", l)
+			}
+		})
+	}
+}
+
+func TestFullQueueAnswers503(t *testing.T) {
+	finish := make(chan struct{})
+	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-finish }))
+	p, address := serve(t, queueproxy.Options{Target: target, Concurrency: 1})
+	c := client(t, model.HTTP1)
+	var all sync.WaitGroup
+	for range 11 { // one runs, ten wait
+		all.Go(func() {
+			if got := get(t, c, "http://"+address, "K-Proxy-Request", "activator"); got.Status != 200 {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	eventually(t, "ten requests wait", func() bool { return p.Load().Waiting == 10 })
+	got := get(t, c, "http://"+address)
+	if diff := cmp.Diff(answer{503, queueproxy.ReasonQueueFull, "pending request queue full"}, got); diff != "" {
+		t.Error(diff)
+	}
+	close(finish)
+	all.Wait()
+	if l := p.Load(); l.ProxiedRequests != 11 || l.ProxiedConcurrency <= 0 || l.ProxiedConcurrency > l.Concurrency {
+		t.Errorf("load %+v", l)
+	}
+}
+
+func TestClientThatGoesAwayLeavesTheQueue(t *testing.T) {
+	finish := make(chan struct{})
+	defer close(finish)
+	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-finish }))
+	p, address := serve(t, queueproxy.Options{Target: target, Concurrency: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address, nil)
+			if response, err := client(t, model.HTTP1).Do(r); err == nil {
+				response.Body.Close()
+				t.Error("answered though cancelled")
+			}
+		})
+	}
+	eventually(t, "one request waits", func() bool { return p.Load().Waiting == 1 })
+	cancel()
+	all.Wait()
+	eventually(t, "nobody is left", func() bool { l := p.Load(); return l.Waiting == 0 && l.InFlight == 0 })
+}
+
+func TestProbesAreAnsweredAsByKnative(t *testing.T) {
+	asked := false
+	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked = true
+		fmt.Fprint(w, "application")
+	}))
+	var ready atomic.Bool
+	ready.Store(true)
+	p, address := serve(t, queueproxy.Options{Target: target, Ready: func(context.Context) error {
+		if !ready.Load() {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}})
+	c := client(t, model.HTTP1)
+	probe := func(headers ...string) answer { return get(t, c, "http://"+address+"/healthz", headers...) }
+	queue := []string{"K-Network-Probe", "queue", "User-Agent", "Knative-Activator-Probe"}
+	for name, test := range map[string]struct {
+		headers []string
+		want    answer
+	}{
+		"activator's":         {queue, answer{200, "", "queue"}},
+		"kubelet's":           {[]string{"K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"}, answer{200, "", "queue"}},
+		"for an activator":    {[]string{"K-Network-Probe", "activator", "User-Agent", "Knative-Autoscaling-Probe"}, answer{400, "", "unexpected probe header value: activator"}},
+		"no value":            {[]string{"User-Agent", "kube-probe/1.37"}, answer{400, "", "unexpected probe header value:"}},
+		"the gateway's":       {[]string{"K-Network-Probe", "probe", "K-Network-Hash", "abc"}, answer{200, "", ""}},
+		"gateway's, no hash":  {[]string{"K-Network-Probe", "probe"}, answer{400, "", "a probe must include a non-empty K-Network-Hash header"}},
+		"unknown":             {[]string{"K-Network-Probe", "x"}, answer{400, "", "unexpected probe header value: x"}},
+		"kubelet's by header": {[]string{"K-Kubelet-Probe", "yes", "K-Network-Probe", "queue"}, answer{200, "", "queue"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, probe(test.headers...)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	ready.Store(false)
+	if diff := cmp.Diff(answer{503, "", ""}, probe(queue...)); diff != "" {
+		t.Error("not ready: " + diff)
+	}
+	if asked || p.Load().Requests != 0 {
+		t.Error("probes reached the application or were counted")
+	}
+}

@@ -82,6 +82,7 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
+	problems = append(problems, convert.RevisionProblems(revision)...)
 	in := rollout.RevisionInput{Revision: value, Replicas: workload.Replicas, Now: time.Now()}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]

@@ -65,8 +65,12 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	a.assembler.setRoute(&model.Route{
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: route.CreationTimestamp.Time, Rules: plan.Rules,
 	})
+	problems := convert.RouteProblems(route)
 	if p, ok := a.problems.get(refOf(kindRoute, route)); ok {
-		plan.Conditions = rollout.WithProblem(plan.Conditions, p)
+		problems = append(problems, p)
+	}
+	if len(problems) > 0 {
+		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
 	}
 	return ctrl.Result{RequeueAfter: plan.Again}, a.writeRouteStatus(ctx, route, plan, in.Now)
 }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/http/pprof"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,22 +11,9 @@ import (
 
 // startAdmin serves the paths for operators: /metrics, /healthz, /debug/pprof, and those of the built-in gateway.
 func (u *up) startAdmin() error {
-	listener, err := listen("--admin", u.flags.admin)
-	if err != nil {
-		return err
-	}
 	u.mux = adminMux()
 	u.mux.Handle("/healthz", &u.ready)
-	server := &http.Server{Handler: u.mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	u.stages.start("admin server", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { server.Close() })
-		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	return nil
+	return startHTTP(u.stages, "--admin", u.flags.admin, u.mux)
 }
 
 // adminMux has what every process of ours shows.

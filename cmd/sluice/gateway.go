@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"sluice.dev/sluice/dataplane/gateway"
+)
+
+func gatewayCommand() *cobra.Command {
+	var log logFlags
+	var target, admin, node, zone string
+	c := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run the built-in data plane as a process of its own",
+		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would and serves the
+listeners that it is told. Its admin address has Envoy's paths /ready, /stats/prometheus, /clusters
+and /config_dump.`,
+		Example: `  sluice gateway --xds 127.0.0.1:18000 --admin 127.0.0.1:9901`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := log.logger(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			g := gateway.New(gateway.Options{
+				XDS: target, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: drain,
+				Listening: func(name, address string) { l.Info("listening", "listener", name, "address", address) },
+			})
+			mux := adminMux()
+			mux.Handle("/", g.Admin())
+			s := newStages()
+			if err := startHTTP(s, "--admin", admin, mux); err != nil {
+				return err
+			}
+			s.start("gateway", g.Run)
+			return errors.Join(s.wait(c.Context()), s.stop())
+		},
+	}
+	log.add(c)
+	c.Flags().StringVar(&target, "xds", "127.0.0.1:18000", "address of the xDS server")
+	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "address of the admin paths")
+	c.Flags().StringVar(&node, "node-id", nodeID(), "name of this gateway to the xDS server; unique among gateways")
+	c.Flags().StringVar(&zone, "zone", "", "zone of this gateway, as locality")
+	return c
+}
+
+// nodeID names a gateway after where it runs.
+func nodeID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("gateway-%s-%d", host, os.Getpid())
+}
+
+// startHTTP serves a handler as a stage.
+func startHTTP(s *stages, flag, address string, handler http.Handler) error {
+	listener, err := listen(flag, address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	s.start("admin server", func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { server.Close() })
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// startGateway starts the data plane that the flags ask for.
+func (u *up) startGateway() error {
+	var log hclog.Logger = u.log.Named("gateway")
+	g := gateway.New(gateway.Options{
+		XDS: u.flags.xds, NodeID: nodeID(), Logger: log, Drain: drain,
+		Listening: func(name, address string) {
+			log.Debug("listening", "listener", name, "address", address)
+			if name == "http" {
+				u.ready.set()
+			}
+		},
+		Failed: func(name, address string, err error) {
+			log.Error("cannot listen", "listener", name, "address", address, "error", err)
+		},
+	})
+	u.mux.Handle("/", g.Admin())
+	u.stages.start("gateway", g.Run)
+	return nil
+}

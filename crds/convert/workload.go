@@ -33,7 +33,7 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}
 	b.checkVolumes(spec)
 	serving := spec.ServingContainer()
-	if serving == nil {
+	if b.serving = serving; serving == nil {
 		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests", len(spec.Containers))
 		return w, b.problems
 	}
@@ -72,6 +72,8 @@ func seconds(n *int64) time.Duration {
 type builder struct {
 	owner    model.Ref
 	workload *model.Workload
+	// serving is the container that takes requests.
+	serving  *servingv1.Container
 	problems []model.Problem
 }
 
@@ -101,10 +103,7 @@ func (b *builder) container(c *servingv1.Container, serving bool) model.Containe
 		out.Limits[string(name)] = q.String()
 	}
 	if serving {
-		out.Port = DefaultPort
-		if len(c.Ports) > 0 && c.Ports[0].ContainerPort != 0 {
-			out.Port = int(c.Ports[0].ContainerPort)
-		}
+		out.Port = b.requests()
 		out.Env = append(out.Env, model.EnvVar{Name: "PORT", Value: fmt.Sprint(out.Port)})
 	}
 	return out
@@ -180,14 +179,18 @@ func (b *builder) probe(c *servingv1.Container, p *servingv1.Probe, aggressive b
 	return out
 }
 
+// requests is the port that requests are sent to.
+func (b *builder) requests() int {
+	if len(b.serving.Ports) > 0 && b.serving.Ports[0].ContainerPort != 0 {
+		return int(b.serving.Ports[0].ContainerPort)
+	}
+	return DefaultPort
+}
+
 // port resolves a port that may be named. The port that requests are sent to is 0: a runtime may put it elsewhere.
 func (b *builder) port(c *servingv1.Container, p intstr.IntOrString) int {
-	requests := DefaultPort
-	if len(c.Ports) > 0 && c.Ports[0].ContainerPort != 0 {
-		requests = int(c.Ports[0].ContainerPort)
-	}
 	switch {
-	case p.Type == intstr.Int && p.IntValue() != requests:
+	case p.Type == intstr.Int && p.IntValue() != b.requests():
 		return p.IntValue()
 	case p.Type == intstr.Int, p.StrVal == "", p.StrVal == "user-port":
 	case len(c.Ports) == 0 || c.Ports[0].Name != p.StrVal:

@@ -58,7 +58,7 @@ func storeConfig(dir string, client url.URL) *etcd.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
 	c.TickMs, c.ElectionMs = 10, 100 // one member has nothing to wait for at the election
-	c.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several
+	c.LogLevel = "fatal"             // errors are returned; at "error" each start and stop would log several
 	c.WatchProgressNotifyInterval = 5 * time.Second
 	// Entries of the raft log are kept in memory until a snapshot; there is no slow follower to keep them for.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 100

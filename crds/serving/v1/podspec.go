@@ -17,7 +17,7 @@ type PodSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.filter(c, size(c.?ports.orValue([])) > 0).size() <= 1",message="More than one container port is set: only one container may have ports"
 	// +kubebuilder:validation:XValidation:rule="size(self) == 1 || self.exists(c, size(c.?ports.orValue([])) > 0)",message="missing field(s): ports: one of several containers must say where it takes requests"
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.?name.orValue('') == '' || self.exists_one(d, d.?name.orValue('') == c.name))",message="container names must be unique"
-	Containers []Container `json:"containers"`
+	Containers []Container `json:"containers,omitempty"`
 	// volumes that containers mount.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
@@ -48,7 +48,7 @@ type Container struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	Image string `json:"image"`
+	Image string `json:"image,omitempty"`
 	// command replaces the image's entry point.
 	// +optional
 	Command []string `json:"command,omitempty"`
@@ -66,7 +66,7 @@ type Container struct {
 	// env is the environment of the process.
 	// +optional
 	// +kubebuilder:validation:MaxItems=500
-	// +kubebuilder:validation:items:XValidation:rule="!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION'])",messageExpression="'\"' + self.name + '\" is a reserved environment variable'"
+	// +kubebuilder:validation:items:XValidation:rule="!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION'])",messageExpression="'\"' + self.name + '\" is a reserved environment variable'",fieldPath=".name"
 	Env []EnvVar `json:"env,omitempty"`
 	// envFrom adds all entries of configmaps and secrets to the environment.
 	// +optional
@@ -134,7 +134,7 @@ type EnvVar struct {
 	// name of the variable.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 	// value of the variable.
 	// +optional
 	Value string `json:"value,omitempty"`
@@ -184,12 +184,12 @@ type VolumeMount struct {
 	// name of the volume.
 	// +required
 	// +kubebuilder:validation:MaxLength=63
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 	// mountPath is absolute.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') && !(self in ['/', '/dev', '/dev/', '/dev/log', '/dev/log/'])",messageExpression="'mountPath \"' + self + '\" must be absolute and not one of the reserved paths /, /dev and /dev/log'"
-	MountPath string `json:"mountPath"`
+	MountPath string `json:"mountPath,omitempty"`
 	// subPath within the volume.
 	// +optional
 	SubPath string `json:"subPath,omitempty"`

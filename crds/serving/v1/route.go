@@ -28,17 +28,17 @@ type RouteSpec struct {
 	// traffic splits requests between revisions; percents sum to 100.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.all(t, (t.?revisionName.orValue('') == '') != (t.?configurationName.orValue('') == ''))",messageExpression="'expected exactly one, got %s: revisionName, configurationName'.format([self.exists(t, t.?revisionName.orValue('') == '' && t.?configurationName.orValue('') == '') ? 'neither' : 'both'])"
-	Traffic Traffic `json:"traffic"`
+	Traffic Traffic `json:"traffic,omitempty"`
 }
 
 // Traffic is a split of requests as the user wants it.
 //
 // +kubebuilder:validation:MaxItems=200
 // +kubebuilder:validation:XValidation:rule="self.map(t, t.?percent.orValue(0)).sum() == 100",messageExpression="'Traffic targets sum to %d, want 100'.format([self.map(t, t.?percent.orValue(0)).sum()])"
-// +kubebuilder:validation:XValidation:rule="self.all(t, t.?tag.orValue('') == '' || self.exists_one(u, u.?tag.orValue('') == t.tag))",messageExpression="'Multiple definitions for \"%s\"'.format([self.filter(t, t.?tag.orValue('') != '' && !self.exists_one(u, u.?tag.orValue('') == t.tag))[0].tag])"
-// +kubebuilder:validation:items:XValidation:rule="self.?url.orValue('') == ''",message="must not set the field(s): url"
-// +kubebuilder:validation:items:XValidation:rule="!has(self.latestRevision) || self.latestRevision == (self.?revisionName.orValue('') == '')",messageExpression="'may not set revisionName \"%s\" when latestRevision is %s'.format([self.?revisionName.orValue(''), self.latestRevision])",fieldPath=".latestRevision"
-// +kubebuilder:validation:items:XValidation:rule="self.?tag.orValue('') == '' || self.tag.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="not a DNS 1035 label: lower-case letters, digits and dashes, the first a letter",fieldPath=".tag"
+// +kubebuilder:validation:XValidation:rule="self.all(t, t.?tag.orValue(\"\") == \"\" || self.exists_one(u, u.?tag.orValue(\"\") == t.tag))",messageExpression="'Multiple definitions for \"%s\"'.format([self.filter(t, t.?tag.orValue(\"\") != \"\" && !self.exists_one(u, u.?tag.orValue(\"\") == t.tag))[0].tag])"
+// +kubebuilder:validation:items:XValidation:rule="self.?url.orValue(\"\") == \"\"",message="must not set the field(s): url"
+// +kubebuilder:validation:items:XValidation:rule="!has(self.latestRevision) || self.latestRevision == (self.?revisionName.orValue(\"\") == \"\")",messageExpression="'may not set revisionName \"%s\" when latestRevision is %s'.format([self.?revisionName.orValue(\"\"), self.latestRevision])",fieldPath=".latestRevision"
+// +kubebuilder:validation:items:XValidation:rule="self.?tag.orValue(\"\") == \"\" || self.tag.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="not a DNS 1035 label: lower-case letters, digits and dashes, the first a letter",fieldPath=".tag"
 // +listType=atomic
 type Traffic []TrafficTarget
 

@@ -13,7 +13,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name is not a DNS 1035 label: up to 63 lower-case letters, digits and dashes, the first a letter"
-// +kubebuilder:validation:XValidation:rule="self.spec.template.?metadata.?name.orValue('') == '' || self.spec.template.metadata.name.startsWith(self.metadata.name + '-')",messageExpression="'\"' + self.spec.template.metadata.name + '\" must have prefix \"' + self.metadata.name + '-\"'",fieldPath=".spec.template.metadata.name"
+// +kubebuilder:validation:XValidation:rule="self.spec.template.?metadata.?name.orValue(\"\") == \"\" || self.spec.template.metadata.name.startsWith(self.metadata.name + '-')",messageExpression="'\"' + self.spec.template.metadata.name + '\" must have prefix \"' + self.metadata.name + '-\"'",fieldPath=".spec.template.metadata.name"
 type Service struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

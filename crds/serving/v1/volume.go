@@ -10,7 +10,7 @@ type Volume struct {
 	// name that mounts refer to.
 	// +required
 	// +kubebuilder:validation:MaxLength=63
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 	// configMap has a file per entry.
 	// +optional
 	ConfigMap *corev1.ConfigMapVolumeSource `json:"configMap,omitempty"`

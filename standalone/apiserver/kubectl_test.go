@@ -1,0 +1,85 @@
+package apiserver
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kubectl returns a function that runs kubectl against the shared server with stdin, and returns its output.
+func kubectl(t *testing.T) func(stdin string, args ...string) (string, error) {
+	t.Helper()
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Skip("kubectl is not on PATH")
+	}
+	home := t.TempDir() // its discovery cache
+	return func(stdin string, args ...string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, path, append([]string{"--kubeconfig", shared.Kubeconfig(), "--cache-dir", home}, args...)...)
+		cmd.Env = append(os.Environ(), "HOME="+home)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+}
+
+func TestKubectl(t *testing.T) {
+	t.Parallel()
+	run := kubectl(t)
+	manifest := filepath.Join(t.TempDir(), "hello.yaml")
+	if err := os.WriteFile(manifest, []byte(service), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Each step goes on from the one before.
+	for _, step := range []struct {
+		args string
+		want []string // all of them are in the output
+	}{
+		{"version", []string{"Server Version: v1."}},
+		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello created"}},
+		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello unchanged"}},
+		{"apply -n k --server-side --force-conflicts -f " + manifest, []string{"service.serving.knative.dev/hello serverside-applied"}},
+		{"get -n k ksvc", []string{"NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "hello"}},
+		{"get -n k all", []string{"service.serving.knative.dev/hello"}},
+		{"get -n k ksvc hello -o jsonpath={.metadata.generation}{.spec.traffic[0].percent}", []string{"1100"}},
+		{"patch -n k ksvc hello --subresource=status --type=merge -p {\"status\":{\"url\":\"http://hello\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"Because\"}]}}", []string{"patched"}},
+		{"get -n k kservice", []string{"http://hello", "False", "Because"}},
+		{"describe -n k ksvc hello", []string{"Because", "user-container"}},
+		{"explain ksvc.spec.traffic", []string{"percent", "<integer>", "splits requests between revisions"}},
+		{"explain revision.spec.containerConcurrency", []string{"how many requests one replica may have at a time"}},
+		{"get cfg,rt,rev -n k", []string{"No resources found"}},
+		{"delete -n k ksvc hello", []string{"deleted"}},
+	} {
+		out, err := run("", strings.Fields(step.args)...)
+		if err != nil {
+			t.Errorf("kubectl %s: %v\n%s", step.args, err, out)
+			continue
+		}
+		for _, want := range step.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("kubectl %s: no %q in\n%s", step.args, want, out)
+			}
+		}
+	}
+}
+
+func TestKubectlSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	run := kubectl(t)
+	for name, test := range map[string]struct{ manifest, want string }{
+		"bad traffic":         {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1), "Traffic targets sum to 90, want 100"},
+		"an unknown field":    {strings.Replace(service, "spec: {template", "spec: {trafic: [], template", 1), `unknown field "spec.trafic"`},
+		"what is no manifest": {"{", "error"},
+	} {
+		out, err := run(test.manifest, "apply", "-f", "-")
+		if err == nil || !strings.Contains(out, test.want) {
+			t.Errorf("%s: error %v, no %q in\n%s", name, err, test.want, out)
+		}
+	}
+}

@@ -107,6 +107,7 @@ type Stats struct {
 	Streams   map[string]int // by role
 	Seq       uint64         // newest state
 	Resources int            // in the newest state; one that two roles may have counts twice
+	Requests  uint64         // received, acknowledgements too
 	Pushes    uint64         // responses sent
 	Bytes     uint64         // bytes of resource bodies sent
 	Acks      uint64

@@ -17,7 +17,8 @@ type kind struct {
 	resend bool   // what a changed resource needs is sent again after it, even if it is the same
 }
 
-// kinds is the order in which types are sent when several are waiting; removals go in reverse.
+// kinds is the order in which types are sent when several are waiting; removals go in reverse. A type that waits for the
+// client's acknowledgement of its last response does not hold up the others of its stage: endpoints must stay quick.
 //
 // Endpoints are sent again after their cluster because Envoy waits for them, up to 15 s, and then goes live with none.
 var kinds = []*kind{

@@ -48,7 +48,7 @@ type Server struct {
 	running sync.WaitGroup
 }
 
-type counters struct{ pushes, bytes, acks, nacks atomic.Uint64 }
+type counters struct{ requests, pushes, bytes, acks, nacks atomic.Uint64 }
 
 func (c *counters) sent(p push) {
 	bytes := 0
@@ -84,11 +84,12 @@ func (s *Server) Apply(u Update) uint64 {
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	stats := Stats{
-		Streams: map[string]int{},
-		Pushes:  s.counters.pushes.Load(),
-		Bytes:   s.counters.bytes.Load(),
-		Acks:    s.counters.acks.Load(),
-		Nacks:   s.counters.nacks.Load(),
+		Streams:  map[string]int{},
+		Requests: s.counters.requests.Load(),
+		Pushes:   s.counters.pushes.Load(),
+		Bytes:    s.counters.bytes.Load(),
+		Acks:     s.counters.acks.Load(),
+		Nacks:    s.counters.nacks.Load(),
 	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
@@ -153,7 +154,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 
 	inbox := make(chan *request, inboxSize)
 	heard := new(atomic.Int64)
-	go func() { cancel(listen(ctx, w, inbox, heard)) }()
+	go func() { cancel(s.listen(ctx, w, inbox, heard)) }()
 	err := s.converse(ctx, w, inbox, heard)
 	if err == nil {
 		err = context.Cause(ctx)
@@ -188,7 +189,7 @@ func (s *Server) converse(ctx context.Context, w wire, inbox <-chan *request, he
 }
 
 // listen is a stream's reader. It passes requests on until the stream ends, and makes a client wait that refuses too often.
-func listen(ctx context.Context, w wire, inbox chan<- *request, heard *atomic.Int64) error {
+func (s *Server) listen(ctx context.Context, w wire, inbox chan<- *request, heard *atomic.Int64) error {
 	nacks := rate.NewLimiter(maxNacks, 2*maxNacks)
 	for {
 		r, err := w.receive()
@@ -209,6 +210,7 @@ func listen(ctx context.Context, w wire, inbox chan<- *request, heard *atomic.In
 		}
 		select {
 		case inbox <- r:
+			s.counters.requests.Add(1)
 		case <-ctx.Done():
 			return nil
 		}

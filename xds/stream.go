@@ -236,6 +236,9 @@ func (st *stream) oldest(now time.Time) uint64 {
 			}
 		}
 	}
+	if !st.routed() {
+		return oldest
+	}
 	for _, names := range st.expects {
 		for _, x := range names {
 			consider(x.since)

@@ -171,12 +171,10 @@ func (st *stream) sendRemovals(s stage, now time.Time) error {
 // clusters by name, like gRPC, sees a route's new clusters only after the route and keeps the old ones in use until it has
 // the new ones; it lets go of them by itself, so for a bounded time after the last route they are left to it.
 func (st *stream) due(w *watch, name string, now time.Time) bool {
-	routed := false
 	for _, other := range st.watches {
 		if other.kind.stage != stageRoute {
 			continue
 		}
-		routed = true
 		for refused := range other.refused {
 			if _, leaving := other.doomed[refused]; !leaving {
 				return false
@@ -189,7 +187,7 @@ func (st *stream) due(w *watch, name string, now time.Time) bool {
 	if st.young(now) {
 		return false // routes that must change first may not have been asked for yet
 	}
-	if !routed || !w.items[name].named || st.all(ClusterType) {
+	if !st.routed() || !w.items[name].named || st.all(ClusterType) {
 		return true
 	}
 	return now.Sub(st.lastRoute) >= st.server.options.Wait
@@ -221,6 +219,9 @@ func (st *stream) settled(s stage, seq uint64) bool {
 			return false
 		}
 	}
+	if !st.routed() {
+		return true // no route will name what the client does not ask for
+	}
 	for url, names := range st.expects {
 		if k, _ := kindOf(url); k.stage != s {
 			continue
@@ -232,6 +233,11 @@ func (st *stream) settled(s stage, seq uint64) bool {
 		}
 	}
 	return true
+}
+
+// routed is whether the client takes listeners or routes.
+func (st *stream) routed() bool {
+	return slices.ContainsFunc(st.watches, func(w *watch) bool { return w.kind.stage == stageRoute })
 }
 
 // expire gives up on what was not answered or asked for in time.

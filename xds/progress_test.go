@@ -1,0 +1,71 @@
+package xds_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/xds"
+)
+
+// reached waits until a role's clients are at a state, and fails if they are past the limit before.
+func reached(t *testing.T, moved <-chan xds.Progress, role uint8, seq uint64) {
+	t.Helper()
+	for {
+		select {
+		case p := <-moved:
+			if p.Role == role && p.Seq == seq {
+				return
+			}
+			if p.Role == role && p.Seq > seq {
+				t.Fatalf("clients are said to be at %d already, want %d", p.Seq, seq)
+			}
+		case <-time.After(patience):
+			t.Fatalf("clients are never said to be at %d", seq)
+		}
+	}
+}
+
+func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 1000)
+		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		reached(t, moved, xds.RoleGateway, 1)
+		second := r.connect(t, p, "gateway")
+		second.subscribe(xds.EndpointType, "a")
+		second.take(xds.EndpointType, "a")
+		second.quiet()
+
+		// What concerns nobody is reached at once; so is everything for a role without clients.
+		seq := r.set(endpoints("other", ""))
+		reached(t, moved, xds.RoleGateway, seq)
+
+		seq = r.set(endpoints("a", "2"))
+		reached(t, moved, xds.RoleMesh, seq)
+		c.take(xds.EndpointType, "a")
+		late := second.expect(xds.EndpointType, "a")
+		seq = r.set(endpoints("other", "2")) // moves only what is not behind
+		reached(t, moved, xds.RoleMesh, seq)
+		second.nack(late, "refused is answered")
+		reached(t, moved, xds.RoleGateway, seq)
+
+		// A client that leaves holds up nobody.
+		seq = r.set(endpoints("a", "3"))
+		c.take(xds.EndpointType, "a")
+		second.cut()
+		reached(t, moved, xds.RoleGateway, seq)
+	})
+}
+
+func TestSilentClientIsLeftOutOfProgress(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 1000)
+		r := serve(t, xds.Options{Wait: 50 * time.Millisecond, Progress: func(p xds.Progress) { moved <- p }})
+		seq := r.set(endpoints("a", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		c.expect(xds.EndpointType, "a")
+		reached(t, moved, xds.RoleGateway, seq)
+		seq = r.set(endpoints("a", "2"))
+		reached(t, moved, xds.RoleGateway, seq)
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -42,6 +43,7 @@ type Prober struct {
 	checker *checker
 	gate    string // host:port that must accept connections before anything else is tried; empty means none
 	shared  singleflight.Group
+	last    atomic.Pointer[error] // of the last probe
 }
 
 // NewProber returns a Prober of the application at host:port target. A probe that names a port goes there instead.
@@ -86,7 +88,7 @@ func (p *Prober) Await(ctx context.Context) error {
 		return min(max(time.Since(began)/paceShare, fastest), slowest)
 	}
 	for p.gate != "" {
-		err := dial(ctx, p.gate)
+		err := p.note(dial(ctx, p.gate))
 		if err == nil {
 			break
 		}
@@ -139,7 +141,20 @@ func (p *Prober) Watch(ctx context.Context, ok bool, report func(ok bool, why er
 
 // Check probes once, with the probe's timeout.
 func (p *Prober) Check(ctx context.Context) error {
-	return p.checker.bounded(ctx, p.probe.Timeout)
+	return p.note(p.checker.bounded(ctx, p.probe.Timeout))
+}
+
+// LastError returns why the last probe failed, nil when it succeeded or there has been none.
+func (p *Prober) LastError() error {
+	if err := p.last.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (p *Prober) note(err error) error {
+	p.last.Store(&err)
+	return err
 }
 
 // Ready is for Options.Ready: it answers a probe of the platform as Knative's queue-proxy does. It probes once, or, when

@@ -1,0 +1,254 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// inherited are the variables that a process gets from ours. A container would get none, but a program of this machine
+// can hardly run without them; all others stay here, for they may hold secrets of ours.
+var inherited = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"}
+
+// markerVariable is set in every process, and so in all that it starts, to a value that no other Runtime uses. It proves
+// that a process which survived is ours.
+const markerVariable = "SLUICE_RUNTIME"
+
+// outputPatience is how long the output of a container that has ended is waited for.
+const outputPatience = 500 * time.Millisecond
+
+// container is one running process of a replica and its group.
+type container struct {
+	index   int
+	name    string
+	began   time.Time
+	command *exec.Cmd
+	output  *output
+	reader  *os.File // the end of the pipe that we read output from
+	read    chan struct{}
+	forget  func() // removes the record
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	reaped bool // the pid may be another process's
+}
+
+// startContainer starts container i of r. The failure says what of the manifest is wrong, where that is the reason.
+func startContainer(r *replica, i, port int) (*container, *model.Failure) {
+	spec := r.spec.Containers[i]
+	out, err := newOutput(r.logPath(i), r.runtime.opts.LogLimit)
+	if err != nil {
+		return nil, startFailed("The log of container %q cannot be written: %v.", spec.Name, err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		out.close()
+		return nil, startFailed("Container %q cannot have an output: %v.", spec.Name, err)
+	}
+	defer writer.Close() // the process has its own
+	cmd := r.command(i, port, append(append([]string{}, spec.Command...), spec.Args...))
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := r.runtime.starter.start(cmd); err != nil {
+		reader.Close()
+		out.close()
+		return nil, commandFailure(spec, cmd, err)
+	}
+	c := &container{
+		index: i, name: spec.Name, began: time.Now(), command: cmd, output: out, reader: reader,
+		read: make(chan struct{}), ended: make(chan struct{}),
+		forget: r.runtime.records.write(cmd.Process.Pid, r.spec.Revision.String()),
+	}
+	go func() { // ends with the pipe, which wait closes
+		defer close(c.read)
+		out.copy(reader)
+	}()
+	return c, nil
+}
+
+// logPath is Dir/logs/NAMESPACE/REVISION/REPLICA.log, and REPLICA.CONTAINER.log for those that do not serve.
+func (r *replica) logPath(i int) string {
+	name := strconv.Itoa(r.number)
+	if i > 0 {
+		name += "." + r.spec.Containers[i].Name
+	}
+	return filepath.Join(r.runtime.opts.Dir, "logs", r.spec.Revision.Namespace, r.spec.Revision.Name, name+".log")
+}
+
+// command prepares a command line in the surroundings of container i.
+func (r *replica) command(i, port int, line []string) *exec.Cmd {
+	spec := r.spec.Containers[i]
+	own := []model.EnvVar{
+		{Name: "K_SERVICE", Value: r.spec.Service},
+		{Name: "K_CONFIGURATION", Value: r.spec.Configuration},
+		{Name: "K_REVISION", Value: r.spec.Revision.Name},
+	}
+	if i == 0 {
+		own = append(own, model.EnvVar{Name: "PORT", Value: strconv.Itoa(port)})
+	}
+	reserved, values := map[string]bool{}, map[string]string{}
+	for _, v := range own {
+		reserved[v.Name], values[v.Name] = true, v.Value
+	}
+	for _, v := range spec.Env {
+		if !reserved[v.Name] {
+			v.Value = expand(v.Value, values)
+			own, values[v.Name] = append(own, v), v.Value
+		}
+	}
+	env := []string{markerVariable + "=" + r.runtime.records.marker}
+	for _, name := range inherited {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	for _, v := range own {
+		env = append(env, v.Name+"="+v.Value) // of two of one name the later counts
+	}
+	expanded := make([]string, len(line))
+	for i, word := range line {
+		expanded[i] = expand(word, values)
+	}
+	cmd := exec.Command(expanded[0], expanded[1:]...) //nolint:gosec // running the user's command is the purpose
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = spec.WorkingDir, env, processAttributes()
+	return cmd
+}
+
+// expand replaces $(NAME) by its value as Kubernetes does in command, args and env: an unknown name stays as it is, and
+// $$ is a dollar sign.
+func expand(s string, values map[string]string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "$")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		name, rest, closed := strings.Cut(strings.TrimPrefix(after, "("), ")")
+		value, known := values[name]
+		switch {
+		case strings.HasPrefix(after, "$"):
+			b.WriteByte('$')
+			s = after[1:]
+		case strings.HasPrefix(after, "(") && closed && known:
+			b.WriteString(value)
+			s = rest
+		default:
+			b.WriteByte('$')
+			s = after
+		}
+	}
+}
+
+// commandFailure says why a command could not be started.
+func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failure {
+	command := spec.Command[0]
+	if _, missing := os.Stat(cmd.Dir); cmd.Dir != "" && missing != nil {
+		return &model.Failure{Reason: "WorkingDirMissing", Message: fmt.Sprintf(
+			"Container %q cannot be started: its workingDir %q is not a directory of this machine.", spec.Name, cmd.Dir)}
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return &model.Failure{Reason: "CommandNotFound", Message: fmt.Sprintf(
+			"Container %q cannot be started: its command %q does not exist on this machine. Give a path, or a program in $PATH.", spec.Name, command)}
+	case errors.Is(err, fs.ErrPermission):
+		return &model.Failure{Reason: "CommandNotExecutable", Message: fmt.Sprintf(
+			"Container %q cannot be started: its command %q is not an executable file.", spec.Name, command)}
+	}
+	return startFailed("Container %q cannot be started: %v.", spec.Name, err)
+}
+
+// wait returns when the process and its group are gone and its output is read.
+func (c *container) wait() {
+	defer close(c.ended)
+	pid := c.command.Process.Pid
+	ended := awaitExit(pid)
+	if !ended {
+		_ = c.command.Wait() // its outcome is in ProcessState
+	}
+	c.mu.Lock()
+	if ended {
+		// As long as the leader is not reaped the group's number is not given to another, so this hits only what it left behind.
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		_ = c.command.Wait()
+	}
+	c.reaped = true
+	c.mu.Unlock()
+	select {
+	case <-c.read:
+	case <-time.After(outputPatience): // someone outside the group still has the pipe
+	}
+	c.reader.Close()
+	<-c.read
+	c.output.close()
+	c.forget()
+}
+
+// signal sends a signal to the process group, if it is still there.
+func (c *container) signal(s syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		_ = syscall.Kill(-c.command.Process.Pid, s) // fails only if it is gone
+	}
+}
+
+// exitFailure describes the end of a container that nobody asked to end. Like Kubernetes it counts a signal as exit code 128 + its number.
+func (c *container) exitFailure(r *replica) *model.Failure {
+	state := c.command.ProcessState
+	code := state.ExitCode()
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		code = 128 + int(status.Signal())
+	}
+	message := fmt.Sprintf("Container %q of replica %d ended with exit code %d after %s",
+		c.name, r.number, code, time.Since(c.began).Round(time.Millisecond))
+	if tail := c.output.lastLines(); tail != "" {
+		message += "; its last output was:\n" + tail
+	} else {
+		message += " without any output."
+	}
+	return &model.Failure{Reason: "ExitCode" + strconv.Itoa(code), Message: message}
+}
+
+// runCommand runs a command in the surroundings of container i, for an exec probe. Its output is part of the error.
+func runCommand(ctx context.Context, r *replica, i, port int, line []string) error {
+	cmd := r.command(i, port, line)
+	var tail tail
+	cmd.Stdout, cmd.Stderr = &tail, &tail
+	cmd.WaitDelay = outputPatience
+	if err := r.runtime.starter.start(cmd); err != nil {
+		return fmt.Errorf("exec probe: %w", err)
+	}
+	pid := cmd.Process.Pid
+	killed := make(chan struct{})
+	inTime := context.AfterFunc(ctx, func() {
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		close(killed)
+	})
+	ended := awaitExit(pid)
+	late := ended && !inTime()
+	if late {
+		<-killed
+	}
+	if ended {
+		_ = syscall.Kill(-pid, syscall.SIGKILL) // what it left behind
+	}
+	err := cmd.Wait()
+	if late {
+		return fmt.Errorf("exec probe %q took too long", line[0])
+	}
+	if err != nil {
+		return fmt.Errorf("exec probe %q: %w: %s", line[0], err, tail.lines())
+	}
+	return nil
+}

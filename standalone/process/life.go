@@ -1,0 +1,276 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+const loopback = "127.0.0.1"
+
+// defaultDrain is how long requests may take to finish where the revision has no timeout.
+const defaultDrain = 30 * time.Second
+
+// life is a replica from the start of its containers to the end of them. Its methods are called by the replica's
+// goroutine alone; others only send to its channels.
+type life struct {
+	replica    *replica
+	ctx        context.Context // ends the probes and the proxy's goroutine
+	cancel     context.CancelFunc
+	group      sync.WaitGroup
+	port       int // $PORT of the serving container
+	proxy      *queueproxy.Proxy
+	endpoint   model.Endpoint     // of the proxy
+	serving    *queueproxy.Prober // of the serving container's readiness
+	containers []*container
+
+	exits     chan *container
+	unhealthy chan *model.Failure
+	health    chan health
+	notReady  map[int]bool // containers, by index
+}
+
+// health is a change of one container's readiness.
+type health struct {
+	container int
+	ready     bool
+	why       error // when not ready
+}
+
+// newLife prepares a life in which nothing runs yet. It is not nil also when it fails, so that end can be called.
+func newLife(r *replica) (*life, *model.Failure) {
+	n := len(r.spec.Containers)
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &life{
+		replica: r, ctx: ctx, cancel: cancel,
+		exits: make(chan *container, n), unhealthy: make(chan *model.Failure), health: make(chan health),
+		notReady: map[int]bool{},
+	}
+	port, err := r.runtime.ports.take()
+	if err != nil {
+		return l, startFailed("The machine has no free port for replica %d: %v.", r.number, err)
+	}
+	l.port = port
+	if l.serving, err = l.prober(0, r.spec.Containers[0].Readiness); err != nil {
+		return l, startFailed("Replica %d cannot be probed: %v.", r.number, err)
+	}
+	return l, nil
+}
+
+func startFailed(format string, args ...any) *model.Failure {
+	return &model.Failure{Reason: "StartFailed", Message: fmt.Sprintf(format, args...)}
+}
+
+// start starts the proxy, the containers in their order, and what probes them.
+func (l *life) start() *model.Failure {
+	r := l.replica
+	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return startFailed("Replica %d cannot have a queue-proxy: %v.", r.number, err)
+	}
+	l.endpoint = model.Endpoint{Host: loopback, Port: listener.Addr().(*net.TCPAddr).Port}
+	l.proxy = queueproxy.New(queueproxy.Options{
+		Target:      net.JoinHostPort(loopback, strconv.Itoa(l.port)),
+		Protocol:    r.spec.Protocol,
+		Concurrency: r.spec.Concurrency,
+		Timeout:     r.spec.Timeout, ResponseStart: r.spec.ResponseStart, Idle: r.spec.Idle,
+		Ready:     l.serving.Ready,
+		Transport: r.runtime.transport,
+		Logger:    r.logger.Named("queue-proxy"),
+		Quiet:     r.runtime.opts.Quiet,
+	})
+	l.group.Go(func() {
+		if err := l.proxy.Serve(listener); err != nil {
+			r.logger.Error("queue-proxy failed", "error", err)
+		}
+	})
+	for i := range r.spec.Containers {
+		c, failure := startContainer(r, i, l.port)
+		if failure != nil {
+			return failure
+		}
+		l.containers = append(l.containers, c)
+		l.group.Go(func() {
+			c.wait()
+			l.exits <- c
+		})
+	}
+	for i := range r.spec.Containers {
+		if failure := l.probe(i); failure != nil {
+			return failure
+		}
+	}
+	return nil
+}
+
+// prober returns a prober of container i. A probe of the port that the manifest names goes to $PORT.
+func (l *life) prober(i int, probe *model.Probe) (*queueproxy.Prober, error) {
+	c := l.replica.spec.Containers[i]
+	resolved := model.Probe{TCP: true}
+	if probe != nil {
+		resolved = *probe
+	}
+	port := l.port
+	if i > 0 {
+		port = c.Port
+	} else if resolved.Port == c.Port {
+		resolved.Port = 0
+	}
+	exec := func(ctx context.Context, command []string) error {
+		return runCommand(ctx, l.replica, i, l.port, command)
+	}
+	return queueproxy.NewProber(resolved, net.JoinHostPort(loopback, strconv.Itoa(port)), exec)
+}
+
+// probe starts what probes container i: startup first, then readiness and liveness beside each other.
+func (l *life) probe(i int) *model.Failure {
+	c := l.replica.spec.Containers[i]
+	startup, err1 := l.prober(i, c.Startup)
+	liveness, err2 := l.prober(i, c.Liveness)
+	readiness, err3 := l.prober(i, c.Readiness)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return startFailed("Container %q cannot be probed: %v.", c.Name, err)
+	}
+	if i == 0 {
+		readiness = l.serving
+	}
+	watchesReadiness := i == 0 || c.Readiness != nil
+	if watchesReadiness {
+		l.notReady[i] = true
+	}
+	l.group.Go(func() {
+		if c.Startup != nil && !l.awaitStartup(c.Name, startup) {
+			return
+		}
+		if c.Liveness != nil {
+			l.group.Go(func() { l.watchLiveness(c, liveness) })
+		}
+		if watchesReadiness {
+			l.watchReadiness(i, readiness)
+		}
+	})
+	return nil
+}
+
+func (l *life) awaitStartup(name string, p *queueproxy.Prober) bool {
+	ctx, cancel := context.WithTimeout(l.ctx, p.Budget())
+	defer cancel()
+	err := p.Await(ctx)
+	if err != nil {
+		l.fail("StartupProbeFailed", fmt.Sprintf("Container %q did not start within %s: %v", name, p.Budget(), p.LastError()))
+	}
+	return err == nil
+}
+
+func (l *life) watchLiveness(c model.Container, p *queueproxy.Prober) {
+	select {
+	case <-time.After(c.Liveness.InitialDelay):
+	case <-l.ctx.Done():
+		return
+	}
+	p.Watch(l.ctx, true, func(ok bool, why error) {
+		if !ok {
+			l.fail("LivenessProbeFailed", fmt.Sprintf("Container %q was ended: %v", c.Name, why))
+		}
+	})
+}
+
+func (l *life) watchReadiness(i int, p *queueproxy.Prober) {
+	if p.Await(l.ctx) != nil {
+		return
+	}
+	report := func(ready bool, why error) {
+		select {
+		case l.health <- health{i, ready, why}:
+		case <-l.ctx.Done():
+		}
+	}
+	report(true, nil)
+	p.Watch(l.ctx, true, report)
+}
+
+func (l *life) fail(reason, message string) {
+	select {
+	case l.unhealthy <- &model.Failure{Reason: reason, Message: message}:
+	case <-l.ctx.Done():
+	}
+}
+
+// note takes in one container's readiness and returns the replica's: all of them must be ready.
+func (l *life) note(h health) bool {
+	if h.ready {
+		delete(l.notReady, h.container)
+	} else {
+		l.notReady[h.container] = true
+	}
+	return len(l.notReady) == 0
+}
+
+// drain lets the requests in flight finish, then asks the containers to end. What is left after that is for end. It
+// takes as long as a request may, and the grace period.
+func (l *life) drain() {
+	r := l.replica.runtime
+	bound := l.replica.spec.Timeout
+	if bound <= 0 {
+		bound = defaultDrain
+	}
+	ctx, cancel := context.WithTimeout(r.killing, bound)
+	defer cancel()
+	drained := make(chan struct{})
+	l.group.Go(func() {
+		defer close(drained)
+		if err := l.proxy.Shutdown(ctx); err != nil {
+			l.replica.logger.Warn("requests were cut off by the end of the drain", "bound", bound, "error", err)
+		}
+	})
+	for waiting := true; waiting; {
+		select {
+		case <-drained:
+			waiting = false
+		case c := <-l.exits: // it ended by itself; without the serving one there is nothing to wait for
+			if c.index == 0 {
+				cancel()
+			}
+		case <-l.health: // of no interest any more
+		case <-l.unhealthy:
+		}
+	}
+	l.cancel()
+	for _, c := range l.containers {
+		c.signal(syscall.SIGTERM)
+	}
+	grace := time.NewTimer(r.opts.Grace)
+	defer grace.Stop()
+	for _, c := range l.containers {
+		select {
+		case <-c.ended:
+		case <-grace.C:
+			return
+		case <-r.killing.Done():
+			return
+		}
+	}
+}
+
+// end ends whatever of the life is left, at once, and returns when it is gone.
+func (l *life) end() {
+	l.cancel()
+	if l.proxy != nil {
+		l.proxy.Close()
+	}
+	for _, c := range l.containers {
+		c.signal(syscall.SIGKILL)
+	}
+	l.group.Wait()
+	if l.port != 0 {
+		l.replica.runtime.ports.release(l.port)
+	}
+}

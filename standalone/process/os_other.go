@@ -1,0 +1,21 @@
+//go:build !linux
+
+package process
+
+import "syscall"
+
+// Elsewhere than on Linux the kernel does not end replicas with us, and survivors cannot be told from other processes:
+// replicas end with a graceful stop only.
+
+func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// awaitExit cannot tell without reaping.
+func awaitExit(int) bool { return false }
+
+func running(int) bool { return false }
+
+func startTime(int) string { return "" }
+
+func bootID() string { return "" }
+
+func groupMembers(int) []int { return nil }

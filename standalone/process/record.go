@@ -1,0 +1,115 @@
+package process
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// survivorGrace is the time between SIGTERM and SIGKILL for processes that an earlier Runtime left behind.
+const survivorGrace = time.Second
+
+// record is written for each process while it runs. A pid alone does not identify a process, for pids are used again.
+type record struct {
+	PID int `json:"pid"`
+	// Start is when the process started, in clock ticks since the machine did; Boot identifies that start of the machine.
+	Start string `json:"start"`
+	Boot  string `json:"boot"`
+	// Marker is the value of markerVariable in its environment, and in that of its children.
+	Marker   string `json:"marker"`
+	Revision string `json:"revision"`
+}
+
+// records is a folder with a record of each process that runs.
+type records struct {
+	dir    string
+	marker string
+	logger hclog.Logger
+}
+
+// write records a process that was just started and returns what removes the record. Where it cannot be written the
+// parent-death signal still holds, so that is only logged.
+func (r *records) write(pid int, revision string) (remove func()) {
+	path := filepath.Join(r.dir, strconv.Itoa(pid)+".json")
+	text, err := json.Marshal(record{pid, startTime(pid), bootID(), r.marker, revision})
+	if err == nil {
+		err = os.MkdirAll(r.dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		r.logger.Warn("a process is not recorded, and would not be found after a crash", "pid", pid, "error", err)
+	}
+	return func() { _ = os.Remove(path) }
+}
+
+// endSurvivors ends the recorded processes, and what is left of their groups, and removes the records.
+func (r *records) endSurvivors() {
+	paths, _ := filepath.Glob(filepath.Join(r.dir, "*.json")) // the pattern is well-formed
+	var survivors []*os.Process
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		var old record
+		if err == nil {
+			err = json.Unmarshal(text, &old)
+		}
+		if err != nil {
+			r.logger.Warn("a record of a process cannot be read", "path", path, "error", err)
+		} else if found := old.survivors(); len(found) > 0 {
+			r.logger.Info("ending processes that an earlier run left behind", "revision", old.Revision, "group", old.PID, "processes", len(found))
+			survivors = append(survivors, found...)
+		}
+	}
+	endProcesses(survivors)
+	for _, path := range paths {
+		_ = os.Remove(path) // what cannot be removed is read again the next time
+	}
+}
+
+// survivors returns handles of the processes that are provably what was recorded: the leader by its start time, the
+// members of its group by the marker in their environment.
+func (old record) survivors() []*os.Process {
+	if old.PID <= 1 || old.Boot != bootID() || old.Start == "" || old.Marker == "" {
+		return nil
+	}
+	var found []*os.Process
+	for _, pid := range groupMembers(old.PID) {
+		process, err := os.FindProcess(pid) // holds on to this very process, so the check below stays true
+		if err != nil {
+			continue
+		}
+		if pid == old.PID && startTime(pid) == old.Start || hasEnvironment(pid, markerVariable+"="+old.Marker) {
+			found = append(found, process)
+			continue
+		}
+		_ = process.Release()
+	}
+	return found
+}
+
+// endProcesses asks, waits a little, and kills.
+func endProcesses(processes []*os.Process) {
+	for _, p := range processes {
+		_ = p.Signal(syscall.SIGTERM) // fails only if it has ended
+	}
+	deadline := time.Now().Add(survivorGrace)
+	for _, p := range processes {
+		for running(p.Pid) && time.Now().Before(deadline) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		_ = p.Kill()
+		_ = p.Release()
+	}
+}
+
+func hasEnvironment(pid int, variable string) bool {
+	environment, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && strings.Contains("\x00"+string(environment), "\x00"+variable+"\x00")
+}

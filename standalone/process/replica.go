@@ -1,0 +1,125 @@
+package process
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/model"
+)
+
+// Back-off between two lives of a replica: it doubles from the first to the longest, and starts over after a life that
+// lasted long enough to count as stable.
+const (
+	firstBackOff   = 100 * time.Millisecond
+	longestBackOff = 10 * time.Second
+	stable         = 30 * time.Second
+)
+
+// startPatience is how long a replica that does not become ready keeps others from starting.
+const startPatience = 2 * time.Second
+
+// replica keeps one replica running: when one of its containers ends, the rest of them end too, and it starts anew, with
+// another port and another queue-proxy. So nobody who still knows the old address is sent to a replica that is not ready.
+type replica struct {
+	runtime *Runtime
+	spec    model.Workload
+	number  int
+	logger  hclog.Logger
+	report  func(report)
+}
+
+// run returns when stop has ended and the replica is drained and gone.
+func (r *replica) run(stop context.Context) {
+	backOff := firstBackOff
+	var last *model.Failure
+	for {
+		if r.claimStart(stop) != nil {
+			return
+		}
+		began := time.Now()
+		failure := r.live(stop, last)
+		if stop.Err() != nil {
+			return
+		}
+		last = failure
+		r.report(report{failure: failure})
+		if time.Since(began) >= stable {
+			backOff = firstBackOff
+		}
+		r.logger.Warn("replica failed", "reason", failure.Reason, "message", failure.Message, "restart-in", backOff)
+		select {
+		case <-stop.Done():
+			return
+		case <-time.After(backOff):
+		}
+		backOff = min(2*backOff, longestBackOff)
+	}
+}
+
+// claimStart waits until fewer than Options.Starts replicas are starting.
+func (r *replica) claimStart(stop context.Context) error {
+	select {
+	case r.runtime.starts <- struct{}{}:
+		return nil
+	case <-stop.Done():
+		return context.Cause(stop)
+	}
+}
+
+// live lives one life and returns what ended it; nil if stop did. Last is why the life before failed: it stays reported
+// until this one is ready.
+func (r *replica) live(stop context.Context, last *model.Failure) *model.Failure {
+	started := onlyOnce(func() { <-r.runtime.starts })
+	defer started()
+	l, failure := newLife(r)
+	defer l.end()
+	if failure == nil {
+		failure = l.start()
+	}
+	if failure != nil {
+		return failure
+	}
+	r.logger.Debug("replica started", "port", l.port, "endpoint", l.endpoint)
+	r.report(report{prober: l.serving, failure: last})
+	patience := time.NewTimer(startPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-stop.Done():
+			started()
+			l.drain()
+			r.logger.Debug("replica stopped")
+			return nil
+		case c := <-l.exits:
+			failure := c.exitFailure(r)
+			r.report(report{failure: failure}) // at once, not when everything is cleared away
+			return failure
+		case failure := <-l.unhealthy:
+			r.report(report{failure: failure})
+			return failure
+		case health := <-l.health:
+			ready := l.note(health)
+			if ready {
+				started()
+				last = nil
+			}
+			r.logger.Debug("readiness changed", "ready", ready, "endpoint", l.endpoint, "why", health.why)
+			r.report(report{ready: ready, endpoint: l.endpoint, prober: l.serving, failure: last})
+		case <-patience.C:
+			started()
+		}
+	}
+}
+
+// onlyOnce returns a function that calls f the first time only. It is for one goroutine.
+func onlyOnce(f func()) func() {
+	called := false
+	return func() {
+		if !called {
+			called = true
+			f()
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+// Options configure a Runtime. Dir is required; zero values of the others have the defaults documented with them.
+type Options struct {
+	// Dir is the data directory. Logs go to Dir/logs, records of processes to Dir/processes. One Runtime may use it at a time.
+	Dir string
+	// Logger is where starts, ends and failures are logged. nil discards them.
+	Logger hclog.Logger
+	// Status is called with the status of a workload whenever that changes: one call at a time, in order, from a goroutine
+	// of the Runtime. It may call Run.
+	Status func(model.WorkloadStatus)
+	// Quiet is for how long a replica that is drained must get no request; 0 means 1 s.
+	Quiet time.Duration
+	// Grace is the time between SIGTERM and SIGKILL; 0 means 10 s.
+	Grace time.Duration
+	// LogLimit is the size in bytes at which a log file is moved aside, replacing the one moved before; 0 means 10 MiB.
+	LogLimit int64
+	// Starts is how many replicas may be starting at a time; 0 means 8.
+	Starts int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Status == nil {
+		o.Status = func(model.WorkloadStatus) {}
+	}
+	o.Quiet = cmp.Or(o.Quiet, time.Second)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.LogLimit = cmp.Or(o.LogLimit, 10<<20)
+	o.Starts = cmp.Or(o.Starts, 8)
+	return o
+}
+
+// Runtime runs workloads as processes. It is made by New and ended by Close.
+type Runtime struct {
+	opts      Options
+	transport *queueproxy.Transport
+	ports     *ports
+	records   *records
+	starter   *starter
+	starts    chan struct{} // holds one value for each replica that is starting
+
+	inbox   *mailbox // work for the owner goroutine
+	outbox  *mailbox // calls of Options.Status
+	killing context.Context
+	kill    context.CancelFunc // ends every replica at once
+	stop    context.CancelFunc // ends the goroutines below
+	done    sync.WaitGroup     // all goroutines of the Runtime but the replicas'
+	idle    chan struct{}      // closed by becomeIdle, when Close was called and the last replica has ended
+
+	becomeIdle func()
+
+	// Only the owner goroutine touches what follows.
+	workloads map[identity]*workload
+	closing   bool
+}
+
+// New returns a Runtime that runs nothing yet. Before it starts anything it ends what an earlier Runtime of the same
+// directory has left behind.
+func New(opts Options) *Runtime {
+	opts = opts.withDefaults()
+	ctx, stop := context.WithCancel(context.Background())
+	killing, kill := context.WithCancel(context.Background())
+	r := &Runtime{
+		opts:      opts,
+		transport: queueproxy.NewTransport(),
+		ports:     newPorts(),
+		records:   &records{dir: filepath.Join(opts.Dir, "processes"), marker: rand.Text(), logger: opts.Logger},
+		starter:   newStarter(),
+		starts:    make(chan struct{}, opts.Starts),
+		inbox:     newMailbox(), outbox: newMailbox(),
+		killing: killing, kill: kill, stop: stop,
+		idle:      make(chan struct{}),
+		workloads: map[identity]*workload{},
+	}
+	r.becomeIdle = sync.OnceFunc(func() { close(r.idle) })
+	r.inbox.post(r.records.endSurvivors)
+	r.done.Go(func() { r.inbox.run(ctx) })
+	r.done.Go(func() { r.outbox.run(ctx) })
+	r.done.Go(func() { r.starter.run(ctx) })
+	return r
+}
+
+// Run makes the workload run as w says, and returns at once: what comes of it is reported by Options.Status. Replicas
+// above w.Replicas are drained and stopped; another UID means that the revision is a new one, and the replicas of the
+// old one are drained and stopped too. Running what runs already changes nothing, and of a workload without replicas
+// that does not run nothing is reported.
+func (r *Runtime) Run(w model.Workload) {
+	r.inbox.post(func() { r.reconcile(w) })
+}
+
+// Close drains and ends all replicas and then the Runtime. When ctx ends before, the rest is killed, and the context's
+// cause returned. No process is left in either case.
+func (r *Runtime) Close(ctx context.Context) error {
+	r.inbox.post(r.stopAll)
+	var err error
+	select {
+	case <-r.idle:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		r.kill()
+		<-r.idle
+	}
+	r.stop()
+	r.kill()
+	r.done.Wait()
+	r.transport.Close()
+	return err
+}
+
+// mailbox is an unbounded queue of things to do, done one after the other by run. Posting never blocks, so that whoever
+// runs in one mailbox may post to any.
+type mailbox struct {
+	mu     sync.Mutex
+	queue  []func()
+	signal chan struct{}
+}
+
+func newMailbox() *mailbox { return &mailbox{signal: make(chan struct{}, 1)} }
+
+func (m *mailbox) post(f func()) {
+	m.mu.Lock()
+	m.queue = append(m.queue, f)
+	m.mu.Unlock()
+	select {
+	case m.signal <- struct{}{}:
+	default:
+	}
+}
+
+// run does what is posted until ctx ends; what was posted before that is still done.
+func (m *mailbox) run(ctx context.Context) {
+	for {
+		m.mu.Lock()
+		queue := m.queue
+		m.queue = nil
+		m.mu.Unlock()
+		for _, f := range queue {
+			f()
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-m.signal:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

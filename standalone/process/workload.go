@@ -1,0 +1,266 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+// identity tells workloads apart; a revision that was made anew has another UID.
+type identity struct {
+	revision model.Key
+	uid      string
+}
+
+// workload is what the owner goroutine knows of one revision.
+type workload struct {
+	spec     model.Workload
+	slots    []*slot
+	invalid  *model.Failure // why the workload cannot be run at all
+	wasReady bool
+	overdue  bool // ProgressDeadline has passed and it was never ready
+	deadline *time.Timer
+	sent     model.WorkloadStatus
+}
+
+// slot is a place for one replica, from its start to its end.
+type slot struct {
+	number   int
+	stop     context.CancelFunc
+	stopping bool
+	state    report
+}
+
+// report is what a replica says of itself.
+type report struct {
+	ready    bool
+	endpoint model.Endpoint
+	prober   *queueproxy.Prober // of the serving container; nil between two lives
+	failure  *model.Failure     // of the life before, until the replica is ready again
+}
+
+// reconcile starts and stops replicas of w's revision until there are w.Replicas of w's UID.
+func (r *Runtime) reconcile(spec model.Workload) {
+	if r.closing {
+		return
+	}
+	id := identity{spec.Revision, spec.UID}
+	for other, w := range r.workloads {
+		if other.revision == id.revision && other.uid != id.uid && w.spec.Replicas > 0 {
+			r.scale(w, 0)
+		}
+	}
+	w := r.workloads[id]
+	if w == nil {
+		if spec.Replicas == 0 {
+			return
+		}
+		w = &workload{}
+		r.workloads[id] = w
+		if spec.ProgressDeadline > 0 {
+			w.deadline = time.AfterFunc(spec.ProgressDeadline, func() { r.inbox.post(func() { r.expire(w) }) })
+		}
+	}
+	w.spec = spec
+	w.invalid = missingCommand(spec)
+	r.scale(w, spec.Replicas)
+}
+
+// scale starts or stops replicas of w. Those that are not ready are stopped first, and of equals the younger ones.
+func (r *Runtime) scale(w *workload, replicas int) {
+	w.spec.Replicas = replicas
+	if w.invalid != nil {
+		replicas = 0
+	}
+	live := slices.DeleteFunc(slices.Clone(w.slots), func(s *slot) bool { return s.stopping })
+	slices.SortStableFunc(live, func(a, b *slot) int {
+		if a.state.ready != b.state.ready {
+			if a.state.ready {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.number, b.number)
+	})
+	for ; len(live) > replicas; live = live[:len(live)-1] {
+		s := live[len(live)-1]
+		s.stopping = true
+		s.stop()
+	}
+	for range replicas - len(live) {
+		r.addReplica(w)
+	}
+	r.settle(w)
+}
+
+// settle reports what has become of w, and forgets it when nothing of it is left or wanted.
+func (r *Runtime) settle(w *workload) {
+	r.publish(w)
+	if len(w.slots) > 0 || w.spec.Replicas > 0 {
+		return
+	}
+	if w.deadline != nil {
+		w.deadline.Stop()
+	}
+	delete(r.workloads, identity{w.spec.Revision, w.spec.UID})
+	r.checkIdle()
+}
+
+func (r *Runtime) addReplica(w *workload) {
+	stop, cancel := context.WithCancel(r.killing)
+	s := &slot{number: r.freeNumber(w.spec.Revision), stop: cancel}
+	w.slots = append(w.slots, s)
+	p := &replica{
+		runtime: r, spec: w.spec, number: s.number,
+		logger: r.opts.Logger.With("revision", w.spec.Revision.String(), "replica", s.number),
+		report: func(state report) {
+			r.inbox.post(func() {
+				s.state = state
+				w.wasReady = w.wasReady || state.ready
+				r.publish(w)
+			})
+		},
+	}
+	go func() { // ends with stop, which ends with killing at the latest
+		defer cancel()
+		p.run(stop)
+		r.inbox.post(func() { r.removeReplica(w, s) })
+	}()
+}
+
+// freeNumber returns the lowest number that no replica of the revision has, whatever its UID: logs are named by it.
+func (r *Runtime) freeNumber(revision model.Key) int {
+	taken := map[int]bool{}
+	for id, w := range r.workloads {
+		for _, s := range w.slots {
+			taken[s.number] = taken[s.number] || id.revision == revision
+		}
+	}
+	number := 0
+	for taken[number] {
+		number++
+	}
+	return number
+}
+
+func (r *Runtime) removeReplica(w *workload, s *slot) {
+	w.slots = slices.DeleteFunc(w.slots, func(other *slot) bool { return other == s })
+	r.settle(w)
+}
+
+// expire runs when the progress deadline has passed.
+func (r *Runtime) expire(w *workload) {
+	w.overdue = !w.wasReady
+	r.publish(w)
+}
+
+func (r *Runtime) stopAll() {
+	if r.closing {
+		return
+	}
+	r.closing = true
+	for _, w := range slices.Collect(maps.Values(r.workloads)) {
+		r.scale(w, 0)
+	}
+	r.checkIdle()
+}
+
+func (r *Runtime) checkIdle() {
+	if r.closing && len(r.workloads) == 0 {
+		r.becomeIdle()
+	}
+}
+
+// publish reports w's status if it changed.
+func (r *Runtime) publish(w *workload) {
+	status := model.WorkloadStatus{
+		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec),
+	}
+	for _, s := range w.slots {
+		if s.state.ready && !s.stopping {
+			status.Ready = append(status.Ready, s.state.endpoint)
+		}
+	}
+	slices.SortFunc(status.Ready, func(a, b model.Endpoint) int { return cmp.Compare(a.Port, b.Port) })
+	if reflect.DeepEqual(status, w.sent) {
+		return
+	}
+	w.sent = status
+	r.outbox.post(func() { r.opts.Status(status) })
+}
+
+// failure is why no replica is ready; nil as long as one is.
+func (w *workload) failure() *model.Failure {
+	if w.invalid != nil {
+		return w.invalid
+	}
+	var failure *model.Failure
+	for _, s := range w.slots {
+		switch {
+		case s.stopping:
+		case s.state.ready:
+			return nil
+		case failure == nil:
+			failure = s.state.failure
+		}
+	}
+	if failure == nil && w.overdue && !w.wasReady && w.spec.Replicas > 0 {
+		return w.exceeded()
+	}
+	return failure
+}
+
+func (w *workload) exceeded() *model.Failure {
+	message := fmt.Sprintf("Revision %s was not ready within %s.", w.spec.Revision, w.spec.ProgressDeadline)
+	for _, s := range w.slots {
+		if s.state.prober == nil {
+			continue
+		}
+		if err := s.state.prober.LastError(); err != nil {
+			message += fmt.Sprintf(" Its last probe failed: %v. The container must listen on the port that $PORT names.", err)
+			break
+		}
+	}
+	return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message}
+}
+
+// missingCommand refuses containers that only an image says how to start.
+func missingCommand(w model.Workload) *model.Failure {
+	if len(w.Containers) == 0 {
+		return &model.Failure{Reason: "ContainerMissing", Message: fmt.Sprintf("Revision %s has no container.", w.Revision)}
+	}
+	for i, c := range w.Containers {
+		if len(c.Command) > 0 {
+			continue
+		}
+		return &model.Failure{Reason: "ContainerMissing", Message: fmt.Sprintf(
+			"Container %q of revision %s has an image (%q) but no command. One machine runs processes, not images: "+
+				"set containers[%d].command to the program to run.", c.Name, w.Revision, c.Image, i)}
+	}
+	return nil
+}
+
+// notes says what of the workload is not carried out on one machine.
+func notes(w model.Workload) []string {
+	var notes []string
+	for _, c := range w.Containers {
+		if len(c.Limits) == 0 {
+			continue
+		}
+		var limits []string
+		for _, name := range slices.Sorted(maps.Keys(c.Limits)) {
+			limits = append(limits, name+"="+c.Limits[name])
+		}
+		notes = append(notes, fmt.Sprintf("Container %q: resource limits (%s) are not enforced, for replicas are plain processes on one machine.",
+			c.Name, strings.Join(limits, ", ")))
+	}
+	return notes
+}

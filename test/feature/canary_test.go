@@ -1,0 +1,118 @@
+package feature
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+const host = "hello.default.localhost"
+
+// shares sends n requests and returns the percentage of them that each word of the answer got.
+func (s *instance) shares(n int, host string, words ...string) map[string]float64 {
+	s.t.Helper()
+	counts := map[string]int{}
+	for range n {
+		status, body, err := s.get(host, "/")
+		if err != nil || status != 200 {
+			s.t.Fatalf("request to %s: status %d, %v: %s", host, status, err, body)
+		}
+		for _, w := range words {
+			if strings.Contains(body, w) {
+				counts[w]++
+			}
+		}
+	}
+	out := map[string]float64{}
+	for w, c := range counts {
+		out[w] = 100 * float64(c) / float64(n)
+	}
+	return out
+}
+
+func target(revision, tag string, percent int64) servingv1.TrafficTarget {
+	return servingv1.TrafficTarget{RevisionName: revision, Tag: tag, Percent: &percent, LatestRevision: new(false)}
+}
+
+// split is a change of a Service's traffic between hello-blue and hello-green.
+func split(blue int64) func(*servingv1.Service) {
+	return func(s *servingv1.Service) {
+		s.Spec.Traffic = servingv1.Traffic{target("hello-blue", "blue", blue), target("hello-green", "green", 100-blue)}
+	}
+}
+
+func TestTrafficIsSplitByPercent(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	s.ready("hello")
+	got := s.shares(10_000, host, "blue", "green")
+	if math.Abs(got["blue"]-70) > 1.5 || math.Abs(got["green"]-30) > 1.5 {
+		t.Errorf("10,000 requests were split %v, want 70 to 30 within 1.5 points", got)
+	}
+}
+
+func TestTagHasItsOwnURL(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	o := s.ready("hello")
+	for i, color := range []string{"blue", "green"} {
+		want := "http://" + color + "-hello.default.localhost:" + strings.Split(s.gateway, ":")[1]
+		if got := o.Status.Traffic[i].URL; got != want {
+			t.Errorf("the URL of tag %s is %q, want %q", color, got, want)
+		}
+		if got := s.shares(200, color+"-"+host, "blue", "green"); got[color] != 100 {
+			t.Errorf("requests to the tag %s were split %v", color, got)
+		}
+	}
+}
+
+func TestSplitIsShiftedByKubectlAndRolledBack(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	s.ready("hello")
+	for _, blue := range []int{50, 0, 100, 70} {
+		patch := fmt.Sprintf(`{"spec":{"traffic":[{"revisionName":"hello-blue","tag":"blue","percent":%d},{"revisionName":"hello-green","tag":"green","percent":%d}]}}`, blue, 100-blue)
+		must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", patch))
+		s.ready("hello")
+		got := s.shares(1500, host, "blue", "green")
+		if math.Abs(got["blue"]-float64(blue)) > 5 || (blue == 0 || blue == 100) && got["blue"] != float64(blue) {
+			t.Errorf("after the patch to %d/%d requests were split %v", blue, 100-blue, got)
+		}
+	}
+}
+
+func TestNoRequestFailsWhileTrafficChangesAndRevisionsCome(t *testing.T) {
+	changes, revisions := 200, 50
+	if testing.Short() {
+		changes, revisions = 20, 5
+	}
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	s.ready("hello")
+	l := s.startLoad(host, 16)
+	for i := range changes {
+		if i%(changes/revisions) != 0 {
+			s.change("hello", split(int64(i*37%101)))
+			time.Sleep(10 * time.Millisecond) // the steady pace of changes, so that each reaches the gateway
+			continue
+		}
+		// A new revision that takes a share, and leaves it again with the next change.
+		name := fmt.Sprintf("hello-n%d", i)
+		s.change("hello", func(o *servingv1.Service) {
+			o.Spec.Template.Metadata.Name = name
+			o.Spec.Template.Spec.Containers[0].Env[0].Value = name
+			o.Spec.Traffic = servingv1.Traffic{target("hello-blue", "", 50), target(name, "", 50)}
+		})
+		s.ready("hello")
+	}
+	s.change("hello", split(70))
+	s.ready("hello")
+	answered, failed := l.stop()
+	if len(failed) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %s", len(failed), answered, failed[0])
+	}
+	if answered < 1000 {
+		t.Errorf("only %d requests were sent: that is no load", answered)
+	}
+	t.Logf("%d requests, %d failed, during %d traffic changes and %d new revisions", answered, len(failed), changes, revisions)
+}

@@ -1,0 +1,378 @@
+package feature
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// sluiceBinary is the binary under test, built once.
+var sluiceBinary string
+
+// repository is the root of the sources.
+const repository = "../.."
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sluice-feature-")
+	if err != nil {
+		panic(err)
+	}
+	sluiceBinary = filepath.Join(dir, "sluice")
+	build := exec.Command("go", "build", "-o", sluiceBinary, "sluice.dev/sluice/cmd/sluice")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building sluice:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// instance is one run of `sluice up`.
+type instance struct {
+	client.Client
+	t       testing.TB
+	dir     string // working directory; the data directory is dir/.sluice
+	gateway string // host:port
+	admin   string
+	xds     string
+	flags   []string
+	config  *rest.Config
+	cmd     *exec.Cmd
+	exited  chan struct{}
+
+	mu     sync.Mutex
+	output bytes.Buffer
+	lines  chan struct{} // holds a token when there is new output
+}
+
+// up starts `sluice up` in an empty folder and waits until it is ready.
+func up(t testing.TB, args ...string) *instance {
+	t.Helper()
+	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), xds: freeAddress(t)}
+	s.flags = append([]string{
+		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
+		"--api", freeAddress(t), "--local", freeAddress(t), "--gateway", "builtin",
+	}, args...)
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// start runs the process, again after a stop or kill, and waits until it is ready.
+func (s *instance) start() {
+	s.t.Helper()
+	s.launch()
+	s.waitFor("sluice is ready")
+	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		s.t.Fatal(err)
+	}
+	s.config = config
+	if s.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *instance) launch() {
+	s.t.Helper()
+	cmd := exec.Command(sluiceBinary, s.flags...)
+	cmd.Dir = s.dir
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	writer.Close()
+	s.cmd, s.exited, s.lines = cmd, make(chan struct{}), make(chan struct{}, 1)
+	s.output.Reset()
+	exited := s.exited
+	go s.read(reader)
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+}
+
+func (s *instance) read(from *os.File) {
+	defer from.Close()
+	for scanner := bufio.NewScanner(from); scanner.Scan(); {
+		s.mu.Lock()
+		s.output.Write(scanner.Bytes())
+		s.output.WriteByte('\n')
+		s.mu.Unlock()
+		select {
+		case s.lines <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// printed is everything that the process has written.
+func (s *instance) printed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.String()
+}
+
+// waitFor waits until the process has printed a text.
+func (s *instance) waitFor(text string) {
+	s.t.Helper()
+	deadline := time.After(60 * time.Second)
+	for !strings.Contains(s.printed(), text) {
+		select {
+		case <-s.lines:
+		case <-s.exited:
+			s.t.Fatalf("sluice ended before it printed %q:\n%s", text, s.printed())
+		case <-deadline:
+			s.t.Fatalf("sluice did not print %q within a minute:\n%s", text, s.printed())
+		}
+	}
+}
+
+// stop ends the process by SIGTERM and returns its exit code.
+func (s *instance) stop() int {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		return s.cmd.ProcessState.ExitCode()
+	default:
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(45 * time.Second):
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
+		<-s.exited
+		s.t.Errorf("sluice did not end within 45 s of SIGTERM:\n%s", s.printed())
+	}
+	if s.t.Failed() {
+		s.t.Logf("output of sluice:\n%s", s.printed())
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// kill ends the process as a power cut would.
+func (s *instance) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+func (s *instance) kubeconfig() string { return filepath.Join(s.dir, ".sluice", "kubeconfig") }
+
+// get sends one request to a host by way of the gateway; it returns the status and the body.
+func (s *instance) get(host, path string) (int, string, error) {
+	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	request.Host = host
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return response.StatusCode, strings.TrimSpace(string(body)), err
+}
+
+// service reads a Service of namespace default; it is empty when there is none.
+func (s *instance) service(name string) *servingv1.Service {
+	s.t.Helper()
+	o := &servingv1.Service{}
+	err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// change updates a Service, again if somebody else was faster.
+func (s *instance) change(name string, change func(*servingv1.Service)) {
+	s.t.Helper()
+	for {
+		o := s.service(name)
+		change(o)
+		err := s.Update(context.Background(), o)
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// ready waits until a Service is ready in its newest generation.
+func (s *instance) ready(name string) *servingv1.Service {
+	s.t.Helper()
+	var o *servingv1.Service
+	eventually(s.t, name+" is ready", func() error {
+		o = s.service(name)
+		c := o.Status.Condition("Ready")
+		if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
+			return fmt.Errorf("generation %d, status %+v", o.Generation, o.Status)
+		}
+		return nil
+	})
+	return o
+}
+
+// eventually polls until holds returns nil, for things that happen in other processes.
+func eventually(t testing.TB, what string, holds func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err = holds(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: not within 30 s: %v", what, err)
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// absolute is a path of the repository, for processes that run elsewhere.
+func absolute(t testing.TB, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(filepath.Join(repository, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}
+
+// kubectl runs kubectl against the instance; the test is skipped where there is none.
+func (s *instance) kubectl(stdin string, args ...string) (string, error) {
+	s.t.Helper()
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		s.t.Skip("skipped: kubectl is not on PATH; install it (Debian: kubernetes-client) to run this test")
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.kubeconfig(), "HOME="+s.dir)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// must fails the test when a command did.
+func must(t testing.TB) func(out string, err error) string {
+	return func(out string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return out
+	}
+}
+
+// load sends requests from many connections until it is stopped, and counts what comes back.
+type load struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu     sync.Mutex
+	counts map[string]int // by body
+	failed []string
+}
+
+// startLoad begins steady load on one host from so many connections.
+func (s *instance) startLoad(host string, connections int) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{cancel: cancel, counts: map[string]int{}}
+	for range connections {
+		transport := &http.Transport{MaxIdleConnsPerHost: 1}
+		l.done.Go(func() {
+			defer transport.CloseIdleConnections()
+			for ctx.Err() == nil {
+				l.one(ctx, &http.Client{Transport: transport, Timeout: 20 * time.Second}, s.gateway, host)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) one(ctx context.Context, c *http.Client, address, host string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		panic(err)
+	}
+	request.Host = host
+	response, err := c.Do(request)
+	failure, body := "", ""
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case err != nil:
+		failure = err.Error()
+	default:
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		body = strings.TrimSpace(string(text))
+		switch {
+		case errors.Is(err, context.Canceled):
+			return
+		case err != nil:
+			failure = err.Error()
+		case response.StatusCode != http.StatusOK:
+			failure = response.Status + ": " + body
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if failure != "" {
+		l.failed = append(l.failed, time.Now().Format("15:04:05.000 ")+failure)
+		return
+	}
+	l.counts[body]++
+}
+
+// stop ends the load and returns how many requests were answered well, and every failure.
+func (l *load) stop() (answered int, failed []string) {
+	l.cancel()
+	l.done.Wait()
+	for _, n := range l.counts {
+		answered += n
+	}
+	return answered, l.failed
+}

@@ -1,0 +1,89 @@
+package feature
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+const hello = `
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: hello}
+spec:
+  template:
+    spec:
+      containers:
+        - image: sluice.local/sample
+          command: [sluice, sample]
+          env: [{name: TARGET, value: one}]
+`
+
+func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
+	s := up(t)
+	run := func(stdin string, args ...string) string {
+		t.Helper()
+		return must(t)(s.kubectl(stdin, args...))
+	}
+	contains := func(out string, wants ...string) {
+		t.Helper()
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+		}
+	}
+	contains(run(hello, "apply", "-f", "-"), "service.serving.knative.dev/hello created")
+	run("", "wait", "ksvc/hello", "--for=condition=Ready", "--timeout=30s")
+	contains(run("", "get", "ksvc"), "NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "http://hello.default.localhost", "hello-00001", "True")
+	contains(run("", "get", "rev"), "CONFIG NAME", "GENERATION", "ACTUAL REPLICAS", "DESIRED REPLICAS", "hello-00001")
+	contains(run("", "get", "rt,cfg,ksvc"), "route.serving.knative.dev/hello", "configuration.serving.knative.dev/hello", "service.serving.knative.dev/hello")
+	contains(run("", "describe", "ksvc", "hello"), "ConfigurationsReady", "RoutesReady", "Observed Generation")
+	contains(run("", "explain", "ksvc.spec.traffic"), "percent", "latestRevision", "tag")
+	contains(run(strings.ReplaceAll(hello, "value: one", "value: two"), "apply", "--server-side", "--force-conflicts", "-f", "-"), "serverside-applied")
+	s.ready("hello")
+	contains(run("", "get", "rev"), "hello-00002")
+	// edit, with an editor that is a sed.
+	out, err := exec.Command("sh", "-c", "command -v sed").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBE_EDITOR", strings.TrimSpace(string(out))+" -i s/two/three/")
+	contains(run("", "edit", "ksvc", "hello"), "edited")
+	s.ready("hello")
+	if _, body, err := s.get(host, "/"); err != nil || !strings.Contains(body, "three") {
+		t.Errorf("after the edit it answers %q, %v", body, err)
+	}
+	contains(run("", "delete", "ksvc", "hello"), "deleted")
+	eventually(t, "everything of it is gone", func() error {
+		out, err := s.kubectl("", "get", "ksvc,cfg,rt,rev", "-o", "name")
+		if err == nil && strings.TrimSpace(out) != "" && !strings.Contains(out, "No resources") {
+			return fmt.Errorf("left: %s", out)
+		}
+		return err
+	})
+	if status, _, err := s.get(host, "/"); err != nil || status != 404 {
+		t.Errorf("a deleted service answers %d, %v", status, err)
+	}
+	if out, err := s.kubectl("", "get", "ksvc", "hello"); err == nil || !strings.Contains(out, `"hello" not found`) {
+		t.Errorf("get of a deleted service: %v %s", err, out)
+	}
+}
+
+func TestKubectlWatchSeesChanges(t *testing.T) {
+	s := up(t)
+	must(t)(s.kubectl(hello, "apply", "-f", "-"))
+	s.ready("hello")
+	done := make(chan string, 1)
+	go func() {
+		out, _ := s.kubectl("", "get", "ksvc", "-w", "--request-timeout=4s")
+		done <- out
+	}()
+	time.Sleep(1500 * time.Millisecond) // kubectl gives no sign that its watch is open
+	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
+	if out := <-done; !strings.Contains(out, "hello-00002") {
+		t.Errorf("the watch did not show the new revision:\n%s", out)
+	}
+}

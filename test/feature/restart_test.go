@@ -1,0 +1,153 @@
+package feature
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// replicas lists the pids of processes that run as a revision of the instance: they have its folder in their
+// environment (PATH begins with the data directory's bin).
+func (s *instance) replicas() []int {
+	s.t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		s.t.Skip("skipped: no /proc to find processes in")
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		environment, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err == nil && strings.Contains(string(environment), s.dir) && strings.Contains(string(environment), "K_REVISION=") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func TestEverythingIsBackAfterKill(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	s.ready("hello")
+	s.change("hello", split(20))
+	s.ready("hello")
+	before := s.service("hello")
+	// Again without -f: nothing is applied, everything comes from the data directory.
+	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/canary") })
+	for round := range 3 {
+		old := s.replicas()
+		if len(old) != 2 {
+			t.Fatalf("round %d: %d replicas run, want 2", round, len(old))
+		}
+		s.kill()
+		s.start()
+		after := s.service("hello")
+		if after.Generation != before.Generation || after.UID != before.UID || after.Status.URL != before.Status.URL {
+			t.Errorf("round %d: the Service is not what it was: %+v", round, after)
+		}
+		eventually(t, "both revisions answer", func() error {
+			for _, tag := range []string{"blue", "green"} {
+				if status, body, err := s.get(tag+"-"+host, "/"); err != nil || status != 200 {
+					return fmt.Errorf("%s: %d %s %v", tag, status, body, err)
+				}
+			}
+			return nil
+		})
+		if got := s.shares(1000, host, "blue", "green"); math.Abs(got["blue"]-20) > 5 {
+			t.Errorf("round %d: requests are split %v, want 20 to 80", round, got)
+		}
+		eventually(t, "no replica is left over", func() error {
+			now := s.replicas()
+			for _, pid := range old {
+				if slices.Contains(now, pid) {
+					return fmt.Errorf("%d of the killed run still runs", pid)
+				}
+			}
+			if len(now) != 2 {
+				return fmt.Errorf("%d replicas run, want 2", len(now))
+			}
+			return nil
+		})
+	}
+}
+
+func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
+	s := up(t)
+	written := 0
+	killed := make(chan struct{})
+	time.AfterFunc(700*time.Millisecond, func() { s.kill(); close(killed) })
+	for {
+		o := &servingv1.Configuration{}
+		o.Namespace, o.Name = "default", fmt.Sprintf("c%d", written)
+		// The command does not exist, so nothing starts: this is about objects.
+		o.Spec.Template.Spec.Containers = []servingv1.Container{{Image: "x", Command: []string{"/nowhere"}}}
+		if err := s.Create(t.Context(), o); err != nil {
+			break
+		}
+		written++
+	}
+	<-killed
+	s.start()
+	var list servingv1.ConfigurationList
+	if err := s.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Items) < written {
+		t.Errorf("%d writes were acknowledged before the kill, %d objects are there after it", written, len(list.Items))
+	}
+	if written == 0 {
+		t.Error("nothing was written before the kill: the test proves nothing")
+	}
+}
+
+func TestStopIsCleanAndLeavesNobody(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	if code := s.stop(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0:\n%s", code, s.printed())
+	}
+	if left := s.replicas(); len(left) > 0 {
+		t.Errorf("processes %v are left over", left)
+	}
+}
+
+func TestRequestsInFlightFinishWhenStopped(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	type answer struct {
+		status int
+		err    error
+	}
+	answers := make(chan answer, 8)
+	for range cap(answers) {
+		go func() {
+			status, _, err := s.get(host, "/?sleep=1500ms")
+			answers <- answer{status, err}
+		}()
+	}
+	eventually(t, "the requests are being served", func() error {
+		_, body, err := s.admined("/stats/prometheus")
+		if err == nil && !strings.Contains(body, `envoy_cluster_upstream_rq_active{envoy_cluster_name="default/hello-00001"} 8`) {
+			err = fmt.Errorf("not yet in the statistics")
+		}
+		return err
+	})
+	if code := s.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for range cap(answers) {
+		if a := <-answers; a.err != nil || a.status != 200 {
+			t.Errorf("a request in flight got status %d, %v", a.status, a.err)
+		}
+	}
+}

@@ -31,16 +31,18 @@ var understood = map[protoreflect.FullName]fields{
 			"enable_reuse_port reuse_port tcp_backlog_size max_connections_to_accept_per_socket_event " +
 			"ignore_global_conn_limit bypass_overload_manager",
 	},
-	"envoy.config.listener.v3.FilterChain":      {"filter_chain_match filters transport_socket", "name metadata transport_socket_connect_timeout"},
-	"envoy.config.listener.v3.FilterChainMatch": {"server_names", "transport_protocol"},
-	"envoy.config.listener.v3.Filter":           {"name typed_config", ""},
-	"envoy.config.listener.v3.ListenerFilter":   {"name typed_config", ""},
-	"envoy.config.core.v3.Address":              {"socket_address", ""},
-	"envoy.config.core.v3.SocketAddress":        {"address port_value protocol", "ipv4_compat"},
-	"envoy.config.core.v3.TransportSocket":      {"typed_config", "name"},
-	"envoy.config.core.v3.DataSource":           {"inline_bytes inline_string", ""},
-	"envoy.config.core.v3.ConfigSource":         {"ads self", "initial_fetch_timeout resource_api_version"},
-	"envoy.config.core.v3.Locality":             {"region zone sub_zone", ""},
+	"envoy.config.listener.v3.FilterChain":        {"filter_chain_match filters transport_socket", "name metadata transport_socket_connect_timeout"},
+	"envoy.config.listener.v3.FilterChainMatch":   {"server_names", "transport_protocol"},
+	"envoy.config.listener.v3.Filter":             {"name typed_config", ""},
+	"envoy.config.listener.v3.ListenerFilter":     {"name typed_config", ""},
+	"envoy.config.core.v3.Address":                {"socket_address", ""},
+	"envoy.config.core.v3.SocketAddress":          {"address port_value protocol", "ipv4_compat"},
+	"envoy.config.core.v3.TransportSocket":        {"typed_config", "name"},
+	"envoy.config.core.v3.DataSource":             {"inline_bytes inline_string", ""},
+	"envoy.config.core.v3.ConfigSource":           {"ads self", "initial_fetch_timeout resource_api_version"},
+	"envoy.config.core.v3.AggregatedConfigSource": {"", ""},
+	"envoy.config.core.v3.SelfConfigSource":       {"", "transport_api_version"},
+	"envoy.config.core.v3.Locality":               {"region zone sub_zone", ""},
 
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": {
 		"stat_prefix rds route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
@@ -68,7 +70,7 @@ var understood = map[protoreflect.FullName]fields{
 		"hpack_table_size initial_stream_window_size initial_connection_window_size max_outbound_frames max_outbound_control_frames " +
 			"max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream " +
 			"max_inbound_window_update_frames_per_data_frame_sent stream_error_on_invalid_http_messaging " +
-			"override_stream_error_on_invalid_http_message connection_keepalive use_oghttp2_codec",
+			"override_stream_error_on_invalid_http_message connection_keepalive use_oghttp2_codec allow_connect",
 	},
 	"envoy.config.core.v3.Http1ProtocolOptions": {
 		"", "allow_absolute_url accept_http_10 enable_trailers allow_chunked_length " +

@@ -1,0 +1,128 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Admin gives the pages of Envoy's admin interface that tools rely on: /ready, /clusters, /config_dump and
+// /stats/prometheus. All are GET. It has no access control of its own: serve it on loopback.
+func (g *Gateway) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", g.serveReady)
+	mux.HandleFunc("GET /clusters", g.serveClusters)
+	mux.HandleFunc("GET /config_dump", g.serveConfigDump)
+	mux.HandleFunc("GET /stats/prometheus", g.serveStats)
+	return mux
+}
+
+// serveReady answers 200 LIVE when all listeners are being served, else 503 with Envoy's word for the state.
+func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	switch {
+	case g.ready():
+		fmt.Fprintln(w, "LIVE")
+	case g.ending.Load():
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "DRAINING")
+	default:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "INITIALIZING")
+	}
+}
+
+// all lists the clusters by name.
+func (t *clusterTable) all() []*cluster {
+	var out []*cluster
+	t.m.Range(func(_, c any) bool {
+		out = append(out, c.(*cluster))
+		return true
+	})
+	slices.SortFunc(out, func(a, b *cluster) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+func (g *Gateway) serveClusters(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("format") == "json" {
+		m := &adminv3.Clusters{}
+		for _, c := range g.proxy.clusters.all() {
+			m.ClusterStatuses = append(m.ClusterStatuses, c.status())
+		}
+		writeJSON(w, m)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	for _, c := range g.proxy.clusters.all() {
+		c.writeText(w)
+	}
+}
+
+// writeText writes a cluster as lines of Envoy's "cluster::key::value".
+func (c *cluster) writeText(w io.Writer) {
+	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.name, c.name, c.name)
+	for _, e := range c.endpoints.Load().list() {
+		at := c.name + "::" + e.address + "::"
+		for _, s := range e.stats() {
+			fmt.Fprintf(w, "%s%s::%d\n", at, s.GetName(), s.GetValue())
+		}
+		health := "healthy"
+		if !e.usable() {
+			health = "/failed_eds_health"
+		}
+		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n", at, health, at, e.weight, at, e.zone, at, e.priority)
+	}
+}
+
+func (c *cluster) status() *adminv3.ClusterStatus {
+	m := &adminv3.ClusterStatus{Name: c.name, ObservabilityName: c.name, AddedViaApi: true, EdsServiceName: c.config.Load().eds}
+	for _, e := range c.endpoints.Load().list() {
+		health := e.health
+		if health == corev3.HealthStatus_UNKNOWN {
+			health = corev3.HealthStatus_HEALTHY
+		}
+		m.HostStatuses = append(m.HostStatuses, &adminv3.HostStatus{
+			Address:      socketAddress(e.address),
+			Stats:        e.stats(),
+			HealthStatus: &adminv3.HostHealthStatus{EdsHealthStatus: health},
+			Weight:       e.weight,
+			Priority:     e.priority,
+			Locality:     &corev3.Locality{Zone: e.zone},
+		})
+	}
+	return m
+}
+
+// list gives the endpoints of an assignment, none for one that has not come.
+func (a *assignment) list() []endpoint {
+	if a == nil {
+		return nil
+	}
+	return a.endpoints
+}
+
+// stats are a host's counters under Envoy's names.
+func (h *host) stats() []*adminv3.SimpleMetric {
+	return []*adminv3.SimpleMetric{
+		{Name: "rq_active", Type: adminv3.SimpleMetric_GAUGE, Value: uint64(max(0, h.active.Load()))},
+		{Name: "rq_error", Type: adminv3.SimpleMetric_COUNTER, Value: h.errors.Load()},
+		{Name: "rq_total", Type: adminv3.SimpleMetric_COUNTER, Value: h.total.Load()},
+	}
+}
+
+func writeJSON(w http.ResponseWriter, m proto.Message) {
+	body, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true, Indent: " "}.Marshal(m)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("writing %s as JSON: %v", m.ProtoReflect().Descriptor().FullName(), err), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // the reader may be gone
+}

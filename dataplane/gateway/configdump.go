@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"     // known, so that listeners that log can be dumped
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3" // the same for routes that retry
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// serveConfigDump shows what is in force, in Envoy's shape; endpoints are in it with ?include_eds. Private keys are not.
+func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
+	clusters := &adminv3.ClustersConfigDump{}
+	endpoints := &adminv3.EndpointsConfigDump{}
+	for _, c := range g.proxy.clusters.all() {
+		config := c.config.Load()
+		clusters.DynamicActiveClusters = append(clusters.DynamicActiveClusters, &adminv3.ClustersConfigDump_DynamicCluster{
+			VersionInfo: config.version, Cluster: dumped(resource.ClusterType, config.body),
+		})
+		if a := c.endpoints.Load(); a != nil && a.body != nil {
+			endpoints.DynamicEndpointConfigs = append(endpoints.DynamicEndpointConfigs, &adminv3.EndpointsConfigDump_DynamicEndpointConfig{
+				VersionInfo: a.version, EndpointConfig: dumped(resource.EndpointType, a.body),
+			})
+		}
+	}
+	sections := []proto.Message{clusters, g.dumpListeners(), g.dumpRoutes()}
+	if r.URL.Query().Has("include_eds") {
+		sections = append(sections, endpoints)
+	}
+	dump := &adminv3.ConfigDump{}
+	for _, s := range sections {
+		if packed, err := anypb.New(s); err == nil {
+			dump.Configs = append(dump.Configs, packed)
+		}
+	}
+	writeJSON(w, dump)
+}
+
+func (g *Gateway) dumpListeners() *adminv3.ListenersConfigDump {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	dump := &adminv3.ListenersConfigDump{}
+	for _, name := range slices.Sorted(maps.Keys(g.listeners)) {
+		d := &adminv3.ListenersConfigDump_DynamicListener{Name: name}
+		if l := g.listeners[name].serving; l != nil {
+			d.ActiveState = listenerState(l)
+		}
+		if l := g.listeners[name].warming; l != nil {
+			d.WarmingState = listenerState(l)
+		}
+		dump.DynamicListeners = append(dump.DynamicListeners, d)
+	}
+	return dump
+}
+
+func listenerState(l *listener) *adminv3.ListenersConfigDump_DynamicListenerState {
+	state := &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: l.version}
+	m := &listenerv3.Listener{}
+	if proto.Unmarshal(l.body, m) != nil {
+		return state
+	}
+	for _, c := range append(m.GetFilterChains(), m.GetDefaultFilterChain()) {
+		if !redact(c.GetTransportSocket()) {
+			return state // rather nothing than a key
+		}
+	}
+	if body, err := proto.Marshal(m); err == nil {
+		state.Listener = dumped(resource.ListenerType, body)
+	}
+	return state
+}
+
+// redact takes the private keys out of a transport socket, as Envoy does; it reports false when it could not look.
+func redact(s *corev3.TransportSocket) bool {
+	if s == nil {
+		return true
+	}
+	m := &tlsv3.DownstreamTlsContext{}
+	if err := s.GetTypedConfig().UnmarshalTo(m); err != nil {
+		return false
+	}
+	for _, c := range m.GetCommonTlsContext().GetTlsCertificates() {
+		c.PrivateKey = &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "[redacted]"}}
+	}
+	packed, err := anypb.New(m)
+	s.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: packed}
+	return err == nil
+}
+
+func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	dump := &adminv3.RoutesConfigDump{}
+	for _, name := range slices.Sorted(maps.Keys(g.routes)) {
+		if t := g.routes[name].table.Load(); t != nil {
+			dump.DynamicRouteConfigs = append(dump.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{
+				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, t.body),
+			})
+		}
+	}
+	return dump
+}
+
+// dumped packs a resource, or nothing if it has parts (such as the configuration of an access log) that this program does
+// not know and so cannot write as JSON.
+func dumped(typeURL string, body []byte) *anypb.Any {
+	packed := &anypb.Any{TypeUrl: typeURL, Value: body}
+	if _, err := protojson.Marshal(packed); err != nil {
+		return nil
+	}
+	return packed
+}
+
+func socketAddress(address string) *corev3.Address {
+	host, port, _ := net.SplitHostPort(address) // made by JoinHostPort
+	number, _ := strconv.ParseUint(port, 10, 16)
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(number)},
+	}}}
+}

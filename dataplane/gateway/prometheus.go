@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"bufio"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+)
+
+// serveStats writes the counters in Prometheus' text format under Envoy's names. With ?usedonly, clusters that have had no
+// request are left out; the histograms of these are left out always.
+func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	out := &metricWriter{bufio.NewWriterSize(w, 64<<10)}
+	defer out.Flush()
+	clusters := g.proxy.clusters.all()
+	g.writeServer(out, len(clusters))
+	if r.URL.Query().Has("usedonly") {
+		clusters = slices.DeleteFunc(clusters, func(c *cluster) bool { return c.stats.rqTotal.Load() == 0 })
+	}
+	writeClusters(out, clusters)
+}
+
+// metricWriter writes families of metrics.
+type metricWriter struct{ *bufio.Writer }
+
+func (w *metricWriter) family(name, kind string) { fmt.Fprintf(w, "# TYPE %s %s\n", name, kind) }
+
+func (w *metricWriter) sample(name, labels string, value string) {
+	w.WriteString(name)
+	w.WriteByte('{')
+	w.WriteString(labels)
+	w.WriteString("} ")
+	w.WriteString(value)
+	w.WriteByte('\n')
+}
+
+// label writes one label; Go's quoting of a name differs from Prometheus' only in characters that names do not have.
+func label(name, value string) string {
+	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
+}
+
+func (g *Gateway) writeServer(w *metricWriter, clusters int) {
+	live := g.ready()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gauge := func(name string, value int) {
+		w.family(name, "gauge")
+		w.sample(name, "", strconv.Itoa(value))
+	}
+	gauge("envoy_server_live", map[bool]int{true: 1}[live])
+	gauge("envoy_server_uptime", int(time.Since(g.started).Seconds()))
+	gauge("envoy_cluster_manager_active_clusters", clusters)
+	gauge("envoy_listener_manager_total_listeners_active", len(g.listeners))
+	for _, t := range []struct{ url, name string }{
+		{resource.ListenerType, "envoy_listener_manager_lds"}, {resource.ClusterType, "envoy_cluster_manager_cds"},
+		{resource.RouteType, "envoy_http_rds"}, {resource.EndpointType, "envoy_cluster_eds"},
+	} {
+		stats := g.updates[t.url]
+		if stats == nil {
+			stats = &typeStats{}
+		}
+		w.family(t.name+"_update_success", "counter")
+		w.sample(t.name+"_update_success", "", strconv.FormatUint(stats.ok, 10))
+		w.family(t.name+"_update_rejected", "counter")
+		w.sample(t.name+"_update_rejected", "", strconv.FormatUint(stats.rejected, 10))
+	}
+	g.writeManagers(w)
+}
+
+func (g *Gateway) writeManagers(w *metricWriter) {
+	prefixes := slices.Sorted(maps.Keys(g.stats))
+	each := func(name, kind string, value func(*managerStats) uint64) {
+		w.family(name, kind)
+		for _, p := range prefixes {
+			w.sample(name, label("envoy_http_conn_manager_prefix", p), strconv.FormatUint(value(g.stats[p]), 10))
+		}
+	}
+	each("envoy_http_downstream_rq_total", "counter", func(s *managerStats) uint64 { return s.rqTotal.Load() })
+	each("envoy_http_downstream_rq_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.rqActive.Load())) })
+	each("envoy_http_downstream_cx_total", "counter", func(s *managerStats) uint64 { return s.cxTotal.Load() })
+	each("envoy_http_downstream_cx_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.cxActive.Load())) })
+	w.family("envoy_http_downstream_rq_xx", "counter")
+	for _, p := range prefixes {
+		writeClasses(w, "envoy_http_downstream_rq_xx", label("envoy_http_conn_manager_prefix", p), &g.stats[p].rqXX)
+	}
+}
+
+func writeClasses(w *metricWriter, name, labels string, s *statusClasses) {
+	for class := 1; class < len(s); class++ {
+		w.sample(name, label("envoy_response_code_class", strconv.Itoa(class))+","+labels, strconv.FormatUint(s[class].Load(), 10))
+	}
+}
+
+func writeClusters(w *metricWriter, clusters []*cluster) {
+	labels := make([]string, len(clusters))
+	for i, c := range clusters {
+		labels[i] = label("envoy_cluster_name", c.name)
+	}
+	each := func(name, kind string, value func(*cluster) uint64) {
+		w.family("envoy_cluster_"+name, kind)
+		for i, c := range clusters {
+			w.sample("envoy_cluster_"+name, labels[i], strconv.FormatUint(value(c), 10))
+		}
+	}
+	each("upstream_rq_total", "counter", func(c *cluster) uint64 { return c.stats.rqTotal.Load() })
+	each("upstream_rq_active", "gauge", func(c *cluster) uint64 { return uint64(max(0, c.stats.rqActive.Load())) })
+	each("upstream_rq_timeout", "counter", func(c *cluster) uint64 { return c.stats.rqTimeout.Load() })
+	each("upstream_rq_retry", "counter", func(c *cluster) uint64 { return c.stats.rqRetry.Load() })
+	each("upstream_cx_total", "counter", func(c *cluster) uint64 { return c.stats.cxTotal.Load() })
+	each("upstream_cx_active", "gauge", func(c *cluster) uint64 { return uint64(max(0, c.stats.cxActive.Load())) })
+	each("upstream_cx_connect_fail", "counter", func(c *cluster) uint64 { return c.stats.cxConnectFail.Load() })
+	each("upstream_cx_none_healthy", "counter", func(c *cluster) uint64 { return c.stats.cxNoneHealthy.Load() })
+	each("membership_change", "counter", func(c *cluster) uint64 { return c.stats.membershipChange.Load() })
+	each("membership_total", "gauge", func(c *cluster) uint64 { return uint64(len(c.endpoints.Load().list())) })
+	each("membership_healthy", "gauge", func(c *cluster) uint64 { return c.endpoints.Load().healthy() })
+	w.family("envoy_cluster_upstream_rq_xx", "counter")
+	for i, c := range clusters {
+		writeClasses(w, "envoy_cluster_upstream_rq_xx", labels[i], &c.stats.rqXX)
+	}
+	w.family("envoy_cluster_upstream_rq_time", "histogram")
+	for i, c := range clusters {
+		if c.stats.rqTotal.Load() > 0 {
+			writeHistogram(w, "envoy_cluster_upstream_rq_time", labels[i], &c.stats.rqTime)
+		}
+	}
+}
+
+func writeHistogram(w *metricWriter, name, labels string, h *histogram) {
+	var total uint64
+	for i := range h.buckets {
+		total += h.buckets[i].Load()
+		bound := "+Inf"
+		if i < len(histogramBounds) {
+			bound = strconv.FormatFloat(histogramBounds[i], 'g', -1, 64)
+		}
+		w.sample(name+"_bucket", labels+","+label("le", bound), strconv.FormatUint(total, 10))
+	}
+	w.sample(name+"_sum", labels, strconv.FormatFloat(float64(h.sum.Load())/1000, 'f', -1, 64))
+	w.sample(name+"_count", labels, strconv.FormatUint(total, 10))
+}
+
+// healthy counts the endpoints that take requests.
+func (a *assignment) healthy() uint64 {
+	var n uint64
+	for _, e := range a.list() {
+		if e.usable() {
+			n++
+		}
+	}
+	return n
+}

@@ -1,7 +1,9 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"sluice.dev/sluice/model"
 )
@@ -52,12 +54,7 @@ func Configure(c *model.Configuration, revisions []*model.Revision) Configuratio
 func latestCreated(c *model.Configuration, revisions []*model.Revision) (created *model.Revision, name string, taken bool) {
 	name = c.RevisionName
 	if name == "" {
-		for _, r := range revisions {
-			if made(c, r) && r.Generation == c.Generation && (created == nil || r.Key.Name < created.Key.Name) {
-				created = r
-			}
-		}
-		if created != nil {
+		if created = newest(c, revisions, c.Generation, func(*model.Revision) bool { return true }); created != nil {
 			return created, created.Key.Name, false
 		}
 		name = RevisionName(c.Key.Name, c.Generation)
@@ -79,7 +76,8 @@ func latestCreated(c *model.Configuration, revisions []*model.Revision) (created
 //
 // Only when the user has deleted the revision that it is can it go back.
 func latestReady(c *model.Configuration, created *model.Revision, revisions []*model.Revision) string {
-	if created != nil && created.Ready.Status == model.True {
+	isReady := func(r *model.Revision) bool { return r.Ready.Status == model.True }
+	if created != nil && isReady(created) {
 		return created.Key.Name
 	}
 	var oldest int64
@@ -88,19 +86,25 @@ func latestReady(c *model.Configuration, created *model.Revision, revisions []*m
 			oldest = c.Generation
 		}
 	}
+	if r := newest(c, revisions, oldest, isReady); r != nil {
+		return r.Key.Name
+	}
+	return c.LatestReady
+}
+
+// newest returns the newest of the revisions that the Configuration made since a generation and that are as asked, nil
+// when there is none. Of two of one generation it takes the first by name.
+func newest(c *model.Configuration, revisions []*model.Revision, since int64, as func(*model.Revision) bool) *model.Revision {
 	var best *model.Revision
 	for _, r := range revisions {
-		if !made(c, r) || r.Ready.Status != model.True || r.Generation < oldest || r.Generation > c.Generation {
+		if r.Generation < since || r.Generation > c.Generation || !made(c, r) || !as(r) {
 			continue
 		}
-		if best == nil || r.Generation > best.Generation || r.Generation == best.Generation && r.Key.Name < best.Key.Name {
+		if best == nil || cmp.Or(cmp.Compare(r.Generation, best.Generation), strings.Compare(best.Key.Name, r.Key.Name)) > 0 {
 			best = r
 		}
 	}
-	if best == nil {
-		return c.LatestReady
-	}
-	return best.Key.Name
+	return best
 }
 
 func configurationReady(plan ConfigurationPlan, created *model.Revision) model.Condition {

@@ -72,9 +72,10 @@ func check(t *testing.T, what string, got, want any) {
 	}
 }
 
-// says checks one condition.
-func says(t *testing.T, conditions []model.Condition, kind string, status model.Status, reason, message string) {
+// says checks one condition: its status, its reason and its message.
+func says(t *testing.T, conditions []model.Condition, kind string, status model.Status, why ...string) {
 	t.Helper()
+	reason, message := why[0], why[1]
 	got := model.FindCondition(conditions, kind)
 	if got.Status != status || got.Reason != reason || got.Message != message {
 		t.Errorf("%s = %s %q %q,\n want %s %q %q", kind, got.Status, got.Reason, got.Message, status, reason, message)

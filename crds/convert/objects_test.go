@@ -1,0 +1,154 @@
+package convert
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+func check(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// service is a Service with some of everything.
+func service() *servingv1.Service {
+	return &servingv1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "hello", Namespace: "default", UID: "s",
+			Labels: map[string]string{"team": "a", servingv1.VisibilityLabel: servingv1.VisibilityClusterLocal},
+			Annotations: map[string]string{
+				"note": "b", servingv1.LastAppliedAnnotation: "{}", servingv1.RolloutDurationAnnotation: "60s",
+				servingv1.CreatorAnnotation: "ann", servingv1.LastModifierAnnotation: "bob",
+			},
+		},
+		Spec: servingv1.ServiceSpec{
+			ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplate{
+				Metadata: servingv1.TemplateMeta{Labels: map[string]string{"tier": "web"}, Annotations: map[string]string{"x": "y"}},
+				Spec:     servingv1.RevisionSpec{PodSpec: servingv1.PodSpec{Containers: []servingv1.Container{{Image: "img"}}}},
+			}},
+			Traffic: servingv1.Traffic{{Percent: new(int64(100))}, {RevisionName: "hello-00001", Tag: "old"}},
+		},
+	}
+}
+
+// made is the Configuration of service, as an API server returns it at a generation.
+func made(generation int64) *servingv1.Configuration {
+	c := ConfigurationOf(service())
+	c.UID, c.Generation = "c", generation
+	return c
+}
+
+func TestConfigurationOfAService(t *testing.T) {
+	c := ConfigurationOf(service())
+	check(t, "labels", c.Labels, map[string]string{
+		"team": "a", servingv1.VisibilityLabel: servingv1.VisibilityClusterLocal,
+		servingv1.ServiceLabel: "hello", servingv1.ServiceUIDLabel: "s",
+	})
+	check(t, "annotations", c.Annotations, map[string]string{
+		"note": "b", servingv1.RoutesAnnotation: "hello",
+		servingv1.CreatorAnnotation: "ann", servingv1.LastModifierAnnotation: "bob",
+	})
+	check(t, "container", c.Spec.Template.Spec.Containers[0].Name, "user-container")
+	owner := metav1.GetControllerOf(c)
+	if owner == nil || owner.UID != "s" || owner.Kind != "Service" || owner.APIVersion != "serving.knative.dev/v1" {
+		t.Errorf("owner = %+v, want the Service", owner)
+	}
+}
+
+func TestRouteOfAService(t *testing.T) {
+	s := service()
+	r := RouteOf(s)
+	check(t, "labels", r.Labels, map[string]string{
+		"team": "a", servingv1.VisibilityLabel: servingv1.VisibilityClusterLocal, servingv1.ServiceLabel: "hello",
+	})
+	check(t, "annotations", r.Annotations, map[string]string{
+		"note": "b", servingv1.RolloutDurationAnnotation: "60s",
+		servingv1.CreatorAnnotation: "ann", servingv1.LastModifierAnnotation: "bob",
+	})
+	check(t, "traffic", r.Spec.Traffic, servingv1.Traffic{
+		{ConfigurationName: "hello", LatestRevision: new(true), Percent: new(int64(100))},
+		{RevisionName: "hello-00001", Tag: "old", LatestRevision: new(false), Percent: new(int64(0))},
+	})
+	if s.Spec.Traffic[0].LatestRevision != nil || s.Annotations[servingv1.LastAppliedAnnotation] == "" {
+		t.Error("the Service itself was changed")
+	}
+	s.Spec.Traffic = nil
+	check(t, "no traffic", RouteOf(s).Spec.Traffic, servingv1.Traffic{
+		{ConfigurationName: "hello", LatestRevision: new(true), Percent: new(int64(100))},
+	})
+}
+
+func TestRevisionOfAConfiguration(t *testing.T) {
+	r := RevisionOf(made(3), "hello-00003")
+	check(t, "labels", r.Labels, map[string]string{
+		"tier": "web", servingv1.ConfigurationLabel: "hello", servingv1.ConfigurationGenerationLabel: "3",
+		servingv1.ConfigurationUIDLabel: "c", servingv1.ServiceLabel: "hello", servingv1.ServiceUIDLabel: "s",
+		servingv1.RoutingStateLabel: "active",
+	})
+	check(t, "annotations", r.Annotations, map[string]string{
+		"x": "y", servingv1.RoutesAnnotation: "hello", servingv1.CreatorAnnotation: "bob",
+	})
+	if owner := metav1.GetControllerOf(r); owner == nil || owner.UID != "c" || owner.Kind != "Configuration" {
+		t.Errorf("owner = %+v, want the Configuration", owner)
+	}
+	check(t, "timeout", *r.Spec.TimeoutSeconds, int64(300))
+
+	alone := made(1)
+	alone.Labels, alone.Annotations = nil, nil
+	r = RevisionOf(alone, "hello-00001")
+	check(t, "routing state without a Service", r.Labels[servingv1.RoutingStateLabel], "pending")
+	if _, ok := r.Labels[servingv1.ServiceLabel]; ok {
+		t.Error("a Configuration of its own makes a revision with a Service")
+	}
+}
+
+// A revision's spec is compared with the template that asks for its name, after an API server had both.
+func TestFingerprintSurvivesStorage(t *testing.T) {
+	c := made(1)
+	c.Spec.Template.Metadata.Name = "hello-blue"
+	r := RevisionOf(c, "hello-blue")
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored servingv1.Revision
+	if err := json.Unmarshal(b, &stored); err != nil {
+		t.Fatal(err)
+	}
+	if want := Configuration(c).Template; Revision(&stored).Template != want || want == "" {
+		t.Errorf("fingerprint = %q, want %q", Revision(&stored).Template, want)
+	}
+	c.Spec.Template.Spec.Containers[0].Image = "other"
+	if Revision(&stored).Template == Configuration(c).Template {
+		t.Error("another image has the same fingerprint")
+	}
+}
+
+func TestLabelsAreNotShared(t *testing.T) {
+	s := service()
+	ConfigurationOf(s).Labels["x"] = "y"
+	RouteOf(s).Annotations["x"] = "y"
+	for k := range s.Labels {
+		if strings.HasPrefix(k, "x") {
+			t.Error("a child's label appears on the Service")
+		}
+	}
+}
+
+func BenchmarkRevision(b *testing.B) {
+	r := RevisionOf(made(1), "hello-00001")
+	b.ReportAllocs()
+	for b.Loop() {
+		if Revision(r).Generation != 1 {
+			b.Fatal("generation is not 1")
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package convert
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+)
+
+// revision is a Revision of one container, changed.
+func revision(change func(*servingv1.RevisionSpec)) *servingv1.Revision {
+	r := RevisionOf(made(3), "hello-00003")
+	r.UID = "v"
+	r.Spec = servingv1.RevisionSpec{PodSpec: servingv1.PodSpec{Containers: []servingv1.Container{{Image: "img"}}}}
+	if change != nil {
+		change(&r.Spec)
+	}
+	return r
+}
+
+var injected = []model.EnvVar{{Name: "K_REVISION", Value: "hello-00003"}, {Name: "K_CONFIGURATION", Value: "hello"}, {Name: "K_SERVICE", Value: "hello"}}
+
+func TestWorkloadHasDefaults(t *testing.T) {
+	w, problems := Workload(revision(nil))
+	check(t, "problems", problems, []model.Problem(nil))
+	check(t, "workload", w, model.Workload{
+		Revision: model.Key{Namespace: "default", Name: "hello-00003"}, UID: "v", Service: "hello", Configuration: "hello", Generation: "3",
+		Replicas: 1, Protocol: model.HTTP1, Timeout: 300 * time.Second,
+		Containers: []model.Container{{
+			Name: "user-container", Image: "img", Port: 8080, Env: append(injected[:3:3], model.EnvVar{Name: "PORT", Value: "8080"}),
+			Readiness: &model.Probe{TCP: true, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},
+			Limits:    map[string]string{},
+		}},
+	})
+}
+
+func TestWorkloadSaysWhatTheSpecSays(t *testing.T) {
+	r := revision(func(s *servingv1.RevisionSpec) {
+		s.ContainerConcurrency, s.TimeoutSeconds, s.IdleTimeoutSeconds = new(int64(7)), new(int64(600)), new(int64(5))
+		s.Containers = []servingv1.Container{
+			{Name: "side", Image: "s", LivenessProbe: &servingv1.Probe{HTTPGet: &servingv1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(9000)}}},
+			{
+				Name: "app", Image: "a", Command: []string{"run"}, Args: []string{"-v"}, WorkingDir: "/srv",
+				Ports:     []servingv1.ContainerPort{{Name: "h2c", ContainerPort: 9000}},
+				Env:       []servingv1.EnvVar{{Name: "TARGET", Value: "you"}},
+				Resources: servingv1.ResourceRequirements{Limits: corev1.ResourceList{"cpu": resource.MustParse("500m")}},
+				ReadinessProbe: &servingv1.Probe{
+					HTTPGet:       &servingv1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString("h2c"), Scheme: "HTTP", HTTPHeaders: []corev1.HTTPHeader{{Name: "X", Value: "y"}}},
+					PeriodSeconds: 2,
+				},
+				LivenessProbe: &servingv1.Probe{GRPC: &servingv1.GRPCAction{Port: 9000, Service: new("health")}},
+				StartupProbe:  &servingv1.Probe{Exec: &corev1.ExecAction{Command: []string{"true"}}, FailureThreshold: 30, InitialDelaySeconds: 1},
+			},
+		}
+	})
+	r.Annotations[servingv1.ProgressDeadlineAnnotation] = "120s"
+	w, problems := Workload(r)
+	check(t, "problems", problems, []model.Problem(nil))
+	check(t, "protocol", w.Protocol, model.H2C)
+	check(t, "concurrency", w.Concurrency, 7)
+	check(t, "times", []time.Duration{w.Timeout, w.ResponseStart, w.Idle, w.ProgressDeadline}, []time.Duration{600 * time.Second, 300 * time.Second, 5 * time.Second, 120 * time.Second})
+	check(t, "containers, the serving one first", w.Containers, []model.Container{
+		{
+			Name: "app", Image: "a", Command: []string{"run"}, Args: []string{"-v"}, WorkingDir: "/srv", Port: 9000,
+			Env:    append(append([]model.EnvVar{{Name: "TARGET", Value: "you"}}, injected...), model.EnvVar{Name: "PORT", Value: "9000"}),
+			Limits: map[string]string{"cpu": "500m"},
+			Readiness: &model.Probe{
+				HTTP:   &model.HTTPProbe{Path: "/healthz", Scheme: "HTTP", Headers: []model.EnvVar{{Name: "X", Value: "y"}}},
+				Period: 2 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3,
+			},
+			Liveness: &model.Probe{GRPC: &model.GRPCProbe{Service: "health"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},
+			Startup:  &model.Probe{Exec: []string{"true"}, Period: 10 * time.Second, InitialDelay: time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 30},
+		},
+		{
+			Name: "side", Image: "s", Env: injected, Limits: map[string]string{},
+			Liveness: &model.Probe{HTTP: &model.HTTPProbe{Path: "/"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},
+		},
+	})
+}
+
+func TestProbePort(t *testing.T) {
+	for name, c := range map[string]struct {
+		port    intstr.IntOrString
+		want    int
+		problem bool
+	}{
+		"the container's by default": {intstr.IntOrString{}, 0, false},
+		"the container's by number":  {intstr.FromInt32(8080), 0, false},
+		"the container's by name":    {intstr.FromString("http1"), 0, false},
+		"another":                    {intstr.FromInt32(9999), 9999, false},
+		"an unknown name":            {intstr.FromString("admin"), 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, problems := Workload(revision(func(s *servingv1.RevisionSpec) {
+				s.Containers[0].Ports = []servingv1.ContainerPort{{Name: "http1"}}
+				s.Containers[0].ReadinessProbe = &servingv1.Probe{TCPSocket: &servingv1.TCPSocketAction{Port: c.port}}
+			}))
+			check(t, "port", w.Containers[0].Readiness.Port, c.want)
+			if c.problem != (len(problems) == 1) {
+				t.Errorf("problems = %v", problems)
+			}
+		})
+	}
+}
+
+func TestWorkloadNeedsWhatIsKeptElsewhere(t *testing.T) {
+	yes := new(true)
+	for name, c := range map[string]struct {
+		change func(*servingv1.RevisionSpec)
+		reason string
+	}{
+		"a value in a Secret": {func(s *servingv1.RevisionSpec) {
+			s.Containers[0].Env = []servingv1.EnvVar{{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}}}
+		}, "EnvUnavailable"},
+		"an optional value": {func(s *servingv1.RevisionSpec) {
+			s.Containers[0].Env = []servingv1.EnvVar{{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Optional: yes}}}}
+		}, ""},
+		"all of a ConfigMap": {func(s *servingv1.RevisionSpec) {
+			s.Containers[0].EnvFrom = []servingv1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}}
+		}, "EnvUnavailable"},
+		"an optional ConfigMap": {func(s *servingv1.RevisionSpec) {
+			s.Containers[0].EnvFrom = []servingv1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{Optional: yes}}}
+		}, ""},
+		"a volume of a Secret": {func(s *servingv1.RevisionSpec) {
+			s.Volumes = []servingv1.Volume{{Name: "v", Secret: &corev1.SecretVolumeSource{}}}
+		}, "VolumeUnavailable"},
+		"an optional volume": {func(s *servingv1.RevisionSpec) {
+			s.Volumes = []servingv1.Volume{{Name: "v", Secret: &corev1.SecretVolumeSource{Optional: yes}}}
+		}, ""},
+		"an empty directory": {func(s *servingv1.RevisionSpec) {
+			s.Volumes = []servingv1.Volume{{Name: "v", EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+		}, ""},
+		"nothing that serves": {func(s *servingv1.RevisionSpec) {
+			s.Containers = []servingv1.Container{{Name: "a"}, {Name: "b"}}
+		}, "NoServingContainer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, problems := Workload(revision(c.change))
+			got := ""
+			if len(problems) > 0 {
+				got = problems[0].Reason
+			}
+			check(t, "reason", got, c.reason)
+		})
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	const least, most, initial = servingv1.MinScaleAnnotation, servingv1.MaxScaleAnnotation, servingv1.InitialScaleAnnotation
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		ready       bool
+		state       string
+		want        int
+		problem     bool
+	}{
+		"one by default":              {nil, true, "active", 1, false},
+		"one at the least":            {map[string]string{least: "0"}, true, "active", 1, false},
+		"the least":                   {map[string]string{least: "3"}, true, "active", 3, false},
+		"the other spelling":          {map[string]string{servingv1.MinScaleAltAnnotation: "3"}, true, "active", 3, false},
+		"no more than the most":       {map[string]string{least: "3", most: "2"}, true, "active", 2, true},
+		"initially":                   {map[string]string{initial: "5", least: "2"}, false, "active", 5, false},
+		"initially no more than most": {map[string]string{initial: "5", most: "2"}, false, "active", 2, false},
+		"not initially any more":      {map[string]string{initial: "5", least: "2"}, true, "active", 2, false},
+		"unrouted without the least":  {map[string]string{least: "3"}, true, "reserve", 1, false},
+		"not a number":                {map[string]string{least: "many"}, true, "active", 1, true},
+		"a negative number":           {map[string]string{least: "-2"}, true, "active", 1, true},
+		"too great a number":          {map[string]string{least: "99999999999"}, true, "active", 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := revision(nil)
+			maps.Copy(r.Annotations, c.annotations)
+			r.Labels[servingv1.RoutingStateLabel] = c.state
+			if c.ready {
+				r.Status.Conditions = Conditions(nil, []model.Condition{{Type: model.ResourcesAvailable, Status: model.True}}, epoch)
+			}
+			w, _ := Workload(r)
+			check(t, "replicas", w.Replicas, c.want)
+			if problems := RevisionProblems(r); c.problem != (len(problems) == 1) {
+				t.Errorf("problems = %v", problems)
+			}
+		})
+	}
+}
+
+func TestContainerStatuses(t *testing.T) {
+	check(t, "statuses", ContainerStatuses(revision(nil)), []servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img"}})
+}

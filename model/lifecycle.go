@@ -25,6 +25,8 @@ type Configuration struct {
 	RevisionName string
 	// Template is the fingerprint of the spec that a revision of this template has, comparable with Revision.Template.
 	Template string
+	// Protocol is what the serving container of the template speaks.
+	Protocol Protocol
 	// LatestCreated and LatestReady are names of revisions, from the status; empty when there was none yet.
 	LatestCreated, LatestReady string
 	// Conditions are what the status says now.

@@ -11,8 +11,7 @@ import (
 type Preview struct {
 	Configurations []*model.Configuration
 	Routes         []*model.RouteSpec
-	// Revisions are those of the manifests, and those that the Configurations make (ConfigurationPlan.Create): one that
-	// is missing is assumed.
+	// Revisions are those of the manifests. What Configurations would make, and what Routes name beyond that, is assumed.
 	Revisions []*model.Revision
 	Options   Options
 }
@@ -30,7 +29,7 @@ func (p Preview) World() (*model.World, []model.Problem) {
 		if plan.Create != "" {
 			revisions = append(revisions, assumed(model.Revision{
 				Key: model.Key{Namespace: c.Key.Namespace, Name: plan.Create}, Owner: c.UID,
-				Service: c.Service, Configuration: c.Key.Name, Generation: c.Generation,
+				Service: c.Service, Configuration: c.Key.Name, Generation: c.Generation, Protocol: c.Protocol,
 			}))
 			plan = Configure(c, revisions)
 		}
@@ -43,7 +42,7 @@ func (p Preview) World() (*model.World, []model.Problem) {
 			if t.Revision == "" || find(revisions, key) != nil {
 				continue
 			}
-			revisions = append(revisions, assumed(model.Revision{Key: key, Service: route.Service}))
+			revisions = append(revisions, assumed(model.Revision{Key: key, Service: route.Service, Protocol: p.protocolOf(route)}))
 			problems = append(problems, model.Problem{
 				Owner: model.Ref{Kind: "Route", Key: route.Key}, Reason: "RevisionAssumed",
 				Message: fmt.Sprintf("Revision %q is not among the manifests: it is taken to be there and ready.", t.Revision),
@@ -61,6 +60,16 @@ func (p Preview) World() (*model.World, []model.Problem) {
 	slices.SortFunc(w.Routes, func(a, b *model.Route) int { return a.Key.Compare(b.Key) })
 	w.Backends = backends(w.Routes, revisions)
 	return w, problems
+}
+
+// protocolOf is what the Route's Service speaks now, which is the best guess of what it spoke before.
+func (p Preview) protocolOf(route *model.RouteSpec) model.Protocol {
+	for _, c := range p.Configurations {
+		if c.Key == route.Key && c.Service == route.Service {
+			return c.Protocol
+		}
+	}
+	return model.HTTP1
 }
 
 // assumed returns a revision that is ready, and speaks HTTP/1 when nobody knows better.

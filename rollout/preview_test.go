@@ -8,7 +8,7 @@ import (
 
 func TestPreviewAssumesThatRevisionsAreReady(t *testing.T) {
 	c := config(1, "")
-	c.Service = "hello"
+	c.Protocol = model.H2C
 	w, problems := Preview{
 		Configurations: []*model.Configuration{c},
 		Routes:         []*model.RouteSpec{route(latest(30, "canary"), pin("hello-stable", 70, ""))},
@@ -18,8 +18,8 @@ func TestPreviewAssumesThatRevisionsAreReady(t *testing.T) {
 	var backends []model.Key
 	for _, b := range w.Backends {
 		backends = append(backends, b.Revision)
-		if b.Protocol != model.HTTP1 || b.Endpoints != nil {
-			t.Errorf("backend %s = %+v, want HTTP/1 without endpoints", b.Revision, b)
+		if b.Protocol != model.H2C || b.Endpoints != nil {
+			t.Errorf("backend %s = %+v, want h2c without endpoints", b.Revision, b)
 		}
 	}
 	check(t, "backends", backends, []model.Key{key("hello-00001"), key("hello-stable")})

@@ -25,6 +25,7 @@ func Configuration(c *servingv1.Configuration) *model.Configuration {
 		Key: keyOf(c), UID: string(c.UID), Owner: ownerOf(c), Service: c.Labels[servingv1.ServiceLabel],
 		Generation: c.Generation, Observed: c.Status.ObservedGeneration,
 		RevisionName:  c.Spec.Template.Metadata.Name,
+		Protocol:      protocolOf(&c.Spec.Template.Spec),
 		LatestCreated: c.Status.LatestCreatedRevisionName, LatestReady: c.Status.LatestReadyRevisionName,
 		Conditions: conditionsOf(c.Status.Status),
 	}

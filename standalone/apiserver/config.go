@@ -81,7 +81,9 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the API server: %w", err)
 	}
-	server.GenericAPIServer.ShutdownTimeout = drain
+	// An idle HTTP/2 connection takes the server a second to close.
+	server.GenericAPIServer.ShutdownTimeout = 2 * drain
+	serveNamespaces(server.GenericAPIServer.Handler.NonGoRestfulMux)
 	return server, listGroups(server)
 }
 
@@ -89,6 +91,9 @@ func storeOptions(url string) *options.EtcdOptions {
 	codec := extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion)
 	etcd := options.NewEtcdOptions(storagebackend.NewDefaultConfig(storagePrefix, codec))
 	etcd.StorageConfig.Transport.ServerList = []string{url}
+	// etcd is in the process and clients are few. Without a cache in between a watch replays from etcd's own history, the
+	// first list does not wait for a cache to fill (a second), and 2,000 Services take 30 MB less.
+	etcd.EnableWatchCache = false
 	// There is no collector: foreground and orphan deletes would hang on their finalizers.
 	etcd.EnableGarbageCollection = false
 	return etcd

@@ -33,7 +33,7 @@ func TestKubectl(t *testing.T) {
 	t.Parallel()
 	run := kubectl(t)
 	manifest := filepath.Join(t.TempDir(), "hello.yaml")
-	if err := os.WriteFile(manifest, []byte(service), 0o600); err != nil {
+	if err := os.WriteFile(manifest, []byte("---\n"+service), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Each step goes on from the one before.
@@ -43,7 +43,7 @@ func TestKubectl(t *testing.T) {
 	}{
 		{"version", []string{"Server Version: v1."}},
 		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello created"}},
-		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello unchanged"}},
+		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello configured"}}, // as with Knative: the container's defaults differ
 		{"apply -n k --server-side --force-conflicts -f " + manifest, []string{"service.serving.knative.dev/hello serverside-applied"}},
 		{"get -n k ksvc", []string{"NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "hello"}},
 		{"get -n k all", []string{"service.serving.knative.dev/hello"}},
@@ -72,12 +72,15 @@ func TestKubectl(t *testing.T) {
 func TestKubectlSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	run := kubectl(t)
+	if out, err := run("", "get", "-n", "elsewhere", "ksvc", "nothing"); err == nil || !strings.Contains(out, `services.serving.knative.dev "nothing" not found`) {
+		t.Errorf("a missing object: error %v\n%s", err, out)
+	}
 	for name, test := range map[string]struct{ manifest, want string }{
 		"bad traffic":         {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1), "Traffic targets sum to 90, want 100"},
 		"an unknown field":    {strings.Replace(service, "spec: {template", "spec: {trafic: [], template", 1), `unknown field "spec.trafic"`},
 		"what is no manifest": {"{", "error"},
 	} {
-		out, err := run(test.manifest, "apply", "-f", "-")
+		out, err := run("---\n"+test.manifest, "apply", "-f", "-")
 		if err == nil || !strings.Contains(out, test.want) {
 			t.Errorf("%s: error %v, no %q in\n%s", name, err, test.want, out)
 		}

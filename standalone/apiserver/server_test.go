@@ -83,6 +83,31 @@ func TestWatchReplaysFromAResourceVersion(t *testing.T) {
 	}
 }
 
+// Informers of today list by a watch that ends its list with a bookmark, where the server can do that.
+func TestWatchListEndsWithABookmark(t *testing.T) {
+	c := objects(t, shared, "services", "watchlist")
+	create(t, c, service)
+	w, err := c.Watch(t.Context(), metav1.ListOptions{SendInitialEvents: new(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for _, want := range []watch.EventType{watch.Added, watch.Bookmark} {
+		select {
+		case e := <-w.ResultChan():
+			if e.Type != want {
+				t.Fatalf("got event %s %v, want %s", e.Type, e.Object, want)
+			}
+			u := e.Object.(*unstructured.Unstructured)
+			if end := u.GetAnnotations()[metav1.InitialEventsAnnotationKey]; want == watch.Bookmark && end != "true" {
+				t.Errorf("the bookmark does not end the list: %v", u.GetAnnotations())
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("no %s event", want)
+		}
+	}
+}
+
 func TestInformersFollow(t *testing.T) {
 	c := objects(t, shared, "services", "informers")
 	create(t, c, service)

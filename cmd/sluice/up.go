@@ -140,13 +140,10 @@ func (u *up) start(ctx context.Context, gateway model.Gateway, documents []manif
 		return err
 	}
 	var adapter *kube.Adapter
-	processes, err := process.New(process.Options{
+	processes := process.New(process.Options{
 		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
 		Status: func(s model.WorkloadStatus) { adapter.Observe(s) },
 	})
-	if err != nil {
-		return err
-	}
 	var loop *controlplane.Loop
 	server := xds.New(xds.Options{Logger: u.log.Named("xds"), Progress: func(p xds.Progress) { loop.Acknowledge(p) }})
 	loop = controlplane.New(controlplane.Options{

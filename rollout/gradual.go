@@ -231,24 +231,18 @@ func introduce(revisions []portion, name string) []portion {
 	return append(out, newest)
 }
 
-// prune leaves out revisions that may not have requests; the newest that stays gets what they had.
+// prune leaves out revisions that may not have requests.
 func prune(revisions []portion, alive func(string) bool) []portion {
 	out := make([]portion, 0, len(revisions))
-	lost := 0
 	for _, p := range revisions {
 		if alive(p.Revision) {
 			out = append(out, p)
-		} else {
-			lost += p.Percent
 		}
-	}
-	if len(out) > 0 {
-		out[len(out)-1].Percent += lost
 	}
 	return out
 }
 
-// rescale makes the percents sum to percent, which is above 0: what is added goes to the newest revision, what is cut
+// rescale makes the percents sum to percent, which is above 0: what is added, or was a revision's that is gone, goes to the newest revision, what is cut
 // comes from the oldest ones.
 func rescale(revisions []portion, percent int) []portion {
 	sum := 0

@@ -234,6 +234,14 @@ func TestCorruptRolloutStateIsDiscarded(t *testing.T) {
 	}
 }
 
+func TestRolloutWithoutAStartBeginsNow(t *testing.T) {
+	w := served(time.Minute, latest(100, "")).release(2)
+	w.in.Route.Rollout = `{"configurations":[{"configurationName":"hello","percent":100,"revisions":[{"revisionName":"hello-00001","percent":99},{"revisionName":"hello-00002","percent":1}],"stepParams":{}}]}`
+	if run := w.run(t, 0); len(run) < 50 {
+		t.Errorf("it ends in %d steps, want one a second: %v", len(run), run)
+	}
+}
+
 func TestRolloutStateIsKnatives(t *testing.T) {
 	w := served(time.Minute, latest(100, "canary")).release(2).next().at(2 * time.Second)
 	want := `{"configurations":[` +

@@ -42,7 +42,14 @@ func TestLabel(t *testing.T) {
 		}(), 1, model.RoutingActive, epoch, []string{"hello"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Label(c.routes, []*model.Configuration{config(c.latest, "hello-00001")}, []*model.Revision{c.revision}, epoch)
+			revisions := []*model.Revision{c.revision}
+			if c.revision.Key.Name != "hello-00001" {
+				revisions = append(revisions, state(one(), model.RoutingActive, "hello"))
+				if c.routes[0] == other {
+					revisions[1].Routes = []string{"a-route"}
+				}
+			}
+			got := Label(c.routes, []*model.Configuration{config(c.latest, "hello-00001")}, revisions, epoch)
 			var want []Labels
 			if c.changed {
 				want = []Labels{{Revision: c.revision, Routing: c.state, Since: c.since, Routes: c.names}}

@@ -43,6 +43,7 @@ func TestRetire(t *testing.T) {
 		"unlabelled ones stay":              {idle(23, old), Retention{}, func(r []*model.Revision) { r[0].Routing = ""; r[1].Routing = model.RoutingPending }, []string{"hello-00003"}},
 		"preserved ones stay":               {idle(23, old), Retention{}, func(r []*model.Revision) { r[0].Preserved = true }, []string{"hello-00002", "hello-00003"}},
 		"the latest ready one stays":        {idle(23, old), Retention{Min: Disabled}, func(r []*model.Revision) { r[0].Key.Name = "ready" }, first(23)[1:]},
+		"the latest created one stays":      {idle(23, old), Retention{Min: Disabled}, func(r []*model.Revision) { r[0].Key.Name = "hello-02000" }, first(23)[1:]},
 		"1000 is the most":                  {idle(1003, time.Hour), Retention{}, nil, first(3)},
 		"the most may be less":              {idle(8, time.Hour), Retention{Max: 5}, nil, first(3)},
 		"the most may be disabled":          {idle(1003, time.Hour), Retention{Max: Disabled}, nil, nil},

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/model"
 )
@@ -34,8 +35,8 @@ func wellFormed(t *testing.T, in RouteInput, plan RoutePlan) {
 			t.Fatalf("rule %q comes after %q", rule.Tag, plan.Rules[i-1].Tag)
 		}
 	}
-	if plan.Again < 0 {
-		t.Fatalf("wants to be planned again %s ago", -plan.Again)
+	if plan.Again < 0 || in.Route != nil && plan.Again > max(time.Second, in.Route.RolloutDuration) {
+		t.Fatalf("wants to be planned again in %s, in a rollout of %s", plan.Again, in.Route.RolloutDuration)
 	}
 }
 

@@ -50,11 +50,8 @@ func translateBackend(old *backendPart, in *model.Backend, activators []model.En
 		return part
 	}
 	name := in.Revision.String()
-	if i := slices.IndexFunc(in.Endpoints, func(e model.Endpoint) bool { return !validEndpoint(e) }); i >= 0 {
-		part.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535",
-			in.Endpoints[i].Host, in.Endpoints[i].Port, name))
-	}
 	pods := addresses(in.Endpoints)
+	part.reportInvalid(in)
 	zones := []zone{{zonePods, pods}, {zoneActivator, without(nearest(name, activators), pods)}}
 	served := slices.Clone(zones)
 	if in.Via == model.ViaActivator {
@@ -78,6 +75,15 @@ func translateBackend(old *backendPart, in *model.Backend, activators []model.En
 	}
 	part.unit = newUnit(before, "backend "+name, position{kindBackend, in.Revision}, b.resources)
 	return part
+}
+
+// reportInvalid reports the endpoints that are left out.
+func (p *backendPart) reportInvalid(in *model.Backend) {
+	invalid := slices.DeleteFunc(slices.Clone(in.Endpoints), validEndpoint)
+	slices.SortFunc(invalid, compareEndpoint)
+	for _, e := range slices.Compact(invalid) {
+		p.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535", e.Host, e.Port, in.Revision))
+	}
 }
 
 func (p *backendPart) report(in *model.Backend, reason, message string) {

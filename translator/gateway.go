@@ -26,10 +26,9 @@ type gatewayPart struct {
 	in       model.Gateway
 	unit     *Unit
 	problems []model.Problem
-	// listeners are those that there are, activators the cluster of all activators and its assignment.
-	listeners, activators []*Resource
-	// http and local are the RouteConfigurations.
-	http, local *Resource
+	// listeners and the RouteConfigurations that they use are those that there are; activators are the cluster of all
+	// activators and its assignment.
+	listeners, routes, activators []*Resource
 }
 
 // translateGateway makes the gateway's resources. What did not change is taken over from prev.
@@ -40,23 +39,50 @@ func translateGateway(in model.Gateway, now, prev *memo) *gatewayPart {
 		old = &gatewayPart{}
 	}
 	if old.unit != nil && equalGateway(in, old.in) {
-		part.listeners, part.problems = old.listeners, old.problems
+		part.listeners, part.problems = old.listeners, slices.Clip(old.problems)
 	} else {
 		part.addListeners()
 	}
-	if old.unit != nil && slices.Equal(now.routes.parts, prev.routes.parts) {
-		part.http, part.local = old.http, old.local
-	} else {
-		part.http = routeConfiguration(old.http, listenerHTTP, now.routes.parts, func(p *routePart) chunk { return p.http })
-		part.local = routeConfiguration(old.local, listenerLocal, now.routes.parts, func(p *routePart) chunk { return p.local })
-	}
+	part.addRoutes(old, now.routes.parts, old.unit != nil && slices.Equal(now.routes.parts, prev.routes.parts))
 	part.activators = old.activators
 	if old.unit == nil || !slices.Equal(now.activators, prev.activators) {
 		part.addActivators(now.activators)
 	}
-	resources := slices.Concat(part.listeners, []*Resource{part.http, part.local}, part.activators)
+	resources := slices.Concat(part.listeners, part.routes, part.activators)
 	part.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
 	return part
+}
+
+// addRoutes makes the RouteConfigurations that the listeners use. same says that no Route has changed.
+func (p *gatewayPart) addRoutes(old *gatewayPart, routes []*routePart, same bool) {
+	for _, rc := range []struct {
+		name string
+		used bool
+		of   func(*routePart) chunk
+	}{
+		{listenerHTTP, p.listens(listenerHTTP) || p.listens(listenerHTTPS), func(r *routePart) chunk { return r.http }},
+		{listenerLocal, p.listens(listenerLocal), func(r *routePart) chunk { return r.local }},
+	} {
+		if !rc.used {
+			continue
+		}
+		before := named(old.routes, rc.name)
+		if before == nil || !same {
+			before = routeConfiguration(before, rc.name, routes, rc.of)
+		}
+		p.routes = append(p.routes, before)
+	}
+}
+
+func (p *gatewayPart) listens(name string) bool { return named(p.listeners, name) != nil }
+
+func named(resources []*Resource, name string) *Resource {
+	for _, r := range resources {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
 }
 
 // addActivators makes the cluster of all activators.

@@ -43,6 +43,9 @@ func draftRoute(old *routePart, in *model.Route) *routePart {
 	} else {
 		d.takeRules()
 	}
+	slices.SortFunc(d.problems, func(a, b model.Problem) int {
+		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+	})
 	slices.Sort(d.by.hosts)
 	d.by.hosts = slices.Compact(d.by.hosts)
 	slices.SortFunc(d.by.refs, model.Key.Compare)
@@ -139,7 +142,9 @@ func (d *draft) takeTagHeader(r model.Rule) []model.TagShare {
 		d.by.refs = append(d.by.refs, t.Revision)
 		tags = append(tags, t)
 	}
-	slices.SortStableFunc(tags, func(a, b model.TagShare) int { return cmp.Compare(a.Tag, b.Tag) })
+	slices.SortFunc(tags, func(a, b model.TagShare) int {
+		return cmp.Or(cmp.Compare(a.Tag, b.Tag), a.Revision.Compare(b.Revision))
+	})
 	return slices.CompactFunc(tags, func(a, b model.TagShare) bool { return a.Tag == b.Tag })
 }
 
@@ -160,7 +165,7 @@ func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
 	}
 	for _, r := range missing {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "RevisionMissing",
-			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; the other revisions share them", p.draft.in.Key, r)})
+			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, r)})
 	}
 	var b resourceBuilder
 	for _, r := range p.draft.rules {

@@ -1,0 +1,123 @@
+package translator_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/translator"
+)
+
+// world has n services with one revision of one replica each.
+func world(n int) *model.World {
+	w := &model.World{Gateway: model.Gateway{HTTP: "127.0.0.1:8080", Local: "127.0.0.1:8081"}}
+	for i := range n {
+		name := fmt.Sprintf("s%d", i)
+		key, revision := model.Key{Namespace: "default", Name: name}, model.Key{Namespace: "default", Name: name + "-00001"}
+		w.Routes = append(w.Routes, &model.Route{
+			Key: key, Owner: model.Ref{Kind: "Service", Key: key}, Created: time.Unix(int64(i), 0),
+			Rules: []model.Rule{{
+				Hosts:      []string{name + ".default.localhost"},
+				LocalHosts: []string{name + ".default", name + ".default.svc", name + ".default.svc.cluster.local"},
+				Shares:     []model.Share{{Revision: revision, Percent: 100}},
+				Timeout:    5 * time.Minute,
+			}},
+		})
+		w.Backends = append(w.Backends, &model.Backend{
+			Revision: revision, Owner: model.Ref{Kind: "Revision", Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas,
+			Endpoints: []model.Endpoint{endpoint(i)},
+		})
+	}
+	slices.SortFunc(w.Routes, func(a, b *model.Route) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(w.Backends, func(a, b *model.Backend) int { return a.Revision.Compare(b.Revision) })
+	return w
+}
+
+// withTimeout is w with another timeout of route i: a change of the gateway's routes and of nothing else.
+func withTimeout(w *model.World, i int, d time.Duration) *model.World {
+	next, route := *w, *w.Routes[i]
+	route.Rules = slices.Clone(route.Rules)
+	route.Rules[0].Timeout = d
+	next.Routes = slices.Clone(w.Routes)
+	next.Routes[i] = &route
+	return &next
+}
+
+// withEndpoint is w with another endpoint of backend i.
+func withEndpoint(w *model.World, i, n int) *model.World {
+	next, backend := *w, *w.Backends[i]
+	backend.Endpoints = []model.Endpoint{endpoint(n)}
+	next.Backends = slices.Clone(w.Backends)
+	next.Backends[i] = &backend
+	return &next
+}
+
+// withRoute is w with one route more, and its backend.
+func withRoute(w *model.World, name string) *model.World {
+	one := world(1)
+	next, route, backend := *w, *one.Routes[0], *one.Backends[0]
+	route.Key.Name, backend.Revision.Name = name, name+"-00001"
+	route.Rules = []model.Rule{{Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: backend.Revision, Percent: 100}}}}
+	next.Routes = put(w.Routes, route.Key, &route, func(r *model.Route) model.Key { return r.Key })
+	next.Backends = put(w.Backends, backend.Revision, &backend, func(b *model.Backend) model.Key { return b.Revision })
+	return &next
+}
+
+var sizes = []int{100, 1_000, 10_000}
+
+func BenchmarkTranslateFromNothing(b *testing.B) {
+	for _, n := range sizes {
+		w := world(n)
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				translator.Translate(w, nil)
+			}
+		})
+	}
+}
+
+// benchmarkChange measures Translate and Diff from one World to another.
+func benchmarkChange(b *testing.B, change func(w *model.World) *model.World) {
+	for _, n := range sizes {
+		w := world(n)
+		next := change(w)
+		prev := translator.Translate(w, nil)
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if set, _ := translator.Diff(prev, translator.Translate(next, prev)); len(set) == 0 {
+					b.Fatal("the change changed nothing")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkOneRouteChanged(b *testing.B) {
+	benchmarkChange(b, func(w *model.World) *model.World { return withTimeout(w, len(w.Routes)/2, time.Second) })
+}
+
+func BenchmarkOneEndpointChanged(b *testing.B) {
+	benchmarkChange(b, func(w *model.World) *model.World { return withEndpoint(w, len(w.Backends)/2, 1<<20) })
+}
+
+func BenchmarkOneRouteAdded(b *testing.B) {
+	benchmarkChange(b, func(w *model.World) *model.World { return withRoute(w, "new") })
+}
+
+func BenchmarkNothingChanged(b *testing.B) {
+	for _, n := range sizes {
+		w := world(n)
+		prev := translator.Translate(w, nil)
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				next := translator.Translate(w, prev)
+				translator.Diff(prev, next)
+			}
+		})
+	}
+}

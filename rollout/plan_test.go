@@ -121,7 +121,7 @@ func keeps(t *testing.T, in Input) {
 	t.Helper()
 	out := Plan(in)
 	if in.Route != nil {
-		wellFormed(t, RouteInput{Revisions: in.Revisions}, out.Route)
+		wellFormed(t, RouteInput{Route: in.Route, Revisions: in.Revisions}, out.Route)
 		sum := 0
 		for _, p := range out.Route.Traffic {
 			sum += p.Percent

@@ -32,6 +32,17 @@ type streamClock struct {
 	stopped    bool
 }
 
+// limit takes the limits of a route, or of the connection manager where the route has none of its own.
+func (c *streamClock) limit(f *forward, m *manager) {
+	c.response, c.idle, c.whole = f.timeout, f.idle, f.maxDuration
+	if c.idle < 0 {
+		c.idle = m.streamIdle
+	}
+	if c.whole < 0 {
+		c.whole = m.maxDuration
+	}
+}
+
 // touch notes that something was read or written.
 func (c *streamClock) touch() {
 	if c.idle > 0 {

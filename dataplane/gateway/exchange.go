@@ -162,6 +162,7 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		// that cannot do it have no such limit.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
+	x.clock.limit(f, x.manager)
 	x.clock.run(r.ContentLength == 0)
 	x.proxy.reverse.ServeHTTP(w, r.WithContext(x))
 }

@@ -186,6 +186,9 @@ func (x *exchange) mayRetry(err error, before int) bool {
 func (p *proxy) modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.status = res.StatusCode
+	if len(res.Trailer) > 0 {
+		delete(res.Header, "Content-Length") // HTTP/1.1 has trailers after chunks alone
+	}
 	x.changeHeaders(res.Header, level.onResponse)
 	if x.manager.requestIDInResponse {
 		res.Header["X-Request-Id"] = res.Request.Header["X-Request-Id"]

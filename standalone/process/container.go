@@ -161,7 +161,7 @@ func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failu
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return &model.Failure{Reason: "CommandNotFound", Message: fmt.Sprintf(
 			"Container %q cannot be started: its command %q does not exist on this machine. Give a path, or a program in $PATH.", spec.Name, command)}
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
 		return &model.Failure{Reason: "CommandNotExecutable", Message: fmt.Sprintf(
 			"Container %q cannot be started: its command %q is not an executable file.", spec.Name, command)}
 	}

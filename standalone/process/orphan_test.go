@@ -1,0 +1,123 @@
+package process_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/standalone/process"
+)
+
+// recorded returns the pids of the records in a data directory.
+func recorded(t *testing.T, dir string) []int {
+	t.Helper()
+	paths, _ := filepath.Glob(filepath.Join(dir, "processes", "*.json"))
+	var pids []int
+	for _, path := range paths {
+		pid, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// TestKillingUsLeavesNoOrphan kills a parent with SIGKILL. Its replica dies with it; the replica's own child does not,
+// and is ended by the next Runtime of the same directory.
+func TestKillingUsLeavesNoOrphan(t *testing.T) {
+	dir, childFile := t.TempDir(), filepath.Join(t.TempDir(), "child")
+	parent := startParent(t, dir, childFile)
+	replicas := recorded(t, dir)
+	text, err := os.ReadFile(childFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(string(text))
+	if err != nil || len(replicas) != 1 || !alive(replicas[0]) || !alive(child) {
+		t.Fatalf("records of %v, child %q", replicas, text)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait()
+	eventually(t, "the replica dies with its parent", func() bool { return !alive(replicas[0]) })
+	if !alive(child) {
+		t.Skip("the child died too: nothing is left to be found")
+	}
+	m := newMachine(t, process.Options{Dir: dir})
+	eventually(t, "the child is found and ended", func() bool { return !alive(child) })
+	m.Run(app("serve", 1))
+	m.awaitReady(1)
+}
+
+// TestRecycledPidIsNotKilled: the record names a process that runs, but not the one that was recorded.
+func TestRecycledPidIsNotKilled(t *testing.T) {
+	bystander := exec.Command("sleep", "3600")
+	bystander.SysProcAttr = ownGroup()
+	if err := bystander.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = bystander.Process.Kill(); _ = bystander.Wait() }()
+	pid := bystander.Process.Pid
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Skip("no /proc")
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "processes"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	record, _ := json.Marshal(map[string]any{
+		"pid": pid, "start": "1", "boot": strings.TrimSpace(string(boot)), "marker": "another", "revision": "default/hello-00001",
+	})
+	for name, text := range map[string]string{strconv.Itoa(pid): string(record), "1": `{"pid":1}`, "2": "not a record"} {
+		if err := os.WriteFile(filepath.Join(dir, "processes", name+".json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newMachine(t, process.Options{Dir: dir})
+	m.Run(app("serve", 1)) // runs after the records have been looked at
+	m.awaitReady(1)
+	if !alive(pid) {
+		t.Error("the bystander was killed")
+	}
+	if left := recorded(t, dir); len(left) != 1 {
+		t.Errorf("records of %v are left", left)
+	}
+}
+
+// TestReplicasOutliveTheThreadsOfTheirTime: threads come and go, and replicas must not die with any of them.
+func TestReplicasOutliveTheThreadsOfTheirTime(t *testing.T) {
+	m := newMachine(t, process.Options{})
+	w := app("serve", 3)
+	m.Run(w)
+	m.awaitReady(3)
+	before := recorded(t, m.dir)
+	done := make(chan struct{})
+	for range 50 {
+		go func() { // a goroutine that ends while locked ends its thread
+			runtime.LockOSThread()
+			time.Sleep(time.Millisecond)
+			done <- struct{}{}
+		}()
+	}
+	for range 50 {
+		<-done
+	}
+	w.Replicas = 4
+	m.Run(w)
+	m.await("the fourth is ready", func(s model.WorkloadStatus) bool { return len(s.Ready) == 4 })
+	for _, pid := range before {
+		if !alive(pid) {
+			t.Errorf("replica %d died", pid)
+		}
+	}
+}

@@ -242,6 +242,14 @@ func TestRolloutWithoutAStartBeginsNow(t *testing.T) {
 	}
 }
 
+func TestRolloutFromTheFutureGoesOnWithinItsDuration(t *testing.T) {
+	w := served(time.Minute, latest(100, "")).release(2)
+	w.in.Route.Rollout = `{"configurations":[{"configurationName":"hello","percent":100,"revisions":[{"revisionName":"hello-00001","percent":99},{"revisionName":"hello-00002","percent":1}],` +
+		`"stepParams":{"starttime":4000000000000000000,"nextStepTime":4000000000000000000,"stepDuration":86400000000000,"stepSize":3}}]}`
+	w.at(0)
+	check(t, "again", w.plan.Again, time.Minute)
+}
+
 func TestRolloutStateIsKnatives(t *testing.T) {
 	w := served(time.Minute, latest(100, "canary")).release(2).next().at(2 * time.Second)
 	want := `{"configurations":[` +

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bufio"
 	"context"
 	"os"
 	"os/exec"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // kubectl returns a function that runs kubectl against the shared server with stdin, and returns its output.
@@ -83,6 +87,39 @@ func TestKubectlSaysWhatIsWrong(t *testing.T) {
 		out, err := run("---\n"+test.manifest, "apply", "-f", "-")
 		if err == nil || !strings.Contains(out, test.want) {
 			t.Errorf("%s: error %v, no %q in\n%s", name, err, test.want, out)
+		}
+	}
+}
+
+func TestKubectlWatches(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Skip("kubectl is not on PATH")
+	}
+	c := objects(t, shared, "services", "kubectl-watch")
+	create(t, c, service)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--kubeconfig", shared.Kubeconfig(), "--cache-dir", t.TempDir(), "get", "-n", "kubectl-watch", "ksvc", "-w", "--no-headers")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	lines := bufio.NewScanner(out)
+	for _, url := range []string{"", "http://first", "http://second"} {
+		if url != "" {
+			patch := `{"status":{"url":"` + url + `"}}`
+			if _, err := c.Patch(ctx, "hello", types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !lines.Scan() || !strings.Contains(lines.Text(), url) {
+			t.Fatalf("got line %q, want one with %q", lines.Text(), url)
 		}
 	}
 }

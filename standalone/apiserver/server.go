@@ -121,13 +121,15 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		}
 		undo.run()
 	}()
-	if err := s.awaitReady(ctx); err != nil {
+	if err = s.awaitReady(ctx); err == nil {
+		err = writeKubeconfig(s.kubeconfig, s.config)
+	}
+	if err != nil {
 		cancel()
 		<-s.done
 		undo = nil // run already
-		return err
 	}
-	return writeKubeconfig(s.kubeconfig, s.config)
+	return err
 }
 
 // settings collects what the server is built from, and what clients need.

@@ -156,6 +156,20 @@ func TestInformersFollow(t *testing.T) {
 	want("delete")
 }
 
+// There is no garbage collector that would take the finalizers off again.
+func TestDeletesAtOnceWhateverThePropagation(t *testing.T) {
+	c := objects(t, shared, "services", "propagation")
+	for _, policy := range []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan, metav1.DeletePropagationBackground} {
+		create(t, c, service)
+		if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := c.Get(t.Context(), "hello", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Fatalf("%s: the object is there with finalizers %v (%v)", policy, u.GetFinalizers(), err)
+		}
+	}
+}
+
 func TestServerSideApply(t *testing.T) {
 	c := objects(t, shared, "services", "ssa")
 	apply := func(manager, timeout string) (*unstructured.Unstructured, error) {

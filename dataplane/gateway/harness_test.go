@@ -53,7 +53,7 @@ type bench struct {
 
 func start(t testing.TB, options Options) *bench {
 	t.Helper()
-	b := &bench{TB: t, changed: make(chan struct{}, 1), bound: map[string]string{}}
+	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}}
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond,
 		Progress: func(p xds.Progress) {
@@ -95,12 +95,10 @@ func start(t testing.TB, options Options) *bench {
 
 func (b *bench) note(change func()) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	change()
-	b.mu.Unlock()
-	select {
-	case b.changed <- struct{}{}:
-	default:
-	}
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 // until waits for a condition on what note has noted.
@@ -109,13 +107,13 @@ func (b *bench) until(what string, condition func() bool) {
 	limit := time.After(patience)
 	for {
 		b.mu.Lock()
-		ok := condition()
+		ok, changed := condition(), b.changed
 		b.mu.Unlock()
 		if ok {
 			return
 		}
 		select {
-		case <-b.changed:
+		case <-changed:
 		case <-limit:
 			b.Fatalf("timed out waiting for %s (nacks: %v)", what, b.nacks)
 		}

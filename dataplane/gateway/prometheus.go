@@ -138,7 +138,7 @@ func writeHistogram(w *metricWriter, name, labels string, h *histogram) {
 		total += h.buckets[i].Load()
 		bound := "+Inf"
 		if i < len(histogramBounds) {
-			bound = strconv.FormatFloat(histogramBounds[i], 'g', -1, 64)
+			bound = strconv.FormatFloat(histogramBounds[i], 'f', -1, 64)
 		}
 		w.sample(name+"_bucket", labels+","+label("le", bound), strconv.FormatUint(total, 10))
 	}

@@ -1,0 +1,292 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/xds"
+)
+
+// load sends requests from n connections until it is stopped, which gives the number of requests and the failures.
+func load(n int, address func() string, host string) (stop func() (int64, []string)) {
+	var sent atomic.Int64
+	var mu sync.Mutex
+	var failures []string
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
+			defer client.CloseIdleConnections()
+			for ctx.Err() == nil {
+				// A POST is not repeated by Go's client: a lost one shows.
+				req, _ := http.NewRequest(http.MethodPost, "http://"+address()+"/", io.NopCloser(strings.NewReader("body")))
+				req.Host = host
+				res, err := client.Do(req)
+				if err == nil {
+					_, err = io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+					if err == nil && res.StatusCode != 200 {
+						err = fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get(flagsHeader))
+					}
+				}
+				if sent.Add(1); err != nil {
+					mu.Lock()
+					failures = append(failures, err.Error())
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	return func() (int64, []string) {
+		cancel()
+		wg.Wait()
+		return sent.Load(), failures
+	}
+}
+
+// Every kind of change, 200 of them, under the load of 16 connections, and not one request fails.
+func TestChangesUnderLoadLoseNothing(t *testing.T) {
+	b := start(t, Options{})
+	const backends = 4
+	addresses := make([]string, backends)
+	for i := range addresses {
+		addresses[i] = upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	}
+	listenAt := func(address string, change int) *xds.Resource {
+		m := newManager(t, "http")
+		m.RequestHeadersTimeout = durationpb.New(time.Duration(10+change%7) * time.Second) // a new server on the same socket
+		return res(t, resource.ListenerType, "http", newListener(t, "http", address, m))
+	}
+	generation := func(i int) (string, []*xds.Resource) {
+		name := fmt.Sprint("ns/rev-", i)
+		return name, backend(t, name, addresses[i%backends], addresses[(i+1)%backends])
+	}
+	name, set := generation(0)
+	b.push(all(one(listenAt("127.0.0.1:0", 0)), set, one(routes(t, vhost("h", "h.test", to(prefix("/"), name)))))...)
+	stop := load(16, func() string { return b.address("http") }, "h.test")
+	before := name
+	for i := 1; i <= 200; i++ {
+		name, set := generation(i)
+		switch {
+		case i%20 == 0: // another address: the old one drains
+			b.push(listenAt(fmt.Sprintf("127.0.%d.1:0", i%200/20+1), i))
+		case i%4 == 0:
+			b.push(listenAt(listening(b), i))
+		case i%4 == 1: // another revision, and the old one is gone at once: make before break is the server's doing
+			b.update(xds.Update{
+				Set:     append(set, routes(t, vhost("h", "h.test", to(prefix("/"), name)), vhost("other", fmt.Sprint(i, ".test"), to(prefix("/"), name)))),
+				Removed: []*xds.Resource{raw(resource.ClusterType, before, nil), raw(resource.EndpointType, before, nil)},
+			})
+			before = name
+		case i%4 == 2: // other endpoints
+			b.push(endpoints(t, before, group(0, "pods", addresses[i/4%backends])))
+		default: // other headers
+			r := to(prefix("/"), before, func(a *routev3.RouteAction) { a.PrefixRewrite = fmt.Sprint("/", i, "/") })
+			b.push(routes(t, vhost("h", "h.test", r)))
+		}
+	}
+	sent, failures := stop()
+	if len(failures) > 0 || b.refusals() > 0 {
+		t.Errorf("%d of %d requests failed, the first with: %s (%d refusals)", len(failures), sent, failures[0], b.refusals())
+	}
+	t.Logf("%d requests", sent)
+}
+
+// listening is the configured address of the listener "http".
+func listening(b *bench) string {
+	b.gateway.mu.Lock()
+	defer b.gateway.mu.Unlock()
+	return b.gateway.listeners["http"].serving.address
+}
+
+func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {
+	b := start(t, Options{})
+	entered, release := make(chan struct{}, 8), make(chan struct{})
+	slow := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-release
+		fmt.Fprint(w, "done")
+	})
+	b.push(all(one(plain(t)), backend(t, "slow", slow), one(routes(t, vhost("h", "*", to(prefix("/"), "slow")))))...)
+	answers := make(chan string, 8)
+	url := "http://" + b.address("http")
+	for _, client := range []*http.Client{noRedirects, h2cClient()} {
+		go func() {
+			res, err := client.Get(url)
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			body, _ := io.ReadAll(res.Body)
+			answers <- string(body)
+		}()
+		<-entered
+	}
+	stopped := make(chan struct{})
+	go func() { b.stop(); close(stopped) }()
+	deadline := time.Now().Add(patience)
+	for {
+		conn, err := net.Dial("tcp", b.address("http"))
+		if err != nil {
+			break // new connections are refused
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the gateway still accepts connections after its end was asked for")
+		}
+	}
+	close(release)
+	for range 2 {
+		if got := <-answers; got != "done" {
+			t.Errorf("a request that was being served got %q", got)
+		}
+	}
+	<-stopped
+}
+
+func TestTheDrainIsBounded(t *testing.T) {
+	b := start(t, Options{Drain: 100 * time.Millisecond})
+	entered := make(chan struct{}, 1)
+	stuck := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-r.Context().Done()
+	})
+	b.push(all(one(plain(t)), backend(t, "stuck", stuck), one(routes(t, vhost("h", "*", to(prefix("/"), "stuck")))))...)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := noRedirects.Get("http://" + b.address("http"))
+		failed <- err
+	}()
+	<-entered
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the drain took %s, though it is bounded to 100ms", took)
+	}
+	if err := <-failed; err == nil {
+		t.Error("a request that never ends was answered")
+	}
+}
+
+func TestARemovedListenerDrains(t *testing.T) {
+	b := start(t, Options{})
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	slow := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-release
+		fmt.Fprint(w, "done")
+	})
+	b.push(all(one(plain(t)), backend(t, "slow", slow), one(routes(t, vhost("h", "*", to(prefix("/"), "slow")))))...)
+	answer := make(chan string, 1)
+	go func() {
+		res, err := noRedirects.Get("http://" + b.address("http"))
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		body, _ := io.ReadAll(res.Body)
+		answer <- fmt.Sprint(string(body), " ", res.Close)
+	}()
+	<-entered
+	b.update(xds.Update{Removed: []*xds.Resource{plain(t)}})
+	close(release)
+	if got := <-answer; got != "done false" && got != "done true" {
+		t.Errorf("a request that was being served got %q", got)
+	}
+}
+
+func TestAListenerWaitsForItsRoutes(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))))...)
+	if got := b.page("/ready"); got != "503 INITIALIZING\n" {
+		t.Errorf("/ready says %q before the routes have come", got)
+	}
+	answer := make(chan string, 1)
+	go func() {
+		res, err := noRedirects.Get("http://" + b.address("http"))
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		answer <- res.Status
+	}()
+	b.push(routes(t, vhost("h", "*", to(prefix("/"), "a"))))
+	if got := <-answer; got != "200 OK" {
+		t.Errorf("a request before the routes were there got %q", got)
+	}
+	if got := b.page("/ready"); got != "200 LIVE\n" {
+		t.Errorf("/ready says %q", got)
+	}
+}
+
+func TestAnAddressInUseIsRefused(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	taken := ln.Addr().String()
+	var reported atomic.Value
+	b := start(t, Options{Failed: func(name, addr string, err error) { reported.Store(name + " " + addr) }})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
+	b.server.Apply(xds.Update{Set: one(res(t, resource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
+	if got := b.refusal(0); !strings.Contains(got, `listener "other"`) || !strings.Contains(got, taken) || !strings.Contains(got, "address already in use") {
+		t.Errorf("the NACK says %q", got)
+	}
+	if reported.Load() != "other "+taken {
+		t.Errorf("reported %v", reported.Load())
+	}
+	if got := b.page("/ready"); !strings.HasPrefix(got, "503") {
+		t.Errorf("/ready says %q though a listener is not bound", got)
+	}
+	b.get("http://h/").want(t, 200, "a")
+	b.server.Apply(xds.Update{Set: one(res(t, resource.ListenerType, "http", newListener(t, "http", taken, newManager(t, "http"))))})
+	b.refusal(1)
+	b.get("http://h/").want(t, 200, "a")
+}
+
+// A change of the limits makes a new server; an open connection lives on under the old one until it is drained.
+func TestOpenConnectionsSurviveAChangeOfLimits(t *testing.T) {
+	b := start(t, Options{Drain: patience})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
+	conn, err := net.Dial("tcp", b.address("http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	ask := func() string {
+		t.Helper()
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		buffer := make([]byte, 4096)
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buffer[:n])
+	}
+	if got := ask(); !strings.HasPrefix(got, "HTTP/1.1 200") || strings.Contains(got, "Connection: close") {
+		t.Errorf("got %q", got)
+	}
+	b.push(plain(t, func(m *hcmv3.HttpConnectionManager) { m.MaxRequestHeadersKb = wrapperspb.UInt32(10) }))
+	if got := ask(); !strings.HasPrefix(got, "HTTP/1.1 200") || !strings.Contains(got, "Connection: close") {
+		t.Errorf("after the change got %q, want a last answer with Connection: close", got)
+	}
+}

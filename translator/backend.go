@@ -36,45 +36,50 @@ const (
 	zoneActivator = "activator"
 )
 
-// backendPart is what a Backend became. unit is nil when the Backend cannot be served.
+// backendPart is what a Backend became. It is not served when it could not be translated; its unit is empty then.
 type backendPart struct {
-	unit     *Unit
+	outcome
+	served   bool
 	protocol model.Protocol
-	problems []model.Problem
 }
 
 func translateBackend(old *backendPart, in *model.Backend, activators []model.Endpoint) *backendPart {
-	part := &backendPart{protocol: in.Protocol}
-	if err := checkKey(in.Revision); err != nil {
-		part.report(in, "InvalidName", err.Error())
-		return part
-	}
-	name := in.Revision.String()
-	pods := addresses(in.Endpoints)
-	part.reportInvalid(in)
-	zones := []zone{{zonePods, pods}, {zoneActivator, without(nearest(name, activators), pods)}}
-	served := slices.Clone(zones)
-	if in.Via == model.ViaActivator {
-		slices.Reverse(served)
-	}
+	part, name := &backendPart{protocol: in.Protocol}, in.Revision.String()
 	var before *Unit
 	if old != nil {
 		before = old.unit
 	}
 	var b resourceBuilder
-	if before != nil && old.protocol == in.Protocol {
-		b.keep(before.Resources[0])
+	if err := checkKey(in.Revision); err != nil {
+		part.report(in, "InvalidName", err.Error())
+	} else {
+		part.addResources(&b, old, in, activators)
+	}
+	if b.err != nil {
+		part.report(in, "InvalidResource", b.err.Error())
+		b.resources = nil
+	}
+	part.served = len(b.resources) > 0
+	part.unit = newUnit(before, "backend "+name, position{kindBackend, in.Revision}, b.resources)
+	return part
+}
+
+func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *model.Backend, activators []model.Endpoint) {
+	name := in.Revision.String()
+	pods := addresses(in.Endpoints)
+	p.reportInvalid(in)
+	zones := []zone{{zonePods, pods}, {zoneActivator, without(nearest(name, activators), pods)}}
+	served := slices.Clone(zones)
+	if in.Via == model.ViaActivator {
+		slices.Reverse(served)
+	}
+	if old != nil && old.served && old.protocol == in.Protocol {
+		b.keep(old.unit.Resources[0])
 	} else {
 		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, in.Protocol))
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
 	b.add(AssignmentType, name, RoleActivator, assignment(name, zones[:1]))
-	if b.err != nil {
-		part.report(in, "InvalidResource", b.err.Error())
-		return part
-	}
-	part.unit = newUnit(before, "backend "+name, position{kindBackend, in.Revision}, b.resources)
-	return part
 }
 
 // reportInvalid reports the endpoints that are left out.

@@ -1,15 +1,10 @@
 package translator
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/proto"
 
 	"sluice.dev/sluice/model"
 )
@@ -29,6 +24,7 @@ type gatewayPart struct {
 	// listeners and the RouteConfigurations that they use are those that there are; activators are the cluster of all
 	// activators and its assignment.
 	listeners, routes, activators []*Resource
+	http, local                   *routeTable
 }
 
 // translateGateway makes the gateway's resources. What did not change is taken over from prev.
@@ -43,7 +39,7 @@ func translateGateway(in model.Gateway, now, prev *memo) *gatewayPart {
 	} else {
 		part.addListeners()
 	}
-	part.addRoutes(old, now.routes.parts, old.unit != nil && slices.Equal(now.routes.parts, prev.routes.parts))
+	part.addRoutes(old, prev.routes.parts, now.routes.parts)
 	part.activators = old.activators
 	if old.unit == nil || !slices.Equal(now.activators, prev.activators) {
 		part.addActivators(now.activators)
@@ -53,36 +49,20 @@ func translateGateway(in model.Gateway, now, prev *memo) *gatewayPart {
 	return part
 }
 
-// addRoutes makes the RouteConfigurations that the listeners use. same says that no Route has changed.
-func (p *gatewayPart) addRoutes(old *gatewayPart, routes []*routePart, same bool) {
-	for _, rc := range []struct {
-		name string
-		used bool
-		of   func(*routePart) chunk
-	}{
-		{listenerHTTP, p.listens(listenerHTTP) || p.listens(listenerHTTPS), func(r *routePart) chunk { return r.http }},
-		{listenerLocal, p.listens(listenerLocal), func(r *routePart) chunk { return r.local }},
-	} {
-		if !rc.used {
-			continue
-		}
-		before := named(old.routes, rc.name)
-		if before == nil || !same {
-			before = routeConfiguration(before, rc.name, routes, rc.of)
-		}
-		p.routes = append(p.routes, before)
+// addRoutes makes the RouteConfigurations that the listeners use.
+func (p *gatewayPart) addRoutes(old *gatewayPart, before, now []*routePart) {
+	if p.listens(listenerHTTP) || p.listens(listenerHTTPS) {
+		p.http = old.http.update(listenerHTTP, before, now, func(r *routePart) chunk { return r.http })
+		p.routes = append(p.routes, p.http.resource)
+	}
+	if p.listens(listenerLocal) {
+		p.local = old.local.update(listenerLocal, before, now, func(r *routePart) chunk { return r.local })
+		p.routes = append(p.routes, p.local.resource)
 	}
 }
 
-func (p *gatewayPart) listens(name string) bool { return named(p.listeners, name) != nil }
-
-func named(resources []*Resource, name string) *Resource {
-	for _, r := range resources {
-		if r.Name == name {
-			return r
-		}
-	}
-	return nil
+func (p *gatewayPart) listens(name string) bool {
+	return slices.ContainsFunc(p.listeners, func(r *Resource) bool { return r.Name == name })
 }
 
 // addActivators makes the cluster of all activators.
@@ -161,67 +141,4 @@ func equalGateway(a, b model.Gateway) bool {
 		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b model.Certificate) bool {
 			return a.Name == b.Name && a.Chain == b.Chain && a.Key == b.Key && slices.Equal(a.Hosts, b.Hosts)
 		})
-}
-
-// chunk is the virtual hosts of one Route in one RouteConfiguration, encoded as fields of it.
-type chunk struct {
-	bytes []byte
-	hash  uint64
-}
-
-// virtualHostsField is the number of RouteConfiguration.virtual_hosts.
-const virtualHostsField = 2
-
-func (c *chunk) add(vh *routev3.VirtualHost) error {
-	if vh == nil {
-		return nil
-	}
-	if err := validate(vh); err != nil {
-		return fmt.Errorf("validating virtual host %q: %w", vh.GetName(), err)
-	}
-	body, err := marshal(vh)
-	if err != nil {
-		return fmt.Errorf("encoding virtual host %q: %w", vh.GetName(), err)
-	}
-	c.bytes = appendField(c.bytes, virtualHostsField, body)
-	c.hash = xxhash.Sum64(c.bytes)
-	return nil
-}
-
-// routeConfiguration concatenates the virtual hosts of all Routes. Its version is a hash of their hashes, which tells
-// whether there is anything to concatenate: if not, old is returned.
-//
-// The port of a Host header is ignored in matching, not stripped: applications build URLs from the header as it came.
-func routeConfiguration(old *Resource, name string, parts []*routePart, of func(*routePart) chunk) *Resource {
-	head := mustMarshal(&routev3.RouteConfiguration{Name: name})
-	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true})
-	size, hashes := len(head)+len(tail), make([]byte, 0, 8*len(parts))
-	for _, p := range parts {
-		if c := of(p); len(c.bytes) > 0 {
-			size += len(c.bytes)
-			hashes = binary.BigEndian.AppendUint64(hashes, c.hash)
-		}
-	}
-	digest := xxhash.New()
-	_, _ = digest.Write(head) // a hash takes everything
-	_, _ = digest.Write(tail)
-	_, _ = digest.Write(hashes)
-	sum := formatVersion(digest.Sum64())
-	if old != nil && old.Version == sum {
-		return old
-	}
-	body := append(make([]byte, 0, size), head...)
-	for _, p := range parts {
-		body = append(body, of(p).bytes...)
-	}
-	return &Resource{Type: RouteType, Name: name, Version: sum, Body: append(body, tail...), Roles: RoleGateway}
-}
-
-// mustMarshal encodes a message that depends on nothing from outside.
-func mustMarshal(m proto.Message) []byte {
-	body, err := marshal(m)
-	if err != nil {
-		panic(err)
-	}
-	return body
 }

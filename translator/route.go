@@ -29,10 +29,9 @@ type routePart struct {
 	finished bool
 	lost     []loss
 	missing  []model.Key
-	unit     *Unit
 	// http and local are its part of the gateway's RouteConfigurations.
 	http, local chunk
-	problems    []model.Problem
+	outcome
 }
 
 // draftRoute checks a Route. It keeps the claimant of old when that asks for the same.
@@ -157,7 +156,8 @@ func ruleName(tag string) string {
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
 func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
-	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing, problems: slices.Clone(p.draft.problems)}
+	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing}
+	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
 	for _, l := range lost {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "DomainConflict",

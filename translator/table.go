@@ -110,3 +110,20 @@ func (t table[In, Part]) rebuilt(build func(old *Part, in In) *Part) table[In, P
 	}
 	return table[In, Part]{t.in, parts}
 }
+
+// extent is where two slices differ: old[from:oldTo] became new[from:newTo], and around it they are the same.
+type extent struct{ from, oldTo, newTo int }
+
+func (e extent) empty() bool { return e.from == e.oldTo && e.from == e.newTo }
+
+// difference compares pointers only.
+func difference[T any](old, now []*T) extent {
+	e := extent{oldTo: len(old), newTo: len(now)}
+	for e.from < len(old) && e.from < len(now) && old[e.from] == now[e.from] {
+		e.from++
+	}
+	for e.oldTo > e.from && e.newTo > e.from && old[e.oldTo-1] == now[e.newTo-1] {
+		e.oldTo, e.newTo = e.oldTo-1, e.newTo-1
+	}
+	return e
+}

@@ -14,6 +14,8 @@ type memo struct {
 	// hosts says which Routes want a host name, refs which Routes name a revision.
 	hosts, refs index
 	gateway     *gatewayPart
+	// troubled is how many backends, and how many routes, have Problems.
+	troubled [2]int
 }
 
 // Translate returns the resources of a World. prev is the Output of an earlier World, or nil: it saves work and changes
@@ -34,7 +36,7 @@ func Translate(w *model.World, prev *Output) *Output {
 	appeared := next.memo.translateBackends(w.Backends, &prev.memo)
 	next.memo.translateRoutes(w.Routes, &prev.memo, appeared)
 	next.memo.gateway = translateGateway(w.Gateway, &next.memo, &prev.memo)
-	next.collect()
+	next.collect(prev)
 	return next
 }
 
@@ -49,7 +51,7 @@ func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
 	m.backends, edits = before.update(now, backendKey, build)
 	var changed []model.Key
 	for _, e := range edits {
-		was, is := e.old != nil && e.old.unit != nil, e.new != nil && e.new.unit != nil
+		was, is := e.old != nil && e.old.served, e.new != nil && e.new.served
 		switch {
 		case was && !is:
 			changed = append(changed, e.old.unit.at.key)
@@ -106,10 +108,8 @@ func (m *memo) updateIndexes(prev *memo, edits []edit[routePart]) map[model.Key]
 	}
 	m.hosts, m.refs = prev.hosts.update(goneHosts, newHosts), prev.refs.update(goneRefs, newRefs)
 	for _, e := range slices.Concat(goneHosts, newHosts) {
-		if rivals := m.hosts.of(e.name); len(rivals) > 0 {
-			for _, rival := range rivals {
-				concerned[rival.by.key] = true
-			}
+		for _, rival := range m.hosts.of(e.name) {
+			concerned[rival.by.key] = true
 		}
 	}
 	return concerned
@@ -136,7 +136,7 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	var missing []model.Key
 	for _, r := range part.draft.by.refs {
 		i, found := slices.BinarySearchFunc(m.backends.in, r, compareBackend)
-		if !found || m.backends.parts[i].unit == nil {
+		if !found || !m.backends.parts[i].served {
 			missing = append(missing, r)
 		}
 	}
@@ -146,22 +146,64 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	return part.finish(lost, missing)
 }
 
-// collect puts the Units and the Problems of all parts together.
-func (o *Output) collect() {
-	m := &o.memo
+// outcome is what every part contributes to an Output.
+type outcome struct {
+	unit     *Unit
+	problems []model.Problem
+}
+
+func (o *outcome) result() *outcome { return o }
+
+// collect puts the Units and the Problems of all parts together, from those of prev where they are the same.
+func (o *Output) collect(prev *Output) {
+	m, old := &o.memo, &prev.memo
+	oldBackends, oldRoutes := prev.Units, prev.Units
+	if len(prev.Units) > 0 {
+		oldBackends, oldRoutes = prev.Units[:len(old.backends.parts)], prev.Units[len(old.backends.parts)+1:]
+	}
 	o.Units = make([]*Unit, 0, len(m.backends.parts)+1+len(m.routes.parts))
-	for _, p := range m.backends.parts {
-		if p.unit != nil {
-			o.Units = append(o.Units, p.unit)
-		}
-		o.Problems = append(o.Problems, p.problems...)
-	}
+	o.Units, m.troubled[0] = collect(o.Units, oldBackends, old.troubled[0], old.backends.parts, m.backends.parts)
 	o.Units = append(o.Units, m.gateway.unit)
+	o.Units, m.troubled[1] = collect(o.Units, oldRoutes, old.troubled[1], old.routes.parts, m.routes.parts)
+
+	o.Problems = appendProblems(nil, m.troubled[0], m.backends.parts)
 	o.Problems = append(o.Problems, m.gateway.problems...)
-	for _, p := range m.routes.parts {
-		o.Units = append(o.Units, p.unit)
-		o.Problems = append(o.Problems, p.problems...)
+	o.Problems = appendProblems(o.Problems, m.troubled[1], m.routes.parts)
+}
+
+// part is a part of the translation; the pointer to it says what came of it.
+type part[P any] interface {
+	*P
+	result() *outcome
+}
+
+// collect appends the Units of now to units, and returns how many parts have Problems. oldUnits and troubled are the
+// same of the parts before. Parts that were there before are not looked into: at ten thousand that is most of the cost.
+func collect[P any, PP part[P]](units, oldUnits []*Unit, troubled int, before, now []*P) ([]*Unit, int) {
+	d := difference(before, now)
+	units = append(units, oldUnits[:d.from]...)
+	for _, p := range before[d.from:d.oldTo] {
+		if len(PP(p).result().problems) > 0 {
+			troubled--
+		}
 	}
+	for _, p := range now[d.from:d.newTo] {
+		units = append(units, PP(p).result().unit)
+		if len(PP(p).result().problems) > 0 {
+			troubled++
+		}
+	}
+	return append(units, oldUnits[d.oldTo:]...), troubled
+}
+
+func appendProblems[P any, PP part[P]](problems []model.Problem, troubled int, parts []*P) []model.Problem {
+	if troubled == 0 {
+		return problems
+	}
+	for _, p := range parts {
+		problems = append(problems, PP(p).result().problems...)
+	}
+	return problems
 }
 
 func routeKey(r *model.Route) model.Key     { return r.Key }

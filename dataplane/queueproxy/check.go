@@ -99,7 +99,7 @@ func (c *checker) get(ctx context.Context, probe *model.HTTPProbe) error {
 	if err != nil {
 		return fmt.Errorf("HTTP probe of %s: %w", path, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode < 200 || response.StatusCode > 399 {
 		return fmt.Errorf("HTTP probe of %s: got status %d, want 200 to 399", path, response.StatusCode)
 	}
@@ -138,7 +138,7 @@ func (c *checker) askHealth(ctx context.Context, service string) error {
 	if err != nil {
 		return fmt.Errorf("gRPC probe: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	reply, err := io.ReadAll(io.LimitReader(response.Body, maxHealthReply))
 	if err != nil {
 		return fmt.Errorf("gRPC probe: %w", err)

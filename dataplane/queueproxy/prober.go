@@ -83,6 +83,10 @@ func (p *Prober) Await(ctx context.Context) error {
 	if err := sleep(ctx, p.probe.InitialDelay); err != nil {
 		return err
 	}
+	return p.await(ctx)
+}
+
+func (p *Prober) await(ctx context.Context) error {
 	began := time.Now()
 	pace := func(fastest, slowest time.Duration) time.Duration {
 		return min(max(time.Since(began)/paceShare, fastest), slowest)
@@ -165,7 +169,7 @@ func (p *Prober) Ready(ctx context.Context) error {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), awaitReady)
 		defer cancel()
 		if p.probe.Period == 0 {
-			return nil, p.Await(shared)
+			return nil, p.await(shared)
 		}
 		return nil, p.Check(shared)
 	})

@@ -56,11 +56,11 @@ func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 		out.close()
 		return nil, startFailed("Container %q cannot have an output: %v.", spec.Name, err)
 	}
-	defer writer.Close() // the process has its own
+	defer func() { _ = writer.Close() }() // the process has its own
 	cmd := r.command(i, port, append(append([]string{}, spec.Command...), spec.Args...))
 	cmd.Stdout, cmd.Stderr = writer, writer
 	if err := r.runtime.starter.start(cmd); err != nil {
-		reader.Close()
+		_ = reader.Close()
 		out.close()
 		return nil, commandFailure(spec, cmd, err)
 	}
@@ -188,7 +188,7 @@ func (c *container) wait() {
 	case <-c.read:
 	case <-time.After(outputPatience): // someone outside the group still has the pipe
 	}
-	c.reader.Close()
+	_ = c.reader.Close()
 	<-c.read
 	c.output.close()
 	c.forget()

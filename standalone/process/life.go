@@ -243,7 +243,13 @@ func (l *life) drain() {
 		case <-l.unhealthy:
 		}
 	}
-	l.cancel()
+	l.terminate()
+}
+
+// terminate asks the containers to end and waits for that as long as the grace period.
+func (l *life) terminate() {
+	r := l.replica.runtime
+	l.cancel() // or the end would be taken for a failed probe
 	for _, c := range l.containers {
 		c.signal(syscall.SIGTERM)
 	}

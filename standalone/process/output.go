@@ -40,7 +40,7 @@ func (o *output) open() error {
 	}
 	info, err := file.Stat()
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return fmt.Errorf("opening a log: %w", err)
 	}
 	o.file, o.size = file, info.Size()
@@ -81,7 +81,7 @@ func (o *output) rotate() {
 
 func (o *output) close() {
 	if o.file != nil {
-		o.file.Close()
+		_ = o.file.Close()
 		o.file = nil
 	}
 }

@@ -49,7 +49,7 @@ func (p *ports) take() (int, error) {
 		if err != nil {
 			continue
 		}
-		listener.Close()
+		_ = listener.Close()
 		p.taken[port] = true
 		return port, nil
 	}

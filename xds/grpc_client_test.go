@@ -1,0 +1,172 @@
+package xds_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+	grpcxds "google.golang.org/grpc/xds"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/xds"
+)
+
+// backend answers health checks, and counts them.
+type backend struct {
+	grpc_health_v1.UnimplementedHealthServer
+	address *net.TCPAddr
+	calls   chan struct{}
+}
+
+func (b *backend) Check(context.Context, *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	b.calls <- struct{}{}
+	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
+}
+
+func startBackend(t *testing.T) *backend {
+	t.Helper()
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{address: socket.Addr().(*net.TCPAddr), calls: make(chan struct{}, 100_000)}
+	server := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(server, b)
+	go func() { _ = server.Serve(socket) }()
+	t.Cleanup(server.Stop)
+	return b
+}
+
+// service is what a proxyless client needs to reach backends: a cluster each.
+func service(host string, weights map[string]uint32, backends map[string]*backend) []*xds.Resource {
+	router := &hcmv3.HttpFilter{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&routerv3.Router{})}}
+	split := &routev3.WeightedCluster{}
+	var all []*xds.Resource
+	for name, weight := range weights {
+		split.Clusters = append(split.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: name, Weight: wrapperspb.UInt32(weight)})
+		all = append(all, grpcCluster(name), grpcEndpoints(name, backends[name]))
+	}
+	return append(all,
+		made(xds.ListenerType, host, &listenerv3.Listener{
+			Name: host, ApiListener: &listenerv3.ApiListener{ApiListener: anyOf(&hcmv3.HttpConnectionManager{
+				RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "ns/route", ConfigSource: adsSource()}},
+				HttpFilters:    []*hcmv3.HttpFilter{router},
+			})},
+		}),
+		made(xds.RouteType, "ns/route", &routev3.RouteConfiguration{
+			Name: "ns/route", VirtualHosts: []*routev3.VirtualHost{{
+				Name: "all", Domains: []string{"*"},
+				Routes: []*routev3.Route{{
+					Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: ""}},
+					Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+						ClusterSpecifier: &routev3.RouteAction_WeightedClusters{WeightedClusters: split},
+					}},
+				}},
+			}},
+		}))
+}
+
+func grpcCluster(name string) *xds.Resource {
+	return made(xds.ClusterType, name, &clusterv3.Cluster{
+		Name: name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()},
+		LbPolicy:         clusterv3.Cluster_ROUND_ROBIN,
+	})
+}
+
+func grpcEndpoints(name string, b *backend) *xds.Resource {
+	return made(xds.EndpointType, name, &endpointv3.ClusterLoadAssignment{
+		ClusterName: name,
+		Endpoints: []*endpointv3.LocalityLbEndpoints{{
+			Locality: &corev3.Locality{Zone: "pods"}, LoadBalancingWeight: wrapperspb.UInt32(1),
+			LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+					Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+						Address: b.address.IP.String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(b.address.Port)},
+					}}},
+				}},
+			}},
+		}},
+	})
+}
+
+func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
+	r := serve(t, xds.Options{Wait: 2 * time.Second})
+	backends := map[string]*backend{"ns/one": startBackend(t), "ns/two": startBackend(t)}
+	state := service("greeter", map[string]uint32{"ns/one": 100}, backends)
+	r.set(state...)
+
+	resolver, err := grpcxds.NewXDSResolverWithConfigForTesting(fmt.Appendf(nil,
+		`{"xds_servers":[{"server_uri":%q,"channel_creds":[{"type":"insecure"}],"server_features":["xds_v3"]}],"node":{"id":"c1","cluster":"mesh"}}`, r.address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("xds:///greeter", grpc.WithResolvers(resolver), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	health := grpc_health_v1.NewHealthClient(conn)
+	routed := "ns/one"
+	call := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+		// grpc-go puts new routes in force a moment before the balancers of their clusters, whatever the server does.
+		if early := fmt.Sprintf("unknown cluster selected for RPC: %q", "cluster:"+routed); status.Convert(err).Message() == early {
+			return
+		}
+		if err != nil {
+			t.Fatalf("a call failed: %v", err)
+		}
+	}
+	call()
+
+	// All traffic moves from one to the other and back, and the cluster that it left goes.
+	names := []string{"ns/one", "ns/two"}
+	for i := range 20 {
+		from, to := names[i%2], names[(i+1)%2]
+		routed = to
+		r.Apply(xds.Update{
+			Set:     service("greeter", map[string]uint32{to: 100}, backends),
+			Removed: []*xds.Resource{grpcCluster(from), grpcEndpoints(from, backends[from])},
+		})
+		for before := len(backends[to].calls); len(backends[to].calls) == before; {
+			call()
+		}
+	}
+
+	// A split by weight.
+	routed = "ns/two"
+	r.set(service("greeter", map[string]uint32{"ns/one": 70, "ns/two": 30}, backends)...)
+	one, two := backends["ns/one"], backends["ns/two"] // two has no share now
+	for before := len(two.calls); len(two.calls) == before; {
+		call()
+	}
+	routed = ""
+	before := len(one.calls)
+	const calls = 4000
+	for range calls {
+		call()
+	}
+	if share := float64(len(one.calls)-before) / calls; share < 0.66 || share > 0.74 {
+		t.Errorf("%.0f %% of calls went to the revision with 70 %%", 100*share)
+	}
+	if nacks := r.Stats().Nacks; nacks > 0 {
+		t.Errorf("%d refusals", nacks)
+	}
+}

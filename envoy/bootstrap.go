@@ -1,0 +1,240 @@
+package envoy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	// role is the node.cluster by which the xDS server knows a gateway.
+	role = "gateway"
+	// xdsCluster is the only cluster that Envoy knows before it is connected.
+	xdsCluster = "xds_cluster"
+	// connectTimeout is for the connection to the xDS server; keepalive finds out that it is gone.
+	connectTimeout    = 5 * time.Second
+	keepaliveInterval = 30 * time.Second
+	keepaliveTimeout  = 5 * time.Second
+)
+
+// Options are what differs between the bootstraps of two Envoys.
+type Options struct {
+	// NodeID names this Envoy to the xDS server; unique among its clients.
+	NodeID string
+	// Zone is its locality; it may be empty.
+	Zone string
+	// XDS is the address of the xDS server, host:port.
+	XDS string
+	// TLS secures the connection to the xDS server; nil means plain text.
+	TLS *TLS
+	// Admin is the address of Envoy's admin interface, an IP address and a port. Whoever reaches it can stop Envoy, so it must be on loopback.
+	Admin string
+}
+
+// TLS names the files that secure the connection to the xDS server, all PEM.
+type TLS struct {
+	// CA is what the server's certificate must be signed by, ServerName what it must be for.
+	CA, ServerName string
+	// Certificate and Key identify Envoy to the server; both may be empty.
+	Certificate, Key string
+}
+
+// Bootstrap returns the configuration that Envoy starts with, as YAML. Everything else comes over one delta ADS stream.
+func Bootstrap(o Options) ([]byte, error) {
+	if o.NodeID == "" {
+		return nil, errors.New("making a bootstrap for Envoy: the node id is empty; the xDS server tells its clients apart by it")
+	}
+	admin, err := adminAddress(o.Admin)
+	if err != nil {
+		return nil, err
+	}
+	server, err := serverCluster(o)
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := structpb.NewStruct(map[string]any{
+		// An assignment that came before its cluster is taken from a cache instead of being waited for.
+		"envoy.restart_features.use_eds_cache_for_ads": true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
+	}
+	b := &bootstrapv3.Bootstrap{
+		Node:  &corev3.Node{Id: o.NodeID, Cluster: role, Locality: &corev3.Locality{Zone: o.Zone}},
+		Admin: &bootstrapv3.Admin{Address: admin},
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			AdsConfig: apiConfig(corev3.ApiConfigSource_DELTA_GRPC), CdsConfig: ads(), LdsConfig: ads(),
+		},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{server}},
+		// Most clusters of a serverless installation are asleep: they cost nothing until a request needs them.
+		ClusterManager: &bootstrapv3.ClusterManager{
+			LoadStatsConfig:               apiConfig(corev3.ApiConfigSource_GRPC),
+			EnableDeferredClusterCreation: true,
+		},
+		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
+		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+			Name: "sluice", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
+		}}},
+	}
+	if err := b.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
+	}
+	text, err := protojson.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("writing the bootstrap of Envoy: %w", err)
+	}
+	return yaml.JSONToYAML(text)
+}
+
+// adminAddress reads the address of the admin interface and holds it to loopback.
+func adminAddress(s string) (*corev3.Address, error) {
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no address for Envoy's admin interface; want an IP address and a port, such as 127.0.0.1:9901", s)
+	}
+	if !a.Addr().IsLoopback() {
+		return nil, fmt.Errorf("the address %s for Envoy's admin interface is not on loopback: whoever reaches it can stop Envoy; want one such as 127.0.0.1:9901", s)
+	}
+	return socketAddress(a.Addr().String(), a.Port()), nil
+}
+
+// serverCluster is the cluster of the xDS server.
+func serverCluster(o Options) (*clusterv3.Cluster, error) {
+	host, portText, err := net.SplitHostPort(o.XDS)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of the xDS server, %q: %w; want host:port", o.XDS, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 || host == "" {
+		return nil, fmt.Errorf("the address of the xDS server, %q, is no host and port", o.XDS)
+	}
+	discovery := clusterv3.Cluster_STRICT_DNS
+	if _, err := netip.ParseAddr(host); err == nil {
+		discovery = clusterv3.Cluster_STATIC
+	}
+	protocol, err := pack(&httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+				ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(keepaliveInterval), Timeout: durationpb.New(keepaliveTimeout)},
+			}},
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &clusterv3.Cluster{
+		Name:                 xdsCluster,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: discovery},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: xdsCluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+			LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(host, uint16(port))}},
+			}},
+		}}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
+	}
+	if o.TLS != nil {
+		c.TransportSocket, err = transportSocket(*o.TLS)
+	}
+	return c, err
+}
+
+// transportSocket names files rather than holding their contents, so that no key is in the bootstrap.
+func transportSocket(t TLS) (*corev3.TransportSocket, error) {
+	file := func(name string) *corev3.DataSource {
+		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
+	}
+	if t.CA == "" || t.ServerName == "" || (t.Certificate == "") != (t.Key == "") {
+		return nil, errors.New("TLS to the xDS server wants a CA, a server name, and either both a certificate and its key or neither")
+	}
+	common := &tlsv3.CommonTlsContext{
+		TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+			TrustedCa: file(t.CA), MatchTypedSubjectAltNames: sanMatchers(t.ServerName),
+		}},
+		AlpnProtocols: []string{"h2"},
+	}
+	if t.Certificate != "" {
+		common.TlsCertificates = []*tlsv3.TlsCertificate{{CertificateChain: file(t.Certificate), PrivateKey: file(t.Key)}}
+	}
+	config, err := pack(&tlsv3.UpstreamTlsContext{CommonTlsContext: common, Sni: sni(t.ServerName)})
+	if err != nil {
+		return nil, err
+	}
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
+	}, nil
+}
+
+// sni is the server name to ask for; an IP address must not be one (RFC 6066).
+func sni(name string) string {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return ""
+	}
+	return name
+}
+
+// sanMatchers hold the server's certificate to its name. Without them Envoy takes any that the CA has signed.
+func sanMatchers(name string) []*tlsv3.SubjectAltNameMatcher {
+	kind := tlsv3.SubjectAltNameMatcher_DNS
+	if sni(name) == "" {
+		kind = tlsv3.SubjectAltNameMatcher_IP_ADDRESS
+	}
+	return []*tlsv3.SubjectAltNameMatcher{{
+		SanType: kind, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: name}},
+	}}
+}
+
+// ads says that a kind of resource comes over the ADS stream. It is waited for without end: Envoy's 15 seconds would
+// make it ready with nothing to serve.
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   durationpb.New(0),
+	}
+}
+
+func apiConfig(t corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
+	return &corev3.ApiConfigSource{
+		ApiType:             t,
+		TransportApiVersion: corev3.ApiVersion_V3,
+		GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: xdsCluster},
+		}}},
+	}
+}
+
+func socketAddress(host string, port uint16) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
+	}}}
+}
+
+// pack validates what it packs: ValidateAll of the whole does not look inside an Any.
+func pack(m interface {
+	proto.Message
+	ValidateAll() error
+}) (*anypb.Any, error) {
+	if err := m.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
+	}
+	return anypb.New(m)
+}

@@ -41,6 +41,9 @@ func (st *stream) answered(w *watch, r *request) {
 			delete(w.refused, e.Name)
 		}
 	}
+	if len(w.refused) == 0 {
+		w.refused = map[string]struct{}{}
+	}
 	clear(w.inflight[:last+1]) // lets go of the bytes
 	w.inflight = w.inflight[last+1:]
 }
@@ -62,7 +65,7 @@ func (st *stream) refuse(w *watch, entries []*entry, refusal *status.Status) {
 			w.refused[e.Name] = struct{}{}
 		}
 		for _, need := range e.needs {
-			delete(st.expects[w.kind.needs], need)
+			st.met(w.kind.needs, need)
 		}
 		if len(names) < maxNackNames {
 			names = append(names, e.Name)

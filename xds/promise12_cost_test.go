@@ -194,8 +194,16 @@ func cpu() int64 {
 	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
+// heap is what is in use, in bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // BenchmarkEndpointChange is one changed endpoint of many on its way to 100 delta clients over loopback. ns/op is until all
-// have it; cpu-ns/client counts the process: the server's part, the client's part and both ends of gRPC.
+// have it; heap-B/client is what a connected client holds at both ends; cpu-ns/client counts the process: the server's part, the client's part and both ends of gRPC.
 func BenchmarkEndpointChange(b *testing.B) {
 	const clients = 100
 	for _, n := range []int{100, 10_000} {
@@ -212,8 +220,9 @@ func BenchmarkEndpointChange(b *testing.B) {
 				p := start(b)
 				address := carry(b, p)
 				p.fill(n)
+				empty := heap()
 				arrived := attach(b, address, clients, n)
-				runtime.GC()
+				held := float64(heap()-empty) / clients
 				b.ReportAllocs()
 				change, before := 0, cpu()
 				for b.Loop() {
@@ -225,6 +234,7 @@ func BenchmarkEndpointChange(b *testing.B) {
 				}
 				b.ReportMetric(float64(cpu()-before)/float64(b.N*clients), "cpu-ns/client")
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*clients), "ns/client")
+				b.ReportMetric(held, "heap-B/client")
 			})
 		}
 	}

@@ -112,7 +112,7 @@ func (s subscriber) recognise(version string) {
 	for name, e := range w.pending.set {
 		w.sent(name, e)
 	}
-	clear(w.pending.set)
+	w.pending.set = emptied(w.pending.set)
 	w.owed = false
 }
 

@@ -195,7 +195,7 @@ func (st *stream) take() {
 		if c.watch.merge(c.watch.spare, c.since) && c.watch.kind.stage == stageMake {
 			st.retake()
 		}
-		clear(c.watch.spare)
+		c.watch.spare = emptied(c.watch.spare)
 	}
 }
 
@@ -316,5 +316,13 @@ func (st *stream) expect(w *watch, e *entry, since uint64) {
 		if _, ok := st.expects[url][name]; !ok {
 			st.expects[url][name] = expectation{since, st.deadline()}
 		}
+	}
+}
+
+// met ends an expectation.
+func (st *stream) met(url, name string) {
+	delete(st.expects[url], name)
+	if len(st.expects[url]) == 0 {
+		delete(st.expects, url)
 	}
 }

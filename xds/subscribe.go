@@ -58,7 +58,7 @@ func (s subscriber) want(name string) error {
 		w.items[name] = it
 		s.table.named[name] = append(s.table.named[name], w)
 	}
-	delete(w.stream.expects[w.url], name)
+	w.stream.met(w.url, name)
 	s.tell(name)
 	return nil
 }

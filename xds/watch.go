@@ -26,6 +26,19 @@ func (c *changes) put(name string, e *entry, since uint64) {
 	c.set[name] = e
 }
 
+// smallMap is how many entries a map may have had to be used again: going through a map, and clearing it, costs what it once
+// held, and a first response holds everything.
+const smallMap = 64
+
+// emptied is a map without entries to use in place of one that is done with.
+func emptied(m map[string]*entry) map[string]*entry {
+	if len(m) > smallMap {
+		return map[string]*entry{}
+	}
+	clear(m)
+	return m
+}
+
 // absorb adds newer changes, which win, and empties them.
 func (c *changes) absorb(newer *changes) {
 	if c.empty() {
@@ -35,7 +48,7 @@ func (c *changes) absorb(newer *changes) {
 	for name, e := range newer.set {
 		c.put(name, e, newer.since)
 	}
-	clear(newer.set)
+	newer.set = emptied(newer.set)
 }
 
 // response is one that the client has not answered.

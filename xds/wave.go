@@ -69,7 +69,7 @@ func (st *stream) sendChanges(w *watch, c *changes) error {
 	}
 	slices.SortFunc(p.set, func(a, b *entry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(p.gone)
-	clear(c.set)
+	c.set = emptied(c.set)
 	err := st.send(w, p)
 	w.urgent, w.owed = false, false
 	return err
@@ -156,6 +156,9 @@ func (st *stream) sendRemovals(s stage, now time.Time) error {
 		}
 		for _, name := range p.gone {
 			delete(w.doomed, name)
+		}
+		if len(w.doomed) == 0 {
+			w.doomed = map[string]uint64{}
 		}
 		slices.Sort(p.gone)
 		if err := st.send(w, p); err != nil {
@@ -261,7 +264,7 @@ func (st *stream) expire(now time.Time) {
 			if now.Before(x.deadline) {
 				continue
 			}
-			delete(names, name)
+			st.met(url, name)
 			st.never[url] = st.watch(url) == nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sluice.dev/sluice/model"
@@ -154,15 +155,33 @@ func ruleName(tag string) string {
 	return "tag " + tag
 }
 
+// conflicts says which hosts a Route lost, in one sentence per winner: two Routes that share a name share several hosts.
+func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
+	var problems []model.Problem
+	for rest := lost; len(rest) > 0; {
+		winner := rest[0].winner
+		var hosts []string
+		var others []loss
+		for _, l := range rest {
+			if l.winner == winner {
+				hosts = append(hosts, strconv.Quote(l.host))
+			} else {
+				others = append(others, l)
+			}
+		}
+		rest = others
+		problems = append(problems, model.Problem{Owner: owner, Reason: "DomainConflict",
+			Message: fmt.Sprintf("Route %s, which is older, has %s; Route %s is served without", winner, strings.Join(hosts, ", "), route)})
+	}
+	return problems
+}
+
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
 func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
 	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
-	for _, l := range lost {
-		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "DomainConflict",
-			Message: fmt.Sprintf("host %q belongs to Route %s, which is older; Route %s is served without it", l.host, l.winner, p.draft.in.Key)})
-	}
+	next.problems = append(next.problems, conflicts(owner, p.draft.in.Key, lost)...)
 	for _, r := range missing {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "RevisionMissing",
 			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, r)})

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/dataplane/gateway"
+	"sluice.dev/sluice/envoy"
 )
 
 func gatewayCommand() *cobra.Command {
@@ -79,9 +82,35 @@ func startHTTP(s *stages, flag, address string, handler http.Handler) error {
 	return nil
 }
 
+// The values of --gateway.
+const (
+	gatewayAuto    = "auto"
+	gatewayBuiltin = "builtin"
+	gatewayEnvoy   = "envoy"
+)
+
+// envoyPath returns the Envoy to run, empty for the built-in gateway.
+func (f *upFlags) envoyPath() (string, error) {
+	switch f.gateway {
+	case gatewayBuiltin:
+		return "", nil
+	case gatewayEnvoy, gatewayAuto:
+		path, err := envoy.Find(f.envoy)
+		if errors.Is(err, envoy.ErrNotInstalled) && f.gateway == gatewayAuto {
+			return "", nil
+		}
+		return path, err
+	default:
+		return "", fmt.Errorf("--gateway %q is none of auto, builtin and envoy", f.gateway)
+	}
+}
+
 // startGateway starts the data plane that the flags ask for.
-func (u *up) startGateway() error {
-	var log hclog.Logger = u.log.Named("gateway")
+func (u *up) startGateway(envoyPath string) error {
+	if envoyPath != "" {
+		return u.startEnvoy(envoyPath)
+	}
+	log := u.log.Named("gateway")
 	g := gateway.New(gateway.Options{
 		XDS: u.flags.xds, NodeID: nodeID(), Logger: log, Drain: drain,
 		Listening: func(name, address string) {
@@ -97,4 +126,38 @@ func (u *up) startGateway() error {
 	u.mux.Handle("/", g.Admin())
 	u.stages.start("gateway", g.Run)
 	return nil
+}
+
+// startEnvoy runs an Envoy in the place of the built-in gateway. Its admin paths are passed on, so that they are
+// where those of the built-in gateway would be.
+func (u *up) startEnvoy(path string) error {
+	admin, err := freeLoopback()
+	if err != nil {
+		return err
+	}
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: u.flags.xds, Admin: admin})
+	if err != nil {
+		return err
+	}
+	u.mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: admin})
+	}})
+	u.log.Info("running Envoy as the gateway", "path", path)
+	u.stages.start("envoy", func(ctx context.Context) error {
+		return envoy.Run(ctx, envoy.Supervise{
+			Path: path, Dir: u.flags.dataDir, Bootstrap: bootstrap, Admin: admin,
+			Logger: u.log.Named("envoy"), Drain: drain, Ready: u.ready.set,
+		})
+	})
+	return nil
+}
+
+// freeLoopback returns an address of this machine that nobody listens on.
+func freeLoopback() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a port for Envoy's admin interface: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }

@@ -40,7 +40,7 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), translateCommand(), sampleCommand(), versionCommand())
+	c.AddCommand(upCommand(), gatewayCommand(), translateCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
 	return c
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"k8s.io/klog/v2"
 
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/controlplane"
@@ -100,7 +101,12 @@ type up struct {
 const drain = 30 * time.Second
 
 func (u *up) run(ctx context.Context) error {
+	klog.SetLogger(kube.Bridge(u.log.Named("kubernetes")))
 	documents, err := manifest.Read(u.flags.manifests)
+	if err != nil {
+		return err
+	}
+	envoyPath, err := u.flags.envoyPath()
 	if err != nil {
 		return err
 	}
@@ -112,7 +118,7 @@ func (u *up) run(ctx context.Context) error {
 		return err
 	}
 	u.stages = newStages()
-	err = u.start(ctx, world, documents)
+	err = u.start(ctx, parts{world, envoyPath, documents})
 	if err == nil {
 		err = u.stages.wait(ctx)
 	}
@@ -123,8 +129,15 @@ func (u *up) run(ctx context.Context) error {
 	return errors.Join(err, u.stages.stop())
 }
 
+// parts are what the flags come to.
+type parts struct {
+	gateway   model.Gateway
+	envoy     string // path; empty for the built-in gateway
+	documents []manifest.Document
+}
+
 // start brings up the parts in the order in which they need each other.
-func (u *up) start(ctx context.Context, gateway model.Gateway, documents []manifest.Document) error {
+func (u *up) start(ctx context.Context, p parts) error {
 	listener, err := listen("--xds", u.flags.xds)
 	if err != nil {
 		return err
@@ -152,7 +165,7 @@ func (u *up) start(ctx context.Context, gateway model.Gateway, documents []manif
 		Programmed: func(g uint64) { adapter.Programmed(g) },
 	})
 	adapter, err = kube.New(kube.Options{
-		Config: api.Config(), Logger: u.log, Gateway: gateway, Rollout: u.rolloutOptions(),
+		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
 		Worlds: loop.Offer, Run: processes.Run, Ready: u.announce, CollectGarbage: true,
 	})
 	if err != nil {
@@ -167,22 +180,19 @@ func (u *up) start(ctx context.Context, gateway model.Gateway, documents []manif
 	u.stages.start("xds server", serveXDS(server, listener))
 	u.stages.start("control loop", func(ctx context.Context) error { loop.Run(ctx); return nil })
 	u.stages.start("controllers", adapter.Run)
-	if err := u.startGateway(); err != nil {
+	if err := u.startGateway(p.envoy); err != nil {
 		return err
 	}
-	return u.finishStart(ctx, api, documents)
+	return u.finishStart(ctx, api, p.documents)
 }
 
-// finishStart applies the manifests while the gateway comes up, and says when all serves.
+// finishStart says when all serves, and then applies the manifests.
 func (u *up) finishStart(ctx context.Context, api *apiserver.Server, documents []manifest.Document) error {
-	if err := applyAll(ctx, api.Config(), documents, u.log); err != nil {
-		return err
-	}
 	if err := u.ready.wait(ctx, u.stages); err != nil || ctx.Err() != nil {
 		return err
 	}
 	fmt.Fprintf(u.out, "sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n", u.flags.http, api.Kubeconfig())
-	return nil
+	return applyAll(ctx, api.Config(), documents, u.log)
 }
 
 func (u *up) startAPI(ctx context.Context) (*apiserver.Server, error) {

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -154,11 +155,13 @@ func TestCorruptManifestAmongGoodOnes(t *testing.T) {
 // refused runs sluice with arguments that cannot work, and returns what it says.
 func refused(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(sluiceBinary, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, sluiceBinary, args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Errorf("sluice %v exits 0", args)
+	if err == nil || ctx.Err() != nil {
+		t.Errorf("sluice %v was not refused", args)
 	}
 	return string(out)
 }

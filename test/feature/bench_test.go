@@ -1,0 +1,197 @@
+package feature
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// percentiles reports the 50th and the 99th percentile of durations, in milliseconds.
+func percentiles(b *testing.B, name string, all []time.Duration) {
+	slices.Sort(all)
+	at := func(p int) float64 { return float64(all[(len(all)-1)*p/100].Microseconds()) / 1000 }
+	b.ReportMetric(at(50), name+"-p50-ms")
+	b.ReportMetric(at(99), name+"-p99-ms")
+}
+
+// BenchmarkStart is the time from the start of the process until it prints that it is ready: in an empty
+// folder, and again in the same one.
+func BenchmarkStart(b *testing.B) {
+	var cold, warm []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		s := up(b)
+		cold = append(cold, time.Since(begin))
+		s.stop()
+		begin = time.Now()
+		s.start()
+		warm = append(warm, time.Since(begin))
+		s.stop()
+	}
+	percentiles(b, "cold", cold)
+	percentiles(b, "warm", warm)
+}
+
+// tiny builds the server of testdata/tiny.
+func tiny(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "tiny")
+	if out, err := exec.Command("go", "build", "-o", path, "./testdata/tiny").CombinedOutput(); err != nil {
+		b.Fatalf("building tiny: %v: %s", err, out)
+	}
+	return path
+}
+
+// parallel calls each for 0 to n-1 from 16 goroutines.
+func parallel(n int, each func(int)) {
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range 16 {
+		group.Go(func() {
+			for i := range next {
+				each(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+}
+
+func newRoute(name, revision string) *servingv1.Route {
+	r := &servingv1.Route{}
+	r.Namespace, r.Name = "default", name
+	r.Spec.Traffic = servingv1.Traffic{target(revision, "", 100)}
+	return r
+}
+
+// BenchmarkApplyToFirst200 is the time from the moment in which a Route is sent to the API server until the
+// gateway answers 200 for its host, beside so many routes. They lead to 50 running services.
+func BenchmarkApplyToFirst200(b *testing.B) {
+	for _, routes := range []int{10, 1000, 5000} {
+		b.Run(fmt.Sprintf("routes=%d", routes), func(b *testing.B) {
+			s := up(b, "--log-level", "warn")
+			s.fill(b, min(50, routes), routes)
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+			var all []time.Duration
+			n := 0
+			for b.Loop() {
+				name := fmt.Sprintf("fresh%d", n)
+				route := newRoute(name, fmt.Sprintf("s%d-00001", n%min(50, routes)))
+				begin := time.Now()
+				if err := s.Create(b.Context(), route); err != nil {
+					b.Fatal(err)
+				}
+				for s.answer(b, client, name+".default.localhost") != http.StatusOK {
+					time.Sleep(200 * time.Microsecond)
+				}
+				all = append(all, time.Since(begin))
+				n++
+			}
+			percentiles(b, "apply-200", all)
+		})
+	}
+}
+
+// answer is the status that the gateway answers for a host.
+func (s *instance) answer(b *testing.B, client *http.Client, host string) int {
+	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request.Host = host
+	response, err := client.Do(request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
+// fill makes services s0, s1, … and as many Routes to them as are missing, and waits until all are ready.
+func (s *instance) fill(b *testing.B, services, routes int) {
+	b.Helper()
+	command := tiny(b)
+	parallel(services, func(i int) {
+		if err := s.Create(b.Context(), newService(fmt.Sprintf("s%d", i), command)); err != nil {
+			b.Error(err)
+		}
+	})
+	for i := range services {
+		s.ready(fmt.Sprintf("s%d", i))
+	}
+	parallel(routes-services, func(i int) {
+		if err := s.Create(b.Context(), newRoute(fmt.Sprintf("r%d", i), fmt.Sprintf("s%d-00001", i%services))); err != nil {
+			b.Error(err)
+		}
+	})
+	for i := max(0, routes-services-20); i < routes-services; i++ {
+		s.routeReady(b, fmt.Sprintf("r%d", i))
+	}
+}
+
+func (s *instance) routeReady(b *testing.B, name string) {
+	b.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		r := &servingv1.Route{}
+		if err := s.Get(b.Context(), types.NamespacedName{Namespace: "default", Name: name}, r); err != nil {
+			b.Fatal(err)
+		}
+		if c := r.Status.Condition("Ready"); c != nil && c.Status == "True" {
+			return
+		}
+	}
+	b.Fatalf("route %s is not ready after 5 minutes", name)
+}
+
+// BenchmarkMemory is the resident memory of the one process: idle, and what each of 1,000 running services adds
+// to it (API objects, control plane, gateway and queue-proxies; not the services' own processes).
+func BenchmarkMemory(b *testing.B) {
+	const services = 1000
+	for b.Loop() {
+		s := up(b, "--log-level", "warn")
+		time.Sleep(3 * time.Second) // what the start needed is given back to the system by now
+		idle := s.resident(b)
+		s.fill(b, services, services)
+		time.Sleep(10 * time.Second)
+		full := s.resident(b)
+		b.ReportMetric(float64(idle)/(1<<20), "idle-MiB")
+		b.ReportMetric(float64(full)/(1<<20), "full-MiB")
+		b.ReportMetric(float64(full-idle)/services/1024, "KiB/service")
+		s.stop()
+	}
+}
+
+// resident is the anonymous resident memory of the process, in bytes: mapped files are the page cache's.
+func (s *instance) resident(b *testing.B) int {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		b.Skip("skipped: no /proc to read memory from")
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	b.Skip("skipped: no RssAnon in /proc")
+	return 0
+}

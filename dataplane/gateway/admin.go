@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,17 +27,16 @@ func (g *Gateway) Admin() http.Handler {
 
 // serveReady answers 200 LIVE when all listeners are being served, else 503 with Envoy's word for the state.
 func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	status, state := http.StatusServiceUnavailable, "INITIALIZING"
 	switch {
 	case g.ready():
-		fmt.Fprintln(w, "LIVE")
+		status, state = http.StatusOK, "LIVE"
 	case g.ending.Load():
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, "DRAINING")
-	default:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, "INITIALIZING")
+		state = "DRAINING"
 	}
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, state+"\n") // the reader may be gone
 }
 
 // all lists the clusters by name.
@@ -60,13 +60,15 @@ func (g *Gateway) serveClusters(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	var out bytes.Buffer
 	for _, c := range g.proxy.clusters.all() {
-		c.writeText(w)
+		c.writeText(&out)
 	}
+	_, _ = out.WriteTo(w) // the reader may be gone
 }
 
 // writeText writes a cluster as lines of Envoy's "cluster::key::value".
-func (c *cluster) writeText(w io.Writer) {
+func (c *cluster) writeText(w *bytes.Buffer) {
 	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.name, c.name, c.name)
 	for _, e := range c.endpoints.Load().list() {
 		at := c.name + "::" + e.address + "::"

@@ -14,6 +14,7 @@ import (
 type exchange struct {
 	context.Context // ends with the client, the server or the clock
 	client          context.Context
+	writer          http.ResponseWriter
 	proxy           *proxy
 	manager         *manager
 	view            requestView
@@ -49,13 +50,20 @@ func (x *exchange) Value(key any) any {
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
-// responseBody is a response's body that keeps the clock from running out while it flows.
+// responseBody is a response's body that keeps the clock from running out while it flows. Before more is waited for, what
+// has been read so far is flushed to the client, if there is a flusher; a body that comes in one piece costs no flush.
 type responseBody struct {
 	io.ReadCloser
-	x *exchange
+	x       *exchange
+	flusher http.Flusher
+	begun   bool
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
+	if b.begun && b.flusher != nil {
+		b.flusher.Flush()
+	}
+	b.begun = true
 	n, err := b.ReadCloser.Read(p)
 	b.x.clock.touch()
 	return n, err
@@ -162,10 +170,27 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		// that cannot do it have no such limit.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
+	if len(r.Header["Expect"]) > 0 {
+		w = continueOnce{w}
+	}
 	x.clock.limit(f, x.manager)
 	x.clock.run(r.ContentLength == 0)
 	x.proxy.reverse.ServeHTTP(w, r.WithContext(x))
 }
+
+// continueOnce leaves out the upstream's 100 Continue: the server sends its own as soon as the upstream wants the body, and
+// the client would get two.
+type continueOnce struct{ http.ResponseWriter }
+
+// WriteHeader writes all but 100.
+func (w continueOnce) WriteHeader(status int) {
+	if status != http.StatusContinue {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w continueOnce) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // finish counts what came of the exchange with the cluster.
 func (x *exchange) finish() {

@@ -36,7 +36,7 @@ func (m *manager) setRequestID(h http.Header, in *http.Request) {
 	if !m.requestID {
 		return
 	}
-	if len(h["X-Request-Id"]) > 0 && !(m.overwriteRequestID && external(remoteIP(in))) {
+	if len(h["X-Request-Id"]) > 0 && (!m.overwriteRequestID || !external(remoteIP(in))) {
 		return
 	}
 	h["X-Request-Id"] = []string{newRequestID()}

@@ -45,6 +45,8 @@ type Gateway struct {
 	proxy   *proxy
 	started time.Time
 	tasks   sync.WaitGroup // everything that must have ended when Run returns
+	hurry   context.Context
+	hurryUp context.CancelFunc
 
 	// mu guards what the handler of updates keeps: it writes, and the admin pages read. Requests never take it.
 	mu        sync.Mutex
@@ -74,6 +76,7 @@ func New(options Options) *Gateway {
 		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
 		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
 	}
+	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
 		Logger: options.Logger.Named("xds"), Handler: g.handle,
@@ -99,12 +102,15 @@ func (g *Gateway) drain() {
 	g.mu.Lock()
 	for _, l := range g.listeners {
 		for _, s := range l.sockets() {
-			g.tasks.Go(func() { s.close(min(lameDuck, g.options.Drain), g.options.Drain) })
+			g.retire(s)
 		}
 		l.stopWarming()
 	}
 	g.mu.Unlock()
+	enough := time.AfterFunc(lameDuck, g.hurryUp)
+	defer enough.Stop()
 	g.tasks.Wait()
+	g.hurryUp()
 	g.proxy.upstreams.close()
 }
 

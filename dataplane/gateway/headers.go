@@ -19,8 +19,10 @@ type headerChanges struct {
 }
 
 type headerChange struct {
-	key, value string
-	action     corev3.HeaderValueOption_HeaderAppendAction
+	key string
+	// value is one value; it is shared by all requests, which its capacity of one keeps from growing into each other.
+	value  []string
+	action corev3.HeaderValueOption_HeaderAppendAction
 }
 
 // apply removes, then sets, which is Envoy's order within one level.
@@ -49,11 +51,11 @@ func (c *headerChange) apply(h http.Header) {
 		}
 	case corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
 		if exists {
-			h[c.key] = append(h[c.key], c.value)
+			h[c.key] = append(h[c.key], c.value...)
 			return
 		}
 	}
-	h[c.key] = []string{c.value}
+	h[c.key] = c.value
 }
 
 // compileHeaders makes the changes of one level; what names the pair of fields, such as "request_headers".
@@ -74,7 +76,7 @@ func compileHeaders(what string, add []*corev3.HeaderValueOption, remove []strin
 		if err != nil {
 			return nil, atIndex(what+"_to_add", i, err)
 		}
-		if change.value != "" || option.GetKeepEmptyValue() {
+		if change.value[0] != "" || option.GetKeepEmptyValue() {
 			c.set = append(c.set, change)
 		}
 	}
@@ -98,7 +100,7 @@ func compileHeader(option *corev3.HeaderValueOption) (headerChange, error) {
 	if option.Append != nil && !option.GetAppend().GetValue() {
 		action = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
 	}
-	return headerChange{key, value, action}, nil
+	return headerChange{key, []string{value}, action}, nil
 }
 
 // changeableHeader gives the canonical form of a header that may be changed. The host and the pseudo headers have rewrites

@@ -103,17 +103,17 @@ func compileManager(m *hcmv3.HttpConnectionManager) (*manager, error) {
 	return h, h.compileRoutes(m)
 }
 
-func (h *manager) compilePaths(m *hcmv3.HttpConnectionManager) error {
+func (m *manager) compilePaths(from *hcmv3.HttpConnectionManager) error {
 	switch {
-	case m.GetStripAnyHostPort():
-		h.stripPort = stripAnyPort
-	case m.GetStripMatchingHostPort():
-		h.stripPort = stripMatchingPort
+	case from.GetStripAnyHostPort():
+		m.stripPort = stripAnyPort
+	case from.GetStripMatchingHostPort():
+		m.stripPort = stripMatchingPort
 	}
-	switch action := m.GetPathWithEscapedSlashesAction(); action {
+	switch action := from.GetPathWithEscapedSlashesAction(); action {
 	case hcmv3.HttpConnectionManager_IMPLEMENTATION_SPECIFIC_DEFAULT, hcmv3.HttpConnectionManager_KEEP_UNCHANGED:
 	case hcmv3.HttpConnectionManager_REJECT_REQUEST:
-		h.rejectEscapedSlashes = true
+		m.rejectEscapedSlashes = true
 	default:
 		return at("path_with_escaped_slashes_action", fmt.Errorf("%s is %w", action, errUnsupported))
 	}
@@ -137,18 +137,18 @@ func checkFilters(filters []*hcmv3.HttpFilter) error {
 	return at("http_filters", errors.New("has no router"))
 }
 
-func (h *manager) compileRoutes(m *hcmv3.HttpConnectionManager) error {
-	if rds := m.GetRds(); rds != nil {
-		h.rds = rds.GetRouteConfigName()
-		if h.rds == "" {
+func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
+	if rds := from.GetRds(); rds != nil {
+		m.rds = rds.GetRouteConfigName()
+		if m.rds == "" {
 			return at("rds", errors.New("route_config_name is missing"))
 		}
 		return at("rds", at("config_source", fromADS(rds.GetConfigSource())))
 	}
-	if m.GetRouteConfig() == nil {
+	if from.GetRouteConfig() == nil {
 		return errors.New("has neither rds nor route_config")
 	}
-	body, err := proto.Marshal(m.GetRouteConfig())
+	body, err := proto.Marshal(from.GetRouteConfig())
 	if err != nil {
 		return at("route_config", err)
 	}
@@ -156,7 +156,7 @@ func (h *manager) compileRoutes(m *hcmv3.HttpConnectionManager) error {
 	if err != nil {
 		return at("route_config", err)
 	}
-	h.routes = &atomic.Pointer[routeTable]{}
-	h.routes.Store(table)
+	m.routes = &atomic.Pointer[routeTable]{}
+	m.routes.Store(table)
 	return nil
 }

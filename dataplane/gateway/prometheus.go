@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,20 +17,22 @@ import (
 // request are left out; the histograms of these are left out always.
 func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	out := &metricWriter{bufio.NewWriterSize(w, 64<<10)}
-	defer out.Flush()
+	out := &metricWriter{}
 	clusters := g.proxy.clusters.all()
 	g.writeServer(out, len(clusters))
 	if r.URL.Query().Has("usedonly") {
 		clusters = slices.DeleteFunc(clusters, func(c *cluster) bool { return c.stats.rqTotal.Load() == 0 })
 	}
 	writeClusters(out, clusters)
+	_, _ = out.WriteTo(w) // the reader may be gone
 }
 
 // metricWriter writes families of metrics.
-type metricWriter struct{ *bufio.Writer }
+type metricWriter struct{ bytes.Buffer }
 
-func (w *metricWriter) family(name, kind string) { fmt.Fprintf(w, "# TYPE %s %s\n", name, kind) }
+func (w *metricWriter) family(name, kind string) {
+	fmt.Fprintf(&w.Buffer, "# TYPE %s %s\n", name, kind)
+}
 
 func (w *metricWriter) sample(name, labels string, value string) {
 	w.WriteString(name)

@@ -224,6 +224,40 @@ func TestHTTP1StreamsBothWays(t *testing.T) {
 	}
 }
 
+func TestResponsesArrivePieceByPiece(t *testing.T) {
+	b := start(t, Options{})
+	next := make(chan struct{})
+	addr := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("length") {
+			w.Header().Set("Content-Length", "10")
+		}
+		for i := range 10 {
+			fmt.Fprint(w, i)
+			_ = http.NewResponseController(w).Flush()
+			<-next // the client has it
+		}
+	})
+	b.push(all(one(plain(t)), backend(t, "one", addr), h2cBackend(t, "two", addr),
+		one(routes(t, vhost("h", "*", to(prefix("/one"), "one"), to(prefix("/two"), "two")))))...)
+	for _, client := range []*http.Client{noRedirects, h2cClient()} {
+		for _, path := range []string{"/one", "/two", "/one?length", "/two?length"} {
+			res, err := client.Get("http://" + b.address("http") + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			piece := make([]byte, 1)
+			for i := range 10 {
+				if _, err := io.ReadFull(res.Body, piece); err != nil || string(piece) != fmt.Sprint(i) {
+					t.Fatalf("%s: got %q, %v", path, piece, err)
+				}
+				next <- struct{}{}
+			}
+			res.Body.Close()
+		}
+		client.CloseIdleConnections()
+	}
+}
+
 func TestTrailersBothWays(t *testing.T) {
 	b := start(t, Options{})
 	addr := upstream(t, func(w http.ResponseWriter, r *http.Request) {

@@ -37,7 +37,6 @@ func newProxy(logger hclog.Logger) *proxy {
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p,
-		FlushInterval:  -1, // at once: what streams must not wait
 		BufferPool:     newBuffers(),
 		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.failed,
@@ -53,7 +52,7 @@ func debugLog(logger hclog.Logger) *log.Logger {
 
 // handle serves one request under a connection manager.
 func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
-	x := &exchange{client: r.Context(), proxy: p, manager: m, view: requestView{Request: r}, start: time.Now()}
+	x := &exchange{client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now()}
 	var cancel context.CancelCauseFunc
 	x.Context, cancel = context.WithCancelCause(r.Context())
 	x.clock = streamClock{start: x.start, cancel: cancel}
@@ -170,6 +169,10 @@ func (x *exchange) watch(res *http.Response) {
 		return
 	}
 	x.response.ReadCloser = res.Body
+	if res.ContentLength > 0 {
+		// One of unknown length is flushed by the ReverseProxy after each write.
+		x.response.flusher, _ = x.writer.(http.Flusher)
+	}
 	res.Body = &x.response
 }
 

@@ -7,7 +7,6 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
@@ -45,12 +44,12 @@ type routeSettings struct {
 // compileRoutes makes the table of a RouteConfiguration. prev is the version before it or nil: virtual hosts whose bytes
 // are the same are taken from there, so one changed virtual host of 10,000 costs one compilation and a pass over the bytes.
 func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeTable, error) {
-	parts, rest, err := splitRoutes(body)
-	if err != nil {
-		return nil, err
-	}
 	if prev == nil {
 		prev = &routeTable{hosts: &hostTable{}}
+	}
+	parts, rest, err := splitRoutes(body, len(prev.parts)+1)
+	if err != nil {
+		return nil, err
 	}
 	t := &routeTable{name: name, version: version, body: body, parts: parts, rest: rest, routeSettings: prev.routeSettings}
 	if t.routeSettings == nil || !bytes.Equal(rest, prev.rest) {
@@ -62,8 +61,9 @@ func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeT
 	return t, err
 }
 
-// splitRoutes walks the message without unmarshalling it.
-func splitRoutes(body []byte) (parts []routePart, rest []byte, err error) {
+// splitRoutes walks the message without unmarshalling it. It likely finds as many virtual hosts as expected.
+func splitRoutes(body []byte, expected int) (parts []routePart, rest []byte, err error) {
+	parts = make([]routePart, 0, expected)
 	for b := body; len(b) > 0; {
 		number, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -121,6 +121,33 @@ func reuse(parts []routePart, prev *routeTable) (*hostTable, error) {
 
 // window matches what lies between by content and compiles the rest.
 func window(parts, old []routePart, hosts *hostTable) (*hostTable, error) {
+	edit := editHosts(hosts)
+	for _, gone := range match(parts, old) {
+		for _, domain := range gone.domains {
+			edit.remove(domain)
+		}
+	}
+	for i := range parts {
+		if parts[i].vh != nil {
+			continue
+		}
+		vh, err := compileVirtualHost(parts[i].raw)
+		if err != nil {
+			return nil, err
+		}
+		parts[i].vh = vh
+		for _, domain := range vh.domains {
+			if other := edit.set(domain, vh); other != nil {
+				return nil, fmt.Errorf("virtual host %q: domain %q belongs to virtual host %q already; each domain may be used once",
+					vh.name, domain, other.name)
+			}
+		}
+	}
+	return edit.done(), nil
+}
+
+// match gives parts the virtual hosts of old that have the same bytes, and returns those that no part has.
+func match(parts, old []routePart) (gone []*virtualHost) {
 	seed := maphash.MakeSeed()
 	byContent := make(map[uint64]int, len(old))
 	for i := range old {
@@ -133,34 +160,10 @@ func window(parts, old []routePart, hosts *hostTable) (*hostTable, error) {
 			parts[i].vh, kept[j] = old[j].vh, true
 		}
 	}
-	edit := editHosts(hosts)
 	for i := range old {
 		if !kept[i] {
-			for _, domain := range old[i].vh.domains {
-				edit.remove(domain)
-			}
+			gone = append(gone, old[i].vh)
 		}
 	}
-	for i := range parts {
-		if parts[i].vh != nil {
-			continue
-		}
-		var err error
-		if parts[i].vh, err = compileVirtualHost(parts[i].raw); err != nil {
-			return nil, err
-		}
-		for _, domain := range parts[i].vh.domains {
-			if other := edit.set(domain, parts[i].vh); other != nil {
-				return nil, fmt.Errorf("virtual host %q: domain %q belongs to virtual host %q already; each domain may be used once",
-					parts[i].vh.name, domain, other.name)
-			}
-		}
-	}
-	return edit.done(), nil
-}
-
-// message rebuilds the proto, for those who want to see it.
-func (t *routeTable) message() (*routev3.RouteConfiguration, error) {
-	m := &routev3.RouteConfiguration{}
-	return m, proto.Unmarshal(t.body, m)
+	return gone
 }

@@ -21,6 +21,7 @@ type socket struct {
 	proxy   *proxy
 	logger  hclog.Logger
 	drain   time.Duration
+	hurry   context.Context // ends when the gateway does: nothing idle is waited for then
 	ln      *net.TCPListener
 	current atomic.Pointer[listener]
 	server  atomic.Pointer[server]
@@ -39,7 +40,7 @@ func (g *Gateway) bind(l *listener) (*socket, error) {
 		return nil, at("address", fmt.Errorf("cannot listen on %s: %w", l.address, err))
 	}
 	return &socket{
-		name: l.name, proxy: g.proxy, logger: g.logger.With("listener", l.name), drain: g.options.Drain,
+		name: l.name, proxy: g.proxy, logger: g.logger.With("listener", l.name), drain: g.options.Drain, hurry: g.hurry,
 		ln: ln.(*net.TCPListener), stop: make(chan struct{}), stopped: make(chan struct{}), tasks: &g.tasks,
 	}, nil
 }
@@ -61,7 +62,7 @@ func (s *socket) serve(l *listener) {
 // accept hands connections to the newest server until the socket is stopped.
 func (s *socket) accept() {
 	defer close(s.stopped)
-	defer s.ln.Close()
+	defer func() { _ = s.ln.Close() }()
 	for {
 		conn, err := s.ln.Accept()
 		if err != nil {
@@ -97,7 +98,7 @@ func (s *socket) close(grace, limit time.Duration) {
 	close(s.stop)
 	server := s.server.Load()
 	if server == nil {
-		s.ln.Close()
+		_ = s.ln.Close()
 		return
 	}
 	server.closing.Store(true)
@@ -252,7 +253,7 @@ func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (srv *server) drain(grace, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	patience, enough := context.WithTimeout(ctx, grace)
+	patience, enough := context.WithTimeout(srv.socket.hurry, grace)
 	defer enough()
 	srv.closing.Store(true)
 	close(srv.ended)

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// manyHosts is a RouteConfiguration as Translate makes it, with n virtual hosts; the one in the middle has a mark.
+func manyHosts(t testing.TB, n int, mark string) []byte {
+	m := &routev3.RouteConfiguration{Name: "http"}
+	for i := range n {
+		r := to(prefix("/"), "", weights(fmt.Sprint("default/svc-", i, "-00001"), 70, fmt.Sprint("default/svc-", i, "-00002"), 30))
+		for _, c := range r.GetRoute().GetWeightedClusters().Clusters {
+			c.RequestHeadersToAdd = headers("Knative-Serving-Revision", c.Name, "Knative-Serving-Namespace", "default")
+		}
+		vh := vhost(fmt.Sprint("default/svc-", i), fmt.Sprintf("svc-%d.default.example.com svc-%d.default.example.com:*", i, i), r)
+		if i == n/2 {
+			vh.ResponseHeadersToAdd = headers("x-mark", mark)
+		}
+		m.VirtualHosts = append(m.VirtualHosts, vh)
+	}
+	return res(t, resource.RouteType, "http", m).Body
+}
+
+// One changed virtual host of many: what it costs here, and what unmarshalling the message alone would cost.
+func BenchmarkRouteUpdate(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
+		b.Run(fmt.Sprintf("hosts=%d/first", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := compileRoutes("http", "", bodies[0], nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("hosts=%d/changed=1", n), func(b *testing.B) {
+			b.ReportAllocs()
+			table, err := compileRoutes("http", "", bodies[0], nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := 1; b.Loop(); i++ {
+				if table, err = compileRoutes("http", "", bodies[i%2], table); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("hosts=%d/unmarshal", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := proto.Unmarshal(bodies[0], &routev3.RouteConfiguration{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkFindHost(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		table, err := compileRoutes("http", "", manyHosts(b, n, ""), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for name, host := range map[string]string{"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org"} {
+			b.Run(fmt.Sprintf("hosts=%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					table.hosts.find(host)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkProxy sends requests over loopback: straight to the upstream, through a bare httputil.ReverseProxy, and through
+// the gateway with a weighted route and 1,000 virtual hosts.
+func BenchmarkProxy(b *testing.B) {
+	addr := upstream(b, says("hello"))
+	target := &url.URL{Scheme: "http", Host: addr}
+	transport := newTransport(false)
+	transport.DialContext = nil
+	bare := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
+		Transport:  transport,
+		BufferPool: newBuffers(),
+	})
+	b.Cleanup(bare.Close)
+	g := start(b, Options{})
+	const name = "default/svc-7-0000"
+	g.push(all(one(plain(b)), backend(b, name+"1", addr), backend(b, name+"2", addr), one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
+	g.get("http://svc-7.default.example.com/").want(b, 200, "hello")
+	for _, c := range []struct{ name, address string }{
+		{"direct", addr}, {"reverseproxy", bare.Listener.Addr().String()}, {"gateway", g.address("http")},
+	} {
+		b.Run(c.name, func(b *testing.B) { measure(b, c.address, "svc-7.default.example.com") })
+	}
+}
+
+// measure reports requests per second and latencies over 16 connections.
+func measure(b *testing.B, address, host string) {
+	b.ReportAllocs()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	var mu sync.Mutex
+	var took []time.Duration
+	b.SetParallelism(8)
+	began := time.Now()
+	b.RunParallel(func(pb *testing.PB) {
+		var mine []time.Duration
+		for pb.Next() {
+			start := time.Now()
+			req, _ := http.NewRequest(http.MethodGet, "http://"+address+"/", nil)
+			req.Host = host
+			res, err := client.Do(req)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			if res.StatusCode != 200 {
+				b.Errorf("status %d", res.StatusCode)
+				return
+			}
+			mine = append(mine, time.Since(start))
+		}
+		mu.Lock()
+		took = append(took, mine...)
+		mu.Unlock()
+	})
+	total := time.Since(began)
+	slices.Sort(took)
+	if len(took) > 0 {
+		b.ReportMetric(float64(len(took))/total.Seconds(), "req/s")
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	}
+}
+
+// BenchmarkHandler compares the work of one request without a client's and an upstream's: both proxies talk to a
+// connection-less transport.
+func BenchmarkHandler(b *testing.B) {
+	g := start(b, Options{})
+	const name = "default/svc-7-0000"
+	g.push(all(one(plain(b)), backend(b, name+"1", "127.0.0.1:1"), backend(b, name+"2", "127.0.0.1:1"), one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
+	g.get("http://unknown.test/")
+	m := g.gateway.listeners["http"].serving.fallback.http
+	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.gateway.proxy.handle(w, r, m) })
+	round := roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader("hello")), ContentLength: 5, Request: r}, nil
+	})
+	// The gateway's transports take a registered round tripper for the scheme in place of a connection.
+	g.gateway.proxy.upstreams.http1 = &http.Transport{Protocols: new(http.Protocols)}
+	g.gateway.proxy.upstreams.http1.RegisterProtocol("http", round)
+	bare := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", "127.0.0.1:1"
+			r.SetXForwarded()
+		},
+		Transport:  g.gateway.proxy.upstreams.http1,
+		BufferPool: newBuffers(),
+	}
+	for name, handler := range map[string]http.Handler{"reverseproxy": bare, "gateway": gateway} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				r := httptest.NewRequest(http.MethodGet, "http://svc-7.default.example.com/", nil)
+				r.Header = http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}}
+				handler.ServeHTTP(w, r)
+				if w.Code != 200 {
+					b.Fatal(w.Code)
+				}
+			}
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -70,20 +70,25 @@ func (s subscriber) replace(names []string, first bool) error {
 		wanted[name] = struct{}{}
 	}
 	_, all := wanted[everything]
-	all = all || first && len(names) == 0
 	delete(wanted, everything)
-	if all && !w.wildcard {
-		s.wantAll()
-	} else if !all && w.wildcard {
+	if all || first && len(names) == 0 {
+		if !w.wildcard {
+			s.wantAll()
+		}
+	} else if w.wildcard {
 		s.releaseAll()
 	}
-	for name, it := range w.items {
-		if _, ok := wanted[name]; it.named && !ok {
+	return s.replaceNames(wanted)
+}
+
+func (s subscriber) replaceNames(wanted map[string]struct{}) error {
+	for name := range s.watch.items {
+		if _, ok := wanted[name]; !ok {
 			s.release(name)
 		}
 	}
 	for name := range wanted {
-		if w.items[name].named {
+		if s.watch.items[name].named {
 			continue
 		}
 		if err := s.want(name); err != nil {

@@ -115,7 +115,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making an xDS client of %q: %w", c.config.Target, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var pause pauser
 	lastErr := ""
 	for {

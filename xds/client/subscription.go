@@ -26,7 +26,9 @@ func newSubscription() *subscription {
 
 func (s *subscription) add(name string) {
 	s.names[name] = struct{}{}
-	s.changed[name] = s.changed[name]
+	if _, ok := s.changed[name]; !ok {
+		s.changed[name] = false
+	}
 }
 
 func (s *subscription) remove(name string) {

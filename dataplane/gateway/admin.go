@@ -42,8 +42,10 @@ func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 // all lists the clusters by name.
 func (t *clusterTable) all() []*cluster {
 	var out []*cluster
-	t.m.Range(func(_, c any) bool {
-		out = append(out, c.(*cluster))
+	t.m.Range(func(_, v any) bool {
+		if c := v.(*cluster); !c.removed.Load() {
+			out = append(out, c)
+		}
 		return true
 	})
 	slices.SortFunc(out, func(a, b *cluster) int { return strings.Compare(a.name, b.name) })

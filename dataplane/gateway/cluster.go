@@ -19,7 +19,13 @@ type cluster struct {
 	stats     clusterStats
 	config    atomic.Pointer[clusterConfig]
 	endpoints atomic.Pointer[assignment] // nil until it has been received
+	// removed is set when the control plane has taken the cluster away and it only lingers.
+	removed atomic.Bool
 }
+
+// linger is how long a removed cluster still serves requests that have been routed to it: their routes may be older than
+// its removal, by as long as the scheduler kept them from running.
+const linger = 2 * time.Second
 
 // clusterConfig is a decoded Cluster. It is immutable.
 type clusterConfig struct {

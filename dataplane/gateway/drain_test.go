@@ -291,3 +291,20 @@ func TestOpenConnectionsSurviveAChangeOfLimits(t *testing.T) {
 		t.Errorf("after the change got %q, want a last answer with Connection: close", got)
 	}
 }
+
+// A request may have been routed just before its cluster was taken away.
+func TestARemovedClusterLingers(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
+	b.get("http://h/").want(t, 200, "a")
+	b.update(xds.Update{Removed: []*xds.Resource{raw(resource.ClusterType, "a", nil), raw(resource.EndpointType, "a", nil)}})
+	b.get("http://h/").want(t, 200, "a")
+	if got := b.page("/clusters"); got != "200 " {
+		t.Errorf("/clusters still shows %q", got)
+	}
+	for deadline := time.Now().Add(patience); b.get("http://h/").StatusCode != http.StatusServiceUnavailable; {
+		if time.Now().After(deadline) {
+			t.Fatal("the removed cluster serves for ever")
+		}
+	}
+}

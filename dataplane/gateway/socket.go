@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,8 +29,12 @@ type socket struct {
 	tasks   *sync.WaitGroup
 }
 
-// lastConnections is how long a socket is still listened on when it closes, for connections that are already on their way.
-const lastConnections = 20 * time.Millisecond
+// When a socket closes, connections that are already on their way would be reset. So it is listened on until none has come
+// for quiet, but no longer than lastCall.
+const (
+	quiet    = 20 * time.Millisecond
+	lastCall = 500 * time.Millisecond
+)
 
 // bind takes the address of a listener. Connections wait in the kernel until start.
 func (g *Gateway) bind(l *listener) (*socket, error) {
@@ -63,23 +66,34 @@ func (s *socket) serve(l *listener) {
 func (s *socket) accept() {
 	defer close(s.stopped)
 	defer func() { _ = s.ln.Close() }()
-	for {
+	for !s.stopping() {
 		conn, err := s.ln.Accept()
-		if err != nil {
-			if s.stopping() || errors.Is(err, net.ErrClosed) {
-				return
-			}
+		switch {
+		case err == nil:
+			s.hand(conn)
+		case !s.stopping():
 			// Out of file descriptors, most likely: some will be given back.
 			s.logger.Warn("accepting a connection failed", "error", err)
 			select {
 			case <-s.stop:
-			case <-time.After(lastConnections):
+			case <-time.After(quiet):
 			}
-			continue
 		}
-		for !s.server.Load().take(conn) {
-			// That server has just been replaced.
+	}
+	for end := time.Now().Add(lastCall); time.Now().Before(end); {
+		_ = s.ln.SetDeadline(time.Now().Add(quiet))
+		conn, err := s.ln.Accept()
+		if err != nil {
+			return
 		}
+		s.hand(conn)
+	}
+}
+
+// hand gives a connection to the newest server; one that has just been replaced does not take it.
+func (s *socket) hand(conn net.Conn) {
+	for !s.server.Load().take(conn) {
+		continue
 	}
 }
 
@@ -102,7 +116,7 @@ func (s *socket) close(grace, limit time.Duration) {
 		return
 	}
 	server.closing.Store(true)
-	_ = s.ln.SetDeadline(time.Now().Add(lastConnections)) // fails only when it is closed already
+	_ = s.ln.SetDeadline(time.Unix(1, 0)) // ends the Accept that is waiting
 	<-s.stopped
 	server.drain(grace, limit)
 }

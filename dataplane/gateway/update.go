@@ -272,7 +272,7 @@ func (g *Gateway) setClusters(u client.Update) error {
 	var gone []string
 	for _, name := range u.Removed {
 		if c := g.proxy.clusters.get(name); c != nil {
-			g.proxy.clusters.m.Delete(name)
+			g.removeCluster(c)
 			gone = append(gone, g.leaveEndpoints(c, c.config.Load())...)
 		}
 	}
@@ -283,6 +283,18 @@ func (g *Gateway) setClusters(u client.Update) error {
 		g.client.Subscribe(resource.EndpointType, wanted...)
 	}
 	return err
+}
+
+// removeCluster lets a cluster linger, and then forgets it unless it has come back.
+func (g *Gateway) removeCluster(c *cluster) {
+	c.removed.Store(true)
+	time.AfterFunc(linger, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if c.removed.Load() {
+			g.proxy.clusters.m.CompareAndDelete(c.name, c)
+		}
+	})
 }
 
 // setCluster takes a cluster; it returns the name of the endpoint assignment to subscribe to, if that is a new one.
@@ -308,6 +320,7 @@ func (g *Gateway) setCluster(r client.Resource) (string, error) {
 	if config.static != nil {
 		c.endpoints.Store(config.static)
 	}
+	c.removed.Store(false)
 	g.proxy.clusters.m.Store(r.Name, c)
 	if config.eds == "" || g.endpoints[config.eds] == c {
 		return "", nil

@@ -38,7 +38,7 @@ func (a admin) do(ctx context.Context, method, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("asking Envoy for %s: %w", path, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return "", fmt.Errorf("reading Envoy's answer to %s: %w", path, err)

@@ -96,7 +96,8 @@ func Bootstrap(o Options) ([]byte, error) {
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
 	}
-	text, err := protojson.Marshal(b)
+	// Envoy's documentation writes field names as the protos do.
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("writing the bootstrap of Envoy: %w", err)
 	}

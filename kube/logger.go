@@ -1,6 +1,9 @@
 package kube
 
 import (
+	"context"
+	"errors"
+
 	"github.com/go-logr/logr"
 	"github.com/hashicorp/go-hclog"
 )
@@ -21,6 +24,11 @@ func (s sink) Info(level int, message string, pairs ...any) {
 }
 
 func (s sink) Error(err error, message string, pairs ...any) {
+	if errors.Is(err, context.Canceled) {
+		// Somebody stopped what was going on: that is news to nobody.
+		s.to.Debug(message, append(pairs, "error", err)...)
+		return
+	}
 	s.to.Error(message, append(pairs, "error", err)...)
 }
 

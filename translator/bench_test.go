@@ -1,6 +1,7 @@
 package translator_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -98,6 +99,29 @@ func benchmarkChange(b *testing.B, change func(w *model.World) *model.World) {
 
 func BenchmarkOneRouteChanged(b *testing.B) {
 	benchmarkChange(b, func(w *model.World) *model.World { return withTimeout(w, len(w.Routes)/2, time.Second) })
+}
+
+// BenchmarkCopyOfTheRoutes is the floor of BenchmarkOneRouteChanged: the gateway's RouteConfigurations copied, and nothing else.
+func BenchmarkCopyOfTheRoutes(b *testing.B) {
+	for _, n := range sizes {
+		out := translator.Translate(world(n), nil)
+		var bodies [][]byte
+		for _, u := range out.Units {
+			for _, r := range u.Resources {
+				if r.Type == translator.RouteType && r.Roles == translator.RoleGateway {
+					bodies = append(bodies, r.Body)
+				}
+			}
+		}
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, body := range bodies {
+					bytes.Join([][]byte{body}, []byte{})
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkOneEndpointChanged(b *testing.B) {

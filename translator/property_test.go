@@ -158,7 +158,7 @@ func TestPrevOnlySavesWork(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		w := &model.World{}
 		prev := translator.Translate(w, nil)
-		for step := range 100 {
+		for step := range 60 {
 			for range 1 + r.IntN(3) {
 				w = change(r, w)
 			}
@@ -196,7 +196,7 @@ func TestDiffsAddUpToTheOutput(t *testing.T) {
 		w := &model.World{}
 		var prev *translator.Output
 		state := map[identity]*translator.Resource{}
-		for step := range 100 {
+		for step := range 60 {
 			next := translator.Translate(w, prev)
 			set, removed := translator.Diff(prev, next)
 			for _, r := range set {
@@ -223,7 +223,7 @@ func TestWhatDidNotChangeIsNotInTheDiff(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 4))
 		w := &model.World{}
 		prev := translator.Translate(w, nil)
-		for range 100 {
+		for range 60 {
 			w = change(r, w)
 			next := translator.Translate(w, prev)
 			before := contents(t, prev)

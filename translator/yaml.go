@@ -50,7 +50,8 @@ func (r *Resource) yaml() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := protojson.Marshal(m)
+	// Envoy's documentation writes field names as the protos do.
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return nil, err
 	}

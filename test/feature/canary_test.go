@@ -12,6 +12,15 @@ import (
 
 const host = "hello.default.localhost"
 
+// canary runs examples/canary until both of its revisions are served.
+func canary(t *testing.T) *instance {
+	t.Helper()
+	s := up(t, "-f", absolute(t, "examples/canary"))
+	s.waitFor("2-green.yaml")
+	s.ready("hello")
+	return s
+}
+
 // shares sends n requests and returns the percentage of them that each word of the answer got.
 func (s *instance) shares(n int, host string, words ...string) map[string]float64 {
 	s.t.Helper()
@@ -46,8 +55,7 @@ func split(blue int64) func(*servingv1.Service) {
 }
 
 func TestTrafficIsSplitByPercent(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/canary"))
-	s.ready("hello")
+	s := canary(t)
 	got := s.shares(10_000, host, "blue", "green")
 	if math.Abs(got["blue"]-70) > 1.5 || math.Abs(got["green"]-30) > 1.5 {
 		t.Errorf("10,000 requests were split %v, want 70 to 30 within 1.5 points", got)
@@ -55,7 +63,7 @@ func TestTrafficIsSplitByPercent(t *testing.T) {
 }
 
 func TestTagHasItsOwnURL(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/canary"))
+	s := canary(t)
 	o := s.ready("hello")
 	for i, color := range []string{"blue", "green"} {
 		want := "http://" + color + "-hello.default.localhost:" + strings.Split(s.gateway, ":")[1]
@@ -69,8 +77,7 @@ func TestTagHasItsOwnURL(t *testing.T) {
 }
 
 func TestSplitIsShiftedByKubectlAndRolledBack(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/canary"))
-	s.ready("hello")
+	s := canary(t)
 	for _, blue := range []int{50, 0, 100, 70} {
 		patch := fmt.Sprintf(`{"spec":{"traffic":[{"revisionName":"hello-blue","tag":"blue","percent":%d},{"revisionName":"hello-green","tag":"green","percent":%d}]}}`, blue, 100-blue)
 		must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", patch))
@@ -87,8 +94,7 @@ func TestNoRequestFailsWhileTrafficChangesAndRevisionsCome(t *testing.T) {
 	if testing.Short() {
 		changes, revisions = 20, 5
 	}
-	s := up(t, "-f", absolute(t, "examples/canary"))
-	s.ready("hello")
+	s := canary(t)
 	l := s.startLoad(host, 16)
 	for i := range changes {
 		if i%(changes/revisions) != 0 {

@@ -37,8 +37,7 @@ func (s *instance) replicas() []int {
 }
 
 func TestEverythingIsBackAfterKill(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/canary"))
-	s.ready("hello")
+	s := canary(t)
 	s.change("hello", split(20))
 	s.ready("hello")
 	before := s.service("hello")

@@ -1,0 +1,97 @@
+package feature
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// documents are all pages of ours.
+func documents(t *testing.T) []string {
+	t.Helper()
+	root := absolute(t, ".")
+	pages, err := filepath.Glob(filepath.Join(root, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(filepath.Join(root, "docs"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".md") {
+			pages = append(pages, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	command = regexp.MustCompile("(?m)^ {4}(?:\\$ )?((?:sluice|go run \\./cmd/sluice) .*)$")
+	mention = regexp.MustCompile("`((?:examples|test|crds|standalone|dataplane|cmd|xds|translator|rollout|kube|docs)/[A-Za-z0-9_./-]+)`")
+)
+
+func TestDocumentsNameOnlyWhatExists(t *testing.T) {
+	for _, page := range documents(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, m[1])
+			}
+		}
+		for _, m := range mention.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(absolute(t, m[1])); err != nil {
+				t.Errorf("%s names %s, which is not there", page, m[1])
+			}
+		}
+	}
+}
+
+// Every sluice command in the documents is one that the binary knows, with flags that it has.
+func TestDocumentedCommandsAreKnown(t *testing.T) {
+	found := 0
+	for _, page := range documents(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
+			line, _, _ := strings.Cut(m[1], "#")
+			line, _, _ = strings.Cut(line, ">")
+			line, _, _ = strings.Cut(line, "&")
+			words := strings.Fields(strings.TrimPrefix(strings.TrimPrefix(line, "go run ./cmd/sluice"), "sluice"))
+			if len(words) == 0 {
+				continue
+			}
+			found++
+			help, _ := run(t, words[0], "--help")
+			for _, w := range words[1:] {
+				if strings.HasPrefix(w, "-") && !strings.Contains(help, strings.Split(w, "=")[0]) {
+					t.Errorf("%s: %q has the flag %s, which %s does not know", page, m[1], w, words[0])
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no command found in the documents: the test looks at nothing")
+	}
+}
+
+// The test command of the README is what CI runs.
+func TestReadmeNamesTheTestCommandThatCIRuns(t *testing.T) {
+	for _, file := range []string{"README.md", ".ci/run"} {
+		text, err := os.ReadFile(absolute(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "make test") {
+			t.Errorf("%s does not have `make test`", file)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func documents(t *testing.T) []string {
 
 var (
 	link    = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	command = regexp.MustCompile("(?m)^ {4}(?:\\$ )?((?:sluice|go run \\./cmd/sluice) .*)$")
+	command = regexp.MustCompile(`(?m)^ {4}((?:sluice|go run \./cmd/sluice) .*)$`)
 	mention = regexp.MustCompile("`((?:examples|test|crds|standalone|dataplane|cmd|xds|translator|rollout|kube|docs)/[A-Za-z0-9_./-]+)`")
 )
 

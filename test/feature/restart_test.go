@@ -57,7 +57,7 @@ func TestEverythingIsBackAfterKill(t *testing.T) {
 		eventually(t, "both revisions answer", func() error {
 			for _, tag := range []string{"blue", "green"} {
 				if status, body, err := s.get(tag+"-"+host, "/"); err != nil || status != 200 {
-					return fmt.Errorf("%s: %d %s %v", tag, status, body, err)
+					return fmt.Errorf("%s: status %d, %s: %w", tag, status, body, err)
 				}
 			}
 			return nil

@@ -51,6 +51,7 @@ var serviceDesc = grpc.ServiceDesc{
 	},
 }
 
+//nolint:revive // grpc.MethodHandler has the context second
 func echoUnary(server any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	text := new(wrapperspb.StringValue)
 	if err := decode(text); err != nil {

@@ -124,12 +124,16 @@ func (a *Adapter) Report(problems []model.Problem) {
 			byOwner[p.Owner] = p
 		}
 	}
-	for _, owner := range a.problems.replace(byOwner) {
+	for _, owner := range a.problems.replace(byOwner, func(a, b model.Problem) bool { return a == b }) {
 		switch owner.Kind {
 		case kindRoute:
 			a.routes.add(owner.Key)
 		case kindRevision:
 			a.revisions.add(owner.Key)
+		default: // no object has a status to show it in
+			if p, ok := byOwner[owner]; ok {
+				a.log.Error("cannot serve all that was asked for", "of", owner, "reason", p.Reason, "problem", p.Message)
+			}
 		}
 	}
 }

@@ -30,16 +30,18 @@ func (n *notebook[K, V]) drop(k K) {
 	delete(n.values, k)
 }
 
-// replace puts a whole new set of values in place and returns the keys of the old and the new one.
-func (n *notebook[K, V]) replace(values map[K]V) []K {
+// replace puts a whole new set of values in place and returns the keys whose value came, went or is not the same.
+func (n *notebook[K, V]) replace(values map[K]V, same func(a, b V) bool) []K {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var touched []K
 	for k := range n.values {
-		touched = append(touched, k)
+		if _, still := values[k]; !still {
+			touched = append(touched, k)
+		}
 	}
-	for k := range values {
-		if _, had := n.values[k]; !had {
+	for k, v := range values {
+		if was, had := n.values[k]; !had || !same(was, v) {
 			touched = append(touched, k)
 		}
 	}

@@ -33,7 +33,7 @@ type Gateway struct {
 
 // Certificate is a TLS key pair as PEM text. It must never be logged.
 type Certificate struct {
-	// Name identifies the certificate: it is the name of its SDS secret.
+	// Name identifies the certificate, as "namespace/name": it is the name of its SDS secret.
 	Name string
 	// Hosts are the server names that it is for; "*.example.com" matches one label.
 	Hosts []string

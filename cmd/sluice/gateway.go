@@ -87,12 +87,13 @@ const (
 	gatewayAuto    = "auto"
 	gatewayBuiltin = "builtin"
 	gatewayEnvoy   = "envoy"
+	gatewayNone    = "none"
 )
 
 // envoyPath returns the Envoy to run, empty for the built-in gateway.
 func (f *upFlags) envoyPath() (string, error) {
 	switch f.gateway {
-	case gatewayBuiltin:
+	case gatewayBuiltin, gatewayNone:
 		return "", nil
 	case gatewayEnvoy, gatewayAuto:
 		path, err := envoy.Find(f.envoy)
@@ -101,13 +102,17 @@ func (f *upFlags) envoyPath() (string, error) {
 		}
 		return path, err
 	default:
-		return "", fmt.Errorf("--gateway %q is none of auto, builtin and envoy", f.gateway)
+		return "", fmt.Errorf("--gateway %q is none of auto, builtin, envoy and none", f.gateway)
 	}
 }
 
 // startGateway starts the data plane that the flags ask for.
 func (u *up) startGateway(envoyPath string) error {
-	if envoyPath != "" {
+	switch {
+	case u.flags.gateway == gatewayNone:
+		u.ready.set() // a data plane connects when it pleases
+		return nil
+	case envoyPath != "":
 		return u.startEnvoy(envoyPath)
 	}
 	log := u.log.Named("gateway")

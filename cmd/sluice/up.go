@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +83,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server (plain text: keep it on loopback)")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
-	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, or auto (Envoy where one is found)")
+	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
 	return c
 }
@@ -248,14 +249,20 @@ func (u *up) gatewayModel() (model.Gateway, error) {
 	if err != nil {
 		return g, fmt.Errorf("reading --tls-key: %w", err)
 	}
+	if _, err := tls.X509KeyPair(chain, key); err != nil {
+		return g, fmt.Errorf("--tls-cert %s and --tls-key %s are no pair: %w", u.flags.tlsCert, u.flags.tlsKey, err)
+	}
 	g.HTTPS = u.flags.https
-	g.Certificates = []model.Certificate{{Name: "default", Hosts: []string{"*." + u.flags.domain}, Chain: string(chain), Key: string(key)}}
+	g.Certificates = []model.Certificate{{Name: "default/gateway", Hosts: []string{"*." + u.flags.domain}, Chain: string(chain), Key: string(key)}}
 	return g, nil
 }
 
 // checkPorts finds out early, and by the name of its flag, that an address cannot be had: the gateway would
 // only learn it from its listener resource.
 func (u *up) checkPorts() error {
+	if u.flags.gateway == gatewayNone {
+		return nil
+	}
 	for flag, address := range map[string]string{"--http": u.flags.http, "--local": u.flags.local, "--https": u.flags.https} {
 		if address == "" || flag == "--https" && u.flags.tlsCert == "" {
 			continue

@@ -206,6 +206,8 @@ func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
 		"no such file":    {"up", "-f", "nowhere"},
 		"log-level":       {"up", "--log-level", "loud"},
 		"--gateway":       {"up", "--gateway", "nginx"},
+		"belong together": {"up", "--tls-cert", "cert.pem"},
+		"nothing to":      {"translate"},
 	} {
 		if out := refused(t, t.TempDir(), args...); !strings.Contains(out, want) {
 			t.Errorf("sluice %v says %q, want %q in it", args, out, want)

@@ -62,6 +62,7 @@ type instance struct {
 	gateway string // host:port
 	admin   string
 	xds     string
+	local   string
 	flags   []string
 	config  *rest.Config
 	cmd     *exec.Cmd
@@ -75,10 +76,10 @@ type instance struct {
 // up starts `sluice up` in an empty folder and waits until it is ready.
 func up(t testing.TB, args ...string) *instance {
 	t.Helper()
-	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), xds: freeAddress(t)}
+	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), xds: freeAddress(t), local: freeAddress(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
-		"--api", freeAddress(t), "--local", freeAddress(t), "--gateway", "builtin",
+		"--api", freeAddress(t), "--local", s.local, "--gateway", "builtin",
 	}, args...)
 	s.start()
 	t.Cleanup(func() { s.stop() })

@@ -80,6 +80,31 @@ func TestEverythingIsBackAfterKill(t *testing.T) {
 	}
 }
 
+func TestKillWhileStartingHarmsNothing(t *testing.T) {
+	s := canary(t)
+	before := s.service("hello")
+	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/canary") })
+	for _, after := range []time.Duration{50, 200, 350, 500, 700, 900} {
+		s.kill()
+		s.launch()
+		time.Sleep(after * time.Millisecond) // the moment of the kill, not a wait for something
+	}
+	s.kill()
+	s.start()
+	if after := s.service("hello"); after.UID != before.UID || after.Generation != before.Generation {
+		t.Errorf("the Service was %s in generation %d and is %s in %d", before.UID, before.Generation, after.UID, after.Generation)
+	}
+	eventually(t, "it answers, by two replicas in all", func() error {
+		if status, body, err := s.get(host, "/"); err != nil || status != 200 {
+			return fmt.Errorf("status %d, %s: %w", status, body, err)
+		}
+		if n := len(s.replicas()); n != 2 {
+			return fmt.Errorf("%d replicas", n)
+		}
+		return nil
+	})
+}
+
 func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
 	s := up(t)
 	written := 0

@@ -1,0 +1,222 @@
+package feature
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// via is a client whose connections all go to one address, whatever the host.
+func via(address string, config *tls.Config) *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: config, ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+	}}
+}
+
+func TestWebSocketGoesThrough(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	conn, _, err := websocket.Dial(t.Context(), "ws://"+host+"/ws", &websocket.DialOptions{HTTPClient: via(s.gateway, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	for i := range 50 {
+		want := fmt.Sprint("message ", i)
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := conn.Read(t.Context()); err != nil || string(got) != want {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// certificate writes a self-signed pair for *.default.localhost.
+func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sluice test"}, NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"*.default.localhost"}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for file, text := range map[string][]byte{cert: chain, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(chain)
+	return cert, key, pool
+}
+
+func TestHTTPSIsServedWhereACertificateIsGiven(t *testing.T) {
+	cert, key, pool := certificate(t)
+	https := freeAddress(t)
+	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", cert, "--tls-key", key)
+	s.ready("hello")
+	response, err := via(https, &tls.Config{RootCAs: pool}).Get("https://" + host + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != 200 || !strings.Contains(string(body), "Hello World") {
+		t.Errorf("status %d, %v: %s", response.StatusCode, err, body)
+	}
+	if response.ProtoMajor != 2 {
+		t.Errorf("a client that can speak HTTP/2 over TLS got %s", response.Proto)
+	}
+}
+
+func TestClusterLocalServiceIsNotVisibleOutside(t *testing.T) {
+	s := up(t)
+	o := newService("inner", "sluice", "sample")
+	o.Labels = map[string]string{"networking.knative.dev/visibility": "cluster-local"}
+	if err := s.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.ready("inner").Status.URL; got != "http://inner.default.svc.cluster.local" {
+		t.Errorf("URL %q", got)
+	}
+	for _, name := range []string{"inner.default", "inner.default.svc", "inner.default.svc.cluster.local"} {
+		response, err := via(s.local, nil).Get("http://" + name + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != 200 {
+			t.Errorf("%s answers %d on the cluster-local listener", name, response.StatusCode)
+		}
+		if status, _, err := s.get(name, "/"); err != nil || status != 404 {
+			t.Errorf("%s answers %d, %v on the outer listener, want 404", name, status, err)
+		}
+	}
+}
+
+func TestTagIsChosenByHeaderToo(t *testing.T) {
+	s := canary(t)
+	for range 50 {
+		request, err := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Knative-Serving-Tag", "green")
+		response, err := via(s.gateway, nil).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || !strings.Contains(string(body), "green") {
+			t.Fatalf("got %q, %v", body, err)
+		}
+	}
+}
+
+func TestShareMovesGraduallyWithARolloutDuration(t *testing.T) {
+	s := up(t)
+	o := newService("slow", "sluice", "sample")
+	o.Annotations = map[string]string{"serving.knative.dev/rollout-duration": "6s"}
+	if err := s.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.ready("slow")
+	s.change("slow", func(o *servingv1.Service) {
+		o.Spec.Template.Spec.Containers[0].Env = []servingv1.EnvVar{{Name: "TARGET", Value: "two"}}
+	})
+	var seen []int64
+	eventually(t, "the new revision has everything", func() error {
+		share := int64(0)
+		for _, target := range s.service("slow").Status.Traffic {
+			if target.RevisionName == "slow-00002" && target.Percent != nil {
+				share += *target.Percent
+			}
+		}
+		if share > 0 && (len(seen) == 0 || seen[len(seen)-1] != share) {
+			seen = append(seen, share)
+		}
+		if share != 100 {
+			return fmt.Errorf("shares so far %v", seen)
+		}
+		return nil
+	})
+	if len(seen) < 3 || seen[0] != 1 {
+		t.Errorf("the new revision's share went %v: want 1 percent first, and steps", seen)
+	}
+	for i := 1; i < len(seen); i++ {
+		if seen[i] < seen[i-1] {
+			t.Errorf("the share went back: %v", seen)
+		}
+	}
+	s.ready("slow")
+}
+
+// A gateway of one's own: it serves beside a control plane that runs none, and goes on serving while that is gone.
+func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
+	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
+	gateway := exec.CommandContext(t.Context(), sluiceBinary, "gateway", "--xds", s.xds, "--admin", freeAddress(t))
+	if err := gateway.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.ready("hello") // not before a gateway has acknowledged the route
+	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
+		t.Errorf("status %d, %v: %s", status, err, body)
+	}
+	s.kill()
+	if status, _, err := s.get("nobody.default.localhost", "/"); err != nil || status != 404 {
+		t.Errorf("without the control plane the gateway answers %d, %v to an unknown host", status, err)
+	}
+	s.start()
+	eventually(t, "the gateway has found the new process's replica", func() error {
+		status, body, err := s.get(host, "/")
+		if err == nil && status != 200 {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
+	if err := gateway.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.Wait(); err != nil {
+		t.Errorf("the gateway ended with %v", err)
+	}
+}

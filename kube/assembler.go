@@ -81,8 +81,8 @@ func (a *assembler) signal() {
 	}
 }
 
-// setRoute adds or replaces a route. It reports whether every gateway has it in this form already.
-func (a *assembler) setRoute(r *model.Route) (programmed bool) {
+// setRoute adds or replaces a route. It reports whether it was there in this form already.
+func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, found := a.findRoute(r.Key)
@@ -91,7 +91,7 @@ func (a *assembler) setRoute(r *model.Route) (programmed bool) {
 		a.routes = slices.Insert(a.routes, at, r)
 		a.use(r)
 	case sameRoute(a.routes[at], r):
-		return a.appears[r.Key] <= a.programmed
+		return true
 	default:
 		before := a.routes[at]
 		a.routes[at] = r

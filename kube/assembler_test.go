@@ -65,20 +65,24 @@ func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
 func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 	a := newAssembler(model.Gateway{})
 	a.expect(nil)
-	if a.setRoute(route("r", "a")) {
-		t.Fatal("programmed before any gateway had it")
+	programmed := func() bool {
+		_, programmed := a.current(model.Key{Namespace: "default", Name: "r"})
+		return programmed
+	}
+	if a.setRoute(route("r", "a")) || programmed() {
+		t.Fatal("a new route counts as known, or as programmed before any gateway had it")
 	}
 	first := a.world().Generation
-	if fresh := a.acknowledge(first); len(fresh) != 1 {
+	if fresh := a.acknowledge(first); len(fresh) != 1 || !programmed() {
 		t.Fatalf("acknowledging the World made %v programmed, want the route", fresh)
 	}
-	if !a.setRoute(route("r", "a")) {
+	if !a.setRoute(route("r", "a")) || !programmed() {
 		t.Error("the same route again is programmed already")
 	}
-	if a.setRoute(route("r", "b")) {
+	if a.setRoute(route("r", "b")) || programmed() {
 		t.Error("a changed route needs a new acknowledgement")
 	}
-	if fresh := a.acknowledge(first); len(fresh) != 0 {
+	if fresh := a.acknowledge(first); len(fresh) != 0 || programmed() {
 		t.Errorf("an old acknowledgement made %v programmed", fresh)
 	}
 }

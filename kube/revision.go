@@ -20,6 +20,9 @@ import (
 
 func uid(s string) types.UID { return types.UID(s) }
 
+// labelDelay is for how long changes of Routes are gathered before a Revision's labels follow them.
+const labelDelay = time.Second
+
 func (a *Adapter) setUpRevisions() error {
 	namedByRoute := func(_ context.Context, o client.Object) []string {
 		_, revisions := named(o.(*servingv1.Route))
@@ -27,8 +30,8 @@ func (a *Adapter) setUpRevisions() error {
 	}
 	return ctrl.NewControllerManagedBy(a.manager).Named("revision").
 		For(&servingv1.Revision{}).
-		// Labels say which Routes name a revision.
-		Watches(&servingv1.Route{}, to(namedByRoute), builder.WithPredicates(whenChanged(mentions))).
+		// Labels say which Routes name a revision; nothing waits for them.
+		Watches(&servingv1.Route{}, within(labelDelay, namedByRoute), builder.WithPredicates(whenChanged(mentions))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {

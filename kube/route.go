@@ -15,6 +15,9 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
+// beforeStatus is how long the status of a changed Route waits for the gateways to acknowledge the change.
+const beforeStatus = 50 * time.Millisecond
+
 func (a *Adapter) setUpRoutes() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("route").
 		For(&servingv1.Route{}).
@@ -62,9 +65,13 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	plan := rollout.Route(in)
-	a.assembler.setRoute(&model.Route{
+	unchanged := a.assembler.setRoute(&model.Route{
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: route.CreationTimestamp.Time, Rules: plan.Rules,
 	})
+	if !unchanged && plan.Rollout == in.Route.Rollout {
+		// The acknowledgement comes within milliseconds as a rule: one status then tells the change and that it is in force.
+		return ctrl.Result{RequeueAfter: beforeStatus}, nil
+	}
 	problems := convert.RouteProblems(route)
 	if p, ok := a.problems.get(refOf(kindRoute, route)); ok {
 		problems = append(problems, p)

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -116,9 +117,14 @@ func named(r *servingv1.Route) (configurations, revisions []string) {
 
 // to makes a handler that adds what pick returns, of the same namespace, for the object before and after a change.
 func to(pick func(context.Context, client.Object) []string) handler.EventHandler {
+	return within(0, pick)
+}
+
+// within is like to, for what may wait: the changes of that time are looked at together.
+func within(delay time.Duration, pick func(context.Context, client.Object) []string) handler.EventHandler {
 	add := func(ctx context.Context, o client.Object, q queue) {
 		for _, name := range pick(ctx, o) {
-			q.Add(request(o.GetNamespace(), name))
+			q.AddAfter(request(o.GetNamespace(), name), delay)
 		}
 	}
 	return handler.Funcs{

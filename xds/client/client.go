@@ -24,6 +24,9 @@ const Wildcard = "*"
 // maxResponse is the largest response that is taken, in bytes; gRPC's own default is 4 MiB.
 const maxResponse = 256 << 20
 
+// window is how many bytes the control plane may send ahead, on one stream and in all.
+const window = 16 << 20
+
 // Config of a Client.
 type Config struct {
 	Target      string // gRPC target of the control plane, such as 127.0.0.1:18000
@@ -141,6 +144,8 @@ func (c *Client) dialOptions() []grpc.DialOption {
 	return append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		// One response may be several MB: without a window of its size it would wait for a round trip every 64 KB.
+		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: pauseFactor, Jitter: 0.2, MaxDelay: maxPause},

@@ -16,14 +16,36 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitExit returns true when a child of ours has ended, and leaves it to be reaped; false when that cannot be told.
+// awaitExit returns true when a child of ours has ended, and leaves it to be reaped; false when that cannot be told. It waits
+// in the network poller where it can: a system call that waits would keep a thread for each process.
 func awaitExit(pid int) bool {
+	if handle, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
+		file := os.NewFile(uintptr(handle), "process")
+		defer file.Close()
+		var outcome error
+		if conn, err := file.SyscallConn(); err == nil && conn.Read(func(uintptr) (done bool) {
+			done, outcome = ended(pid)
+			return done
+		}) == nil {
+			return outcome == nil
+		}
+	}
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return err == nil
 		}
 	}
+}
+
+// ended tells whether a child of ours waits to be reaped; the error says that it cannot be told.
+func ended(pid int) (bool, error) {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	if errors.Is(err, unix.EINTR) {
+		return false, nil
+	}
+	return err != nil || info.Signo != 0, err
 }
 
 // running tells whether a process exists and has not ended; one that has may still wait to be reaped.

@@ -50,7 +50,7 @@ func (o *output) open() error {
 // copy writes what r brings until it ends. It goes on reading when the file cannot be written, or the container would
 // stop at a full pipe.
 func (o *output) copy(r io.Reader) {
-	buffer := make([]byte, 32<<10)
+	buffer := make([]byte, 4<<10) // one for each replica, most of which say little
 	for {
 		n, err := r.Read(buffer)
 		o.write(buffer[:n])

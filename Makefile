@@ -13,10 +13,10 @@ build: ## build bin/sluice
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test -timeout 25m ./...
 
 race: ## the same tests under the race detector, where goroutines meet
-	$(GO) test -race $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)
+	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)
 
 lint: ## formatting and house rules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }

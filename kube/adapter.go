@@ -48,6 +48,7 @@ type Adapter struct {
 	direct    client.Reader // asks the API server itself, not the cache
 	assembler *assembler
 	problems  notebook[model.Ref, model.Problem]
+	running   notebook[model.Key, string] // UID of the revision that the runtime was last told to run
 	workloads notebook[model.Key, model.WorkloadStatus]
 
 	services, configurations, revisions, routes trigger
@@ -106,6 +107,9 @@ func (a *Adapter) Run(ctx context.Context) error {
 // Observe takes what a runtime reports of a revision.
 func (a *Adapter) Observe(s model.WorkloadStatus) {
 	a.workloads.put(s.Revision, s)
+	if uid, known := a.running.get(s.Revision); known && uid != s.UID {
+		return // the last words of one that had the name before: they must not hide what became of the new one
+	}
 	a.revisions.add(s.Revision)
 }
 

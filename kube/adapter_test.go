@@ -37,6 +37,9 @@ type bench struct {
 	running map[model.Key]model.Workload
 	failing map[string]*model.Failure // by revision name
 	mute    map[string]bool           // revisions that never report
+	told    map[string][]int          // replicas to run, one after the other, by revision name
+	silent  bool                      // the data plane acknowledges nothing
+	urls    []string                  // of Services, as they became ready
 }
 
 func newBench(t *testing.T) *bench {
@@ -70,6 +73,7 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 	return &bench{
 		Client: c, t: t, config: api.Config(),
 		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
+		told: map[string][]int{},
 	}
 }
 
@@ -79,7 +83,7 @@ func (b *bench) startAdapter() (stop func()) {
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080},
-		Worlds: b.world, Run: b.run, CollectGarbage: true,
+		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -98,14 +102,30 @@ func (b *bench) startAdapter() (stop func()) {
 func (b *bench) world(w *model.World) {
 	b.mu.Lock()
 	b.worlds = append(b.worlds, w)
+	silent := b.silent
 	b.mu.Unlock()
-	b.adapter.Programmed(w.Generation)
+	if !silent {
+		b.adapter.Programmed(w.Generation)
+	}
+}
+
+func (b *bench) ready(_ model.Key, url string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.urls = append(b.urls, url)
+}
+
+func (b *bench) announced() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Sprint(b.urls)
 }
 
 func (b *bench) run(w model.Workload) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, had := b.running[w.Revision]
+	had := b.running[w.Revision].UID == w.UID
+	b.told[w.Revision.Name] = append(b.told[w.Revision.Name], w.Replicas)
 	if w.Replicas == 0 {
 		delete(b.running, w.Revision)
 		return

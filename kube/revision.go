@@ -81,6 +81,7 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
 
+		a.running.drop(key)
 // runRevision has the runtime run the revision, tells the assembler where it is reached, and writes the status.
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
 	value := convert.Revision(revision)
@@ -109,6 +110,7 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	s.ActualReplicas = new(int32(0))
 	if in.Workload != nil {
 		s.ActualReplicas = new(int32(len(in.Workload.Ready)))
+		a.running.put(value.Key, value.UID)
 	}
 	return plan.Again, writeStatus(ctx, a, after, revision.Status, after.Status)
 }

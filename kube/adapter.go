@@ -32,7 +32,7 @@ type Options struct {
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. What becomes of it comes back through Observe.
 	Run func(model.Workload)
-	// Ready is called when a Service becomes ready, with its URL; it may be nil.
+	// Ready is called when a Service becomes ready, and once for one that is so from the start, with its URL; it may be nil.
 	Ready func(service model.Key, url string)
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
@@ -50,6 +50,7 @@ type Adapter struct {
 	problems  notebook[model.Ref, model.Problem]
 	running   notebook[model.Key, string] // UID of the revision that the runtime was last told to run
 	workloads notebook[model.Key, model.WorkloadStatus]
+	announced notebook[model.Key, string] // UID of the Service that Ready was last called for
 
 	services, configurations, revisions, routes trigger
 }
@@ -117,6 +118,7 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 func (a *Adapter) Programmed(generation uint64) {
 	for _, route := range a.assembler.acknowledge(generation) {
 		a.routes.add(route)
+		a.services.add(route) // which has the same name, and may have waited for this to be announced
 	}
 }
 

@@ -103,12 +103,13 @@ func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
 	return false
 }
 
-// current returns the rules of a route as they were last set, nil when there is none, and whether every gateway has them.
+// current returns the rules of a route as they were last set, and whether every gateway has them. They are nil when there
+// is none, and until a gateway has acknowledged any World: what it serves is still what it did before we came.
 func (a *assembler) current(k model.Key) (rules []model.Rule, programmed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, found := a.findRoute(k)
-	if !found {
+	if !found || a.programmed == 0 {
 		return nil, false
 	}
 	return a.routes[at].Rules, a.appears[k] <= a.programmed

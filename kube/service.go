@@ -51,6 +51,9 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) error {
 	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
 	if err != nil || service == nil || service.DeletionTimestamp != nil {
 		return err
+	if service == nil {
+		a.announced.drop(model.Key{Namespace: r.Namespace, Name: r.Name})
+	}
 	}
 	f := &family{service: service}
 	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name); err != nil {
@@ -122,13 +125,24 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
 	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
 		return err
 	}
-	if a.options.Ready != nil && isReady(after.Status.Status) && !isReady(f.service.Status.Status) {
-		a.options.Ready(keyOf(after), after.Status.URL)
-	}
+	a.announce(f.service, after)
 	return nil
 }
 
 func isReady(s servingv1.Status) bool {
 	c := s.Condition(servingv1.ConditionReady)
+// announce tells that a Service has become ready, or is so in our first look at it. The gateway must have it by then:
+// after a restart a status says what was before.
+func (a *Adapter) announce(before, after *servingv1.Service) {
+	key := keyOf(after)
+	uid, _ := a.announced.get(key)
+	_, programmed := a.assembler.current(key)
+	news := uid != string(after.UID) || !isReady(before.Status.Status)
+	if a.options.Ready != nil && isReady(after.Status.Status) && programmed && news {
+		a.announced.put(key, string(after.UID))
+		a.options.Ready(key, after.Status.URL)
+	}
+}
+
 	return c != nil && c.Status == "True"
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -40,11 +41,12 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 	if gone, err := a.collected(ctx, configuration); gone || err != nil {
 		return ctrl.Result{}, err
 	}
-	revisions, err := a.revisionsOf(ctx, r.Namespace, r.Name, configuration.Spec.Template.Metadata.Name)
+	value := convert.Configuration(configuration)
+	wanted := cmp.Or(value.RevisionName, rollout.RevisionName(r.Name, value.Generation))
+	revisions, err := a.revisionsOf(ctx, r.Namespace, r.Name, wanted)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	value := convert.Configuration(configuration)
 	plan := rollout.Configure(value, revisions)
 	if plan.Create != "" {
 		if err := a.client.Create(ctx, convert.RevisionOf(configuration, plan.Create)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -20,8 +21,9 @@ const afterConflict = 5 * time.Millisecond
 func (a *Adapter) setUpServices() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("service").
 		For(&servingv1.Service{}).
-		Watches(&servingv1.Configuration{}, to(controller(kindService))).
-		Watches(&servingv1.Route{}, to(controller(kindService))).
+		// By name, not by owner: when somebody else's object of that name goes, it is the Service's turn.
+		Watches(&servingv1.Configuration{}, to(itself)).
+		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 			return outcome(ctrl.Result{}, a.reconcileService(ctx, r))
@@ -49,11 +51,11 @@ func (f *family) input() rollout.ServiceInput {
 
 func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) error {
 	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
-	if err != nil || service == nil || service.DeletionTimestamp != nil {
-		return err
 	if service == nil {
 		a.announced.drop(model.Key{Namespace: r.Namespace, Name: r.Name})
 	}
+	if err != nil || service == nil || service.DeletionTimestamp != nil {
+		return err
 	}
 	f := &family{service: service}
 	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name); err != nil {
@@ -116,10 +118,10 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, time.Now())
-	if f.configuration != nil {
+	if f.configuration != nil && metav1.IsControlledBy(f.configuration, f.service) {
 		s.ConfigurationStatusFields = f.configuration.Status.ConfigurationStatusFields
 	}
-	if f.route != nil {
+	if f.route != nil && metav1.IsControlledBy(f.route, f.service) {
 		s.RouteStatusFields = *f.route.Status.RouteStatusFields.DeepCopy()
 	}
 	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
@@ -129,8 +131,6 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
 	return nil
 }
 
-func isReady(s servingv1.Status) bool {
-	c := s.Condition(servingv1.ConditionReady)
 // announce tells that a Service has become ready, or is so in our first look at it. The gateway must have it by then:
 // after a restart a status says what was before.
 func (a *Adapter) announce(before, after *servingv1.Service) {
@@ -144,5 +144,7 @@ func (a *Adapter) announce(before, after *servingv1.Service) {
 	}
 }
 
+func isReady(s servingv1.Status) bool {
+	c := s.Condition(servingv1.ConditionReady)
 	return c != nil && c.Status == "True"
 }

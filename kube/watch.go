@@ -14,8 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
 )
@@ -134,16 +132,6 @@ func within(delay time.Duration, pick func(context.Context, client.Object) []str
 			add(ctx, e.ObjectOld, q)
 			add(ctx, e.ObjectNew, q)
 		},
-	}
-}
-
-// controller names the owner of an object when that is of the given kind.
-func controller(kind string) func(context.Context, client.Object) []string {
-	return func(_ context.Context, o client.Object) []string {
-		if ref := metav1.GetControllerOf(o); ref != nil && ref.Kind == kind {
-			return []string{ref.Name}
-		}
-		return nil
 	}
 }
 

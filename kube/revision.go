@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -32,6 +33,7 @@ func (a *Adapter) setUpRevisions() error {
 		For(&servingv1.Revision{}).
 		// Labels say which Routes name a revision; nothing waits for them.
 		Watches(&servingv1.Route{}, within(labelDelay, namedByRoute), builder.WithPredicates(whenChanged(mentions))).
+		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
@@ -44,6 +46,17 @@ func (a *Adapter) setUpRevisions() error {
 func mentions(o client.Object) string {
 	configurations, revisions := named(o.(*servingv1.Route))
 	return fmt.Sprint(configurations, revisions)
+}
+
+// latestNames are the revisions that a Configuration made last, and has its requests go to.
+func latestNames(o client.Object) [2]string {
+	s := o.(*servingv1.Configuration).Status
+	return [2]string{s.LatestCreatedRevisionName, s.LatestReadyRevisionName}
+}
+
+func latestRevisions(_ context.Context, o client.Object) []string {
+	names := latestNames(o)
+	return slices.DeleteFunc(names[:], func(name string) bool { return name == "" })
 }
 
 func (a *Adapter) revisionsMadeBy(ctx context.Context, o client.Object) []string {
@@ -68,6 +81,7 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		// First nobody is sent there any more, then it stops.
 		a.assembler.removeBackend(key)
 		a.options.Run(model.Workload{Revision: key})
+		a.running.drop(key)
 		a.workloads.drop(key)
 		return ctrl.Result{}, nil
 	}
@@ -81,7 +95,6 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
 
-		a.running.drop(key)
 // runRevision has the runtime run the revision, tells the assembler where it is reached, and writes the status.
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
 	value := convert.Revision(revision)
@@ -97,6 +110,7 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 		in.Workload = &status
 	}
 	if len(problems) == 0 {
+		a.running.put(value.Key, value.UID)
 		a.options.Run(workload)
 	}
 	a.assembler.setBackend(backendOf(value, in.Workload))
@@ -110,7 +124,6 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	s.ActualReplicas = new(int32(0))
 	if in.Workload != nil {
 		s.ActualReplicas = new(int32(len(in.Workload.Ready)))
-		a.running.put(value.Key, value.UID)
 	}
 	return plan.Again, writeStatus(ctx, a, after, revision.Status, after.Status)
 }

@@ -26,11 +26,11 @@ func Label(routes []*model.RouteSpec, configurations []*model.Configuration, rev
 	wanted := map[model.Key][]string{}
 	created := map[model.Key]string{}
 	made := map[model.Key]model.Key{}
-	for _, c := range configurations {
-		created[c.Key] = c.LatestCreated
-	}
 	for _, r := range revisions {
 		made[r.Key] = model.Key{Namespace: r.Key.Namespace, Name: r.Configuration}
+	}
+	for _, c := range configurations {
+		created[c.Key] = lastMade(c, revisions)
 	}
 	for _, route := range routes {
 		for _, t := range slices.Concat(route.Served, route.Traffic) {
@@ -41,12 +41,26 @@ func Label(routes []*model.RouteSpec, configurations []*model.Configuration, rev
 	}
 	var changed []Labels
 	for _, r := range revisions {
+		if len(wanted[r.Key]) == 0 && r.RoutingSince.IsZero() && created[made[r.Key]] == r.Key.Name {
+			continue // just born, and its Route is about to name it: what it was born with is the best guess
+		}
 		if l, ok := relabel(r, wanted[r.Key], now); ok {
 			changed = append(changed, l)
 		}
 	}
 	slices.SortFunc(changed, func(a, b Labels) int { return a.Revision.Key.Compare(b.Revision.Key) })
 	return changed
+}
+
+// lastMade returns the name of the revision that a Configuration made last: its status says so a moment after the revision
+// is there.
+func lastMade(c *model.Configuration, revisions []*model.Revision) string {
+	for _, r := range revisions {
+		if made(c, r) && r.Generation >= c.Generation {
+			return r.Key.Name
+		}
+	}
+	return c.LatestCreated
 }
 
 // named returns the revisions that a target of a Route names.

@@ -107,10 +107,10 @@ func (a *Adapter) Run(ctx context.Context) error {
 
 // Observe takes what a runtime reports of a revision.
 func (a *Adapter) Observe(s model.WorkloadStatus) {
-	a.workloads.put(s.Revision, s)
 	if uid, known := a.running.get(s.Revision); known && uid != s.UID {
 		return // the last words of one that had the name before: they must not hide what became of the new one
 	}
+	a.workloads.put(s.Revision, s)
 	a.revisions.add(s.Revision)
 }
 
@@ -144,7 +144,8 @@ func (a *Adapter) Report(problems []model.Problem) {
 	}
 }
 
-// expectExisting tells the assembler what the first World must contain.
+// expectExisting tells the assembler what the first World must contain, and has each of that looked at: what is deleted
+// before its controller watches is told by no watch, and would be waited for in vain.
 func (a *Adapter) expectExisting(ctx context.Context) error {
 	var routes servingv1.RouteList
 	var revisions servingv1.RevisionList
@@ -162,6 +163,13 @@ func (a *Adapter) expectExisting(ctx context.Context) error {
 		existing = append(existing, refOf(kindRevision, &revisions.Items[i]))
 	}
 	a.assembler.expect(existing)
+	for _, o := range existing {
+		if o.Kind == kindRoute {
+			a.routes.add(o.Key)
+		} else {
+			a.revisions.add(o.Key)
+		}
+	}
 	return nil
 }
 

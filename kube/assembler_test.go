@@ -1,11 +1,17 @@
 package kube
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/standalone/apiserver"
 )
 
 func route(name string, revisions ...string) *model.Route {
@@ -112,5 +118,35 @@ func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 		if got, want := backendNames(a.world()), backendNames(want.world()); !slices.Equal(got, want) {
 			t.Fatalf("backends %v, want %v", got, want)
 		}
+	}
+}
+
+func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); <-api.Done() }()
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(api.Config(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	existing := &servingv1.Route{}
+	existing.Namespace, existing.Name = "default", "hello"
+	existing.Spec.Traffic = servingv1.Traffic{{ConfigurationName: "hello", Percent: new(int64(100)), LatestRevision: new(true)}}
+	if err := c.Create(ctx, existing); err != nil {
+		t.Fatal(err)
+	}
+	a := &Adapter{client: c, assembler: newAssembler(model.Gateway{})}
+	if err := a.expectExisting(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if want := []model.Key{{Namespace: "default", Name: "hello"}}; !slices.Equal(a.routes.waiting, want) {
+		t.Errorf("routes to look at are %v, want %v: the first World waits for it", a.routes.waiting, want)
 	}
 }

@@ -44,7 +44,7 @@ and /config_dump.`,
 				return err
 			}
 			s.start("gateway", g.Run)
-			return errors.Join(s.wait(c.Context()), s.stop())
+			return s.stop(s.wait(c.Context()))
 		},
 	}
 	log.add(c)

@@ -54,8 +54,9 @@ func (s *stages) wait(ctx context.Context) error {
 	}
 }
 
-// stop ends the parts one after the other, the newest first, and returns what went wrong in ending them.
-func (s *stages) stop() error {
+// stop ends the parts one after the other, the newest first. It returns why they are ended, if that is an error, or else
+// what went wrong in ending them: what follows from a failure would only hide it.
+func (s *stages) stop(why error) error {
 	var all []error
 	for i := len(s.running) - 1; i >= 0; i-- {
 		st := s.running[i]
@@ -64,5 +65,8 @@ func (s *stages) stop() error {
 		all = append(all, st.err)
 	}
 	s.running = nil
+	if why != nil {
+		return why
+	}
 	return errors.Join(all...)
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -67,7 +66,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 			if err != nil {
 				return err
 			}
-			return (&up{flags: f, log: log, out: c.OutOrStdout()}).run(c.Context())
+			return (&up{flags: f, log: log, announce: announcer{out: c.OutOrStdout()}}).run(c.Context())
 		},
 	}
 	f.log.add(c)
@@ -90,12 +89,12 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 
 // up is one run of `sluice up`.
 type up struct {
-	flags  upFlags
-	log    hclog.Logger
-	out    io.Writer
-	stages *stages
-	ready  readiness
-	mux    *http.ServeMux // of the admin address
+	flags    upFlags
+	log      hclog.Logger
+	announce announcer
+	stages   *stages
+	ready    readiness
+	mux      *http.ServeMux // of the admin address
 }
 
 // drain bounds how long requests in flight may take when the process is told to stop.
@@ -127,7 +126,7 @@ func (u *up) run(ctx context.Context) error {
 		u.log.Info("stopping: requests in flight may finish", "at most", drain)
 		err = nil
 	}
-	return errors.Join(err, u.stages.stop())
+	return u.stages.stop(err)
 }
 
 // parts are what the flags come to.
@@ -167,7 +166,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	})
 	adapter, err = kube.New(kube.Options{
 		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
-		Worlds: loop.Offer, Run: processes.Run, Ready: u.announce, CollectGarbage: true,
+		Worlds: loop.Offer, Run: processes.Run, Ready: u.announce.service, CollectGarbage: true,
 	})
 	if err != nil {
 		return err
@@ -176,7 +175,10 @@ func (u *up) start(ctx context.Context, p parts) error {
 		<-ctx.Done()
 		bounded, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()
-		return processes.Close(bounded)
+		if err := processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
+			u.log.Warn("replicas were killed: their requests did not end in time", "bound", drain)
+		}
+		return nil
 	})
 	u.stages.start("xds server", serveXDS(server, listener))
 	u.stages.start("control loop", func(ctx context.Context) error { loop.Run(ctx); return nil })
@@ -192,7 +194,7 @@ func (u *up) finishStart(ctx context.Context, api *apiserver.Server, documents [
 	if err := u.ready.wait(ctx, u.stages); err != nil || ctx.Err() != nil {
 		return err
 	}
-	fmt.Fprintf(u.out, "sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n", u.flags.http, api.Kubeconfig())
+	u.announce.begin(fmt.Sprintf("sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n", u.flags.http, api.Kubeconfig()))
 	return applyAll(ctx, api.Config(), documents, u.log)
 }
 
@@ -216,11 +218,6 @@ func (u *up) startAPI(ctx context.Context) (*apiserver.Server, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// announce prints a line when a service becomes ready.
-func (u *up) announce(service model.Key, url string) {
-	fmt.Fprintf(u.out, "%s is ready: %s\n", service, url)
 }
 
 func (u *up) rolloutOptions() rollout.Options {
@@ -266,6 +263,10 @@ func (u *up) checkPorts() error {
 	for flag, address := range map[string]string{"--http": u.flags.http, "--local": u.flags.local, "--https": u.flags.https} {
 		if address == "" || flag == "--https" && u.flags.tlsCert == "" {
 			continue
+		}
+		// Envoy listens on addresses only, not on names.
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && host != "localhost" && net.ParseIP(host) == nil {
+			return fmt.Errorf("%s %s is no address to listen on: want an IP address and a port, such as 127.0.0.1:8080", flag, address)
 		}
 		l, err := listen(flag, address)
 		if err != nil {

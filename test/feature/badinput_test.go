@@ -196,6 +196,8 @@ func TestDataDirectoryInUse(t *testing.T) {
 	}
 	if out := refused(t, s.dir, args...); !strings.Contains(out, "in use") || !strings.Contains(out, ".sluice") {
 		t.Errorf("it says %q, want that the data directory is in use", out)
+	} else if n := strings.Count(out, "in use"); n != 1 {
+		t.Errorf("it says %q: the same %d times", out, n)
 	}
 }
 
@@ -206,6 +208,7 @@ func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
 		"no such file":    {"up", "-f", "nowhere"},
 		"log-level":       {"up", "--log-level", "loud"},
 		"--gateway":       {"up", "--gateway", "nginx"},
+		"an IP address":   {"up", "--http", "gateway.test:8080"},
 		"belong together": {"up", "--tls-cert", "cert.pem"},
 		"nothing to":      {"translate"},
 	} {

@@ -2,9 +2,12 @@ package feature
 
 import (
 	"fmt"
+	"io"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +137,18 @@ func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
 	}
 }
 
+func TestRestartPrintsTheURLsOfWhatIsThere(t *testing.T) {
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	s.stop()
+	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/hello") })
+	s.start()
+	s.waitFor("default/hello is ready: http://" + host)
+	if before, _, _ := strings.Cut(s.printed(), "sluice is ready"); strings.Contains(before, "hello is ready") {
+		t.Errorf("a service is ready before sluice is:\n%s", s.printed())
+	}
+}
+
 func TestStopIsCleanAndLeavesNobody(t *testing.T) {
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
@@ -173,5 +188,43 @@ func TestRequestsInFlightFinishWhenStopped(t *testing.T) {
 		if a := <-answers; a.err != nil || a.status != 200 {
 			t.Errorf("a request in flight got status %d, %v", a.status, a.err)
 		}
+	}
+}
+
+func TestRequestThatOutlastsTheDrainIsCutAndTheExitIsClean(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it waits for the whole drain of 30 s")
+	}
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	_, clusters, err := s.admined("/clusters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`default/hello-00001::(127\.0\.0\.1:\d+)::`).FindStringSubmatch(clusters)
+	if address == nil {
+		t.Fatalf("no address of the replica in %s", clusters)
+	}
+	// As a proxyless client does, which the gateway's drain knows nothing of.
+	begun := make(chan error, 1)
+	go func() {
+		conn, err := net.Dial("tcp", address[1])
+		if err == nil {
+			defer conn.Close()
+			_, err = fmt.Fprintf(conn, "GET /?sleep=120s HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+		}
+		begun <- err
+		if err == nil {
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}()
+	if err := <-begun; err != nil {
+		t.Fatal(err)
+	}
+	if code := s.stop(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0:\n%s", code, s.printed())
+	}
+	if left := s.replicas(); len(left) > 0 {
+		t.Errorf("processes %v are left over", left)
 	}
 }

@@ -111,7 +111,9 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	runCtx, cancel := context.WithCancel(ctx)
+	// The library ends the whole process when its context ends before all its hooks have run, so it starts in any case.
+	unbroken := context.WithoutCancel(ctx)
+	runCtx, cancel := context.WithCancel(unbroken)
 	go func() {
 		defer close(s.done)
 		defer cancel()
@@ -121,15 +123,17 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		}
 		undo.run()
 	}()
-	if err = s.awaitReady(ctx); err == nil {
+	if err = s.awaitReady(unbroken); err == nil {
 		err = writeKubeconfig(s.kubeconfig, s.config)
 	}
 	if err != nil {
 		cancel()
 		<-s.done
 		undo = nil // run already
+		return err
 	}
-	return err
+	context.AfterFunc(ctx, cancel)
+	return nil
 }
 
 // settings collects what the server is built from, and what clients need.

@@ -341,3 +341,18 @@ func TestSaysWhatIsInUse(t *testing.T) {
 		_ = lock.Close()
 	}
 }
+
+// The library ends the process, and so this test, when a context ends before its hooks have run.
+func TestContextThatEndsDuringTheStartIsAnOrdinaryStop(t *testing.T) {
+	for delay := 50 * time.Millisecond; delay < 350*time.Millisecond; delay += 30 * time.Millisecond {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(delay, cancel)
+		s, err := Start(ctx, Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+		if err != nil { // too early for anything to run
+			continue
+		}
+		if err := s.Wait(); err != nil {
+			t.Errorf("stopped after %s: %v", delay, err)
+		}
+	}
+}

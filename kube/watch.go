@@ -154,10 +154,11 @@ func (a *Adapter) routesNaming(index string) func(context.Context, client.Object
 	}
 }
 
-// onlyDeletion lets through nothing but the end of an object.
+// onlyDeletion lets through nothing but the end of an object. One that was deleted and made again while the watch was
+// interrupted comes as an update.
 var onlyDeletion = predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
-	UpdateFunc:  func(event.UpdateEvent) bool { return false },
+	UpdateFunc:  func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 

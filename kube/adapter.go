@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -170,8 +171,17 @@ func (a *Adapter) expectExisting(ctx context.Context) error {
 			a.revisions.add(o.Key)
 		}
 	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(firstWorldPatience):
+		a.assembler.settleAll()
+	}
 	return nil
 }
+
+// firstWorldPatience bounds how long the first World waits for what should be in it: a process that never becomes ready
+// must not keep the others from being served.
+const firstWorldPatience = 2 * time.Second
 
 // emitWorlds hands out a new World whenever something in it changed.
 func (a *Adapter) emitWorlds(ctx context.Context) error {

@@ -37,9 +37,11 @@ type bench struct {
 	running map[model.Key]model.Workload
 	failing map[string]*model.Failure // by revision name
 	mute    map[string]bool           // revisions that never report
-	told    map[string][]int          // replicas to run, one after the other, by revision name
-	silent  bool                      // the data plane acknowledges nothing
-	urls    []string                  // of Services, as they became ready
+
+	retention rollout.Retention
+	told      map[string][]int // replicas to run, one after the other, by revision name
+	silent    bool             // the data plane acknowledges nothing
+	urls      []string         // of Services, as they became ready
 }
 
 func newBench(t *testing.T) *bench {
@@ -82,7 +84,7 @@ func (b *bench) startAdapter() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
-		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080},
+		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention},
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true,
 	})
 	if err != nil {

@@ -67,6 +67,16 @@ func (a *assembler) settle(o model.Ref) {
 	}
 }
 
+// settleAll gives up waiting for what has not been looked at.
+func (a *assembler) settleAll() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.complete {
+		a.expected = nil
+		a.completeIfSettled()
+	}
+}
+
 func (a *assembler) completeIfSettled() {
 	if len(a.expected) == 0 {
 		a.complete, a.expected, a.settled = true, nil, nil

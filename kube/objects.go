@@ -82,10 +82,16 @@ func (a *Adapter) remove(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// update writes want over have when spec, labels or annotations differ; same compares the specs. It returns
-// the object as it is afterwards.
-func update[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, same bool) (P, error) {
-	if same && equality.Semantic.DeepEqual(have.GetLabels(), want.GetLabels()) &&
+// ensure makes the API server have want: it creates it, or writes it over have when spec, labels or annotations differ;
+// same compares the specs. It returns the object as it is afterwards.
+func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, same func(have, want P) bool) (P, error) {
+	if have == nil {
+		if err := a.client.Create(ctx, want); err != nil {
+			return nil, fmt.Errorf("creating %s/%s: %w", want.GetNamespace(), want.GetName(), err)
+		}
+		return want, nil
+	}
+	if same(have, want) && equality.Semantic.DeepEqual(have.GetLabels(), want.GetLabels()) &&
 		equality.Semantic.DeepEqual(have.GetAnnotations(), want.GetAnnotations()) {
 		return have, nil
 	}

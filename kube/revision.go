@@ -37,9 +37,22 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			defer a.assembler.settle(model.Ref{Kind: kindRevision, Key: model.Key{Namespace: r.Namespace, Name: r.Name}})
-			return outcome(a.reconcileRevision(ctx, r))
+			result, err := a.reconcileRevision(ctx, r)
+			if key := (model.Key{Namespace: r.Namespace, Name: r.Name}); err == nil && !a.starting(key) {
+				a.assembler.settle(model.Ref{Kind: kindRevision, Key: key})
+			}
+			return outcome(result, err)
 		}))
+}
+
+// starting says that the runtime was given a revision and has not said yet how it fares. The first World waits for those
+// too, or after a restart requests would find routes to nobody.
+func (a *Adapter) starting(key model.Key) bool {
+	if _, running := a.running.get(key); !running {
+		return false
+	}
+	status, reported := a.workloads.get(key)
+	return !reported || len(status.Ready) == 0 && status.Failure == nil
 }
 
 // mentions is a fingerprint of what a Route names.

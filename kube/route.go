@@ -26,8 +26,11 @@ func (a *Adapter) setUpRoutes() error {
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.routes.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			defer a.assembler.settle(model.Ref{Kind: kindRoute, Key: model.Key{Namespace: r.Namespace, Name: r.Name}})
-			return outcome(a.reconcileRoute(ctx, r))
+			result, err := a.reconcileRoute(ctx, r)
+			if err == nil {
+				a.assembler.settle(model.Ref{Kind: kindRoute, Key: model.Key{Namespace: r.Namespace, Name: r.Name}})
+			}
+			return outcome(result, err)
 		}))
 }
 

@@ -67,47 +67,27 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) error {
 	if f.revisions, err = a.revisionsOf(ctx, r.Namespace, r.Name, service.Spec.Template.Metadata.Name); err != nil {
 		return err
 	}
-	if err := a.ensureConfiguration(ctx, f); err != nil {
-		return err
-	}
-	if err := a.ensureRoute(ctx, f); err != nil {
+	if err := a.ensureOwned(ctx, f); err != nil {
 		return err
 	}
 	return a.writeServiceStatus(ctx, f)
 }
 
-// ensureConfiguration makes the Configuration be what the Service says.
-func (a *Adapter) ensureConfiguration(ctx context.Context, f *family) error {
-	if rollout.Service(f.input()).KeepConfiguration {
-		return nil
+// ensureOwned makes Configuration and Route be what the Service says; the Route only once it is known which revision it
+// would lead to.
+func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
+	if !rollout.Service(f.input()).KeepConfiguration {
+		f.configuration, err = ensure(ctx, a, f.configuration, convert.ConfigurationOf(f.service), func(have, want *servingv1.Configuration) bool {
+			return equality.Semantic.DeepEqual(have.Spec, want.Spec)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	want := convert.ConfigurationOf(f.service)
-	if f.configuration == nil {
-		f.configuration = want
-		return a.client.Create(ctx, want)
-	}
-	same := equality.Semantic.DeepEqual(f.configuration.Spec, want.Spec)
-	have, err := update(ctx, a, f.configuration, want, same)
-	if err == nil {
-		f.configuration = have
-	}
-	return err
-}
-
-// ensureRoute makes the Route be what the Service says, once it is known which revision it would lead to.
-func (a *Adapter) ensureRoute(ctx context.Context, f *family) error {
-	if rollout.Service(f.input()).KeepRoute {
-		return nil
-	}
-	want := convert.RouteOf(f.service)
-	if f.route == nil {
-		f.route = want
-		return a.client.Create(ctx, want)
-	}
-	same := equality.Semantic.DeepEqual(f.route.Spec, want.Spec)
-	have, err := update(ctx, a, f.route, want, same)
-	if err == nil {
-		f.route = have
+	if !rollout.Service(f.input()).KeepRoute {
+		f.route, err = ensure(ctx, a, f.route, convert.RouteOf(f.service), func(have, want *servingv1.Route) bool {
+			return equality.Semantic.DeepEqual(have.Spec, want.Spec)
+		})
 	}
 	return err
 }

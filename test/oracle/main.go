@@ -45,6 +45,9 @@ func main() {
 			log.Fatalf("writing trace %s: %v", t.name, err)
 		}
 	}
+	if err := writeSentences(filepath.Join(os.Args[1], "sentences.txt")); err != nil {
+		log.Fatalf("writing what Knative refuses: %v", err)
+	}
 }
 
 // pods counts the ready replicas of a revision whose replicas take startup seconds to become ready.

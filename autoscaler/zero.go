@@ -21,7 +21,7 @@ func (s *State) compose(o *Observation, d *model.Decision) int {
 	for i := range o.Signals {
 		signal := o.Signals[i]
 		if signal.Replicas < 0 {
-			signal.Replicas = running
+			signal.Replicas, signal.Why = running, "it has no data, and may need what runs"
 		}
 		if signal.Replicas > want {
 			want, d.Signal, d.Reason = signal.Replicas, signal, model.ReasonSignal

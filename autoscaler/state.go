@@ -1,0 +1,125 @@
+package autoscaler
+
+import (
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// State is what Decide remembers of one revision. The zero State is that of a new revision.
+//
+// A State has one owner: Decide takes it over and returns it, with its buffers reused, so that a decision costs
+// no memory. Whoever wants the old one too takes a Clone before.
+type State struct {
+	stable, panicked buckets
+	metric           model.Metric
+	delay            slidingMax
+
+	// panicTime is when panic began or was last renewed; zero outside of it. maxPanic is the most that it asked for.
+	panicTime time.Time
+	maxPanic  int
+
+	// decided says that desired and excess come from data.
+	decided         bool
+	desired, excess int
+
+	// phase is since when the revision is activating, active or inactive; the zero phase is activating.
+	phase phase
+	since time.Time
+	// initialized says that the initial scale was reached once.
+	initialized bool
+	// failed says that the revision is inactive because it did not become ready in time.
+	failed bool
+}
+
+type phase uint8
+
+const (
+	activating phase = iota
+	active
+	inactive
+)
+
+// Restart is what is known of a revision that a control plane finds running when it starts.
+type Restart struct {
+	// Ready is how many replicas are ready.
+	Ready int
+	// Active is the status of the revision's condition Active, and Since when it changed; a zero Since counts as now.
+	Active model.Status
+	Since  time.Time
+	// Initialized says that the revision has been ready once.
+	Initialized bool
+}
+
+// Resume makes the State of a revision that ran before this process did. With more than one replica it begins in
+// panic mode, as Knative does, so that no replica ends before a stable window of data is seen.
+func Resume(r Restart, now time.Time) State {
+	s := State{since: r.Since, initialized: r.Initialized}
+	if s.since.IsZero() || s.since.After(now) {
+		s.since = now
+	}
+	switch r.Active {
+	case model.True:
+		s.phase = active
+	case model.False:
+		s.phase = inactive
+	}
+	if r.Ready > 1 {
+		s.panicTime, s.maxPanic = now, r.Ready
+	}
+	return s
+}
+
+// Clone returns a State that shares nothing with this one.
+func (s State) Clone() State {
+	s.stable.ring = append([]float64(nil), s.stable.ring...)
+	s.panicked.ring = append([]float64(nil), s.panicked.ring...)
+	s.delay.entries = append([]maxEntry(nil), s.delay.entries...)
+	return s
+}
+
+// prepare fits the windows to the policy, and the times to a clock that went back.
+func (s *State) prepare(p *model.Scaling, now time.Time) {
+	stable, panicked := seconds(p.StableWindow), seconds(p.PanicWindow)
+	if s.metric != p.Metric || len(s.stable.ring) != stable || len(s.panicked.ring) != panicked {
+		s.stable, s.panicked, s.metric = newBuckets(stable), newBuckets(panicked), p.Metric
+	}
+	if s.since.IsZero() || s.since.After(now) {
+		s.since = now
+	}
+	if s.panicTime.After(now) {
+		s.panicTime = now
+	}
+	if now.Unix() <= s.stable.last-s.stable.size() {
+		// The figures are of a time that has not come yet: they would count until it does.
+		s.stable.clear()
+		s.panicked.clear()
+	}
+}
+
+// sane bounds what a source may claim: more is a lie, and would spoil the sums for a whole window.
+const sane = 1e9
+
+// record adds the samples. Figures that make no sense are left out, and so is the sample.
+func (s *State) record(samples []model.Sample, now time.Time) {
+	for i := range samples {
+		sample := &samples[i]
+		value, part := sample.Concurrency, sample.ProxiedConcurrency
+		if s.metric == model.RPS {
+			value, part = sample.Requests, sample.ProxiedRequests
+		}
+		if !(value >= 0 && value <= sane && part >= 0 && part <= sane) {
+			continue
+		}
+		sec := min(sample.Time.Unix(), now.Unix())
+		s.stable.record(sec, value-part)
+		s.panicked.record(sec, value-part)
+	}
+}
+
+// enter changes the phase, if it is another.
+func (s *State) enter(p phase, now time.Time) {
+	if s.phase != p {
+		s.phase, s.since = p, now
+	}
+}

@@ -1,0 +1,181 @@
+package autoscaler
+
+import (
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// activationBuffer is added to the progress deadline before an activation counts as failed (kpa/scaler.go), so
+// that what is wrong with the replicas can be seen first.
+const activationBuffer = 30 * time.Second
+
+// compose takes the largest of what the load and the other signals ask for. One without data keeps what runs: it
+// might have asked for that.
+func (s *State) compose(o *Observation, d *model.Decision) int {
+	want, running := d.Desired, max(0, o.Replicas)
+	// A revision that is inactive stays so; toZero keeps its replicas.
+	if !d.Fresh && (len(o.Signals) > 0 || want > 0 || want == 0 && s.phase != inactive) {
+		want = max(want, running)
+	}
+	for i := range o.Signals {
+		signal := o.Signals[i]
+		if signal.Replicas < 0 {
+			signal.Replicas, signal.Why = running, "it has no data, and may need what runs"
+		}
+		if signal.Replicas > want {
+			want, d.Signal, d.Reason = signal.Replicas, signal, model.ReasonSignal
+		}
+	}
+	return want
+}
+
+// floor is the least count by bounds alone, and why.
+func (s *State) floor(p *model.Scaling, o *Observation) (int, model.Reason) {
+	switch {
+	case o.Unreachable:
+		return 0, model.ReasonMinScale
+	case !s.initialized && p.InitialScale > 1 && p.InitialScale > p.MinScale:
+		return p.InitialScale, model.ReasonInitialScale
+	}
+	return max(0, p.MinScale), model.ReasonMinScale
+}
+
+// bound applies the bounds. A count that is not known stays so, but while the revision is being activated.
+func (s *State) bound(p *model.Scaling, o *Observation, want int, d *model.Decision) int {
+	if want == model.UnknownReplicas && s.phase != activating {
+		return want
+	}
+	least, reason := s.floor(p, o)
+	switch {
+	case want < least:
+		if least > 0 {
+			d.Reason = reason
+		}
+		return least
+	case p.MaxScale > 0 && want > p.MaxScale:
+		d.Reason = model.ReasonMaxScale
+		return p.MaxScale
+	}
+	return want
+}
+
+// toZero lets zero through when it is safe (handleScaleToZero of kpa/scaler.go). It returns the count that the
+// status speaks of, and whether the replicas should follow it now.
+func (s *State) toZero(p *model.Scaling, o *Observation, now time.Time, want int, d *model.Decision) (int, bool) {
+	if want != 0 {
+		return want, true
+	}
+	if !p.ScaleToZero {
+		d.Reason = model.ReasonScaleToZeroOff
+		return 1, true
+	}
+	age := now.Sub(s.since)
+	switch s.phase {
+	case activating:
+		if age > p.ProgressDeadline+activationBuffer && o.Ready <= 0 {
+			d.Reason = model.ReasonActivationTimeout
+			return 0, true
+		}
+		d.Reason = model.ReasonActivating
+		return model.UnknownReplicas, false
+	case active:
+		if age < p.StableWindow {
+			d.Reason = model.ReasonRecentlyActive
+			return 1, true
+		}
+		d.Reason = model.ReasonDeactivating
+		return 0, false
+	}
+	if !d.Fresh && o.Replicas > 0 {
+		d.Reason = model.ReasonNoData
+		return 0, false
+	}
+	var may bool
+	d.Reason, may = lastReplica(p, o, now, age)
+	return 0, may
+}
+
+// lastReplica says whether the replicas of a revision that has been inactive for some time may end, and why.
+func lastReplica(p *model.Scaling, o *Observation, now time.Time, age time.Duration) (model.Reason, bool) {
+	retention := p.Retention
+	if o.Unreachable {
+		retention = 0
+	}
+	switch {
+	case o.BackedSince.IsZero():
+		return model.ReasonNotBacked, false
+	case age >= max(p.Grace, retention):
+		return model.ReasonIdle, true
+	case age < retention:
+		return model.ReasonRetention, false
+	case now.Sub(o.BackedSince) < p.Grace:
+		return model.ReasonGrace, false
+	}
+	return model.ReasonIdle, true
+}
+
+// replicas is how many to run: what is wanted, if it should be applied; else what runs, within the bounds. A new
+// revision begins with its initial scale.
+func (s *State) replicas(p *model.Scaling, o *Observation, want int, apply bool) int {
+	if apply && want != model.UnknownReplicas {
+		return want
+	}
+	keep := max(0, o.Replicas)
+	if s.phase == activating && !s.initialized {
+		keep = max(keep, p.InitialScale)
+	}
+	least, _ := s.floor(p, o)
+	keep = max(keep, least)
+	if p.MaxScale > 0 {
+		keep = min(keep, max(least, p.MaxScale))
+	}
+	return keep
+}
+
+// settle moves the phase on and fills the condition Active (computeActiveCondition of kpa/kpa.go).
+func (s *State) settle(p *model.Scaling, o *Observation, now time.Time, want int) model.Condition {
+	least := 1
+	if !o.Unreachable {
+		least = max(1, p.MinScale)
+	}
+	if !s.initialized {
+		least = p.InitialScale
+		if !o.Unreachable {
+			least = max(least, p.MinScale)
+		}
+	}
+	s.initialized = s.initialized || o.Ready >= least
+	switch {
+	case want == 0 || least == 0:
+		if s.phase == activating && least > 0 {
+			s.failed = true
+		}
+		s.enter(inactive, now)
+	case want <= 0 && s.phase == inactive:
+	case o.Ready < least:
+		s.failed = false
+		s.enter(activating, now)
+	default:
+		s.failed = false
+		s.enter(active, now)
+	}
+	return s.condition()
+}
+
+// condition is Active, with Knative's reasons and sentences.
+func (s *State) condition() model.Condition {
+	c := model.Condition{Type: model.Active, Severity: model.SeverityInfo}
+	switch {
+	case s.phase == active:
+		c.Status = model.True
+	case s.phase == activating:
+		c.Status, c.Reason = model.Unknown, "Queued"
+		c.Message = "Requests to the target are being buffered as resources are provisioned."
+	case s.failed:
+		c.Status, c.Reason, c.Message = model.False, "TimedOut", "The target could not be activated."
+	default:
+		c.Status, c.Reason, c.Message = model.False, "NoTraffic", "The target is not receiving traffic."
+	}
+	return c
+}

@@ -1,0 +1,109 @@
+package model
+
+import "time"
+
+// Metric is the load that a revision is scaled on.
+type Metric string
+
+// Concurrency counts requests in progress, RPS requests per second.
+const (
+	Concurrency Metric = "concurrency"
+	RPS         Metric = "rps"
+)
+
+// Aggregation is how the figures of a window become one.
+type Aggregation string
+
+// Linear is the mean; WeightedExponential lets the newest seconds count most.
+const (
+	Linear              Aggregation = "linear"
+	WeightedExponential Aggregation = "weighted-exponential"
+)
+
+// Scaling is the policy of one revision: what its annotations and the configuration come to.
+type Scaling struct {
+	// Class is the kind of autoscaler, such as kpa.autoscaling.knative.dev.
+	Class       string
+	Metric      Metric
+	Aggregation Aggregation
+	// Target is the load that one replica should have, Total the load that it can have; both in units of Metric.
+	Target, Total float64
+	// MaxScaleUpRate and MaxScaleDownRate bound the ratio of one step to the ready replicas; both are over 1.
+	MaxScaleUpRate, MaxScaleDownRate float64
+	// PanicThreshold is the ratio of wanted to ready replicas at which panic begins.
+	PanicThreshold float64
+	// TargetBurstCapacity is the load that must find room at once, else the activator stands in the path. -1 means always.
+	TargetBurstCapacity float64
+	// ActivatorCapacity is the load that one activator is meant for.
+	ActivatorCapacity float64
+	// StableWindow and PanicWindow are whole seconds.
+	StableWindow, PanicWindow time.Duration
+	// ScaleDownDelay is how long a lower count must have been enough before it is taken.
+	ScaleDownDelay time.Duration
+	// MinScale and MaxScale bound the replicas; a MaxScale of 0 means no bound.
+	MinScale, MaxScale int
+	// InitialScale is how many replicas a new revision starts with; ActivationScale is the least to start from zero with.
+	InitialScale, ActivationScale int
+	// ScaleToZero allows zero replicas.
+	ScaleToZero bool
+	// Grace is how long the activator must have backed a revision before its last replica ends.
+	Grace time.Duration
+	// Retention is the least time that the last replica stays after the revision became inactive.
+	Retention time.Duration
+	// ProgressDeadline is how long replicas may take to become ready.
+	ProgressDeadline time.Duration
+}
+
+// Sample is the load of one revision in one second, as one source saw it or as the sum of some. The samples of
+// one second add up.
+type Sample struct {
+	// Time is when it was received, by the clock of the receiver.
+	Time time.Time
+	// Concurrency is the mean number of requests in progress; ProxiedConcurrency is the part of it that came
+	// through an activator, which reports it too.
+	Concurrency, ProxiedConcurrency float64
+	// Requests is the number of requests in that second; ProxiedRequests is the part that came through an activator.
+	Requests, ProxiedRequests float64
+}
+
+// UnknownReplicas in place of a count says that nothing is known.
+const UnknownReplicas = -1
+
+// Proposal is the count that one signal asks for.
+type Proposal struct {
+	// Signal names it: concurrency, rps, cpu, a schedule, an external scaler.
+	Signal string
+	// Replicas is UnknownReplicas when the signal has no data. Zero is allowed.
+	Replicas int
+	// Why is a sentence.
+	Why string
+}
+
+// Decision is how many replicas of a revision should run and how requests reach them, with its why.
+type Decision struct {
+	// Replicas is how many to run now.
+	Replicas int
+	// Via says how requests should reach the revision, Activators through how many activators if they do.
+	Via        Via
+	Activators int
+	// Active is the condition of that name for the revision's status.
+	Active Condition
+	// Reason is why Replicas is what it is, in one word; Why has the sentence.
+	Reason Reason
+	// Desired is the count that the load asks for, before other signals, bounds and scale to zero. It is
+	// UnknownReplicas until the first data; without new data it stays.
+	Desired int
+	// ExcessBurstCapacity is the load that would find room at once beyond TargetBurstCapacity; negative when there is too little.
+	ExcessBurstCapacity int
+	// Fresh says that there were data to decide on; the next figures speak of them.
+	Fresh bool
+	// Stable and Panic are the averages over the two windows, Target is what one replica should have.
+	Stable, Panic, Target float64
+	Metric                Metric
+	// Panicking says that panic mode is on.
+	Panicking bool
+	// Ready is how many replicas were ready.
+	Ready int
+	// Signal is the other signal that won; its name is empty when the load did.
+	Signal Proposal
+}

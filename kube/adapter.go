@@ -53,7 +53,7 @@ type Adapter struct {
 	workloads notebook[model.Key, model.WorkloadStatus]
 	announced notebook[model.Key, string] // UID of the Service that Ready was last called for
 
-	services, configurations, revisions, routes trigger
+	services, revisions, routes trigger
 }
 
 // concurrency is how many objects of one kind are worked on at a time. Most of the time of one is spent

@@ -27,7 +27,6 @@ func (a *Adapter) setUpConfigurations() error {
 		For(&servingv1.Configuration{}).
 		Watches(&servingv1.Revision{}, to(madeBy)).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
-		WatchesRawSource(a.configurations.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 			return outcome(a.reconcileConfiguration(ctx, r))
 		}))

@@ -18,9 +18,3 @@ func (k Key) Compare(other Key) int {
 	}
 	return strings.Compare(k.Name, other.Name)
 }
-
-// ParseKey reads "namespace/name". It reports false when there is no slash or a part is empty.
-func ParseKey(s string) (Key, bool) {
-	ns, name, ok := strings.Cut(s, "/")
-	return Key{ns, name}, ok && ns != "" && name != ""
-}

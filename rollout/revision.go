@@ -62,6 +62,9 @@ func Revision(in RevisionInput) RevisionPlan {
 			plan.Again = left
 		}
 	}
+	if in.Workload != nil && resources.Status == model.True {
+		resources.Message = strings.Join(in.Workload.Notes, " ")
+	}
 	plan.Conditions = Conclude(resources, container, in.active(serving, late))
 	return plan
 }

@@ -49,6 +49,7 @@ func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Dec
 	want, apply := s.toZero(p, o, now, s.bound(p, o, s.compose(o, &d), &d), &d)
 	d.Replicas = s.replicas(p, o, want, apply)
 	d.Active = s.settle(p, o, now, want)
+	d.Initialized = s.initialized
 	if want > 0 && d.ExcessBurstCapacity >= 0 && d.Ready > 0 {
 		d.Via = model.ViaReplicas
 	}

@@ -66,6 +66,47 @@ type Sample struct {
 	Requests, ProxiedRequests float64
 }
 
+// MetricsSource is where the load of a revision's replicas is learnt.
+type MetricsSource string
+
+// Queue-proxies are scraped; or gateways report over LRS, and no queue-proxy stands in the path. What activators
+// hold is reported by them in both cases.
+const (
+	FromQueueProxy MetricsSource = "queue-proxy"
+	FromEnvoy      MetricsSource = "envoy"
+)
+
+// Scaled is a revision as its autoscaler must know it.
+type Scaled struct {
+	Revision Key
+	// UID tells apart two revisions that had the same name one after the other.
+	UID string
+	// Annotations are the revision's; the policy is made from them.
+	Annotations map[string]string
+	// Concurrency is containerConcurrency; 0 means no limit.
+	Concurrency      int
+	ProgressDeadline time.Duration
+	// Source is where the load of the replicas is learnt; empty means FromQueueProxy.
+	Source MetricsSource
+	// Unreachable says that no Route names it, since the time given with it. Streams count as load until StreamDrain later.
+	Unreachable      bool
+	UnreachableSince time.Time
+	StreamDrain      time.Duration
+	// Before is what was known of it when this process first saw it.
+	Before Before
+}
+
+// Before is what the status of a revision said when a control plane came upon it.
+type Before struct {
+	// Replicas is how many were asked for; UnknownReplicas for a revision that nobody has scaled yet.
+	Replicas int
+	// Active is the status of the condition of that name, Since when it last changed.
+	Active Status
+	Since  time.Time
+	// Initialized says that it has been ready once.
+	Initialized bool
+}
+
 // UnknownReplicas in place of a count says that nothing is known.
 const UnknownReplicas = -1
 
@@ -104,6 +145,8 @@ type Decision struct {
 	Panicking bool
 	// Ready is how many replicas were ready.
 	Ready int
+	// Initialized says that the revision has reached its initial scale once.
+	Initialized bool
 	// Signal is the other signal that won; its name is empty when the load did.
 	Signal Proposal
 }

@@ -23,6 +23,10 @@ type Workload struct {
 	Timeout, ResponseStart, Idle time.Duration
 	// ProgressDeadline is how long a revision may take to become ready.
 	ProgressDeadline time.Duration
+	// Direct has requests reach the replicas without a queue-proxy before them.
+	Direct bool
+	// StreamDrain is how long streams (upgraded connections and gRPC streams) may go on when their replica is to end.
+	StreamDrain time.Duration
 }
 
 // Container is one container of a Workload, reduced to what a runtime needs.
@@ -70,6 +74,10 @@ type WorkloadStatus struct {
 	UID      string
 	// Ready are the addresses of the queue-proxies of the replicas that are ready, sorted.
 	Ready []Endpoint
+	// Metrics are where the load of the ready replicas is told, for those that have a queue-proxy.
+	Metrics []Scrape
+	// Start is how the first ready replica came about after there was none.
+	Start Start
 	// Running is how many replicas exist, ready or not.
 	Running int
 	// Failure is why replicas do not become ready; nil when all is well or it is too early to say.
@@ -84,4 +92,13 @@ type Failure struct {
 	Reason string
 	// Message is a sentence, with the last lines of the container's output where there are some.
 	Message string
+	// Lasting says that it is no passing trouble: nobody need wait for it to go by.
+	Lasting bool
+}
+
+// Scrape is where one ready replica tells its load, as Prometheus text.
+type Scrape struct {
+	URL string
+	// Since is when the replica became ready.
+	Since time.Time
 }

@@ -95,6 +95,23 @@ type Backend struct {
 	Endpoints []Endpoint
 	// Via says whether requests go to the endpoints or through activators.
 	Via Via
+	// Activators is how many activators stand in for it; 0 means two.
+	Activators int
+	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. Timeout bounds a request with
+	// its wait for an endpoint; 0 means no bound. Both are for activators.
+	Concurrency int
+	Timeout     time.Duration
+	// Failure is why the revision can have no endpoint for now, so that nobody need wait for one; nil while one may come.
+	Failure *Failure
+	// Start is how the revision came by an endpoint after it had none, for those who tell what a cold start was spent on.
+	Start Start
+}
+
+// Start are the moments of a start from zero; all are zero where nothing is known.
+type Start struct {
+	// Asked is when the runtime was asked for a replica, Started when the replica's process existed, Ready when it
+	// was ready for requests.
+	Asked, Started, Ready time.Time
 }
 
 // Endpoint is a network address.

@@ -23,9 +23,9 @@ import (
 const (
 	// connectTimeout leaves room for one lost SYN, which is sent again after a second.
 	connectTimeout = 2 * time.Second
-	// activatorsPerRevision is how many activators stand in for one revision: two, so that one may die, and no more,
-	// because activators that share a revision must share its concurrency limit.
-	activatorsPerRevision = 2
+	// leastActivators is how many activators stand in for a revision where nothing else is said: two, so that one may
+	// die, and no more, because activators that share a revision must share its concurrency limit.
+	leastActivators = 2
 	// activatorCluster has all activators.
 	activatorCluster = "activator"
 )
@@ -68,7 +68,8 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	name := in.Revision.String()
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
-	zones := []zone{{zonePods, pods}, {zoneActivator, without(nearest(name, activators), pods)}}
+	chosen := nearest(name, activators, in.Activators)
+	zones := []zone{{zonePods, pods}, {zoneActivator, without(chosen, pods)}}
 	served := slices.Clone(zones)
 	if in.Via == model.ViaActivator {
 		slices.Reverse(served)
@@ -79,7 +80,7 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, in.Protocol))
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
-	b.add(AssignmentType, name, RoleActivator, assignment(name, zones[:1]))
+	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, chosen))
 }
 
 // reportInvalid reports the endpoints that are left out.
@@ -158,15 +159,21 @@ func assignment(name string, zones []zone) *endpointv3.ClusterLoadAssignment {
 			Locality:            &corev3.Locality{Zone: z.name},
 			LoadBalancingWeight: wrapperspb.UInt32(1),
 			Priority:            uint32(len(a.Endpoints)),
-		}
-		for _, e := range z.endpoints {
-			locality.LbEndpoints = append(locality.LbEndpoints, &endpointv3.LbEndpoint{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.Host, e.Port)}},
-			})
+			LbEndpoints:         lbEndpoints(z.endpoints),
 		}
 		a.Endpoints = append(a.Endpoints, locality)
 	}
 	return a
+}
+
+func lbEndpoints(endpoints []model.Endpoint) []*endpointv3.LbEndpoint {
+	all := make([]*endpointv3.LbEndpoint, len(endpoints))
+	for i, e := range endpoints {
+		all[i] = &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.Host, e.Port)}},
+		}
+	}
+	return all
 }
 
 func socketAddress(host string, port int) *corev3.Address {
@@ -175,10 +182,11 @@ func socketAddress(host string, port int) *corev3.Address {
 	}}}
 }
 
-// nearest picks the activators of a revision by rendezvous hashing: every replica picks the same, and an activator
-// that comes or goes moves only the revisions that had it or get it.
-func nearest(revision string, activators []model.Endpoint) []model.Endpoint {
-	if len(activators) <= activatorsPerRevision {
+// nearest picks n activators of a revision (0 means the least) by rendezvous hashing: every replica picks the same, and an
+// activator that comes or goes moves only the revisions that had it or get it.
+func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoint {
+	n = max(n, leastActivators)
+	if len(activators) <= n {
 		return activators
 	}
 	type scored struct {
@@ -192,7 +200,7 @@ func nearest(revision string, activators []model.Endpoint) []model.Endpoint {
 	slices.SortFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), compareEndpoint(a.Endpoint, b.Endpoint))
 	})
-	picked := make([]model.Endpoint, activatorsPerRevision)
+	picked := make([]model.Endpoint, n)
 	for i := range picked {
 		picked[i] = all[i].Endpoint
 	}

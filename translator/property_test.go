@@ -29,6 +29,13 @@ func randomBackend(r *rand.Rand, key model.Key) *model.Backend {
 	}
 	if r.IntN(3) == 0 {
 		b.Via = model.ViaActivator
+		b.Activators = r.IntN(5)
+	}
+	if r.IntN(3) == 0 {
+		b.Concurrency, b.Timeout = 1+r.IntN(10), 5*time.Minute
+	}
+	if r.IntN(8) == 0 {
+		b.Failure = &model.Failure{Reason: "ExitCode1", Message: "boom \xff"}
 	}
 	for range r.IntN(4) {
 		b.Endpoints = append(b.Endpoints, endpoint(r.IntN(1000)))

@@ -1,0 +1,70 @@
+package translator
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
+)
+
+// metadataKey is where the metadata of an assignment has what activators, and only they, need to know.
+const metadataKey = "sluice.dev"
+
+// activatorAssignment is the assignment of a revision as its activators get it: the replicas alone, in one locality that
+// is there also without any, for it carries the limits of the revision, why it cannot start if it cannot, and the
+// activators that share it.
+func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *endpointv3.ClusterLoadAssignment {
+	name := in.Revision.String()
+	locality := &endpointv3.LocalityLbEndpoints{
+		Locality:            &corev3.Locality{Zone: zonePods},
+		LoadBalancingWeight: wrapperspb.UInt32(1),
+		LbEndpoints:         lbEndpoints(pods),
+	}
+	if fields := activatorFields(in, activators); len(fields) > 0 {
+		locality.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: fields}}}
+	}
+	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{locality}}
+}
+
+func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]*structpb.Value {
+	fields := map[string]*structpb.Value{}
+	if in.Concurrency > 0 {
+		fields["concurrency"] = structpb.NewNumberValue(float64(in.Concurrency))
+	}
+	if in.Timeout > 0 {
+		fields["timeout"] = structpb.NewNumberValue(in.Timeout.Seconds())
+	}
+	if len(activators) > 0 {
+		list := &structpb.ListValue{}
+		for _, a := range activators {
+			list.Values = append(list.Values, structpb.NewStringValue(net.JoinHostPort(a.Host, strconv.Itoa(a.Port))))
+		}
+		fields["activators"] = structpb.NewListValue(list)
+	}
+	if f := in.Failure; f != nil {
+		fields["failure"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"reason": structpb.NewStringValue(printable(f.Reason)), "message": structpb.NewStringValue(printable(f.Message)),
+		}})
+	}
+	if s := in.Start; !s.Ready.IsZero() {
+		fields["start"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"asked": moment(s.Asked), "started": moment(s.Started), "ready": moment(s.Ready),
+		}})
+	}
+	return fields
+}
+
+// moment is a time in Unix nanoseconds: as text, for a number of JSON has not the digits.
+func moment(t time.Time) *structpb.Value {
+	return structpb.NewStringValue(strconv.FormatInt(t.UnixNano(), 10))
+}
+
+// printable is a text that may be sent: what an application wrote need not be UTF-8.
+func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

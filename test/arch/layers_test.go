@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"rollout":              {"model"},
 	"translator":           {"model"},
 	"autoscaler":           {"model"},
+	"autoscaler/simulate":  {"model", "autoscaler"},
 	"xds":                  {},
 	"xds/client":           {},
 	"envoy":                {},
@@ -67,7 +68,7 @@ var foreign = []struct {
 }
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
-var clockless = []string{"model", "rollout", "translator", "autoscaler"}
+var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
 

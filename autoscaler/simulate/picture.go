@@ -1,0 +1,85 @@
+package simulate
+
+import (
+	"fmt"
+
+	"sluice.dev/sluice/autoscaler/simulate/chart"
+	"sluice.dev/sluice/model"
+)
+
+// Chart draws the first simulation of a Report; what another one would have done stands beside it, dashed.
+func (r *Report) Chart() *chart.Chart {
+	first := &r.Runs[0]
+	c := &chart.Chart{
+		Title: "sluice simulate: " + r.Load.Name, Subtitle: first.Policy, Seconds: r.Load.Length.Seconds(),
+		Panels: []chart.Panel{
+			{Title: "Load", Unit: "requests/s", Series: []chart.Series{{Name: "arriving", Colour: chart.Blue, Style: chart.Area, Y: column(first, func(r *Row) float64 { return float64(r.RPS) })}}},
+			{Title: "Concurrency", Unit: "requests in progress or waiting", Series: []chart.Series{{Name: "measured", Colour: chart.Blue, Style: chart.Area, Y: column(first, func(r *Row) float64 { return r.Concurrency })}}},
+			{Title: "Replicas", Series: r.both("desired", "ready", func(r *Row) float64 { return float64(r.Desired) }, func(r *Row) float64 { return float64(r.Ready) }),
+				Bands: panics(first.Rows), BandName: "panic mode"},
+			{Title: "Waiting", Unit: "requests", Series: r.each("waiting for a replica", chart.Vermillion, func(r *Row) float64 { return float64(r.Waiting) })},
+			{Title: "Cost", Unit: "replica-seconds", Series: r.each("asked for", chart.Green, func(r *Row) float64 { return r.ReplicaSeconds })},
+		},
+	}
+	cost := &c.Panels[len(c.Panels)-1]
+	cost.Series = append(cost.Series, chart.Series{Name: "load / target", Colour: chart.Grey, Y: column(first, func(r *Row) float64 { return r.IdealReplicaSeconds })})
+	if first.Scaling.Target > 0 {
+		load := &c.Panels[1]
+		if first.Scaling.Metric == model.RPS {
+			load = &c.Panels[0]
+		}
+		load.Series = append(load.Series, chart.Series{
+			Name: fmt.Sprintf("ready replicas × target %.4g", first.Scaling.Target), Colour: chart.Green, Style: chart.Step,
+			Y: column(first, func(r *Row) float64 { return float64(r.Ready) * first.Scaling.Target }),
+		})
+	}
+	if len(r.Runs) > 1 {
+		c.Subtitle = fmt.Sprintf("%s: %s; dashed: %s", first.Name, first.Policy, r.Runs[1].Name)
+	}
+	return c
+}
+
+// both are the two lines of replicas; of another simulation only the second one, since four would be a tangle.
+func (r *Report) both(desired, ready string, wanted, got func(*Row) float64) []chart.Series {
+	out := []chart.Series{
+		{Name: desired, Colour: chart.Vermillion, Style: chart.Step, Y: column(&r.Runs[0], wanted)},
+		{Name: ready, Colour: chart.Blue, Style: chart.Step, Y: column(&r.Runs[0], got)},
+	}
+	if len(r.Runs) > 1 {
+		out = append(out, chart.Series{Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Style: chart.Step, Dashed: true, Y: column(&r.Runs[1], got)})
+	}
+	return out
+}
+
+// each is one line per simulation.
+func (r *Report) each(name, colour string, value func(*Row) float64) []chart.Series {
+	out := []chart.Series{{Name: name, Colour: colour, Style: chart.Area, Y: column(&r.Runs[0], value)}}
+	if len(r.Runs) > 1 {
+		out = append(out, chart.Series{Name: r.Runs[1].Name, Colour: chart.Purple, Dashed: true, Y: column(&r.Runs[1], value)})
+	}
+	return out
+}
+
+func column(n *Named, value func(*Row) float64) []float64 {
+	out := make([]float64, len(n.Rows))
+	for i := range n.Rows {
+		out[i] = value(&n.Rows[i])
+	}
+	return out
+}
+
+// panics are the times in panic mode.
+func panics(rows []Row) []chart.Band {
+	var out []chart.Band
+	for i := range rows {
+		t := float64(rows[i].Seconds)
+		switch {
+		case !rows[i].Panicking:
+		case len(out) > 0 && out[len(out)-1].To == t:
+			out[len(out)-1].To = t + 1
+		default:
+			out = append(out, chart.Band{From: t, To: t + 1})
+		}
+	}
+	return out
+}

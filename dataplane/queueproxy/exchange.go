@@ -1,10 +1,13 @@
 package queueproxy
 
 import (
+	"bufio"
 	"context"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,55 +19,70 @@ import (
 // appends its text to a response that has begun, for the client would take that for a complete one.
 type exchange struct {
 	http.ResponseWriter
-	length int64 // of the response in bytes, if it is known
+	proxy *Proxy
+	visit visit
 
-	timeout, responseStart, idle time.Duration
+	status  int   // of the response once it has begun, 101 for an upgraded connection
+	own     bool  // the response is not the application's
+	length  int64 // of the response in bytes, if it is known
+	written int64 // bytes of it
 
-	start     time.Time
-	lastWrite atomic.Int64 // nanoseconds since start; 0 as long as nothing was written
+	lastWrite atomic.Int64 // nanoseconds since the arrival; 0 as long as nothing was written
 	hasBody   bool
-	cancel    context.CancelCauseFunc
+	ctx       context.Context
+	cancel    context.CancelCauseFunc // nil when nothing but the client and the proxy's end can end the request
 
 	mu    sync.Mutex
-	timer *time.Timer
+	timer *time.Timer // nil without timeouts
+	spare func() bool // takes a stream out of those that a drain cuts
 	ended bool
 }
 
-// newExchange returns the exchange and the request with the context that it watches over.
-func newExchange(w http.ResponseWriter, r *http.Request, opts Options) (*exchange, *http.Request) {
-	e := &exchange{
-		ResponseWriter: w,
-		timeout:        opts.Timeout, responseStart: opts.ResponseStart, idle: opts.Idle,
-	}
+// newExchange counts the request in and returns it with the context that it watches over.
+func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
+	e := &exchange{ResponseWriter: w, proxy: p}
+	e.visit.proxied = r.Header.Get("K-Proxy-Request") == "activator"
+	e.visit.stream = isGRPC(r.Header)
+	p.meter.enter(&e.visit)
 	first := e.deadline()
-	if first == math.MaxInt64 {
+	if first == math.MaxInt64 && !e.visit.stream && r.Header["Upgrade"] == nil {
 		return e, r
 	}
-	e.start = time.Now()
 	e.hasBody = r.ContentLength != 0
-	ctx, cancel := context.WithCancelCause(r.Context())
-	e.cancel = cancel
-	e.mu.Lock() // the timer may fire before it is assigned
-	defer e.mu.Unlock()
-	e.timer = time.AfterFunc(first, e.check)
-	return e, r.WithContext(ctx)
+	e.ctx, e.cancel = context.WithCancelCause(r.Context())
+	if e.visit.stream {
+		e.cutWithStreams()
+	}
+	if first != math.MaxInt64 {
+		e.mu.Lock() // the timer may fire before it is assigned
+		defer e.mu.Unlock()
+		e.timer = time.AfterFunc(first, e.check)
+	}
+	return e, r.WithContext(e.ctx)
 }
 
-// deadline returns when the next timeout is due, counted from start.
+// isGRPC tells gRPC, and its dialect for browsers, by the media type.
+func isGRPC(h http.Header) bool {
+	types := h["Content-Type"]
+	return len(types) > 0 && strings.HasPrefix(types[0], "application/grpc")
+}
+
+// deadline returns when the next timeout is due, counted from the arrival.
 //
 // As in Knative the idle time runs from the start while nothing has been written, and nothing that happens on an
 // upgraded connection counts as a write.
 func (e *exchange) deadline() time.Duration {
+	opts := &e.proxy.opts
 	last := time.Duration(e.lastWrite.Load())
 	due := time.Duration(math.MaxInt64)
-	if e.timeout > 0 {
-		due = e.timeout
+	if opts.Timeout > 0 {
+		due = opts.Timeout
 	}
-	if e.responseStart > 0 && last == 0 {
-		due = min(due, e.responseStart)
+	if opts.ResponseStart > 0 && last == 0 {
+		due = min(due, opts.ResponseStart)
 	}
-	if e.idle > 0 {
-		due = min(due, last+e.idle)
+	if opts.Idle > 0 {
+		due = min(due, last+opts.Idle)
 	}
 	return due
 }
@@ -77,32 +95,79 @@ func (e *exchange) check() {
 		return
 	}
 	due := e.deadline()
-	if left := due - time.Since(e.start); left > 0 {
+	if left := due - time.Since(e.visit.arrived); left > 0 {
 		if due != math.MaxInt64 {
 			e.timer.Reset(left)
 		}
 		return
 	}
+	begun := e.lastWrite.Load() != 0 // asked before the request fails: the answer that follows must get through
 	e.cancel(errRequestTimeout)
-	// A read or write on the client's connection does not heed the context. Both calls fail only where deadlines are
-	// not supported, and then such a client is waited for.
+	e.sever(begun)
+}
+
+// sever ends a read or write that waits for the client, for these do not heed the context. Both calls fail only where
+// deadlines are not supported, and then such a client is waited for. The caller holds the mutex.
+func (e *exchange) sever(writes bool) {
 	controller := http.NewResponseController(e.ResponseWriter)
 	if e.hasBody {
-		_ = controller.SetReadDeadline(e.start)
+		_ = controller.SetReadDeadline(e.visit.arrived)
 	}
-	if e.lastWrite.Load() != 0 {
-		_ = controller.SetWriteDeadline(e.start)
+	if writes {
+		_ = controller.SetWriteDeadline(e.visit.arrived)
 	}
 }
 
-// end stops watching. No deadline is set on the connection afterwards: it may carry the next request by then.
-func (e *exchange) end() {
+// cutWithStreams has the exchange end when a drain has given streams as long as they may have.
+func (e *exchange) cutWithStreams() {
+	spare := context.AfterFunc(e.proxy.streams, func() {
+		e.cancel(errShuttingDown)
+		// A client that reads gets to know why; one that does not is not waited for.
+		time.AfterFunc(lastWords, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if !e.ended {
+				e.sever(true)
+			}
+		})
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spare = spare
+}
+
+// Hijack hands over the connection that is being upgraded. From now on the request is a stream.
+func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(e.ResponseWriter).Hijack()
+	if err != nil || e.cancel == nil {
+		return conn, buffers, err
+	}
+	e.status = http.StatusSwitchingProtocols
+	e.proxy.meter.upgrade(&e.visit)
+	e.cutWithStreams()
+	// ReverseProxy closes the application's side; a client that does not read would hold on to its own.
+	context.AfterFunc(e.ctx, func() { _ = conn.Close() })
+	return conn, buffers, nil
+}
+
+// end counts the request out, logs it and stops watching. No deadline is set on the connection afterwards: it may
+// carry the next request by then.
+func (e *exchange) end(r *http.Request) {
+	took := e.proxy.meter.leave(&e.visit, e.status)
+	if log := e.proxy.log; log != nil {
+		log.write(r, e, took)
+	}
 	if e.cancel == nil {
 		return
 	}
 	e.mu.Lock()
 	e.ended = true
-	e.timer.Stop()
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	if e.spare != nil {
+		e.spare()
+	}
 	e.mu.Unlock()
 	e.cancel(nil)
 }
@@ -111,6 +176,7 @@ func (e *exchange) end() {
 func (e *exchange) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		e.wrote()
+		e.status = status
 		if length, err := strconv.ParseInt(e.Header().Get("Content-Length"), 10, 64); err == nil {
 			e.length = length
 		}
@@ -123,6 +189,7 @@ func (e *exchange) WriteHeader(status int) {
 func (e *exchange) Write(p []byte) (int, error) {
 	n, err := e.ResponseWriter.Write(p)
 	e.wrote()
+	e.written += int64(n)
 	if err == nil && int64(n) < e.length {
 		err = http.NewResponseController(e.ResponseWriter).Flush()
 	}
@@ -133,7 +200,7 @@ func (e *exchange) Write(p []byte) (int, error) {
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func (e *exchange) wrote() {
-	if e.cancel != nil {
-		e.lastWrite.Store(int64(max(time.Since(e.start), 1)))
+	if e.timer != nil || e.visit.stream {
+		e.lastWrite.Store(int64(max(time.Since(e.visit.arrived), 1)))
 	}
 }

@@ -41,7 +41,7 @@ func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if p.draining.Load() {
+	if p.Draining() {
 		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
 		return
 	}

@@ -5,19 +5,28 @@ import (
 	"time"
 )
 
-// Load is what one replica has had to do since its Proxy was made. All but InFlight and Waiting only grow: the rate
-// over a time is the difference of two Loads divided by the time between them.
+// Load is what one replica has had to do since its Proxy was made. All but the four gauges at its end only grow: the
+// rate over a time is the difference of two Loads divided by the time between them, which is the difference of their
+// uptimes.
 //
 // A request counts from its arrival to the end of its response, so also while it waits in the queue; probes do not
-// count. The proxied figures are the part that came through an activator; the others contain it.
+// count. A request is a stream when its connection has been upgraded (WebSocket) or when it is gRPC. The proxied
+// figures are the part that came through an activator, those of streams are the part that streams have; the others
+// contain them.
 type Load struct {
+	// Uptime is how long the Proxy exists.
+	Uptime time.Duration
 	// Requests are how many arrived.
 	Requests, ProxiedRequests uint64
 	// Concurrency is the number of requests in flight integrated over time, in request-seconds: its difference
 	// divided by the time is the average concurrency.
 	Concurrency, ProxiedConcurrency float64
+	// Streams are those of the request-seconds that streams took.
+	Streams, ProxiedStreams float64
 	// InFlight are the requests that are there now, Waiting those of them that wait in the queue.
-	InFlight, Waiting int
+	InFlight, ProxiedInFlight, Waiting int
+	// StreamsInFlight are the streams that are there now.
+	StreamsInFlight, ProxiedStreamsInFlight int
 }
 
 // Load returns the counts up to this moment.
@@ -27,56 +36,122 @@ func (p *Proxy) Load() Load {
 	return l
 }
 
+// visit is one request as the meter sees it.
+type visit struct {
+	proxied, stream bool
+	arrived         time.Time
+}
+
+// flow is what is counted for all requests, and once more for those through an activator.
+type flow struct {
+	requests               uint64
+	flight, streams        int
+	seconds, streamSeconds float64
+}
+
 // meter integrates the number of requests in flight over time.
 type meter struct {
-	mu            sync.Mutex
-	load          Load
-	proxiedFlight int
-	last          time.Time // when Concurrency was last brought up to date
-	arrived       time.Time // when the last request arrived
+	mu           sync.Mutex
+	all, proxied flow
+	began        time.Time
+	last         time.Time // when the integrals were last brought up to date
+	arrived      time.Time // when the last request arrived
+	durations    [classes]durations
 }
 
-func (m *meter) enter(proxied bool) {
+// enter counts a request in and notes when that was.
+func (m *meter) enter(v *visit) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
-	m.arrived = m.last
-	m.load.Requests++
-	m.load.InFlight++
-	if proxied {
-		m.load.ProxiedRequests++
-		m.proxiedFlight++
+	m.arrived, v.arrived = m.last, m.last
+	m.all.enter(v.stream)
+	if v.proxied {
+		m.proxied.enter(v.stream)
 	}
 }
 
-func (m *meter) leave(proxied bool) {
+// upgrade makes a stream of a request that is in flight.
+func (m *meter) upgrade(v *visit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v.stream {
+		return
+	}
+	m.advance()
+	v.stream = true
+	m.all.streams++
+	if v.proxied {
+		m.proxied.streams++
+	}
+}
+
+// leave counts a request out and returns how long it was there.
+func (m *meter) leave(v *visit, status int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
-	m.load.InFlight--
-	if proxied {
-		m.proxiedFlight--
+	m.all.leave(v.stream)
+	if v.proxied {
+		m.proxied.leave(v.stream)
 	}
+	took := m.last.Sub(v.arrived)
+	m.durations[classOf(status)].note(took)
+	return took
 }
 
 func (m *meter) read() Load {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
-	return m.load
+	return m.load()
+}
+
+// load needs the mutex and integrals that are up to date.
+func (m *meter) load() Load {
+	return Load{
+		Uptime:   m.last.Sub(m.began),
+		Requests: m.all.requests, ProxiedRequests: m.proxied.requests,
+		Concurrency: m.all.seconds, ProxiedConcurrency: m.proxied.seconds,
+		Streams: m.all.streamSeconds, ProxiedStreams: m.proxied.streamSeconds,
+		InFlight: m.all.flight, ProxiedInFlight: m.proxied.flight,
+		StreamsInFlight: m.all.streams, ProxiedStreamsInFlight: m.proxied.streams,
+	}
 }
 
 // quietSince returns when the last request arrived; quiet is false while one is in flight.
 func (m *meter) quietSince() (since time.Time, quiet bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.arrived, m.load.InFlight == 0
+	return m.arrived, m.all.flight == 0
 }
 
 func (m *meter) advance() {
 	now := time.Now()
 	seconds := now.Sub(m.last).Seconds()
-	m.load.Concurrency += float64(m.load.InFlight) * seconds
-	m.load.ProxiedConcurrency += float64(m.proxiedFlight) * seconds
+	m.all.advance(seconds)
+	if m.proxied.flight > 0 {
+		m.proxied.advance(seconds)
+	}
 	m.last = now
+}
+
+func (f *flow) enter(stream bool) {
+	f.requests++
+	f.flight++
+	if stream {
+		f.streams++
+	}
+}
+
+func (f *flow) leave(stream bool) {
+	f.flight--
+	if stream {
+		f.streams--
+	}
+}
+
+func (f *flow) advance(seconds float64) {
+	f.seconds += float64(f.flight) * seconds
+	f.streamSeconds += float64(f.streams) * seconds
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -29,6 +30,10 @@ const (
 	ReasonTooManyHeaders = "TooManyHeaders" // 431
 	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
 )
+
+// clientGone is the status, known from nginx, of a request whose client did not wait for the answer. Only the metrics
+// and the request log see it.
+const clientGone = 499
 
 var (
 	errRequestTimeout = errors.New("request timeout")
@@ -61,6 +66,16 @@ type Options struct {
 	Limits Limits
 	// Quiet is for how long no request must have come before a drain is over; 0 means 1 s.
 	Quiet time.Duration
+	// StreamDrain is for how long after the begin of Shutdown streams (upgraded connections, gRPC) may go on; 0 means
+	// for as long as Shutdown's context allows.
+	StreamDrain time.Duration
+	// RequestLog receives one line of JSON for each request that ended, in one Write each; a slow one slows requests
+	// down. It has method, host, path, status, bytes, duration, user agent and Labels, but no other header. nil writes none.
+	RequestLog io.Writer
+	// LogQuery has the request log contain the query too, which may hold secrets.
+	LogQuery bool
+	// Labels say in the request log who served, such as revision and pod.
+	Labels map[string]string
 }
 
 // Proxy stands in front of one replica. It is made by New, serves by Serve, and ends by Shutdown.
@@ -70,9 +85,12 @@ type Proxy struct {
 	reverse *httputil.ReverseProxy
 	server  *http.Server
 	meter   meter
+	log     *requestLog // nil when there is none
 
-	draining atomic.Bool
-	cut      context.CancelCauseFunc // ends all requests in flight
+	drainBegan atomic.Pointer[time.Time]
+	cut        context.CancelCauseFunc // ends all requests in flight
+	streams    context.Context         // ends when streams have had their time to drain
+	cutStreams context.CancelFunc
 }
 
 // New returns a Proxy that serves nothing yet.
@@ -85,14 +103,17 @@ func New(opts Options) *Proxy {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
-	p := &Proxy{opts: opts, breaker: newBreaker(opts.Concurrency)}
-	p.meter.last = time.Now()
+	p := &Proxy{opts: opts, breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
+	p.meter.began = time.Now()
+	p.meter.last = p.meter.began
+	p.streams, p.cutStreams = context.WithCancel(context.Background())
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite:      p.rewrite,
-		Transport:    opts.Transport.forProtocol(opts.Protocol),
-		BufferPool:   opts.Transport.buffers,
-		ErrorHandler: p.fail,
-		ErrorLog:     opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		Rewrite:        p.rewrite,
+		ModifyResponse: endGRPC,
+		Transport:      opts.Transport.forProtocol(opts.Protocol),
+		BufferPool:     opts.Transport.buffers,
+		ErrorHandler:   p.fail,
+		ErrorLog:       opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	p.server = p.newServer()
 	return p
@@ -115,12 +136,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answerProbe(w, r)
 		return
 	}
-	proxied := r.Header.Get("K-Proxy-Request") == "activator"
-	p.meter.enter(proxied)
-	defer p.meter.leave(proxied)
-
-	upgrade := r.Header["Upgrade"] != nil
-	if p.draining.Load() && !upgrade {
+	e, r := p.newExchange(w, r)
+	defer e.end(r)
+	if p.Draining() && r.Header["Upgrade"] == nil {
 		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.
 		w.Header().Set("Connection", "close")
 	}
@@ -128,8 +146,6 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// It cannot fail here: the writer is net/http's own.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	e, r := newExchange(w, r, p.opts)
-	defer e.end()
 	release, err := p.breaker.Acquire(r.Context())
 	if err != nil {
 		p.fail(e, r, err)
@@ -144,6 +160,7 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Scheme = "http"
 	pr.Out.URL.Host = p.opts.Target
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
+	pr.Out.Trailer = pr.In.Trailer           // the map itself, for its values come after the body
 	if original := pr.Out.Header.Get("K-Original-Host"); original != "" {
 		pr.Out.Host = original
 		pr.Out.Header.Del("K-Original-Host")
@@ -153,6 +170,9 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 
 // fail answers a request that the application did not. The cause of the context's end says more than err.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if e, ok := w.(*exchange); ok {
+		e.own = true
+	}
 	switch cause := context.Cause(r.Context()); {
 	case errors.Is(cause, errRequestTimeout):
 		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
@@ -161,7 +181,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, breaker.ErrFull):
 		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
 	case cause != nil: // the client went away: nobody reads the answer
-		w.WriteHeader(http.StatusBadGateway)
+		w.WriteHeader(clientGone)
 	default:
 		p.opts.Logger.Debug("application did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
 		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")

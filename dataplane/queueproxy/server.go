@@ -64,12 +64,30 @@ func (p *Proxy) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown drains the proxy and ends it. From now on probes say that it is shutting down, so that it gets fewer
-// requests, but it serves all that come until there has been none in flight and none new for the quiet period. When
-// ctx ends before, the requests in flight (upgraded connections too) are cut off and the context's cause is returned.
+// Draining says that a drain has begun.
+func (p *Proxy) Draining() bool { return p.drainBegan.Load() != nil }
+
+// Drain has probes say from now on that the proxy is shutting down, so that it gets fewer requests, and serves all that
+// come. It returns nil when no request has been in flight and none new has come for the quiet period, counted from the
+// begin of the drain at the earliest, or the cause of the context's end. The drain goes on until Resume or Shutdown.
+func (p *Proxy) Drain(ctx context.Context) error {
+	now := time.Now()
+	p.drainBegan.CompareAndSwap(nil, &now)
+	return p.awaitQuiet(ctx)
+}
+
+// Resume takes a drain back. Shutdown's is not to be taken back.
+func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
+
+// Shutdown drains the proxy (see Drain) and ends it. Streams that go on for StreamDrain are cut off then: an upgraded
+// connection is closed, a gRPC stream ends with UNAVAILABLE. When ctx ends before it is quiet, all that is in flight is
+// cut off and the context's cause is returned.
 func (p *Proxy) Shutdown(ctx context.Context) error {
-	p.draining.Store(true)
-	err := p.awaitQuiet(ctx)
+	if p.opts.StreamDrain > 0 {
+		timer := time.AfterFunc(p.opts.StreamDrain, p.cutStreams)
+		defer timer.Stop()
+	}
+	err := p.Drain(ctx)
 	if err == nil {
 		err = p.server.Shutdown(ctx)
 	}
@@ -86,20 +104,21 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // Close ends the proxy and the requests in flight at once.
 func (p *Proxy) Close() {
-	p.draining.Store(true)
+	now := time.Now()
+	p.drainBegan.CompareAndSwap(nil, &now)
 	p.cut(errShuttingDown)
+	p.cutStreams()
 	_ = p.server.Close() // only says that a listener was closed already
 }
 
 // awaitQuiet returns nil after the quiet period, or the cause of the context's end.
 func (p *Proxy) awaitQuiet(ctx context.Context) error {
 	const poll = 20 * time.Millisecond // while requests are in flight
-	began := time.Now()
 	for {
 		wait := poll
 		if since, quiet := p.meter.quietSince(); quiet {
-			if since.Before(began) {
-				since = began
+			if began := p.drainBegan.Load(); began != nil && since.Before(*began) {
+				since = *began
 			}
 			if wait = p.opts.Quiet - time.Since(since); wait <= 0 {
 				return nil

@@ -82,6 +82,14 @@ type Nack struct {
 	Text   string   // the client's words, shortened to 4 KiB
 }
 
+// Node is a connected client.
+type Node struct {
+	ID string
+	// Address is where the client takes requests, as it says in its metadata: an IP address and a port. Empty: it does not say,
+	// or not so that it could be used.
+	Address string
+}
+
 // Options of a Server. The zero value of each field means its default.
 type Options struct {
 	Logger hclog.Logger // default: none
@@ -91,6 +99,14 @@ type Options struct {
 	// Nacked is called for each refusal by the goroutine of the client that refused, so it must return soon and may run for
 	// several clients at once. A client is made to wait when it refuses more often than ten times a second.
 	Nacked func(Nack)
+	// Clients is called by the goroutine of Progress, and before it, whenever the set of a role's connected clients has changed,
+	// with the set as it is then, sorted. A client counts from its first request, even while there is no state to serve.
+	Clients func(role uint8, nodes []Node)
+	// Loads is called for each load report by the goroutine of the client that reports, so it must return soon and may run for
+	// several clients at once.
+	Loads func(LoadReport)
+	// LoadInterval is how often clients are asked to report their load. Default 1 s.
+	LoadInterval time.Duration
 	// Wait bounds how long a client is waited for before the next phase goes ahead without its acknowledgement. Default 5 s.
 	Wait time.Duration
 	// Settle is how long a new stream has time to ask for all its types before what it must no longer have is taken away, and
@@ -98,7 +114,7 @@ type Options struct {
 	// Default 100 ms.
 	Settle time.Duration
 
-	MaxStreams int // streams at once; default 10,000
+	MaxStreams int // streams at once, of resources and of load reports; default 10,000
 	MaxNames   int // names that a stream may ask for in one type; default 100,000
 }
 
@@ -112,6 +128,9 @@ type Stats struct {
 	Bytes     uint64         // bytes of resource bodies sent
 	Acks      uint64
 	Nacks     uint64
+
+	LoadReports  uint64
+	LoadsDropped uint64 // clusters and zones in reports that made no sense
 }
 
 func (o Options) withDefaults() Options {
@@ -123,6 +142,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Nacked == nil {
 		o.Nacked = func(Nack) {}
+	}
+	if o.Clients == nil {
+		o.Clients = func(uint8, []Node) {}
+	}
+	if o.Loads == nil {
+		o.Loads = func(LoadReport) {}
+	}
+	if o.LoadInterval <= 0 {
+		o.LoadInterval = time.Second
 	}
 	if o.Wait <= 0 {
 		o.Wait = 5 * time.Second

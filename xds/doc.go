@@ -6,6 +6,8 @@
 // acknowledged, listeners and routes, and at last removals. A stream is one reader and one writer; a client that is slow, silent
 // or wrong delays only itself.
 //
+// Beside it load reports come in (LRS), and who is connected is told: both as plain values, to whoever asked for them.
+//
 // The package must not know what the resources mean to Sluice (services, revisions, routes) nor where they come from. Of a
 // resource's content it reads only which endpoints a cluster and which routes a listener will make the client ask for.
 package xds

@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// progress reports how far the clients of each role are.
+// progress reports who the clients of each role are and how far they are.
 type progress struct {
-	store  *store
-	wait   time.Duration
-	report func(Progress)
-	wake   chan struct{}
-	last   [roleCount]Progress
+	store   *store
+	wait    time.Duration
+	report  func(Progress)
+	clients func(uint8, []Node)
+	wake    chan struct{}
+	last    [roleCount]Progress
+	known   [roleCount]known
 }
 
 func newProgress(s *store, o Options) *progress {
-	p := &progress{store: s, wait: o.Wait, report: o.Progress, wake: make(chan struct{}, 1)}
+	p := &progress{store: s, wait: o.Wait, report: o.Progress, clients: o.Clients, wake: make(chan struct{}, 1)}
 	for role := range roles(RoleGateway | RoleActivator | RoleMesh) {
 		p.last[roleIndex(role)].Role = role
 	}
@@ -40,6 +42,7 @@ func (p *progress) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		p.lookAround()
 		found, pause := p.look(time.Now())
 		for i := range found {
 			if found[i] != p.last[i] {

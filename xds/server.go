@@ -9,6 +9,7 @@ import (
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -33,14 +34,16 @@ var errClosing = status.Error(codes.Unavailable, "the control plane is stopping"
 // Server serves one state to many clients.
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	load_statsv3.UnimplementedLoadReportingServiceServer
 
 	options  Options
 	store    *store
 	progress *progress
 	counters counters
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
+	loadStreams atomic.Uint64   // so far
+	ctx         context.Context // ends with Close
+	cancel      context.CancelFunc
 
 	mu      sync.Mutex
 	closed  bool
@@ -48,7 +51,7 @@ type Server struct {
 	running sync.WaitGroup
 }
 
-type counters struct{ requests, pushes, bytes, acks, nacks atomic.Uint64 }
+type counters struct{ requests, pushes, bytes, acks, nacks, loads, loadsDropped atomic.Uint64 }
 
 func (c *counters) sent(p push) {
 	bytes := 0
@@ -68,9 +71,11 @@ func New(options Options) *Server {
 	return s
 }
 
-// Register adds the aggregated discovery service to a gRPC server, which should have been made with ServerOptions.
+// Register adds the aggregated discovery service and the load reporting service to a gRPC server, which should have been made
+// with ServerOptions.
 func (s *Server) Register(to *grpc.Server) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
+	load_statsv3.RegisterLoadReportingServiceServer(to, s)
 }
 
 // Apply makes a new state out of the last one and returns its sequence number, the first being 1. A client never sees half
@@ -90,6 +95,9 @@ func (s *Server) Stats() Stats {
 		Bytes:    s.counters.bytes.Load(),
 		Acks:     s.counters.acks.Load(),
 		Nacks:    s.counters.nacks.Load(),
+
+		LoadReports:  s.counters.loads.Load(),
+		LoadsDropped: s.counters.loadsDropped.Load(),
 	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
@@ -176,6 +184,7 @@ func (s *Server) converse(ctx context.Context, w wire, inbox <-chan *request, he
 	case <-ctx.Done():
 		return nil
 	}
+	defer s.introduce(first.node)()
 	select {
 	case <-s.store.ready:
 	case <-ctx.Done():

@@ -45,13 +45,15 @@ type table struct {
 
 func (t *table) idle() bool { return len(t.entries)+len(t.all)+len(t.named) == 0 }
 
-// store is the newest state. One mutex guards it, the dirty sets of all watches and how far each stream is behind.
+// store is the newest state. One mutex guards it, the dirty sets of all watches, how far each stream is behind, and who is
+// connected.
 type store struct {
 	mu      sync.Mutex
 	seq     uint64
 	count   int
 	tables  map[tableKey]*table
 	streams [roleCount]map[*stream]struct{}
+	clients [roleCount]clients
 	ready   chan struct{} // closed by the first apply
 }
 
@@ -59,6 +61,7 @@ func newStore() *store {
 	s := &store{tables: map[tableKey]*table{}, ready: make(chan struct{})}
 	for i := range s.streams {
 		s.streams[i] = map[*stream]struct{}{}
+		s.clients[i].nodes = map[*Node]struct{}{}
 	}
 	return s
 }

@@ -1,0 +1,92 @@
+package xds_test
+
+import (
+	"fmt"
+	"testing"
+
+	"sluice.dev/sluice/xds"
+)
+
+// An activator asks for endpoints name by name as requests come in, and waits with them for the answer.
+
+func TestEndpointsAreAnsweredOneByOneOnARunningStream(t *testing.T) {
+	r := serve(t, xds.Options{})
+	r.set(endpoints("a", ""), endpoints("b", ""), endpoints("c", ""))
+	c := r.connect(t, delta, "activator")
+	c.subscribe(xds.EndpointType, "a")
+	a := c.expect(xds.EndpointType, "a")
+	// Neither an answer that is missing nor a change that is under way holds up the next.
+	r.set(endpoints("a", "2"))
+	c.subscribe(xds.EndpointType, "b")
+	c.until(xds.EndpointType, "b")
+	c.subscribe(xds.EndpointType, "none")
+	c.gone(xds.EndpointType, "none")
+	c.ack(a)
+
+	// What did not exist comes as soon as it does, and goes again.
+	r.set(endpoints("none", ""))
+	c.until(xds.EndpointType, "none")
+	r.Apply(xds.Update{Removed: []*xds.Resource{endpoints("none", "")}})
+	c.gone(xds.EndpointType, "none")
+	c.quiet()
+
+	c.unsubscribe(xds.EndpointType, "a", "b", "none")
+	c.quiet()
+	r.set(endpoints("a", "3"), endpoints("b", "3"), endpoints("none", "3"), endpoints("c", "3"))
+	c.quiet()
+	c.subscribe(xds.EndpointType, "a")
+	c.take(xds.EndpointType, "a")
+}
+
+// until reads on until a resource comes, and acknowledges what it reads.
+func (c *raw) until(typeURL, name string) {
+	c.t.Helper()
+	for {
+		got := c.next()
+		c.ack(got)
+		if _, ok := got.Set[name]; ok && got.Type == typeURL {
+			return
+		}
+	}
+}
+
+// BenchmarkSubscribe is how long an activator that has asked for many names already waits for the endpoints of one more, over
+// loopback: for some that exist, for the word that there are none, and from their coming to be until they are there.
+func BenchmarkSubscribe(b *testing.B) {
+	const names = 10_000
+	r := serve(b, xds.Options{})
+	var all []*xds.Resource
+	for i := range names {
+		all = append(all, endpoints(fmt.Sprint("ns/", i), ""))
+	}
+	r.set(all...)
+	c := r.connect(b, delta, "activator")
+	for i := range 1000 {
+		c.subscribe(xds.EndpointType, fmt.Sprint("ns/", i))
+		c.ack(c.next())
+	}
+	b.Run("exists", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			name := fmt.Sprint("ns/", 1000+i%(names-1000))
+			c.subscribe(xds.EndpointType, name)
+			c.ack(c.next())
+			c.unsubscribe(xds.EndpointType, name)
+		}
+	})
+	b.Run("none", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			name := fmt.Sprint("none/", i)
+			c.subscribe(xds.EndpointType, name)
+			c.ack(c.next())
+			c.unsubscribe(xds.EndpointType, name)
+		}
+	})
+	b.Run("comes", func(b *testing.B) {
+		c.subscribe(xds.EndpointType, "later")
+		c.ack(c.next())
+		for i := 0; b.Loop(); i++ {
+			r.set(endpoints("later", fmt.Sprint(i)))
+			c.ack(c.next())
+		}
+	})
+}

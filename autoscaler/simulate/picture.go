@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"strings"
 
 	"sluice.dev/sluice/autoscaler/simulate/chart"
 	"sluice.dev/sluice/model"
@@ -11,10 +12,10 @@ import (
 func (r *Report) Chart() *chart.Chart {
 	first := &r.Runs[0]
 	c := &chart.Chart{
-		Title: "sluice simulate: " + r.Load.Name, Subtitle: first.Policy, Seconds: r.Load.Length.Seconds(),
+		Title: "sluice simulate: " + strings.Join(fields(first.Name, r.Load.Name), ", "), Subtitles: []string{first.Policy}, Seconds: r.Load.Length.Seconds(),
 		Panels: []chart.Panel{
-			{Title: "Load", Unit: "requests/s", Series: []chart.Series{{Name: "arriving", Colour: chart.Blue, Style: chart.Area, Y: column(first, func(r *Row) float64 { return float64(r.RPS) })}}},
-			{Title: "Concurrency", Unit: "requests in progress or waiting", Series: []chart.Series{{Name: "measured", Colour: chart.Blue, Style: chart.Area, Y: column(first, func(r *Row) float64 { return r.Concurrency })}}},
+			{Title: "Load", Unit: "requests/s", Series: []chart.Series{{Name: "arriving", Colour: chart.Blue, Fill: true, Y: column(first, func(r *Row) float64 { return float64(r.RPS) })}}},
+			{Title: "Concurrency", Unit: "requests in progress or waiting", Series: []chart.Series{{Name: "measured", Colour: chart.Blue, Fill: true, Y: column(first, func(r *Row) float64 { return r.Concurrency })}}},
 			{Title: "Replicas", Series: r.both("desired", "ready", func(r *Row) float64 { return float64(r.Desired) }, func(r *Row) float64 { return float64(r.Ready) }),
 				Bands: panics(first.Rows), BandName: "panic mode"},
 			{Title: "Waiting", Unit: "requests", Series: r.each("waiting for a replica", chart.Vermillion, func(r *Row) float64 { return float64(r.Waiting) })},
@@ -29,12 +30,12 @@ func (r *Report) Chart() *chart.Chart {
 			load = &c.Panels[0]
 		}
 		load.Series = append(load.Series, chart.Series{
-			Name: fmt.Sprintf("ready replicas × target %.4g", first.Scaling.Target), Colour: chart.Green, Style: chart.Step,
+			Name: fmt.Sprintf("ready replicas × target %.4g", first.Scaling.Target), Colour: chart.Green, Step: true,
 			Y: column(first, func(r *Row) float64 { return float64(r.Ready) * first.Scaling.Target }),
 		})
 	}
 	if len(r.Runs) > 1 {
-		c.Subtitle = fmt.Sprintf("%s: %s; dashed: %s", first.Name, first.Policy, r.Runs[1].Name)
+		c.Subtitles = append(c.Subtitles, "dashed: "+r.Runs[1].Name)
 	}
 	return c
 }
@@ -42,18 +43,18 @@ func (r *Report) Chart() *chart.Chart {
 // both are the two lines of replicas; of another simulation only the second one, since four would be a tangle.
 func (r *Report) both(desired, ready string, wanted, got func(*Row) float64) []chart.Series {
 	out := []chart.Series{
-		{Name: desired, Colour: chart.Vermillion, Style: chart.Step, Y: column(&r.Runs[0], wanted)},
-		{Name: ready, Colour: chart.Blue, Style: chart.Step, Y: column(&r.Runs[0], got)},
+		{Name: ready, Colour: chart.Blue, Step: true, Fill: true, Y: column(&r.Runs[0], got)},
+		{Name: desired, Colour: chart.Vermillion, Step: true, Y: column(&r.Runs[0], wanted)},
 	}
 	if len(r.Runs) > 1 {
-		out = append(out, chart.Series{Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Style: chart.Step, Dashed: true, Y: column(&r.Runs[1], got)})
+		out = append(out, chart.Series{Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Step: true, Dashed: true, Y: column(&r.Runs[1], got)})
 	}
 	return out
 }
 
 // each is one line per simulation.
 func (r *Report) each(name, colour string, value func(*Row) float64) []chart.Series {
-	out := []chart.Series{{Name: name, Colour: colour, Style: chart.Area, Y: column(&r.Runs[0], value)}}
+	out := []chart.Series{{Name: name, Colour: colour, Fill: true, Y: column(&r.Runs[0], value)}}
 	if len(r.Runs) > 1 {
 		out = append(out, chart.Series{Name: r.Runs[1].Name, Colour: chart.Purple, Dashed: true, Y: column(&r.Runs[1], value)})
 	}

@@ -31,7 +31,7 @@ type Named struct {
 
 // WriteTable writes rows and totals to be read.
 func (r *Report) WriteTable(to io.Writer) error {
-	fmt.Fprintf(to, "load    %s for %v\n", r.Load.Name, r.Load.Length)
+	fmt.Fprintf(to, "load    %s for %s\n", r.Load.Name, short(r.Load.Length))
 	for _, run := range r.Runs {
 		fmt.Fprintf(to, "policy  %s\n", strings.Join(fields(run.Name, run.Policy), ": "))
 	}
@@ -64,7 +64,7 @@ func (r *Report) writeRows(to io.Writer, rows []Row) error {
 		if row.Panicking {
 			mode = "panic"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\t%d\t%d\t%s\t%s\t  %s\n", clock(row.Seconds), row.RPS, row.Concurrency,
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", clock(row.Seconds), row.RPS, row.Concurrency,
 			row.Desired, row.Ready, row.Waiting, row.ExcessBurstCapacity, row.Via, mode, note(row, before.Ready))
 	}
 	return w.Flush()
@@ -82,11 +82,11 @@ func (r *Report) wanted(i int, row, before *Row) bool {
 func note(row *Row, before int) string {
 	switch {
 	case row.Seconds == 0:
-		return "the beginning"
+		return "  the beginning"
 	case row.Why != "":
-		return row.Why
+		return "  " + row.Why
 	case row.Ready > before:
-		return fmt.Sprintf("%d more ready", row.Ready-before)
+		return fmt.Sprintf("  %d more ready", row.Ready-before)
 	}
 	return ""
 }
@@ -118,7 +118,7 @@ var figures = []struct {
 	{"cold starts", func(t *Totals) string { return strconv.Itoa(t.ColdStarts) }},
 	{"scale steps", func(t *Totals) string { return strconv.Itoa(t.ScaleSteps) }},
 	{"most replicas", func(t *Totals) string { return strconv.Itoa(t.MostReplicas) }},
-	{"in panic mode", func(t *Totals) string { return (time.Duration(t.PanicSeconds) * time.Second).String() }},
+	{"in panic mode", func(t *Totals) string { return short(time.Duration(t.PanicSeconds) * time.Second) }},
 }
 
 func wait(seconds float64) string {

@@ -69,8 +69,9 @@ type Totals struct {
 // record keeps a row.
 func (m *machine) record(sec int) {
 	d, s, t := &m.decision, &m.second, &m.totals
+	t.ReplicaSeconds = m.inSeconds(int(m.cost))
 	m.rows = append(m.rows, Row{
-		Seconds: sec, RPS: s.arrived, Concurrency: float64(s.busy) / float64(m.perSecond), Stable: d.Stable, Panic: d.Panic,
+		Seconds: sec, RPS: s.arrived, Concurrency: m.inSeconds(s.busy), Stable: d.Stable, Panic: d.Panic,
 		Desired: m.replicas.asked, Ready: m.replicas.ready, Starting: len(m.replicas.starting), Waiting: m.queue.waiting,
 		Panicking: d.Panicking, ExcessBurstCapacity: d.ExcessBurstCapacity, Via: d.Via, Reason: d.Reason, Why: s.why,
 		ReplicaSeconds: t.ReplicaSeconds, IdealReplicaSeconds: t.IdealReplicaSeconds,
@@ -78,13 +79,14 @@ func (m *machine) record(sec int) {
 	s.why = ""
 }
 
+func (m *machine) inSeconds(ticks int) float64 { return float64(ticks) / float64(m.perSecond) }
+
 func (m *machine) result() *Result {
 	q, t := &m.queue, m.totals
 	q.close(m.now)
 	t.Requests, t.Served, t.Waiting, t.TimedOut = q.arrived, q.served, q.waiting, q.timedOut
-	tick := m.step.Seconds()
-	t.WaitP50, t.WaitP95, t.WaitP99 = float64(q.percentile(0.5))*tick, float64(q.percentile(0.95))*tick, float64(q.percentile(0.99))*tick
-	t.WaitMax = float64(max(0, len(q.waits)-1)) * tick
+	t.WaitP50, t.WaitP95, t.WaitP99 = m.inSeconds(q.percentile(0.5)), m.inSeconds(q.percentile(0.95)), m.inSeconds(q.percentile(0.99))
+	t.WaitMax = m.inSeconds(max(0, len(q.waits)-1))
 	if q.arrived > 0 {
 		t.OverSecond = float64(q.over(int(m.perSecond))) / float64(q.arrived)
 	}

@@ -89,6 +89,7 @@ type machine struct {
 	at    int // index of the step of the load that holds
 	carry float64
 
+	cost     int64 // replicas that were asked for, summed over the ticks
 	queue    queue
 	replicas replicas
 
@@ -177,7 +178,7 @@ func (m *machine) tick() {
 	s.arrived += n
 	s.busy += m.queue.running + m.queue.waiting
 	s.demand += m.demand(load) * seconds
-	m.totals.ReplicaSeconds += float64(m.replicas.asked) * seconds
+	m.cost += int64(m.replicas.asked)
 	m.now++
 	if m.now%m.perSecond == 0 {
 		m.endSecond(m.now / m.perSecond)
@@ -263,6 +264,7 @@ func (m *machine) decide() {
 	m.decision, m.state = autoscaler.Decide(&m.Policy, m.state, o, m.clock())
 	o.Samples = o.Samples[:0]
 	d := &m.decision
+	d.Stable, d.Panic = max(0, d.Stable), max(0, d.Panic) // rounding may leave a -0, which looks odd in a sentence
 	// Clients are taken to acknowledge the activator at once.
 	if d.Via != model.ViaActivator {
 		o.BackedSince = time.Time{}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // scale is the end of the axis of values and the distance of its marks: 1, 2 or 5 times a power of ten.
@@ -32,6 +33,8 @@ func scale(p *Panel) (most, step float64) {
 // number writes a mark with as many digits as its distance to the next needs.
 func number(v, step float64) string {
 	switch {
+	case v == 0:
+		return "0"
 	case step >= 1e6:
 		return strconv.FormatFloat(v/1e6, 'f', -1, 64) + " M"
 	case step >= 1e4:
@@ -53,32 +56,29 @@ func (d *drawing) timeAxis(base float64, labels bool) {
 	for t := 0.; t <= d.seconds; t += step {
 		d.add(`<path d="M%s %sv4" stroke="#888888"/>`, px(d.x(t)), px(base))
 		if labels {
-			d.text(d.x(t), base+18, `text-anchor="middle" fill="#555555"`, moment(t, step))
+			d.text(d.x(t), base+18, `text-anchor="middle" fill="#555555"`, moment(t))
 		}
 	}
 	if labels {
-		d.text(left+plotWidth/2, base+34, `text-anchor="middle" fill="#555555"`, "time since the beginning, "+timeUnit(step))
+		d.text(left+plotWidth/2, base+36, `text-anchor="middle" fill="#555555"`, "time since the beginning")
 	}
 }
 
-// moment writes a time in the unit of timeUnit.
-func moment(t, step float64) string {
+// moment writes a time: 90s is 1m30s.
+func moment(t float64) string {
 	s := int(t)
-	if step < 3600 {
-		if step < 60 {
-			return fmt.Sprintf("%d:%02d", s/60, s%60)
+	days, hours, minutes, seconds := s/86400, s/3600%24, s/60%60, s%60
+	var b strings.Builder
+	for _, part := range []struct {
+		n    int
+		unit string
+	}{{days, "d"}, {hours, "h"}, {minutes, "m"}, {seconds, "s"}} {
+		if part.n > 0 {
+			fmt.Fprintf(&b, "%d%s", part.n, part.unit)
 		}
-		return fmt.Sprintf("%d:%02d", s/3600, s/60%60)
 	}
-	return fmt.Sprintf("%d", s/3600)
-}
-
-func timeUnit(step float64) string {
-	switch {
-	case step < 60:
-		return "minutes:seconds"
-	case step < 3600:
-		return "hours:minutes"
+	if b.Len() == 0 {
+		return "0"
 	}
-	return "hours"
+	return b.String()
 }

@@ -24,7 +24,8 @@ const (
 
 // Chart is a picture.
 type Chart struct {
-	Title, Subtitle string
+	Title     string
+	Subtitles []string
 	// Seconds is the length of the axis of time.
 	Seconds float64
 	Panels  []Panel
@@ -43,35 +44,26 @@ type Panel struct {
 // Band is from one second to another.
 type Band struct{ From, To float64 }
 
-// Style is how a Series is drawn.
-type Style int
-
-// A Line joins its points, a Step holds each until the next, an Area is a Line that is filled.
-const (
-	Line Style = iota
-	Step
-	Area
-)
-
 // Series are values over time: Y[i] is that of second i.
 type Series struct {
 	Name, Colour string
-	Style        Style
-	Dashed       bool
-	Y            []float64
+	// Step holds each value until the next instead of joining them; Fill fills what is below.
+	Step, Fill, Dashed bool
+	Y                  []float64
 }
 
 // Measures of the picture, in pixels.
 const (
 	width       = 1000
-	left, right = 64, 20
-	top         = 66
+	left, right = 64, 28
+	top         = 46
+	subtitle    = 18
 	panelHeight = 116
 	panelGap    = 40
-	bottom      = 30
+	bottom      = 46
 	plotWidth   = width - left - right
-	letter      = 6.4 // the mean width of one at the size of a legend
 	swatch      = 26
+	opacity     = "0.15" // of what is filled
 )
 
 // drawing is an SVG that is being written.
@@ -85,26 +77,49 @@ func (d *drawing) add(format string, args ...any) { fmt.Fprintf(d, format+"\n", 
 // WriteSVG draws.
 func (c *Chart) WriteSVG(to io.Writer) error {
 	d := &drawing{seconds: max(1, c.Seconds)}
-	height := top + len(c.Panels)*(panelHeight+panelGap) + bottom - panelGap/2
+	begin := top + len(c.Subtitles)*subtitle
+	height := begin + len(c.Panels)*(panelHeight+panelGap) + bottom - panelGap/2
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`, width, height, width, height)
 	d.add(`<title>%s</title>`, html.EscapeString(c.Title))
 	d.add(`<rect width="%d" height="%d" fill="#ffffff"/>`, width, height)
-	d.text(left, 26, `font-size="17" font-weight="bold" fill="#222222"`, clip(c.Title, plotWidth/9.6))
-	d.text(left, 45, `fill="#555555"`, clip(c.Subtitle, plotWidth/letter))
+	d.text(left, 26, `font-size="17" font-weight="bold" fill="#222222"`, clip(c.Title, plotWidth/1.55))
+	for i, s := range c.Subtitles {
+		d.text(left, float64(46+i*subtitle), `fill="#555555"`, clip(s, plotWidth))
+	}
 	for i := range c.Panels {
-		d.panel(&c.Panels[i], float64(top+panelGap/2+i*(panelHeight+panelGap)), i == len(c.Panels)-1)
+		d.panel(&c.Panels[i], float64(begin+panelGap/2+i*(panelHeight+panelGap)), i == len(c.Panels)-1)
 	}
 	d.add(`</svg>`)
 	_, err := io.WriteString(to, d.String())
 	return err
 }
 
-// clip shortens a text that is longer than there is room for.
+// clip shortens a text that is wider than some pixels.
 func clip(s string, most float64) string {
-	if r := []rune(s); float64(len(r)) > most {
-		return string(r[:int(most)-1]) + "…"
+	r := []rune(s)
+	if extent(s) <= most {
+		return s
 	}
-	return s
+	for len(r) > 0 && extent(string(r))+12 > most {
+		r = r[:len(r)-1]
+	}
+	return string(r) + "…"
+}
+
+// extent is about how wide a text is, in pixels at the size of 12: which font there is, only the reader's browser knows.
+func extent(s string) float64 {
+	sum := 0.
+	for _, r := range s {
+		switch {
+		case strings.ContainsRune("fijlrtI.,:;'|()[]!/ -", r):
+			sum += 4.2
+		case strings.ContainsRune("mwMW%=+×", r):
+			sum += 10
+		default:
+			sum += 7.2
+		}
+	}
+	return sum
 }
 
 func (d *drawing) text(x, y float64, attributes, s string) {
@@ -122,7 +137,7 @@ func (d *drawing) panel(p *Panel, y float64, last bool) {
 	base := y + panelHeight
 	most, step := scale(p)
 	for _, b := range p.Bands {
-		d.add(`<rect x="%s" y="%s" width="%s" height="%d" fill="%s" fill-opacity="0.16"/>`, px(d.x(b.From)), px(y), px(max(1, d.x(b.To)-d.x(b.From))), panelHeight, Orange)
+		d.add(`<rect x="%s" y="%s" width="%s" height="%d" fill="%s" fill-opacity="0.2"/>`, px(d.x(b.From)), px(y), px(max(1.5, d.x(b.To)-d.x(b.From))), panelHeight, Orange)
 	}
 	for v := 0.; v <= most*1.0001; v += step {
 		at := base - v/most*panelHeight
@@ -133,8 +148,8 @@ func (d *drawing) panel(p *Panel, y float64, last bool) {
 	for i := range p.Series {
 		d.series(&p.Series[i], base, most)
 	}
-	d.text(left, y-8, `font-weight="bold" fill="#222222"`, p.Title)
-	d.text(left+float64(len(p.Title))*7.6+4, y-8, `fill="#555555"`, p.Unit)
+	d.add(`<text x="%d" y="%s"><tspan font-weight="bold" fill="#222222">%s</tspan><tspan dx="7" fill="#555555">%s</tspan></text>`,
+		left, px(y-8), html.EscapeString(p.Title), html.EscapeString(p.Unit))
 	d.legend(p, y-8)
 }
 
@@ -142,11 +157,10 @@ func (d *drawing) panel(p *Panel, y float64, last bool) {
 func (d *drawing) legend(p *Panel, y float64) {
 	x := float64(width - right)
 	entry := func(name string, mark func(x float64)) {
-		x -= float64(len(name)) * letter
-		d.text(x, y, `fill="#333333"`, name)
-		x -= swatch
+		d.text(x, y, `text-anchor="end" fill="#333333"`, name)
+		x -= extent(name) + swatch
 		mark(x)
-		x -= 16
+		x -= 12
 	}
 	if len(p.Bands) > 0 {
 		entry(p.BandName, func(x float64) {
@@ -156,7 +170,10 @@ func (d *drawing) legend(p *Panel, y float64) {
 	for i := len(p.Series) - 1; i >= 0; i-- {
 		s := &p.Series[i]
 		entry(s.Name, func(x float64) {
-			d.add(`<path d="M%s %sh20" stroke="%s" stroke-width="2.4"%s/>`, px(x), px(y-4), s.Colour, dash(s))
+			if s.Fill {
+				d.add(`<path d="M%s %sv-5h20v5z" fill="%s" fill-opacity="%s"/>`, px(x), px(y+1), s.Colour, opacity)
+			}
+			d.add(`<path d="M%s %sh20" stroke="%s" stroke-width="2.2"%s/>`, px(x), px(y-4), s.Colour, dash(s))
 		})
 	}
 }
@@ -173,8 +190,8 @@ func (d *drawing) series(s *Series, base, most float64) {
 	if points == "" {
 		return
 	}
-	if s.Style == Area {
-		d.add(`<path d="%sV%sH%dZ" fill="%s" fill-opacity="0.14"/>`, points, px(base), left, s.Colour)
+	if s.Fill {
+		d.add(`<path d="%sV%sH%dZ" fill="%s" fill-opacity="%s"/>`, points, px(base), left, s.Colour, opacity)
 	}
 	d.add(`<path d="%s" fill="none" stroke="%s" stroke-width="1.6" stroke-linejoin="round"%s/>`, points, s.Colour, dash(s))
 }
@@ -189,9 +206,9 @@ func (d *drawing) points(s *Series, base, most float64) string {
 		switch {
 		case b.Len() == 0:
 			fmt.Fprintf(&b, "M%s %s", x, px(y))
-		case s.Style == Step && y == lastY:
+		case s.Step && y == lastY:
 			return
-		case s.Style == Step:
+		case s.Step:
 			fmt.Fprintf(&b, "H%sV%s", x, px(y))
 		default:
 			fmt.Fprintf(&b, "L%s %s", x, px(y))
@@ -205,13 +222,13 @@ func (d *drawing) points(s *Series, base, most float64) string {
 			end++
 		}
 		for _, at := range extremes(s.Y, i, end) {
-			if s.Style == Step || i == 0 || end == len(s.Y) || !flat(s.Y, at) {
+			if s.Step || i == 0 || end == len(s.Y) || !flat(s.Y, at) {
 				put(at)
 			}
 		}
 		i = end
 	}
-	if s.Style == Step && len(s.Y) > 0 {
+	if s.Step && len(s.Y) > 0 {
 		fmt.Fprintf(&b, "H%s", px(d.x(float64(len(s.Y)-1))))
 	}
 	return b.String()

@@ -1,6 +1,6 @@
 // Package client is a small incremental (delta) xDS client over one aggregated stream: what the built-in data plane uses to
-// follow the control plane. It keeps names and versions, reconnects by itself, and hands each response to one handler. It must
-// not know what the resources mean, and keeps no bodies.
+// follow the control plane. It keeps names and versions, reconnects by itself, and hands each response to one handler. Over a
+// second stream (LRS) it reports load. It must not know what the resources mean, and keeps no bodies.
 package client
 
 import (
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -29,12 +30,16 @@ const window = 16 << 20
 
 // Config of a Client.
 type Config struct {
-	Target      string // gRPC target of the control plane, such as 127.0.0.1:18000
-	NodeID      string
-	Role        string // node.cluster: gateway, activator, or anything else for mesh
-	Zone        string // locality zone; may be empty
-	Logger      hclog.Logger
-	Handler     Handler
+	Target  string // gRPC target of the control plane, such as 127.0.0.1:18000
+	NodeID  string
+	Role    string // node.cluster: gateway, activator, or anything else for mesh
+	Zone    string // locality zone; may be empty
+	Address string // where this client takes requests, IP:port, for the control plane to tell others; may be empty
+	Logger  hclog.Logger
+	Handler Handler
+	// Load gives the load since it was called last, whenever a report is due; it is called by one goroutine. Without it no load
+	// is reported.
+	Load        func() []ClusterLoad
 	DialOptions []grpc.DialOption // added to the defaults, the last one wins; default credentials are insecure (loopback)
 }
 
@@ -62,9 +67,14 @@ type Client struct {
 	config Config
 	logger hclog.Logger
 
-	mu    sync.Mutex
-	types map[string]*subscription
-	wake  chan struct{} // holds one token when a subscription changed
+	mu      sync.Mutex
+	types   map[string]*subscription
+	retired bool
+
+	// Each holds one token:
+	wake   chan struct{} // when a subscription changed
+	leave  chan struct{} // when the present stream is to be replaced by one of a client that has retired
+	report chan struct{} // when load is to be reported at once
 }
 
 // New makes a client; Run starts it.
@@ -80,6 +90,8 @@ func New(config Config) *Client {
 		logger: config.Logger,
 		types:  map[string]*subscription{},
 		wake:   make(chan struct{}, 1),
+		leave:  make(chan struct{}, 1),
+		report: make(chan struct{}, 1),
 	}
 }
 
@@ -105,24 +117,52 @@ func (c *Client) change(typeURL string, names []string, apply func(*subscription
 		apply(sub, name)
 	}
 	c.mu.Unlock()
+	put(c.wake)
+}
+
+// put leaves a token if there is none.
+func put(tokens chan<- struct{}) {
 	select {
-	case c.wake <- struct{}{}:
+	case tokens <- struct{}{}:
 	default:
 	}
 }
 
-// Run connects and follows the control plane until ctx ends, whose error it returns. It reconnects with an exponential
-// back-off, jittered so that clients of a restarted control plane do not come back all at once. Call it once.
+// Retire has the control plane stop naming this client's address to others, while the client goes on following it: the
+// present stream is replaced at once by one that gives no address. Names and versions are kept as when reconnecting.
+func (c *Client) Retire() {
+	c.mu.Lock()
+	c.retired = true
+	c.mu.Unlock()
+	put(c.leave)
+}
+
+// Run connects, follows the control plane and reports load until ctx ends, whose error it returns. It reconnects with an
+// exponential back-off, jittered so that clients of a restarted control plane do not come back all at once. Call it once.
 func (c *Client) Run(ctx context.Context) error {
 	conn, err := grpc.NewClient(c.config.Target, c.dialOptions()...)
 	if err != nil {
 		return fmt.Errorf("making an xDS client of %q: %w", c.config.Target, err)
 	}
 	defer func() { _ = conn.Close() }()
+	var reporting sync.WaitGroup
+	defer reporting.Wait()
+	if c.config.Load != nil {
+		r := &reporter{client: c, conn: conn, last: time.Now(), pace: rate.NewLimiter(maxReports, reportBurst)}
+		reporting.Go(func() { _ = c.keep(ctx, "load", r.follow) })
+	}
+	return c.keep(ctx, "xDS", func(ctx context.Context) (bool, error) { return c.follow(ctx, conn) })
+}
+
+// errRetired ends a stream that is to be replaced at once.
+var errRetired = errors.New("the client has retired")
+
+// keep runs a stream again and again until ctx ends. A stream says whether the server answered at all.
+func (c *Client) keep(ctx context.Context, kind string, follow func(context.Context) (answered bool, err error)) error {
 	var pause pauser
 	lastErr := ""
 	for {
-		answered, err := c.follow(ctx, conn)
+		answered, err := follow(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -130,8 +170,11 @@ func (c *Client) Run(ctx context.Context) error {
 			pause.reset()
 			lastErr = ""
 		}
+		if errors.Is(err, errRetired) {
+			continue
+		}
 		if text := errText(err); text != lastErr {
-			c.logger.Warn("xDS stream ended, trying again", "target", c.config.Target, "error", text)
+			c.logger.Warn(kind+" stream ended, trying again", "target", c.config.Target, "error", text)
 			lastErr = text
 		}
 		if !sleep(ctx, pause.next()) {

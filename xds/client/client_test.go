@@ -12,6 +12,7 @@ import (
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -30,9 +31,11 @@ type deltaServer = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourc
 // plane is a control plane whose every word a test says.
 type plane struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	load_statsv3.UnimplementedLoadReportingServiceServer
 	t       *testing.T
 	address string
 	streams chan *conversation
+	loads   chan struct{} // attempts to report load, which all fail
 	server  *grpc.Server
 }
 
@@ -60,14 +63,20 @@ func (p *plane) DeltaAggregatedResources(stream deltaServer) error {
 	return errors.New("hung up")
 }
 
+func (p *plane) StreamLoadStats(load_statsv3.LoadReportingService_StreamLoadStatsServer) error {
+	p.loads <- struct{}{}
+	return errors.New("no load is wanted")
+}
+
 func start(t *testing.T, address string) *plane {
 	t.Helper()
 	socket, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, address: socket.Addr().String(), streams: make(chan *conversation, 10), server: grpc.NewServer()}
+	p := &plane{t: t, address: socket.Addr().String(), streams: make(chan *conversation, 10), loads: make(chan struct{}, 1000), server: grpc.NewServer()}
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(p.server, p)
+	load_statsv3.RegisterLoadReportingServiceServer(p.server, p)
 	go func() { _ = p.server.Serve(socket) }()
 	t.Cleanup(p.server.Stop)
 	return p

@@ -15,6 +15,7 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // askOrder is the order in which types are asked for on a new stream, so that what a type refers to is there before it. Other
@@ -40,6 +41,10 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 	if err != nil {
 		return false, fmt.Errorf("opening the stream: %w", err)
 	}
+	select {
+	case <-c.leave: // this stream is one of a retired client already
+	default:
+	}
 	c.mu.Lock()
 	for _, sub := range c.types {
 		sub.restart()
@@ -56,6 +61,8 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 		select {
 		case err := <-failed:
 			return answered, err
+		case <-c.leave:
+			return answered, errRetired
 		case <-c.wake:
 			err = s.tell()
 		case response := <-responses:
@@ -139,13 +146,26 @@ func (s *session) send(request *discoveryv3.DeltaDiscoveryRequest, answer bool) 
 	return nil
 }
 
+// Where a node's metadata has its address.
+const (
+	metadataKey = "sluice.dev"
+	addressKey  = "address"
+)
+
 func (c *Client) node() *corev3.Node {
-	return &corev3.Node{
+	node := &corev3.Node{
 		Id:            c.config.NodeID,
 		Cluster:       c.config.Role,
 		Locality:      &corev3.Locality{Zone: c.config.Zone},
 		UserAgentName: "sluice",
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.config.Address != "" && !c.retired {
+		ours := &structpb.Struct{Fields: map[string]*structpb.Value{addressKey: structpb.NewStringValue(c.config.Address)}}
+		node.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{metadataKey: structpb.NewStructValue(ours)}}
+	}
+	return node
 }
 
 // wanted is a response without what was unsubscribed meanwhile.

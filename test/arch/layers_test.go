@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"translator":           {"model"},
 	"autoscaler":           {"model"},
 	"autoscaler/simulate":  {"model", "autoscaler"},
+	"autoscaler/scrape":    {"model"},
 	"xds":                  {},
 	"xds/client":           {},
 	"envoy":                {},
@@ -32,6 +33,7 @@ var layers = map[string][]string{
 	"controlplane":         {"model", "translator", "xds"},
 	"dataplane/queueproxy": {"model", "dataplane/breaker"},
 	"dataplane/gateway":    {"model", "dataplane/breaker", "xds/client"},
+	"dataplane/activator":  {"model", "dataplane/breaker", "xds/client"},
 	"kube":                 {"model", "rollout", "crds"},
 	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                  {""},
@@ -62,7 +64,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
+		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
 		why:      "this package builds on the standard library alone",
 	},
 }

@@ -1,0 +1,179 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here.
+const (
+	revisionHeader  = "Knative-Serving-Revision"
+	namespaceHeader = "Knative-Serving-Namespace"
+	proxyHeader     = "K-Proxy-Request" // tells the queue-proxy that this request is counted here
+	proxyValue      = "activator"
+	timingHeader    = "Sluice-Timing" // asks for the parts of a cold start in Server-Timing
+)
+
+// exchange is one request and its response.
+type exchange struct {
+	ticket
+	activator *Activator
+	revision  *revision
+	w         http.ResponseWriter
+	r         *http.Request
+
+	ctx     context.Context // ends with the client, the server or the revision's timeout
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer // nil without a timeout
+	upgrade string      // the protocol to change to; empty when none is asked for
+	sent    time.Time   // when the connection to the replica was there
+	status  int         // that the client was given; 0 while there is none
+	dirty   bool        // the client has not been sent all that was written
+}
+
+// serve lets one request of a revision through.
+func (a *Activator) serve(w http.ResponseWriter, r *http.Request, name revisionName) {
+	x := &exchange{activator: a, w: w, r: r, upgrade: upgradeOf(r.Header)}
+	x.arrived = time.Now()
+	x.stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	a.arrive(x.arrived)
+	defer a.depart()
+	revision, err := a.revisions.enter(name, &x.ticket)
+	if revision == nil {
+		x.refuse(err)
+		return
+	}
+	x.revision = revision
+	defer func() { revision.leave(&x.ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	defer x.cancel(nil)
+	if err := x.run(); err != nil {
+		x.fail(err)
+	}
+}
+
+// run waits for a replica and lets it answer, again and again as long as it is certain that none has received the request.
+func (x *exchange) run() error {
+	if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
+		return err
+	}
+	if x.timeout > 0 {
+		x.timer = time.AfterFunc(time.Until(x.arrived.Add(x.timeout)), func() { x.cancel(errTimeout) })
+		defer x.timer.Stop()
+	}
+	if x.r.ProtoMajor == 1 && x.r.ContentLength != 0 {
+		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers
+		// that cannot do it have no such limit.
+		_ = http.NewResponseController(x.w).EnableFullDuplex()
+	}
+	for {
+		err := x.send()
+		var connect *connectError
+		if !errors.As(err, &connect) || x.ctx.Err() != nil {
+			return err
+		}
+		x.activator.stats.retried.Add(1)
+		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.replica.address, "error", err)
+		x.revision.refused(&x.ticket)
+		if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends the request to the replica whose slot it holds, in the protocol in which it came.
+func (x *exchange) send() error {
+	if x.r.ProtoMajor == 2 {
+		return x.sendHTTP2()
+	}
+	return x.sendHTTP1()
+}
+
+// connected notes that there is a connection to the replica.
+func (x *exchange) connected() {
+	if x.trial {
+		x.revision.connected(&x.ticket)
+	}
+	if x.cold {
+		x.sent = time.Now()
+	}
+}
+
+// begin notes that the response begins: from now on the queue-proxy's timers rule.
+func (x *exchange) begin() {
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+	x.activator.stats.dispatched.Add(1)
+	if !x.cold && !x.timed() {
+		return
+	}
+	parts := x.parts()
+	if x.cold {
+		x.activator.stats.coldStart(parts)
+	}
+	if x.timed() {
+		x.w.Header().Add("Server-Timing", parts.serverTiming(x.cold))
+	}
+}
+
+func (x *exchange) timed() bool { return x.r.Header[timingHeader] != nil }
+
+// fail answers a request that no replica did. The cause of the context's end says more than err.
+func (x *exchange) fail(err error) {
+	cause := context.Cause(x.ctx)
+	if x.r.Context().Err() != nil && !errors.Is(cause, errShuttingDown) {
+		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
+		panic(http.ErrAbortHandler)
+	}
+	if x.status != 0 {
+		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
+	}
+	var known *refusal
+	switch {
+	case errors.As(cause, &known):
+	case errors.As(err, &known):
+	default:
+		x.activator.logger.Debug("a replica did not answer", "revision", x.revision.name, "method", x.r.Method, "error", err)
+		known = errUnreachable
+	}
+	x.refuse(known)
+}
+
+func (x *exchange) refuse(err error) {
+	known := errUnreachable
+	errors.As(err, &known)
+	x.status = known.status
+	x.activator.stats.refused(known.reason)
+	known.answer(x.w, x.r)
+}
+
+// upgradeOf is the protocol that a request wants to change to. An offer of HTTP/2 is not taken up, which a server may do.
+func upgradeOf(h http.Header) string {
+	if len(h["Upgrade"]) == 0 || strings.EqualFold(h["Upgrade"][0], "h2c") {
+		return ""
+	}
+	if hasToken(h["Connection"], "upgrade") {
+		return h["Upgrade"][0]
+	}
+	return ""
+}
+
+// hasToken looks for a token in a header that is a list of them.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for item := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(item), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,76 @@
+package activator
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ReasonHeader is set on every error response that the activator makes itself, to one of the Reason constants, so that it can be
+// told from one of the application's. The queue-proxy has the same header.
+const ReasonHeader = "Sluice-Reason"
+
+// The values of ReasonHeader.
+const (
+	ReasonQueueFull       = "QueueFull"        // 503: as many requests as may wait are waiting
+	ReasonRevisionFailed  = "RevisionFailed"   // 503: the revision cannot start
+	ReasonShuttingDown    = "ShuttingDown"     // 503: the drain has taken as long as it may
+	ReasonTooMany         = "TooManyRevisions" // 503: requests wait for as many revisions as may be
+	ReasonRequestTimeout  = "RequestTimeout"   // 504: the revision's timeout
+	ReasonUnreachable     = "Unreachable"      // 502: the replica did not answer, or not in HTTP
+	ReasonUnknownRevision = "UnknownRevision"  // 404: there is no such revision
+	ReasonBadBody         = "BadBody"          // 400: the client did not deliver the body that it promised
+	ReasonNoRevision      = "NoRevision"       // 400: the request does not say which revision is meant
+	ReasonTooManyHeaders  = "TooManyHeaders"   // 431
+)
+
+// refusal is an answer that the activator gives itself.
+type refusal struct {
+	status     int
+	reason     string
+	retryAfter int // seconds; 0 is none
+	message    string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+var (
+	errQueueFull       = &refusal{503, ReasonQueueFull, 1, "too many requests are waiting for the revision; try again later"}
+	errTooMany         = &refusal{503, ReasonTooMany, 1, "requests are waiting for too many revisions; try again later"}
+	errShuttingDown    = &refusal{503, ReasonShuttingDown, 1, "the activator is shutting down; try again"}
+	errTimeout         = &refusal{504, ReasonRequestTimeout, 0, "activator request timeout"}
+	errUnreachable     = &refusal{502, ReasonUnreachable, 0, "the replica did not answer"}
+	errUnknownRevision = &refusal{404, ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
+	errTooManyHeaders  = &refusal{431, ReasonTooManyHeaders, 0, "too many request headers"}
+	errNoRevision      = &refusal{400, ReasonNoRevision, 0, "the headers " + revisionHeader + " and " + namespaceHeader +
+		" must name a revision; the gateway adds them"}
+)
+
+// errForgotten says that a revision was forgotten for being idle just when a request came; look it up again.
+var errForgotten = errors.New("forgotten")
+
+// gRPC's status for each of them: unavailable, which clients may try again.
+const grpcUnavailable = "14"
+
+// answer writes the refusal; a gRPC client gets it as a gRPC status.
+func (r *refusal) answer(w http.ResponseWriter, request *http.Request) {
+	h := w.Header()
+	h.Set(ReasonHeader, r.reason)
+	if r.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	if isGRPC(request) {
+		h.Set("Content-Type", "application/grpc")
+		h.Set("Grpc-Status", grpcUnavailable)
+		h.Set("Grpc-Message", url.PathEscape(r.message))
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	http.Error(w, r.message, r.status)
+}
+
+func isGRPC(r *http.Request) bool {
+	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+}

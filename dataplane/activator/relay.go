@@ -1,0 +1,102 @@
+package activator
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// copyBytes is the size of the buffers that bodies are copied through.
+const copyBytes = 32 << 10
+
+// buffers lends memory.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) get() *[copyBytes]byte {
+	if p, ok := b.pool.Get().(*[copyBytes]byte); ok {
+		return p
+	}
+	return new([copyBytes]byte)
+}
+
+func (b *buffers) put(p *[copyBytes]byte) { b.pool.Put(p) }
+
+// relay writes a response to the client. When it fails the client must not take what it got for all of it.
+func (x *exchange) relay(res *http.Response, body io.Reader) error {
+	h := x.w.Header()
+	named := res.Header["Connection"]
+	for name, values := range res.Header {
+		if !betweenNeighbours(name) && (len(named) == 0 || !hasToken(named, name)) {
+			if name == "Server-Timing" {
+				values = append(values, h[name]...)
+			}
+			h[name] = values
+		}
+	}
+	announced := len(res.Trailer)
+	if announced > 0 {
+		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(res.Trailer)), ", ")}
+		delete(h, "Content-Length") // HTTP/1.1 has trailers after chunks alone
+	}
+	x.status = res.StatusCode
+	x.w.WriteHeader(res.StatusCode)
+	x.dirty = true
+	if err := x.copyBody(body); err != nil {
+		return err
+	}
+	if announced > 0 {
+		x.dirty = true
+		x.flush() // a short response would go without chunks, and so without trailers
+	}
+	for name, values := range res.Trailer {
+		if len(res.Trailer) != announced {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+	return nil
+}
+
+func (x *exchange) copyBody(body io.Reader) error {
+	if body == nil || body == http.NoBody {
+		return nil
+	}
+	buffer := x.activator.buffers.get()
+	defer x.activator.buffers.put(buffer)
+	for {
+		n, err := body.Read(buffer[:])
+		if n > 0 {
+			if _, err := x.w.Write(buffer[:n]); err != nil {
+				return fmt.Errorf("writing the response: %w", err)
+			}
+			x.dirty = true
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the response: %w", err)
+		}
+	}
+}
+
+// flush sends the client what it has not been sent yet.
+func (x *exchange) flush() {
+	if x.dirty {
+		x.dirty = false
+		_ = http.NewResponseController(x.w).Flush() // a client that has gone is noticed by the next write
+	}
+}
+
+// betweenNeighbours tells which response headers are not for the client.
+func betweenNeighbours(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Transfer-Encoding", "Trailer", "Upgrade":
+		return true
+	}
+	return false
+}

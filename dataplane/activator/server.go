@@ -1,0 +1,131 @@
+package activator
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// lastWords is how long requests that were cut off may take to be answered.
+const lastWords = 500 * time.Millisecond
+
+func (a *Activator) newServer() *http.Server {
+	base, cut := context.WithCancelCause(context.Background())
+	a.cut = cut
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           a,
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: a.opts.Limits.Streams},
+		ReadHeaderTimeout: a.opts.Limits.ReadHeader,
+		IdleTimeout:       a.opts.Limits.IdleConnection,
+		MaxHeaderBytes:    a.opts.Limits.HeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          a.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+}
+
+// ServeHTTP answers a probe of the platform, or passes a request to a replica of its revision.
+func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if tooManyHeaders(r, a.opts.Limits.Headers) {
+		a.refuse(w, r, errTooManyHeaders)
+		return
+	}
+	if r.Header[networkProbe] != nil {
+		answerProbe(w, r)
+		return
+	}
+	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])
+	if err != nil {
+		a.refuse(w, r, errNoRevision)
+		return
+	}
+	if a.draining.Load() && r.Header["Upgrade"] == nil {
+		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.
+		w.Header().Set("Connection", "close")
+	}
+	a.serve(w, r, name)
+}
+
+func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
+	a.stats.refused(why.reason)
+	why.answer(w, r)
+}
+
+func tooManyHeaders(r *http.Request, limit int) bool {
+	n := 0
+	for _, values := range r.Header {
+		n += len(values)
+	}
+	return n > limit
+}
+
+func (a *Activator) arrive(now time.Time) {
+	a.arrived.Store(now.UnixNano())
+	a.inFlight.Add(1)
+}
+
+func (a *Activator) depart() { a.inFlight.Add(-1) }
+
+// Shutdown drains the activator and ends its server. The control plane stops naming it to gateways, but it serves all that
+// still comes until there has been nothing in flight and nothing new for the quiet period. When ctx ends before, the requests
+// in flight (upgraded connections too) are cut off and the context's cause is returned.
+func (a *Activator) Shutdown(ctx context.Context) error {
+	a.draining.Store(true)
+	a.client.Retire()
+	err := a.awaitQuiet(ctx)
+	if err == nil {
+		err = a.server.Shutdown(ctx)
+	}
+	if err != nil {
+		// What is left gets its answer, or its connection closed, and a moment for that to be sent.
+		a.cut(errShuttingDown)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_ = a.server.Shutdown(last) // the error to return is the first one
+	}
+	a.Close()
+	return err
+}
+
+// Close ends the server and the requests in flight at once.
+func (a *Activator) Close() {
+	a.draining.Store(true)
+	a.cut(errShuttingDown)
+	_ = a.server.Close()   // only says that a listener was closed already
+	_ = a.listener.Close() // likewise
+	a.http2.CloseIdleConnections()
+	for r := range a.revisions.all() {
+		for _, replica := range r.replicas() {
+			replica.pool.close()
+		}
+	}
+}
+
+// awaitQuiet returns nil after the quiet period, or the cause of the context's end.
+func (a *Activator) awaitQuiet(ctx context.Context) error {
+	const poll = 20 * time.Millisecond // while requests are in flight
+	began := time.Now()
+	for {
+		wait := poll
+		if a.inFlight.Load() == 0 {
+			since := time.Unix(0, a.arrived.Load())
+			if since.Before(began) {
+				since = began
+			}
+			if wait = a.opts.Quiet - time.Since(since); wait <= 0 {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}

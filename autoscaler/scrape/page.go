@@ -1,0 +1,116 @@
+package scrape
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// The figures of a queue-proxy, in the order of figureNames. The first seven grow; their Proxied parts follow the whole.
+const (
+	uptime = iota
+	requests
+	proxiedRequests
+	concurrency
+	proxiedConcurrency
+	streams
+	proxiedStreams
+	inFlight
+	proxiedInFlight
+	streamsNow
+	proxiedStreamsNow
+	figures
+)
+
+const prefix = "sluice_queue_"
+
+// figureNames are what dataplane/queueproxy calls them, without the prefix.
+var figureNames = [figures]string{
+	uptime:   "uptime_seconds",
+	requests: "requests_total", proxiedRequests: "proxied_requests_total",
+	concurrency: "concurrency_seconds_total", proxiedConcurrency: "proxied_concurrency_seconds_total",
+	streams: "stream_seconds_total", proxiedStreams: "proxied_stream_seconds_total",
+	inFlight: "in_flight", proxiedInFlight: "proxied_in_flight",
+	streamsNow: "streams", proxiedStreamsNow: "proxied_streams",
+}
+
+var figureByName = func() map[string]int {
+	byName := make(map[string]int, figures)
+	for i, name := range figureNames {
+		byName[name] = i
+	}
+	return byName
+}()
+
+const (
+	// absurd is more than any load can be: a replica with more requests at once, or in a second, does not tell the truth.
+	absurd = 1e9
+	// absurdCount is more than any counter can have come to: as many seconds are 30 million years.
+	absurdCount = 1e15
+)
+
+// reading is what a queue-proxy said once.
+type reading [figures]float64
+
+// parse reads a page of Prometheus text. Of its lines only those matter that have one of our names and no labels; each
+// must be there once, with a value that can be.
+func parse(page []byte) (reading, error) {
+	var r reading
+	var seen [figures]bool
+	for len(page) > 0 {
+		var line []byte
+		if end := bytes.IndexByte(page, '\n'); end >= 0 {
+			line, page = page[:end], page[end+1:]
+		} else {
+			line, page = page, nil
+		}
+		if len(line) < len(prefix) || string(line[:len(prefix)]) != prefix {
+			continue
+		}
+		name, value, _ := bytes.Cut(line[len(prefix):], []byte{' '})
+		i, ours := figureByName[string(name)]
+		if !ours {
+			continue
+		}
+		if seen[i] {
+			return r, fmt.Errorf("%s%s is there twice, want it once", prefix, name)
+		}
+		seen[i] = true
+		number, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
+		if err != nil {
+			return r, fmt.Errorf("%s%s is %.40q, want a number", prefix, name, value)
+		}
+		r[i] = number
+	}
+	for i, name := range figureNames {
+		if !seen[i] {
+			return r, fmt.Errorf("there is no %s%s, want the page of a queue-proxy", prefix, name)
+		}
+	}
+	return r, r.check()
+}
+
+// check refuses what cannot be true.
+func (r reading) check() error {
+	for i, value := range r {
+		most := float64(absurdCount)
+		if i >= inFlight {
+			most = absurd
+		}
+		if math.IsNaN(value) || value < 0 || value > most {
+			return fmt.Errorf("%s%s is %v, want 0 to %v", prefix, figureNames[i], value, most)
+		}
+	}
+	for _, pair := range [...][2]int{
+		{proxiedRequests, requests}, {proxiedConcurrency, concurrency}, {proxiedStreams, streams}, {streams, concurrency},
+		{proxiedInFlight, inFlight}, {proxiedStreamsNow, streamsNow}, {streamsNow, inFlight},
+	} {
+		part, whole := r[pair[0]], r[pair[1]]
+		if part > whole+1e-6*(1+whole) { // the integrals are sums of their own, rounded apart
+			return fmt.Errorf("%s%s is %v, want at most %s%s, which is %v",
+				prefix, figureNames[pair[0]], part, prefix, figureNames[pair[1]], whole)
+		}
+	}
+	return nil
+}

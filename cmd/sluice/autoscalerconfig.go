@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/autoscaler"
+)
+
+// maxConfig bounds a configuration file, in bytes: a ConfigMap holds no more.
+const maxConfig = 1 << 20
+
+// readAutoscalerConfig reads a YAML file with the keys of Knative's config-autoscaler: a ConfigMap, or the keys alone.
+// What it does not name has Knative's default, and so has everything when path is empty. Errors name the file and the key.
+func readAutoscalerConfig(path string) (autoscaler.Config, error) {
+	if path == "" {
+		return autoscaler.DefaultConfig(), nil
+	}
+	c, err := parseAutoscalerConfig(path)
+	if err != nil {
+		return autoscaler.Config{}, fmt.Errorf("reading the autoscaler's configuration (--config) %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func parseAutoscalerConfig(path string) (autoscaler.Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return autoscaler.Config{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return autoscaler.Config{}, err
+	}
+	if len(text) > maxConfig {
+		return autoscaler.Config{}, fmt.Errorf("it has over %d bytes", maxConfig)
+	}
+	var fields map[string]any
+	if err := yaml.Unmarshal(text, &fields); err != nil {
+		return autoscaler.Config{}, fmt.Errorf("this is not YAML with keys and values: %w", err)
+	}
+	data, err := configData(fields)
+	if err != nil {
+		return autoscaler.Config{}, err
+	}
+	return autoscaler.ParseConfig(data)
+}
+
+// configData finds the keys: in the data of a ConfigMap, where every value is a string as the API server wants it, or
+// at the top, where a number or a truth value may be written as such.
+func configData(fields map[string]any) (map[string]string, error) {
+	kind, isObject := fields["kind"]
+	if isObject {
+		if kind != "ConfigMap" {
+			return nil, fmt.Errorf("its kind is %v, want a ConfigMap, or the keys alone", kind)
+		}
+		inner, ok := fields["data"].(map[string]any)
+		if !ok && fields["data"] != nil {
+			return nil, errors.New("data is no map of keys and values")
+		}
+		fields = inner
+	}
+	data := make(map[string]string, len(fields))
+	for key, value := range fields {
+		text, isString := value.(string)
+		switch v := value.(type) {
+		case string:
+		case float64:
+			text = strconv.FormatFloat(v, 'f', -1, 64)
+		case bool:
+			text = strconv.FormatBool(v)
+		default:
+			return nil, fmt.Errorf("%q is no string, such as \"60s\"", key)
+		}
+		if isObject && !isString {
+			return nil, fmt.Errorf("%q is %s, and a ConfigMap holds strings: write %q", key, text, text)
+		}
+		data[key] = text
+	}
+	return data, nil
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice.dev/sluice/autoscaler/simulate"
+	"sluice.dev/sluice/model"
+)
+
+// simulateFlags are the flags of `sluice simulate`.
+type simulateFlags struct {
+	policy policyFlags
+	vs     string
+
+	trace string
+	shape simulate.Shape
+
+	latency, startup, jitter, timeout time.Duration
+
+	start  int
+	output string
+	svg    string
+	every  time.Duration
+}
+
+func simulateCommand() *cobra.Command {
+	var f simulateFlags
+	c := &cobra.Command{
+		Use:   "simulate [-f FILE] [--trace FILE | --shape NAME]",
+		Short: "Print and draw what a scaling policy would do with a load, before it is deployed",
+		Long: `Simulate runs a load through the autoscaler, the same code that scales revisions, with a model of
+requests and replicas in place of real ones: what a policy would have done, how long requests would have
+waited, and what it would have cost. An hour takes a fraction of a second.
+
+The policy is that of a Service, Configuration or Revision (-f), of annotations (--annotation), or of both;
+the latter win. An annotation may be written without its group: target=10 is autoscaling.knative.dev/target=10.
+--vs simulates a second policy beside it, which differs by some annotations.
+
+The load is a CSV file (--trace) or a shape (--shape, by default step). The header of a CSV is
+seconds,rps or seconds,rps,latency_ms or seconds,concurrency; a row holds until the next. The shapes are:
+
+` + simulate.ShapeHelp() + `
+Rows are printed where something changed, or every so often with --every; -o json and -o csv have every
+second. docs/simulate.md tells what the model leaves out.`,
+		Example: `  sluice simulate --annotation target=10 --shape spike --peak 200
+  sluice simulate -f examples/simulate/policy.yaml --trace examples/simulate/morning.csv --svg morning.svg
+  sluice simulate -f examples/simulate/policy.yaml --shape burst --vs scale-down-delay=5m
+  sluice simulate --shape diurnal --period 24h --length 24h --peak 500 --every 30m`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+	}
+	f.add(c)
+	return c
+}
+
+func (f *simulateFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	f.policy.add(flags)
+	flags.StringVar(&f.vs, "vs", "", "annotations of a second policy, otherwise like the first: KEY=VALUE[,KEY=VALUE...]")
+	flags.StringVar(&f.trace, "trace", "", "CSV file with the load")
+	flags.StringVar(&f.shape.Name, "shape", "step", "built-in load: "+strings.Join(simulate.ShapeNames(), ", "))
+	flags.Float64Var(&f.shape.Base, "base", 0, "least load of a shape, in requests a second")
+	flags.Float64Var(&f.shape.Peak, "peak", 100, "greatest load of a shape, in requests a second")
+	flags.DurationVar(&f.shape.Period, "period", 0, "how long the pattern of a shape takes; by default the shape's own")
+	flags.DurationVar(&f.shape.Length, "length", 10*time.Minute, "how long to simulate; with --trace by default to its end")
+	flags.Uint64Var(&f.shape.Seed, "seed", 1, "seed of what is random: --shape random and --startup-jitter")
+	flags.DurationVar(&f.latency, "latency", 100*time.Millisecond, "how long a replica works on one request")
+	flags.DurationVar(&f.startup, "startup", time.Second, "how long a replica takes from the decision until it is ready")
+	flags.DurationVar(&f.jitter, "startup-jitter", 0, "how much longer a replica may take at random")
+	flags.DurationVar(&f.timeout, "timeout", 0, "how long a request may wait for a replica; by default timeoutSeconds of -f, else 5m")
+	flags.IntVar(&f.start, "start", model.UnknownReplicas, "replicas that are ready at the beginning, 0 for none; -1 for as many as a new revision has")
+	flags.StringVarP(&f.output, "output", "o", "table", "what to print: table, json or csv")
+	flags.StringVar(&f.svg, "svg", "", "file to draw the chart to")
+	flags.DurationVar(&f.every, "every", 0, "print a row every so often, in whole seconds, instead of where something changed")
+	c.MarkFlagsMutuallyExclusive("trace", "shape")
+}
+
+func (f *simulateFlags) run(c *cobra.Command) error {
+	write, err := f.writer()
+	if err != nil {
+		return err
+	}
+	load, err := f.load(c.Flags().Changed("length"))
+	if err != nil {
+		return err
+	}
+	report := simulate.Report{Load: load, Every: int(f.every / time.Second)}
+	first, err := f.policy.read()
+	if err != nil {
+		return err
+	}
+	policies := []policy{first}
+	if f.vs != "" {
+		second, err := first.with(strings.Split(f.vs, ","))
+		if err != nil {
+			return fmt.Errorf("--vs: %w", err)
+		}
+		second.name = f.vs
+		if policies[0].name == "" {
+			policies[0].name = "as given"
+		}
+		policies = append(policies, second)
+	}
+	for _, p := range policies {
+		n, err := f.simulate(p, load)
+		if err != nil {
+			return err
+		}
+		report.Runs = append(report.Runs, n)
+	}
+	if f.svg != "" {
+		if err := draw(f.svg, &report); err != nil {
+			return err
+		}
+	}
+	return write(&report, c.OutOrStdout())
+}
+
+// writer is how to print the report.
+func (f *simulateFlags) writer() (func(*simulate.Report, io.Writer) error, error) {
+	if f.every < 0 || f.every%time.Second != 0 {
+		return nil, fmt.Errorf("--every %v is no number of whole seconds", f.every)
+	}
+	switch f.output {
+	case "table":
+		return (*simulate.Report).WriteTable, nil
+	case "json":
+		return (*simulate.Report).WriteJSON, nil
+	case "csv":
+		return (*simulate.Report).WriteCSV, nil
+	}
+	return nil, fmt.Errorf("--output %q is none of table, json and csv", f.output)
+}
+
+// load reads the trace or makes the shape.
+func (f *simulateFlags) load(lengthGiven bool) (simulate.Load, error) {
+	if f.latency < time.Millisecond || f.latency > simulate.MaxLatency {
+		return simulate.Load{}, fmt.Errorf("--latency %v is out of range: want 1ms to %v", f.latency, simulate.MaxLatency)
+	}
+	if f.trace == "" {
+		f.shape.Latency = f.latency
+		return f.shape.Load()
+	}
+	file, err := os.Open(f.trace)
+	if err != nil {
+		return simulate.Load{}, fmt.Errorf("reading --trace: %w", err)
+	}
+	defer file.Close()
+	l, err := simulate.ReadTrace(file, f.latency)
+	if err != nil {
+		return simulate.Load{}, fmt.Errorf("--trace %s: %w", f.trace, err)
+	}
+	l.Name = f.trace
+	if lengthGiven {
+		l.Length = f.shape.Length
+	}
+	return l, nil
+}
+
+func (f *simulateFlags) simulate(p policy, load simulate.Load) (simulate.Named, error) {
+	scaling, timeout := p.scaling(), f.timeout
+	if timeout == 0 {
+		timeout = p.timeout
+	}
+	result, err := simulate.Run(simulate.Options{
+		Policy: scaling, Concurrency: p.concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
+		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
+	})
+	if err != nil {
+		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(slices.DeleteFunc([]string{p.name, load.Name}, func(s string) bool { return s == "" }), " with "), err)
+	}
+	return simulate.Named{Name: p.name, Policy: simulate.Describe(&scaling, p.concurrency), Scaling: scaling, Result: result}, nil
+}
+
+// draw writes the chart, all of it or nothing.
+func draw(path string, report *simulate.Report) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("drawing --svg: %w", err)
+	}
+	if err := errors.Join(report.Chart().WriteSVG(file), file.Close()); err != nil {
+		return fmt.Errorf("drawing --svg %s: %w", path, err)
+	}
+	return nil
+}

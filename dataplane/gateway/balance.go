@@ -20,9 +20,10 @@ type assignment struct {
 	priorities []priority // by falling precedence, empty ones left out
 }
 
-// host is an address and what is counted about it. It outlives assignments as long as its address is in them.
+// host is an address in a zone and what is counted about it. It outlives assignments as long as it is in them.
 type host struct {
 	address string
+	load    *zoneLoad // of its zone; nil until its assignment is in force
 	active  atomic.Int64
 	total   atomic.Uint64
 	errors  atomic.Uint64
@@ -64,10 +65,10 @@ type locality struct {
 // newAssignment decodes endpoints; prev, which may be nil, is where hosts are taken from that stay.
 func newAssignment(m *endpointv3.ClusterLoadAssignment, prev *assignment) (*assignment, error) {
 	a := &assignment{}
-	known := map[string]*host{}
+	known := map[place]*host{}
 	if prev != nil {
 		for _, e := range prev.endpoints {
-			known[e.address] = e.host
+			known[place{e.address, e.zone}] = e.host
 		}
 	}
 	levels := map[uint32]*priority{}
@@ -91,7 +92,10 @@ func newAssignment(m *endpointv3.ClusterLoadAssignment, prev *assignment) (*assi
 	return a, nil
 }
 
-func newEndpoint(m *endpointv3.LbEndpoint, group *endpointv3.LocalityLbEndpoints, known map[string]*host) (endpoint, error) {
+// place is what makes two endpoints the same host.
+type place struct{ address, zone string }
+
+func newEndpoint(m *endpointv3.LbEndpoint, group *endpointv3.LocalityLbEndpoints, known map[place]*host) (endpoint, error) {
 	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
 	if socket == nil {
 		return endpoint{}, fmt.Errorf("has no socket_address")
@@ -100,13 +104,14 @@ func newEndpoint(m *endpointv3.LbEndpoint, group *endpointv3.LocalityLbEndpoints
 	if err != nil {
 		return endpoint{}, err
 	}
-	h := known[address]
+	zone := group.GetLocality().GetZone()
+	h := known[place{address, zone}]
 	if h == nil {
 		h = &host{address: address}
-		known[address] = h
+		known[place{address, zone}] = h
 	}
 	return endpoint{
-		host: h, zone: group.GetLocality().GetZone(), priority: group.GetPriority(),
+		host: h, zone: zone, priority: group.GetPriority(),
 		weight: max(1, m.GetLoadBalancingWeight().GetValue()), health: m.GetHealthStatus(),
 	}, nil
 }

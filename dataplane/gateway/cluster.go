@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,10 @@ type cluster struct {
 	endpoints atomic.Pointer[assignment] // nil until it has been received
 	// removed is set when the control plane has taken the cluster away and it only lingers.
 	removed atomic.Bool
+
+	// mu guards zones, which requests do not look into: hosts lead to what they count.
+	mu    sync.Mutex
+	zones map[string]*zoneLoad
 }
 
 // linger is how long a removed cluster still serves requests that have been routed to it: their routes may be older than

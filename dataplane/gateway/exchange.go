@@ -28,7 +28,10 @@ type exchange struct {
 	cluster   *cluster
 	config    *clusterConfig
 	endpoints *assignment
-	host      *host // that answers the request
+	host      *host         // that answers the request
+	counted   *zoneLoad     // that the request is counted in; nil while it is in none
+	began     time.Duration // when it was, since the proxy was made
+	stream    bool          // the request counts as a stream
 
 	clock     streamClock
 	request   requestBody
@@ -161,6 +164,7 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.config, x.endpoints = x.cluster.config.Load(), x.cluster.endpoints.Load()
+	x.stream = x.upgrade != "" || isGRPC(r)
 	stats := &x.cluster.stats
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
@@ -195,13 +199,17 @@ func (w continueOnce) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // finish counts what came of the exchange with the cluster.
 func (x *exchange) finish() {
 	x.clock.stop()
+	now := time.Now()
 	if x.host != nil {
 		x.host.active.Add(-1)
+	}
+	if x.counted != nil {
+		x.counted.end(now.Sub(x.proxy.made), x.stream, x.status >= http.StatusInternalServerError)
 	}
 	stats := &x.cluster.stats
 	stats.rqActive.Add(-1)
 	stats.rqXX.add(x.status)
-	stats.rqTime.observe(time.Since(x.start))
+	stats.rqTime.observe(now.Sub(x.start))
 }
 
 // changeHeaders makes the header changes of all levels: weighted cluster, route, virtual host, route configuration, or the

@@ -57,6 +57,7 @@ type Gateway struct {
 	updates   map[string]*typeStats // by type URL
 	answered  bool                  // listeners have been received
 	refused   map[string]bool       // listeners that have no good version
+	leaving   map[*cluster]struct{} // no longer known, but for requests that still run
 	ending    atomic.Bool
 }
 
@@ -75,16 +76,17 @@ func New(options Options) *Gateway {
 		options: options, logger: options.Logger, started: time.Now(), proxy: newProxy(options.Logger),
 		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
 		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
+		leaving: map[*cluster]struct{}{},
 	}
 	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
-		Logger: options.Logger.Named("xds"), Handler: g.handle,
+		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load,
 	})
 	return g
 }
 
-// Run follows the control plane and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
+// Run follows the control plane, tells it what load there is, and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	g.client.Subscribe(resource.ClusterType, client.Wildcard)
 	g.client.Subscribe(resource.ListenerType, client.Wildcard)

@@ -31,6 +31,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/client"
 )
 
 // patience bounds every wait of a test.
@@ -49,11 +50,12 @@ type bench struct {
 	progress uint64
 	nacks    []xds.Nack
 	bound    map[string]string
+	loads    map[place]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
 }
 
 func start(t testing.TB, options Options) *bench {
 	t.Helper()
-	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}}
+	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[place]client.ClusterLoad{}}
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond,
 		Progress: func(p xds.Progress) {
@@ -62,6 +64,7 @@ func start(t testing.TB, options Options) *bench {
 			}
 		},
 		Nacked: func(n xds.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
+		Loads:  func(r xds.LoadReport) { b.note(func() { b.add(r.Clusters) }) }, LoadInterval: 10 * time.Millisecond,
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,6 +102,16 @@ func (b *bench) note(change func()) {
 	change()
 	close(b.changed)
 	b.changed = make(chan struct{})
+}
+
+func (b *bench) add(loads []xds.ClusterLoad) {
+	for _, l := range loads {
+		sum := b.loads[place{l.Cluster, l.Zone}]
+		b.loads[place{l.Cluster, l.Zone}] = client.ClusterLoad{
+			Issued: sum.Issued + l.Issued, Succeeded: sum.Succeeded + l.Succeeded, Failed: sum.Failed + l.Failed, InProgress: l.InProgress,
+			Concurrency: sum.Concurrency + l.Concurrency, Streams: sum.Streams + l.Streams,
+		}
+	}
 }
 
 // until waits for a condition on what note has noted.

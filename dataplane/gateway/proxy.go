@@ -20,7 +20,11 @@ type proxy struct {
 	reverse   *httputil.ReverseProxy
 	upstreams *upstreams
 	clusters  clusterTable
+	made      time.Time
 }
+
+// since is the time since the proxy was made.
+func (p *proxy) since() time.Duration { return time.Since(p.made) }
 
 // clusterTable finds clusters by name. It is read by every request without a lock.
 type clusterTable struct{ m sync.Map }
@@ -33,7 +37,7 @@ func (t *clusterTable) get(name string) *cluster {
 }
 
 func newProxy(logger hclog.Logger) *proxy {
-	p := &proxy{upstreams: newUpstreams()}
+	p := &proxy{upstreams: newUpstreams(), made: time.Now()}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p,
@@ -131,11 +135,14 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 			x.cluster.stats.cxNoneHealthy.Add(1)
 			return nil, errNoHealthyUpstream
 		}
-		res, err := x.attempt(transport, req, h)
+		res, err := x.attempt(transport, req, h, len(tried) > 0)
 		if err == nil || !x.mayRetry(err, len(tried)) {
 			return res, err
 		}
 		x.cluster.stats.rqRetry.Add(1)
+		h.load.withdraw(x.began, x.stream)
+		x.counted = nil
+		x.endpoints = x.cluster.endpoints.Load() // which may know better by now
 		tried = append(tried, h)
 		again := *req.URL
 		req = req.WithContext(req.Context()) // a copy: the transport may still look at the one before
@@ -144,11 +151,16 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // attempt sends the request to one endpoint.
-func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host) (*http.Response, error) {
+func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
 	h.total.Add(1)
 	h.active.Add(1)
+	if x.began = x.start.Sub(x.proxy.made); again {
+		x.began = x.proxy.since()
+	}
+	x.counted = h.load
+	h.load.begin(x.began, x.stream)
 	res, err := t.RoundTrip(req)
 	if err != nil {
 		h.active.Add(-1)

@@ -291,8 +291,8 @@ func (g *Gateway) removeCluster(c *cluster) {
 	time.AfterFunc(linger, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if c.removed.Load() {
-			g.proxy.clusters.m.CompareAndDelete(c.name, c)
+		if c.removed.Load() && g.proxy.clusters.m.CompareAndDelete(c.name, c) && c.busy() {
+			g.leaving[c] = struct{}{}
 		}
 	})
 }
@@ -318,7 +318,7 @@ func (g *Gateway) setCluster(r client.Resource) (string, error) {
 		c.endpoints.Store(nil)
 	}
 	if config.static != nil {
-		c.endpoints.Store(config.static)
+		c.assign(config.static)
 	}
 	c.removed.Store(false)
 	g.proxy.clusters.m.Store(r.Name, c)
@@ -355,7 +355,7 @@ func (g *Gateway) setEndpoints(r client.Resource) error {
 		return err
 	}
 	assignment.version, assignment.body = r.Version, r.Body
-	c.endpoints.Store(assignment)
+	c.assign(assignment)
 	c.stats.membershipChange.Add(1)
 	return nil
 }

@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice.dev/sluice/xds/client"
+)
+
+// zoneLoad is what the requests to the endpoints of one zone of one cluster amount to. Requests only add to its atomics; one
+// goroutine, that of the reports, reads.
+type zoneLoad struct {
+	issued, succeeded, failed atomic.Uint64
+	requests, streams         integral // streams are requests too
+
+	told told // what the last report was made of
+}
+
+// told is where the counters of a load were when it was reported last.
+type told struct {
+	issued, succeeded, failed uint64
+	requests, streams         int64
+	busy                      bool // the report had something to say
+}
+
+// integral is how many requests run and how long all that there were have run together, up to any moment, in one word: what
+// begins and what ends is seen whole or not at all, without a lock.
+//
+// A request adds span - t when it begins at t, and takes off span - t' when it ends at t'. What has ended leaves its duration,
+// and what runs leaves span and less its beginning, so that at a time T the word is running × (span - T) + duration. As the
+// durations between two readings are far less than half of span, both can be told from the word.
+type integral struct{ word atomic.Int64 }
+
+// Times are counted in ticks since the gateway was made. A span of ticks is nine years, and 500,000 requests may run at once.
+const (
+	tickShift = 15 // a tick is 2^15 ns, about 33 µs
+	span      = int64(1) << 43
+	tick      = float64(int64(1)<<tickShift) / float64(time.Second) // in seconds
+)
+
+// begin and end take the time since the gateway was made.
+func (i *integral) begin(at time.Duration) { i.word.Add(span - int64(at)>>tickShift) }
+func (i *integral) end(at time.Duration)   { i.word.Add(int64(at)>>tickShift - span) }
+
+// read is how many run and the duration of all in ticks; before is what it was at the last reading. now must have been read
+// after what it is about, so it is asked for here.
+func (i *integral) read(before int64, since func() time.Duration) (running, duration int64) {
+	word := i.word.Load()
+	each := span - int64(since())>>tickShift
+	running = (word - before + each/2) / each
+	return running, word - running*each
+}
+
+// begin counts a request; the time is that since the gateway was made.
+func (l *zoneLoad) begin(at time.Duration, stream bool) {
+	l.issued.Add(1)
+	l.requests.begin(at)
+	if stream {
+		l.streams.begin(at)
+	}
+}
+
+// withdraw takes back a request that began at a time: it is sent again to another host, and counts there alone.
+func (l *zoneLoad) withdraw(began time.Duration, stream bool) {
+	l.issued.Add(^uint64(0))
+	l.requests.end(began)
+	if stream {
+		l.streams.end(began)
+	}
+}
+
+func (l *zoneLoad) end(at time.Duration, stream, failed bool) {
+	l.requests.end(at)
+	if stream {
+		l.streams.end(at)
+	}
+	if failed {
+		l.failed.Add(1)
+	} else {
+		l.succeeded.Add(1)
+	}
+}
+
+// report is the load since the last report; there is none where nothing happens, and did not the last time.
+func (l *zoneLoad) report(since func() time.Duration) (r client.ClusterLoad, ok bool) {
+	t := &l.told
+	running, requests := l.requests.read(t.requests, since)
+	_, streams := l.streams.read(t.streams, since)
+	r = client.ClusterLoad{
+		Issued:      grown(&t.issued, l.issued.Load()),
+		Succeeded:   grown(&t.succeeded, l.succeeded.Load()),
+		Failed:      grown(&t.failed, l.failed.Load()),
+		InProgress:  uint64(max(0, running)),
+		Concurrency: float64(grown(&t.requests, requests)) * tick,
+		Streams:     float64(grown(&t.streams, streams)) * tick,
+	}
+	was := t.busy
+	t.busy = r.Issued > 0 || r.InProgress > 0
+	return r, t.busy || was || r.Succeeded > 0 || r.Failed > 0
+}
+
+// grown is by how much a counter has grown, and keeps its new value. One that has shrunk, because a request was withdrawn or
+// had ended a moment before the last reading, has not grown until it has made up for that.
+func grown[T int64 | uint64](from *T, to T) T {
+	if to <= *from {
+		return 0
+	}
+	by := to - *from
+	*from = to
+	return by
+}
+
+// zone finds or makes the load of a zone.
+func (c *cluster) zone(name string) *zoneLoad {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.zones[name]
+	if l == nil {
+		l = &zoneLoad{}
+		if c.zones == nil {
+			c.zones = map[string]*zoneLoad{}
+		}
+		c.zones[strings.Clone(name)] = l
+	}
+	return l
+}
+
+// assign puts endpoints in force, and has what is sent to them counted.
+func (c *cluster) assign(a *assignment) {
+	for i := range a.endpoints {
+		if e := &a.endpoints[i]; e.load == nil {
+			e.load = c.zone(e.zone)
+		}
+	}
+	c.endpoints.Store(a)
+}
+
+// busy is whether requests run.
+func (c *cluster) busy() bool { return c.stats.rqActive.Load() > 0 }
+
+// report adds the cluster's load to loads.
+func (c *cluster) report(loads []client.ClusterLoad, since func() time.Duration) []client.ClusterLoad {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for zone, l := range c.zones {
+		if r, ok := l.report(since); ok {
+			r.Cluster, r.Zone = c.name, zone
+			loads = append(loads, r)
+		}
+	}
+	return loads
+}
+
+// load is what all clusters have to say since it was called last, those that are gone but for their last requests too.
+func (g *Gateway) load() []client.ClusterLoad {
+	var loads []client.ClusterLoad
+	g.proxy.clusters.m.Range(func(_, v any) bool {
+		loads = v.(*cluster).report(loads, g.proxy.since)
+		return true
+	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.leaving {
+		over := !c.busy()
+		if loads = c.report(loads, g.proxy.since); over {
+			delete(g.leaving, c)
+		}
+	}
+	return loads
+}

@@ -19,8 +19,9 @@ const (
 	maxBytes       = 32 << 20
 	// MaxLength is the longest simulation.
 	MaxLength = 7 * 24 * time.Hour
-	// MaxLatency is the longest time that a request may take, MaxStartup the longest that a replica may.
-	MaxLatency, MaxStartup = time.Hour, time.Hour
+	// MaxLatency is the longest time that a replica may work on a request.
+	MaxLatency = time.Hour
+	maxStartup = time.Hour
 )
 
 // Load is what arrives over time.

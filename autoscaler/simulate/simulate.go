@@ -44,14 +44,18 @@ func (o *Options) check() error {
 	switch {
 	case len(o.Load.Steps) == 0 || o.Load.Length <= 0 || o.Load.Length > MaxLength:
 		return fmt.Errorf("the load goes on for %v, want more than 0 and at most %v", o.Load.Length, MaxLength)
-	case o.Startup < 0 || o.Startup > MaxStartup || o.Jitter < 0 || o.Jitter > MaxStartup:
-		return fmt.Errorf("start-up takes %v and up to %v more, want each from 0 to %v", o.Startup, o.Jitter, MaxStartup)
+	case o.Startup < 0 || o.Startup > maxStartup || o.Jitter < 0 || o.Jitter > maxStartup:
+		return fmt.Errorf("start-up takes %v and up to %v more, want each from 0 to %v", o.Startup, o.Jitter, maxStartup)
 	case o.Timeout < time.Second || o.Timeout > time.Hour:
 		return fmt.Errorf("requests time out after %v, want 1s to 1h", o.Timeout)
 	case o.Start > maxReplicas:
 		return fmt.Errorf("%d replicas to start with, want at most %d", o.Start, maxReplicas)
 	}
-	for _, s := range o.Load.Steps {
+	return o.Load.check()
+}
+
+func (l *Load) check() error {
+	for _, s := range l.Steps {
 		if s.Latency < time.Millisecond || s.Latency > MaxLatency {
 			return fmt.Errorf("a request at %v takes %v, want 1ms to %v", s.At, s.Latency, MaxLatency)
 		}

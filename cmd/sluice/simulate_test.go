@@ -144,3 +144,35 @@ func TestShortKeysAreThoseOfTheAutoscaler(t *testing.T) {
 		}
 	}
 }
+
+// What docs/simulate.md shows is what its commands print; a line may end early with an ellipsis.
+func TestDocumentedSimulationsAreReal(t *testing.T) {
+	page, err := os.ReadFile("../../docs/simulate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := os.ReadFile("../../docs/images/simulate.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	atRoot(t)
+	out := ""
+	for line := range strings.Lines(string(page)) {
+		shown, isCode := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
+		if !isCode {
+			continue
+		}
+		if flags, isCommand := strings.CutPrefix(shown, "sluice simulate "); isCommand {
+			if out, err = simulated(t, strings.Fields(flags)...); err != nil {
+				t.Fatalf("%s: %v", shown, err)
+			}
+			continue
+		}
+		if shown, _, _ = strings.Cut(shown, "…"); !strings.Contains(out, shown) {
+			t.Errorf("the command before it does not print %q:\n%s", shown, out)
+		}
+	}
+	if drawn, err := os.ReadFile("simulate.svg"); err != nil || string(drawn) != string(picture) {
+		t.Errorf("docs/images/simulate.svg is not what the documented command draws (%v): draw it again", err)
+	}
+}

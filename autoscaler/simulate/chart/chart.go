@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"math"
 	"strings"
 )
 
@@ -199,39 +198,42 @@ func (d *drawing) series(s *Series, base, most float64) {
 // points is the path of a series. Where several seconds share a pixel, the first, the least, the largest and the last of them are
 // drawn, so that no spike is lost and a week is no longer than an hour.
 func (d *drawing) points(s *Series, base, most float64) string {
-	var b strings.Builder
-	column, lastY := -1, math.NaN()
-	put := func(i int) {
-		x, y := px(d.x(float64(i))), base-min(s.Y[i], most)/most*panelHeight
-		switch {
-		case b.Len() == 0:
-			fmt.Fprintf(&b, "M%s %s", x, px(y))
-		case s.Step && y == lastY:
-			return
-		case s.Step:
-			fmt.Fprintf(&b, "H%sV%s", x, px(y))
-		default:
-			fmt.Fprintf(&b, "L%s %s", x, px(y))
-		}
-		lastY = y
-	}
-	for i := 0; i < len(s.Y); {
-		column = int(d.x(float64(i)))
+	p := path{step: s.Step}
+	for i, n := 0, len(s.Y); i < n; {
 		end := i + 1
-		for end < len(s.Y) && int(d.x(float64(end))) == column {
+		for end < n && int(d.x(float64(end))) == int(d.x(float64(i))) {
 			end++
 		}
 		for _, at := range extremes(s.Y, i, end) {
-			if s.Step || i == 0 || end == len(s.Y) || !flat(s.Y, at) {
-				put(at)
+			if s.Step || i == 0 || end == n || !flat(s.Y, at) {
+				p.add(d.x(float64(at)), base-min(s.Y[at], most)/most*panelHeight)
 			}
 		}
 		i = end
 	}
 	if s.Step && len(s.Y) > 0 {
-		fmt.Fprintf(&b, "H%s", px(d.x(float64(len(s.Y)-1))))
+		fmt.Fprintf(&p, "H%s", px(d.x(float64(len(s.Y)-1))))
 	}
-	return b.String()
+	return p.String()
+}
+
+// path is one that is being written.
+type path struct {
+	strings.Builder
+	step  bool
+	lastY float64
+}
+
+func (p *path) add(x, y float64) {
+	switch {
+	case p.Len() == 0:
+		fmt.Fprintf(p, "M%s %s", px(x), px(y))
+	case !p.step:
+		fmt.Fprintf(p, "L%s %s", px(x), px(y))
+	case y != p.lastY:
+		fmt.Fprintf(p, "H%sV%s", px(x), px(y))
+	}
+	p.lastY = y
 }
 
 // flat says that a value equals both of its neighbours.

@@ -40,7 +40,7 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), translateCommand(), simulateCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
+	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
 	return c
 }
 

@@ -24,11 +24,11 @@ type assignment struct {
 	timeout     time.Duration
 	activators  []string // host:port of those that stand for the revision, sorted
 	failure     *failure // nil while nothing is wrong
-	start       start
+	start       origin
 }
 
-// start are the moments in which the first replica after zero came about; zero where unknown.
-type start struct{ asked, started, ready time.Time }
+// origin are the moments in which the first replica after zero came about; zero where unknown.
+type origin struct{ asked, started, ready time.Time }
 
 const (
 	podsZone    = "pods"

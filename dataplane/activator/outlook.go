@@ -13,7 +13,7 @@ type outlook struct {
 	endpoints int
 	timeout   time.Duration // 0 is none
 	failure   *failure
-	start     start         // how the first replica after none came about
+	start     origin        // how the first replica after none came about
 	appeared  time.Time     // when the first endpoint after none was known here
 	changed   chan struct{} // is closed when the answer to a waiting request's patience may have changed
 }

@@ -1,0 +1,215 @@
+package activator
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// many makes the assignment of n replicas that nobody runs.
+func many(n, concurrency int) *assignment {
+	a := &assignment{concurrency: concurrency}
+	for i := range n {
+		a.endpoints = append(a.endpoints, fmt.Sprintf("10.%d.%d.%d:8012", i>>16, i>>8&255, i&255))
+	}
+	return a
+}
+
+// BenchmarkDispatch is one request in and out of the dispatcher: with a free slot, and through the queue.
+func BenchmarkDispatch(b *testing.B) {
+	for _, replicas := range []int{1, 100, 10000} {
+		for _, concurrency := range []int{0, 1, 10} {
+			b.Run(fmt.Sprintf("free/replicas=%d/concurrency=%d", replicas, concurrency), func(b *testing.B) {
+				d := newDispatcher(10_000, &population{max: 50_000}, func() {})
+				d.apply(many(replicas, concurrency), -1)
+				b.ReportAllocs()
+				for b.Loop() {
+					t := ticket{arrived: time.Now()}
+					if err := d.enter(&t); err != nil || t.replica == nil {
+						b.Fatal(err)
+					}
+					d.leave(&t, true)
+				}
+			})
+		}
+	}
+	for _, waiting := range []int{1, 10_000} {
+		b.Run(fmt.Sprintf("queue/waiting=%d", waiting), func(b *testing.B) {
+			d := newDispatcher(20_000, &population{max: 50_000}, func() {})
+			d.apply(many(1, 1), -1)
+			runs := &ticket{arrived: time.Now()}
+			queued := make([]*ticket, waiting)
+			_ = d.enter(runs)
+			for i := range queued {
+				queued[i] = &ticket{arrived: time.Now()}
+				_ = d.enter(queued[i])
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				d.leave(runs, true) // the first in the queue gets the slot
+				runs = queued[i%waiting]
+				<-runs.turn
+				queued[i%waiting] = &ticket{arrived: time.Now()}
+				_ = d.enter(queued[i%waiting])
+			}
+		})
+	}
+	b.Run("parallel", func(b *testing.B) {
+		d := newDispatcher(10_000, &population{max: 50_000}, func() {})
+		d.apply(many(10, 10), -1)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				t := ticket{arrived: time.Now()}
+				_ = d.enter(&t)
+				d.leave(&t, true)
+			}
+		})
+	})
+}
+
+// BenchmarkEndpoints is a change of one replica of many.
+func BenchmarkEndpoints(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("replicas=%d", n), func(b *testing.B) {
+			d := newDispatcher(10_000, &population{max: 50_000}, func() {})
+			with, without := many(n, 10), many(n-1, 10)
+			b.ReportAllocs()
+			for b.Loop() {
+				d.apply(with, -1)
+				d.apply(without, -1)
+			}
+		})
+	}
+}
+
+// BenchmarkProxy sends requests over loopback: straight to the replica, through a bare httputil.ReverseProxy, and through the
+// activator.
+func BenchmarkProxy(b *testing.B) {
+	replica := plain(b, says("hello"))
+	target := &url.URL{Scheme: "http", Host: addressOf(replica)}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}
+	bare := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:  transport,
+		BufferPool: pooled{&buffers{}},
+	})
+	b.Cleanup(bare.Close)
+	a := start(b, Options{})
+	a.set(cluster, facts{"concurrency": 100.0, "timeout": 300.0}, addressOf(replica))
+	a.get().want(b, 200, "hello")
+	for _, c := range []struct{ name, address string }{
+		{"direct", addressOf(replica)}, {"reverseproxy", addressOf(bare)}, {"activator", a.activator.Address()},
+	} {
+		b.Run(c.name, func(b *testing.B) { measure(b, c.address) })
+	}
+}
+
+type pooled struct{ *buffers }
+
+func (p pooled) Get() []byte  { return p.get()[:] }
+func (p pooled) Put(b []byte) { p.put((*[copyBytes]byte)(b)) }
+
+// measure reports requests per second and latencies over 16 connections, and the processor time of everything in the process:
+// the client and the replica are the same for all.
+func measure(b *testing.B, to string) {
+	b.ReportAllocs()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	var mu sync.Mutex
+	var took []time.Duration
+	b.SetParallelism(8)
+	began, used := time.Now(), processorTime()
+	b.RunParallel(func(pb *testing.PB) {
+		var mine []time.Duration
+		for pb.Next() {
+			start := time.Now()
+			req, _ := http.NewRequest(http.MethodGet, "http://"+to+"/", nil)
+			address(req, cluster)
+			res, err := client.Do(req)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			if res.StatusCode != 200 {
+				b.Errorf("status %d", res.StatusCode)
+				return
+			}
+			mine = append(mine, time.Since(start))
+		}
+		mu.Lock()
+		took = append(took, mine...)
+		mu.Unlock()
+	})
+	total, cpu := time.Since(began), processorTime()-used
+	slices.Sort(took)
+	if len(took) > 0 {
+		b.ReportMetric(float64(len(took))/total.Seconds(), "req/s")
+		b.ReportMetric(float64(cpu.Microseconds())/float64(len(took)), "cpu-µs/req")
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	}
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkHandler compares the work of one request without a client's connection: both talk to the same replica.
+func BenchmarkHandler(b *testing.B) {
+	replica := plain(b, says("hello"))
+	target := &url.URL{Scheme: "http", Host: addressOf(replica)}
+	bare := &httputil.ReverseProxy{
+		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:  &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
+		BufferPool: pooled{&buffers{}},
+	}
+	a := start(b, Options{})
+	a.set(cluster, facts{"concurrency": 100.0, "timeout": 300.0}, addressOf(replica))
+	a.get().want(b, 200, "hello")
+	for _, c := range []struct {
+		name    string
+		handler http.Handler
+	}{{"reverseproxy", bare}, {"activator", a.activator}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				address(r, cluster)
+				c.handler.ServeHTTP(w, r)
+				if w.Code != 200 || !strings.Contains(w.Body.String(), "hello") {
+					b.Fatal(w.Code)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDecode is an assignment of 100 replicas.
+func BenchmarkDecode(b *testing.B) {
+	var addresses []string
+	for i := range 100 {
+		addresses = append(addresses, fmt.Sprintf("10.0.0.%d:8012", i))
+	}
+	body := marshal(b, assigned(b, cluster, facts{"concurrency": 10.0, "timeout": 300.0}, addresses...))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decodeAssignment(cluster, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package loop
+
+import "time"
+
+// Ticker returns what a tick does, for a loop that does not run.
+func Ticker(l *Loop) func(now time.Time) { return l.tick }
+
+// Drain carries out what a loop that does not run was told.
+func Drain(l *Loop, now time.Time) {
+	for _, do := range l.inbox {
+		do(now)
+	}
+	l.inbox = nil
+}
+
+// Scraped has the figures of all replicas be of this moment.
+func Scraped(l *Loop, now time.Time) {
+	for r := range l.awake {
+		r.direct, r.directKnown, r.directAt = load{concurrency: 20}, true, now
+	}
+}

@@ -1,0 +1,244 @@
+package loop
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/scrape"
+	"sluice.dev/sluice/model"
+)
+
+const (
+	// tick is how often load is sampled: one bucket of a window.
+	tick = time.Second
+	// period is how many ticks lie between two decisions of a revision: two seconds, as in Knative.
+	period = 2
+	// early is the least time between two decisions that waiting requests ask for. It gives those that the first replica
+	// can serve the time to be served.
+	early = 100 * time.Millisecond
+	// patience is how long a source may be silent before its figures count as missing.
+	patience = 3 * time.Second
+)
+
+// Options of a Loop.
+type Options struct {
+	// Config holds for all revisions; the zero value means autoscaler.DefaultConfig.
+	Config autoscaler.Config
+	Logger hclog.Logger
+	// Decided gets every decision that differs from the one before in what should run, in how requests reach the revision
+	// or in what its status says. It is called by the loop's goroutine, one call at a time, and must not block.
+	Decided func(revision model.Key, uid string, d model.Decision)
+	// Scrape asks replicas for their load and calls each with what it found; nil where nothing is scraped.
+	Scrape func(ctx context.Context, targets []scrape.Target, each func(scrape.Result))
+}
+
+// Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run, and never
+// block: what they say is carried out in order.
+type Loop struct {
+	options Options
+	log     hclog.Logger
+	wake    chan struct{}
+
+	mu    sync.Mutex
+	inbox []func(now time.Time)
+
+	// The goroutine of Run alone touches what follows.
+	revisions map[model.Key]*revision
+	awake     map[*revision]struct{}
+	reporters map[string]*reporter
+	gateways  int // reporters that are gateways
+	ticks     uint64
+	scraping  bool
+}
+
+// New makes a Loop.
+func New(o Options) *Loop {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Config == (autoscaler.Config{}) {
+		o.Config = autoscaler.DefaultConfig()
+	}
+	if o.Decided == nil {
+		o.Decided = func(model.Key, string, model.Decision) {}
+	}
+	return &Loop{
+		options: o, log: o.Logger, wake: make(chan struct{}, 1),
+		revisions: map[model.Key]*revision{}, awake: map[*revision]struct{}{}, reporters: map[string]*reporter{},
+	}
+}
+
+// Run works until the context ends.
+func (l *Loop) Run(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var scrapes sync.WaitGroup
+	defer scrapes.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+			l.mu.Lock()
+			inbox := l.inbox
+			l.inbox = nil
+			l.mu.Unlock()
+			now := time.Now()
+			for _, do := range inbox {
+				do(now)
+			}
+		case <-ticker.C:
+			l.tick(time.Now())
+			l.scrape(ctx, &scrapes)
+		}
+	}
+}
+
+func (l *Loop) post(do func(now time.Time)) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, do)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Set adds a revision or changes what is known of it, and decides at once.
+func (l *Loop) Set(s model.Scaled) {
+	l.post(func(now time.Time) {
+		r := l.revisions[s.Revision]
+		if r != nil && r.scaled.UID != s.UID {
+			l.forget(r)
+			r = nil
+		}
+		if r == nil {
+			r = l.newRevision(s, now)
+			l.revisions[s.Revision] = r
+		}
+		r.scaled = s
+		r.policy = autoscaler.Policy(&l.options.Config, autoscaler.Template{
+			Annotations: s.Annotations, Concurrency: s.Concurrency, ProgressDeadline: s.ProgressDeadline,
+		})
+		l.decide(r, now)
+	})
+}
+
+// Remove forgets a revision.
+func (l *Loop) Remove(revision model.Key) {
+	l.post(func(time.Time) {
+		if r := l.revisions[revision]; r != nil {
+			l.forget(r)
+		}
+	})
+}
+
+// Running says how many replicas of a revision are ready, and where their load is told.
+func (l *Loop) Running(key model.Key, uid string, ready int, metrics []model.Scrape) {
+	l.about(key, uid, func(r *revision, now time.Time) {
+		was := r.ready
+		if was == 0 {
+			r.directAt = now // from now on its load is waited for
+		}
+		r.ready, r.metrics = ready, metrics
+		if ready == 0 {
+			r.direct, r.directKnown = load{}, false // what was known of replicas that are gone
+		}
+		if was == 0 && ready > 0 || ready == 0 {
+			l.decide(r, now) // its status, and how requests reach it, follow
+		}
+	})
+}
+
+// Backed says whether, from now on, all requests of a revision reach an activator.
+func (l *Loop) Backed(revision model.Key, yes bool) {
+	l.post(func(now time.Time) {
+		r := l.revisions[revision]
+		switch {
+		case r == nil:
+		case !yes:
+			r.backed = time.Time{}
+		case r.backed.IsZero():
+			r.backed = now
+		}
+	})
+}
+
+// about does something with a revision, if it is still the same.
+func (l *Loop) about(key model.Key, uid string, do func(*revision, time.Time)) {
+	l.post(func(now time.Time) {
+		if r := l.revisions[key]; r != nil && r.scaled.UID == uid {
+			do(r, now)
+		}
+	})
+}
+
+// Row is one revision in a Snapshot.
+type Row struct {
+	Revision model.Key
+	Decision model.Decision
+	// Ready is how many replicas are ready now.
+	Ready int
+}
+
+// Snapshot returns the newest decision of each revision, in no order; nil when the context ends before the loop answers.
+func (l *Loop) Snapshot(ctx context.Context) []Row {
+	answer := make(chan []Row, 1)
+	l.post(func(time.Time) {
+		rows := make([]Row, 0, len(l.revisions))
+		for key, r := range l.revisions {
+			rows = append(rows, Row{Revision: key, Decision: r.last, Ready: r.ready})
+		}
+		answer <- rows
+	})
+	select {
+	case rows := <-answer:
+		return rows
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// tick samples all revisions that are awake, and has half of them decide.
+func (l *Loop) tick(now time.Time) {
+	l.ticks++
+	for r := range l.awake {
+		l.sample(r, now)
+		if r.phase == l.ticks%period {
+			l.decide(r, now)
+		}
+	}
+}
+
+// scrape asks for the load of the replicas that are awake. A round that takes longer than a tick is not doubled.
+func (l *Loop) scrape(ctx context.Context, running *sync.WaitGroup) {
+	if l.options.Scrape == nil || l.scraping {
+		return
+	}
+	targets := l.targets()
+	if len(targets) == 0 {
+		return
+	}
+	l.scraping = true
+	running.Go(func() {
+		l.options.Scrape(ctx, targets, l.scraped)
+		l.post(func(time.Time) { l.scraping = false })
+	})
+}
+
+func (l *Loop) targets() []scrape.Target {
+	var targets []scrape.Target
+	for r := range l.awake {
+		if r.scaled.Source == model.FromEnvoy || len(r.metrics) == 0 {
+			continue
+		}
+		targets = append(targets, scrape.Target{
+			Revision: r.scaled.Revision, UID: r.scaled.UID, Window: r.policy.StableWindow, Replicas: r.metrics,
+		})
+	}
+	return targets
+}

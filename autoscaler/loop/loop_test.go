@@ -1,0 +1,411 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/autoscaler/scrape"
+	"sluice.dev/sluice/model"
+)
+
+var hello = model.Key{Namespace: "default", Name: "hello-00001"}
+
+// plant is a loop with a world around it that does what it is told: replicas become ready a moment after they are asked
+// for, activators back a revision at once, and queue-proxies tell the load that the test says.
+type plant struct {
+	*loop.Loop
+	t     *testing.T
+	start time.Duration // of a replica
+
+	mu       sync.Mutex
+	at       []step // decisions, one after the other
+	load     scrape.Result
+	unserved error // why scrapes fail
+	ready    int
+	last     model.Decision
+}
+
+type step struct {
+	after time.Duration
+	model.Decision
+}
+
+// run makes a plant in a bubble of synthetic time, and ends it.
+func run(t *testing.T, start time.Duration, test func(p *plant)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &plant{t: t, start: start}
+		began := time.Now()
+		p.Loop = loop.New(loop.Options{
+			Decided: func(key model.Key, uid string, d model.Decision) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.at = append(p.at, step{time.Since(began), d})
+				if d.Replicas != p.last.Replicas {
+					time.AfterFunc(p.start, func() { p.becomeReady(key, uid, d.Replicas) })
+				}
+				p.Backed(key, d.Via == model.ViaActivator)
+				p.last = d
+			},
+			Scrape: p.scrape,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.Run(ctx)
+		}()
+		test(p)
+		cancel()
+		<-done
+	})
+}
+
+func (p *plant) becomeReady(key model.Key, uid string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.Replicas != n {
+		return // another number is wanted by now
+	}
+	p.ready = n
+	p.Running(key, uid, n, make([]model.Scrape, n))
+}
+
+func (p *plant) scrape(_ context.Context, targets []scrape.Target, each func(scrape.Result)) {
+	for _, target := range targets {
+		p.mu.Lock()
+		result := p.load
+		result.Err = p.unserved
+		p.mu.Unlock()
+		result.Revision, result.UID, result.OK = target.Revision, target.UID, result.Err == nil
+		each(result)
+	}
+}
+
+func (p *plant) serve(concurrency float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.load = scrape.Result{Concurrency: concurrency, Requests: concurrency * 10}
+}
+
+func (p *plant) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unserved = err
+}
+
+// hold says that the activator has so many requests, of which so many wait.
+func (p *plant) hold(concurrency, waiting float64) {
+	p.Report(loop.Report{Reporter: "activator", Activator: true, Loads: []loop.Load{{
+		Revision: hello, Concurrency: concurrency, Requests: concurrency, Waiting: waiting,
+	}}})
+}
+
+// idle says that the activator has nothing.
+func (p *plant) idle() { p.Report(loop.Report{Reporter: "activator", Activator: true}) }
+
+func (p *plant) decision() model.Decision {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+func (p *plant) want(what string, replicas int) {
+	p.t.Helper()
+	if d := p.decision(); d.Replicas != replicas {
+		p.t.Fatalf("%s: %d replicas (%s), want %d; decisions: %s", what, d.Replicas, d.Why(), replicas, p.history())
+	}
+}
+
+func (p *plant) history() string {
+	text := ""
+	for _, s := range p.at {
+		text += fmt.Sprintf("\n  %v: %d by %s, %s", s.after, s.Replicas, s.Via, s.Why())
+	}
+	return text
+}
+
+// sleeping is a revision that has run before and has no replicas now.
+func sleeping(annotations map[string]string) model.Scaled {
+	return model.Scaled{
+		Revision: hello, UID: "1", Annotations: annotations, StreamDrain: 300 * time.Second,
+		Before: model.Before{Active: model.False, Initialized: true},
+	}
+}
+
+func quick() map[string]string {
+	return map[string]string{"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/target": "10"}
+}
+
+func TestNewRevisionStartsAndGoesToZeroWhenNobodyComes(t *testing.T) {
+	run(t, 100*time.Millisecond, func(p *plant) {
+		p.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas}})
+		p.want("at once", 1)
+		time.Sleep(59 * time.Second)
+		p.want("within the stable window", 1)
+		time.Sleep(40 * time.Second)
+		p.want("after the window and the grace", 0)
+		if via := p.decision().Via; via != model.ViaActivator {
+			t.Errorf("requests of a revision without replicas go by %s", via)
+		}
+	})
+}
+
+func TestWaitingRequestWakesAtOnce(t *testing.T) {
+	run(t, 20*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(nil))
+		p.want("asleep", 0)
+		time.Sleep(10*time.Minute + 300*time.Millisecond) // between two ticks
+		began := time.Now()
+		p.hold(0.001, 1)
+		p.want("with a request waiting", 1)
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the decision took %v; it must not wait for a tick", waited)
+		}
+	})
+}
+
+func TestStepOfRequestsIsServedBeforeTheNextTick(t *testing.T) {
+	run(t, 20*time.Second, func(p *plant) {
+		p.Set(sleeping(quick()))
+		time.Sleep(100 * time.Millisecond)
+		p.hold(1, 1)
+		p.want("the first request", 1)
+		time.Sleep(100 * time.Millisecond)
+		p.hold(100, 99)
+		p.want("a hundred that wait", 15) // 100 over 70 % of 10
+	})
+}
+
+func TestScalesUpAndDownWithTheLoadOfReplicas(t *testing.T) {
+	run(t, 200*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(quick()))
+		p.hold(1, 1)
+		time.Sleep(time.Second)
+		p.idle()
+		p.serve(35)
+		time.Sleep(20 * time.Second)
+		p.want("35 in flight at 7 each", 5)
+		p.serve(0)
+		time.Sleep(60 * time.Second)
+		p.want("idle", 0)
+		for _, s := range p.at {
+			if s.Replicas > 6 {
+				t.Errorf("%d replicas at %v for 35 requests", s.Replicas, s.after)
+			}
+		}
+	})
+}
+
+func TestMissingDataNeverScalesDown(t *testing.T) {
+	run(t, 200*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(quick()))
+		p.hold(1, 1)
+		time.Sleep(time.Second)
+		p.idle()
+		p.serve(35)
+		time.Sleep(20 * time.Second)
+		p.want("known load", 5)
+		p.refuse(errors.New("connection refused"))
+		time.Sleep(10 * time.Minute)
+		p.want("unknown load", 5)
+		p.refuse(nil)
+		p.serve(7)
+		time.Sleep(60 * time.Second)
+		p.want("known again", 1)
+	})
+}
+
+func TestLoadThatWasNeverKnownNeitherHoldsUpNorScalesDown(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		p.refuse(errors.New("no answer"))
+		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 3, Active: model.True, Initialized: true}})
+		p.hold(1, 0)
+		time.Sleep(5 * time.Minute)
+		p.want("after a restart without data", 3)
+		p.hold(70, 40)
+		time.Sleep(2 * time.Second)
+		p.want("when activators hold more than the replicas can take", 10)
+	})
+}
+
+func TestRestartGoesOnFromWhatRan(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 4, Active: model.True, Initialized: true}})
+		p.want("at once", 4)
+		p.serve(7)
+		time.Sleep(4 * time.Second)
+		p.want("before a window of data", 4)
+		time.Sleep(20 * time.Second)
+		p.want("by its load", 1)
+	})
+}
+
+func TestNoReplicaEndsBeforeEveryClientKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := loop.New(loop.Options{
+			Scrape: func(_ context.Context, targets []scrape.Target, each func(scrape.Result)) {
+				for _, target := range targets {
+					each(scrape.Result{Revision: target.Revision, UID: target.UID, OK: true})
+				}
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer cancel()
+		go l.Run(ctx)
+		l.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas}})
+		l.Running(hello, "1", 1, make([]model.Scrape, 1))
+		time.Sleep(time.Hour)
+		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 1 || d.Reason != model.ReasonNotBacked {
+			t.Errorf("%d replicas because of %s, want 1 because nobody has acknowledged the activators", d.Replicas, d.Reason)
+		}
+		l.Backed(hello, true)
+		time.Sleep(time.Minute)
+		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 0 {
+			t.Errorf("%d replicas when all clients go by activators: %s", d.Replicas, d.Why())
+		}
+	})
+}
+
+func TestStreamsOfAnUnroutedRevisionCountUntilTheirDeadline(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		s := model.Scaled{
+			Revision: hello, UID: "1", Annotations: quick(), StreamDrain: 40 * time.Second,
+			Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
+		}
+		p.Set(s)
+		p.mu.Lock()
+		p.load = scrape.Result{Concurrency: 5, Streams: 5}
+		p.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		p.want("routed", 1)
+		s.Unreachable, s.UnreachableSince = true, time.Now()
+		p.Set(s)
+		time.Sleep(39 * time.Second)
+		p.want("before the deadline", 1)
+		time.Sleep(50 * time.Second)
+		p.want("after the deadline, the window and the grace", 0)
+	})
+}
+
+func TestGatewaysReportWhereNoQueueProxyStands(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		s := sleeping(quick())
+		s.Source = model.FromEnvoy
+		s.Before = model.Before{Replicas: 1, Active: model.True, Initialized: true}
+		p.Set(s)
+		report := func(name string, concurrency float64) {
+			r := loop.Report{Reporter: name}
+			if concurrency > 0 {
+				r.Loads = []loop.Load{{Revision: hello, Concurrency: concurrency}}
+			}
+			p.Report(r)
+		}
+		for range 20 {
+			report("gateway-1", 14)
+			report("gateway-2", 14)
+			time.Sleep(time.Second)
+		}
+		p.want("two gateways with 14 requests each at 7 a replica", 4)
+		time.Sleep(5 * time.Minute)
+		p.want("gateways that say nothing", 4)
+		for range 60 {
+			report("gateway-1", 0)
+			report("gateway-2", 0)
+			time.Sleep(time.Second)
+		}
+		p.want("gateways that have nothing to say", 0)
+	})
+}
+
+func TestAnActivatorThatEndsTakesItsLoadWithIt(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(quick()))
+		p.hold(70, 70)
+		time.Sleep(30 * time.Second)
+		p.want("held", 10)
+		p.Report(loop.Report{Reporter: "activator", Activator: true, Ended: true})
+		time.Sleep(60 * time.Second)
+		p.want("after the activator ended", 0)
+	})
+}
+
+func TestOldNamesakeHasNoSay(t *testing.T) {
+	run(t, time.Hour, func(p *plant) {
+		p.Set(sleeping(nil))
+		s := sleeping(nil)
+		s.UID, s.Before = "2", model.Before{Replicas: model.UnknownReplicas}
+		p.Set(s)
+		p.Running(hello, "1", 7, nil)
+		synctest.Wait()
+		rows := p.Snapshot(p.t.Context())
+		if len(rows) != 1 || rows[0].Ready != 0 || rows[0].Decision.Replicas != 1 {
+			t.Errorf("snapshot %+v", rows)
+		}
+		p.Remove(hello)
+		if rows := p.Snapshot(p.t.Context()); len(rows) != 0 {
+			t.Errorf("after its end: %+v", rows)
+		}
+	})
+}
+
+func TestFiguresOfOneSecondAreNotCountedTwice(t *testing.T) {
+	run(t, time.Hour, func(p *plant) {
+		p.Set(sleeping(quick()))
+		for range 9 { // nine reports within a second, none of which adds to the others
+			p.hold(14, 14)
+			time.Sleep(101 * time.Millisecond)
+		}
+		p.want("14 requests at 7 a replica", 2)
+	})
+}
+
+// BenchmarkTick is a tick of 10,000 revisions that are awake, half of which decide.
+func BenchmarkTick(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		for _, awake := range []bool{true, false} {
+			b.Run(fmt.Sprintf("revisions=%d/awake=%t", n, awake), func(b *testing.B) {
+				l := loop.New(loop.Options{})
+				tick := loop.Ticker(l)
+				reports := loop.Report{Reporter: "activator", Activator: true}
+				now := time.Unix(1e9, 0)
+				for i := range n {
+					key := model.Key{Namespace: "default", Name: fmt.Sprint("r", i)}
+					s := model.Scaled{Revision: key, UID: "1", Before: model.Before{Active: model.False, Initialized: true}}
+					if awake {
+						s.Before = model.Before{Replicas: 1, Active: model.True, Initialized: true}
+						reports.Loads = append(reports.Loads, loop.Load{Revision: key, Concurrency: math.Mod(float64(i), 50), Requests: 10})
+					}
+					l.Set(s)
+					if awake {
+						l.Running(key, "1", 1, nil)
+					}
+				}
+				l.Report(reports)
+				loop.Drain(l, now)
+				b.ReportAllocs()
+				for b.Loop() {
+					now = now.Add(time.Second)
+					loop.Scraped(l, now) // part of what a second costs
+					tick(now)
+				}
+			})
+		}
+	}
+}
+
+func TestSnapshotEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if rows := loop.New(loop.Options{}).Snapshot(ctx); rows != nil {
+		t.Errorf("a loop that does not run answered %v", rows)
+	}
+}

@@ -199,6 +199,7 @@ func (w continueOnce) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // finish counts what came of the exchange with the cluster.
 func (x *exchange) finish() {
 	x.clock.stop()
+	x.request.release()
 	now := time.Now()
 	if x.host != nil {
 		x.host.active.Add(-1)

@@ -19,6 +19,7 @@ import (
 type proxy struct {
 	reverse   *httputil.ReverseProxy
 	upstreams *upstreams
+	buffers   *buffers
 	clusters  clusterTable
 	made      time.Time
 }
@@ -37,11 +38,11 @@ func (t *clusterTable) get(name string) *cluster {
 }
 
 func newProxy(logger hclog.Logger) *proxy {
-	p := &proxy{upstreams: newUpstreams(), made: time.Now()}
+	p := &proxy{upstreams: newUpstreams(), buffers: newBuffers(), made: time.Now()}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p,
-		BufferPool:     newBuffers(),
+		BufferPool:     p.buffers,
 		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.failed,
 		ErrorLog:       debugLog(logger),
@@ -124,9 +125,8 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
 	transport := p.upstreams.transport(x.config.protocol, x.view.Request, x.upgrade != "")
 	if req.Body != nil {
-		x.request.Reader, x.request.x = req.Body, x
-		x.request.from, x.request.to = x.view.Request, req.Trailer
-		req.Body = &x.request
+		x.request.source, x.request.x, x.request.to = req.Body, x, req.Trailer
+		x.fill(req, transport)
 	}
 	var tried []*host
 	for {
@@ -144,10 +144,35 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.counted = nil
 		x.endpoints = x.cluster.endpoints.Load() // which may know better by now
 		tried = append(tried, h)
-		again := *req.URL
-		req = req.WithContext(req.Context()) // a copy: the transport may still look at the one before
-		req.URL = &again
+		if req = x.anew(req, transport); req == nil {
+			return nil, err
+		}
 	}
+}
+
+// anew is a copy of a request for another attempt, since the transport may still look at the one before; nil when its body
+// cannot be sent from its beginning any more.
+func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
+	again := *req.URL
+	req = req.WithContext(req.Context())
+	req.URL = &again
+	if x.request.source != nil && !x.fill(req, t) {
+		return nil
+	}
+	return req
+}
+
+// fill gives a request its body from the beginning. The transport for HTTP/1.1 is shown how to do the same: it finds out by
+// itself that a connection was closed before anything was written to it. That for HTTP/2 would wait between attempts.
+func (x *exchange) fill(req *http.Request, t *http.Transport) bool {
+	body, ok := x.request.rewind()
+	if !ok {
+		return false
+	}
+	if req.Body = body; t == x.proxy.upstreams.http1 {
+		req.GetBody = x.request.again
+	}
+	return true
 }
 
 // attempt sends the request to one endpoint.
@@ -161,7 +186,7 @@ func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again 
 	}
 	x.counted = h.load
 	h.load.begin(x.began, x.stream)
-	res, err := t.RoundTrip(req)
+	res, err := x.send(t, req)
 	if err != nil {
 		h.active.Add(-1)
 		h.errors.Add(1)
@@ -170,6 +195,25 @@ func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again 
 	}
 	x.watch(res)
 	return res, nil
+}
+
+// staleTries bounds how many connections in a row are found to have been closed before another host is tried.
+const staleTries = 4
+
+// send sends the request, and once more where that could not be because its endpoint had closed a connection that was kept
+// alive. Nobody has seen anything of the request then.
+func (x *exchange) send(t *http.Transport, req *http.Request) (*http.Response, error) {
+	for tries := 0; ; tries++ {
+		res, err := t.RoundTrip(req)
+		if err == nil || tries == staleTries || !stale(err) || x.Err() != nil {
+			return res, err
+		}
+		again := x.anew(req, t)
+		if again == nil {
+			return nil, err
+		}
+		req = again
+	}
 }
 
 // watch has the clock look at what flows back.
@@ -190,7 +234,7 @@ func (x *exchange) watch(res *http.Response) {
 
 func (x *exchange) mayRetry(err error, before int) bool {
 	policy := &x.route.forward.retry
-	if x.Err() != nil || x.request.read.Load() || !policy.allows(err) {
+	if x.Err() != nil || !policy.allows(err) {
 		return false
 	}
 	x.exhausted = before >= policy.attempts

@@ -3,10 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"sync/atomic"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 )
@@ -49,45 +46,27 @@ type connectError struct{ error }
 
 func (e *connectError) Unwrap() error { return e.error }
 
-// allows tells whether a failed attempt may be repeated. The errors of net/http's transport for the other two have no
-// types of their own that could be named here.
+// allows tells whether a failed attempt may be repeated. The errors of net/http's transport have no types of their own that
+// could be named here.
 func (p *retryPolicy) allows(err error) bool {
 	var connect *connectError
 	switch {
 	case errors.As(err, &connect):
 		return p.connectFailure
-	case p.refusedStream && strings.Contains(err.Error(), "REFUSED_STREAM"):
+	case p.refusedStream && refused(err):
 		return true
 	}
-	return p.idleClosed && strings.Contains(err.Error(), "server closed idle connection")
+	return p.idleClosed && stale(err)
 }
 
-// requestBody is a request's body on its way upstream. Transports close bodies on failure; this one stays open so that
-// another attempt can send it, provided that nothing has been read.
-type requestBody struct {
-	io.Reader
-	x    *exchange
-	from *http.Request
-	to   http.Header // trailers of the outgoing request
-	read atomic.Bool
-	// failed is set when the client did not deliver the body.
-	failed atomic.Bool
+// refused is whether an HTTP/2 endpoint has said that it will not look at the request: by refusing the stream, or by ending the
+// connection in order before it came to it.
+func refused(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
 }
 
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.read.Store(true)
-	n, err := b.Reader.Read(p)
-	b.x.clock.touch()
-	switch {
-	case err == io.EOF:
-		for key, values := range b.from.Trailer {
-			b.to[key] = values
-		}
-		b.x.clock.requestDone()
-	case err != nil:
-		b.failed.Store(true)
-	}
-	return n, err
+// stale is whether an attempt failed because its endpoint had closed the connection before it was used.
+func stale(err error) bool {
+	return errors.Is(err, errPeerGone) || strings.Contains(err.Error(), "server closed idle connection")
 }
-
-func (b *requestBody) Close() error { return nil }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -72,14 +73,36 @@ func dialUpstream(ctx context.Context, network, address string) (net.Conn, error
 	}
 	stats.cxTotal.Add(1)
 	stats.cxActive.Add(1)
-	return &upstreamConn{Conn: conn, stats: stats}, nil
+	return &upstreamConn{Conn: conn, peer: newPeer(conn), stats: stats}, nil
 }
 
 // upstreamConn is a connection that its cluster counts.
 type upstreamConn struct {
 	net.Conn
+	peer  *peer
 	stats *clusterStats
 	once  sync.Once
+}
+
+var errPeerGone = errors.New("the endpoint has closed the connection")
+
+// Write fails before a request is written to a connection that its endpoint has closed, so that the transport takes another
+// one. Written to it the request would be lost, and could not be sent again: nobody would know whether it had been seen.
+func (c *upstreamConn) Write(p []byte) (int, error) {
+	if beginsUnsafe(p) && c.peer.gone() {
+		return 0, errPeerGone
+	}
+	return c.Conn.Write(p)
+}
+
+// beginsUnsafe is whether a request begins whose method may not be repeated. The transport repeats the others by itself.
+func beginsUnsafe(p []byte) bool {
+	for _, method := range [...]string{"POST ", "PUT ", "PATCH ", "DELETE "} {
+		if len(p) >= len(method) && string(p[:len(method)]) == method {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *upstreamConn) Close() error {

@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+)
+
+// fickle is an upstream that answers one request of each connection as if it would keep the connection, and closes it at
+// once, which it tells. Its counter is of the requests that it has read.
+func fickle(t testing.TB) (address string, seen *atomic.Int64, closed <-chan struct{}) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	seen = &atomic.Int64{}
+	told := make(chan struct{}, 1000)
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { conn.Close(); told <- struct{}{} }()
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					return
+				}
+				seen.Add(1)
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}()
+		}
+	}()
+	return ln.Addr().String(), seen, told
+}
+
+// An endpoint may close a connection that it has kept alive at any time. A request that was about to be sent over it has not
+// been seen by anyone and must not fail, whatever its method.
+func TestNoRequestFailsOnAConnectionThatItsEndpointHasClosed(t *testing.T) {
+	b := start(t, Options{})
+	address, seen, closed := fickle(t)
+	b.push(plain(t), res(t, resource.ClusterType, "c", newCluster("c")), endpoints(t, "c", group(0, "pods", address)),
+		routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure,refused-stream", 2)))))
+	url := "http://" + b.address("http") + "/"
+	sent := int64(0)
+	for _, size := range []int{0, 1, 5000, 30_000, 200_000} {
+		text := strings.Repeat("x", size)
+		failed := 0
+		for i := range 300 {
+			var body io.Reader = strings.NewReader(text)
+			if i%2 == 1 {
+				body = io.MultiReader(body) // of unknown length
+			}
+			res, err := noRedirects.Post(url, "text/plain", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if res.StatusCode != 200 || string(got) != text || err != nil {
+				failed++
+			}
+			sent++
+			<-closed
+		}
+		if failed > 0 {
+			t.Errorf("of 300 requests with bodies of %d bytes %d failed", size, failed)
+		}
+	}
+	if n := seen.Load(); n != sent {
+		t.Errorf("the upstream has seen %d requests, %d were sent", n, sent)
+	}
+}
+
+// BenchmarkWriteCheck is what it costs to look, before a request is written, whether the endpoint has closed the connection.
+func BenchmarkWriteCheck(b *testing.B) {
+	address, _, _ := fickle(b)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	c := &upstreamConn{Conn: conn, peer: newPeer(conn)}
+	for name, p := range map[string][]byte{"repeatable": []byte("GET / HTTP/1.1"), "not repeatable": []byte("POST / HTTP/1.1")} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if beginsUnsafe(p) && c.peer.gone() {
+					b.Fatal("the connection is said to be closed")
+				}
+			}
+		})
+	}
+}
+
+func TestARetryLooksAtTheNewestEndpoints(t *testing.T) {
+	b := start(t, Options{})
+	good := upstream(t, says("good"))
+	b.push(plain(t), res(t, resource.ClusterType, "c", newCluster("c")), endpoints(t, "c", group(0, "pods", "127.0.0.1:1")),
+		routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure", 1)))))
+	b.get("http://h/").want(t, 503, resetBefore+"connection failure")
+	real := b.gateway.proxy.upstreams.http1
+	fake := &http.Transport{}
+	fake.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host == "127.0.0.1:1" {
+			b.push(endpoints(t, "c", group(0, "pods", good)))
+			return nil, &connectError{net.ErrClosed}
+		}
+		return real.RoundTrip(r)
+	}))
+	b.gateway.proxy.upstreams.http1 = fake
+	b.get("http://h/").want(t, 200, "good")
+}
+
+func TestRequestsInFlightStayWithTheirEndpoint(t *testing.T) {
+	b := start(t, Options{})
+	first, second := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.EnableFullDuplex()
+		w.WriteHeader(http.StatusOK)
+		_ = control.Flush()
+		for p := make([]byte, 1); ; _ = control.Flush() {
+			if _, err := r.Body.Read(p); err != nil {
+				return
+			}
+			_, _ = w.Write(p)
+		}
+	}), upstream(t, says("second"))
+	cluster := res(t, resource.ClusterType, "c", newCluster("c"))
+	b.push(plain(t), cluster, endpoints(t, "c", group(0, "pods", first)), routes(t, vhost("h", "*", to(prefix("/"), "c"))))
+	body, feed := io.Pipe()
+	res, err := noRedirects.Post("http://"+b.address("http")+"/", "text/plain", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for i := range 20 {
+		group := group(uint32(i%2), "pods", second)
+		if i%2 == 1 {
+			group.Locality.Zone = "activator"
+		}
+		b.push(endpoints(t, "c", group))
+		b.get("http://h/").want(t, 200, "second")
+		if _, err := io.WriteString(feed, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	feed.Close()
+	if rest, err := io.ReadAll(res.Body); len(rest) > 0 || err != nil {
+		t.Errorf("in the end came %q, %v", rest, err)
+	}
+}
+
+// An endpoint that speaks HTTP/2 says which requests it has not looked at before it goes.
+func TestNoRequestFailsWhenAnEndpointThatSpeaksHTTP2Ends(t *testing.T) {
+	b := start(t, Options{})
+	echoBody := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
+	ends := httptest.NewUnstartedServer(http.HandlerFunc(echoBody))
+	ends.Config.Protocols = new(http.Protocols)
+	ends.Config.Protocols.SetUnencryptedHTTP2(true)
+	ends.Start()
+	defer ends.Close()
+	stays := upstream(t, echoBody)
+	b.push(all(one(plain(t)), h2cBackend(t, "c", ends.Listener.Addr().String(), stays),
+		one(routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure,refused-stream", 2))))))...)
+	url := "http://" + b.address("http") + "/"
+	caller := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: patience}
+	defer caller.CloseIdleConnections()
+	text := strings.Repeat("x", 1000)
+	var calls atomic.Int64
+	done := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				res, err := caller.Post(url, "text/plain", strings.NewReader(text))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || res.StatusCode != 200 || string(got) != text {
+					t.Errorf("%d %q %v %s", res.StatusCode, got[:min(100, len(got))], err, res.Header.Get(flagsHeader))
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	more := func() {
+		for n := calls.Load() + 300; calls.Load() < n && !t.Failed(); {
+			runtime.Gosched()
+		}
+	}
+	more()
+	if err := ends.Config.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	more()
+	close(done)
+	callers.Wait()
+}

@@ -84,6 +84,7 @@ func grpcCluster(name string) *xds.Resource {
 		Name: name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()},
 		LbPolicy:         clusterv3.Cluster_ROUND_ROBIN,
+		LrsServer:        &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Self{Self: &corev3.SelfConfigSource{}}},
 	})
 }
 
@@ -103,12 +104,9 @@ func grpcEndpoints(name string, b *backend) *xds.Resource {
 	})
 }
 
-func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
-	r := serve(t, xds.Options{Wait: 2 * time.Second})
-	backends := map[string]*backend{"ns/one": startBackend(t), "ns/two": startBackend(t)}
-	state := service("greeter", map[string]uint32{"ns/one": 100}, backends)
-	r.set(state...)
-
+// greeter connects a proxyless client to the service of that name.
+func (r *rig) greeter(t *testing.T) *grpc.ClientConn {
+	t.Helper()
 	resolver, err := grpcxds.NewXDSResolverWithConfigForTesting(fmt.Appendf(nil,
 		`{"xds_servers":[{"server_uri":%q,"channel_creds":[{"type":"insecure"}],"server_features":["xds_v3"]}],"node":{"id":"c1","cluster":"mesh"}}`, r.address))
 	if err != nil {
@@ -118,7 +116,54 @@ func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func TestProxylessClientReportsItsLoad(t *testing.T) {
+	options, reports := collect(xds.Options{LoadInterval: 20 * time.Millisecond})
+	r := serve(t, options)
+	r.set(service("greeter", map[string]uint32{"ns/one": 100}, map[string]*backend{"ns/one": startBackend(t)})...)
+	conn := r.greeter(t)
+	health := grpc_health_v1.NewHealthClient(conn)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const calls = 100
+	for range calls {
+		if _, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := health.List(ctx, &grpc_health_v1.HealthListRequest{}); err == nil {
+		t.Fatal("a call that nobody answers succeeded")
+	}
+	want := xds.ClusterLoad{Cluster: "ns/one", Zone: "pods", Issued: calls + 1, Succeeded: calls, Failed: 1}
+	var sum xds.ClusterLoad
+	for sum != want {
+		report := await(t, "a report", reports)
+		if report.Role != xds.RoleMesh || report.Client != "c1" || report.Ended {
+			t.Fatalf("got %+v", report)
+		}
+		for _, l := range report.Clusters {
+			if l.Interval < 5*time.Millisecond || l.Averaged {
+				t.Errorf("got %+v", l)
+			}
+			sum.Cluster, sum.Zone = l.Cluster, l.Zone
+			sum.Issued, sum.Succeeded, sum.Failed = sum.Issued+l.Issued, sum.Succeeded+l.Succeeded, sum.Failed+l.Failed
+		}
+	}
+	conn.Close()
+	for !await(t, "the stream to end", reports).Ended {
+		continue
+	}
+}
+
+func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
+	r := serve(t, xds.Options{Wait: 2 * time.Second})
+	backends := map[string]*backend{"ns/one": startBackend(t), "ns/two": startBackend(t)}
+	state := service("greeter", map[string]uint32{"ns/one": 100}, backends)
+	r.set(state...)
+	conn := r.greeter(t)
 	health := grpc_health_v1.NewHealthClient(conn)
 	routed := "ns/one"
 	call := func() {

@@ -4,9 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/dataplane/activator"
@@ -62,11 +59,9 @@ func activatorID() string { return "activator-" + strings.TrimPrefix(nodeID(), "
 
 // activatorAdmin are the admin paths of an activator's process.
 func activatorAdmin(a *activator.Activator) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), a.Collector())
-	mux := http.NewServeMux()
-	mux.Handle("/", adminMux())
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	registry := newRegistry()
+	registry.MustRegister(a.Collector())
+	mux := adminMux(registry)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		switch s := a.Stats(); {
 		case s.Draining:

@@ -11,15 +11,21 @@ import (
 
 // startAdmin serves the paths for operators: /metrics, /healthz, /debug/pprof, and those of the built-in gateway.
 func (u *up) startAdmin() error {
-	u.mux = adminMux()
+	u.registry = newRegistry()
+	u.mux = adminMux(u.registry)
 	u.mux.Handle("/healthz", &u.ready)
 	return startHTTP(u.stages, "--admin", u.flags.admin, u.mux)
 }
 
-// adminMux has what every process of ours shows.
-func adminMux() *http.ServeMux {
+// newRegistry has the figures of every process of ours.
+func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// adminMux has what every process of ours shows.
+func adminMux(registry *prometheus.Registry) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

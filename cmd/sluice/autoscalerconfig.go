@@ -18,38 +18,45 @@ const maxConfig = 1 << 20
 // readAutoscalerConfig reads a YAML file with the keys of Knative's config-autoscaler: a ConfigMap, or the keys alone.
 // What it does not name has Knative's default, and so has everything when path is empty. Errors name the file and the key.
 func readAutoscalerConfig(path string) (autoscaler.Config, error) {
-	if path == "" {
-		return autoscaler.DefaultConfig(), nil
-	}
-	c, err := parseAutoscalerConfig(path)
-	if err != nil {
-		return autoscaler.Config{}, fmt.Errorf("reading the autoscaler's configuration (--config) %s: %w", path, err)
-	}
-	return c, nil
+	c, _, err := loadAutoscalerConfig(path)
+	return c, err
 }
 
-func parseAutoscalerConfig(path string) (autoscaler.Config, error) {
+// loadAutoscalerConfig returns also the keys that nothing reads, sorted: Knative leaves them alone, but whoever wrote a
+// file by hand wants to hear of a typing error.
+func loadAutoscalerConfig(path string) (autoscaler.Config, []string, error) {
+	if path == "" {
+		return autoscaler.DefaultConfig(), nil, nil
+	}
+	data, err := readConfigData(path)
+	var c autoscaler.Config
+	if err == nil {
+		c, err = autoscaler.ParseConfig(data)
+	}
+	if err != nil {
+		return autoscaler.Config{}, nil, fmt.Errorf("reading the autoscaler's configuration (--config) %s: %w", path, err)
+	}
+	return c, autoscaler.UnknownKeys(data), nil
+}
+
+func readConfigData(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return autoscaler.Config{}, err
+		return nil, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return autoscaler.Config{}, err
+		return nil, err
 	}
 	if len(text) > maxConfig {
-		return autoscaler.Config{}, fmt.Errorf("it has over %d bytes", maxConfig)
+		return nil, fmt.Errorf("it has over %d bytes", maxConfig)
 	}
 	var fields map[string]any
 	if err := yaml.Unmarshal(text, &fields); err != nil {
-		return autoscaler.Config{}, fmt.Errorf("this is not YAML with keys and values: %w", err)
+		return nil, fmt.Errorf("this is not YAML with keys and values: %w", err)
 	}
-	data, err := configData(fields)
-	if err != nil {
-		return autoscaler.Config{}, err
-	}
-	return autoscaler.ParseConfig(data)
+	return configData(fields)
 }
 
 // configData finds the keys: in the data of a ConfigMap, where every value is a string as the API server wants it, or

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +75,13 @@ func TestWrongAutoscalerConfigNamesFileAndKey(t *testing.T) {
 	}
 	if _, err := readAutoscalerConfig("absent.yaml"); err == nil || !strings.Contains(err.Error(), "absent.yaml") {
 		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+func TestKeysOfAutoscalerConfigThatNothingReadsAreTold(t *testing.T) {
+	path := configFile(t, "stable-windw: 30s\nmax-scale: 10\nMin-scale: 1\n")
+	c, unknown, err := loadAutoscalerConfig(path)
+	if want := []string{"Min-scale", "stable-windw"}; err != nil || c.MaxScale != 10 || !slices.Equal(unknown, want) {
+		t.Errorf("unknown %q, max-scale %d, %v; want %q, and the rest read", unknown, c.MaxScale, err, want)
 	}
 }

@@ -37,7 +37,7 @@ and /config_dump.`,
 				XDS: target, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: drain,
 				Listening: func(name, address string) { l.Info("listening", "listener", name, "address", address) },
 			})
-			mux := adminMux()
+			mux := adminMux(newRegistry())
 			mux.Handle("/", g.Admin())
 			s := newStages()
 			if err := startHTTP(s, "--admin", admin, mux); err != nil {

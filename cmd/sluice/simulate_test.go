@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"sluice.dev/sluice/autoscaler"
 )
 
 // simulated runs `sluice simulate` with flags.
@@ -130,17 +128,6 @@ func TestSimulateRefusesWhatIsWrong(t *testing.T) {
 		}
 		if out, err := simulated(t, strings.Fields(flags)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it\n%s", flags, err, want, out)
-		}
-	}
-}
-
-// Each short key is one that the autoscaler reads: nonsense as its value is refused, or becomes another class.
-func TestShortKeysAreThoseOfTheAutoscaler(t *testing.T) {
-	c := autoscaler.DefaultConfig()
-	for _, key := range shortKeys {
-		a := map[string]string{scalingGroup + "class": autoscaler.KPA, scalingGroup + key: "nonsense.knative.dev"}
-		if autoscaler.Validate(&c, a) == nil {
-			t.Errorf("%s is not an annotation of the autoscaler", key)
 		}
 	}
 }

@@ -17,17 +17,6 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// scalingGroup is what the annotations of the autoscaler begin with.
-const scalingGroup = "autoscaling.knative.dev/"
-
-// shortKeys are the annotations that may be written without their group. A flag is typed by hand, so one that is not
-// among them is taken for a mistake; Knative itself leaves unknown ones alone.
-var shortKeys = []string{
-	"activation-scale", "class", "initial-scale", "max-scale", "metric", "metric-aggregation-algorithm", "min-scale",
-	"panic-threshold-percentage", "panic-window-percentage", "scale-down-delay", "scale-to-zero-pod-retention-period",
-	"target", "target-burst-capacity", "target-utilization-percentage", "window",
-}
-
 // policyFlags say which policy is meant.
 type policyFlags struct {
 	files       []string
@@ -53,6 +42,8 @@ type policy struct {
 	concurrency int
 	progress    time.Duration // deadline
 	timeout     time.Duration
+	// ignored are the keys of --config that nothing reads.
+	ignored []string
 }
 
 func (p *policy) scaling() model.Scaling {
@@ -76,7 +67,7 @@ func (f *policyFlags) read() (policy, error) {
 		p.concurrency = f.concurrency
 	}
 	var err error
-	if p.config, err = readAutoscalerConfig(f.config); err != nil {
+	if p.config, p.ignored, err = loadAutoscalerConfig(f.config); err != nil {
 		return policy{}, err
 	}
 	checked, err := p.with(f.annotations)
@@ -113,10 +104,12 @@ func (p policy) with(pairs []string) (policy, error) {
 			return policy{}, fmt.Errorf("annotation %q is not KEY=VALUE, such as target=10", pair)
 		}
 		if !strings.Contains(key, "/") {
-			if !slices.Contains(shortKeys, key) {
-				return policy{}, fmt.Errorf("annotation %q is not known: want one of %s, or a key with its group", key, strings.Join(shortKeys, ", "))
+			// A flag is typed by hand, so that a name that is not known is taken for a mistake; Knative leaves it alone.
+			full, known := autoscaler.Annotation(key)
+			if !known {
+				return policy{}, fmt.Errorf("annotation %q is not known: want one of %s, or a key with its group", key, strings.Join(autoscaler.Names(), ", "))
 			}
-			key = scalingGroup + key
+			key = full
 		}
 		p.annotations[key] = value
 	}
@@ -124,7 +117,7 @@ func (p policy) with(pairs []string) (policy, error) {
 		return policy{}, err
 	}
 	if class := p.scaling().Class; class != autoscaler.KPA {
-		return policy{}, fmt.Errorf("its autoscaler is %s, and only %s can be simulated: leave the annotation %sclass out", class, autoscaler.KPA, scalingGroup)
+		return policy{}, fmt.Errorf("its autoscaler is %s, and only %s can be simulated: leave the annotation %s/class out", class, autoscaler.KPA, servingv1.AutoscalingGroup)
 	}
 	return p, nil
 }

@@ -14,17 +14,16 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 
+	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/cmd/sluice/manifest"
-	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
-	"sluice.dev/sluice/standalone/process"
 	"sluice.dev/sluice/xds"
 )
 
@@ -44,6 +43,9 @@ type upFlags struct {
 	envoy     string
 	tlsCert   string
 	tlsKey    string
+	activator string
+	config    string
+	requests  bool
 }
 
 func upCommand() *cobra.Command {
@@ -53,7 +55,8 @@ func upCommand() *cobra.Command {
 		Short: "Run everything on this machine: API server, gateway, services as processes",
 		Long: `Up runs all of Sluice in one process on this machine: a real Kubernetes API server for
 Knative's kinds, the control plane, the gateway, and the services as processes. What you apply
-is kept in the data directory and is there again at the next start.
+is kept in the data directory and is there again at the next start. A service runs as many
+replicas as its requests need, and none when there are none; the first request wakes it.
 
 It prints "sluice is ready" when the API and the gateway serve, and the URL of each service
 when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.`,
@@ -81,6 +84,9 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
 	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server (plain text: keep it on loopback)")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
+	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
+	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
+	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
@@ -95,6 +101,7 @@ type up struct {
 	stages   *stages
 	ready    readiness
 	mux      *http.ServeMux // of the admin address
+	registry *prometheus.Registry
 }
 
 // drain bounds how long requests in flight may take when the process is told to stop.
@@ -114,11 +121,15 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	config, err := readAutoscalerConfig(u.flags.config)
+	if err != nil {
+		return err
+	}
 	if err := u.checkPorts(); err != nil {
 		return err
 	}
 	u.stages = newStages()
-	err = u.start(ctx, parts{world, envoyPath, documents})
+	err = u.start(ctx, parts{world, config, envoyPath, documents})
 	if err == nil {
 		err = u.stages.wait(ctx)
 	}
@@ -132,6 +143,7 @@ func (u *up) run(ctx context.Context) error {
 // parts are what the flags come to.
 type parts struct {
 	gateway   model.Gateway
+	scaling   autoscaler.Config
 	envoy     string // path; empty for the built-in gateway
 	documents []manifest.Document
 }
@@ -142,47 +154,33 @@ func (u *up) start(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	held, err := u.newActivator()
+	if err != nil {
+		return err
+	}
 	if err := u.startAdmin(); err != nil {
 		return err
 	}
-	api, err := u.startAPI(ctx)
+	api, err := u.startAPI(ctx, &p.scaling)
 	if err != nil {
 		return err
 	}
 	if err := u.linkSelf(); err != nil {
 		return err
 	}
-	var adapter *kube.Adapter
-	processes := process.New(process.Options{
-		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
-		Status: func(s model.WorkloadStatus) { adapter.Observe(s) },
-	})
-	var loop *controlplane.Loop
-	server := xds.New(xds.Options{Logger: u.log.Named("xds"), Progress: func(p xds.Progress) { loop.Acknowledge(p) }})
-	loop = controlplane.New(controlplane.Options{
-		Logger: u.log.Named("controlplane"), Publish: server.Apply,
-		Problems:   func(p []model.Problem) { adapter.Report(p) },
-		Programmed: func(g uint64) { adapter.Programmed(g) },
-	})
-	adapter, err = kube.New(kube.Options{
+	l := u.newLoops(p.scaling, held)
+	if l.adapter, err = kube.New(kube.Options{
 		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
-		Worlds: loop.Offer, Run: processes.Run, Ready: u.announce.service, CollectGarbage: true,
-	})
-	if err != nil {
+		Worlds: l.control.Offer, Run: l.processes.Run, Scale: l.scaling(&p.scaling), Ready: u.announce.service, CollectGarbage: true,
+	}); err != nil {
 		return err
 	}
-	u.stages.start("processes", func(ctx context.Context) error {
-		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.Background(), drain)
-		defer cancel()
-		if err := processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
-			u.log.Warn("replicas were killed: their requests did not end in time", "bound", drain)
-		}
-		return nil
-	})
-	u.stages.start("xds server", serveXDS(server, listener))
-	u.stages.start("control loop", func(ctx context.Context) error { loop.Run(ctx); return nil })
-	u.stages.start("controllers", adapter.Run)
+	l.connected(xds.RoleActivator, nil)
+	u.showScaling(l, held)
+	u.startLoops(l, listener)
+	if held != nil {
+		u.stages.start("activator", held.Run)
+	}
 	if err := u.startGateway(p.envoy); err != nil {
 		return err
 	}
@@ -198,14 +196,16 @@ func (u *up) finishStart(ctx context.Context, api *apiserver.Server, documents [
 	return applyAll(ctx, api.Config(), documents, u.log)
 }
 
-func (u *up) startAPI(ctx context.Context) (*apiserver.Server, error) {
+func (u *up) startAPI(ctx context.Context, scaling *autoscaler.Config) (*apiserver.Server, error) {
 	type result struct {
 		api *apiserver.Server
 		err error
 	}
 	started := make(chan result, 1)
 	u.stages.start("API server", func(run context.Context) error {
-		api, err := apiserver.Start(run, apiserver.Options{Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api")})
+		api, err := apiserver.Start(run, apiserver.Options{
+			Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api"), CheckScaling: check(scaling),
+		})
 		started <- result{api, err}
 		if err != nil {
 			return err
@@ -310,17 +310,4 @@ func (u *up) linkSelf() error {
 		return err
 	}
 	return os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-}
-
-func serveXDS(server *xds.Server, listener net.Listener) func(context.Context) error {
-	return func(ctx context.Context) error {
-		g := grpc.NewServer(xds.ServerOptions()...)
-		server.Register(g)
-		stop := context.AfterFunc(ctx, func() {
-			server.Close()
-			g.Stop()
-		})
-		defer stop()
-		return g.Serve(listener)
-	}
 }

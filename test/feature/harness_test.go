@@ -79,7 +79,7 @@ func up(t testing.TB, args ...string) *instance {
 	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), xds: freeAddress(t), local: freeAddress(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
-		"--api", freeAddress(t), "--local", s.local, "--gateway", "builtin",
+		"--api", freeAddress(t), "--local", s.local, "--activator", freeAddress(t), "--gateway", "builtin",
 	}, args...)
 	s.start()
 	t.Cleanup(func() { s.stop() })

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/autoscaler/scrape"
+	"sluice.dev/sluice/controlplane"
+	"sluice.dev/sluice/dataplane/activator"
+	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/standalone/process"
+	"sluice.dev/sluice/xds"
+)
+
+// loops are the parts that feed each other: the adapter's Worlds go round by translation, xDS and load back to the
+// adapter as decisions.
+type loops struct {
+	adapter   *kube.Adapter
+	control   *controlplane.Loop
+	scale     *loop.Loop
+	scraper   *scrape.Scraper
+	processes *process.Runtime
+	xds       *xds.Server
+	own       []model.Endpoint // the activator of this process
+}
+
+// newLoops wires the parts, all but the adapter, which must be set before any of them runs.
+func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loops {
+	l := &loops{scraper: scrape.New(scrape.Options{})}
+	if held != nil {
+		l.own = endpointsOf(held.Address())
+	}
+	options := process.Options{
+		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
+		Status: func(s model.WorkloadStatus) { l.adapter.Observe(s) },
+	}
+	if u.flags.requests {
+		options.RequestLog = os.Stdout
+	}
+	l.processes = process.New(options)
+	l.scale = loop.New(loop.Options{
+		Config: scaling, Logger: u.log.Named("autoscaler"), Scrape: l.scraper.Scrape,
+		Decided: func(revision model.Key, uid string, d model.Decision) { l.adapter.Scale(revision, uid, d) },
+	})
+	l.xds = xds.New(xds.Options{
+		Logger:   u.log.Named("xds"),
+		Progress: func(p xds.Progress) { l.control.Acknowledge(p) },
+		Clients:  l.connected,
+		Loads:    func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
+	})
+	l.control = controlplane.New(controlplane.Options{
+		Logger: u.log.Named("controlplane"), Publish: l.xds.Apply,
+		Problems:   func(p []model.Problem) { l.adapter.Report(p) },
+		Programmed: func(g uint64) { l.adapter.Programmed(g) },
+		Reached:    func(g uint64) { l.adapter.Reached(g) },
+	})
+	return l
+}
+
+// scaling is what the adapter tells the autoscaler.
+func (l *loops) scaling(config *autoscaler.Config) kube.Scaling {
+	return kube.Scaling{
+		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed, Check: check(config),
+	}
+}
+
+// check says what is wrong with a revision's annotations.
+func check(config *autoscaler.Config) func(map[string]string) error {
+	return func(annotations map[string]string) error { return autoscaler.Validate(config, annotations) }
+}
+
+// startLoops runs the parts, each after those that it needs.
+func (u *up) startLoops(l *loops, listener net.Listener) {
+	u.stages.start("processes", func(ctx context.Context) error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.Background(), drain)
+		defer cancel()
+		if err := l.processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
+			u.log.Warn("replicas were killed: their requests did not end in time", "bound", drain)
+		}
+		return nil
+	})
+	u.stages.start("xds server", serveXDS(l.xds, listener))
+	u.stages.start("autoscaler", func(ctx context.Context) error {
+		l.scale.Run(ctx)
+		l.scraper.Close()
+		return nil
+	})
+	u.stages.start("control loop", func(ctx context.Context) error { l.control.Run(ctx); return nil })
+	u.stages.start("controllers", l.adapter.Run)
+}
+
+// newActivator makes the activator of this process; nil if there is to be none.
+func (u *up) newActivator() (*activator.Activator, error) {
+	if u.flags.activator == "none" || u.flags.activator == "" {
+		return nil, nil
+	}
+	listener, err := listen("--activator", u.flags.activator)
+	if err != nil {
+		return nil, err
+	}
+	quiet := time.Duration(0)
+	if u.flags.gateway != gatewayNone {
+		quiet = 50 * time.Millisecond // the gateway has ended before it
+	}
+	return activator.New(activator.Options{
+		XDS: u.flags.xds, NodeID: activatorID(), Listener: listener, Logger: u.log.Named("activator"), Drain: drain, Quiet: quiet,
+	})
+}
+
+// connected takes the activators that are connected now, beside our own.
+func (l *loops) connected(role uint8, nodes []xds.Node) {
+	if role != xds.RoleActivator || l.adapter == nil {
+		return
+	}
+	all := slices.Clone(l.own)
+	for _, n := range nodes {
+		all = append(all, endpointsOf(n.Address)...)
+	}
+	slices.SortFunc(all, func(a, b model.Endpoint) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port)) })
+	l.adapter.Activators(slices.Compact(all))
+}
+
+// endpointsOf reads an address; none if it is none.
+func endpointsOf(address string) []model.Endpoint {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil
+	}
+	return []model.Endpoint{{Host: a.Addr().String(), Port: int(a.Port())}}
+}
+
+// zonePods is the zone of an assignment's replicas; what a gateway sends to activators is reported by those.
+const zonePods = "pods"
+
+// reportOf is a load report in the autoscaler's terms: means instead of sums.
+func reportOf(r xds.LoadReport) loop.Report {
+	out := loop.Report{
+		Reporter: strconv.FormatUint(r.Stream, 10), Activator: r.Role == xds.RoleActivator, Ended: r.Ended,
+		Loads: make([]loop.Load, 0, len(r.Clusters)),
+	}
+	for _, c := range r.Clusters {
+		revision, ok := revisionOf(c.Cluster)
+		if !ok || !out.Activator && c.Zone != zonePods {
+			continue
+		}
+		out.Loads = append(out.Loads, loadOf(revision, c))
+	}
+	return out
+}
+
+func loadOf(revision model.Key, c xds.ClusterLoad) loop.Load {
+	load := loop.Load{Revision: revision, Waiting: c.Waiting, Concurrency: float64(c.InProgress)}
+	seconds := c.Interval.Seconds()
+	if seconds <= 0 {
+		return load
+	}
+	load.Requests = float64(c.Issued) / seconds
+	if c.Averaged {
+		load.Concurrency, load.Streams = c.Concurrency/seconds, c.Streams/seconds
+	}
+	if c.Waiting > 0 {
+		// What waits will be there until it is served, though it came but now.
+		load.Concurrency = max(load.Concurrency, float64(c.InProgress))
+	}
+	return load
+}
+
+// revisionOf reads the name of a revision's cluster.
+func revisionOf(cluster string) (model.Key, bool) {
+	namespace, name, ok := strings.Cut(cluster, "/")
+	return model.Key{Namespace: namespace, Name: name}, ok
+}
+
+func serveXDS(server *xds.Server, listener net.Listener) func(context.Context) error {
+	return func(ctx context.Context) error {
+		g := grpc.NewServer(xds.ServerOptions()...)
+		server.Register(g)
+		stop := context.AfterFunc(ctx, func() {
+			server.Close()
+			g.Stop()
+		})
+		defer stop()
+		return g.Serve(listener)
+	}
+}

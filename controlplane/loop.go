@@ -24,6 +24,10 @@ type Options struct {
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
 	// or a newer one.
 	Programmed func(generation uint64)
+	// Reached is called with the generation of a World once every connected client that sends requests somewhere, gateways
+	// and gRPC clients alike, has acknowledged it, or a newer one. While none is connected nothing is reached: one that
+	// is away may still send requests where it did.
+	Reached func(generation uint64)
 }
 
 // Loop turns Worlds into published resources. Offer and Acknowledge may be called from any goroutine; the
@@ -32,10 +36,13 @@ type Loop struct {
 	options Options
 	wake    chan struct{}
 
-	mu      sync.Mutex // guards the two mailboxes, each of which holds only the newest value
+	mu      sync.Mutex // guards the mailboxes, each of which holds only the newest value
 	newest  *model.World
-	gateway xds.Progress
+	clients clients
 }
+
+// clients is how far those are that send requests.
+type clients struct{ gateway, mesh xds.Progress }
 
 // New makes a Loop; Run starts it.
 func New(o Options) *Loop {
@@ -51,14 +58,15 @@ func (l *Loop) Offer(w *model.World) {
 	l.signal()
 }
 
-// Acknowledge takes the progress of a role's clients. Only gateways decide when a World counts as programmed:
-// they are what a request meets first.
+// Acknowledge takes the progress of a role's clients. Those that only take requests are not waited for.
 func (l *Loop) Acknowledge(p xds.Progress) {
-	if p.Role != xds.RoleGateway {
-		return
-	}
 	l.mu.Lock()
-	l.gateway = p
+	switch p.Role {
+	case xds.RoleGateway:
+		l.clients.gateway = p
+	case xds.RoleMesh:
+		l.clients.mesh = p
+	}
 	l.mu.Unlock()
 	l.signal()
 }
@@ -78,10 +86,35 @@ type published struct{ seq, generation uint64 }
 
 // state is what Run owns.
 type state struct {
-	output     *translator.Output
-	seq        uint64
-	waiting    []published // in the order of sending, so that a later entry implies the ones before it
-	programmed uint64
+	output *translator.Output
+	seq    uint64
+	// programmed waits for the gateways, reached for all who send requests.
+	programmed, reached milestone
+}
+
+// milestone is a kind of progress that somebody is told of.
+type milestone struct {
+	waiting []published // in the order of sending, so that a later entry implies the ones before it
+	told    uint64      // generation
+}
+
+func (m *milestone) add(p published) {
+	m.waiting = append(m.waiting, p)
+	if len(m.waiting) > maxWaiting {
+		m.waiting = m.waiting[1:] // a later entry implies this one
+	}
+}
+
+// pass tells of the newest World that everybody has who is concerned.
+func (m *milestone) pass(seq uint64, tell func(generation uint64)) {
+	done := uint64(0)
+	for len(m.waiting) > 0 && m.waiting[0].seq <= seq {
+		done, m.waiting = m.waiting[0].generation, m.waiting[1:]
+	}
+	if done > m.told {
+		m.told = done
+		tell(done)
+	}
 }
 
 // Run works until the context ends.
@@ -94,7 +127,7 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		world, progress := l.newest, l.gateway
+		world, progress := l.newest, l.clients
 		l.newest = nil
 		l.mu.Unlock()
 		if world != nil {
@@ -115,23 +148,23 @@ func (l *Loop) publish(s *state, w *model.World) {
 		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
 		l.options.Logger.Debug("published", "generation", w.Generation, "sequence", s.seq, "set", len(set), "removed", len(removed))
 	}
-	s.waiting = append(s.waiting, published{s.seq, w.Generation})
-	if len(s.waiting) > maxWaiting {
-		s.waiting = s.waiting[1:] // a later entry implies this one
-	}
+	at := published{s.seq, w.Generation}
+	s.programmed.add(at)
+	s.reached.add(at)
 }
 
-func (l *Loop) report(s *state, gateway xds.Progress) {
-	if gateway.Clients == 0 {
-		return // nobody has anything: a Route is not programmed while no gateway is connected
+func (l *Loop) report(s *state, c clients) {
+	// A Route is not programmed while no gateway is connected: they are what a request meets first.
+	if c.gateway.Clients > 0 {
+		s.programmed.pass(c.gateway.Seq, l.options.Programmed)
 	}
-	done := uint64(0)
-	for len(s.waiting) > 0 && s.waiting[0].seq <= gateway.Seq {
-		done, s.waiting = s.waiting[0].generation, s.waiting[1:]
-	}
-	if done > s.programmed {
-		s.programmed = done
-		l.options.Programmed(done)
+	switch {
+	case c.gateway.Clients > 0 && c.mesh.Clients > 0:
+		s.reached.pass(min(c.gateway.Seq, c.mesh.Seq), l.options.Reached)
+	case c.gateway.Clients > 0:
+		s.reached.pass(c.gateway.Seq, l.options.Reached)
+	case c.mesh.Clients > 0:
+		s.reached.pass(c.mesh.Seq, l.options.Reached)
 	}
 }
 

@@ -28,6 +28,7 @@ type plant struct {
 
 	mu         sync.Mutex
 	programmed []uint64
+	reached    []uint64
 	problems   []model.Problem
 	clusters   map[string]string // name and version, as the gateway has them
 }
@@ -47,6 +48,11 @@ func newPlant(t *testing.T) *plant {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.programmed = append(p.programmed, generation)
+		},
+		Reached: func(generation uint64) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.reached = append(p.reached, generation)
 		},
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -87,6 +93,22 @@ func (p *plant) connect(refuse string) {
 		return nil
 	}})
 	c.Subscribe(translator.ClusterType, client.Wildcard)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Run(ctx)
+	}()
+	p.t.Cleanup(func() { cancel(); <-done })
+}
+
+// connectMesh starts a client of the kind of gRPC's, which answers for what it gets when it is let.
+func (p *plant) connectMesh(let <-chan struct{}, names ...string) {
+	c := client.New(client.Config{Target: p.address, NodeID: "grpc-1", Role: "mesh", Handler: func(client.Update) error {
+		<-let
+		return nil
+	}})
+	c.Subscribe(translator.ClusterType, names...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -204,4 +226,25 @@ func TestOnlyTheNewestOfManyWorldsMatters(t *testing.T) {
 	if !slices.IsSorted(p.programmed) {
 		t.Errorf("generations were programmed in the order %v", p.programmed)
 	}
+}
+
+func TestWorldIsReachedWhenEverybodyWhoSendsRequestsHasIt(t *testing.T) {
+	p := newPlant(t)
+	p.connect("")
+	p.loop.Offer(world(1, "a"))
+	p.eventually("generation 1 is reached by the gateway alone", func() bool { return slices.Contains(p.reached, 1) })
+
+	let := make(chan struct{})
+	p.connectMesh(let, "default/b")
+	let <- struct{}{} // there is no such cluster yet
+	p.loop.Offer(world(2, "a", "b"))
+	p.eventually("generation 2 is programmed", p.has(2))
+	p.mu.Lock()
+	early := slices.Contains(p.reached, 2)
+	p.mu.Unlock()
+	if early {
+		t.Error("generation 2 was reached before the gRPC client had answered for it")
+	}
+	close(let)
+	p.eventually("generation 2 is reached", func() bool { return slices.Contains(p.reached, 2) })
 }

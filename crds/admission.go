@@ -113,6 +113,30 @@ func Validate(obj Object) field.ErrorList {
 	return errs
 }
 
+// CheckScaling asks check about the autoscaling annotations that obj gives to revisions, and returns what is wrong as errors
+// of obj's field, one for each line of check's error.
+func CheckScaling(obj Object, check func(annotations map[string]string) error) field.ErrorList {
+	var annotations map[string]string
+	path := field.NewPath("spec", "template", "metadata", "annotations")
+	switch o := obj.(type) {
+	case *servingv1.Service:
+		annotations = o.Spec.Template.Metadata.Annotations
+	case *servingv1.Configuration:
+		annotations = o.Spec.Template.Metadata.Annotations
+	case *servingv1.Revision:
+		annotations, path = o.Annotations, field.NewPath("metadata", "annotations")
+	}
+	err := check(annotations)
+	if err == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	for line := range strings.Lines(err.Error()) {
+		errs = append(errs, field.Invalid(path, field.OmitValueType{}, strings.TrimSpace(line)))
+	}
+	return errs
+}
+
 // validateDuration holds a Go duration to whole seconds from 0.
 func validateDuration(path *field.Path, value string) field.ErrorList {
 	d, err := time.ParseDuration(value)

@@ -33,6 +33,9 @@ type Options struct {
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. What becomes of it comes back through Observe.
 	Run func(model.Workload)
+	// Scale is where each revision's autoscaler learns of it, or of its end; it must not block. Decisions come back through
+	// Scale of the Adapter; without one nothing of a revision runs.
+	Scale Scaling
 	// Ready is called when a Service becomes ready, and once for one that is so from the start, with its URL; it may be nil.
 	Ready func(service model.Key, url string)
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
@@ -40,7 +43,20 @@ type Options struct {
 	CollectGarbage bool
 }
 
-// Adapter connects an API server with the loops. Observe, Programmed and Report may be called from any goroutine.
+// Scaling is what autoscalers need to be told. None of the functions may block.
+type Scaling struct {
+	// Set tells of a new or changed revision, Remove of one that is gone.
+	Set    func(model.Scaled)
+	Remove func(revision model.Key)
+	// Running tells how many replicas are ready and where their load can be scraped.
+	Running func(revision model.Key, uid string, ready int, metrics []model.Scrape)
+	// Backed tells that from now on all requests of a revision reach an activator, or that it is so no more.
+	Backed func(revision model.Key, yes bool)
+	// Check returns what is wrong with a revision's annotations; nil means nothing.
+	Check func(annotations map[string]string) error
+}
+
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Programmed, Reached and Report may be called from any goroutine.
 type Adapter struct {
 	options   Options
 	log       hclog.Logger
@@ -49,8 +65,7 @@ type Adapter struct {
 	direct    client.Reader // asks the API server itself, not the cache
 	assembler *assembler
 	problems  notebook[model.Ref, model.Problem]
-	running   notebook[model.Key, string] // UID of the revision that the runtime was last told to run
-	workloads notebook[model.Key, model.WorkloadStatus]
+	fleet     *fleet
 	announced notebook[model.Key, string] // UID of the Service that Ready was last called for
 
 	services, revisions, routes trigger
@@ -83,8 +98,9 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway),
+		assembler: newAssembler(o.Gateway, o.Scale.Backed),
 	}
+	a.fleet = &fleet{run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, members: map[model.Key]*member{}}
 	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
@@ -108,12 +124,38 @@ func (a *Adapter) Run(ctx context.Context) error {
 
 // Observe takes what a runtime reports of a revision.
 func (a *Adapter) Observe(s model.WorkloadStatus) {
-	if uid, known := a.running.get(s.Revision); known && uid != s.UID {
-		return // the last words of one that had the name before: they must not hide what became of the new one
+	if !a.fleet.observe(s) {
+		return
 	}
-	a.workloads.put(s.Revision, s)
-	a.revisions.add(s.Revision)
+	a.options.Scale.Running(s.Revision, s.UID, len(s.Ready), s.Metrics)
+	a.noteRevision(s.Revision)
 }
+
+// Scale takes what a revision's autoscaler decided, and has it carried out at once.
+func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
+	if a.fleet.scale(revision, uid, d) {
+		a.noteRevision(revision)
+	}
+}
+
+// scaleDelay is how long the status of a revision that scales may lag behind: what follows within it is written at once.
+const scaleDelay = 100 * time.Millisecond
+
+// noteRevision has the status of a revision follow what was carried out already. Somebody may wait for a new revision to
+// become ready, and for the first World.
+func (a *Adapter) noteRevision(revision model.Key) {
+	if a.fleet.initialized(revision) && a.assembler.isComplete() {
+		a.revisions.addAfter(revision, scaleDelay)
+		return
+	}
+	a.revisions.add(revision)
+}
+
+// Activators takes the addresses of all activators that are there now.
+func (a *Adapter) Activators(endpoints []model.Endpoint) { a.assembler.setActivators(endpoints) }
+
+// Reached notes that every client, of whatever kind, has acknowledged a World.
+func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {

@@ -17,6 +17,9 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/autoscaler/scrape"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
@@ -31,6 +34,7 @@ type bench struct {
 	t       *testing.T
 	config  *rest.Config
 	adapter *kube.Adapter
+	scale   *loop.Loop
 
 	mu      sync.Mutex
 	worlds  []*model.World
@@ -40,8 +44,9 @@ type bench struct {
 
 	retention rollout.Retention
 	told      map[string][]int // replicas to run, one after the other, by revision name
-	silent    bool             // the data plane acknowledges nothing
-	urls      []string         // of Services, as they became ready
+	reports   chan model.WorkloadStatus
+	silent    bool     // the data plane acknowledges nothing
+	urls      []string // of Services, as they became ready
 }
 
 func newBench(t *testing.T) *bench {
@@ -75,26 +80,54 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 	return &bench{
 		Client: c, t: t, config: api.Config(),
 		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
-		told: map[string][]int{},
+		told: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
 	}
 }
 
 // startAdapter starts an adapter, as a restarted process would, and returns how to stop it.
 func (b *bench) startAdapter() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	b.scale = loop.New(loop.Options{
+		Decided: func(revision model.Key, uid string, d model.Decision) { b.adapter.Scale(revision, uid, d) },
+		Scrape:  idle,
+	})
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention},
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true,
+		Scale: kube.Scaling{
+			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
+			Check: func(annotations map[string]string) error {
+				config := autoscaler.DefaultConfig()
+				return autoscaler.Validate(&config, annotations)
+			},
+		},
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.adapter = adapter
+	adapter.Activators([]model.Endpoint{{Host: "127.0.0.1", Port: 8012}})
 	done := make(chan error, 1)
+	scaled := make(chan struct{})
 	go func() { done <- adapter.Run(ctx) }()
+	go func() { // a runtime reports from a goroutine of its own
+		for {
+			select {
+			case s := <-b.reports:
+				adapter.Observe(s)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() {
+		defer close(scaled)
+		b.scale.Run(ctx)
+	}()
 	return func() {
 		cancel()
+		<-scaled
 		if err := <-done; err != nil {
 			b.t.Errorf("adapter: %v", err)
 		}
@@ -108,6 +141,14 @@ func (b *bench) world(w *model.World) {
 	b.mu.Unlock()
 	if !silent {
 		b.adapter.Programmed(w.Generation)
+		b.adapter.Reached(w.Generation)
+	}
+}
+
+// idle tells of no load at all.
+func idle(_ context.Context, targets []scrape.Target, each func(scrape.Result)) {
+	for _, t := range targets {
+		each(scrape.Result{Revision: t.Revision, UID: t.UID, OK: true})
 	}
 }
 
@@ -126,21 +167,26 @@ func (b *bench) announced() string {
 func (b *bench) run(w model.Workload) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	had := b.running[w.Revision].UID == w.UID
 	b.told[w.Revision.Name] = append(b.told[w.Revision.Name], w.Replicas)
 	if w.Replicas == 0 {
 		delete(b.running, w.Revision)
+	} else {
+		b.running[w.Revision] = w
+	}
+	if w.UID == "" || b.mute[w.Revision.Name] {
 		return
 	}
-	b.running[w.Revision] = w
-	if had || b.mute[w.Revision.Name] {
-		return
+	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID, Running: w.Replicas}
+	if w.Replicas > 0 {
+		status.Failure = b.failing[w.Revision.Name]
 	}
-	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID, Running: 1, Failure: b.failing[w.Revision.Name]}
-	if status.Failure == nil {
-		status.Ready = []model.Endpoint{{Host: "127.0.0.1", Port: 9000}}
+	for i := range w.Replicas {
+		if status.Failure == nil {
+			status.Ready = append(status.Ready, model.Endpoint{Host: "127.0.0.1", Port: 9000 + i})
+			status.Metrics = append(status.Metrics, model.Scrape{URL: fmt.Sprintf("http://127.0.0.1:%d/metrics", 9000+i)})
+		}
 	}
-	b.adapter.Observe(status)
+	b.reports <- status
 }
 
 func (b *bench) newest() *model.World {

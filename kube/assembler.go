@@ -18,6 +18,14 @@ type assembler struct {
 	backends []*model.Backend // sorted by revision; those that a route names
 	known    map[model.Key]*model.Backend
 	uses     map[model.Key]int // how many shares and tags name a revision
+	// kept are the revisions that stay in the World without a route that names them: they still run.
+	kept       map[model.Key]bool
+	activators []model.Endpoint // sorted
+	// moving are the revisions whose requests go through activators from a generation on, behind those of which every
+	// client knows that. backed is told when a revision joins or leaves the latter.
+	moving map[model.Key]uint64
+	behind map[model.Key]struct{}
+	backed func(revision model.Key, yes bool)
 	// generation numbers the World that is being gathered: pieces set now appear in it.
 	generation uint64
 	// complete says that there can be Worlds. Before, expected are the objects that must still be looked at, nil
@@ -31,10 +39,11 @@ type assembler struct {
 	programmed uint64
 }
 
-func newAssembler(g model.Gateway) *assembler {
+func newAssembler(g model.Gateway, backed func(model.Key, bool)) *assembler {
 	return &assembler{
-		gateway: g, wake: make(chan struct{}, 1), generation: 1,
-		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{},
+		gateway: g, wake: make(chan struct{}, 1), generation: 1, backed: backed,
+		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{}, kept: map[model.Key]bool{},
+		moving: map[model.Key]uint64{}, behind: map[model.Key]struct{}{},
 		settled: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
 	}
 }
@@ -82,6 +91,13 @@ func (a *assembler) completeIfSettled() {
 		a.complete, a.expected, a.settled = true, nil, nil
 		a.signal()
 	}
+}
+
+// isComplete says whether there are Worlds.
+func (a *assembler) isComplete() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.complete
 }
 
 func (a *assembler) signal() {
@@ -158,8 +174,84 @@ func (a *assembler) release(r *model.Route) {
 			continue
 		}
 		delete(a.uses, revision)
-		if at, found := a.findBackend(revision); found {
-			a.backends = slices.Delete(a.backends, at, at+1)
+		a.leave(revision)
+	}
+}
+
+// leave takes a revision out of the World, unless a route names it or it is kept.
+func (a *assembler) leave(revision model.Key) {
+	if at, found := a.findBackend(revision); found && a.uses[revision] == 0 && !a.kept[revision] {
+		a.backends = slices.Delete(a.backends, at, at+1)
+		a.signal()
+	}
+}
+
+// keep has a revision stay in the World, or leave it, when no route names it.
+func (a *assembler) keep(revision model.Key, yes bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.kept[revision] == yes {
+		return
+	}
+	if !yes {
+		delete(a.kept, revision)
+		a.leave(revision)
+		return
+	}
+	a.kept[revision] = true
+	if b, ok := a.known[revision]; ok && a.uses[revision] == 0 {
+		a.insertBackend(b)
+		a.signal()
+	}
+}
+
+// setActivators replaces the addresses of all activators.
+func (a *assembler) setActivators(endpoints []model.Endpoint) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if slices.Equal(a.activators, endpoints) {
+		return
+	}
+	a.activators = endpoints
+	a.signal()
+	if len(endpoints) > 0 {
+		return
+	}
+	for revision := range a.behind { // whoever stood behind them stands alone
+		a.moving[revision] = a.generation
+		delete(a.behind, revision)
+		a.backed(revision, false)
+	}
+}
+
+// reach notes that every client has a World, and with it that requests of some revisions go through activators.
+func (a *assembler) reach(generation uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.activators) == 0 {
+		return
+	}
+	for revision, since := range a.moving {
+		if since <= generation {
+			delete(a.moving, revision)
+			a.behind[revision] = struct{}{}
+			a.backed(revision, true)
+		}
+	}
+}
+
+// follow notes when a revision's requests begin or end to go through activators.
+func (a *assembler) follow(b *model.Backend) {
+	_, moving := a.moving[b.Revision]
+	_, behind := a.behind[b.Revision]
+	switch via := b.Via == model.ViaActivator; {
+	case via && !moving && !behind:
+		a.moving[b.Revision] = a.generation
+	case !via:
+		delete(a.moving, b.Revision)
+		if behind {
+			delete(a.behind, b.Revision)
+			a.backed(b.Revision, false)
 		}
 	}
 }
@@ -197,6 +289,10 @@ func (a *assembler) setBackend(b *model.Backend) {
 		return
 	}
 	a.known[b.Revision] = b
+	a.follow(b)
+	if a.kept[b.Revision] && a.uses[b.Revision] == 0 {
+		a.insertBackend(b)
+	}
 	a.replaceUsed(b.Revision)
 }
 
@@ -208,6 +304,10 @@ func (a *assembler) removeBackend(k model.Key) {
 		return
 	}
 	delete(a.known, k)
+	delete(a.moving, k)
+	delete(a.behind, k)
+	delete(a.kept, k)
+	a.leave(k)
 	a.replaceUsed(k)
 }
 
@@ -227,7 +327,7 @@ func (a *assembler) world() *model.World {
 	}
 	w := &model.World{
 		Generation: a.generation, Gateway: a.gateway,
-		Routes: slices.Clone(a.routes), Backends: slices.Clone(a.backends),
+		Routes: slices.Clone(a.routes), Backends: slices.Clone(a.backends), Activators: a.activators,
 	}
 	a.generation++
 	return w
@@ -262,8 +362,12 @@ func revisionsOf(r *model.Route) []model.Key {
 }
 
 func sameBackend(a, b *model.Backend) bool {
-	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Via == b.Via && slices.Equal(a.Endpoints, b.Endpoints)
+	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Via == b.Via &&
+		a.Activators == b.Activators && a.Concurrency == b.Concurrency && a.Timeout == b.Timeout &&
+		sameFailure(a.Failure, b.Failure) && a.Start == b.Start && slices.Equal(a.Endpoints, b.Endpoints)
 }
+
+func sameFailure(a, b *model.Failure) bool { return a == b || a != nil && b != nil && *a == *b }
 
 func sameRoute(a, b *model.Route) bool {
 	return a.Key == b.Key && a.Owner == b.Owner && a.Created.Equal(b.Created) && slices.EqualFunc(a.Rules, b.Rules, sameRule)

@@ -31,7 +31,7 @@ func backendNames(w *model.World) []string {
 }
 
 func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
-	a := newAssembler(model.Gateway{})
+	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	one, two := model.Ref{Kind: "Route", Key: model.Key{Name: "one"}}, model.Ref{Kind: "Route", Key: model.Key{Name: "two"}}
 	a.expect([]model.Ref{one, two})
 	a.settle(one)
@@ -45,7 +45,7 @@ func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
 }
 
 func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
-	a := newAssembler(model.Gateway{})
+	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	a.expect(nil)
 	known := &model.Backend{Revision: model.Key{Namespace: "default", Name: "a"}, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}}
 	a.setBackend(known)
@@ -69,7 +69,7 @@ func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
 }
 
 func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
-	a := newAssembler(model.Gateway{})
+	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	a.expect(nil)
 	programmed := func() bool {
 		_, programmed := a.current(model.Key{Namespace: "default", Name: "r"})
@@ -97,7 +97,7 @@ func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d", "e"}
-	a := newAssembler(model.Gateway{})
+	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	a.expect(nil)
 	have := map[string]*model.Route{}
 	for range 2000 {
@@ -110,7 +110,7 @@ func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 			a.setRoute(r)
 			have[name] = r
 		}
-		want := newAssembler(model.Gateway{})
+		want := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 		want.expect(nil)
 		for _, r := range have {
 			want.setRoute(r)
@@ -142,7 +142,7 @@ func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
 	if err := c.Create(ctx, existing); err != nil {
 		t.Fatal(err)
 	}
-	a := &Adapter{client: c, assembler: newAssembler(model.Gateway{})}
+	a := &Adapter{client: c, assembler: newAssembler(model.Gateway{}, func(model.Key, bool) {})}
 	if err := a.expectExisting(ctx); err != nil {
 		t.Fatal(err)
 	}

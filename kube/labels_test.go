@@ -12,7 +12,7 @@ func TestMinScaleHoldsFromTheFirstMomentUntilSuperseded(t *testing.T) {
 	b := newBench(t)
 	s := newService("hello", "one")
 	s.Spec.Template.Metadata.Name = "hello-one" // the Route comes after the revision then
-	s.Spec.Template.Metadata.Annotations = map[string]string{servingv1.MinScaleAnnotation: "3"}
+	s.Spec.Template.Metadata.Annotations = map[string]string{"autoscaling.knative.dev/min-scale": "3"}
 	s.Spec.Traffic = servingv1.Traffic{to("hello-one", "", 100)}
 	if err := b.Create(t.Context(), s); err != nil {
 		t.Fatal(err)

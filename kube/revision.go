@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -38,21 +39,11 @@ func (a *Adapter) setUpRevisions() error {
 		WatchesRawSource(a.revisions.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 			result, err := a.reconcileRevision(ctx, r)
-			if key := (model.Key{Namespace: r.Namespace, Name: r.Name}); err == nil && !a.starting(key) {
+			if key := (model.Key{Namespace: r.Namespace, Name: r.Name}); err == nil && !a.fleet.starting(key) {
 				a.assembler.settle(model.Ref{Kind: kindRevision, Key: key})
 			}
 			return outcome(result, err)
 		}))
-}
-
-// starting says that the runtime was given a revision and has not said yet how it fares. The first World waits for those
-// too, or after a restart requests would find routes to nobody.
-func (a *Adapter) starting(key model.Key) bool {
-	if _, running := a.running.get(key); !running {
-		return false
-	}
-	status, reported := a.workloads.get(key)
-	return !reported || len(status.Ready) == 0 && status.Failure == nil
 }
 
 // mentions is a fingerprint of what a Route names.
@@ -91,11 +82,9 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	if revision == nil {
-		// First nobody is sent there any more, then it stops.
 		a.assembler.removeBackend(key)
-		a.options.Run(model.Workload{Revision: key})
-		a.running.drop(key)
-		a.workloads.drop(key)
+		a.fleet.remove(key)
+		a.options.Scale.Remove(key)
 		return ctrl.Result{}, nil
 	}
 	if gone, err := a.collected(ctx, revision); gone || err != nil {
@@ -108,48 +97,65 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
 
-// runRevision has the runtime run the revision, tells the assembler where it is reached, and writes the status.
+// runRevision has the revision run and scaled, and writes its status.
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
-	problems = append(problems, convert.RevisionProblems(revision)...)
-	in := rollout.RevisionInput{Revision: value, Replicas: workload.Replicas, Now: time.Now()}
+	problems = append(problems, a.annotationProblems(revision)...)
+	scaled := convert.Scaled(revision)
+	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: len(problems) == 0, backend: backendOf(value, &workload)}) {
+		a.options.Scale.Set(scaled)
+	}
+	crew := a.fleet.get(value.Key, value.UID)
+	in := rollout.RevisionInput{
+		Revision: value, Replicas: crew.Replicas, Decision: crew.Decision, Workload: crew.Status, Now: time.Now(),
+	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
 	} else if p, ok := a.problems.get(refOf(kindRevision, revision)); ok {
 		in.Blocked = &p
 	}
-	if status, ok := a.workloads.get(value.Key); ok && status.UID == value.UID {
-		in.Workload = &status
-	}
-	if len(problems) == 0 {
-		a.running.put(value.Key, value.UID)
-		a.options.Run(workload)
-	}
-	a.assembler.setBackend(backendOf(value, in.Workload))
+	return a.writeRevisionStatus(ctx, revision, in, crew)
+}
+
+func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput, crew crew) (time.Duration, error) {
 	plan := rollout.Revision(in)
 	after := revision.DeepCopy()
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
 	s.ContainerStatuses = convert.ContainerStatuses(revision)
-	s.DesiredReplicas = new(int32(workload.Replicas))
+	if crew.Decision != nil { // before, what the status says is what the autoscaler goes on from
+		s.DesiredReplicas = new(int32(crew.Replicas))
+	}
+	if crew.Why != "" {
+		s.Annotations = maps.Clone(s.Annotations)
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[servingv1.ScaleWhyAnnotation] = crew.Why
+	}
 	s.ActualReplicas = new(int32(0))
-	if in.Workload != nil {
-		s.ActualReplicas = new(int32(len(in.Workload.Ready)))
+	if crew.Status != nil {
+		s.ActualReplicas = new(int32(len(crew.Status.Ready)))
 	}
 	return plan.Again, writeStatus(ctx, a, after, revision.Status, after.Status)
 }
 
-func backendOf(revision *model.Revision, workload *model.WorkloadStatus) *model.Backend {
-	b := &model.Backend{
+// annotationProblems are the annotations of a revision that cannot be read. Where admission runs there are none.
+func (a *Adapter) annotationProblems(revision *servingv1.Revision) []model.Problem {
+	problems := convert.RevisionProblems(revision)
+	if err := a.options.Scale.Check(revision.Annotations); err != nil {
+		problems = append(problems, model.Problem{Owner: refOf(kindRevision, revision), Reason: "InvalidAnnotation", Message: err.Error()})
+	}
+	return problems
+}
+
+func backendOf(revision *model.Revision, workload *model.Workload) model.Backend {
+	return model.Backend{
 		Revision: revision.Key, Owner: model.Ref{Kind: kindRevision, Key: revision.Key},
-		Protocol: revision.Protocol, Via: model.ViaReplicas,
+		Protocol: revision.Protocol, Concurrency: workload.Concurrency, Timeout: workload.Timeout,
 	}
-	if workload != nil {
-		b.Endpoints = workload.Ready
-	}
-	return b
 }
 
 // labelRevision writes on the revision which Routes name it. A patch, because nothing else of it may change.

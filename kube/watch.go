@@ -55,14 +55,17 @@ func (t *trigger) source() source.Source {
 	})
 }
 
-func (t *trigger) add(k model.Key) {
+func (t *trigger) add(k model.Key) { t.addAfter(k, 0) }
+
+// addAfter gathers what is added within the delay into one look.
+func (t *trigger) addAfter(k model.Key, delay time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.queue == nil {
 		t.waiting = append(t.waiting, k)
 		return
 	}
-	t.queue.Add(request(k.Namespace, k.Name))
+	t.queue.AddAfter(request(k.Namespace, k.Name), delay)
 }
 
 func request(namespace, name string) reconcile.Request {

@@ -18,6 +18,8 @@ type RevisionInput struct {
 	Workload *model.WorkloadStatus
 	// Replicas is how many are wanted.
 	Replicas int
+	// Decision is the autoscaler's newest, nil when there has been none.
+	Decision *model.Decision
 	// Blocked is why the revision cannot be given to the runtime at all; nil when it can.
 	Blocked *model.Problem
 	Now     time.Time
@@ -38,7 +40,7 @@ type RevisionPlan struct {
 // has never been ready.
 func Revision(in RevisionInput) RevisionPlan {
 	serving := in.Workload != nil && len(in.Workload.Ready) > 0
-	plan := RevisionPlan{WasReady: serving || in.Revision.WasReady}
+	plan := RevisionPlan{WasReady: in.initialized(serving) || in.Revision.WasReady}
 	resources := model.Condition{Type: model.ResourcesAvailable, Status: model.Unknown, Reason: "Deploying"}
 	container := model.Condition{Type: model.ContainerHealthy, Status: model.Unknown, Reason: "Deploying"}
 	if plan.WasReady {
@@ -67,6 +69,14 @@ func Revision(in RevisionInput) RevisionPlan {
 	}
 	plan.Conditions = Conclude(resources, container, in.active(serving, late))
 	return plan
+}
+
+// initialized says whether the revision has reached its initial scale, which may be zero.
+func (in RevisionInput) initialized(serving bool) bool {
+	if in.Decision == nil {
+		return serving
+	}
+	return in.Decision.Initialized && (serving || in.Replicas == 0)
 }
 
 // failure is why replicas do not become ready, nil when nothing is known to be wrong.
@@ -98,6 +108,9 @@ func exitMessage(f *model.Failure) string {
 
 // active tells how requests are met now; Ready does not depend on it.
 func (in RevisionInput) active(serving, late bool) model.Condition {
+	if in.Decision != nil {
+		return in.Decision.Active
+	}
 	c := model.Condition{Type: model.Active, Status: model.Unknown, Severity: model.SeverityInfo}
 	switch {
 	case serving:

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -19,11 +18,13 @@ func RouteProblems(r *servingv1.Route) []model.Problem {
 	return annotationProblems(model.Ref{Kind: servingv1.KindRoute, Key: keyOf(r)}, err)
 }
 
-// RevisionProblems are the annotations of a Revision that cannot be read or contradict each other; they count as absent.
+// RevisionProblems are the annotations of a Revision that cannot be read; they count as absent. Those of
+// autoscaling.knative.dev are the autoscaler's to read.
 func RevisionProblems(r *servingv1.Revision) []model.Problem {
 	_, deadline := duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
-	_, scale := scaleOf(r)
-	return annotationProblems(model.Ref{Kind: servingv1.KindRevision, Key: keyOf(r)}, append(scale, deadline)...)
+	_, source := metricsSource(r.Annotations)
+	_, drain := streamDrain(r)
+	return annotationProblems(model.Ref{Kind: servingv1.KindRevision, Key: keyOf(r)}, deadline, source, drain)
 }
 
 func annotationProblems(owner model.Ref, errs ...error) []model.Problem {
@@ -57,52 +58,4 @@ func duration(annotations map[string]string, names ...string) (time.Duration, er
 		return 0, fmt.Errorf("annotation %s is %q, want a duration of whole seconds that is not negative, such as 90s", name, value)
 	}
 	return d, nil
-}
-
-// scale are the bounds of a revision's replicas; 0 where nothing is said.
-type scale struct{ least, most, initial int }
-
-func scaleOf(r *servingv1.Revision) (s scale, errs []error) {
-	for _, field := range []struct {
-		value *int
-		names []string
-	}{
-		{&s.least, []string{servingv1.MinScaleAnnotation, servingv1.MinScaleAltAnnotation}},
-		{&s.most, []string{servingv1.MaxScaleAnnotation, servingv1.MaxScaleAltAnnotation}},
-		{&s.initial, []string{servingv1.InitialScaleAnnotation, servingv1.InitialScaleAltAnnotation}},
-	} {
-		name, value := annotation(r.Annotations, field.names...)
-		if value == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(value, 10, 32)
-		if err != nil || n < 0 {
-			errs = append(errs, fmt.Errorf("annotation %s is %q, want a whole number that is not negative", name, value))
-			continue
-		}
-		*field.value = int(n)
-	}
-	if s.most > 0 && s.least > s.most {
-		errs = append(errs, fmt.Errorf("annotation %s is %d, want at most %s, which is %d",
-			servingv1.MinScaleAnnotation, s.least, servingv1.MaxScaleAnnotation, s.most))
-	}
-	return s, errs
-}
-
-// replicas is how many replicas a revision has: its least, and before it has been ready its initial ones, but no fewer
-// than 1 and no more than its most. A revision that no Route names any more does without its least, as in Knative.
-func replicas(r *servingv1.Revision) int {
-	s, _ := scaleOf(r)
-	v := Revision(r)
-	n := 1
-	if v.Routing != model.RoutingReserve {
-		n = max(n, s.least)
-		if !v.WasReady {
-			n = max(n, s.initial)
-		}
-	}
-	if s.most > 0 {
-		n = min(n, s.most)
-	}
-	return n
 }

@@ -17,19 +17,22 @@ const DefaultPort = 8080
 // defaultPeriod is how often Kubernetes probes when a liveness or startup probe does not say.
 const defaultPeriod = 10
 
-// Workload returns what a runtime must run for a Revision. The Problems say why that cannot be done from the Revision
+// Workload returns what a runtime must run for a Revision, all but how many replicas: that is the autoscaler's to say. The Problems say why that cannot be done from the Revision
 // alone: it needs something that is kept elsewhere, such as a Secret.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	spec := effective(r)
 	w := model.Workload{
 		Revision: keyOf(r), UID: string(r.UID),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
-		Generation: r.Labels[servingv1.ConfigurationGenerationLabel],
-		Replicas:   replicas(r), Protocol: protocolOf(spec),
+		Generation:  r.Labels[servingv1.ConfigurationGenerationLabel],
+		Protocol:    protocolOf(spec),
 		Concurrency: int(*spec.ContainerConcurrency), Timeout: seconds(spec.TimeoutSeconds),
 		ResponseStart: seconds(spec.ResponseStartTimeoutSeconds), Idle: seconds(spec.IdleTimeoutSeconds),
 	}
 	w.ProgressDeadline, _ = duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
+	w.StreamDrain, _ = streamDrain(r)
+	source, _ := metricsSource(r.Annotations)
+	w.Direct = source == model.FromEnvoy
 	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}
 	b.checkVolumes(spec)
 	serving := spec.ServingContainer()

@@ -151,41 +151,46 @@ func TestWorkloadNeedsWhatIsKeptElsewhere(t *testing.T) {
 	}
 }
 
-func TestReplicas(t *testing.T) {
-	const least, most, initial = servingv1.MinScaleAnnotation, servingv1.MaxScaleAnnotation, servingv1.InitialScaleAnnotation
-	for name, c := range map[string]struct {
-		annotations map[string]string
-		ready       bool
-		state       string
-		want        int
-		problem     bool
-	}{
-		"one by default":              {nil, true, "active", 1, false},
-		"one at the least":            {map[string]string{least: "0"}, true, "active", 1, false},
-		"the least":                   {map[string]string{least: "3"}, true, "active", 3, false},
-		"the other spelling":          {map[string]string{servingv1.MinScaleAltAnnotation: "3"}, true, "active", 3, false},
-		"no more than the most":       {map[string]string{least: "3", most: "2"}, true, "active", 2, true},
-		"initially":                   {map[string]string{initial: "5", least: "2"}, false, "active", 5, false},
-		"initially no more than most": {map[string]string{initial: "5", most: "2"}, false, "active", 2, false},
-		"not initially any more":      {map[string]string{initial: "5", least: "2"}, true, "active", 2, false},
-		"unrouted without the least":  {map[string]string{least: "3"}, true, "reserve", 1, false},
-		"not a number":                {map[string]string{least: "many"}, true, "active", 1, true},
-		"a negative number":           {map[string]string{least: "-2"}, true, "active", 1, true},
-		"too great a number":          {map[string]string{least: "99999999999"}, true, "active", 1, true},
+func TestScaled(t *testing.T) {
+	r := revision(nil)
+	r.Labels[servingv1.RoutingStateLabel] = "reserve"
+	maps.Copy(r.Annotations, map[string]string{
+		servingv1.RoutingStateModifiedAnnotation: epoch.Format(time.RFC3339),
+		servingv1.MetricsSourceAnnotation:        "envoy",
+		servingv1.StreamDrainAnnotation:          "7",
+	})
+	s := Scaled(r)
+	check(t, "before it was scaled", s.Before, model.Before{Replicas: model.UnknownReplicas})
+	check(t, "source", s.Source, model.FromEnvoy)
+	check(t, "streams", s.StreamDrain, 7*time.Second)
+	check(t, "unreachable", s.Unreachable && s.UnreachableSince.Equal(epoch), true)
+
+	r.Status.DesiredReplicas = new(int32(3))
+	r.Status.Conditions = Conditions(nil, []model.Condition{
+		{Type: model.ResourcesAvailable, Status: model.True}, {Type: model.Active, Status: model.False, Reason: "NoTraffic"},
+	}, epoch)
+	before := Scaled(r).Before
+	check(t, "since", before.Since.Equal(epoch), true)
+	before.Since = time.Time{}
+	check(t, "before", before, model.Before{Replicas: 3, Active: model.False, Initialized: true})
+}
+
+func TestScalingAnnotationsThatCannotBeRead(t *testing.T) {
+	for key, values := range map[string][]string{
+		servingv1.MetricsSourceAnnotation: {"prometheus", "Envoy"},
+		servingv1.StreamDrainAnnotation:   {"-1", "3601", "5s", "many"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		for _, value := range values {
 			r := revision(nil)
-			maps.Copy(r.Annotations, c.annotations)
-			r.Labels[servingv1.RoutingStateLabel] = c.state
-			if c.ready {
-				r.Status.Conditions = Conditions(nil, []model.Condition{{Type: model.ResourcesAvailable, Status: model.True}}, epoch)
+			r.Annotations[key] = value
+			s := Scaled(r)
+			if s.Source != model.FromQueueProxy || s.StreamDrain != 300*time.Second {
+				t.Errorf("%s %q: %+v, want the defaults", key, value, s)
 			}
-			w, _ := Workload(r)
-			check(t, "replicas", w.Replicas, c.want)
-			if problems := RevisionProblems(r); c.problem != (len(problems) == 1) {
-				t.Errorf("problems = %v", problems)
+			if problems := RevisionProblems(r); len(problems) != 1 {
+				t.Errorf("%s %q: problems = %v, want one", key, value, problems)
 			}
-		})
+		}
 	}
 }
 

@@ -102,6 +102,10 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// CutStreams ends streams, those in flight and those to come, as Shutdown does after StreamDrain: for whoever learns only at
+// the end how long they may go on.
+func (p *Proxy) CutStreams() { p.cutStreams() }
+
 // Close ends the proxy and the requests in flight at once.
 func (p *Proxy) Close() {
 	now := time.Now()

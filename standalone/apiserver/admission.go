@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/admission"
 
 	"sluice.dev/sluice/crds"
@@ -14,7 +15,10 @@ import (
 )
 
 // defaulting is the admission plugin: it does in the process what a webhook would do in a cluster.
-type defaulting struct{}
+type defaulting struct {
+	// scaling says what is wrong with the autoscaling annotations of a template; nil where nobody knows.
+	scaling func(annotations map[string]string) error
+}
 
 var (
 	_ admission.MutationInterface   = defaulting{}
@@ -27,13 +31,17 @@ func (defaulting) Handles(op admission.Operation) bool {
 }
 
 // Admit fills in what the user left out. What cannot be read is left to the schema, which says better what is wrong.
-func (defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+func (d defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	obj, old := typed(a, a.GetObject()), typed(a, a.GetOldObject())
 	if obj == nil {
 		return nil
 	}
 	if _, ok := obj.(*servingv1.Revision); ok && old != nil {
 		return nil // immutable: what is stored stays, whatever the defaults have become since
+	}
+	// Before the schema is asked, which knows the same rules and says them in other words.
+	if errs := d.wrongScaling(obj); len(errs) > 0 {
+		return apierrors.NewInvalid(a.GetKind().GroupKind(), obj.GetName(), errs)
 	}
 	crds.Default(obj, old, a.GetUserInfo().GetName())
 	defaulted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
@@ -44,6 +52,13 @@ func (defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.O
 	u.Object["spec"] = defaulted["spec"]
 	u.SetAnnotations(obj.GetAnnotations())
 	return nil
+}
+
+func (d defaulting) wrongScaling(obj crds.Object) field.ErrorList {
+	if d.scaling == nil {
+		return nil
+	}
+	return crds.CheckScaling(obj, d.scaling)
 }
 
 // Validate holds the rules that a schema cannot.

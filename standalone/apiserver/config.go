@@ -39,6 +39,7 @@ type settings struct {
 	storeURL string
 	token    string
 	pair     keyPair
+	scaling  func(annotations map[string]string) error
 }
 
 // newServer builds the API server. Nothing in it looks for another API server: no delegated authentication or
@@ -51,7 +52,7 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	gc.MaxRequestBodyBytes = maxBody
 	gc.JSONPatchMaxCopyBytes = maxBody
 	gc.EnableProfiling = false
-	gc.AdmissionControl = defaulting{}
+	gc.AdmissionControl = defaulting{scaling: s.scaling}
 
 	// Version 2 must be there too, or the controllers that publish the schemas (of both versions) never start.
 	defs := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(crdopenapi.GetOpenAPIDefinitions)

@@ -25,6 +25,8 @@ type Options struct {
 	Listen string
 	// CRDs are the kinds that it serves; those of package crds when nil.
 	CRDs []*apiextensionsv1.CustomResourceDefinition
+	// CheckScaling says what is wrong with the autoscaling annotations of a revision, a line each; nil where nobody knows.
+	CheckScaling func(annotations map[string]string) error
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -149,7 +151,7 @@ func (s *Server) settings(o Options, listener net.Listener, store *store) (setti
 	}
 	s.config = &rest.Config{Host: "https://" + net.JoinHostPort(host, port), BearerToken: token, QPS: -1}
 	s.config.CAData = pair.cert
-	return settings{listener: listener, storeURL: store.url, token: token, pair: pair}, nil
+	return settings{listener: listener, storeURL: store.url, token: token, pair: pair, scaling: o.CheckScaling}, nil
 }
 
 // listen opens the API's socket. It is the first thing that can fail for a reason of the user's.

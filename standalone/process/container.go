@@ -154,15 +154,15 @@ func expand(s string, values map[string]string) string {
 func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failure {
 	command := spec.Command[0]
 	if _, missing := os.Stat(cmd.Dir); cmd.Dir != "" && missing != nil {
-		return &model.Failure{Reason: "WorkingDirMissing", Message: fmt.Sprintf(
+		return &model.Failure{Reason: "WorkingDirMissing", Lasting: true, Message: fmt.Sprintf(
 			"Container %q cannot be started: its workingDir %q is not a directory of this machine.", spec.Name, cmd.Dir)}
 	}
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return &model.Failure{Reason: "CommandNotFound", Message: fmt.Sprintf(
+		return &model.Failure{Reason: "CommandNotFound", Lasting: true, Message: fmt.Sprintf(
 			"Container %q cannot be started: its command %q does not exist on this machine. Give a path, or a program in $PATH.", spec.Name, command)}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
-		return &model.Failure{Reason: "CommandNotExecutable", Message: fmt.Sprintf(
+		return &model.Failure{Reason: "CommandNotExecutable", Lasting: true, Message: fmt.Sprintf(
 			"Container %q cannot be started: its command %q is not an executable file.", spec.Name, command)}
 	}
 	return startFailed("Container %q cannot be started: %v.", spec.Name, err)

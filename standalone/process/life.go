@@ -26,9 +26,12 @@ type life struct {
 	ctx        context.Context // ends the probes and the proxy's goroutine
 	cancel     context.CancelFunc
 	group      sync.WaitGroup
-	port       int // $PORT of the serving container
-	proxy      *queueproxy.Proxy
-	endpoint   model.Endpoint     // of the proxy
+	port       int                // $PORT of the serving container
+	proxy      *queueproxy.Proxy  // nil where none stands before the container
+	endpoint   model.Endpoint     // where requests are taken
+	metrics    string             // URL of the proxy's figures
+	started    time.Time          // when the serving container's process existed
+	since      time.Time          // when the replica became ready; zero while it is not
 	serving    *queueproxy.Prober // of the serving container's readiness
 	containers []*container
 
@@ -72,32 +75,20 @@ func startFailed(format string, args ...any) *model.Failure {
 // start starts the proxy, the containers in their order, and what probes them.
 func (l *life) start() *model.Failure {
 	r := l.replica
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return startFailed("Replica %d cannot have a queue-proxy: %v.", r.number, err)
+	if r.spec.Direct {
+		l.endpoint = model.Endpoint{Host: loopback, Port: l.port}
+	} else if failure := l.startProxy(); failure != nil {
+		return failure
 	}
-	l.endpoint = model.Endpoint{Host: loopback, Port: listener.Addr().(*net.TCPAddr).Port}
-	l.proxy = queueproxy.New(queueproxy.Options{
-		Target:      net.JoinHostPort(loopback, strconv.Itoa(l.port)),
-		Protocol:    r.spec.Protocol,
-		Concurrency: r.spec.Concurrency,
-		Timeout:     r.spec.Timeout, ResponseStart: r.spec.ResponseStart, Idle: r.spec.Idle,
-		Ready:     l.serving.Ready,
-		Transport: r.runtime.transport,
-		Logger:    r.logger.Named("queue-proxy"),
-		Quiet:     r.runtime.opts.Quiet,
-	})
-	l.group.Go(func() {
-		if err := l.proxy.Serve(listener); err != nil {
-			r.logger.Error("queue-proxy failed", "error", err)
-		}
-	})
 	for i := range r.spec.Containers {
 		c, failure := startContainer(r, i, l.port)
 		if failure != nil {
 			return failure
 		}
 		l.containers = append(l.containers, c)
+		if i == 0 {
+			l.started = c.began
+		}
 		l.group.Go(func() {
 			c.wait()
 			l.exits <- c
@@ -108,6 +99,35 @@ func (l *life) start() *model.Failure {
 			return failure
 		}
 	}
+	return nil
+}
+
+// startProxy has a queue-proxy stand before the serving container, and tell its load.
+func (l *life) startProxy() *model.Failure {
+	r := l.replica
+	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return startFailed("Replica %d cannot have a queue-proxy: %v.", r.number, err)
+	}
+	l.endpoint = model.Endpoint{Host: loopback, Port: listener.Addr().(*net.TCPAddr).Port}
+	l.proxy = queueproxy.New(queueproxy.Options{
+		Target:      net.JoinHostPort(loopback, strconv.Itoa(l.port)),
+		Protocol:    r.spec.Protocol,
+		Concurrency: r.spec.Concurrency,
+		Timeout:     r.spec.Timeout, ResponseStart: r.spec.ResponseStart, Idle: r.spec.Idle,
+		Ready:      l.serving.Ready,
+		Transport:  r.runtime.transport,
+		Logger:     r.logger.Named("queue-proxy"),
+		Quiet:      r.runtime.opts.Quiet,
+		RequestLog: r.runtime.opts.RequestLog,
+		Labels:     map[string]string{"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number)},
+	})
+	l.metrics = r.runtime.metrics.add(l.endpoint.Port, l.proxy.Metrics())
+	l.group.Go(func() {
+		if err := l.proxy.Serve(listener); err != nil {
+			r.logger.Error("queue-proxy failed", "error", err)
+		}
+	})
 	return nil
 }
 
@@ -214,20 +234,31 @@ func (l *life) note(h health) bool {
 	return len(l.notReady) == 0
 }
 
+// state is what the replica reports of itself.
+func (l *life) state(ready bool, last *model.Failure) report {
+	switch {
+	case !ready:
+		l.since = time.Time{}
+	case l.since.IsZero():
+		l.since = time.Now()
+	}
+	return report{
+		ready: ready, endpoint: l.endpoint, metrics: l.metrics, started: l.started, since: l.since,
+		prober: l.serving, failure: last,
+	}
+}
+
 // drain lets the requests in flight finish, then asks the containers to end. What is left after that is for end. It
 // takes as long as a request may, and the grace period.
 func (l *life) drain() {
 	r := l.replica.runtime
-	bound := l.replica.spec.Timeout
-	if bound <= 0 {
-		bound = defaultDrain
-	}
+	bound, streams := l.patience()
 	ctx, cancel := context.WithTimeout(r.killing, bound)
 	defer cancel()
 	drained := make(chan struct{})
 	l.group.Go(func() {
 		defer close(drained)
-		if err := l.proxy.Shutdown(ctx); err != nil {
+		if err := l.emptied(ctx, streams); err != nil && r.killing.Err() == nil {
 			l.replica.logger.Warn("requests were cut off by the end of the drain", "bound", bound, "error", err)
 		}
 	})
@@ -246,14 +277,46 @@ func (l *life) drain() {
 	l.terminate()
 }
 
-// terminate asks the containers to end and waits for that as long as the grace period.
+// patience is how long the requests of a replica that is to end may take, and how long its streams; 0 for streams means
+// as long as requests.
+func (l *life) patience() (requests, streams time.Duration) {
+	requests, streams = l.replica.spec.Timeout, time.Duration(l.replica.streams.Load())
+	if requests <= 0 {
+		requests = defaultDrain
+	}
+	return max(requests, streams), streams
+}
+
+// emptied returns when no request is in flight and none comes any more. Without a proxy nobody knows: the clients have a
+// moment to learn that the replica is to end, and then it is the application that lets its requests finish.
+func (l *life) emptied(ctx context.Context, streams time.Duration) error {
+	if l.proxy != nil {
+		if streams > 0 {
+			defer time.AfterFunc(streams, l.proxy.CutStreams).Stop()
+		}
+		return l.proxy.Shutdown(ctx)
+	}
+	select {
+	case <-time.After(l.replica.runtime.opts.Quiet):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// terminate asks the containers to end and waits for that as long as the grace period, or without a proxy as long as
+// their requests may take.
 func (l *life) terminate() {
-	r := l.replica.runtime
+	r, patience := l.replica.runtime, l.replica.runtime.opts.Grace
+	if l.proxy == nil {
+		requests, _ := l.patience()
+		patience = max(patience, requests)
+	}
 	l.cancel() // or the end would be taken for a failed probe
 	for _, c := range l.containers {
 		c.signal(syscall.SIGTERM)
 	}
-	grace := time.NewTimer(r.opts.Grace)
+	grace := time.NewTimer(patience)
 	defer grace.Stop()
 	for _, c := range l.containers {
 		select {
@@ -270,6 +333,7 @@ func (l *life) terminate() {
 func (l *life) end() {
 	l.cancel()
 	if l.proxy != nil {
+		l.replica.runtime.metrics.remove(l.endpoint.Port)
 		l.proxy.Close()
 	}
 	for _, c := range l.containers {

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,21 +29,29 @@ type replica struct {
 	number  int
 	logger  hclog.Logger
 	report  func(report)
+	streams atomic.Int64 // time.Duration that streams may go on when the replica is stopped; 0 means no bound of their own
 }
+
+// lastingAfter is how many lives in a row may end without having been ready before that counts as no passing trouble.
+const lastingAfter = 3
 
 // run returns when stop has ended and the replica is drained and gone.
 func (r *replica) run(stop context.Context) {
 	backOff := firstBackOff
 	var last *model.Failure
-	for {
+	for fruitless := 0; ; {
 		if r.claimStart(stop) != nil {
 			return
 		}
 		began := time.Now()
-		failure := r.live(stop, last)
+		ready, failure := r.live(stop, last)
 		if stop.Err() != nil {
 			return
 		}
+		if fruitless++; ready {
+			fruitless = 0
+		}
+		failure.Lasting = failure.Lasting || fruitless >= lastingAfter
 		last = failure
 		r.report(report{failure: failure})
 		if time.Since(began) >= stable {
@@ -68,9 +77,9 @@ func (r *replica) claimStart(stop context.Context) error {
 	}
 }
 
-// live lives one life and returns what ended it; nil if stop did. Last is why the life before failed: it stays reported
+// live lives one life and returns whether it was ever ready, and what ended it; nil if stop did. Last is why the life before failed: it stays reported
 // until this one is ready.
-func (r *replica) live(stop context.Context, last *model.Failure) *model.Failure {
+func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool, failure *model.Failure) {
 	started := onlyOnce(func() { <-r.runtime.starts })
 	defer started()
 	l, failure := newLife(r)
@@ -79,7 +88,7 @@ func (r *replica) live(stop context.Context, last *model.Failure) *model.Failure
 		failure = l.start()
 	}
 	if failure != nil {
-		return failure
+		return false, failure
 	}
 	r.logger.Debug("replica started", "port", l.port, "endpoint", l.endpoint)
 	r.report(report{prober: l.serving, failure: last})
@@ -91,22 +100,22 @@ func (r *replica) live(stop context.Context, last *model.Failure) *model.Failure
 			started()
 			l.drain()
 			r.logger.Debug("replica stopped")
-			return nil
+			return wasReady, nil
 		case c := <-l.exits:
 			failure := c.exitFailure(r)
 			r.report(report{failure: failure}) // at once, not when everything is cleared away
-			return failure
+			return wasReady, failure
 		case failure := <-l.unhealthy:
 			r.report(report{failure: failure})
-			return failure
+			return wasReady, failure
 		case health := <-l.health:
 			ready := l.note(health)
 			if ready {
 				started()
-				last = nil
+				last, wasReady = nil, true
 			}
 			r.logger.Debug("readiness changed", "ready", ready, "endpoint", l.endpoint, "why", health.why)
-			r.report(report{ready: ready, endpoint: l.endpoint, prober: l.serving, failure: last})
+			r.report(l.state(ready, last))
 		case <-patience.C:
 			started()
 		}

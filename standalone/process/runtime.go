@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"io"
 	"path/filepath"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Options struct {
 	Grace time.Duration
 	// LogLimit is the size in bytes at which a log file is moved aside, replacing the one moved before; 0 means 10 MiB.
 	LogLimit int64
+	// RequestLog gets a line for each request, as JSON; nil for none.
+	RequestLog io.Writer
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
 }
@@ -54,6 +57,7 @@ type Runtime struct {
 	ports     *ports
 	records   *records
 	starter   *starter
+	metrics   *metrics
 	starts    chan struct{} // holds one value for each replica that is starting
 
 	inbox   *mailbox // work for the owner goroutine
@@ -83,6 +87,7 @@ func New(opts Options) *Runtime {
 		ports:     newPorts(),
 		records:   &records{dir: filepath.Join(opts.Dir, "processes"), marker: rand.Text(), logger: opts.Logger},
 		starter:   newStarter(),
+		metrics:   newMetrics(opts.Logger),
 		starts:    make(chan struct{}, opts.Starts),
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,
@@ -94,6 +99,7 @@ func New(opts Options) *Runtime {
 	r.done.Go(func() { r.inbox.run(ctx) })
 	r.done.Go(func() { r.outbox.run(ctx) })
 	r.done.Go(func() { r.starter.run(ctx) })
+	r.done.Go(func() { r.metrics.run(ctx) })
 	return r
 }
 

@@ -26,7 +26,9 @@ type workload struct {
 	slots    []*slot
 	invalid  *model.Failure // why the workload cannot be run at all
 	wasReady bool
-	overdue  bool // ProgressDeadline has passed and it was never ready
+	asked    time.Time   // when a replica was wanted after there was none
+	start    model.Start // of the first replica that was ready after that
+	overdue  bool        // ProgressDeadline has passed and it was never ready
 	deadline *time.Timer
 	sent     model.WorkloadStatus
 }
@@ -34,7 +36,7 @@ type workload struct {
 // slot is a place for one replica, from its start to its end.
 type slot struct {
 	number   int
-	stop     context.CancelFunc
+	stop     func(streams time.Duration)
 	stopping bool
 	state    report
 }
@@ -43,6 +45,9 @@ type slot struct {
 type report struct {
 	ready    bool
 	endpoint model.Endpoint
+	metrics  string             // URL; empty without a queue-proxy
+	started  time.Time          // when the serving container's process existed
+	since    time.Time          // when the replica became ready
 	prober   *queueproxy.Prober // of the serving container; nil between two lives
 	failure  *model.Failure     // of the life before, until the replica is ready again
 }
@@ -93,7 +98,10 @@ func (r *Runtime) scale(w *workload, replicas int) {
 	for ; len(live) > replicas; live = live[:len(live)-1] {
 		s := live[len(live)-1]
 		s.stopping = true
-		s.stop()
+		s.stop(w.spec.StreamDrain)
+	}
+	if len(live) == 0 && replicas > 0 {
+		w.asked, w.start = time.Now(), model.Start{}
 	}
 	for range replicas - len(live) {
 		r.addReplica(w)
@@ -116,7 +124,7 @@ func (r *Runtime) settle(w *workload) {
 
 func (r *Runtime) addReplica(w *workload) {
 	stop, cancel := context.WithCancel(r.killing)
-	s := &slot{number: r.freeNumber(w.spec.Revision), stop: cancel}
+	s := &slot{number: r.freeNumber(w.spec.Revision)}
 	w.slots = append(w.slots, s)
 	p := &replica{
 		runtime: r, spec: w.spec, number: s.number,
@@ -124,16 +132,31 @@ func (r *Runtime) addReplica(w *workload) {
 		report: func(state report) {
 			r.inbox.post(func() {
 				s.state = state
-				w.wasReady = w.wasReady || state.ready
+				w.note(state)
 				r.publish(w)
 			})
 		},
+	}
+	s.stop = func(streams time.Duration) {
+		p.streams.Store(int64(streams))
+		cancel()
 	}
 	go func() { // ends with stop, which ends with killing at the latest
 		defer cancel()
 		p.run(stop)
 		r.inbox.post(func() { r.removeReplica(w, s) })
 	}()
+}
+
+// note takes in that a replica is ready, if it is.
+func (w *workload) note(state report) {
+	if !state.ready {
+		return
+	}
+	w.wasReady = true
+	if w.start.Ready.IsZero() && !w.asked.IsZero() {
+		w.start = model.Start{Asked: w.asked, Started: state.started, Ready: state.since}
+	}
 }
 
 // freeNumber returns the lowest number that no replica of the revision has, whatever its UID: logs are named by it.
@@ -185,9 +208,16 @@ func (r *Runtime) publish(w *workload) {
 		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec),
 	}
 	for _, s := range w.slots {
-		if s.state.ready && !s.stopping {
-			status.Ready = append(status.Ready, s.state.endpoint)
+		if !s.state.ready || s.stopping {
+			continue
 		}
+		status.Ready = append(status.Ready, s.state.endpoint)
+		if s.state.metrics != "" {
+			status.Metrics = append(status.Metrics, model.Scrape{URL: s.state.metrics, Since: s.state.since})
+		}
+	}
+	if len(status.Ready) > 0 {
+		status.Start = w.start
 	}
 	slices.SortFunc(status.Ready, func(a, b model.Endpoint) int { return cmp.Compare(a.Port, b.Port) })
 	if reflect.DeepEqual(status, w.sent) {
@@ -229,19 +259,19 @@ func (w *workload) exceeded() *model.Failure {
 			break
 		}
 	}
-	return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message}
+	return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
 }
 
 // missingCommand refuses containers that only an image says how to start.
 func missingCommand(w model.Workload) *model.Failure {
 	if len(w.Containers) == 0 {
-		return &model.Failure{Reason: "ContainerMissing", Message: fmt.Sprintf("Revision %s has no container.", w.Revision)}
+		return &model.Failure{Reason: "ContainerMissing", Lasting: true, Message: fmt.Sprintf("Revision %s has no container.", w.Revision)}
 	}
 	for i, c := range w.Containers {
 		if len(c.Command) > 0 {
 			continue
 		}
-		return &model.Failure{Reason: "ContainerMissing", Message: fmt.Sprintf(
+		return &model.Failure{Reason: "ContainerMissing", Lasting: true, Message: fmt.Sprintf(
 			"Container %q of revision %s has an image (%q) but no command. One machine runs processes, not images: "+
 				"set containers[%d].command to the program to run.", c.Name, w.Revision, c.Image, i)}
 	}
@@ -251,6 +281,9 @@ func missingCommand(w model.Workload) *model.Failure {
 // notes says what of the workload is not carried out on one machine.
 func notes(w model.Workload) []string {
 	var notes []string
+	if w.Direct && w.Concurrency > 0 {
+		notes = append(notes, fmt.Sprintf("containerConcurrency (%d) is kept by activators alone: with metrics-source envoy no queue-proxy stands before the replicas.", w.Concurrency))
+	}
 	for _, c := range w.Containers {
 		if len(c.Limits) == 0 {
 			continue

@@ -62,12 +62,15 @@ const (
 // AutoscalingGroup is the prefix of all autoscaling annotations; they belong on the revision template.
 const AutoscalingGroup = "autoscaling.knative.dev"
 
-// Autoscaling annotations whose bounds the schema holds; the Alt spellings are accepted, the others win.
+// Annotations of revision templates that Knative does not have.
 const (
-	MinScaleAnnotation        = AutoscalingGroup + "/min-scale"
-	MinScaleAltAnnotation     = AutoscalingGroup + "/minScale"
-	MaxScaleAnnotation        = AutoscalingGroup + "/max-scale"
-	MaxScaleAltAnnotation     = AutoscalingGroup + "/maxScale"
-	InitialScaleAnnotation    = AutoscalingGroup + "/initial-scale"
-	InitialScaleAltAnnotation = AutoscalingGroup + "/initialScale"
+	// MetricsSourceAnnotation is where the load of the replicas is learnt: "queue-proxy", the default, or "envoy", with
+	// which no queue-proxy stands before them.
+	MetricsSourceAnnotation = "sluice.dev/metrics-source"
+	// StreamDrainAnnotation is how long streams (upgraded connections, gRPC) of a revision that no Route names any more, or
+	// of a replica that is to end, may go on: whole seconds from 0 to 3600. Without it they have timeoutSeconds.
+	StreamDrainAnnotation = "sluice.dev/stream-drain-seconds"
 )
+
+// ScaleWhyAnnotation in a Revision's status is the why of its last scale step, a sentence.
+const ScaleWhyAnnotation = "sluice.dev/scale-why"

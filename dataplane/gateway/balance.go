@@ -199,6 +199,32 @@ func (a *assignment) pick(policy balancing, tried []*host) *host {
 	return a.priorities[0].pick(policy)
 }
 
+// pickLast chooses a host for the last attempt: of a priority that was not tried yet, if there is one. When all endpoints of a
+// priority are gone at once, and there are more than there are attempts, the next priority answers all the same.
+func (a *assignment) pickLast(policy balancing, tried []*host) *host {
+	if a == nil {
+		return nil
+	}
+	for i := range a.priorities {
+		if p := &a.priorities[i]; !p.holds(tried) {
+			return p.pick(policy)
+		}
+	}
+	return a.pick(policy, tried)
+}
+
+// holds is whether any of the hosts belongs to the priority.
+func (p *priority) holds(any []*host) bool {
+	for i := range p.localities {
+		for _, h := range p.localities[i].hosts {
+			if slices.Contains(any, h) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (p *priority) pick(policy balancing) *host {
 	l := &p.localities[0]
 	if len(p.localities) > 1 {

@@ -130,7 +130,7 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var tried []*host
 	for {
-		h := x.endpoints.pick(x.config.policy, tried)
+		h := x.pick(tried)
 		if h == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
 			return nil, errNoHealthyUpstream
@@ -148,6 +148,13 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+func (x *exchange) pick(tried []*host) *host {
+	if len(tried) > 0 && len(tried) == x.route.forward.retry.attempts {
+		return x.endpoints.pickLast(x.config.policy, tried)
+	}
+	return x.endpoints.pick(x.config.policy, tried)
 }
 
 // anew is a copy of a request for another attempt, since the transport may still look at the one before; nil when its body

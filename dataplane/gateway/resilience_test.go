@@ -165,6 +165,11 @@ func TestPrioritiesFallThrough(t *testing.T) {
 	// The pods are gone and nobody has said so yet: the retry falls through too.
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t)), group(1, "activator", activator)))
 	ask("activator")
+	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t)), group(1, "activator", activator)))
+	ask("activator")
+	// With what is left of a priority, it is what is asked first.
+	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), pod), group(1, "activator", activator)))
+	ask("pod")
 	b.push(endpoints(t, "c"))
 	b.get("http://h/").want(t, 503, "no healthy upstream")
 }

@@ -65,10 +65,14 @@ func BenchmarkThroughput(b *testing.B) {
 // BenchmarkHandler leaves the client's connection out: what the handlers themselves cost beside a round trip.
 func BenchmarkHandler(b *testing.B) {
 	target := application(b, greeting())
+	logging := fullOptions(target)
+	logging.RequestLog = io.Discard
 	for _, peer := range []struct {
 		name    string
 		handler http.Handler
-	}{{"bare", bareProxy(target)}, {"queueproxy", queueproxy.New(fullOptions(target))}} {
+	}{
+		{"bare", bareProxy(target)}, {"queueproxy", queueproxy.New(fullOptions(target))}, {"request-log", queueproxy.New(logging)},
+	} {
 		b.Run(peer.name, func(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, "http://hello.example/", nil)
 			b.ReportAllocs()

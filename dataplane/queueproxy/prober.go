@@ -27,7 +27,9 @@ const (
 const (
 	paceShare    = 20
 	fastestDial  = 200 * time.Microsecond
-	slowestDial  = 5 * time.Millisecond
+	slowestDial  = 2 * time.Millisecond // in the first second; costs a starting application 2 % of a core
+	laterDial    = 5 * time.Millisecond
+	eager        = time.Second      // for which slowestDial is the pace
 	patience     = 10 * time.Second // after which a dial every tiredDial is enough
 	tiredDial    = 50 * time.Millisecond
 	fastestProbe = 2 * time.Millisecond
@@ -97,8 +99,10 @@ func (p *Prober) await(ctx context.Context) error {
 			break
 		}
 		wait := pace(fastestDial, slowestDial)
-		if time.Since(began) > patience {
+		if waited := time.Since(began); waited > patience {
 			wait = tiredDial
+		} else if waited > eager {
+			wait = laterDial
 		}
 		if ended := sleep(ctx, wait); ended != nil {
 			return errors.Join(ended, err)

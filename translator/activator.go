@@ -1,7 +1,7 @@
 package translator
 
 import (
-	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +44,7 @@ func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]
 	if len(activators) > 0 {
 		list := &structpb.ListValue{}
 		for _, a := range activators {
-			list.Values = append(list.Values, structpb.NewStringValue(net.JoinHostPort(a.Host, strconv.Itoa(a.Port))))
+			list.Values = append(list.Values, structpb.NewStringValue(hostPort(a)))
 		}
 		fields["activators"] = structpb.NewListValue(list)
 	}
@@ -59,6 +59,12 @@ func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]
 		}})
 	}
 	return fields
+}
+
+// hostPort is an endpoint that validEndpoint holds for as one text, an IPv6 address in brackets.
+func hostPort(e model.Endpoint) string {
+	address, _ := netip.ParseAddr(e.Host)
+	return netip.AddrPortFrom(address, uint16(e.Port)).String()
 }
 
 // moment is a time in Unix nanoseconds: as text, for a number of JSON has not the digits.

@@ -73,7 +73,8 @@ func (b *buckets) record(sec int64, value float64) {
 // empty says that nothing was written within the window.
 func (b *buckets) empty(sec int64) bool { return !b.written || sec-b.last > b.size() }
 
-// linear is the mean over the seconds that are known, rounded to six digits. Seconds after the last write do not dilute it.
+// linear is the mean over the seconds that are known, rounded to six digits. Seconds after the last write do not dilute
+// it. Neither average is below 0, not even as a -0 that differences of sums leave behind.
 func (b *buckets) linear(sec int64) float64 {
 	if !b.written || sec-b.last >= b.size() {
 		return 0
@@ -84,7 +85,7 @@ func (b *buckets) linear(sec int64) float64 {
 		n--
 	}
 	n = min(n, b.last-b.first+1)
-	return math.Round(total/float64(n)*precision) / precision
+	return max(0, math.Round(total/float64(n)*precision)/precision)
 }
 
 // weighted is the exponentially weighted sum: the newest second counts most, the weights sum to about 1.
@@ -104,7 +105,7 @@ func (b *buckets) weighted(sec int64) float64 {
 		sum += *b.at(b.last - i) * weight
 		weight *= 1 - smoothing
 	}
-	return sum
+	return max(0, sum)
 }
 
 // delayBucket is how long one bucket of a slidingMax is, in seconds: a period of decisions.

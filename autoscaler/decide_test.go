@@ -1,6 +1,7 @@
 package autoscaler
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func (v *drive) want(replicas int, reason model.Reason) {
 	if v.d.Replicas != replicas || v.d.Reason != reason {
 		v.t.Fatalf("at %v: %d replicas (%s), want %d (%s)", v.now.Sub(epoch), v.d.Replicas, v.d.Reason, replicas, reason)
 	}
-	if why := v.d.Why(); !strings.Contains(why, " replicas: ") || strings.HasSuffix(why, ": ") {
+	if why := v.d.Why(); !strings.Contains(why, " replica") || strings.Contains(why, " -0 ") || strings.HasSuffix(why, ": ") {
 		v.t.Fatalf("its why says nothing: %q", why)
 	}
 }
@@ -241,6 +242,21 @@ func TestRestartKeepsWhatRunsUntilAWindowIsSeen(t *testing.T) {
 	v.want(9, model.ReasonPanicHold)
 	v.forSeconds(8, 7)
 	v.want(1, model.ReasonStable)
+}
+
+// Sums that have gone up and down again leave a rest of 1e-17 or so behind, on either side of zero.
+func TestNoLoadIsNeverBelowZero(t *testing.T) {
+	for _, algorithm := range []string{"linear", "weighted-exponential"} {
+		v := newDrive(t, "metric-aggregation-algorithm", algorithm).running(1)
+		for i := range 120 {
+			v.tick(float64(i%7) / 10)
+		}
+		for range 60 {
+			if d := v.tick(0); math.Signbit(d.Stable) || math.Signbit(d.Panic) || strings.Contains(d.Why(), " -0") {
+				t.Fatalf("%s: %v, %v: %s", algorithm, d.Stable, d.Panic, d.Why())
+			}
+		}
+	}
 }
 
 func TestProxiedRequestsCountOnce(t *testing.T) {

@@ -52,7 +52,7 @@ var sentences = map[Reason]string{
 	ReasonScaleUpRate:       "one step may not scale up further (max-scale-up-rate)",
 	ReasonScaleDownRate:     "one step may not scale down further (max-scale-down-rate)",
 	ReasonActivationScale:   "a start from zero begins with activation-scale",
-	ReasonScaleDownDelay:    "more were needed within scale-down-delay",
+	ReasonScaleDownDelay:    "as many were needed within scale-down-delay, more than now",
 	ReasonMinScale:          "min-scale asks for them",
 	ReasonMaxScale:          "max-scale allows no more",
 	ReasonInitialScale:      "a new revision begins with initial-scale",
@@ -71,14 +71,18 @@ var sentences = map[Reason]string{
 // decisions change nothing and nobody asks.
 func (d Decision) Why() string {
 	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready", d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
+	replicas := fmt.Sprintf("%d replicas", d.Replicas)
+	if d.Replicas == 1 {
+		replicas = "1 replica"
+	}
 	switch d.Reason {
 	case ReasonStable, ReasonPanic:
-		return fmt.Sprintf("%d replicas: %s", d.Replicas, load)
+		return fmt.Sprintf("%s: %s", replicas, load)
 	case ReasonSignal:
-		return fmt.Sprintf("%d replicas: %s asks for %d: %s", d.Replicas, d.Signal.Signal, d.Signal.Replicas, d.Signal.Why)
+		return fmt.Sprintf("%s: %s asks for %d: %s", replicas, d.Signal.Signal, d.Signal.Replicas, d.Signal.Why)
 	}
 	if d.Fresh {
-		return fmt.Sprintf("%d replicas: %s; %s", d.Replicas, sentences[d.Reason], load)
+		return fmt.Sprintf("%s: %s; %s", replicas, sentences[d.Reason], load)
 	}
-	return fmt.Sprintf("%d replicas: %s", d.Replicas, sentences[d.Reason])
+	return fmt.Sprintf("%s: %s", replicas, sentences[d.Reason])
 }

@@ -2,6 +2,7 @@ package autoscaler
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -71,14 +72,15 @@ func DefaultConfig() Config {
 }
 
 // ParseConfig reads the data of a config-autoscaler over the defaults. Keys that it does not know are left alone,
-// as in Knative. The error says which key is wrong and what would be right.
+// as in Knative; UnknownKeys tells which. The error says which key is wrong and what would be right.
 func ParseConfig(data map[string]string) (Config, error) {
 	c := DefaultConfig()
-	if class, ok := data["pod-autoscaler-class"]; ok {
-		c.Class = class
-	}
-	if err := parseEach(data, &c); err != nil {
-		return Config{}, fmt.Errorf("failed to parse data: %w", err)
+	for _, s := range c.settings() {
+		if text, ok := data[s.key]; ok {
+			if err := s.read(text); err != nil {
+				return Config{}, fmt.Errorf("failed to parse data: failed to parse %q: %w", s.key, err)
+			}
+		}
 	}
 	// A percentage may be written as a fraction, for old times' sake.
 	if c.ConcurrencyUtilization > 1 {
@@ -90,48 +92,66 @@ func ParseConfig(data map[string]string) (Config, error) {
 	return c, nil
 }
 
-func parseEach(data map[string]string, c *Config) error {
-	parsers := []func() error{
-		into(data, "enable-scale-to-zero", &c.ScaleToZero, strconv.ParseBool),
-		into(data, "allow-zero-initial-scale", &c.AllowZeroInitialScale, strconv.ParseBool),
-		into(data, "max-scale-up-rate", &c.MaxScaleUpRate, parseFloat),
-		into(data, "max-scale-down-rate", &c.MaxScaleDownRate, parseFloat),
-		into(data, "container-concurrency-target-percentage", &c.ConcurrencyUtilization, parseFloat),
-		into(data, "container-concurrency-target-default", &c.ConcurrencyTarget, parseFloat),
-		into(data, "requests-per-second-target-default", &c.RPSTarget, parseFloat),
-		into(data, "target-burst-capacity", &c.TargetBurstCapacity, parseFloat),
-		into(data, "panic-window-percentage", &c.PanicWindowPercentage, parseFloat),
-		into(data, "activator-capacity", &c.ActivatorCapacity, parseFloat),
-		into(data, "panic-threshold-percentage", &c.PanicThresholdPercentage, parseFloat),
-		into(data, "initial-scale", &c.InitialScale, parseInt),
-		into(data, "min-scale", &c.MinScale, parseInt),
-		into(data, "max-scale", &c.MaxScale, parseInt),
-		into(data, "max-scale-limit", &c.MaxScaleLimit, parseInt),
-		into(data, "stable-window", &c.StableWindow, time.ParseDuration),
-		into(data, "scale-down-delay", &c.ScaleDownDelay, time.ParseDuration),
-		into(data, "scale-to-zero-grace-period", &c.ScaleToZeroGrace, time.ParseDuration),
-		into(data, "scale-to-zero-pod-retention-period", &c.ScaleToZeroRetain, time.ParseDuration),
+// exampleKey is where Knative's own ConfigMap explains its keys.
+const exampleKey = "_example"
+
+// UnknownKeys returns the keys of the data of a config-autoscaler that ParseConfig leaves alone, sorted: typing errors,
+// most likely.
+func UnknownKeys(data map[string]string) []string {
+	var c Config
+	known := map[string]bool{exampleKey: true}
+	for _, s := range c.settings() {
+		known[s.key] = true
 	}
-	for _, parse := range parsers {
-		if err := parse(); err != nil {
-			return err
+	var unknown []string
+	for key := range data {
+		if !known[key] {
+			unknown = append(unknown, key)
 		}
 	}
-	return nil
+	slices.Sort(unknown)
+	return unknown
 }
 
-func into[T any](data map[string]string, key string, to *T, parse func(string) (T, error)) func() error {
-	return func() error {
-		text, ok := data[key]
-		if !ok {
-			return nil
-		}
+// setting is one key of the configuration, and how its text is read into its place.
+type setting struct {
+	key  string
+	read func(text string) error
+}
+
+func (c *Config) settings() []setting {
+	verbatim := func(text string) (string, error) { return text, nil }
+	return []setting{
+		{"pod-autoscaler-class", into(&c.Class, verbatim)},
+		{"enable-scale-to-zero", into(&c.ScaleToZero, strconv.ParseBool)},
+		{"allow-zero-initial-scale", into(&c.AllowZeroInitialScale, strconv.ParseBool)},
+		{"max-scale-up-rate", into(&c.MaxScaleUpRate, parseFloat)},
+		{"max-scale-down-rate", into(&c.MaxScaleDownRate, parseFloat)},
+		{"container-concurrency-target-percentage", into(&c.ConcurrencyUtilization, parseFloat)},
+		{"container-concurrency-target-default", into(&c.ConcurrencyTarget, parseFloat)},
+		{"requests-per-second-target-default", into(&c.RPSTarget, parseFloat)},
+		{"target-burst-capacity", into(&c.TargetBurstCapacity, parseFloat)},
+		{"panic-window-percentage", into(&c.PanicWindowPercentage, parseFloat)},
+		{"activator-capacity", into(&c.ActivatorCapacity, parseFloat)},
+		{"panic-threshold-percentage", into(&c.PanicThresholdPercentage, parseFloat)},
+		{"initial-scale", into(&c.InitialScale, parseInt)},
+		{"min-scale", into(&c.MinScale, parseInt)},
+		{"max-scale", into(&c.MaxScale, parseInt)},
+		{"max-scale-limit", into(&c.MaxScaleLimit, parseInt)},
+		{"stable-window", into(&c.StableWindow, time.ParseDuration)},
+		{"scale-down-delay", into(&c.ScaleDownDelay, time.ParseDuration)},
+		{"scale-to-zero-grace-period", into(&c.ScaleToZeroGrace, time.ParseDuration)},
+		{"scale-to-zero-pod-retention-period", into(&c.ScaleToZeroRetain, time.ParseDuration)},
+	}
+}
+
+func into[T any](to *T, parse func(string) (T, error)) func(string) error {
+	return func(text string) error {
 		v, err := parse(text)
-		if err != nil {
-			return fmt.Errorf("failed to parse %q: %w", key, err)
+		if err == nil {
+			*to = v
 		}
-		*to = v
-		return nil
+		return err
 	}
 }
 

@@ -3,6 +3,7 @@ package autoscaler
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,6 +31,19 @@ const (
 	// group is what the annotations begin with.
 	group = "autoscaling.knative.dev/"
 )
+
+// names are all of them, sorted.
+var names = []string{
+	keyActivationScale, keyClass, keyInitialScale, keyMaxScale, keyMetric, keyAggregation, keyMinScale, keyPanicThreshold,
+	keyPanicWindow, keyScaleDownDelay, keyRetention, keyTarget, keyBurst, keyUtilization, keyWindow,
+}
+
+// Names returns the annotations that a policy is made from without their group, sorted; of those with two spellings the
+// one with dashes, which wins.
+func Names() []string { return slices.Clone(names) }
+
+// Annotation returns the annotation of a name that is among Names. It is false for any other.
+func Annotation(name string) (string, bool) { return group + name, slices.Contains(names, name) }
 
 // camel are the other spellings that Knative takes; the one with dashes wins.
 var camel = map[string]string{

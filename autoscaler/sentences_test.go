@@ -1,7 +1,9 @@
 package autoscaler
 
 import (
+	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,5 +45,43 @@ func TestRefusalsAreKnativesSentences(t *testing.T) {
 	}
 	if compared < 80 {
 		t.Errorf("compared %d sentences, want 80 or more", compared)
+	}
+}
+
+// Nonsense is refused as the value of each annotation, in both spellings, or becomes another class.
+func TestNamesAreThoseOfTheAnnotations(t *testing.T) {
+	c := DefaultConfig()
+	names := Names()
+	if !slices.IsSorted(names) {
+		t.Errorf("not sorted: %v", names)
+	}
+	for _, name := range names {
+		full, ok := Annotation(name)
+		for _, key := range []string{full, group + cmp.Or(camel[name], name)} {
+			a := map[string]string{group + keyClass: KPA, key: "nonsense.knative.dev"}
+			if err := Validate(&c, a); !ok || err == nil || !strings.Contains(err.Error(), key) {
+				t.Errorf("nonsense as %s: %v", key, err)
+			}
+		}
+	}
+	for alias := range camel {
+		if !slices.Contains(names, alias) {
+			t.Errorf("%s has another spelling and is no name", alias)
+		}
+	}
+	for _, name := range []string{"", "taget", "minScale", group + "target"} {
+		if _, ok := Annotation(name); ok {
+			t.Errorf("%q is a name", name)
+		}
+	}
+}
+
+func TestUnknownKeysAreTold(t *testing.T) {
+	data := map[string]string{"_example": "stable-window: 60s", "stable-windw": "60s", "stable-window": "60s", "pod-autoscaler-class": KPA, "Min-scale": "1"}
+	if got, want := UnknownKeys(data), []string{"Min-scale", "stable-windw"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := ParseConfig(data); err != nil {
+		t.Errorf("unknown keys are left alone, as in Knative: %v", err)
 	}
 }

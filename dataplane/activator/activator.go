@@ -129,8 +129,13 @@ func New(opts Options) (*Activator, error) {
 // Address is where gateways reach the activator.
 func (a *Activator) Address() string { return a.address }
 
+// greeting is a name that no revision's assignment has. Asking for it makes the activator known to the control plane before the
+// first request, and the answer, that there is none, shows that the control plane is there.
+const greeting = "activator"
+
 // Run follows the control plane and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
 func (a *Activator) Run(ctx context.Context) error {
+	a.client.Subscribe(resource.EndpointType, greeting)
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()

@@ -1,0 +1,316 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func freshDispatcher(concurrency int, addresses ...string) *dispatcher {
+	d := newDispatcher(10_000, &population{max: 50_000}, func() {})
+	d.apply(&assignment{concurrency: concurrency, endpoints: addresses}, -1)
+	return d
+}
+
+// enter brings in n requests and names the replicas whose slots they got; "" is none.
+func enter(t *testing.T, d *dispatcher, n int) (tickets []*ticket, got []string) {
+	t.Helper()
+	for range n {
+		x := &ticket{arrived: time.Now()}
+		if err := d.enter(x); err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, x)
+		if x.replica == nil {
+			got = append(got, "")
+		} else {
+			got = append(got, x.replica.address)
+		}
+	}
+	return tickets, got
+}
+
+func TestPolicies(t *testing.T) {
+	for _, c := range []struct {
+		concurrency, requests int
+		want                  []string
+	}{
+		{1, 4, []string{"a", "b", "c", ""}},
+		{2, 7, []string{"a", "a", "b", "b", "c", "c", ""}},
+		{3, 4, []string{"a", "a", "a", "b"}},
+		{4, 7, []string{"a", "b", "c", "a", "b", "c", "a"}},
+	} {
+		d := freshDispatcher(c.concurrency, "a", "b", "c")
+		_, got := enter(t, d, c.requests)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("concurrency %d:\n%s", c.concurrency, diff)
+		}
+	}
+	d := freshDispatcher(4, "a", "b", "c")
+	tickets, _ := enter(t, d, 5) // a has 2, b has 2, c has 1
+	d.leave(tickets[1], true)
+	d.leave(tickets[4], true) // b has none
+	if _, got := enter(t, d, 2); got[0] != "b" || got[1] != "c" {
+		t.Errorf("the least loaded are b and then c, not %v", got)
+	}
+	d = freshDispatcher(0, "a", "b", "c", "d")
+	_, got := enter(t, d, 4000)
+	counts := map[string]int{}
+	for _, g := range got {
+		counts[g]++
+	}
+	for _, address := range []string{"a", "b", "c", "d"} {
+		if n := counts[address]; n < 980 || n > 1020 {
+			t.Errorf("two choices are uneven: %v", counts)
+			break
+		}
+	}
+}
+
+func TestSharesAreKnatives(t *testing.T) {
+	all := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	for _, c := range []struct {
+		n, index, activators int
+		want                 []int
+	}{
+		{10, 0, 1, all}, {10, -1, 3, all}, {1, 2, 5, all[:1]}, {0, 0, 3, all[:0]},
+		{10, 0, 3, []int{0, 1, 2, 9}}, {10, 1, 3, []int{3, 4, 5}}, {10, 2, 3, []int{6, 7, 8}},
+		{8, 0, 3, []int{0, 1, 6}}, {8, 1, 3, []int{2, 3, 7}}, {8, 2, 3, []int{4, 5}},
+		{3, 4, 5, []int{1}}, {10, 1, 2, all[5:]},
+	} {
+		if diff := cmp.Diff(c.want, share(all[:c.n], c.index, c.activators)); diff != "" {
+			t.Errorf("%d things, activator %d of %d:\n%s", c.n, c.index, c.activators, diff)
+		}
+	}
+	for n := range 30 { // nothing is left out, nothing is used twice where there is enough
+		for activators := 1; activators <= n; activators++ {
+			var used []int
+			for i := range activators {
+				used = append(used, share(make([]int, n), i, activators)...)
+			}
+			if len(used) != n {
+				t.Fatalf("%d activators use %d of %d", activators, len(used), n)
+			}
+		}
+	}
+}
+
+func TestQueueIsFairAndKeepsThePlaceOfARefusedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := freshDispatcher(1, "a")
+		tickets, _ := enter(t, d, 5)
+		began := time.Now()
+		d.leave(tickets[0], true)
+		if tickets[1].replica == nil {
+			t.Fatal("a freed slot does not go to the next")
+		}
+		<-tickets[1].turn
+		d.refused(tickets[1]) // the replica is left alone for a moment, and the ticket is first again
+		d.mu.Lock()
+		if d.queue.first != tickets[1] || d.queue.length != 4 {
+			t.Error("the refused request lost its place")
+		}
+		d.mu.Unlock()
+		<-tickets[1].turn
+		if time.Since(began) != minPause || tickets[1].replica == nil || !tickets[1].trial || tickets[2].replica != nil {
+			t.Fatal("after the pause the first request tries again, alone")
+		}
+		d.connected(tickets[1])
+		for i := 1; i < 5; i++ {
+			if tickets[i].replica == nil {
+				t.Fatalf("request %d was passed over", i)
+			}
+			d.leave(tickets[i], true)
+		}
+	})
+}
+
+func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := freshDispatcher(0, "a")
+		tickets, _ := enter(t, d, 100)
+		began, attempts := time.Now(), 0
+		for _, x := range tickets {
+			d.refused(x)
+		}
+		for time.Since(began) < 10*time.Second {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for _, x := range tickets {
+				select {
+				case <-x.turn:
+					attempts++
+					d.refused(x)
+				default:
+				}
+			}
+		}
+		if attempts < 15 || attempts > 30 {
+			t.Errorf("%d attempts in 10 s", attempts)
+		}
+		d.apply(&assignment{endpoints: []string{"b"}}, -1)
+		d.apply(&assignment{endpoints: []string{"a"}}, -1) // somebody else may be there now
+		for _, x := range tickets {
+			<-x.turn
+			d.leave(x, true)
+		}
+	})
+}
+
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(10, &population{max: 10}, func() {})
+		wait := func() (time.Duration, error) {
+			x := &ticket{arrived: time.Now()}
+			if err := d.enter(x); err != nil {
+				t.Fatal(err)
+			}
+			err := d.wait(t.Context(), x)
+			d.leave(x, false)
+			return time.Since(x.arrived), err
+		}
+		check := func(what string, want time.Duration, wantErr error) {
+			t.Helper()
+			took, err := wait()
+			if took != want || !errors.Is(err, wantErr) && err.Error() != wantErr.Error() {
+				t.Errorf("%s: %v after %v, want %v after %v", what, err, took, wantErr, want)
+			}
+		}
+		check("nothing known", silentPatience, errTimeout)
+		d.apply(&assignment{timeout: 5 * time.Second}, -1)
+		check("a timeout", 5*time.Second, errTimeout)
+		f := &failure{"Broken", "it is"}
+		time.AfterFunc(time.Second, func() { d.apply(&assignment{timeout: 5 * time.Second, failure: f}, -1) })
+		check("a failure while waiting", time.Second, f.refusal())
+		time.Sleep(time.Second)
+		check("a failure before", failedPatience, f.refusal())
+		d.remove()
+		time.Sleep(time.Second)
+		check("no revision", unknownPatience, errUnknownRevision)
+		time.AfterFunc(time.Second, func() { d.apply(&assignment{timeout: 3 * time.Second}, -1) })
+		check("a revision that appears", 3*time.Second, errTimeout)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(errShuttingDown) })
+		x := &ticket{arrived: time.Now()}
+		_ = d.enter(x)
+		if err := d.wait(ctx, x); !errors.Is(err, errShuttingDown) {
+			t.Errorf("cancelled: %v", err)
+		}
+		d.leave(x, false)
+	})
+}
+
+func TestBoundOverAllRevisions(t *testing.T) {
+	all := &population{max: 3}
+	a, b := newDispatcher(10, all, func() {}), newDispatcher(10, all, func() {})
+	tickets, _ := enter(t, a, 2)
+	enter(t, b, 1)
+	if err := b.enter(&ticket{arrived: time.Now()}); !errors.Is(err, errQueueFull) {
+		t.Errorf("got %v", err)
+	}
+	a.leave(tickets[0], false)
+	if err := b.enter(&ticket{arrived: time.Now()}); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whatever happens at the same time: no slot is lost or given twice, nobody waits while a slot is free, and everybody gets a turn.
+func TestNoSlotIsLost(t *testing.T) {
+	for _, concurrency := range []int{0, 1, 3, 7} {
+		all := &population{max: 1000}
+		d := newDispatcher(1000, all, func() {})
+		names := make([]string, 8)
+		inside := map[string]*atomic.Int64{}
+		for i := range names {
+			names[i] = fmt.Sprintf("10.0.0.%d:80", i)
+			inside[names[i]] = &atomic.Int64{}
+		}
+		d.apply(&assignment{concurrency: concurrency, endpoints: names}, -1)
+		stop := make(chan struct{})
+		var changing, working sync.WaitGroup
+		changing.Go(func() {
+			random := rand.New(rand.NewPCG(7, uint64(concurrency)))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				now := slices.DeleteFunc(slices.Clone(names), func(string) bool { return random.IntN(3) == 0 })
+				d.apply(&assignment{concurrency: concurrency, endpoints: now}, -1)
+				d.mu.Lock()
+				if d.queue.length > 0 && d.policy.pick() != nil {
+					t.Error("a request waits while a slot is free")
+				}
+				d.mu.Unlock()
+			}
+		})
+		for i := range 32 {
+			working.Go(func() {
+				random := rand.New(rand.NewPCG(8, uint64(i)))
+				for range 300 {
+					x := &ticket{arrived: time.Now()}
+					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(2000))*time.Microsecond)
+					err := d.enter(x)
+					if err == nil {
+						err = d.wait(ctx, x)
+					}
+					if err == nil && random.IntN(20) == 0 {
+						d.refused(x)
+						err = d.wait(ctx, x)
+					}
+					if err == nil {
+						if x.trial {
+							d.connected(x)
+						}
+						n := inside[x.replica.address].Add(1)
+						if concurrency > 0 && n > int64(concurrency) {
+							t.Errorf("%d requests at one replica", n)
+						}
+						inside[x.replica.address].Add(-1)
+					}
+					d.leave(x, true)
+					cancel()
+				}
+			})
+		}
+		working.Wait()
+		close(stop)
+		changing.Wait()
+		d.mu.Lock()
+		for _, r := range d.known {
+			if r.inFlight != 0 || r.tried {
+				t.Errorf("replica %s is left with %d requests, tried %v", r.address, r.inFlight, r.tried)
+			}
+		}
+		if d.queue.length != 0 || d.queue.first != nil || d.meter.inFlight != 0 || d.meter.waiting != 0 || all.waiting.Load() != 0 {
+			t.Errorf("left: queue %d, in flight %d, waiting %d, %d", d.queue.length, d.meter.inFlight, d.meter.waiting, all.waiting.Load())
+		}
+		d.mu.Unlock()
+	}
+}
+
+func TestMeterIntegrates(t *testing.T) {
+	var m meter
+	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
+	m.last = at(0)
+	m.enter(at(1), false)
+	m.enter(at(2), true)
+	if got, want := m.take(at(4)), (load{issued: 2, concurrency: 1 + 2*2, streams: 2}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	m.leave(at(5), false, true)
+	m.leave(at(3), true, false) // a clock that was read earlier
+	if got, want := m.take(at(10)), (load{succeeded: 1, failed: 1, concurrency: 2, streams: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

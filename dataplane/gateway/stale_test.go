@@ -6,10 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -169,59 +166,4 @@ func TestRequestsInFlightStayWithTheirEndpoint(t *testing.T) {
 	if rest, err := io.ReadAll(res.Body); len(rest) > 0 || err != nil {
 		t.Errorf("in the end came %q, %v", rest, err)
 	}
-}
-
-// An endpoint that speaks HTTP/2 says which requests it has not looked at before it goes.
-func TestNoRequestFailsWhenAnEndpointThatSpeaksHTTP2Ends(t *testing.T) {
-	b := start(t, Options{})
-	echoBody := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
-	ends := httptest.NewUnstartedServer(http.HandlerFunc(echoBody))
-	ends.Config.Protocols = new(http.Protocols)
-	ends.Config.Protocols.SetUnencryptedHTTP2(true)
-	ends.Start()
-	defer ends.Close()
-	stays := upstream(t, echoBody)
-	b.push(all(one(plain(t)), h2cBackend(t, "c", ends.Listener.Addr().String(), stays),
-		one(routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure,refused-stream", 2))))))...)
-	url := "http://" + b.address("http") + "/"
-	caller := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: patience}
-	defer caller.CloseIdleConnections()
-	text := strings.Repeat("x", 1000)
-	var calls atomic.Int64
-	done := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 8 {
-		callers.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				res, err := caller.Post(url, "text/plain", strings.NewReader(text))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				if err != nil || res.StatusCode != 200 || string(got) != text {
-					t.Errorf("%d %q %v %s", res.StatusCode, got[:min(100, len(got))], err, res.Header.Get(flagsHeader))
-				}
-				calls.Add(1)
-			}
-		})
-	}
-	more := func() {
-		for n := calls.Load() + 300; calls.Load() < n && !t.Failed(); {
-			runtime.Gosched()
-		}
-	}
-	more()
-	if err := ends.Config.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	more()
-	close(done)
-	callers.Wait()
 }

@@ -35,6 +35,9 @@ func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *
 
 func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]*structpb.Value {
 	fields := map[string]*structpb.Value{}
+	if in.Via == model.ViaActivator {
+		fields["behind"] = structpb.NewBoolValue(true)
+	}
 	if in.Concurrency > 0 {
 		fields["concurrency"] = structpb.NewNumberValue(float64(in.Concurrency))
 	}

@@ -11,13 +11,14 @@ import (
 // meshSuffixes are appended to a host to give the names that gRPC clients find it by; see the package comment.
 var meshSuffixes = []string{"", ":80"}
 
-// addMesh adds the RouteConfiguration of the Rule and a Listener for each name of each of its hosts.
+// addMesh adds the RouteConfiguration of the Rule and a Listener for each name of each of its hosts. Activators may have
+// them too: a gRPC client adds no headers that would tell them which revision it has chosen, only the host.
 func (v virtualHost) addMesh(b *resourceBuilder) {
 	hosts := slices.Concat(v.rule.Hosts, v.rule.LocalHosts)
 	if len(hosts) == 0 {
 		return
 	}
-	b.add(RouteType, v.name, RoleMesh, v.mesh())
+	b.add(RouteType, v.name, RoleMesh|RoleActivator, v.mesh())
 	slices.Sort(hosts)
 	api, err := meshListener(v.name)
 	if err != nil {
@@ -29,7 +30,7 @@ func (v virtualHost) addMesh(b *resourceBuilder) {
 			name := h + suffix
 			// name is field 1 of a Listener and comes before the rest, which is the same for every host.
 			body := append(appendField(make([]byte, 0, len(name)+len(api)+4), 1, []byte(name)), api...)
-			b.keep(&Resource{Type: ListenerType, Name: name, Version: version(body), Body: body, Roles: RoleMesh})
+			b.keep(&Resource{Type: ListenerType, Name: name, Version: version(body), Body: body, Roles: RoleMesh | RoleActivator})
 		}
 	}
 }

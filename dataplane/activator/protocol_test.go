@@ -3,6 +3,7 @@ package activator
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -263,7 +264,7 @@ func TestGRPCStreamsAndStatusesPass(t *testing.T) {
 	app := grpc.NewServer(grpc.ForceServerCodec(bytesCodec{}), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
 		for {
 			var m []byte
-			if err := s.RecvMsg(&m); err == io.EOF {
+			if err := s.RecvMsg(&m); errors.Is(err, io.EOF) {
 				s.SetTrailer(metadata.Pairs("x-trailer", "yes"))
 				return status.Error(codes.AlreadyExists, "the end")
 			} else if err != nil {

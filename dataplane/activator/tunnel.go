@@ -42,8 +42,10 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 	ended := make(chan error, 2)
 	go func() { ended <- pipe(c.Conn, buffered) }()
 	go func() { ended <- pipe(client, c.in) }()
-	if err := <-ended; err == nil {
-		_ = <-ended // the other direction goes on until it ends, in whatever way
+	for range 2 {
+		if err := <-ended; err != nil {
+			break // the other direction has nobody to talk to
+		}
 	}
 	return nil
 }

@@ -33,11 +33,16 @@ type party struct {
 // that what else the machine does hits all alike: at 1,000 requests a second however long answers take, and with 16
 // clients that send as fast as they get answers. Of the first it reports what each adds to going without.
 func BenchmarkQueueProxy(b *testing.B) {
-	const rounds, rate, paced, full = 6, 1000, 2 * time.Second, time.Second
 	parties := queueProxies(b)
 	for b.Loop() { // the rounds below are fixed, and long enough
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
+	compare(b, &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}, parties)
+}
+
+// compare has the parties take turns, the first of which is the application itself, and reports what came of it.
+func compare(b *testing.B, transport http.RoundTripper, parties []*party) {
+	const rounds, rate, paced, full = 6, 1000, 2 * time.Second, time.Second
+	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
 	for round := range rounds + 1 {
 		for _, p := range parties {

@@ -69,3 +69,24 @@ func TestSilentClientIsLeftOutOfProgress(t *testing.T) {
 		reached(t, moved, xds.RoleGateway, seq)
 	})
 }
+
+// A client that has just connected keeps for a moment what is gone; it has not got so far then.
+func TestProgressWaitsForARemovalFromAClientThatHasJustConnected(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 1000)
+		r := serve(t, xds.Options{Settle: 100 * time.Millisecond, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		r.set(cluster("a", ""), cluster("b", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.ClusterType)
+		c.take(xds.ClusterType, "a", "b")
+		seq := r.Apply(xds.Update{Removed: []*xds.Resource{cluster("a", "")}})
+		gone := c.next()
+		for len(moved) > 0 {
+			if got := <-moved; got.Role == xds.RoleGateway && got.Clients > 0 && got.Seq >= seq {
+				t.Errorf("clients are said to be at %d before one has answered", got.Seq)
+			}
+		}
+		c.ack(gone)
+		reached(t, moved, xds.RoleGateway, seq)
+	})
+}

@@ -220,7 +220,8 @@ func (st *stream) report() {
 	}
 }
 
-// oldest is the oldest state that the client has not answered for; 0 means none.
+// oldest is the oldest state that the client has not answered for; 0 means none. What it still has because it has just
+// connected counts, unlike what it may keep.
 func (st *stream) oldest(now time.Time) uint64 {
 	oldest := uint64(0)
 	consider := func(since uint64) {
@@ -231,7 +232,7 @@ func (st *stream) oldest(now time.Time) uint64 {
 	for _, w := range st.watches {
 		consider(w.oldest())
 		for name, since := range w.doomed {
-			if st.due(w, name, now) {
+			if st.young(now) || st.due(w, name, now) {
 				consider(since)
 			}
 		}

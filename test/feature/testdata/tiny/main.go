@@ -1,11 +1,13 @@
-// Command tiny answers every request with 200 and next to no memory, so that a thousand of it fit on one
-// machine while the memory of Sluice itself is measured.
+// Command tiny answers every request with 200 and the moment in which it listened, in Unix nanoseconds. It takes next to
+// no memory and starts as fast as a program can, so that what is measured is Sluice.
 package main
 
 import (
 	"bufio"
 	"net"
 	"os"
+	"strconv"
+	"time"
 )
 
 func main() {
@@ -13,16 +15,18 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	body := strconv.FormatInt(time.Now().UnixNano(), 10)
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			panic(err)
 		}
-		go serve(conn)
+		go serve(conn, answer)
 	}
 }
 
-func serve(conn net.Conn) {
+func serve(conn net.Conn, answer []byte) {
 	defer conn.Close()
 	for r := bufio.NewReaderSize(conn, 1024); ; {
 		line, err := r.ReadString('\n')
@@ -30,7 +34,7 @@ func serve(conn net.Conn) {
 			return
 		}
 		if line == "\r\n" { // the end of the headers; there is no body
-			if _, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")); err != nil {
+			if _, err := conn.Write(answer); err != nil {
 				return
 			}
 		}

@@ -303,7 +303,8 @@ func (st *stream) follow(w *watch, e *entry, since uint64) {
 // expect notes what the client will ask for because of a resource that it was sent.
 func (st *stream) expect(w *watch, e *entry, since uint64) {
 	url := w.kind.needs
-	if len(e.needs) == 0 || st.never[url] || st.silent {
+	// An activator looks up routes and never takes clusters, which they name.
+	if len(e.needs) == 0 || st.never[url] || st.silent || st.role == RoleActivator && url == ClusterType {
 		return
 	}
 	next := st.watch(url)

@@ -120,7 +120,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	} else if len(r.loads) == 0 {
 		delete(l.awake, r)
 	}
-	if d.Replicas != before.Replicas && !(first && d.Replicas == 0) {
+	if d.Replicas != before.Replicas { // before the first decision it was 0
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
 	if first || news(&before, &d) {

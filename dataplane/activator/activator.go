@@ -79,6 +79,7 @@ type Activator struct {
 	server    *http.Server
 	http2     *http.Transport
 	revisions *revisions
+	hosts     *hosts
 	waiting   *population
 	urge      chan struct{} // holds a token when load is to be reported at once
 	buffers   buffers
@@ -122,6 +123,7 @@ func New(opts Options) (*Activator, error) {
 		Target: opts.XDS, NodeID: opts.NodeID, Role: "activator", Zone: opts.Zone, Address: a.address,
 		Logger: opts.Logger.Named("xds"), Handler: a.handle, Load: a.load,
 	})
+	a.hosts = newHosts(opts.Limits.Revisions, a.client.Subscribe, a.client.Unsubscribe)
 	a.server = a.newServer()
 	return a, nil
 }
@@ -178,6 +180,7 @@ func (a *Activator) sweepOften(ctx context.Context) {
 			return
 		case <-ticker.C:
 			a.revisions.sweep(a.opts.Limits.Idle, min(unknown, a.opts.Limits.Idle))
+			a.hosts.sweep(a.opts.Limits.Idle)
 		}
 	}
 }
@@ -186,9 +189,31 @@ func (a *Activator) sweepOften(ctx context.Context) {
 // the error names all that were refused.
 func (a *Activator) handle(u client.Update) error {
 	a.connected.Store(true)
-	if u.Type != resource.EndpointType {
-		return nil
+	switch u.Type {
+	case resource.EndpointType:
+		return a.takeAssignments(u)
+	case resource.ListenerType:
+		for _, name := range u.Removed {
+			a.hosts.remove(name)
+		}
+		return takeEach(u, "listener", a.hosts.setListener)
+	case resource.RouteType:
+		return takeEach(u, "route configuration", a.hosts.setRoutes)
 	}
+	return nil
+}
+
+func takeEach(u client.Update, kind string, take func(name string, body []byte) error) error {
+	var errs []error
+	for _, r := range u.Set {
+		if err := take(r.Name, r.Body); err != nil {
+			errs = append(errs, fmt.Errorf("%s %q: %w", kind, r.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Activator) takeAssignments(u client.Update) error {
 	var errs []error
 	for _, r := range u.Set {
 		revision := a.revisions.find(r.Name)

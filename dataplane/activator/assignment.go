@@ -24,6 +24,7 @@ type assignment struct {
 	timeout     time.Duration
 	activators  []string // host:port of those that stand for the revision, sorted
 	failure     *failure // nil while nothing is wrong
+	behind      bool     // requests are to come by activators, also while there are endpoints
 	start       origin
 }
 
@@ -78,7 +79,7 @@ func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
 		decode func(*structpb.Value) error
 	}{
 		{"concurrency", a.setConcurrency}, {"timeout", a.setTimeout}, {"activators", a.setActivators},
-		{"failure", a.setFailure}, {"start", a.setStart},
+		{"failure", a.setFailure}, {"start", a.setStart}, {"behind", a.setBehind},
 	} {
 		v := fields[part.name]
 		if v == nil {
@@ -148,6 +149,14 @@ func (a *assignment) setFailure(v *structpb.Value) error {
 		return errors.New("must be an object with a reason and a message")
 	}
 	a.failure = &f
+	return nil
+}
+
+func (a *assignment) setBehind(v *structpb.Value) error {
+	if _, ok := v.GetKind().(*structpb.Value_BoolValue); !ok {
+		return errors.New("must be true or false")
+	}
+	a.behind = v.GetBoolValue()
 	return nil
 }
 

@@ -11,6 +11,7 @@ type outlook struct {
 	missing   bool      // it said that there is no such revision
 	since     time.Time // of missing, or of failure
 	endpoints int
+	behind    bool          // requests are to come by activators
 	timeout   time.Duration // 0 is none
 	failure   *failure
 	start     origin        // how the first replica after none came about
@@ -40,7 +41,7 @@ func (o *outlook) take(a *assignment, now time.Time) (onlyForThis bool) {
 	}
 	changed := !o.answered || o.missing || o.timeout != a.timeout || refailed || (o.endpoints == 0) != (len(a.endpoints) == 0)
 	o.answered, o.missing, o.endpoints = true, false, len(a.endpoints)
-	o.timeout, o.failure, o.start = a.timeout, a.failure, a.start
+	o.timeout, o.failure, o.start, o.behind = a.timeout, a.failure, a.start, a.behind
 	if changed {
 		o.broadcast()
 	}

@@ -48,6 +48,15 @@ var (
 		" must name a revision; the gateway adds them"}
 )
 
+// refusalOf is the answer to a request that failed for such a reason.
+func refusalOf(err error) *refusal {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return errNoRevision
+}
+
 // errForgotten says that a revision was forgotten for being idle just when a request came; look it up again.
 var errForgotten = errors.New("forgotten")
 

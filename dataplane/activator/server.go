@@ -42,8 +42,10 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])
 	if err != nil {
-		a.refuse(w, r, errNoRevision)
-		return
+		if name, err = a.resolve(r); err != nil {
+			a.refuse(w, r, refusalOf(err))
+			return
+		}
 	}
 	if a.draining.Load() && r.Header["Upgrade"] == nil {
 		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.

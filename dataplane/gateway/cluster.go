@@ -26,6 +26,10 @@ type cluster struct {
 	// mu guards zones, which requests do not look into: hosts lead to what they count.
 	mu    sync.Mutex
 	zones map[string]*zoneLoad
+	told  struct { // of the last report; the reporter's
+		total uint64
+		busy  bool
+	}
 }
 
 // linger is how long a removed cluster still serves requests that have been routed to it: their routes may be older than

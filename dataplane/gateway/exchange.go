@@ -166,8 +166,8 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	x.config, x.endpoints = x.cluster.config.Load(), x.cluster.endpoints.Load()
 	x.stream = x.upgrade != "" || isGRPC(r)
 	stats := &x.cluster.stats
-	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
+	stats.rqTotal.Add(1)
 	defer x.finish()
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers

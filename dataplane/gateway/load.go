@@ -139,8 +139,16 @@ func (c *cluster) assign(a *assignment) {
 // busy is whether requests run.
 func (c *cluster) busy() bool { return c.stats.rqActive.Load() > 0 }
 
-// report adds the cluster's load to loads.
+// report adds the cluster's load to loads. Most clusters sleep, and are passed by: a request is active before it is counted in
+// the total, and until its load is.
 func (c *cluster) report(loads []client.ClusterLoad, since func() time.Duration) []client.ClusterLoad {
+	total := c.stats.rqTotal.Load()
+	busy := c.busy()
+	if !busy && !c.told.busy && total == c.told.total {
+		return loads
+	}
+	before := len(loads)
+	defer func() { c.told.total, c.told.busy = total, busy || len(loads) > before }()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for zone, l := range c.zones {

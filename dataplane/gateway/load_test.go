@@ -249,6 +249,7 @@ func BenchmarkLoadReport(b *testing.B) {
 			l := c.zone(zone)
 			if i%100 == 0 {
 				l.begin(g.proxy.since(), false)
+				c.stats.rqActive.Add(1)
 			}
 		}
 		g.proxy.clusters.m.Store(c.name, c)

@@ -56,11 +56,8 @@ type TemplateMeta struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// annotations are given to the revision; autoscaling is configured here.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=200
-	// +kubebuilder:validation:XValidation:rule="['autoscaling.knative.dev/min-scale', 'autoscaling.knative.dev/minScale', 'autoscaling.knative.dev/max-scale', 'autoscaling.knative.dev/maxScale', 'autoscaling.knative.dev/initial-scale', 'autoscaling.knative.dev/initialScale'].all(k, !(k in self) || self[k].matches('^[0-9]{1,9}$'))",message="autoscaling.knative.dev/min-scale, max-scale and initial-scale must be whole numbers, expected 0 <= N <= 999999999"
-	// +kubebuilder:validation:XValidation:rule="['autoscaling.knative.dev/min-scale', 'autoscaling.knative.dev/minScale'].all(lo, ['autoscaling.knative.dev/max-scale', 'autoscaling.knative.dev/maxScale'].all(hi, !(lo in self) || !(hi in self) || !self[lo].matches('^[0-9]{1,9}$') || !self[hi].matches('^[0-9]{1,9}$') || int(self[hi]) == 0 || int(self[lo]) <= int(self[hi])))",message="autoscaling.knative.dev/max-scale is less than autoscaling.knative.dev/min-scale"
-	// +kubebuilder:validation:XValidation:rule="!('serving.knative.dev/progress-deadline' in self) || (self['serving.knative.dev/progress-deadline'].matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self['serving.knative.dev/progress-deadline']).getMilliseconds() % 1000 == 0)",message="serving.knative.dev/progress-deadline must be a duration of whole seconds that is not negative, such as 90s"
-	Annotations map[string]string `json:"annotations,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="!('serving.knative.dev/progress-deadline' in self) || (self['serving.knative.dev/progress-deadline'].matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$') && int(duration(self['serving.knative.dev/progress-deadline'])) % 1000000000 == 0)",message="serving.knative.dev/progress-deadline must be a duration of whole seconds that is not negative, such as 90s"
+	Annotations TemplateAnnotations `json:"annotations,omitempty"`
 	// creationTimestamp is accepted, because tools print it, and means nothing.
 	// +optional
 	// +nullable

@@ -8,8 +8,9 @@ BIN := bin
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-build: ## build bin/sluice
+build: ## build bin/sluice and bin/queue-proxy
 	$(GO) build -o $(BIN)/sluice ./cmd/sluice
+	$(GO) build -o $(BIN)/queue-proxy ./cmd/queue-proxy
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...

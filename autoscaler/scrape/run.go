@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ func (r *run) sample(ctx context.Context) {
 	for {
 		next := r.take()
 		if next == nil {
-			r.done(load{}, fmt.Errorf("no replica is left to ask: %w", failed))
+			r.done(load{}, exhausted(failed))
 			return
 		}
 		limit := time.Now().Add(s.opts.Timeout)
@@ -59,6 +60,16 @@ func (r *run) sample(ctx context.Context) {
 			return
 		}
 	}
+}
+
+var errExhausted = errors.New("no replica is left to ask")
+
+// exhausted is why a place of the sample has no answer. Others may have asked all replicas before it asked any.
+func exhausted(last error) error {
+	if last == nil {
+		return errExhausted
+	}
+	return fmt.Errorf("%w: %w", errExhausted, last)
 }
 
 // take returns the replica to ask next, nil when there is none left.

@@ -17,14 +17,9 @@ const maxConfig = 1 << 20
 
 // readAutoscalerConfig reads a YAML file with the keys of Knative's config-autoscaler: a ConfigMap, or the keys alone.
 // What it does not name has Knative's default, and so has everything when path is empty. Errors name the file and the key.
-func readAutoscalerConfig(path string) (autoscaler.Config, error) {
-	c, _, err := loadAutoscalerConfig(path)
-	return c, err
-}
-
-// loadAutoscalerConfig returns also the keys that nothing reads, sorted: Knative leaves them alone, but whoever wrote a
-// file by hand wants to hear of a typing error.
-func loadAutoscalerConfig(path string) (autoscaler.Config, []string, error) {
+// It returns also the keys that nothing reads, sorted: Knative leaves them alone, but whoever wrote a file by hand wants to
+// hear of a typing error.
+func readAutoscalerConfig(path string) (autoscaler.Config, []string, error) {
 	if path == "" {
 		return autoscaler.DefaultConfig(), nil, nil
 	}

@@ -40,17 +40,17 @@ data:
 `,
 		"keys alone": "stable-window: 30s\nmax-scale: 10\nenable-scale-to-zero: false\nmax-scale-up-rate: 2.5\n",
 	} {
-		got, err := readAutoscalerConfig(configFile(t, text))
+		got, _, err := readAutoscalerConfig(configFile(t, text))
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", name, err, diff)
 		}
 	}
 	for _, text := range []string{"", "# nothing\n", "kind: ConfigMap\n"} {
-		if got, err := readAutoscalerConfig(configFile(t, text)); got != autoscaler.DefaultConfig() || err != nil {
+		if got, _, err := readAutoscalerConfig(configFile(t, text)); got != autoscaler.DefaultConfig() || err != nil {
 			t.Errorf("%q: %+v, %v; want the defaults", text, got, err)
 		}
 	}
-	if got, err := readAutoscalerConfig(""); got != autoscaler.DefaultConfig() || err != nil {
+	if got, _, err := readAutoscalerConfig(""); got != autoscaler.DefaultConfig() || err != nil {
 		t.Errorf("no file: %+v, %v; want the defaults", got, err)
 	}
 }
@@ -68,19 +68,19 @@ func TestWrongAutoscalerConfigNamesFileAndKey(t *testing.T) {
 		"stable-window: |\n" + strings.Repeat(" ", 2<<20): "over 1048576 bytes",
 	} {
 		path := configFile(t, text)
-		_, err := readAutoscalerConfig(path)
+		_, _, err := readAutoscalerConfig(path)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%.60q: got %v, want %q and the file in it", text, err, want)
 		}
 	}
-	if _, err := readAutoscalerConfig("absent.yaml"); err == nil || !strings.Contains(err.Error(), "absent.yaml") {
+	if _, _, err := readAutoscalerConfig("absent.yaml"); err == nil || !strings.Contains(err.Error(), "absent.yaml") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
 
 func TestKeysOfAutoscalerConfigThatNothingReadsAreTold(t *testing.T) {
 	path := configFile(t, "stable-windw: 30s\nmax-scale: 10\nMin-scale: 1\n")
-	c, unknown, err := loadAutoscalerConfig(path)
+	c, unknown, err := readAutoscalerConfig(path)
 	if want := []string{"Min-scale", "stable-windw"}; err != nil || c.MaxScale != 10 || !slices.Equal(unknown, want) {
 		t.Errorf("unknown %q, max-scale %d, %v; want %q, and the rest read", unknown, c.MaxScale, err, want)
 	}

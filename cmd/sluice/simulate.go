@@ -97,6 +97,9 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	for _, key := range first.ignored {
+		fmt.Fprintf(c.ErrOrStderr(), "--config: %q is no key of config-autoscaler and is ignored\n", key)
+	}
 	policies := []policy{first}
 	if f.vs != "" {
 		second, err := first.with(strings.Split(f.vs, ","))

@@ -67,7 +67,7 @@ func (f *policyFlags) read() (policy, error) {
 		p.concurrency = f.concurrency
 	}
 	var err error
-	if p.config, p.ignored, err = loadAutoscalerConfig(f.config); err != nil {
+	if p.config, p.ignored, err = readAutoscalerConfig(f.config); err != nil {
 		return policy{}, err
 	}
 	checked, err := p.with(f.annotations)

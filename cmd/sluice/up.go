@@ -121,9 +121,12 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := readAutoscalerConfig(u.flags.config)
+	config, unknown, err := readAutoscalerConfig(u.flags.config)
 	if err != nil {
 		return err
+	}
+	for _, key := range unknown {
+		u.log.Warn("--config has a key that config-autoscaler does not have; it is ignored", "key", key, "file", u.flags.config)
 	}
 	if err := u.checkPorts(); err != nil {
 		return err

@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"autoscaler":           {"model"},
 	"autoscaler/simulate":  {"model", "autoscaler"},
 	"autoscaler/scrape":    {"model"},
+	"autoscaler/loop":      {"model", "autoscaler", "autoscaler/scrape"},
 	"xds":                  {},
 	"xds/client":           {},
 	"envoy":                {},

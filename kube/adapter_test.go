@@ -45,6 +45,7 @@ type bench struct {
 	retention rollout.Retention
 	told      map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
+	scaling   autoscaler.Config
 	silent    bool     // the data plane acknowledges nothing
 	urls      []string // of Services, as they became ready
 }
@@ -89,7 +90,7 @@ func (b *bench) startAdapter() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.scale = loop.New(loop.Options{
 		Decided: func(revision model.Key, uid string, d model.Decision) { b.adapter.Scale(revision, uid, d) },
-		Scrape:  idle,
+		Scrape:  idle, Config: b.scaling,
 	})
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),

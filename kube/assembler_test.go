@@ -68,6 +68,60 @@ func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
 	}
 }
 
+func TestRevisionThatRunsStaysWithoutARoute(t *testing.T) {
+	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
+	a.expect(nil)
+	key := model.Key{Namespace: "default", Name: "a"}
+	a.keep(key, true)
+	a.setBackend(&model.Backend{Revision: key})
+	if got := backendNames(a.world()); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("backends %v, want the one that runs", got)
+	}
+	a.setRoute(route("r", "a"))
+	a.removeRoute(model.Key{Namespace: "default", Name: "r"})
+	if got := backendNames(a.world()); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("backends %v after its route went, want it still", got)
+	}
+	a.keep(key, false)
+	if got := backendNames(a.world()); len(got) != 0 {
+		t.Errorf("backends %v after it ended", got)
+	}
+}
+
+func TestRevisionIsBackedWhenEveryClientHasTheWorldThatSaysSo(t *testing.T) {
+	backed := map[string]bool{}
+	a := newAssembler(model.Gateway{}, func(k model.Key, yes bool) { backed[k.Name] = yes })
+	a.expect(nil)
+	key := model.Key{Namespace: "default", Name: "a"}
+	via := func(v model.Via) uint64 {
+		a.setBackend(&model.Backend{Revision: key, Via: v})
+		return a.world().Generation
+	}
+	a.setRoute(route("r", "a"))
+	first := via(model.ViaActivator)
+	a.reach(first)
+	if backed["a"] {
+		t.Fatal("backed although there is no activator")
+	}
+	a.setActivators([]model.Endpoint{{Host: "127.0.0.1", Port: 8012}})
+	if a.reach(first); !backed["a"] {
+		t.Fatal("not backed although every client has the World")
+	}
+	if via(model.ViaReplicas); backed["a"] {
+		t.Fatal("still backed although requests go to the replicas again")
+	}
+	again := via(model.ViaActivator)
+	if a.reach(again - 1); backed["a"] {
+		t.Fatal("backed by the acknowledgement of an older World")
+	}
+	if a.reach(again); !backed["a"] {
+		t.Fatal("not backed by the acknowledgement of the World")
+	}
+	if a.setActivators(nil); backed["a"] {
+		t.Fatal("still backed when the last activator has gone")
+	}
+}
+
 func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	a.expect(nil)

@@ -14,6 +14,8 @@ type Report struct {
 	// Activator says that it is one; others are gateways and gRPC clients, which count for revisions that take their load
 	// from Envoy.
 	Activator bool
+	// Whole says that its figures hold requests to activators too, as those of Envoy's statistics do, which tell no zones.
+	Whole bool
 	// Loads are all revisions that it has anything to say of; of any other it sees no load.
 	Loads []Load
 	// Ended says that the client is gone, and its load with it.
@@ -35,9 +37,15 @@ func (a load) plus(b load) load {
 	return load{a.concurrency + b.concurrency, a.streams + b.streams, a.requests + b.requests}
 }
 
+// without is what is left of a without b, which was seen by others at another moment: never less than nothing.
+func (a load) without(b load) load {
+	return load{max(0, a.concurrency-b.concurrency), max(0, a.streams-b.streams), max(0, a.requests-b.requests)}
+}
+
 // reporter is a client that reports.
 type reporter struct {
 	activator bool
+	whole     bool
 	last      time.Time
 	seen      map[*revision]struct{} // what its last report spoke of
 }
@@ -53,7 +61,7 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 		if report.Ended {
 			return
 		}
-		from = &reporter{activator: report.Activator, seen: map[*revision]struct{}{}}
+		from = &reporter{activator: report.Activator, whole: report.Whole, seen: map[*revision]struct{}{}}
 		l.reporters[report.Reporter] = from
 		if !from.activator {
 			l.gateways++
@@ -97,6 +105,7 @@ func (l *Loop) heard(r *revision, seen Load, now time.Time) {
 	l.rouse(r)
 	if r.replicas == 0 || seen.Waiting > 0 && now.Sub(r.decided) >= early {
 		l.sample(r, now)
+		r.keepAll()
 		l.decide(r, now)
 	}
 }
@@ -137,18 +146,29 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 	if r.ready == 0 {
 		return load{}, true
 	}
+	if !r.directKnown && !r.backed.IsZero() && !r.backed.After(r.directAt) {
+		return load{}, true // all requests have gone through activators since before there were replicas
+	}
 	if r.scaled.Source != model.FromEnvoy {
 		return r.direct, r.directKnown && now.Sub(r.directAt) < patience
 	}
 	known = l.gateways > 0
+	var whole load
 	for name, from := range l.reporters {
-		if from.activator {
+		switch {
+		case from.activator:
 			continue
+		case from.whole:
+			whole = whole.plus(r.loads[name])
+		default:
+			sum = sum.plus(r.loads[name])
 		}
 		known = known && now.Sub(from.last) < patience
-		sum = sum.plus(r.loads[name])
 	}
 	if known {
+		if whole != (load{}) {
+			sum = sum.plus(whole.without(l.atActivators(r)))
+		}
 		r.direct, r.directKnown = sum, true
 	}
 	return r.direct, known

@@ -326,6 +326,21 @@ func TestGatewaysReportWhereNoQueueProxyStands(t *testing.T) {
 	})
 }
 
+func TestFiguresOfWholeClustersDoNotCountActivatorsTwice(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		s := sleeping(quick())
+		s.Source = model.FromEnvoy
+		s.Before = model.Before{Replicas: 1, Active: model.True, Initialized: true}
+		p.Set(s)
+		for range 20 {
+			p.hold(21, 0)
+			p.Report(loop.Report{Reporter: "envoy", Whole: true, Loads: []loop.Load{{Revision: hello, Concurrency: 28}}})
+			time.Sleep(time.Second)
+		}
+		p.want("28 requests, 21 of them by activators", 4)
+	})
+}
+
 func TestAnActivatorThatEndsTakesItsLoadWithIt(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		p.Set(sleeping(quick()))

@@ -101,6 +101,14 @@ func (r *revision) propose(held load) model.Proposal {
 	}
 }
 
+// keepAll has a decision that waiting requests ask for end no replica: the windows may still be made of the time before
+// they came.
+func (r *revision) keepAll() {
+	if r.signal[0].Replicas < r.replicas {
+		r.signal[0] = model.Proposal{Signal: "activator", Replicas: r.replicas, Why: "requests wait for a replica"}
+	}
+}
+
 // decide asks for a decision and hands it on if it says anything new.
 func (l *Loop) decide(r *revision, now time.Time) {
 	o := autoscaler.Observation{

@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/autoscaler/scrape"
 	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/dataplane/activator"
+	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/process"
@@ -98,6 +99,9 @@ func (u *up) startLoops(l *loops, listener net.Listener) {
 		l.scraper.Close()
 		return nil
 	})
+	for _, address := range u.flags.stats {
+		u.stages.start("reading "+address, func(ctx context.Context) error { u.readStats(ctx, l.scale, address); return nil })
+	}
 	u.stages.start("control loop", func(ctx context.Context) error { l.control.Run(ctx); return nil })
 	u.stages.start("controllers", l.adapter.Run)
 }
@@ -176,6 +180,46 @@ func loadOf(revision model.Key, c xds.ClusterLoad) loop.Load {
 		load.Concurrency = max(load.Concurrency, float64(c.InProgress))
 	}
 	return load
+}
+
+// statsPeriod is how often the statistics of an Envoy are read.
+const statsPeriod = time.Second
+
+// readStats reports the load of an Envoy that does not report it itself. While it does not answer, nothing is known of it.
+func (u *up) readStats(ctx context.Context, to *loop.Loop, address string) {
+	poller := envoy.NewStatsPoller(address)
+	defer poller.Close()
+	ticker := time.NewTicker(statsPeriod)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		loads, err := poller.Poll(ctx)
+		if err != nil {
+			if !failing && ctx.Err() == nil {
+				u.log.Warn("cannot read the load; until it can be read, nothing that depends on it scales down", "--envoy-stats", address, "error", err)
+			}
+			failing = true
+			continue
+		}
+		failing = false
+		to.Report(statsReport(address, loads))
+	}
+}
+
+func statsReport(address string, loads []envoy.ClusterLoad) loop.Report {
+	report := loop.Report{Reporter: "stats " + address, Whole: true}
+	for _, c := range loads {
+		revision, ok := revisionOf(c.Cluster)
+		if ok && (c.Concurrency > 0 || c.Requests > 0) {
+			report.Loads = append(report.Loads, loop.Load{Revision: revision, Concurrency: c.Concurrency, Requests: c.Requests})
+		}
+	}
+	return report
 }
 
 // revisionOf reads the name of a revision's cluster.

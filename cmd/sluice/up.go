@@ -46,6 +46,7 @@ type upFlags struct {
 	activator string
 	config    string
 	requests  bool
+	stats     []string
 }
 
 func upCommand() *cobra.Command {
@@ -86,6 +87,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
+	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS: it is read from /stats/prometheus; may be repeated")
 	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")

@@ -104,6 +104,7 @@ func (l *Loop) heard(r *revision, seen Load, now time.Time) {
 	}
 	l.rouse(r)
 	if r.replicas == 0 || seen.Waiting > 0 && now.Sub(r.decided) >= early {
+		r.woken = r.woken || r.replicas == 0
 		l.sample(r, now)
 		r.keepAll()
 		l.decide(r, now)
@@ -146,8 +147,8 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 	if r.ready == 0 {
 		return load{}, true
 	}
-	if !r.directKnown && !r.backed.IsZero() && !r.backed.After(r.directAt) {
-		return load{}, true // all requests have gone through activators since before there were replicas
+	if r.hidden() {
+		return load{}, true
 	}
 	if r.scaled.Source != model.FromEnvoy {
 		return r.direct, r.directKnown && now.Sub(r.directAt) < patience
@@ -172,6 +173,11 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 		r.direct, r.directKnown = sum, true
 	}
 	return r.direct, known
+}
+
+// hidden says that nobody but activators has ever known of the replicas, since the revision was woken behind them.
+func (r *revision) hidden() bool {
+	return r.woken && !r.directKnown && !r.backed.IsZero() && !r.backed.After(r.directAt)
 }
 
 // atActivators is the load that activators hold or pass on.

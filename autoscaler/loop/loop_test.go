@@ -184,6 +184,48 @@ func TestStepOfRequestsIsServedBeforeTheNextTick(t *testing.T) {
 	})
 }
 
+// The seconds before queue-proxies have told anything are no gap in the window: nobody but the activator knows the replicas.
+func TestLoadThatAllComesByActivatorsIsKnownAtOnce(t *testing.T) {
+	run(t, 20*time.Millisecond, func(p *plant) {
+		p.refuse(errors.New("no figures yet"))
+		p.Set(sleeping(quick()))
+		p.hold(1, 1)
+		time.Sleep(200 * time.Millisecond)
+		for i := range 60 {
+			if i == 25 {
+				p.refuse(nil)
+			}
+			p.hold(100, 50)
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, s := range p.at {
+			if s.after > time.Second && s.Replicas < 15 {
+				t.Fatalf("%d replicas at %v while activators hold 100 all the time; decisions: %s", s.Replicas, s.after, p.history())
+			}
+		}
+	})
+}
+
+func TestRequestsThatWaitEndNoReplica(t *testing.T) {
+	run(t, 20*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(quick()))
+		for range 10 {
+			p.hold(70, 0)
+			time.Sleep(time.Second)
+		}
+		p.want("70 in flight at 7 each", 10)
+		for range 10 { // at a moment in which the average has fallen and no tick has come
+			p.idle()
+			time.Sleep(1500 * time.Millisecond)
+			before := p.decision().Replicas
+			p.hold(2, 2)
+			if after := p.decision().Replicas; after < before {
+				t.Fatalf("of %d replicas %d are left when requests begin to wait; decisions: %s", before, after, p.history())
+			}
+		}
+	})
+}
+
 func TestScalesUpAndDownWithTheLoadOfReplicas(t *testing.T) {
 	run(t, 200*time.Millisecond, func(p *plant) {
 		p.Set(sleeping(quick()))

@@ -21,6 +21,7 @@ type revision struct {
 	ready    int
 	metrics  []model.Scrape
 	backed   time.Time
+	woken    bool // it was without replicas until a request came
 
 	loads       map[string]load // by reporter
 	direct      load            // the newest figures of what reaches the replicas directly

@@ -195,6 +195,92 @@ func (s *instance) kill() {
 
 func (s *instance) kubeconfig() string { return filepath.Join(s.dir, ".sluice", "kubeconfig") }
 
+// configFile writes a configuration of the autoscaler, for --config.
+func configFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// buildApp builds testdata/app once, beside the binary under test.
+var buildApp = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(sluiceBinary), "app")
+	if out, err := exec.Command("go", "build", "-o", path, "./testdata/app").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building testdata/app: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// newApp is a Service of testdata/app, with annotations of its template and an environment as key and value by turns.
+func newApp(t testing.TB, name string, annotations map[string]string, environment ...string) *servingv1.Service {
+	t.Helper()
+	path, err := buildApp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newService(name, path)
+	o.Spec.Template.Metadata.Annotations = annotations
+	for i := 0; i < len(environment); i += 2 {
+		c := &o.Spec.Template.Spec.Containers[0]
+		c.Env = append(c.Env, servingv1.EnvVar{Name: environment[i], Value: environment[i+1]})
+	}
+	return o
+}
+
+// create makes Services and waits until they are ready.
+func (s *instance) create(services ...*servingv1.Service) {
+	s.t.Helper()
+	for _, o := range services {
+		if err := s.Create(context.Background(), o); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, o := range services {
+		s.ready(o.Name)
+	}
+}
+
+// revision reads a Revision of namespace default.
+func (s *instance) revision(name string) *servingv1.Revision {
+	s.t.Helper()
+	o := &servingv1.Revision{}
+	if err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o); err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// replicasOf are the ready replicas that a Revision's status tells of.
+func (s *instance) replicasOf(name string) int {
+	s.t.Helper()
+	if n := s.revision(name).Status.ActualReplicas; n != nil {
+		return int(*n)
+	}
+	return 0
+}
+
+// scaledTo waits until a Revision has so many replicas, asked for and ready.
+func (s *instance) scaledTo(name string, replicas int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%s has %d replicas", name, replicas), func() error {
+		status := s.revision(name).Status
+		if d, a := status.DesiredReplicas, status.ActualReplicas; d == nil || a == nil || int(*d) != replicas || int(*a) != replicas {
+			return fmt.Errorf("desired %s, actual %s, %s", number(d), number(a), status.Annotations[servingv1.ScaleWhyAnnotation])
+		}
+		return nil
+	})
+}
+
+func number(n *int32) string {
+	if n == nil {
+		return "unknown"
+	}
+	return fmt.Sprint(*n)
+}
+
 // get sends one request to a host by way of the gateway; it returns the status and the body.
 func (s *instance) get(host, path string) (int, string, error) {
 	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+path, nil)
@@ -379,4 +465,23 @@ func (l *load) stop() (answered int, failed []string) {
 		answered += n
 	}
 	return answered, l.failed
+}
+
+// durations gathers how long things took, from any goroutine.
+type durations struct {
+	mu    sync.Mutex
+	taken []time.Duration
+}
+
+func (d *durations) add(took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.taken = append(d.taken, took)
+}
+
+// all returns them; nothing may be added any more.
+func (d *durations) all() []time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.taken
 }

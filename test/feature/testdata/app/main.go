@@ -1,14 +1,16 @@
 // Command app is the application of the scaling tests. It serves HTTP/1.1 and h2c on $PORT and checks for itself what Sluice
 // promises of it: it never has more than $LIMIT requests at a time, or it answers 500 and says so ever after.
 //
-//	/            answers after the query's ms milliseconds (default $MS, else 0), with the revision's name
+//	/            answers after the query's ms milliseconds (default $MS, else 0), with the revision's name, and in the headers
+//	             App-Process, App-Began and App-Ended its process id and from when to when it worked, in Unix nanoseconds
 //	/started     the moments, in Unix nanoseconds, in which the process began main, listened, and got its first request
 //	/most        the most requests that it had at a time; not counted itself
 //	/echo        a WebSocket that echoes
 //	/exit        ends the process with code 3, without an answer
 //
 // and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many
-// milliseconds, $DEAF has it accept connections and never answer, $EXIT has it end at once with that code.
+// milliseconds, $DEAF has it accept connections and never answer, $EXIT has it end at once with that code. In the folder
+// $JOURNAL the process writes to a file of its pid which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (
@@ -19,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -44,6 +47,7 @@ func main() {
 		os.Exit(1)
 	}
 	a := &app{began: began, listening: time.Now(), limit: int64(number("LIMIT", 0)), ms: number("MS", 0)}
+	a.openJournal(os.Getenv("JOURNAL"))
 	if os.Getenv("DEAF") != "" {
 		deaf(l)
 	}
@@ -66,6 +70,26 @@ type app struct {
 	limit            int64
 	ms               int
 	running, most    atomic.Int64
+	journal          *os.File // nil for none
+}
+
+func (a *app) openJournal(folder string) {
+	if folder == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(folder, strconv.Itoa(os.Getpid())))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	a.journal = f
+}
+
+// note writes a line at once: it is there also when the process is killed right after it.
+func (a *app) note(mark, id string) {
+	if a.journal != nil && id != "" {
+		_, _ = a.journal.WriteString(mark + id + "\n") // a line that is missing fails the test
+	}
 }
 
 func (a *app) serve(l net.Listener) {
@@ -122,6 +146,9 @@ func (a *app) counted(handle http.HandlerFunc) http.Handler {
 }
 
 func (a *app) work(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	id := r.URL.Query().Get("id")
+	a.note("+", id)
 	ms := a.ms
 	if text := r.URL.Query().Get("ms"); text != "" {
 		ms, _ = strconv.Atoi(text)
@@ -130,6 +157,10 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 	if ms > 0 {
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 	}
+	w.Header().Set("App-Process", strconv.Itoa(os.Getpid()))
+	w.Header().Set("App-Began", strconv.FormatInt(began.UnixNano(), 10))
+	w.Header().Set("App-Ended", strconv.FormatInt(time.Now().UnixNano(), 10))
+	a.note("-", id)
 	fmt.Fprintln(w, os.Getenv("K_REVISION"))
 }
 

@@ -1,0 +1,265 @@
+package feature
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// quickToZero is a configuration in which revisions may begin at zero and fall back to it soon.
+const quickToZero = "allow-zero-initial-scale: true\nscale-to-zero-grace-period: 1s\n"
+
+// asleep are annotations of a revision that begins at zero and looks back over the shortest window, and others by turns.
+func asleep(others ...string) map[string]string {
+	all := map[string]string{"autoscaling.knative.dev/initial-scale": "0", "autoscaling.knative.dev/window": "6s"}
+	for i := 0; i < len(others); i += 2 {
+		all[others[i]] = others[i+1]
+	}
+	return all
+}
+
+// crowd is load by a number of clients that changes. Each sends one request after the other; none is ever cut off.
+type crowd struct {
+	*load
+	s       *instance
+	host    string
+	leaving []chan struct{}
+	took    durations
+}
+
+func (s *instance) newCrowd(host string) *crowd {
+	return &crowd{load: &load{counts: map[string]int{}}, s: s, host: host}
+}
+
+// size has so many clients go on; those above end after the request that they are in.
+func (c *crowd) size(clients int) {
+	for len(c.leaving) > clients {
+		close(c.leaving[len(c.leaving)-1])
+		c.leaving = c.leaving[:len(c.leaving)-1]
+	}
+	for len(c.leaving) < clients {
+		leave := make(chan struct{})
+		c.leaving = append(c.leaving, leave)
+		c.done.Go(func() {
+			transport := &http.Transport{MaxIdleConnsPerHost: 1}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+			for {
+				select {
+				case <-leave:
+					return
+				default:
+					c.request(client)
+				}
+			}
+		})
+	}
+}
+
+func (c *crowd) request(client *http.Client) {
+	began := time.Now()
+	c.one(context.Background(), client, c.s.gateway, c.host)
+	c.took.add(time.Since(began))
+}
+
+// burst sends so many requests at once, one from each of as many new connections.
+func (c *crowd) burst(requests int) {
+	for range requests {
+		c.done.Go(func() {
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			c.request(&http.Client{Transport: transport, Timeout: 20 * time.Second})
+		})
+	}
+}
+
+// end waits for the requests in flight.
+func (c *crowd) end() (answered int, failed []string) {
+	c.size(0)
+	c.cancel = func() {}
+	return c.stop()
+}
+
+// shape is a load over time.
+type shape struct {
+	name  string
+	burst string // target-burst-capacity: whether requests go through the activator always (-1), at times, or only at zero (0)
+	run   func(*crowd)
+}
+
+var shapes = []shape{
+	{"step", "211", func(c *crowd) {
+		c.size(100)
+		time.Sleep(6 * time.Second) // how long the load lasts
+	}},
+	{"sine", "0", func(c *crowd) {
+		const period, length = 6 * time.Second, 12 * time.Second
+		for began := time.Now(); time.Since(began) < length; time.Sleep(100 * time.Millisecond) {
+			c.size(int(50 * (1 - math.Cos(2*math.Pi*float64(time.Since(began))/float64(period)))))
+		}
+	}},
+	{"burst", "-1", func(c *crowd) {
+		for range 4 {
+			c.burst(100)
+			time.Sleep(1500 * time.Millisecond) // between two bursts
+		}
+	}},
+}
+
+// course is what became of a load.
+type course struct {
+	answered int
+	failed   []string
+	over     time.Time // when its last request had been answered
+	seconds  float64
+	took     *durations
+}
+
+// follow makes a sleeping Service whose replicas do ten requests at a time, each in 100 ms, and loads it.
+func (s *instance) follow(sh shape) course {
+	s.t.Helper()
+	o := newApp(s.t, sh.name, asleep("autoscaling.knative.dev/target-burst-capacity", sh.burst), "MS", "100", "LIMIT", "10")
+	o.Spec.Template.Spec.ContainerConcurrency = new(int64(10))
+	s.create(o)
+	c := s.newCrowd(sh.name + ".default.localhost")
+	began := time.Now()
+	sh.run(c)
+	answered, failed := c.end()
+	return course{answered: answered, failed: failed, over: time.Now(), seconds: time.Since(began).Seconds(), took: &c.took}
+}
+
+func TestReplicasFollowTheLoadFromZeroAndBack(t *testing.T) {
+	s := up(t, "--config", configFile(t, quickToZero))
+	courses := map[string]course{}
+	for _, sh := range shapes {
+		courses[sh.name] = s.follow(sh) // while the one before falls to zero
+	}
+	for name, c := range courses {
+		if len(c.failed) > 0 {
+			t.Errorf("%s: %d of %d requests failed, the first: %s", name, len(c.failed), c.answered+len(c.failed), c.failed[0])
+		}
+		s.scaledTo(name+"-00001", 0)
+		steps, most := s.steps(name+"-00001"), 0
+		for _, step := range steps {
+			most = max(most, step.to)
+		}
+		if most < 5 {
+			t.Errorf("%s: %d replicas at the most for 100 requests at a time, of which a replica does ten", name, most)
+		}
+		t.Logf("%s: %d requests answered in %.1f s, %d replicas at the most, zero asked for %.1f s after the last answer",
+			name, c.answered, c.seconds, most, steps[len(steps)-1].at.Sub(c.over).Seconds())
+	}
+	eventually(t, "no process is left", func() error {
+		if left := s.replicas(); len(left) > 0 {
+			return fmt.Errorf("processes %v run though every revision is at zero", left)
+		}
+		return nil
+	})
+}
+
+// BenchmarkLoadFromZero is how a revision fares under each shape of load: how many requests are answered, how long
+// they take, of which a replica needs 100 ms, and when the last replica is told to stop after the last answer.
+func BenchmarkLoadFromZero(b *testing.B) {
+	for _, sh := range shapes {
+		b.Run(sh.name, func(b *testing.B) {
+			for b.Loop() {
+				s := up(b, "--config", configFile(b, quickToZero))
+				c := s.follow(sh)
+				s.scaledTo(sh.name+"-00001", 0)
+				steps := s.steps(sh.name + "-00001")
+				s.stop()
+				percentiles(b, "request", c.took.all())
+				b.ReportMetric(float64(c.answered)/c.seconds, "requests/s")
+				b.ReportMetric(float64(len(c.failed)), "failed")
+				b.ReportMetric(float64(len(steps)), "steps")
+				b.ReportMetric(steps[len(steps)-1].at.Sub(c.over).Seconds(), "to-zero-s")
+			}
+		})
+	}
+}
+
+// scaleStep is a step of a revision's scale, as the log tells it.
+type scaleStep struct {
+	at       time.Time
+	from, to int
+	why      string
+}
+
+var scaleLine = regexp.MustCompile(`(?m)^(\S+) \[INFO\]  sluice.autoscaler: scaling: revision=default/(\S+) from=(\d+) to=(\d+) why="(.*)"$`)
+
+// steps are those of a Revision since the process started.
+func (s *instance) steps(revision string) []scaleStep {
+	s.t.Helper()
+	var all []scaleStep
+	for _, m := range scaleLine.FindAllStringSubmatch(s.printed(), -1) {
+		if m[2] != revision {
+			continue
+		}
+		at, err := momentOf(m[1])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		from, _ := strconv.Atoi(m[3]) // the expression lets only digits through
+		to, _ := strconv.Atoi(m[4])
+		all = append(all, scaleStep{at, from, to, m[5]})
+	}
+	return all
+}
+
+// momentOf is the newest moment that a clock showed so.
+func momentOf(clock string) (time.Time, error) {
+	now := time.Now()
+	at, err := time.ParseInLocation("2006-01-02 15:04:05.000", now.Format("2006-01-02 ")+clock, now.Location())
+	if at.After(now.Add(time.Minute)) { // of yesterday
+		at = at.AddDate(0, 0, -1)
+	}
+	return at, err
+}
+
+// figures are the metrics of the instance whose names begin so, with their labels, such as
+// sluice_autoscaler_ready_replicas{namespace="default",revision="hello-00001"}.
+func (s *instance) figures(prefix string) map[string]float64 {
+	s.t.Helper()
+	status, text, err := s.admined("/metrics")
+	if err != nil || status != http.StatusOK {
+		s.t.Fatalf("metrics: status %d, %v", status, err)
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if all[name], err = strconv.ParseFloat(value, 64); err != nil {
+			s.t.Fatalf("metric %q: %v", line, err)
+		}
+	}
+	return all
+}
+
+// ofRevision is a figure of a Revision; false when there is none.
+func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
+	for _, labels := range []string{`{namespace="default",revision="%s"}`, `{namespace_name="default",revision_name="%s"}`} {
+		if v, ok := all[name+fmt.Sprintf(labels, revision)]; ok {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// names are the metrics without their labels.
+func names(all map[string]float64) map[string]bool {
+	out := map[string]bool{}
+	for name := range maps.Keys(all) {
+		name, _, _ = strings.Cut(name, "{")
+		out[name] = true
+	}
+	return out
+}

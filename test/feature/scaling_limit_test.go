@@ -1,0 +1,254 @@
+package feature
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// visit is one request as its client and its replica saw it; both clocks are this machine's.
+type visit struct {
+	sent, began, ended, answered time.Time
+	replica                      string // its process
+}
+
+// visits are requests that were answered, and what failed.
+type visits struct {
+	mu     sync.Mutex
+	all    []visit
+	failed []string
+}
+
+// visits sends requests from so many clients, each one after the other, until so many have been sent.
+func (s *instance) visits(host string, clients, requests int) *visits {
+	out := &visits{}
+	var group sync.WaitGroup
+	next := make(chan struct{}, requests)
+	for range requests {
+		next <- struct{}{}
+	}
+	close(next)
+	for range clients {
+		transport := &http.Transport{MaxIdleConnsPerHost: 1}
+		group.Go(func() {
+			defer transport.CloseIdleConnections()
+			for range next {
+				one, err := s.visit(&http.Client{Transport: transport, Timeout: 20 * time.Second}, host)
+				out.mu.Lock()
+				if err != nil {
+					out.failed = append(out.failed, err.Error())
+				} else {
+					out.all = append(out.all, one)
+				}
+				out.mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return out
+}
+
+func (s *instance) visit(client *http.Client, host string) (visit, error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+s.gateway+"/", nil)
+	if err != nil {
+		return visit{}, err
+	}
+	request.Host = host
+	one := visit{sent: time.Now()}
+	response, err := client.Do(request)
+	if err != nil {
+		return visit{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	one.answered = time.Now()
+	if err != nil || response.StatusCode != http.StatusOK {
+		return visit{}, fmt.Errorf("status %d, %w: %s", response.StatusCode, err, body)
+	}
+	began, err1 := strconv.ParseInt(response.Header.Get("App-Began"), 10, 64)
+	ended, err2 := strconv.ParseInt(response.Header.Get("App-Ended"), 10, 64)
+	if err := cmp.Or(err1, err2); err != nil {
+		return visit{}, err
+	}
+	one.began, one.ended, one.replica = time.Unix(0, began), time.Unix(0, ended), response.Header.Get("App-Process")
+	return one, nil
+}
+
+// byReplica are the requests of each replica, in the order in which it began them.
+func byReplica(all []visit) map[string][]visit {
+	out := map[string][]visit{}
+	for _, one := range all {
+		out[one.replica] = append(out[one.replica], one)
+	}
+	for _, served := range out {
+		slices.SortFunc(served, func(a, b visit) int { return a.began.Compare(b.began) })
+	}
+	return out
+}
+
+// idleFor is for how long, between two moments, at least one of the replicas did nothing.
+func idleFor(replicas map[string][]visit, from, to time.Time) time.Duration {
+	var idle [][2]time.Time
+	for _, served := range replicas {
+		at := from
+		for _, one := range served {
+			if !one.ended.After(at) || !one.began.Before(to) {
+				continue
+			}
+			if one.began.After(at) {
+				idle = append(idle, [2]time.Time{at, one.began})
+			}
+			at = one.ended
+		}
+		if at.Before(to) {
+			idle = append(idle, [2]time.Time{at, to})
+		}
+	}
+	slices.SortFunc(idle, func(a, b [2]time.Time) int { return a[0].Compare(b[0]) })
+	total, at := time.Duration(0), from
+	for _, gap := range idle {
+		if gap[0].Before(at) {
+			gap[0] = at
+		}
+		if gap[1].After(gap[0]) {
+			total += gap[1].Sub(gap[0])
+			at = gap[1]
+		}
+	}
+	return total
+}
+
+// queuedWrongly counts the requests that were put behind one that a replica was busy with, while another replica had
+// nothing to do until that one ended. What is not longer than allowed may be the way of a request to its replica.
+func queuedWrongly(replicas map[string][]visit, allowed time.Duration) (wrong int) {
+	for busy, served := range replicas {
+		others := map[string][]visit{}
+		for name, all := range replicas {
+			if name != busy {
+				others[name] = all
+			}
+		}
+		for i := 1; i < len(served); i++ {
+			one, before := served[i], served[i-1]
+			waited := before.ended.Sub(one.sent)
+			if waited <= allowed || !before.began.Before(one.sent) {
+				continue
+			}
+			if free := idleFor(others, one.sent, before.ended); waited-free < time.Millisecond {
+				wrong++
+			}
+		}
+	}
+	return wrong
+}
+
+// singles is a Service of so many replicas that do one request at a time, each in so many milliseconds.
+func singles(t testing.TB, name, burst string, replicas, milliseconds int) *servingv1.Service {
+	o := newApp(t, name, map[string]string{
+		"autoscaling.knative.dev/min-scale": fmt.Sprint(replicas), "autoscaling.knative.dev/max-scale": fmt.Sprint(replicas),
+		"autoscaling.knative.dev/target-burst-capacity": burst,
+	}, "MS", fmt.Sprint(milliseconds), "LIMIT", "1")
+	o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
+	return o
+}
+
+func TestOneRequestAtATime(t *testing.T) {
+	const replicas, service = 4, 200 * time.Millisecond
+	s := up(t)
+	s.create(singles(t, "single", "-1", replicas, int(service.Milliseconds())))
+	s.scaledTo("single-00001", replicas)
+	for _, clients := range []int{replicas - 1, replicas, 3 * replicas} {
+		got := s.visits("single.default.localhost", clients, 80)
+		if len(got.failed) > 0 {
+			t.Errorf("%d clients: %d requests failed, the first: %s", clients, len(got.failed), got.failed[0])
+		}
+		served := byReplica(got.all)
+		for replica, all := range served {
+			for i := 1; i < len(all); i++ {
+				if all[i].began.Before(all[i-1].ended) {
+					t.Errorf("replica %s had two requests at a time, from %v", replica, all[i].began)
+				}
+			}
+		}
+		if len(served) < min(clients, replicas) {
+			t.Errorf("%d clients: %d of %d replicas were used", clients, len(served), replicas)
+		}
+		for i := len(served); i < replicas; i++ {
+			served[fmt.Sprint("unused ", i)] = nil // idle all the time
+		}
+		if wrong := queuedWrongly(served, service/2); wrong > 0 {
+			t.Errorf("%d clients: %d of %d requests waited behind a busy replica while another was idle", clients, wrong, len(got.all))
+		}
+	}
+}
+
+// A revision of which a replica does one request at a time scales from zero, and its replicas never see two.
+func TestOneRequestAtATimeFromZero(t *testing.T) {
+	s := up(t, "--config", configFile(t, quickToZero))
+	var services []*servingv1.Service
+	for _, burst := range []string{"-1", "0"} { // by the activator; and by it at zero alone
+		o := newApp(t, "single"+burst[len(burst)-1:], asleep("autoscaling.knative.dev/target-burst-capacity", burst,
+			"autoscaling.knative.dev/max-scale", "8"), "MS", "50", "LIMIT", "1")
+		o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
+		services = append(services, o)
+	}
+	s.create(services...)
+	for _, o := range services {
+		got := s.visits(o.Name+".default.localhost", 10, 400)
+		if len(got.failed) > 0 {
+			t.Errorf("%s: %d requests failed, the first: %s", o.Name, len(got.failed), got.failed[0])
+		}
+		if n := len(byReplica(got.all)); n < 2 {
+			t.Errorf("%s: %d replicas served ten clients", o.Name, n)
+		}
+	}
+}
+
+// BenchmarkOneRequestAtATime is what requests wait for, where a replica does one at a time in 20 ms and there are as many
+// clients as replicas, or two for each: the time beyond those 20 ms, and of it the time in which a replica was idle.
+func BenchmarkOneRequestAtATime(b *testing.B) {
+	const replicas, service = 4, 20 * time.Millisecond
+	for _, clients := range []int{replicas, 2 * replicas} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s := up(b, "--log-level", "warn")
+			s.create(singles(b, "single", "-1", replicas, int(service.Milliseconds())))
+			s.scaledTo("single-00001", replicas)
+			for b.Loop() {
+				reportVisits(b, s.visits("single.default.localhost", clients, 2000), clients <= replicas)
+			}
+		})
+	}
+}
+
+func reportVisits(b *testing.B, got *visits, roomy bool) {
+	b.Helper()
+	if len(got.failed) > 0 {
+		b.Errorf("%d requests failed, the first: %s", len(got.failed), got.failed[0])
+	}
+	served := byReplica(got.all)
+	var excess, idle []time.Duration
+	over := 0
+	for _, one := range got.all {
+		excess = append(excess, one.answered.Sub(one.sent)-one.ended.Sub(one.began))
+		free := idleFor(served, one.sent, one.began)
+		idle = append(idle, free)
+		if free > 5*time.Millisecond {
+			over++
+		}
+	}
+	if roomy {
+		percentiles(b, "excess", excess)
+	}
+	percentiles(b, "idle-wait", idle)
+	b.ReportMetric(float64(over), "idle-wait-over-5ms")
+	b.ReportMetric(float64(slices.Max(idle).Microseconds())/1000, "idle-wait-max-ms")
+}

@@ -28,21 +28,21 @@ type visits struct {
 	failed []string
 }
 
-// visits sends requests from so many clients, each one after the other, until so many have been sent.
-func (s *instance) visits(host string, clients, requests int) *visits {
+// visits sends requests from so many clients, each one after the other: the replica works so many milliseconds on each.
+func (s *instance) visits(host string, clients int, milliseconds []int) *visits {
 	out := &visits{}
 	var group sync.WaitGroup
-	next := make(chan struct{}, requests)
-	for range requests {
-		next <- struct{}{}
+	next := make(chan int, len(milliseconds))
+	for _, ms := range milliseconds {
+		next <- ms
 	}
 	close(next)
 	for range clients {
 		transport := &http.Transport{MaxIdleConnsPerHost: 1}
 		group.Go(func() {
 			defer transport.CloseIdleConnections()
-			for range next {
-				one, err := s.visit(&http.Client{Transport: transport, Timeout: 20 * time.Second}, host)
+			for ms := range next {
+				one, err := s.visit(&http.Client{Transport: transport, Timeout: 20 * time.Second}, host, ms)
 				out.mu.Lock()
 				if err != nil {
 					out.failed = append(out.failed, err.Error())
@@ -57,8 +57,8 @@ func (s *instance) visits(host string, clients, requests int) *visits {
 	return out
 }
 
-func (s *instance) visit(client *http.Client, host string) (visit, error) {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+s.gateway+"/", nil)
+func (s *instance) visit(client *http.Client, host string, ms int) (visit, error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, fmt.Sprintf("http://%s/?ms=%d", s.gateway, ms), nil)
 	if err != nil {
 		return visit{}, err
 	}
@@ -127,8 +127,8 @@ func idleFor(replicas map[string][]visit, from, to time.Time) time.Duration {
 	return total
 }
 
-// queuedWrongly counts the requests that were put behind one that a replica was busy with, while another replica had
-// nothing to do until that one ended. What is not longer than allowed may be the way of a request to its replica.
+// queuedWrongly counts the requests that waited behind one that their replica was busy with while another replica had
+// nothing to do, for longer than allowed: less may be the way of a request to its replica.
 func queuedWrongly(replicas map[string][]visit, allowed time.Duration) (wrong int) {
 	for busy, served := range replicas {
 		others := map[string][]visit{}
@@ -138,12 +138,7 @@ func queuedWrongly(replicas map[string][]visit, allowed time.Duration) (wrong in
 			}
 		}
 		for i := 1; i < len(served); i++ {
-			one, before := served[i], served[i-1]
-			waited := before.ended.Sub(one.sent)
-			if waited <= allowed || !before.began.Before(one.sent) {
-				continue
-			}
-			if free := idleFor(others, one.sent, before.ended); waited-free < time.Millisecond {
+			if one, before := served[i], served[i-1]; idleFor(others, one.sent, before.ended) > allowed {
 				wrong++
 			}
 		}
@@ -151,23 +146,27 @@ func queuedWrongly(replicas map[string][]visit, allowed time.Duration) (wrong in
 	return wrong
 }
 
-// singles is a Service of so many replicas that do one request at a time, each in so many milliseconds.
-func singles(t testing.TB, name, burst string, replicas, milliseconds int) *servingv1.Service {
+// singles is a Service of so many replicas that do one request at a time.
+func singles(t testing.TB, name, burst string, replicas int) *servingv1.Service {
 	o := newApp(t, name, map[string]string{
 		"autoscaling.knative.dev/min-scale": fmt.Sprint(replicas), "autoscaling.knative.dev/max-scale": fmt.Sprint(replicas),
 		"autoscaling.knative.dev/target-burst-capacity": burst,
-	}, "MS", fmt.Sprint(milliseconds), "LIMIT", "1")
+	}, "LIMIT", "1")
 	o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 	return o
 }
 
 func TestOneRequestAtATime(t *testing.T) {
-	const replicas, service = 4, 200 * time.Millisecond
+	const replicas = 4
+	uneven := make([]int, 80) // even ones would let any way of dealing out look well
+	for i := range uneven {
+		uneven[i] = 50 + i*137%300
+	}
 	s := up(t)
-	s.create(singles(t, "single", "-1", replicas, int(service.Milliseconds())))
+	s.create(singles(t, "single", "-1", replicas))
 	s.scaledTo("single-00001", replicas)
 	for _, clients := range []int{replicas - 1, replicas, 3 * replicas} {
-		got := s.visits("single.default.localhost", clients, 80)
+		got := s.visits("single.default.localhost", clients, uneven)
 		if len(got.failed) > 0 {
 			t.Errorf("%d clients: %d requests failed, the first: %s", clients, len(got.failed), got.failed[0])
 		}
@@ -185,7 +184,7 @@ func TestOneRequestAtATime(t *testing.T) {
 		for i := len(served); i < replicas; i++ {
 			served[fmt.Sprint("unused ", i)] = nil // idle all the time
 		}
-		if wrong := queuedWrongly(served, service/2); wrong > 0 {
+		if wrong := queuedWrongly(served, 100*time.Millisecond); wrong > 0 {
 			t.Errorf("%d clients: %d of %d requests waited behind a busy replica while another was idle", clients, wrong, len(got.all))
 		}
 	}
@@ -197,13 +196,13 @@ func TestOneRequestAtATimeFromZero(t *testing.T) {
 	var services []*servingv1.Service
 	for _, burst := range []string{"-1", "0"} { // by the activator; and by it at zero alone
 		o := newApp(t, "single"+burst[len(burst)-1:], asleep("autoscaling.knative.dev/target-burst-capacity", burst,
-			"autoscaling.knative.dev/max-scale", "8"), "MS", "50", "LIMIT", "1")
+			"autoscaling.knative.dev/max-scale", "8"), "LIMIT", "1")
 		o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 		services = append(services, o)
 	}
 	s.create(services...)
 	for _, o := range services {
-		got := s.visits(o.Name+".default.localhost", 10, 400)
+		got := s.visits(o.Name+".default.localhost", 10, slices.Repeat([]int{50}, 400))
 		if len(got.failed) > 0 {
 			t.Errorf("%s: %d requests failed, the first: %s", o.Name, len(got.failed), got.failed[0])
 		}
@@ -216,14 +215,14 @@ func TestOneRequestAtATimeFromZero(t *testing.T) {
 // BenchmarkOneRequestAtATime is what requests wait for, where a replica does one at a time in 20 ms and there are as many
 // clients as replicas, or two for each: the time beyond those 20 ms, and of it the time in which a replica was idle.
 func BenchmarkOneRequestAtATime(b *testing.B) {
-	const replicas, service = 4, 20 * time.Millisecond
+	const replicas = 4
 	for _, clients := range []int{replicas, 2 * replicas} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
 			s := up(b, "--log-level", "warn")
-			s.create(singles(b, "single", "-1", replicas, int(service.Milliseconds())))
+			s.create(singles(b, "single", "-1", replicas))
 			s.scaledTo("single-00001", replicas)
 			for b.Loop() {
-				reportVisits(b, s.visits("single.default.localhost", clients, 2000), clients <= replicas)
+				reportVisits(b, s.visits("single.default.localhost", clients, slices.Repeat([]int{20}, 2000)), clients <= replicas)
 			}
 		})
 	}

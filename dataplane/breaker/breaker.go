@@ -29,12 +29,15 @@ type Breaker struct {
 	waiting int
 	first   *waiter // the one that waits longest
 	last    *waiter
+	closed  error // why nobody is let in any more; nil while somebody may be
 }
 
-// waiter is one blocked Acquire. Its links and admitted are guarded by the Breaker's mutex; turn is closed when it is admitted.
+// waiter is one blocked Acquire. Its links, admitted and refused are guarded by the Breaker's mutex until turn is closed, which
+// it is when the waiter is admitted or refused.
 type waiter struct {
 	turn       chan struct{}
 	admitted   bool
+	refused    error
 	prev, next *waiter
 }
 
@@ -49,12 +52,17 @@ func New(limit, depth int) *Breaker {
 // Acquire takes a place, waiting for one if need be. The release function must be called exactly once when the work
 // is done; one call too many panics sooner or later.
 //
-// It returns ErrFull at once when the queue is full, and the context's cause when the context ends first.
+// It returns ErrFull at once when the queue is full, the context's cause when the context ends first, and Close's error once
+// the Breaker is closed.
 func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	b.mu.Lock()
+	if why := b.closed; why != nil {
+		b.mu.Unlock()
+		return nil, why
+	}
 	if b.running < b.limit { // nobody waits then: whoever frees a place hands it on under the same lock
 		b.running++
 		b.mu.Unlock()
@@ -70,6 +78,9 @@ func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 
 	select {
 	case <-w.turn:
+		if w.refused != nil {
+			return nil, w.refused
+		}
 		return b.release, nil
 	case <-ctx.Done():
 		b.abandon(w)
@@ -84,6 +95,20 @@ func (b *Breaker) SetLimit(limit int) {
 	defer b.mu.Unlock()
 	b.limit = max(limit, 0)
 	b.admit()
+}
+
+// Close lets nobody in any more: those who wait and those who come get the error, which says why. Who runs is not
+// interrupted.
+func (b *Breaker) Close(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = why
+	for b.first != nil {
+		w := b.first
+		b.remove(w)
+		w.refused = why
+		close(w.turn)
+	}
 }
 
 // Counts returns how many callers hold a place and how many wait for one.
@@ -107,7 +132,10 @@ func (b *Breaker) leave() {
 func (b *Breaker) abandon(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !w.admitted {
+	switch {
+	case w.refused != nil:
+		return
+	case !w.admitted:
 		b.remove(w)
 		return
 	}

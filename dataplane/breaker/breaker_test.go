@@ -56,6 +56,31 @@ func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
+func TestCloseRefusesThoseWhoWaitAndThoseWhoCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(1, 5)
+		release := acquire(t, b)
+		why := errors.New("it is gone")
+		refused := 0
+		for range 3 {
+			go func() {
+				if _, err := b.Acquire(t.Context()); errors.Is(err, why) {
+					refused++
+				}
+			}()
+			synctest.Wait()
+		}
+		b.Close(why)
+		synctest.Wait()
+		if _, err := b.Acquire(t.Context()); refused != 3 || !errors.Is(err, why) {
+			t.Errorf("%d of 3 who waited were refused; one who came then got %v, want %v", refused, err, why)
+		}
+		wantCounts(t, b, 1, 0)
+		release()
+		wantCounts(t, b, 0, 0)
+	})
+}
+
 func TestWaitersAreServedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := breaker.New(1, 10)

@@ -27,6 +27,7 @@ const (
 	ReasonQueueFull      = "QueueFull"      // 503: as many requests as may wait are waiting
 	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
 	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
+	ReasonUnsent         = "Unsent"         // 503: the application is gone or takes no connection; another replica may be sent the request
 	ReasonTooManyHeaders = "TooManyHeaders" // 431
 	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
 )
@@ -110,7 +111,7 @@ func New(opts Options) *Proxy {
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		ModifyResponse: endGRPC,
-		Transport:      opts.Transport.forProtocol(opts.Protocol),
+		Transport:      sender{opts.Transport.forProtocol(opts.Protocol)},
 		BufferPool:     opts.Transport.buffers,
 		ErrorHandler:   p.fail,
 		ErrorLog:       opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
@@ -182,6 +183,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
 	case cause != nil: // the client went away: nobody reads the answer
 		w.WriteHeader(clientGone)
+	case errors.Is(err, errUnsent):
+		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)
+		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, errUnsent.Error())
 	default:
 		p.opts.Logger.Debug("application did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
 		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")

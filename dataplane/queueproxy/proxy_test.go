@@ -149,19 +149,6 @@ func TestForwardedIsMadeFromTheOlderHeaders(t *testing.T) {
 	}
 }
 
-func TestApplicationThatIsNotThereIsABadGateway(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.Close()
-	_, address := serve(t, queueproxy.Options{Target: listener.Addr().String()})
-	got := get(t, client(t, model.HTTP1), "http://"+address)
-	if diff := cmp.Diff(answer{502, queueproxy.ReasonUnreachable, "the application did not answer"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestConcurrencyLimitIsNeverExceeded(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		t.Run(string(protocol), func(t *testing.T) {

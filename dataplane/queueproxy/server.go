@@ -76,6 +76,14 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	return p.awaitQuiet(ctx)
 }
 
+// Abandon says that the application is gone for good. Requests that it was not sent, those that wait and those that still
+// come, are answered so that whoever sent them may send them elsewhere. Shutdown must follow.
+func (p *Proxy) Abandon() {
+	now := time.Now()
+	p.drainBegan.CompareAndSwap(nil, &now)
+	p.breaker.Close(errUnsent)
+}
+
 // Resume takes a drain back. Shutdown's is not to be taken back.
 func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
 

@@ -37,7 +37,11 @@ func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: -1}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
+			c, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return newAppConn(c), nil
 		},
 		DisableCompression:    true, // what the client asked for is between it and the application
 		MaxIdleConnsPerHost:   idlePerTarget,

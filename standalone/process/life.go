@@ -123,7 +123,7 @@ func (l *life) startProxy() *model.Failure {
 		Labels:     map[string]string{"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number)},
 	})
 	l.metrics = r.runtime.metrics.add(l.endpoint.Port, l.proxy.Metrics())
-	l.group.Go(func() {
+	r.runtime.done.Go(func() {
 		if err := l.proxy.Serve(listener); err != nil {
 			r.logger.Error("queue-proxy failed", "error", err)
 		}
@@ -334,13 +334,32 @@ func (l *life) end() {
 	l.cancel()
 	if l.proxy != nil {
 		l.replica.runtime.metrics.remove(l.endpoint.Port)
-		l.proxy.Close()
+		l.proxy.Abandon()
 	}
 	for _, c := range l.containers {
 		c.signal(syscall.SIGKILL)
 	}
 	l.group.Wait()
-	if l.port != 0 {
-		l.replica.runtime.ports.release(l.port)
+	l.linger()
+}
+
+// linger has the proxy turn away, for as long as clients may not have learnt that the replica has ended, the requests that
+// they send it: others may be sent these, which they could not if their connections broke. The next life does not wait for it.
+func (l *life) linger() {
+	r := l.replica.runtime
+	release := func() {
+		if l.port != 0 {
+			r.ports.release(l.port)
+		}
 	}
+	if l.proxy == nil {
+		release()
+		return
+	}
+	r.done.Go(func() {
+		ctx, cancel := context.WithTimeout(r.killing, r.opts.Grace)
+		defer cancel()
+		_ = l.proxy.Shutdown(ctx) // whoever still sends requests then is told by a refused connection
+		release()
+	})
 }

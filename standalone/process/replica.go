@@ -51,7 +51,9 @@ func (r *replica) run(stop context.Context) {
 		if fruitless++; ready {
 			fruitless = 0
 		}
-		failure.Lasting = failure.Lasting || fruitless >= lastingAfter
+		told := *failure // which live has reported already: others read it
+		told.Lasting = told.Lasting || fruitless >= lastingAfter
+		failure = &told
 		last = failure
 		r.report(report{failure: failure})
 		if time.Since(began) >= stable {

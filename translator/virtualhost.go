@@ -143,11 +143,23 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 	}
 }
 
+// The header by which a queue-proxy says that its application has not received a request.
+const (
+	reasonHeader = "sluice-reason"
+	reasonUnsent = "Unsent"
+)
+
 // retryPolicy tries again only what cannot have reached an application, and on another replica.
 func retryPolicy() *routev3.RetryPolicy {
 	return &routev3.RetryPolicy{
-		RetryOn:    "connect-failure,refused-stream",
+		RetryOn:    "connect-failure,refused-stream,retriable-headers",
 		NumRetries: wrapperspb.UInt32(retries),
+		RetriableHeaders: []*routev3.HeaderMatcher{{
+			Name: reasonHeader,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: reasonUnsent},
+			}},
+		}},
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",
 			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushostsv3.PreviousHostsPredicate{})},

@@ -31,7 +31,10 @@ func (v *requestView) header(name string) (string, bool) {
 	case ":scheme":
 		return scheme(v.Request), true
 	}
-	values := v.Header[name]
+	return joined(v.Header[name])
+}
+
+func joined(values []string) (string, bool) {
 	switch len(values) {
 	case 0:
 		return "", false
@@ -66,8 +69,12 @@ type headerMatch struct {
 	missingIsEmpty bool
 }
 
-func (m *headerMatch) match(v *requestView) bool {
-	value, exists := v.header(m.name)
+func (m *headerMatch) match(v *requestView) bool { return m.test(v.header(m.name)) }
+
+// matchResponse is the same for the headers of a response.
+func (m *headerMatch) matchResponse(h http.Header) bool { return m.test(joined(h[m.name])) }
+
+func (m *headerMatch) test(value string, exists bool) bool {
 	if m.present {
 		return exists != m.invert
 	}

@@ -136,18 +136,35 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, errNoHealthyUpstream
 		}
 		res, err := x.attempt(transport, req, h, len(tried) > 0)
-		if err == nil || !x.mayRetry(err, len(tried)) {
+		failure := x.route.forward.retry.judge(res, err)
+		if failure == nil || !x.mayRetry(failure, len(tried)) {
 			return res, err
 		}
+		if req = x.anew(req, transport); req == nil {
+			return res, err
+		}
+		x.discard(res)
 		x.cluster.stats.rqRetry.Add(1)
 		h.load.withdraw(x.began, x.stream)
 		x.counted = nil
 		x.endpoints = x.cluster.endpoints.Load() // which may know better by now
 		tried = append(tried, h)
-		if req = x.anew(req, transport); req == nil {
-			return nil, err
-		}
 	}
+}
+
+// discard lets go of a response after which another attempt follows; nil is none.
+func (x *exchange) discard(res *http.Response) {
+	if res == nil {
+		return
+	}
+	const little = 4 << 10
+	x.response.flusher = nil                      // or reading would begin the response to the client
+	_, _ = io.CopyN(io.Discard, res.Body, little) // read to its end, the connection can be used again
+	_ = res.Body.Close()
+	x.response = responseBody{}
+	x.host.active.Add(-1)
+	x.host.errors.Add(1)
+	x.host = nil
 }
 
 func (x *exchange) pick(tried []*host) *host {

@@ -250,3 +250,38 @@ func TestASlowLorisIsCutOff(t *testing.T) {
 		t.Errorf("the connection was not closed: %v", err)
 	}
 }
+
+func TestResponsesThatAskForAnotherAttemptAreRetriedElsewhere(t *testing.T) {
+	b := start(t, Options{})
+	seen := &atomic.Int64{}
+	unsent := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		seen.Add(1)
+		w.Header().Set("Sluice-Reason", "Unsent")
+		http.Error(w, "not here", http.StatusServiceUnavailable)
+	})
+	good := upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	on := func(keywords string) func(*routev3.RouteAction) {
+		return func(a *routev3.RouteAction) {
+			retries(keywords, 2)(a)
+			a.RetryPolicy.RetriableHeaders = []*routev3.HeaderMatcher{{
+				Name: "sluice-reason", HeaderMatchSpecifier: &routev3.HeaderMatcher_ExactMatch{ExactMatch: "Unsent"}, //nolint:staticcheck // still the API's
+			}}
+		}
+	}
+	b.push(all(one(plain(t)), backend(t, "mixed", unsent, good), backend(t, "none", unsent), one(routes(t, vhost("h", "*",
+		to(prefix("/none"), "none", on("retriable-headers")), to(prefix("/off"), "none", on("connect-failure")),
+		to(prefix("/"), "mixed", on("connect-failure,retriable-headers"))))))...)
+	for range 20 {
+		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader("body"))
+		b.do(req).want(t, 200, "body")
+		b.get("http://h/").want(t, 200, "")
+	}
+	for path, attempts := range map[string]int64{"/none": 3, "/off": 1} {
+		seen.Store(0)
+		got := b.get("http://h" + path)
+		if got.want(t, 503, "not here\n"); got.Header.Get("Sluice-Reason") != "Unsent" || seen.Load() != attempts {
+			t.Errorf("%s: %d attempts, want %d, and the last response as it is: %v", path, seen.Load(), attempts, got.Header)
+		}
+	}
+}

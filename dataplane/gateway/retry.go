@@ -3,16 +3,19 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 )
 
 // retryPolicy says after which failures a request is sent again, to another endpoint. All of them happen before the
-// upstream has seen anything of the request, so that nothing is done twice.
+// upstream has seen anything of the request, so that nothing is done twice; of the headers it is for whoever configures them to
+// know.
 type retryPolicy struct {
 	attempts                                  int // after the first one; 0 is no retry
 	connectFailure, refusedStream, idleClosed bool
+	headers                                   []headerMatch // of responses that are failures
 }
 
 func compileRetry(m *routev3.RetryPolicy) (retryPolicy, error) {
@@ -24,6 +27,7 @@ func compileRetry(m *routev3.RetryPolicy) (retryPolicy, error) {
 	if m.GetNumRetries() != nil {
 		p.attempts = int(m.GetNumRetries().GetValue())
 	}
+	headers := false
 	for _, on := range strings.Split(m.GetRetryOn(), ",") {
 		switch strings.TrimSpace(on) {
 		case "connect-failure":
@@ -32,13 +36,40 @@ func compileRetry(m *routev3.RetryPolicy) (retryPolicy, error) {
 			p.refusedStream = true
 		case "reset-before-request":
 			p.idleClosed = true
+		case "retriable-headers":
+			headers = true
 		case "":
 		default:
-			return p, at("retry_on", fmt.Errorf("%q is %w; connect-failure, refused-stream and reset-before-request are",
+			return p, at("retry_on", fmt.Errorf("%q is %w; connect-failure, refused-stream, reset-before-request and retriable-headers are",
 				strings.TrimSpace(on), errUnsupported))
 		}
 	}
+	for i, m := range m.GetRetriableHeaders() {
+		match, err := compileHeaderMatch(m)
+		if err != nil {
+			return p, atIndex("retriable_headers", i, err)
+		}
+		if headers { // without the keyword they mean nothing
+			p.headers = append(p.headers, match)
+		}
+	}
 	return p, nil
+}
+
+// errRetriable stands for a response with a header by which it is a failure.
+var errRetriable = errors.New("the response asks for another attempt")
+
+// judge is err, or errRetriable for a response that is a failure.
+func (p *retryPolicy) judge(res *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	for i := range p.headers {
+		if p.headers[i].matchResponse(res.Header) {
+			return errRetriable
+		}
+	}
+	return nil
 }
 
 // connectError is a failure to connect to an endpoint: nothing has been sent.
@@ -51,6 +82,8 @@ func (e *connectError) Unwrap() error { return e.error }
 func (p *retryPolicy) allows(err error) bool {
 	var connect *connectError
 	switch {
+	case err == errRetriable: //nolint:errorlint // it comes from judge alone
+		return true
 	case errors.As(err, &connect):
 		return p.connectFailure
 	case p.refusedStream && refused(err):

@@ -123,7 +123,7 @@ var understood = map[protoreflect.FullName]fields{
 		"name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal", "",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		"retry_on num_retries",
+		"retry_on num_retries retriable_headers",
 		"per_try_timeout per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
 	},
 	"envoy.config.route.v3.RedirectAction":       {"https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code strip_query", ""},

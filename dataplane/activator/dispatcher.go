@@ -167,6 +167,16 @@ func (d *dispatcher) refused(t *ticket) {
 	}
 }
 
+// unsent says that the application of the ticket's replica is not there.
+func (d *dispatcher) unsent(t *ticket) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.avoid(t.replica)
+	if t.replica.ours {
+		d.policy.update(t.replica, t.replica.room(d.limit))
+	}
+}
+
 // connected says that the ticket's replica accepts connections after all.
 func (d *dispatcher) connected(t *ticket) {
 	d.mu.Lock()

@@ -116,6 +116,15 @@ func staysHere(name string) bool {
 	return false
 }
 
+// unsent leaves alone a replica whose application is not there, and tells whether the request can be sent again. Where it cannot
+// because its body has been read, the client is told; a gateway sends such a request again if it has kept the body.
+func (x *exchange) unsent(again bool) bool {
+	if !again {
+		x.revision.unsent(&x.ticket)
+	}
+	return again
+}
+
 // converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.
 func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error) {
 	u := x.startUpload(c)
@@ -130,6 +139,9 @@ func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error
 			err = errBadBody
 		}
 	} else {
+		if isUnsent(res.Header) && x.unsent(u == nil) {
+			return false, &connectError{errUnsent}
+		}
 		x.begin()
 		c.flush = x.flush
 		err = x.relay(res, res.Body)

@@ -46,6 +46,9 @@ func (x *exchange) sendHTTP2() error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // it was read to its end, or its stream is to be reset
+	if isUnsent(res.Header) && x.unsent(!body.touched.Load()) {
+		return &connectError{errUnsent}
+	}
 	x.begin()
 	var from io.Reader = res.Body
 	if res.ContentLength < 0 {

@@ -26,6 +26,18 @@ const (
 	ReasonTooManyHeaders  = "TooManyHeaders"   // 431
 )
 
+// reasonUnsent is the reason of a queue-proxy whose application has not received the request.
+const reasonUnsent = "Unsent"
+
+// errUnsent is for a request that a replica's queue-proxy did not pass on.
+var errUnsent = errors.New("the replica's application is not there")
+
+// isUnsent is whether a response says so.
+func isUnsent(h http.Header) bool {
+	values := h[ReasonHeader]
+	return len(values) == 1 && values[0] == reasonUnsent
+}
+
 // refusal is an answer that the activator gives itself.
 type refusal struct {
 	status     int

@@ -3,7 +3,6 @@ package feature
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
 	"regexp"
@@ -252,14 +251,4 @@ func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// names are the metrics without their labels.
-func names(all map[string]float64) map[string]bool {
-	out := map[string]bool{}
-	for name := range maps.Keys(all) {
-		name, _, _ = strings.Cut(name, "{")
-		out[name] = true
-	}
-	return out
 }

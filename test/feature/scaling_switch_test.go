@@ -32,7 +32,6 @@ type points struct {
 	xds     *xds.Server
 	target  string // of the xDS server
 	gateway string // address
-	through string // address of the activator
 	world   model.World
 	reached chan uint64 // generations that every client has acknowledged
 

@@ -2,6 +2,7 @@ package activator
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -40,13 +41,13 @@ func (x *exchange) sendHTTP2() error {
 	body := &untouched{ReadCloser: x.r.Body}
 	res, err := x.activator.http2.RoundTrip(x.outgoing(body))
 	if err != nil {
-		if strings.Contains(err.Error(), "REFUSED_STREAM") && !body.touched.Load() { // the error's type cannot be named here
+		if strings.Contains(err.Error(), "REFUSED_STREAM") && body.withdraw() { // the error's type cannot be named here
 			return &connectError{err}
 		}
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // it was read to its end, or its stream is to be reset
-	if isUnsent(res.Header) && x.unsent(!body.touched.Load()) {
+	if isUnsent(res.Header) && x.unsent(body.withdraw()) {
 		return &connectError{errUnsent}
 	}
 	x.begin()
@@ -92,12 +93,28 @@ func (x *exchange) outgoing(body *untouched) *http.Request {
 // another attempt can send it if nothing has been read.
 type untouched struct {
 	io.ReadCloser
-	touched atomic.Bool
+	state atomic.Int32 // one of those below
 }
 
+const (
+	bodyFresh = iota
+	bodyRead
+	bodyWithdrawn
+)
+
+var errWithdrawn = errors.New("the body is being sent to another replica")
+
 func (b *untouched) Read(p []byte) (int, error) {
-	b.touched.Store(true)
+	if b.state.CompareAndSwap(bodyFresh, bodyRead); b.state.Load() == bodyWithdrawn {
+		return 0, errWithdrawn
+	}
 	return b.ReadCloser.Read(p)
+}
+
+// withdraw takes the body back and reports whether nothing of it has been read, and nothing will be: a transport may come to
+// read the body of a request that is answered already.
+func (b *untouched) withdraw() bool {
+	return b.state.CompareAndSwap(bodyFresh, bodyWithdrawn)
 }
 
 // Close leaves the body to the server, which closes it after the handler.

@@ -253,15 +253,6 @@ func (s *instance) revision(name string) *servingv1.Revision {
 	return o
 }
 
-// replicasOf are the ready replicas that a Revision's status tells of.
-func (s *instance) replicasOf(name string) int {
-	s.t.Helper()
-	if n := s.revision(name).Status.ActualReplicas; n != nil {
-		return int(*n)
-	}
-	return 0
-}
-
 // scaledTo waits until a Revision has so many replicas, asked for and ready.
 func (s *instance) scaledTo(name string, replicas int) {
 	s.t.Helper()

@@ -158,9 +158,9 @@ func singles(t testing.TB, name, burst string, replicas int) *servingv1.Service 
 
 func TestOneRequestAtATime(t *testing.T) {
 	const replicas = 4
-	uneven := make([]int, 80) // even ones would let any way of dealing out look well
+	uneven := make([]int, 60) // even ones would let any way of dealing out look well
 	for i := range uneven {
-		uneven[i] = 50 + i*137%300
+		uneven[i] = 50 + i*137%250
 	}
 	s := up(t)
 	s.create(singles(t, "single", "-1", replicas))

@@ -1,0 +1,159 @@
+package feature
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stays checks over some seconds that a Revision never has fewer replicas asked for, nor more.
+func (s *instance) stays(revision string, least, most int, during time.Duration) {
+	s.t.Helper()
+	for over := time.Now().Add(during); time.Now().Before(over); time.Sleep(100 * time.Millisecond) {
+		desired := s.revision(revision).Status.DesiredReplicas
+		if desired == nil || int(*desired) < least || int(*desired) > most {
+			s.t.Fatalf("%s is to have %s replicas, want %d to %d", revision, number(desired), least, most)
+		}
+	}
+}
+
+func TestScaleStaysWithinItsBounds(t *testing.T) {
+	const window, initial = "autoscaling.knative.dev/window", "autoscaling.knative.dev/initial-scale"
+	s := up(t, "--config", configFile(t, quickToZero))
+	s.create(
+		newApp(t, "least", map[string]string{window: "6s", "autoscaling.knative.dev/min-scale": "2"}),
+		newApp(t, "most", asleep("autoscaling.knative.dev/max-scale", "3", "autoscaling.knative.dev/target", "1"), "MS", "50"),
+		newApp(t, "first", map[string]string{window: "6s", initial: "3"}),
+	)
+	// A new revision is ready with its initial scale, not sooner.
+	if steps := s.steps("first-00001"); len(steps) == 0 || steps[0].to != 3 {
+		t.Errorf("the initial scale is 3, the steps are %+v", steps)
+	}
+	c := s.newCrowd("most.default.localhost")
+	c.size(20)
+	s.scaledTo("most-00001", 3)
+	s.stays("most-00001", 3, 3, 3*time.Second)
+	if why := s.steps("most-00001"); !strings.Contains(why[len(why)-1].why, "max-scale allows no more") {
+		t.Errorf("the last step of a revision at its max-scale says %q", why[len(why)-1].why)
+	}
+	if _, failed := c.end(); len(failed) > 0 {
+		t.Errorf("%d requests failed at max-scale, the first: %s", len(failed), failed[0])
+	}
+	s.scaledTo("first-00001", 0) // the initial scale is one only initially
+	s.scaledTo("most-00001", 0)
+	s.scaledTo("least-00001", 2) // through all of this
+	for _, step := range s.steps("least-00001") {
+		if step.to < 2 {
+			t.Errorf("min-scale is 2, but there was a step to %d: %s", step.to, step.why)
+		}
+	}
+}
+
+func TestOneReplicaStaysWhereScaleToZeroIsOff(t *testing.T) {
+	s := up(t, "--config", configFile(t, "enable-scale-to-zero: \"false\"\nscale-to-zero-grace-period: 1s\n"))
+	s.create(newApp(t, "awake", map[string]string{
+		"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/initial-scale": "2",
+	}))
+	s.scaledTo("awake-00001", 1)
+	s.stays("awake-00001", 1, 1, 6*time.Second) // the grace was over long since
+	if status, body, err := s.get("awake.default.localhost", "/"); err != nil || status != 200 {
+		t.Errorf("status %d, %v: %s", status, err, body)
+	}
+}
+
+// With metrics-source envoy no queue-proxy stands in the path, and what the gateway reports over LRS is what scales.
+func TestRevisionScalesByWhatTheGatewayReports(t *testing.T) {
+	s := up(t, "--config", configFile(t, quickToZero))
+	s.create(newApp(t, "plain", asleep("sluice.dev/metrics-source", "envoy", "autoscaling.knative.dev/target", "10",
+		"autoscaling.knative.dev/target-burst-capacity", "0"), "MS", "100"))
+	c := s.newCrowd("plain.default.localhost")
+	c.size(35)
+	s.scaledTo("plain-00001", 5) // 35 requests at 70 % of 10
+	if v, ok := ofRevision(s.figures("sluice_autoscaler_"), "sluice_autoscaler_by_activator", "plain-00001"); !ok || v != 0 {
+		t.Errorf("by_activator is %v, %v while the replicas have room: the load was not the gateway's", v, ok)
+	}
+	s.withoutQueueProxy("plain-00001", 5)
+	if _, failed := c.end(); len(failed) > 0 {
+		t.Errorf("%d requests failed, the first: %s", len(failed), failed[0])
+	}
+	s.scaledTo("plain-00001", 0)
+}
+
+// withoutQueueProxy checks that the endpoints of a revision are the applications themselves: they take a probe that is meant
+// for queue-proxies for a request like any other.
+func (s *instance) withoutQueueProxy(revision string, endpoints int) {
+	s.t.Helper()
+	_, clusters, err := s.admined("/clusters")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	found := regexp.MustCompile(`default/`+revision+`::(127\.0\.0\.1:\d+)::zone::pods`).FindAllStringSubmatch(clusters, -1)
+	if len(found) != endpoints {
+		s.t.Errorf("the gateway knows %d endpoints of %s, want %d:\n%s", len(found), revision, endpoints, clusters)
+	}
+	for _, m := range found {
+		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+m[1]+"/", nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		request.Header.Set("K-Network-Probe", "queue")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.Header.Get("App-Process") == "" {
+			s.t.Errorf("at %s there is a queue-proxy", m[1])
+		}
+	}
+}
+
+func TestRestartGoesOnFromTheScaleThatWas(t *testing.T) {
+	s := up(t, "--config", configFile(t, quickToZero))
+	s.create(
+		newApp(t, "busy", map[string]string{"autoscaling.knative.dev/target": "1", "autoscaling.knative.dev/max-scale": "4"}, "MS", "50"),
+		newApp(t, "idle", asleep()),
+	)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		c := s.newCrowd("busy.default.localhost")
+		c.size(12)
+		s.scaledTo("busy-00001", 4)
+		s.scaledTo("idle-00001", 0)
+		if _, failed := c.end(); len(failed) > 0 {
+			t.Errorf("%d requests failed, the first: %s", len(failed), failed[0])
+		}
+		if signal == syscall.SIGKILL {
+			s.kill()
+		} else if code := s.stop(); code != 0 {
+			t.Errorf("exit code %d after SIGTERM", code)
+		}
+		s.start()
+		for name, want := range map[string]string{"busy": "4", "idle": "0"} {
+			steps := s.steps(name + "-00001")
+			if got := fmt.Sprint(firstScale(steps)); got != want {
+				t.Errorf("%v: %s had %s replicas and begins with %s: %+v", signal, name, want, got, steps)
+			}
+		}
+		// At once, and what slept sleeps until somebody comes.
+		if status, body, err := s.get("busy.default.localhost", "/"); err != nil || status != 200 {
+			t.Errorf("%v: busy answers %d, %v: %s", signal, status, err, body)
+		}
+		s.scaledTo("busy-00001", 4)
+		s.stays("idle-00001", 0, 0, time.Second)
+		if status, body, err := s.get("idle.default.localhost", "/"); err != nil || status != 200 {
+			t.Errorf("%v: idle answers %d, %v: %s", signal, status, err, body)
+		}
+	}
+}
+
+// firstScale is what the first step since the start led to; without any it is zero.
+func firstScale(steps []scaleStep) int {
+	if len(steps) == 0 {
+		return 0
+	}
+	return steps[0].to
+}

@@ -14,6 +14,8 @@ const (
 	SecretType   = resource.SecretType
 	ListenerType = resource.ListenerType
 	RouteType    = resource.RouteType
+
+	VirtualHostType = resource.VirtualHostType
 )
 
 // Roles: which kinds of client may have a resource. A client's role is its node.cluster; anything but "gateway" and
@@ -70,7 +72,7 @@ type Update struct {
 type Progress struct {
 	Role    uint8
 	Seq     uint64 // every connected client of the role has answered for all it wants up to this state; silent ones are left out
-	Clients int    // connected clients of the role
+	Clients int    // connected clients of the role; one that has several streams counts with each
 }
 
 // Nack is a client's refusal of a response. The client keeps what it had.
@@ -100,7 +102,8 @@ type Options struct {
 	// several clients at once. A client is made to wait when it refuses more often than ten times a second.
 	Nacked func(Nack)
 	// Clients is called by the goroutine of Progress, and before it, whenever the set of a role's connected clients has changed,
-	// with the set as it is then, sorted. A client counts from its first request, even while there is no state to serve.
+	// with the set as it is then, sorted; a client that has several streams is in it once. A client counts from its first request,
+	// even while there is no state to serve.
 	Clients func(role uint8, nodes []Node)
 	// Loads is called for each load report by the goroutine of the client that reports, so it must return soon and may run for
 	// several clients at once.

@@ -28,6 +28,7 @@ var kinds = []*kind{
 	{stage: stageMake},
 	{url: ListenerType, stage: stageRoute, full: true, needs: RouteType},
 	{url: RouteType, stage: stageRoute},
+	{url: VirtualHostType, stage: stageRoute},
 }
 
 // kindOf is the line of a type, and its rank.

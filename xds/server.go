@@ -71,10 +71,13 @@ func New(options Options) *Server {
 	return s
 }
 
-// Register adds the aggregated discovery service and the load reporting service to a gRPC server, which should have been made
-// with ServerOptions.
+// Register adds the aggregated discovery service, those of single types, and the load reporting service to a gRPC server,
+// which should have been made with ServerOptions.
 func (s *Server) Register(to *grpc.Server) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
+	for _, v := range services {
+		to.RegisterService(v.describe(), s)
+	}
 	load_statsv3.RegisterLoadReportingServiceServer(to, s)
 }
 

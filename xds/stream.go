@@ -71,6 +71,7 @@ type stream struct {
 	wave      *wave
 	expects   map[string]map[string]expectation // by type and name
 	never     map[string]bool                   // types that the client never asked for when it was expected to
+	alone     bool                              // the stream is of one type, and no other will be asked for
 	silent    bool                              // did not answer in time; is not waited for until it does
 	lastRoute time.Time                         // when listeners or routes were sent last
 }
@@ -94,6 +95,7 @@ func newStream(s *Server, w wire, node *corev3.Node, heard *atomic.Int64) *strea
 		wake:    make(chan struct{}, 1),
 		expects: map[string]map[string]expectation{},
 		never:   map[string]bool{},
+		alone:   isAlone(w),
 	}
 }
 
@@ -304,7 +306,7 @@ func (st *stream) follow(w *watch, e *entry, since uint64) {
 func (st *stream) expect(w *watch, e *entry, since uint64) {
 	url := w.kind.needs
 	// An activator looks up routes and never takes clusters, which they name.
-	if len(e.needs) == 0 || st.never[url] || st.silent || st.role == RoleActivator && url == ClusterType {
+	if len(e.needs) == 0 || st.alone || st.never[url] || st.silent || st.role == RoleActivator && url == ClusterType {
 		return
 	}
 	next := st.watch(url)

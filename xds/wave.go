@@ -203,7 +203,9 @@ func (st *stream) all(url string) bool {
 }
 
 // young is whether a client that just connected may still have types to ask for.
-func (st *stream) young(now time.Time) bool { return now.Sub(st.born) < st.server.options.Settle }
+func (st *stream) young(now time.Time) bool {
+	return !st.alone && now.Sub(st.born) < st.server.options.Settle
+}
 
 // opening is whether listeners and routes wait for a new stream to ask for clusters. A client that asks for a listener by
 // name is like gRPC: it asks for clusters when it has the routes.

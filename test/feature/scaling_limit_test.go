@@ -202,7 +202,7 @@ func TestOneRequestAtATimeFromZero(t *testing.T) {
 	}
 	s.create(services...)
 	for _, o := range services {
-		got := s.visits(o.Name+".default.localhost", 10, slices.Repeat([]int{50}, 400))
+		got := s.visits(o.Name+".default.localhost", 10, slices.Repeat([]int{50}, 200))
 		if len(got.failed) > 0 {
 			t.Errorf("%s: %d requests failed, the first: %s", o.Name, len(got.failed), got.failed[0])
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
 // quickToZero is a configuration in which revisions may begin at zero and fall back to it soon.
@@ -251,4 +253,44 @@ func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Requests come at every moment of the way to zero: before it is decided, while gateways are told, while the replica drains,
+// and after it.
+func TestNoRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T) {
+	const services, from, apart = 40, 7 * time.Second, 150 * time.Millisecond
+	s := up(t, "--config", configFile(t, quickToZero))
+	made := make([]*servingv1.Service, services)
+	for i := range made {
+		burst := []string{"-1", "0"}[i%2] // by the activator; and by it at zero alone
+		made[i] = newApp(t, fmt.Sprint("drowsy", i), asleep("autoscaling.knative.dev/target-burst-capacity", burst), "LIMIT", "1")
+		made[i].Spec.Template.Spec.ContainerConcurrency = new(int64(1))
+	}
+	s.create(made...)
+	l := &load{counts: map[string]int{}, cancel: func() {}}
+	for i, o := range made {
+		l.done.Go(func() {
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: 20 * time.Second}
+			defer client.CloseIdleConnections()
+			l.one(context.Background(), client, s.gateway, o.Name+".default.localhost")
+			time.Sleep(from + time.Duration(i)*apart) // until its moment
+			l.one(context.Background(), client, s.gateway, o.Name+".default.localhost")
+		})
+	}
+	answered, failed := l.stop()
+	if len(failed) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %s", len(failed), 2*services, failed[0])
+	}
+	woken := 0
+	for _, o := range made {
+		for _, step := range s.steps(o.Name + "-00001") {
+			if step.from == 0 {
+				woken++
+			}
+		}
+	}
+	t.Logf("%d requests answered, %d of which woke a revision", answered, woken)
+	if woken <= services || woken >= 2*services {
+		t.Errorf("%d of %d requests woke a revision: they did not come around the moment in which it falls asleep", woken, 2*services)
+	}
 }

@@ -66,6 +66,10 @@ type Resource struct {
 // is set.
 type Update struct {
 	Set, Removed []*Resource
+	// Versions are, by type URL, what responses say of a type from this state on in place of the hash of what the client has; an
+	// empty one ends that. They are for tests whose author wants to know versions beforehand: a client that reconnects with one is
+	// sent everything, for it does not tell which resources are meant.
+	Versions map[string]string
 }
 
 // Progress says how far the clients of a role are.

@@ -123,7 +123,7 @@ func (d deltaWire) transmit(w *watch, p push, nonce string) error {
 		}
 	}
 	return d.grpc.Send(&discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: w.url, Nonce: nonce, SystemVersionInfo: versionText(w.version),
+		TypeUrl: w.url, Nonce: nonce, SystemVersionInfo: w.versionInfo(),
 		Resources: resources, RemovedResources: p.gone,
 	})
 }

@@ -15,7 +15,7 @@ type sotwStream = discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourc
 // sotwWire speaks the state-of-the-world protocol.
 type sotwWire struct{ grpc sotwStream }
 
-// versionText is how a set of resources is versioned: by content, so that every replica says the same.
+// versionText is the version of a set of resources, by the sum of their hashes.
 func versionText(sum uint64) string { return fmt.Sprintf("%016x", sum) }
 
 func (s sotwWire) receive() (*request, error) {
@@ -100,6 +100,9 @@ func (s subscriber) replaceNames(wanted map[string]struct{}) error {
 
 // recognise keeps everything back if its version is what the client has from an earlier stream.
 func (s subscriber) recognise(version string) {
+	if s.store.given[s.watch.url] != "" {
+		return // whatever it has may go by that name
+	}
 	w := s.watch
 	sum := uint64(0)
 	for _, e := range w.pending.set {
@@ -149,6 +152,6 @@ func (s sotwWire) transmit(w *watch, p push, nonce string) error {
 		resources[i] = &anypb.Any{TypeUrl: e.Type, Value: e.Body}
 	}
 	return s.grpc.Send(&discoveryv3.DiscoveryResponse{
-		TypeUrl: w.url, Nonce: nonce, VersionInfo: versionText(w.version), Resources: resources,
+		TypeUrl: w.url, Nonce: nonce, VersionInfo: w.versionInfo(), Resources: resources,
 	})
 }

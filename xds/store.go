@@ -52,6 +52,7 @@ type store struct {
 	seq     uint64
 	count   int
 	tables  map[tableKey]*table
+	given   map[string]string // versions by type URL that stand in place of hashes; nil outside of tests
 	streams [roleCount]map[*stream]struct{}
 	clients [roleCount]clients
 	ready   chan struct{} // closed by the first apply
@@ -102,10 +103,21 @@ func (s *store) apply(u Update) uint64 {
 	for _, e := range entries {
 		s.set(e, now)
 	}
+	s.name(u.Versions)
 	if s.seq == 1 {
 		close(s.ready)
 	}
 	return s.seq
+}
+
+// name gives types versions, or takes them away; mu is held.
+func (s *store) name(versions map[string]string) {
+	for url, version := range versions {
+		if s.given == nil {
+			s.given = map[string]string{}
+		}
+		s.given[url] = version
+	}
 }
 
 // set puts an entry in force for its roles, and takes the one that it replaces away from those that it no longer has.

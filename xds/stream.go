@@ -187,6 +187,7 @@ func (st *stream) take() {
 	store.mu.Lock()
 	st.seq = store.seq
 	for _, w := range st.watches {
+		w.given = store.given[w.url]
 		if len(w.dirty) > 0 {
 			w.dirty, w.spare = w.spare, w.dirty
 			changed = append(changed, found{w, w.dirtySince})

@@ -74,6 +74,7 @@ type watch struct {
 	items    map[string]item // what is asked for by name, and what was sent
 	named    int             // how many are asked for by name
 	version  uint64          // sum of the hashes of what the client has
+	given    string          // said in place of version, if not empty
 	nonce    string          // of the last response
 
 	explicit  bool   // state of the world: a name was asked for, so that an empty list means nothing
@@ -160,6 +161,14 @@ func (w *watch) sent(name string, e *entry) {
 	default:
 		delete(w.items, name)
 	}
+}
+
+// versionInfo is how what the client has is called: by content, so that every replica says the same.
+func (w *watch) versionInfo() string {
+	if w.given != "" {
+		return w.given
+	}
+	return versionText(w.version)
 }
 
 // forget drops all that is known of a name that the client no longer wants.

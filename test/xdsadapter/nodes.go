@@ -1,0 +1,181 @@
+package main
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/xds"
+)
+
+// silence is how long a client is waited for. Clients of a harness ask for some types and never for others, or leave responses
+// without an answer on purpose, and a harness gives what has to come about three seconds.
+const silence = time.Second
+
+const everyRole = xds.RoleGateway | xds.RoleActivator | xds.RoleMesh
+
+// nodes are the servers by node id: a server has one state, a harness sets one for each node.
+type nodes struct {
+	logger hclog.Logger
+	mu     sync.Mutex
+	byID   map[string]*node
+}
+
+// node is what one node id is served.
+type node struct {
+	server *xds.Server
+	logger hclog.Logger
+	mu     sync.Mutex
+	held   map[key]*xds.Resource // in force
+}
+
+type key struct{ url, name string }
+
+func newNodes(logger hclog.Logger) *nodes { return &nodes{logger: logger, byID: map[string]*node{}} }
+
+// of is the node of an id. One that was never heard of waits for its first state.
+func (n *nodes) of(id string) *node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := n.byID[id]
+	if found == nil {
+		logger := n.logger.With("node", id)
+		found = &node{
+			server: xds.New(xds.Options{Logger: logger, Wait: silence}),
+			logger: logger,
+			held:   map[key]*xds.Resource{},
+		}
+		n.byID[id] = found
+	}
+	return found
+}
+
+func (n *nodes) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, each := range n.byID {
+		each.server.Close()
+	}
+}
+
+// route reads who the client is from the first request of a stream and hands the stream, from its beginning, to that node's
+// server.
+func (n *nodes) route(_ any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	first := firstRequest(info.FullMethod)
+	if err := stream.RecvMsg(first); err != nil {
+		return err
+	}
+	return handler(n.of(first.GetNode().GetId()).server, &replay{stream, first})
+}
+
+type introduction interface {
+	proto.Message
+	GetNode() *corev3.Node
+}
+
+// firstRequest is an empty message of the type that a method's requests have.
+func firstRequest(method string) introduction {
+	switch _, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/"); {
+	case name == "StreamLoadStats":
+		return &load_statsv3.LoadStatsRequest{}
+	case strings.HasPrefix(name, "Delta"):
+		return &discoveryv3.DeltaDiscoveryRequest{}
+	default:
+		return &discoveryv3.DiscoveryRequest{}
+	}
+}
+
+// replay is a stream whose first request was read already.
+type replay struct {
+	grpc.ServerStream
+	first proto.Message
+}
+
+// RecvMsg is called by one goroutine at a time, as gRPC demands.
+func (r *replay) RecvMsg(m any) error {
+	if r.first == nil {
+		return r.ServerStream.RecvMsg(m)
+	}
+	proto.Merge(m.(proto.Message), r.first)
+	r.first = nil
+	return nil
+}
+
+// replace puts a whole state in force: these resources and no others, every type at this version.
+func (n *node) replace(version string, resources []*xds.Resource) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	u := xds.Update{Versions: map[string]string{}, Set: resources}
+	for _, url := range urls {
+		u.Versions[url] = version
+	}
+	for _, r := range n.held {
+		u.Removed = append(u.Removed, r)
+	}
+	clear(n.held)
+	for _, r := range resources {
+		n.held[key{r.Type, r.Name}] = r
+	}
+	n.server.Apply(u)
+	n.logger.Info("state is set", "version", version, "resources", len(n.held))
+}
+
+// set puts one resource in force, and its type at its version.
+func (n *node) set(r *xds.Resource) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.put(r)
+}
+
+func (n *node) put(r *xds.Resource) {
+	n.held[key{r.Type, r.Name}] = r
+	n.server.Apply(xds.Update{Set: []*xds.Resource{r}, Versions: map[string]string{r.Type: r.Version}})
+	n.logger.Info("resource is set", "type", r.Type, "name", r.Name, "version", r.Version)
+}
+
+// update is set for a resource that is there with another version.
+func (n *node) update(r *xds.Resource) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := n.held[key{r.Type, r.Name}]
+	if old == nil {
+		return missing(r.Type, r.Name)
+	}
+	if old.Version == r.Version {
+		return status.Errorf(codes.FailedPrecondition,
+			"%s %q has version %q already: a change of content needs another one", r.Type, r.Name, r.Version)
+	}
+	n.put(r)
+	return nil
+}
+
+// remove takes a resource away, and puts its type at a version unless that is empty.
+func (n *node) remove(url, name, version string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := n.held[key{url, name}]
+	if old == nil {
+		return missing(url, name)
+	}
+	delete(n.held, key{url, name})
+	u := xds.Update{Removed: []*xds.Resource{old}}
+	if version != "" {
+		u.Versions = map[string]string{url: version}
+	}
+	n.server.Apply(u)
+	n.logger.Info("resource is removed", "type", url, "name", name, "version", version)
+	return nil
+}
+
+func missing(url, name string) error {
+	return status.Errorf(codes.NotFound, "the node has no %s %q: SetState and AddResource make one", url, name)
+}

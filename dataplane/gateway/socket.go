@@ -30,10 +30,12 @@ type socket struct {
 }
 
 // When a socket closes, connections that are already on their way would be reset. So it is listened on until none has come
-// for quiet, but no longer than lastCall.
+// for quiet. Under load there always is one: after lastCall a gap between two must do, and is waited for as long again at the
+// most. Both are less than lameDuck together, which leaves those that came last the time to be answered.
 const (
 	quiet    = 20 * time.Millisecond
-	lastCall = 500 * time.Millisecond
+	gap      = time.Millisecond
+	lastCall = 150 * time.Millisecond
 )
 
 // bind takes the address of a listener. Connections wait in the kernel until start.
@@ -80,8 +82,15 @@ func (s *socket) accept() {
 			}
 		}
 	}
-	for end := time.Now().Add(lastCall); time.Now().Before(end); {
-		_ = s.ln.SetDeadline(time.Now().Add(quiet))
+	for end := time.Now().Add(lastCall); ; {
+		now, lull := time.Now(), quiet
+		if now.After(end) {
+			lull = gap
+		}
+		if now.After(end.Add(lastCall)) {
+			return
+		}
+		_ = s.ln.SetDeadline(now.Add(lull))
 		conn, err := s.ln.Accept()
 		if err != nil {
 			return

@@ -170,6 +170,9 @@ func (s *instance) stop() int {
 	s.t.Helper()
 	select {
 	case <-s.exited:
+		if s.t.Failed() {
+			s.t.Logf("sluice has ended before with %v:\n%s", s.cmd.ProcessState, s.printed())
+		}
 		return s.cmd.ProcessState.ExitCode()
 	default:
 	}

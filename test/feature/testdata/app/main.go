@@ -10,7 +10,8 @@
 //
 // and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many
 // milliseconds, $DEAF has it accept connections and never answer, $EXIT has it end at once with that code. In the folder
-// $JOURNAL the process writes to a file of its pid which requests with a query's id it has begun ("+id") and ended ("-id").
+// $LAME_DUCK is for how many milliseconds after SIGTERM it ends connections with their next response, and takes none, before it
+// ends: clients that keep connections shorter than that notice nothing. In the folder $JOURNAL the process writes to a file of its pid which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (
@@ -70,6 +71,7 @@ type app struct {
 	limit            int64
 	ms               int
 	running, most    atomic.Int64
+	ending           atomic.Bool
 	journal          *os.File // nil for none
 }
 
@@ -112,6 +114,9 @@ func (a *app) serve(l net.Listener) {
 			rpc.ServeHTTP(w, r)
 			return
 		}
+		if a.ending.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		mux.ServeHTTP(w, r)
 	})}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -120,9 +125,14 @@ func (a *app) serve(l net.Listener) {
 	go func() {
 		defer close(done)
 		<-ctx.Done()
+		if ms := number("LAME_DUCK", 0); ms > 0 {
+			a.ending.Store(true)
+			_ = l.Close()
+			time.Sleep(time.Duration(ms) * time.Millisecond)
+		}
 		_ = server.Shutdown(context.Background())
 	}()
-	if err := server.Serve(l); err != http.ErrServerClosed {
+	if err := server.Serve(l); err != http.ErrServerClosed && !a.ending.Load() {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -155,7 +165,10 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	if ms > 0 {
-		time.Sleep(time.Duration(ms) * time.Millisecond)
+		select {
+		case <-time.After(time.Duration(ms) * time.Millisecond):
+		case <-r.Context().Done(): // nobody waits for the answer
+		}
 	}
 	w.Header().Set("App-Process", strconv.Itoa(os.Getpid()))
 	w.Header().Set("App-Began", strconv.FormatInt(began.UnixNano(), 10))

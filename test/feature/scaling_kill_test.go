@@ -1,0 +1,503 @@
+package feature
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// shot is one request and what came of it.
+type shot struct {
+	id           string
+	method       string
+	began, ended time.Time // it begins when its connection does
+	status       int
+	reason       string // Sluice-Reason, or Envoy's response flags
+	err          error  // of the connection; nil when there was a whole response
+	fresh        bool   // the first request on its connection
+}
+
+func (s shot) failed() bool { return s.err != nil || s.status != http.StatusOK }
+
+func (s shot) String() string {
+	return fmt.Sprintf("%s %s at %s for %v: status %d %s, %v, fresh %t", s.method, s.id, s.began.Format("05.000"), s.ended.Sub(s.began).Round(time.Millisecond), s.status, s.reason, s.err, s.fresh)
+}
+
+// salvo is load of which each request is known by its id, from connections that send nothing twice. Half of the requests
+// are POSTs.
+type salvo struct {
+	address, host, query string
+	headers              map[string]string
+	tag                  string // begins the ids
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu    sync.Mutex
+	shots []shot
+}
+
+func (s *instance) startSalvo(host, query string, connections int) *salvo {
+	l := &salvo{address: s.gateway, host: host, query: query}
+	l.begin(connections)
+	return l
+}
+
+func (l *salvo) begin(connections int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	for i := range connections {
+		l.done.Go(func() { l.fire(ctx, i) })
+	}
+}
+
+// fire sends one request after the other. A connection that cannot be had is asked for again: such a request was nowhere.
+func (l *salvo) fire(ctx context.Context, worker int) {
+	var conn net.Conn
+	var in *bufio.Reader
+	fresh := false
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	for n := 0; ctx.Err() == nil; n++ {
+		began := time.Now()
+		for conn == nil {
+			var err error
+			if conn, err = net.Dial("tcp", l.address); err == nil {
+				in, fresh = bufio.NewReader(conn), true
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			time.Sleep(2 * time.Millisecond)
+			began = time.Now()
+		}
+		s := shot{began: began, fresh: fresh, id: fmt.Sprintf("%s%d-%d", l.tag, worker, n), method: http.MethodGet}
+		if n%2 == 1 {
+			s.method = http.MethodPost
+		}
+		fresh = false
+		if keep := l.exchange(&s, conn, in); !keep {
+			conn.Close()
+			conn = nil
+		}
+		l.mu.Lock()
+		l.shots = append(l.shots, s)
+		l.mu.Unlock()
+	}
+}
+
+func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {
+	defer func() { s.ended = time.Now() }()
+	body := io.Reader(nil)
+	if s.method == http.MethodPost {
+		body = strings.NewReader(s.id)
+	}
+	request, err := http.NewRequest(s.method, "http://"+l.host+"/?id="+s.id+l.query, body)
+	if err != nil {
+		panic(err)
+	}
+	for name, value := range l.headers {
+		request.Header.Set(name, value)
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if s.err = request.Write(conn); s.err != nil {
+		return false
+	}
+	response, err := http.ReadResponse(in, request)
+	if err != nil {
+		s.err = err
+		return false
+	}
+	defer response.Body.Close()
+	s.status = response.StatusCode
+	s.reason = response.Header.Get("Sluice-Reason") + response.Header.Get("X-Envoy-Response-Flags")
+	_, s.err = io.Copy(io.Discard, response.Body)
+	return s.err == nil && !response.Close
+}
+
+// stop ends the load after the requests that are in flight.
+func (l *salvo) stop() []shot {
+	l.cancel()
+	l.done.Wait()
+	return l.shots
+}
+
+// journal is what the processes of an app say that they did: for each request the pids that began it, and that ended it.
+type journal struct{ began, ended map[string][]int }
+
+func readJournal(t testing.TB, folder string) journal {
+	t.Helper()
+	j := journal{map[string][]int{}, map[string][]int{}}
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		pid, err := strconv.Atoi(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(folder, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			id := strings.TrimSpace(line[1:])
+			switch line[0] {
+			case '+':
+				j.began[id] = append(j.began[id], pid)
+			case '-':
+				j.ended[id] = append(j.ended[id], pid)
+			}
+		}
+	}
+	return j
+}
+
+// pidsOf are the processes of a revision, by their records.
+func (s *instance) pidsOf(revision string) []int {
+	s.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(s.dir, ".sluice", "processes", "*.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var pids []int
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it has just ended
+		}
+		var record struct {
+			PID      int
+			Revision string
+		}
+		if err == nil && len(text) > 0 {
+			err = json.Unmarshal(text, &record)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if record.Revision == revision {
+			pids = append(pids, record.PID)
+		}
+	}
+	return pids
+}
+
+// running waits until so many replicas of a revision run and are ready.
+func (s *instance) running(service string, n int) []int {
+	s.t.Helper()
+	var pids []int
+	eventually(s.t, fmt.Sprintf("%d replicas of %s run", n, service), func() error {
+		pids = s.pidsOf("default/" + service + "-00001")
+		if len(pids) != n {
+			return fmt.Errorf("%d run", len(pids))
+		}
+		return nil
+	})
+	return pids
+}
+
+// lives pauses a test while the load goes on.
+func lives(l *salvo, requests int) {
+	l.mu.Lock()
+	until := len(l.shots) + requests
+	l.mu.Unlock()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		l.mu.Lock()
+		n := len(l.shots)
+		l.mu.Unlock()
+		if n >= until {
+			return
+		}
+	}
+}
+
+// verdict is what became of a salvo.
+type verdict struct {
+	requests int
+	failed   []shot
+}
+
+// judge stops a salvo and finds what failed. No POST may have been begun twice.
+func (l *salvo) judge(t *testing.T, j func() journal) verdict {
+	t.Helper()
+	v := verdict{}
+	shots := l.stop()
+	v.requests = len(shots)
+	found := j()
+	for _, x := range shots {
+		if n := len(found.began[x.id]); x.method == http.MethodPost && n > 1 {
+			t.Errorf("%s: the app has begun it %d times", x, n)
+		}
+		if x.failed() {
+			v.failed = append(v.failed, x)
+		}
+	}
+	return v
+}
+
+// victim makes a Service of three replicas that keep a journal, and returns how to read that.
+func (s *instance) victim(burst string, concurrency int64) func() journal {
+	s.t.Helper()
+	folder := s.t.TempDir()
+	o := newApp(s.t, "victim", map[string]string{
+		"autoscaling.knative.dev/min-scale": "3", "autoscaling.knative.dev/max-scale": "3", "autoscaling.knative.dev/target-burst-capacity": burst,
+	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "1200")
+	o.Spec.Template.Spec.ContainerConcurrency = new(concurrency)
+	s.create(o)
+	s.running("victim", 3)
+	return func() journal { return readJournal(s.t, folder) }
+}
+
+const victimHost = "victim.default.localhost"
+
+// paths are the ways that requests take to a replica.
+var paths = []struct {
+	name, burst string
+	concurrency int64
+}{{"direct", "0", 0}, {"queue-proxy with a limit", "0", 2}, {"activator", "-1", 2}}
+
+func TestKilledReplicaFailsOnlyWhatWasInIt(t *testing.T) {
+	for _, c := range paths {
+		t.Run(c.name, func(t *testing.T) {
+			s := up(t)
+			read := s.victim(c.burst, c.concurrency)
+			l := s.startSalvo(victimHost, "", 12)
+			killed := map[int]span{}
+			for range 6 {
+				lives(l, 300)
+				pid := s.running("victim", 3)[0]
+				began := time.Now()
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
+				killed[pid] = span{began, gone(t, pid)}
+			}
+			lives(l, 300)
+			v := l.judge(t, read)
+			t.Logf("%d requests, %d of them failed in %d kills", v.requests, len(v.failed), len(killed))
+			j := read()
+			for _, x := range v.failed {
+				if !inside(x, j, killed) {
+					t.Errorf("%s, begun by %v", x, j.began[x.id])
+				}
+			}
+		})
+	}
+}
+
+// span is the time in which a process was killed.
+type span struct{ began, ended time.Time }
+
+func (s span) meets(x shot) bool { return !x.began.After(s.ended) && !x.ended.Before(s.began) }
+
+// inside is whether a request was in a process when that was killed: it had begun it, or it had been sent the request, in
+// the words of the queue-proxy, and did not come to it.
+func inside(x shot, j journal, killed map[int]span) bool {
+	for _, pid := range j.began[x.id] {
+		if at, ok := killed[pid]; ok {
+			return at.meets(x)
+		}
+	}
+	for _, at := range killed {
+		if at.meets(x) && x.status == http.StatusBadGateway && x.reason == "Unreachable" {
+			return len(j.began[x.id]) == 0
+		}
+	}
+	return false
+}
+
+// gone waits until a process has ended and returns when.
+func gone(t *testing.T, pid int) time.Time {
+	t.Helper()
+	eventually(t, "the process ends", func() error {
+		if syscall.Kill(pid, 0) == nil {
+			return fmt.Errorf("process %d still runs", pid)
+		}
+		return nil
+	})
+	return time.Now()
+}
+
+func TestTerminatedReplicaFailsNothing(t *testing.T) {
+	for _, c := range paths {
+		t.Run(c.name, func(t *testing.T) {
+			s := up(t)
+			read := s.victim(c.burst, c.concurrency)
+			l := s.startSalvo(victimHost, "", 12)
+			for range 4 {
+				lives(l, 300)
+				pid := s.running("victim", 3)[0]
+				if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
+				gone(t, pid)
+			}
+			lives(l, 300)
+			v := l.judge(t, read)
+			t.Logf("%d requests", v.requests)
+			for _, x := range v.failed {
+				t.Errorf("%s, begun by %v", x, read().began[x.id])
+			}
+		})
+	}
+}
+
+// part is a part of Sluice that runs as a process of its own.
+type part struct {
+	*exec.Cmd
+	t     *testing.T
+	admin string
+}
+
+// startPart runs one and waits until it is ready.
+func startPart(t *testing.T, ready string, args ...string) *part {
+	t.Helper()
+	p := &part{t: t, admin: freeAddress(t)}
+	p.Cmd = exec.Command(sluiceBinary, append(args, "--admin", p.admin)...)
+	p.Stderr = os.Stderr
+	if !testing.Verbose() {
+		p.Stderr = nil
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill() })
+	eventually(t, args[0]+" is ready", func() error {
+		response, err := http.Get("http://" + p.admin + ready)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %d", response.StatusCode)
+		}
+		return nil
+	})
+	return p
+}
+
+// end sends a signal and waits for the end.
+func (p *part) end(signal syscall.Signal) span {
+	p.t.Helper()
+	began := time.Now()
+	if err := p.Process.Signal(signal); err != nil {
+		p.t.Error(err)
+	}
+	if err := p.Wait(); err != nil && signal != syscall.SIGKILL {
+		p.t.Errorf("after %v it ended with %v", signal, err)
+	}
+	return span{began, time.Now()}
+}
+
+func (s *instance) startGateway(t *testing.T) *part {
+	return startPart(t, "/ready", "gateway", "--xds", s.xds)
+}
+
+func TestEndedGatewayProcessFailsOnlyWhatWasInIt(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			const connections = 12
+			s := up(t, "--gateway", "none")
+			gateway := s.startGateway(t)
+			read := s.victim("0", 0)
+			l := s.startSalvo(victimHost, "", connections)
+			var ends []span
+			for range 6 {
+				lives(l, 300)
+				ends = append(ends, gateway.end(signal))
+				gateway = s.startGateway(t)
+			}
+			lives(l, 300)
+			v := l.judge(t, read)
+			gateway.end(syscall.SIGTERM)
+			t.Logf("%d requests, %d of them failed in %d ends of the gateway", v.requests, len(v.failed), len(ends))
+			account(t, v.failed, ends, signal, func(x shot) bool { return x.status == 0 })
+		})
+	}
+}
+
+// account holds failures to the ends of a process: by SIGKILL, while it was killed, and in the way in which its next hop sees
+// it. After SIGTERM there must be none but of connections that nobody had accepted when the listener closed.
+func account(t *testing.T, failed []shot, ends []span, signal syscall.Signal, seen func(shot) bool) {
+	t.Helper()
+	never := 0
+	for _, x := range failed {
+		in := slices.ContainsFunc(ends, func(e span) bool { return e.meets(x) })
+		switch {
+		case !in || !seen(x):
+			t.Errorf("%s", x)
+		case signal != syscall.SIGKILL:
+			// A connection that the kernel had taken on behalf of a listener, which then closed: no process has had it.
+			if never++; !x.fresh || !errors.Is(x.err, syscall.ECONNRESET) || never > len(ends) {
+				t.Errorf("%s", x)
+			}
+		}
+	}
+}
+
+func TestEndedActivatorProcessFailsOnlyWhatWasInIt(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			const connections = 12
+			s := up(t, "--activator", "none")
+			addresses := [2]string{freeAddress(t), freeAddress(t)}
+			start := func(i int) *part {
+				return startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", addresses[i])
+			}
+			activators := [2]*part{start(0), start(1)}
+			read := s.victim("-1", 2)
+			through := s.startSalvo(victimHost, "", connections)
+			var direct [2]*salvo // to one activator each
+			for i := range direct {
+				direct[i] = &salvo{address: addresses[i], host: victimHost, tag: fmt.Sprint("direct", i, "-"), headers: map[string]string{
+					"Knative-Serving-Namespace": "default", "Knative-Serving-Revision": "victim-00001",
+				}}
+				if signal == syscall.SIGKILL { // others wait for whoever does not heed that an activator is not named any more
+					direct[i].begin(3)
+				}
+			}
+			var ends [2][]span
+			for n := range 6 {
+				lives(through, 300)
+				ends[n%2] = append(ends[n%2], activators[n%2].end(signal))
+				lives(through, 100)
+				activators[n%2] = start(n % 2)
+			}
+			lives(through, 300)
+			v := through.judge(t, read)
+			t.Logf("%d requests, %d of them failed in 6 ends of an activator", v.requests, len(v.failed))
+			account(t, v.failed, append(ends[0], ends[1]...), signal, func(x shot) bool { return x.status == 503 && x.reason == "UC" })
+			for i := range direct {
+				if signal != syscall.SIGKILL {
+					activators[i].end(syscall.SIGTERM)
+					continue
+				}
+				v := direct[i].judge(t, read)
+				t.Logf("%d requests to activator %d, %d of them failed in its 3 ends", v.requests, i, len(v.failed))
+				account(t, v.failed, ends[i], signal, func(x shot) bool { return x.status == 0 })
+				activators[i].end(syscall.SIGTERM)
+			}
+		})
+	}
+}

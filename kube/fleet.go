@@ -3,7 +3,6 @@ package kube
 import (
 	"reflect"
 	"sync"
-	"time"
 
 	"sluice.dev/sluice/model"
 )
@@ -149,20 +148,10 @@ func (f *fleet) starting(key model.Key) bool {
 func (f *fleet) carryOut(m *member) {
 	if m.runnable && m.decision != nil && !m.told {
 		m.told = true
-		f.run(m.order())
+		f.run(m.workload)
 	}
 	f.keep(m.workload.Revision, m.workload.Replicas > 0 || m.status != nil && len(m.status.Ready) > 0)
 	f.backend(m.reached())
-}
-
-// order is the workload as the runtime gets it. Streams of a revision that no Route names have been counted since then.
-func (m *member) order() model.Workload {
-	w := m.workload
-	if m.scaled.Unreachable {
-		w.StreamDrain -= time.Since(m.scaled.UnreachableSince)
-	}
-	w.StreamDrain = max(w.StreamDrain, time.Millisecond) // 0 would mean that there is no bound
-	return w
 }
 
 // reached is how requests reach the revision.

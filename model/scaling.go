@@ -88,10 +88,8 @@ type Scaled struct {
 	ProgressDeadline time.Duration
 	// Source is where the load of the replicas is learnt; empty means FromQueueProxy.
 	Source MetricsSource
-	// Unreachable says that no Route names it, since the time given with it. Streams count as load until StreamDrain later.
-	Unreachable      bool
-	UnreachableSince time.Time
-	StreamDrain      time.Duration
+	// Unreachable says that no Route names it. Its streams are no load then: they end by a deadline.
+	Unreachable bool
 	// Before is what was known of it when this process first saw it.
 	Before Before
 }

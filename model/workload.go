@@ -27,6 +27,9 @@ type Workload struct {
 	Direct bool
 	// StreamDrain is how long streams (upgraded connections and gRPC streams) may go on when their replica is to end.
 	StreamDrain time.Duration
+	// StreamDeadline is when all streams end, whether or not their replica does: no Route names the revision any more. It
+	// is zero otherwise.
+	StreamDeadline time.Time
 }
 
 // Container is one container of a Workload, reduced to what a runtime needs.

@@ -135,7 +135,7 @@ func (p *plant) history() string {
 // sleeping is a revision that has run before and has no replicas now.
 func sleeping(annotations map[string]string) model.Scaled {
 	return model.Scaled{
-		Revision: hello, UID: "1", Annotations: annotations, StreamDrain: 300 * time.Second,
+		Revision: hello, UID: "1", Annotations: annotations,
 		Before: model.Before{Active: model.False, Initialized: true},
 	}
 }
@@ -317,10 +317,10 @@ func TestNoReplicaEndsBeforeEveryClientKnows(t *testing.T) {
 	})
 }
 
-func TestStreamsOfAnUnroutedRevisionCountUntilTheirDeadline(t *testing.T) {
+func TestStreamsOfAnUnroutedRevisionAreNoLoad(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		s := model.Scaled{
-			Revision: hello, UID: "1", Annotations: quick(), StreamDrain: 40 * time.Second,
+			Revision: hello, UID: "1", Annotations: quick(),
 			Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
 		}
 		p.Set(s)
@@ -329,12 +329,10 @@ func TestStreamsOfAnUnroutedRevisionCountUntilTheirDeadline(t *testing.T) {
 		p.mu.Unlock()
 		time.Sleep(10 * time.Minute)
 		p.want("routed", 1)
-		s.Unreachable, s.UnreachableSince = true, time.Now()
+		s.Unreachable = true
 		p.Set(s)
-		time.Sleep(39 * time.Second)
-		p.want("before the deadline", 1)
 		time.Sleep(50 * time.Second)
-		p.want("after the deadline, the window and the grace", 0)
+		p.want("after the window and the grace", 0)
 	})
 }
 

@@ -75,8 +75,8 @@ func (l *Loop) sample(r *revision, now time.Time) {
 		return
 	}
 	seen := direct.plus(held)
-	if r.scaled.Unreachable && now.Sub(r.scaled.UnreachableSince) >= r.scaled.StreamDrain {
-		seen.concurrency -= seen.streams // they have had their time
+	if r.scaled.Unreachable {
+		seen.concurrency -= seen.streams // they end by a deadline, which is the runtime's to keep
 	}
 	seen.concurrency, seen.requests = max(0, seen.concurrency), max(0, seen.requests)
 	if r.ready == 0 && seen.concurrency == 0 && seen.requests == 0 {

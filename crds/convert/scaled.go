@@ -18,11 +18,10 @@ func Scaled(r *servingv1.Revision) model.Scaled {
 	s := model.Scaled{
 		Revision: v.Key, UID: v.UID, Annotations: r.Annotations,
 		Concurrency: int(*spec.ContainerConcurrency), ProgressDeadline: v.ProgressDeadline,
-		Unreachable: v.Routing == model.RoutingReserve, UnreachableSince: v.RoutingSince,
-		Before: model.Before{Replicas: model.UnknownReplicas, Initialized: v.WasReady},
+		Unreachable: v.Routing == model.RoutingReserve,
+		Before:      model.Before{Replicas: model.UnknownReplicas, Initialized: v.WasReady},
 	}
 	s.Source, _ = metricsSource(r.Annotations)
-	s.StreamDrain, _ = streamDrain(r)
 	if n := r.Status.DesiredReplicas; n != nil {
 		s.Before.Replicas = int(*n)
 	}

@@ -31,6 +31,10 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	}
 	w.ProgressDeadline, _ = duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
 	w.StreamDrain, _ = streamDrain(r)
+	if v := Revision(r); v.Routing == model.RoutingReserve {
+		// The time is written down in whole seconds.
+		w.StreamDeadline = v.RoutingSince.Add(time.Second + w.StreamDrain)
+	}
 	source, _ := metricsSource(r.Annotations)
 	w.Direct = source == model.FromEnvoy
 	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}

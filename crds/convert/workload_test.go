@@ -162,8 +162,10 @@ func TestScaled(t *testing.T) {
 	s := Scaled(r)
 	check(t, "before it was scaled", s.Before, model.Before{Replicas: model.UnknownReplicas})
 	check(t, "source", s.Source, model.FromEnvoy)
-	check(t, "streams", s.StreamDrain, 7*time.Second)
-	check(t, "unreachable", s.Unreachable && s.UnreachableSince.Equal(epoch), true)
+	check(t, "unreachable", s.Unreachable, true)
+	w, _ := Workload(r)
+	check(t, "streams", w.StreamDrain, 7*time.Second)
+	check(t, "the end of streams", w.StreamDeadline.Equal(epoch.Truncate(time.Second).Add(8*time.Second)), true)
 
 	r.Status.DesiredReplicas = new(int32(3))
 	r.Status.Conditions = Conditions(nil, []model.Condition{
@@ -183,9 +185,9 @@ func TestScalingAnnotationsThatCannotBeRead(t *testing.T) {
 		for _, value := range values {
 			r := revision(nil)
 			r.Annotations[key] = value
-			s := Scaled(r)
-			if s.Source != model.FromQueueProxy || s.StreamDrain != 300*time.Second {
-				t.Errorf("%s %q: %+v, want the defaults", key, value, s)
+			w, _ := Workload(r)
+			if w.Direct || w.StreamDrain != 300*time.Second || Scaled(r).Source != model.FromQueueProxy {
+				t.Errorf("%s %q: %+v, want the defaults", key, value, w)
 			}
 			if problems := RevisionProblems(r); len(problems) != 1 {
 				t.Errorf("%s %q: problems = %v, want one", key, value, problems)

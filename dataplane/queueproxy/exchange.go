@@ -120,7 +120,7 @@ func (e *exchange) sever(writes bool) {
 
 // cutWithStreams has the exchange end when a drain has given streams as long as they may have.
 func (e *exchange) cutWithStreams() {
-	spare := context.AfterFunc(e.proxy.streams, func() {
+	spare := context.AfterFunc(e.proxy.streams.context(), func() {
 		e.cancel(errShuttingDown)
 		// A client that reads gets to know why; one that does not is not waited for.
 		time.AfterFunc(lastWords, func() {

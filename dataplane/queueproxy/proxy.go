@@ -90,8 +90,7 @@ type Proxy struct {
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
-	streams    context.Context         // ends when streams have had their time to drain
-	cutStreams context.CancelFunc
+	streams    *streamCutter
 }
 
 // New returns a Proxy that serves nothing yet.
@@ -107,7 +106,7 @@ func New(opts Options) *Proxy {
 	p := &Proxy{opts: opts, breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
-	p.streams, p.cutStreams = context.WithCancel(context.Background())
+	p.streams = newStreamCutter()
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		ModifyResponse: endGRPC,

@@ -92,7 +92,7 @@ func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
 // cut off and the context's cause is returned.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	if p.opts.StreamDrain > 0 {
-		timer := time.AfterFunc(p.opts.StreamDrain, p.cutStreams)
+		timer := time.AfterFunc(p.opts.StreamDrain, func() { p.streams.cut(true) })
 		defer timer.Stop()
 	}
 	err := p.Drain(ctx)
@@ -110,16 +110,15 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// CutStreams ends streams, those in flight and those to come, as Shutdown does after StreamDrain: for whoever learns only at
-// the end how long they may go on.
-func (p *Proxy) CutStreams() { p.cutStreams() }
+// CutStreams ends the streams in flight, as Shutdown does after StreamDrain.
+func (p *Proxy) CutStreams() { p.streams.cut(false) }
 
 // Close ends the proxy and the requests in flight at once.
 func (p *Proxy) Close() {
 	now := time.Now()
 	p.drainBegan.CompareAndSwap(nil, &now)
 	p.cut(errShuttingDown)
-	p.cutStreams()
+	p.streams.cut(true)
 	_ = p.server.Close() // only says that a listener was closed already
 }
 

@@ -300,3 +300,20 @@ func TestTrailersPassInBothProtocols(t *testing.T) {
 		})
 	}
 }
+
+// TestCutStreamsSparesWhatComesAfterwards: a revision that loses its streams may be routed to again.
+func TestCutStreamsSparesWhatComesAfterwards(t *testing.T) {
+	p, address := serve(t, queueproxy.Options{Target: application(t, http.HandlerFunc(echoWebSocket))})
+	before := openWebSocket(t, address)
+	p.CutStreams()
+	if _, _, err := before.Read(t.Context()); err == nil {
+		t.Error("a stream was not cut")
+	}
+	after := openWebSocket(t, address)
+	if err := after.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := after.Read(t.Context()); err != nil || string(got) != "hello" {
+		t.Errorf("a stream that came afterwards: %q, %v", got, err)
+	}
+}

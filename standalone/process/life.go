@@ -122,6 +122,7 @@ func (l *life) startProxy() *model.Failure {
 		RequestLog: r.runtime.opts.RequestLog,
 		Labels:     map[string]string{"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number)},
 	})
+	r.proxy.Store(l.proxy)
 	l.metrics = r.runtime.metrics.add(l.endpoint.Port, l.proxy.Metrics())
 	r.runtime.done.Go(func() {
 		if err := l.proxy.Serve(listener); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
 
@@ -29,7 +30,8 @@ type replica struct {
 	number  int
 	logger  hclog.Logger
 	report  func(report)
-	streams atomic.Int64 // time.Duration that streams may go on when the replica is stopped; 0 means no bound of their own
+	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means no bound of their own
+	proxy   atomic.Pointer[queueproxy.Proxy] // of the life that goes on, if it has one
 }
 
 // lastingAfter is how many lives in a row may end without having been ready before that counts as no passing trouble.
@@ -66,6 +68,13 @@ func (r *replica) run(stop context.Context) {
 		case <-time.After(backOff):
 		}
 		backOff = min(2*backOff, longestBackOff)
+	}
+}
+
+// cutStreams ends the streams in flight.
+func (r *replica) cutStreams() {
+	if p := r.proxy.Load(); p != nil {
+		p.CutStreams()
 	}
 }
 

@@ -30,6 +30,7 @@ type workload struct {
 	start    model.Start // of the first replica that was ready after that
 	overdue  bool        // ProgressDeadline has passed and it was never ready
 	deadline *time.Timer
+	streams  *time.Timer // until spec.StreamDeadline; nil without one
 	sent     model.WorkloadStatus
 }
 
@@ -37,6 +38,7 @@ type workload struct {
 type slot struct {
 	number   int
 	stop     func(streams time.Duration)
+	cut      func() // ends the streams in flight
 	stopping bool
 	state    report
 }
@@ -74,9 +76,40 @@ func (r *Runtime) reconcile(spec model.Workload) {
 			w.deadline = time.AfterFunc(spec.ProgressDeadline, func() { r.inbox.post(func() { r.expire(w) }) })
 		}
 	}
+	r.watchStreams(w, spec.StreamDeadline)
 	w.spec = spec
 	w.invalid = missingCommand(spec)
 	r.scale(w, spec.Replicas)
+}
+
+// watchStreams has the streams of w's replicas end at a time; a zero time is none.
+func (r *Runtime) watchStreams(w *workload, deadline time.Time) {
+	if w.spec.StreamDeadline.Equal(deadline) {
+		return
+	}
+	if w.streams != nil {
+		w.streams.Stop()
+		w.streams = nil
+	}
+	if deadline.IsZero() {
+		return
+	}
+	w.streams = time.AfterFunc(time.Until(deadline), func() {
+		r.inbox.post(func() {
+			for _, s := range w.slots {
+				s.cut()
+			}
+		})
+	})
+}
+
+// patience is how long the streams of a replica that is to end may go on.
+func (w *workload) patience() time.Duration {
+	streams := w.spec.StreamDrain
+	if !w.spec.StreamDeadline.IsZero() {
+		streams = min(streams, time.Until(w.spec.StreamDeadline))
+	}
+	return max(streams, time.Millisecond) // 0 would mean that there is no bound
 }
 
 // scale starts or stops replicas of w. Those that are not ready are stopped first, and of equals the younger ones.
@@ -98,7 +131,7 @@ func (r *Runtime) scale(w *workload, replicas int) {
 	for ; len(live) > replicas; live = live[:len(live)-1] {
 		s := live[len(live)-1]
 		s.stopping = true
-		s.stop(w.spec.StreamDrain)
+		s.stop(w.patience())
 	}
 	if len(live) == 0 && replicas > 0 {
 		w.asked, w.start = time.Now(), model.Start{}
@@ -115,8 +148,10 @@ func (r *Runtime) settle(w *workload) {
 	if len(w.slots) > 0 || w.spec.Replicas > 0 {
 		return
 	}
-	if w.deadline != nil {
-		w.deadline.Stop()
+	for _, timer := range []*time.Timer{w.deadline, w.streams} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	delete(r.workloads, identity{w.spec.Revision, w.spec.UID})
 	r.checkIdle()
@@ -137,6 +172,7 @@ func (r *Runtime) addReplica(w *workload) {
 			})
 		},
 	}
+	s.cut = p.cutStreams
 	s.stop = func(streams time.Duration) {
 		p.streams.Store(int64(streams))
 		cancel()

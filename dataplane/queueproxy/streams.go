@@ -1,0 +1,36 @@
+package queueproxy
+
+import (
+	"context"
+	"sync"
+)
+
+// streamCutter ends streams. A stream ends with the context that the cutter had when it began.
+type streamCutter struct {
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newStreamCutter() *streamCutter {
+	c := &streamCutter{}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+func (c *streamCutter) context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
+
+// cut ends the streams in flight; those to come too if it is for good.
+func (c *streamCutter) cut(forGood bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ended := c.ctx.Err() != nil
+	c.cancel()
+	if !forGood && !ended {
+		c.ctx, c.cancel = context.WithCancel(context.Background())
+	}
+}

@@ -72,3 +72,39 @@ func TestReconnectSendsNothingThatIsThere(t *testing.T) {
 		again.take(xds.EndpointType, "b")
 	})
 }
+
+func TestVersionsThatAreGivenStandInPlaceOfHashes(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{})
+		give := func(version string, set *xds.Resource) {
+			r.Apply(xds.Update{Set: []*xds.Resource{set}, Versions: map[string]string{xds.EndpointType: version}})
+		}
+		give("one", endpoints("a", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		got := c.take(xds.EndpointType, "a")
+		if got.Version != "one" {
+			t.Errorf("the version is %q", got.Version)
+		}
+		r.set(endpoints("a", "2")) // it stays until another is given
+		if got := c.take(xds.EndpointType, "a"); got.Version != "one" {
+			t.Errorf("the version is %q", got.Version)
+		}
+		if p == sotw { // it may be the name of anything
+			again := r.connect(t, p, "gateway")
+			again.must(again.wire.(*sotwTransport).stream.Send(&discoveryv3.DiscoveryRequest{
+				Node: again.node, TypeUrl: xds.EndpointType, VersionInfo: "one", ResourceNames: []string{"a"},
+			}))
+			again.expect(xds.EndpointType, "a")
+		}
+		give("", endpoints("a", "3"))
+		got = c.take(xds.EndpointType, "a")
+		plain := serve(t, xds.Options{})
+		plain.set(endpoints("a", "3"))
+		d := plain.connect(t, p, "gateway")
+		d.subscribe(xds.EndpointType, "a")
+		if want := d.take(xds.EndpointType, "a").Version; got.Version != want {
+			t.Errorf("the version is %q, want the hash %q", got.Version, want)
+		}
+	})
+}

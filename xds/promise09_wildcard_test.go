@@ -66,3 +66,51 @@ func TestWildcardOfNothingIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+func TestNamesThatAreAllTakenBackAreNoWildcard(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{})
+		r.set(endpoints("a", ""), endpoints("b", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		c.take(xds.EndpointType, "a")
+		c.unsubscribe(xds.EndpointType, "a")
+		c.quiet()
+		r.set(endpoints("a", "2"), endpoints("c", ""))
+		c.quiet()
+		c.subscribe(xds.EndpointType, "a")
+		c.take(xds.EndpointType, "a")
+	})
+}
+
+func TestWildcardByNameFromTheFirstRequestOn(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{})
+		r.set(cluster("a", ""), cluster("b", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.ClusterType, "*", "a")
+		c.take(xds.ClusterType, "a", "b")
+		c.unsubscribe(xds.ClusterType, "*") // a is left
+		c.quiet()
+		r.set(cluster("b", "2"))
+		c.quiet()
+		r.set(cluster("a", "2"))
+		c.take(xds.ClusterType, "a")
+	})
+}
+
+func TestWildcardTakenBackIsNotGivenAgainByAnEmptyRequest(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{})
+		r.set(cluster("a", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.ClusterType, "*")
+		c.take(xds.ClusterType, "a")
+		c.unsubscribe(xds.ClusterType, "*")
+		c.quiet()
+		c.subscribe(xds.ClusterType)
+		c.quiet()
+		r.set(cluster("a", "2"), cluster("b", ""))
+		c.quiet()
+	})
+}

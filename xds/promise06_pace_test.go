@@ -1,0 +1,77 @@
+package xds
+
+import (
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// deltaScript is an incremental stream whose client says what it holds, and then nothing until ctx ends.
+type deltaScript struct {
+	grpc.ServerStream
+	ctx  context.Context
+	says []*discoveryv3.DeltaDiscoveryRequest
+}
+
+func (s *deltaScript) Context() context.Context                       { return s.ctx }
+func (s *deltaScript) Send(*discoveryv3.DeltaDiscoveryResponse) error { return nil }
+func (s *deltaScript) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
+	if len(s.says) == 0 {
+		<-s.ctx.Done()
+		return nil, io.EOF
+	}
+	r := s.says[0]
+	s.says = s.says[1:]
+	return r, nil
+}
+
+func TestClientThatRefusesInALoopIsMadeToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const refusals = 1000
+		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: ClusterType}}
+		for range refusals {
+			says = append(says, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"}})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		seen, began := 0, time.Now()
+		server := New(Options{Nacked: func(Nack) {
+			if seen++; seen == refusals {
+				cancel()
+			}
+		}})
+		server.Apply(Update{})
+		if err := server.DeltaAggregatedResources(&deltaScript{ctx: ctx, says: says}); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		want := (refusals - 2*maxNacks) * time.Second / maxNacks
+		if took := time.Since(began); took < want-time.Millisecond || took > want+10*time.Millisecond {
+			t.Errorf("%d refusals were taken in %v, want %v", refusals, took, want)
+		}
+		if pushes := server.Stats().Pushes; pushes != 1 {
+			t.Errorf("%d responses were sent, want the first alone", pushes)
+		}
+	})
+}
+
+func TestStreamWithoutAWordEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, began := New(Options{}), time.Now()
+		server.Apply(Update{})
+		ctx, cancel := context.WithCancel(t.Context())
+		err := server.DeltaAggregatedResources(&deltaScript{ctx: ctx})
+		if took := time.Since(began); status.Code(err) != codes.DeadlineExceeded || took < helloTimeout || took > helloTimeout+time.Second {
+			t.Errorf("it ended with %v after %v", err, took)
+		}
+		cancel() // as gRPC does when a handler has returned
+		server.Close()
+	})
+}

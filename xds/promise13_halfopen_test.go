@@ -1,0 +1,59 @@
+package xds_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/xds"
+)
+
+func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{})
+		r.set(cluster("a", ""))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.ClusterType)
+		c.take(xds.ClusterType, "a")
+		switch wire := c.wire.(type) {
+		case *deltaTransport:
+			c.must(wire.stream.CloseSend())
+		case *sotwTransport:
+			c.must(wire.stream.CloseSend())
+		}
+		if err := <-c.ended; !errors.Is(err, io.EOF) {
+			t.Errorf("the stream ended with %v", err)
+		}
+		eventually(t, "the stream is gone", func() bool { return r.Stats().Streams["gateway"] == 0 })
+	})
+}
+
+func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 100)
+		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		r.set(endpoints("a", ""))
+		silent := []*raw{r.connect(t, p, "gateway"), r.connect(t, p, "gateway")}
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		c.take(xds.EndpointType, "a")
+		seq := r.set(endpoints("a", "2"))
+		c.take(xds.EndpointType, "a")
+		for got := range moved { // nobody waits for the two
+			if got.Role == xds.RoleGateway && got.Seq == seq {
+				break
+			}
+		}
+		for _, s := range silent {
+			s.cut()
+		}
+		eventually(t, "their places are free", func() bool {
+			again := r.connect(t, p, "gateway")
+			again.subscribe(xds.EndpointType, "a")
+			defer again.cut()
+			got, err := receiveNames(again)
+			return err == nil && got.Set["a"] != nil
+		})
+	})
+}

@@ -68,14 +68,18 @@ func (s *socket) serve(l *listener) {
 func (s *socket) accept() {
 	defer close(s.stopped)
 	defer func() { _ = s.ln.Close() }()
-	for !s.stopping() {
+	for told := false; !s.stopping(); {
 		conn, err := s.ln.Accept()
 		switch {
 		case err == nil:
+			told = false
 			s.hand(conn)
 		case !s.stopping():
 			// Out of file descriptors, most likely: some will be given back.
-			s.logger.Warn("accepting a connection failed", "error", err)
+			if !told {
+				s.logger.Warn("accepting connections fails", "error", err)
+			}
+			told = true
 			select {
 			case <-s.stop:
 			case <-time.After(quiet):

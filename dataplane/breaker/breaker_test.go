@@ -61,19 +61,19 @@ func TestCloseRefusesThoseWhoWaitAndThoseWhoCome(t *testing.T) {
 		b := breaker.New(1, 5)
 		release := acquire(t, b)
 		why := errors.New("it is gone")
-		refused := 0
+		var refused atomic.Int64
 		for range 3 {
 			go func() {
 				if _, err := b.Acquire(t.Context()); errors.Is(err, why) {
-					refused++
+					refused.Add(1)
 				}
 			}()
 			synctest.Wait()
 		}
 		b.Close(why)
 		synctest.Wait()
-		if _, err := b.Acquire(t.Context()); refused != 3 || !errors.Is(err, why) {
-			t.Errorf("%d of 3 who waited were refused; one who came then got %v, want %v", refused, err, why)
+		if _, err := b.Acquire(t.Context()); refused.Load() != 3 || !errors.Is(err, why) {
+			t.Errorf("%d of 3 who waited were refused; one who came then got %v, want %v", refused.Load(), err, why)
 		}
 		wantCounts(t, b, 1, 0)
 		release()

@@ -30,11 +30,10 @@ type socket struct {
 }
 
 // When a socket closes, connections that are already on their way would be reset. So it is listened on until none has come
-// for quiet. Under load there always is one: after lastCall a gap between two must do, and is waited for as long again at the
-// most. Both are less than lameDuck together, which leaves those that came last the time to be answered.
+// for quiet, but no longer than lastCall, since under load there always is one. That is less than lameDuck, which leaves those
+// that came last the time to be answered.
 const (
 	quiet    = 20 * time.Millisecond
-	gap      = time.Millisecond
 	lastCall = 150 * time.Millisecond
 )
 
@@ -86,21 +85,29 @@ func (s *socket) accept() {
 			}
 		}
 	}
-	for end := time.Now().Add(lastCall); ; {
-		now, lull := time.Now(), quiet
-		if now.After(end) {
-			lull = gap
-		}
-		if now.After(end.Add(lastCall)) {
-			return
-		}
-		_ = s.ln.SetDeadline(now.Add(lull))
-		conn, err := s.ln.Accept()
-		if err != nil {
-			return
-		}
+	for end := time.Now().Add(lastCall); time.Now().Before(end) && s.takeNext(quiet); {
+		continue
+	}
+	s.takeLast()
+}
+
+// takeNext waits so long for another connection, and reports whether there was one.
+func (s *socket) takeNext(wait time.Duration) bool {
+	_ = s.ln.SetDeadline(time.Now().Add(wait))
+	conn, err := s.ln.Accept()
+	if err == nil {
 		s.hand(conn)
 	}
+	return err == nil
+}
+
+// takeWaiting hands over the connections that wait to be accepted, and reports whether there were any. It does not wait for an
+// end of those that come.
+func (s *socket) takeWaiting() (some bool) {
+	for end := time.Now().Add(quiet); time.Now().Before(end) && s.takeNext(time.Millisecond); {
+		some = true
+	}
+	return some
 }
 
 // hand gives a connection to the newest server; one that has just been replaced does not take it.

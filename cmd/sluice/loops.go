@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -121,7 +122,19 @@ func (u *up) newActivator() (*activator.Activator, error) {
 	}
 	return activator.New(activator.Options{
 		XDS: u.flags.xds, NodeID: activatorID(), Listener: listener, Logger: u.log.Named("activator"), Drain: drain, Quiet: quiet,
+		Limits: activator.Limits{WaitingTotal: heldAtMost()},
 	})
+}
+
+// heldAtMost is how many requests may wait here: each takes three descriptors (the client's connection and both ends of the
+// one from gateway to activator), and etcd in the same process ends it when there is none left. 0 means the default.
+func heldAtMost() int {
+	const reserve, each, plenty = 2000, 4, 1 << 20
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > plenty {
+		return 0
+	}
+	return max(100, (int(limit.Cur)-reserve)/each)
 }
 
 // connected takes the activators that are connected now, beside our own.

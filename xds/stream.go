@@ -286,9 +286,10 @@ func (st *stream) deadline() time.Time {
 	return time.Now().Add(st.server.options.Wait)
 }
 
-// follow makes due what has to be sent again after a changed resource.
+// follow makes due what has to be sent again after a changed resource, or one that had been taken away: a client may have had no
+// occasion to say that it had let go of what it needs.
 func (st *stream) follow(w *watch, e *entry, since uint64) {
-	if !w.kind.resend || w.items[e.Name].sent == nil {
+	if !w.kind.resend {
 		return
 	}
 	next := st.watch(w.kind.needs)

@@ -154,7 +154,10 @@ func (x *proxy) resume(node *corev3.Node) error {
 	for _, typeURL := range four {
 		names := []string{"*"}
 		if typeURL == xds.EndpointType || typeURL == xds.RouteType {
-			names = slices.Sorted(maps.Keys(x.wanted(typeURL)))
+			wanted := x.wanted(typeURL)
+			names = slices.Sorted(maps.Keys(wanted))
+			// The last stream may have been cut before it was told that these are not wanted any more.
+			maps.DeleteFunc(x.has[typeURL], func(name string, _ []byte) bool { return !wanted[name] })
 			if len(names) == 0 {
 				continue
 			}

@@ -293,7 +293,9 @@ func newThrong(ctx context.Context, address, host string, n int) *throng {
 
 func TestQueueThatFillsRefusesTheSurplusAlone(t *testing.T) {
 	activator := freeAddress(t)
-	s := up(t, "-f", absolute(t, "examples/hello"), "--activator", activator)
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	// A process of its own holds as many as Knative's: the one process of everything has descriptors for fewer.
+	process := startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", activator)
 	s.ready("hello")
 	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20", "LIMIT", "1")
 	direct.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
@@ -329,8 +331,8 @@ func TestQueueThatFillsRefusesTheSurplusAlone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	got = newThrong(ctx, activator, "held.default.localhost", 10_500)
 	eventually(t, "ten thousand wait, and the others are refused", func() error {
-		_, metrics, err := s.admined("/metrics")
-		if full := got.count("503 QueueFull"); err != nil || full != 499 || !strings.Contains(metrics, `queue_depth{namespace_name="default",revision_name="held-00001"} 10000`) {
+		metrics, err := process.read(t.Context(), "/metrics")
+		if full := got.count("503 QueueFull"); err != nil || full < 499 || full > 500 || !strings.Contains(metrics, `queue_depth{namespace_name="default",revision_name="held-00001"} 10000`) {
 			return fmt.Errorf("%d are refused: %w", full, err)
 		}
 		return nil

@@ -1,0 +1,348 @@
+package clients
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	kubeclient "sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// patience bounds how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// built is the folder of the programs under test, each built once.
+var built string
+
+func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
+	dir, err := os.MkdirTemp("", "sluice-clients-")
+	if err != nil {
+		panic(err)
+	}
+	built = dir
+	if err := build(".", "sluice", "sluice.dev/sluice/cmd/sluice"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build compiles a program of the module in a folder.
+func build(module, name, pkg string) error {
+	cmd := exec.Command("go", "build", "-o", program(name), pkg)
+	cmd.Dir = module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w: %s", name, err, out)
+	}
+	return nil
+}
+
+func program(name string) string { return filepath.Join(built, name) }
+
+// instance is one run of `sluice up`.
+type instance struct {
+	kubeclient.Client
+	t       testing.TB
+	dir     string
+	gateway string // address that data planes are told to listen on
+	xds     string // address of the relay to the xDS server
+	admin   string
+	relay   *relay
+	flags   []string
+	cmd     *child
+}
+
+// up starts `sluice up` in an empty folder and waits until it is ready. Its gateway is builtin or none: a Route is not ready
+// before some gateway has acknowledged it, so clients without a proxy need one beside them.
+func up(t testing.TB, gateway string) *instance {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(config, []byte("allow-zero-initial-scale: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := freeAddress(t)
+	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), relay: newRelay(t, server)}
+	s.xds = s.relay.address
+	s.flags = []string{
+		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config,
+		"--api", freeAddress(t), "--local", freeAddress(t), "--activator", freeAddress(t),
+	}
+	s.start()
+	t.Cleanup(func() { s.cmd.stop(t) })
+	return s
+}
+
+// start runs the process, again after a kill, and waits until it is ready.
+func (s *instance) start() {
+	s.t.Helper()
+	s.cmd = run(s.t, s.dir, nil, program("sluice"), s.flags...)
+	s.cmd.waitFor(s.t, "sluice is ready")
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.dir, ".sluice", "kubeconfig"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.Client, err = kubeclient.New(config, kubeclient.Options{Scheme: scheme}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// service reads a Service of namespace default; it is empty when there is none.
+func (s *instance) service(name string) *servingv1.Service {
+	s.t.Helper()
+	o := &servingv1.Service{}
+	err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// change updates a Service, again if somebody else was faster.
+func (s *instance) change(name string, change func(*servingv1.Service)) {
+	s.t.Helper()
+	for {
+		o := s.service(name)
+		change(o)
+		err := s.Update(context.Background(), o)
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// ready waits until a Service is ready in its newest generation.
+func (s *instance) ready(name string) {
+	s.t.Helper()
+	eventually(s.t, name+" is ready", func() error {
+		o := s.service(name)
+		c := o.Status.Condition("Ready")
+		if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
+			return fmt.Errorf("generation %d, status %+v", o.Generation, o.Status)
+		}
+		return nil
+	})
+}
+
+// replicas lists the pids of a revision's processes: they have the instance's folder in their environment.
+func (s *instance) replicas(revision string) []int {
+	s.t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		s.t.Skip("skipped: no /proc to find processes in")
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		environment, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err == nil && bytes.Contains(environment, []byte(s.dir)) && bytes.Contains(environment, []byte("K_REVISION="+revision+"\x00")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// child is a process that the tests started, with what it printed.
+type child struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+// run starts a program whose output is kept.
+func run(t testing.TB, dir string, environment []string, name string, args ...string) *child {
+	t.Helper()
+	c := &child{cmd: exec.Command(name, args...), exited: make(chan struct{})}
+	c.cmd.Dir, c.cmd.Env = dir, append(os.Environ(), environment...)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Stdout, c.cmd.Stderr = writer, writer
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	go func() {
+		defer reader.Close()
+		for scanner := bufio.NewScanner(reader); scanner.Scan(); {
+			c.mu.Lock()
+			c.output.Write(append(scanner.Bytes(), '\n'))
+			c.mu.Unlock()
+		}
+	}()
+	go func() {
+		_ = c.cmd.Wait()
+		close(c.exited)
+	}()
+	return c
+}
+
+func (c *child) printed() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.output.String()
+}
+
+func (c *child) waitFor(t testing.TB, text string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s prints %q", filepath.Base(c.cmd.Path), text), func() error {
+		select {
+		case <-c.exited:
+			t.Fatalf("%s ended before it printed %q:\n%s", c.cmd.Path, text, c.printed())
+		default:
+		}
+		if !strings.Contains(c.printed(), text) {
+			return fmt.Errorf("it printed %s", c.printed())
+		}
+		return nil
+	})
+}
+
+// stop ends the process by SIGTERM, and shows what it printed if the test failed.
+func (c *child) stop(t testing.TB) {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.exited:
+	case <-time.After(patience):
+		c.kill()
+		t.Errorf("%s did not end within %v of SIGTERM", c.cmd.Path, patience)
+	}
+	if t.Failed() {
+		t.Logf("output of %s:\n%s", c.cmd.Path, last(c.printed(), 16<<10))
+	}
+}
+
+// last is the end of a text.
+func last(text string, size int) string { return text[max(0, len(text)-size):] }
+
+// kill ends the process as a power cut would.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.exited
+}
+
+// relay carries connections to the xDS server, so that a test can cut them while the server lives.
+type relay struct {
+	address, server string
+
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]bool
+}
+
+func newRelay(t testing.TB, server string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{address: l.Addr().String(), server: server, conns: map[net.Conn]bool{}}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.carry(conn)
+		}
+	}()
+	t.Cleanup(func() { l.Close(); r.setCut(true) })
+	return r
+}
+
+func (r *relay) carry(from net.Conn) {
+	defer from.Close()
+	to, err := net.Dial("tcp", r.server)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	r.mu.Lock()
+	if r.cut {
+		r.mu.Unlock()
+		return
+	}
+	r.conns[from], r.conns[to] = true, true
+	r.mu.Unlock()
+	done := make(chan struct{}, 2)
+	for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
+		go func() {
+			_, _ = pair[0].(*net.TCPConn).WriteTo(pair[1])
+			done <- struct{}{}
+		}()
+	}
+	<-done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, from)
+	delete(r.conns, to)
+}
+
+// setCut ends all connections and refuses new ones, or takes them again.
+func (r *relay) setCut(cut bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = cut
+	if cut {
+		for c := range r.conns {
+			c.Close()
+		}
+	}
+}
+
+// eventually polls until holds returns nil, for things that happen in other processes.
+func eventually(t testing.TB, what string, holds func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err = holds(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: not within %v: %v", what, patience, err)
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

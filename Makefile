@@ -3,7 +3,7 @@ GO ?= go
 LINT_VERSION := v2.15.0
 BIN := bin
 
-.PHONY: help build test race lint generate verify bench
+.PHONY: help build test clients race lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,11 @@ build: ## build bin/sluice and bin/queue-proxy
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test -timeout 25m ./...
+	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v /test/clients)
+
+clients: ## xDS clients that are not ours, against the real binary; what is not installed is skipped, and says so
+	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi
+	$(GO) test -count=1 -timeout 20m -v ./test/clients
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)

@@ -315,7 +315,7 @@ func (w *work) lossOfReplica() {
 	eventually(w.t, "the process has ended", func() error { // so that no call can have reached it
 		// It is gone when all its threads are: until then it has its connections.
 		if err := syscall.Kill(before[0], 0); !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("to look for it says %w", err)
+			return fmt.Errorf("process %d is there", before[0])
 		}
 		return nil
 	})

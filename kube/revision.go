@@ -107,6 +107,9 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 		a.options.Scale.Set(scaled)
 	}
 	crew := a.fleet.get(value.Key, value.UID)
+	if crew.Decision == nil {
+		return 0, nil // it comes at once, and has us look again: until then the status is what the autoscaler goes on from
+	}
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: crew.Replicas, Decision: crew.Decision, Workload: crew.Status, Now: time.Now(),
 	}
@@ -125,9 +128,7 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
 	s.ContainerStatuses = convert.ContainerStatuses(revision)
-	if crew.Decision != nil { // before, what the status says is what the autoscaler goes on from
-		s.DesiredReplicas = new(int32(crew.Replicas))
-	}
+	s.DesiredReplicas = new(int32(crew.Replicas))
 	if crew.Why != "" {
 		s.Annotations = maps.Clone(s.Annotations)
 		if s.Annotations == nil {

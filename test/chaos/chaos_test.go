@@ -1,0 +1,169 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"sluice.dev/sluice/envoy"
+)
+
+var (
+	seed       = flag.Uint64("chaos.seed", 1, "what the operations follow from")
+	operations = flag.Int("chaos.ops", 200, "how many operations")
+	rate       = flag.Int("chaos.rate", 200, "requests a second")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	ctrllog.SetLogger(logr.Discard())
+	dir, err := os.MkdirTemp("", "sluice-chaos-")
+	if err != nil {
+		panic(err)
+	}
+	built = dir
+	if err := buildAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func TestChaosThroughTheGateway(t *testing.T) { run(t, "") }
+
+func TestChaosThroughEnvoy(t *testing.T) {
+	path, err := envoy.Find("")
+	if errors.Is(err, envoy.ErrNotInstalled) {
+		t.Skip("skipped: no Envoy on PATH; install one, or name it by ENVOY_BIN, to run this test")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, path)
+}
+
+// tooMany failures end a run.
+const tooMany = 10
+
+// verdict gathers what failed.
+type verdict struct {
+	mu     sync.Mutex
+	all    []string
+	first  string // what was going on at the first failure
+	stop   chan struct{}
+	closed bool
+}
+
+func (v *verdict) add(text string, context func() string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.all) == 0 {
+		v.first = context()
+	}
+	v.all = append(v.all, text)
+	if len(v.all) >= tooMany {
+		v.end()
+	}
+}
+
+// end stops the run.
+func (v *verdict) end() {
+	if !v.closed {
+		close(v.stop)
+		v.closed = true
+	}
+}
+
+func run(t *testing.T, envoyPath string) {
+	h, err := newHouse(t, envoyPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &verdict{stop: make(chan struct{})}
+	hosts := newHosts(*seed)
+	p := &performer{house: h, hosts: hosts, stop: v.stop, lanes: map[string]chan struct{}{}, slots: make(chan struct{}, atOnce)}
+	p.load = newLoad(hosts, h.gateway, *rate, func(f failure) {
+		v.add("request: "+f.String(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
+	})
+	p.fail = func(err error) {
+		v.add(err.Error(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.end() // what is planned next would build on what did not happen
+	}
+	if err := p.connected(); err != nil {
+		t.Fatal(err, "\n", h.tails(60))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var loading sync.WaitGroup
+	loading.Go(func() { p.load.run(ctx, *seed) })
+	began := time.Now()
+	drawn, atStart := p.all(t)
+	took := time.Since(began)
+	atEnd := h.sizes()
+	cancel()
+	loading.Wait()
+	if err := h.alive(); err != nil {
+		v.add(err.Error(), func() string { return p.recent(20, time.Now()) })
+	}
+	t.Logf("seed %d: %d operations in %v %v; %d responses refused", *seed, len(p.log), took.Round(time.Second), drawn, p.refused)
+	t.Log(p.load.figures())
+	for _, name := range slices.Sorted(maps.Keys(h.peaks)) {
+		t.Logf("%-45s after 1/10 %6.0f   at the end %6.0f   at most %6.0f", name, atStart[name], atEnd[name], h.peaks[name])
+	}
+	if len(v.all) > 0 {
+		t.Errorf("seed %d:\n%s\n\nbefore the first of them:\n%s", *seed, strings.Join(v.all, "\n"), v.first)
+	}
+	grown(t, atStart, atEnd)
+}
+
+// all draws operations and carries them out. It returns how many of each kind there were, and the sizes after the first tenth.
+func (p *performer) all(t *testing.T) (drawn map[kind]int, atStart map[string]float64) {
+	plan := newPlan(*seed)
+	drawn = map[kind]int{}
+	said := time.Now()
+	for n := range *operations {
+		select {
+		case <-p.stop:
+			return drawn, atStart
+		default:
+		}
+		o := plan.next()
+		drawn[o.kind]++
+		p.start(o)
+		if n == *operations/10 {
+			atStart = p.house.sizes()
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			sizes := p.house.sizes()
+			t.Logf("%s operation %d: %s; up %.0f MiB, gateway %.0f MiB", said.Format(clock), n, p.load.figures(), sizes["up process_resident_memory_bytes"], sizes["gateway process_resident_memory_bytes"])
+		}
+	}
+	p.running.Wait()
+	return drawn, atStart
+}
+
+// grown fails the test when a process has grown without a bound, as far as one run can tell.
+func grown(t *testing.T, before, after map[string]float64) {
+	for name, b := range before {
+		a := after[name]
+		if strings.HasSuffix(name, "memory_bytes") && a > 2*b+100 || strings.HasSuffix(name, "goroutines") && a > 2*b+1000 {
+			t.Errorf("%s was %.0f after a tenth of the operations and is %.0f after all", name, b, a)
+		}
+	}
+}

@@ -1,0 +1,22 @@
+// Package chaos changes everything at random while requests go on, and lets none of them fail.
+//
+// A run is a sequence of operations, which is a function of its seed alone, and an open loop of requests to every host that exists.
+// The operations create, delete and rename Services, change weights and tags, make revisions, good ones and broken ones, let
+// services fall asleep, overload them, cut the streams to the xDS server, keep clients away from it, connect a client that refuses
+// what it is sent, and restart the control plane by SIGTERM and by SIGKILL. A request fails when it gets no answer, an answer other
+// than 200, or the answer of a revision that its host did not have at any time from the sending to the answer.
+//
+// The gateway and two activators are processes of their own; `sluice up` is the control plane, and the replicas' queue-proxies are
+// in it. So a restart ends all replicas, and the requests that come meanwhile are held by the activators. What is inside of a
+// replica when it is killed is lost: before SIGKILL, and only then, the run lets the requests under way end.
+//
+// A host that is to go gets no new requests, and those under way end, before it is removed; a host is new when its Service is Ready.
+//
+// `go test ./test/chaos` is a short run. The long one is
+//
+//	make chaos
+//
+// which is `go test ./test/chaos -run TestChaos -v -timeout 120m -args -chaos.ops 10000 -chaos.rate 1000`. Another seed is another
+// run: -chaos.seed N. With Envoy, on PATH or named by ENVOY_BIN, the run is made through it too. What fails is printed with the
+// seed, the operations before it and the logs of the processes.
+package chaos

@@ -1,0 +1,50 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/client"
+)
+
+// hostile is a client that says that it is a gateway and refuses a share of what it is sent.
+type hostile struct {
+	client   *client.Client
+	random   *rand.Rand
+	share    float64
+	answered atomic.Int64
+	refused  atomic.Int64
+}
+
+// beHostile follows the xDS server for some time.
+func beHostile(server string, seed uint64, number int, stay time.Duration) (answered, refused int64) {
+	x := &hostile{random: rand.New(rand.NewPCG(seed, 4))}
+	x.share = []float64{0.1, 0.5, 1}[x.random.IntN(3)]
+	x.client = client.New(client.Config{Target: server, NodeID: fmt.Sprint("hostile-", number), Role: "gateway", Handler: x.take})
+	x.client.Subscribe(xds.ClusterType, client.Wildcard)
+	x.client.Subscribe(xds.ListenerType, client.Wildcard)
+	x.client.Subscribe(xds.RouteType, "http", "local")
+	ctx, cancel := context.WithTimeout(context.Background(), stay)
+	defer cancel()
+	_ = x.client.Run(ctx) // it ends with the context
+	return x.answered.Load(), x.refused.Load()
+}
+
+func (x *hostile) take(u client.Update) error {
+	x.answered.Add(1)
+	if u.Type == xds.ClusterType {
+		for _, r := range u.Set {
+			x.client.Subscribe(xds.EndpointType, r.Name)
+		}
+		x.client.Unsubscribe(xds.EndpointType, u.Removed...)
+	}
+	if len(u.Set) == 0 || x.random.Float64() >= x.share {
+		return nil
+	}
+	x.refused.Add(1)
+	return fmt.Errorf("%s: refused at random", u.Set[x.random.IntN(len(u.Set))].Name)
+}

@@ -1,0 +1,185 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// hosts is what must be there at any time: the hosts that requests may go to, and who may answer.
+type hosts struct {
+	mu     sync.Mutex
+	random *rand.Rand
+	all    map[string]*host
+	live   []*host // those that get requests
+	paused bool    // none gets any
+	flying int     // requests under way
+}
+
+// host is one host. hosts.mu guards it.
+type host struct {
+	name    string
+	http2   bool
+	answers map[int][]span // when a mark may answer
+	flying  int
+}
+
+// span is a time; without an end it goes on.
+type span struct{ from, to time.Time }
+
+func newHosts(seed uint64) *hosts {
+	return &hosts{random: rand.New(rand.NewPCG(seed, 2)), all: map[string]*host{}}
+}
+
+// allow says that from now on the marks may answer, beside those that may already. Hosts that are not there are made, without
+// getting requests.
+func (h *hosts) allow(s *service) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for name, marks := range s.hosts() {
+		x := h.all[name]
+		if x == nil {
+			x = &host{name: name, http2: s.HTTP2, answers: map[int][]span{}}
+			h.all[name] = x
+		}
+		for _, m := range marks {
+			if spans := x.answers[m]; len(spans) == 0 || !spans[len(spans)-1].to.IsZero() {
+				x.answers[m] = append(spans, span{from: now})
+			}
+		}
+	}
+}
+
+// settle says that the Service is what it was to be: nothing else may answer requests that are sent from now on. All of its hosts get
+// requests.
+func (h *hosts) settle(s *service) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for name, marks := range s.hosts() {
+		x := h.all[name]
+		for m, spans := range x.answers {
+			if last := &spans[len(spans)-1]; last.to.IsZero() && !slices.Contains(marks, m) {
+				last.to = now
+			}
+		}
+		if !slices.Contains(h.live, x) {
+			h.live = append(h.live, x)
+		}
+	}
+}
+
+// rest stops the requests to hosts and waits until those under way have ended.
+func (h *hosts) rest(names []string) error {
+	h.mu.Lock()
+	var stopped []*host
+	for _, name := range names {
+		if x := h.all[name]; x != nil {
+			stopped = append(stopped, x)
+		}
+	}
+	h.live = slices.DeleteFunc(h.live, func(x *host) bool { return slices.Contains(stopped, x) })
+	h.mu.Unlock()
+	return h.until(func() bool {
+		return !slices.ContainsFunc(stopped, func(x *host) bool { return x.flying > 0 })
+	})
+}
+
+// forget takes away hosts that rest.
+func (h *hosts) forget(names []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		delete(h.all, name)
+	}
+}
+
+// pause holds all requests back and waits until there is none; resume lets them go.
+func (h *hosts) pause() error {
+	h.mu.Lock()
+	h.paused = true
+	h.mu.Unlock()
+	return h.until(func() bool { return h.flying == 0 })
+}
+
+func (h *hosts) resume() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.paused = false
+}
+
+// until waits for something that is read under the mutex.
+func (h *hosts) until(holds func() bool) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		h.mu.Lock()
+		ok := holds()
+		h.mu.Unlock()
+		if ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("requests are still under way after a minute")
+}
+
+// begin chooses a host for a request; nil when none may be sent. end must follow.
+func (h *hosts) begin() *host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.paused || len(h.live) == 0 {
+		return nil
+	}
+	x := h.live[h.random.IntN(len(h.live))]
+	x.flying++
+	h.flying++
+	return x
+}
+
+// at is a host by its name, for a request that an operation sends; nil if it gets none.
+func (h *hosts) at(name string) *host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, x := range h.live {
+		if x.name == name && !h.paused {
+			x.flying++
+			h.flying++
+			return x
+		}
+	}
+	return nil
+}
+
+func (h *hosts) end(x *host) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.flying--
+	h.flying--
+}
+
+// judge tells whether a mark may have answered a request of that time.
+func (h *hosts) judge(x *host, mark int, sent, answered time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range x.answers[mark] {
+		if !s.from.After(answered) && (s.to.IsZero() || !s.to.Before(sent)) {
+			return nil
+		}
+	}
+	var may []int
+	for m, spans := range x.answers {
+		if spans[len(spans)-1].to.IsZero() {
+			may = append(may, m)
+		}
+	}
+	slices.Sort(may)
+	last := "never"
+	if spans := x.answers[mark]; len(spans) > 0 {
+		last = spans[len(spans)-1].to.Format(clock)
+	}
+	return fmt.Errorf("mark %d answered, which was allowed until %s; now %v may", mark, last, may)
+}
+
+// clock is how moments are printed, as the processes' logs do.
+const clock = "15:04:05.000"

@@ -1,0 +1,329 @@
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// patience is how long a request may take.
+const patience = 30 * time.Second
+
+// load sends requests at a rate, whether or not those before have been answered.
+type load struct {
+	hosts   *hosts
+	address string // of the gateway
+	rate    int    // per second
+	failed  func(failure)
+
+	idle     connections
+	http2    *http.Client
+	upgrades *http.Client
+	running  sync.WaitGroup
+
+	mu    sync.Mutex
+	taken []time.Duration
+	kinds map[string]int
+	lost  int
+}
+
+// failure is a request that failed.
+type failure struct {
+	began, ended time.Time
+	host, what   string
+	err          error
+}
+
+func (f failure) String() string {
+	return fmt.Sprintf("%s %s at %s for %v: %v", f.what, f.host, f.began.Format(clock), f.ended.Sub(f.began).Round(time.Millisecond), f.err)
+}
+
+func newLoad(h *hosts, address string, rate int, failed func(failure)) *load {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &load{
+		hosts: h, address: address, rate: rate, failed: failed, kinds: map[string]int{},
+		idle:     connections{address: address},
+		http2:    &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience},
+		upgrades: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
+}
+
+// run sends requests until the context ends, and waits for those under way. What could not be sent in time is sent when it can be.
+func (l *load) run(ctx context.Context, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 3))
+	began, sent := time.Now(), 0
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		<-ticker.C
+		due := int(time.Since(began).Seconds() * float64(l.rate))
+		for ; sent < due; sent++ {
+			h := l.hosts.begin()
+			if h == nil {
+				break
+			}
+			draw, ms := random.Float64(), random.IntN(2000)
+			l.running.Go(func() { l.one(h, draw, ms) })
+		}
+		if behind := due - sent; behind > 2*l.rate { // nothing could be sent for long, which is not what is measured
+			sent = due - 2*l.rate
+		}
+	}
+	l.running.Wait()
+	l.idle.close()
+}
+
+// one sends a request of some kind.
+func (l *load) one(h *host, draw float64, ms int) {
+	switch {
+	case draw < 0.002 && !h.http2:
+		l.send(h, "WebSocket", func(ctx context.Context) (string, error) { return l.echo(ctx, h.name, ms) })
+	case draw < 0.3 && h.http2:
+		l.send(h, "gRPC", func(ctx context.Context) (string, error) { return l.call(ctx, h.name) })
+	case draw < 0.01:
+		l.slow(h, ms/4)
+	case draw < 0.35:
+		l.send(h, "POST", func(context.Context) (string, error) {
+			return l.exchange(http.MethodPost, h.name, "/", bytes.NewReader(make([]byte, ms)))
+		})
+	default:
+		l.send(h, "GET", func(context.Context) (string, error) { return l.exchange(http.MethodGet, h.name, "/", nil) })
+	}
+}
+
+// slow sends a request that takes its time.
+func (l *load) slow(h *host, ms int) {
+	l.send(h, "slow GET", func(context.Context) (string, error) {
+		return l.exchange(http.MethodGet, h.name, "/?ms="+strconv.Itoa(ms), nil)
+	})
+}
+
+// send carries a request out, judges it and counts it.
+func (l *load) send(h *host, what string, request func(context.Context) (string, error)) {
+	defer l.hosts.end(h)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	began := time.Now()
+	body, err := request(ctx)
+	ended := time.Now()
+	if err == nil {
+		var mark int
+		if mark, err = strconv.Atoi(strings.TrimSpace(body)); err == nil {
+			err = l.hosts.judge(h, mark, began, ended)
+		}
+	}
+	l.mu.Lock()
+	l.kinds[what]++
+	if what != "WebSocket" && what != "slow GET" {
+		l.taken = append(l.taken, ended.Sub(began))
+	}
+	if err != nil {
+		l.lost++
+	}
+	l.mu.Unlock()
+	if err != nil {
+		l.failed(failure{began, ended, h.name, what, err})
+	}
+}
+
+// exchange is a request over HTTP/1.1, by a client that sends nothing twice.
+func (l *load) exchange(method, host, path string, body io.Reader) (string, error) {
+	c, err := l.idle.get()
+	if err != nil {
+		return "", err
+	}
+	request, err := http.NewRequest(method, "http://"+host+path, body)
+	if err != nil {
+		return "", err
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if err := request.Write(c); err != nil {
+		c.Close()
+		return "", c.told("writing", err)
+	}
+	response, err := http.ReadResponse(c.in, request)
+	if err != nil {
+		c.Close()
+		return "", c.told("reading", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.Close()
+		return "", c.told("reading the body", err)
+	}
+	if response.Close {
+		c.Close()
+	} else {
+		l.idle.put(c)
+	}
+	return string(text), refusal(response, text)
+}
+
+// refusal is the error of a response that is no success.
+func refusal(response *http.Response, body []byte) error {
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("status %d, reason %q, flags %q, server %q: %q", response.StatusCode, response.Header.Get("Sluice-Reason"),
+		response.Header.Get("X-Envoy-Response-Flags"), response.Header.Get("Server"), bytes.TrimSpace(body))
+}
+
+// call is a unary gRPC call.
+func (l *load) call(ctx context.Context, host string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.address+"/chaos.App/Mark", bytes.NewReader(make([]byte, 5)))
+	if err != nil {
+		return "", err
+	}
+	request.Host = host
+	request.GetBody = nil // it is not to be sent twice
+	request.Header.Set("Content-Type", "application/grpc")
+	request.Header.Set("Te", "trailers")
+	response, err := l.http2.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	frame, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", err
+	}
+	if err := refusal(response, frame); err != nil {
+		return "", err
+	}
+	status := response.Trailer.Get("Grpc-Status") + response.Header.Get("Grpc-Status")
+	if status != "0" || len(frame) < 5 || int(binary.BigEndian.Uint32(frame[1:5])) != len(frame)-5 {
+		return "", fmt.Errorf("gRPC status %q, %q, reason %q, message %q", status, response.Header.Get("Grpc-Message"), response.Header.Get("Sluice-Reason"), frame)
+	}
+	return string(frame[5:]), nil
+}
+
+// echo is a WebSocket of some messages.
+func (l *load) echo(ctx context.Context, host string, ms int) (string, error) {
+	c, response, err := websocket.Dial(ctx, "ws://"+l.address+"/echo", &websocket.DialOptions{Host: host, HTTPClient: l.upgrades})
+	if err != nil {
+		if response != nil {
+			return "", fmt.Errorf("%w: reason %q, flags %q", err, response.Header.Get("Sluice-Reason"), response.Header.Get("X-Envoy-Response-Flags"))
+		}
+		return "", err
+	}
+	defer c.CloseNow()
+	_, mark, err := c.Read(ctx)
+	if err != nil {
+		return "", fmt.Errorf("the first message: %w", err)
+	}
+	for n := range 5 {
+		time.Sleep(time.Duration(ms) * time.Millisecond / 5)
+		text := fmt.Appendf(nil, "%s %d", host, n)
+		if err := c.Write(ctx, websocket.MessageText, text); err != nil {
+			return "", fmt.Errorf("message %d: %w", n, err)
+		}
+		_, back, err := c.Read(ctx)
+		if err != nil {
+			return "", fmt.Errorf("the echo of message %d: %w", n, err)
+		}
+		if !bytes.Equal(text, back) {
+			return "", fmt.Errorf("the echo of message %d is %q", n, back)
+		}
+	}
+	return string(mark), c.Close(websocket.StatusNormalClosure, "")
+}
+
+// connection is one to the gateway.
+type connection struct {
+	net.Conn
+	in   *bufio.Reader
+	used time.Time
+	uses int
+}
+
+func (c *connection) told(doing string, err error) error {
+	return fmt.Errorf("%s, on a connection that has had %d requests before, unused for %v: %w", doing, c.uses-1, time.Since(c.used).Round(time.Millisecond), err)
+}
+
+// connections are idle, the latest used first.
+type connections struct {
+	address string
+
+	mu   sync.Mutex
+	idle []*connection
+}
+
+// tooOld is for how long a connection may be idle: a gateway may close it then.
+const tooOld = 20 * time.Second
+
+func (p *connections) get() (*connection, error) {
+	p.mu.Lock()
+	var c *connection
+	if n := len(p.idle); n > 0 {
+		c = p.idle[n-1]
+		p.idle = p.idle[:n-1]
+	}
+	fresh := 0
+	for fresh < len(p.idle) && time.Since(p.idle[fresh].used) > tooOld {
+		p.idle[fresh].Close()
+		fresh++
+	}
+	p.idle = slices.Delete(p.idle, 0, fresh)
+	p.mu.Unlock()
+	if c != nil {
+		c.uses++
+		if time.Since(c.used) < tooOld {
+			return c, nil
+		}
+		c.Close()
+	}
+	conn, err := net.DialTimeout("tcp", p.address, patience)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{Conn: conn, in: bufio.NewReader(conn), used: time.Now(), uses: 1}, nil
+}
+
+func (p *connections) put(c *connection) {
+	c.used = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, c)
+}
+
+func (p *connections) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		c.Close()
+	}
+	p.idle = nil
+}
+
+// figures are what the requests came to.
+func (l *load) figures() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.Sort(l.taken)
+	at := func(share float64) time.Duration {
+		if len(l.taken) == 0 {
+			return 0
+		}
+		return l.taken[min(len(l.taken)-1, int(share*float64(len(l.taken))))].Round(10 * time.Microsecond)
+	}
+	total := 0
+	for _, n := range l.kinds {
+		total += n
+	}
+	return fmt.Sprintf("%d requests %v, %d failed; p50 %v p90 %v p99 %v p99.9 %v max %v", total, l.kinds, l.lost, at(0.5), at(0.9), at(0.99), at(0.999), at(1))
+}

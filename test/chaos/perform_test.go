@@ -1,0 +1,450 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// Operations of different Services are under way at a time, so many of them; those of one Service, and those of the plane, follow
+// each other.
+const atOnce = 12
+
+// plane is the lane of what happens to all Services.
+const plane = "\x00plane"
+
+// performer carries operations out.
+type performer struct {
+	house *house
+	hosts *hosts
+	load  *load
+	stop  chan struct{} // closed when the run has failed
+	fail  func(error)
+
+	beacon  bool                     // whether it has its tag; the plane's lane owns it
+	lanes   map[string]chan struct{} // the end of the last operation of each
+	slots   chan struct{}
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	log     []done
+	refused int64
+}
+
+// done is an operation and its time.
+type done struct {
+	op           op
+	began, ended time.Time // ended is zero while it goes on
+}
+
+func (d done) String() string {
+	took := "still under way"
+	if !d.ended.IsZero() {
+		took = "took " + d.ended.Sub(d.began).Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("%s %s: %s", d.began.Format(clock), took, d.op)
+}
+
+// start carries an operation out when those before it in its lanes have ended. It blocks while there are many.
+func (p *performer) start(o op) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-p.stop:
+		return
+	}
+	lanes := []string{o.service}
+	switch {
+	case o.service == "":
+		lanes[0] = plane
+	case o.kind == rename:
+		lanes = append(lanes, o.after.Name)
+	}
+	var before []chan struct{}
+	end := make(chan struct{})
+	for _, lane := range lanes {
+		if c := p.lanes[lane]; c != nil {
+			before = append(before, c)
+		}
+		p.lanes[lane] = end
+	}
+	p.running.Go(func() {
+		defer func() { close(end); <-p.slots }()
+		for _, c := range before {
+			<-c
+		}
+		select {
+		case <-p.stop:
+			return
+		default:
+		}
+		p.one(o)
+	})
+}
+
+func (p *performer) one(o op) {
+	p.mu.Lock()
+	at := len(p.log)
+	p.log = append(p.log, done{op: o, began: time.Now()})
+	p.mu.Unlock()
+	err := p.perform(o)
+	p.mu.Lock()
+	p.log[at].ended = time.Now()
+	p.mu.Unlock()
+	if err != nil {
+		p.fail(fmt.Errorf("operation %s: %w", o, err))
+	}
+}
+
+// recent are the last operations that had begun before a moment, and those that were still going on then.
+func (p *performer) recent(n int, before time.Time) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for _, d := range slices.Backward(p.log) {
+		if d.began.After(before) {
+			continue
+		}
+		if n--; n >= 0 || d.ended.IsZero() {
+			all = append(all, d.String())
+		}
+	}
+	slices.Reverse(all)
+	return strings.Join(all, "\n")
+}
+
+func (p *performer) perform(o op) error {
+	switch o.kind {
+	case create:
+		return p.create(o.after)
+	case remove:
+		return p.remove(o.before)
+	case rename:
+		if o.first {
+			return errors.Join(p.create(o.after), p.remove(o.before))
+		}
+		return errors.Join(p.remove(o.before), p.create(o.after))
+	case weigh, tag, retag, revise:
+		return p.change(o.before, o.after)
+	case fail:
+		return p.breakAndRepair(o)
+	case sleep:
+		return p.sleep(o)
+	case overload:
+		p.overload(o)
+		return nil
+	}
+	return p.disturb(o)
+}
+
+func (p *performer) create(s *service) error {
+	p.hosts.allow(s)
+	if err := p.put(s); err != nil {
+		return err
+	}
+	p.hosts.settle(s)
+	return nil
+}
+
+func (p *performer) remove(s *service) error {
+	names := namesOf(s)
+	if err := p.hosts.rest(names); err != nil {
+		return err
+	}
+	object := &servingv1.Service{}
+	object.Namespace, object.Name = namespace, s.Name
+	err := p.again("deleting "+s.Name, func(ctx context.Context) error {
+		if err := p.house.client().Delete(ctx, object); !apierrors.IsNotFound(err) {
+			return errors.Join(err, errNotYet)
+		}
+		return nil
+	})
+	p.hosts.forget(names)
+	return err
+}
+
+// change makes a Service something else. Hosts that it will not have any more rest first.
+func (p *performer) change(before, after *service) error {
+	hosts := after.hosts()
+	var gone []string
+	for _, name := range namesOf(before) {
+		if _, stays := hosts[name]; !stays {
+			gone = append(gone, name)
+		}
+	}
+	if err := p.hosts.rest(gone); err != nil {
+		return err
+	}
+	p.hosts.allow(after)
+	if err := p.put(after); err != nil {
+		return err
+	}
+	p.hosts.settle(after)
+	p.hosts.forget(gone)
+	return nil
+}
+
+// breakAndRepair makes a revision that cannot run, to which nothing may go, and then one that can.
+func (p *performer) breakAndRepair(o op) error {
+	if err := p.apply(o.broken); err != nil {
+		return err
+	}
+	err := p.again("waiting for the broken revision's condition", func(ctx context.Context) error {
+		object, err := p.get(ctx, o.service)
+		if err != nil {
+			return err
+		}
+		c := object.Status.Condition(servingv1.ConditionConfigurationsReady)
+		if object.Status.ObservedGeneration != object.Generation || c == nil || c.Status != "False" {
+			return fmt.Errorf("%w: condition %+v", errNotYet, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Duration(o.ms) * time.Millisecond / 4)
+	return p.change(o.before, o.after)
+}
+
+// sleep leaves a Service alone for some time, or until it has no replicas, and then has requests go on.
+func (p *performer) sleep(o op) error {
+	if err := p.hosts.rest(namesOf(o.before)); err != nil {
+		return err
+	}
+	defer p.hosts.settle(o.before)
+	if !o.untilZero {
+		time.Sleep(time.Duration(o.ms) * time.Millisecond)
+		return nil
+	}
+	return p.again(o.service+" falls asleep", func(ctx context.Context) error {
+		for _, t := range o.before.Traffic {
+			name := t.Revision
+			if name == "" {
+				name = o.before.latest().Name
+			}
+			revision := &servingv1.Revision{}
+			if err := p.house.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, revision); err != nil {
+				return err
+			}
+			if n := revision.Status.ActualReplicas; n == nil || *n > 0 {
+				time.Sleep(100 * time.Millisecond)
+				return fmt.Errorf("%w: %s has replicas", errNotYet, name)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *performer) overload(o op) {
+	random := rand.New(rand.NewPCG(o.seed, 5))
+	names := namesOf(o.before)
+	for range o.count {
+		if h := p.hosts.at(names[random.IntN(len(names))]); h != nil {
+			ms := random.IntN(300)
+			p.load.running.Go(func() { p.load.slow(h, ms) })
+		}
+	}
+}
+
+// disturb does something to the plane.
+func (p *performer) disturb(o op) error {
+	wait := time.Duration(o.ms) * time.Millisecond
+	relays := p.house.relays
+	if o.target < len(relays) {
+		relays = relays[o.target : o.target+1]
+	}
+	switch o.kind {
+	case cut:
+		cutAll(relays, time.Duration(o.ms%30)*time.Millisecond)
+	case keepAway:
+		cutAll(relays, wait)
+	case refuse:
+		_, refused := beHostile(p.house.xds, o.seed, o.number, wait)
+		p.mu.Lock()
+		p.refused += refused
+		p.mu.Unlock()
+	case restart:
+		if err := p.house.endPlane(syscall.SIGTERM); err != nil {
+			return err
+		}
+		time.Sleep(wait / 4)
+		return p.back()
+	case kill:
+		err := p.hosts.pause()
+		if err == nil {
+			err = p.house.endPlane(syscall.SIGKILL)
+		}
+		p.hosts.resume()
+		if err != nil {
+			return err
+		}
+		time.Sleep(wait / 4)
+		return p.back()
+	}
+	return p.connected()
+}
+
+func cutAll(relays []*relay, wait time.Duration) {
+	for _, r := range relays {
+		r.cut()
+	}
+	time.Sleep(wait)
+	for _, r := range relays {
+		r.restore()
+	}
+}
+
+// back starts the control plane again.
+func (p *performer) back() error {
+	if err := p.house.startPlane(); err != nil {
+		return err
+	}
+	return p.connected()
+}
+
+// connected waits until every client has its connection again, and the gateway its stream: a change is not ready before it has
+// acknowledged it. Nothing else that could acknowledge is there meanwhile.
+func (p *performer) connected() error {
+	var all []error
+	for _, r := range p.house.relays {
+		all = append(all, r.connected())
+	}
+	return errors.Join(append(all, p.light())...)
+}
+
+// light changes a Service that gets no requests, and waits until that is in force.
+func (p *performer) light() error {
+	p.beacon = !p.beacon
+	s := &service{Name: "beacon", Asleep: true, Traffic: []target{{Percent: 100}}}
+	if p.beacon {
+		s.Traffic = append(s.Traffic, target{Tag: "lit"})
+	}
+	return p.put(s)
+}
+
+const namespace = "default"
+
+func namesOf(s *service) []string {
+	var names []string
+	for name := range s.hosts() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// object is a Service as the API has it.
+func (s *service) object() *servingv1.Service {
+	o := &servingv1.Service{}
+	o.Namespace, o.Name = namespace, s.Name
+	template := &o.Spec.Template
+	if s.Named {
+		template.Metadata.Name = s.revisionName()
+	}
+	template.Metadata.Annotations = map[string]string{}
+	if s.Burst != "" {
+		template.Metadata.Annotations["autoscaling.knative.dev/target-burst-capacity"] = s.Burst
+	}
+	if s.Asleep {
+		template.Metadata.Annotations["autoscaling.knative.dev/initial-scale"] = "0"
+	}
+	command := filepath.Join(built, "app")
+	if s.Broken {
+		command = "/nowhere"
+	}
+	container := servingv1.Container{
+		Image: "chaos.local/app", Command: []string{command}, Env: []servingv1.EnvVar{{Name: "MARK", Value: strconv.Itoa(s.Mark)}},
+	}
+	if s.HTTP2 {
+		container.Ports = []servingv1.ContainerPort{{Name: "h2c", ContainerPort: 8080}}
+	}
+	template.Spec.Containers = []servingv1.Container{container}
+	template.Spec.ContainerConcurrency = new(s.Concurrency)
+	for _, t := range s.Traffic {
+		x := servingv1.TrafficTarget{Tag: t.Tag, RevisionName: t.Revision, Percent: new(int64(t.Percent))}
+		x.LatestRevision = new(t.Revision == "")
+		o.Spec.Traffic = append(o.Spec.Traffic, x)
+	}
+	return o
+}
+
+// put makes a Service so, and waits until it is ready.
+func (p *performer) put(s *service) error {
+	if err := p.apply(s); err != nil {
+		return err
+	}
+	return p.again(s.Name+" is ready", func(ctx context.Context) error {
+		object, err := p.get(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		c := object.Status.Condition(servingv1.ConditionReady)
+		if object.Status.ObservedGeneration != object.Generation || c == nil || c.Status != "True" {
+			return fmt.Errorf("%w: generation %d, status %+v", errNotYet, object.Generation, object.Status)
+		}
+		return nil
+	})
+}
+
+func (p *performer) get(ctx context.Context, name string) (*servingv1.Service, error) {
+	object := &servingv1.Service{}
+	return object, p.house.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)
+}
+
+// apply writes a Service.
+func (p *performer) apply(s *service) error {
+	want := s.object()
+	return p.again("applying "+s.Name, func(ctx context.Context) error {
+		object, err := p.get(ctx, s.Name)
+		switch {
+		case apierrors.IsNotFound(err):
+			return p.house.client().Create(ctx, want.DeepCopy())
+		case err != nil:
+			return err
+		}
+		object.Spec = *want.Spec.DeepCopy()
+		return p.house.client().Update(ctx, object)
+	})
+}
+
+var errNotYet = errors.New("not yet")
+
+// stuck is after how long an operation is a failure. A restart takes seconds of it.
+const stuck = 90 * time.Second
+
+// again tries until there is no error: the API may be away, and everything takes its time.
+func (p *performer) again(what string, try func(context.Context) error) error {
+	var err error
+	pause := 10 * time.Millisecond
+	for began := time.Now(); time.Since(began) < stuck; time.Sleep(pause) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		err = try(ctx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+			break
+		}
+		select {
+		case <-p.stop:
+			return nil // the run has failed already
+		default:
+		}
+		pause = min(pause+5*time.Millisecond, 100*time.Millisecond)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,447 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/envoy"
+)
+
+// built is the folder of the programs of a run.
+var built string
+
+func buildAll() error {
+	for name, pkg := range map[string]string{"sluice": "sluice.dev/sluice/cmd/sluice", "app": "./testdata/app"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(built, name), pkg).CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w: %s", name, err, out)
+		}
+	}
+	return nil
+}
+
+// process is one of ours, and the end of what it prints.
+type process struct {
+	name   string
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	before string // the end of the log of the one in whose place it is
+
+	mu    sync.Mutex
+	lines []string
+}
+
+// How many lines of a log are kept, and of that of a predecessor.
+const (
+	keptLines  = 400
+	keptBefore = 40
+)
+
+func startProcess(name, dir, path string, args ...string) (*process, error) {
+	p := &process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Dir = dir
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	err = p.cmd.Start()
+	writer.Close()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer reader.Close()
+		for in := bufio.NewScanner(reader); in.Scan(); {
+			p.mu.Lock()
+			if p.lines = append(p.lines, in.Text()); len(p.lines) > 2*keptLines {
+				p.lines = slices.Delete(p.lines, 0, keptLines)
+			}
+			p.mu.Unlock()
+		}
+	}()
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	return p, nil
+}
+
+// tail is the end of its log.
+func (p *process) tail(lines int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := ""
+	if p.before != "" && lines != keptBefore {
+		before = p.before + "\n"
+	}
+	return before + "--- " + p.name + "\n" + strings.Join(p.lines[max(0, len(p.lines)-lines):], "\n")
+}
+
+func (p *process) printed(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.lines, func(line string) bool { return strings.Contains(line, text) })
+}
+
+func (p *process) running() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s has ended: %v\n%s", p.name, p.cmd.ProcessState, p.tail(40))
+	default:
+		return nil
+	}
+}
+
+// end sends a signal and waits.
+func (p *process) end(signal syscall.Signal) error {
+	_ = p.cmd.Process.Signal(signal)
+	select {
+	case <-p.exited:
+	case <-time.After(60 * time.Second):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		<-p.exited
+		return fmt.Errorf("%s did not end within a minute of %v", p.name, signal)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); signal == syscall.SIGTERM && code != 0 {
+		return fmt.Errorf("%s ended with %d after SIGTERM", p.name, code)
+	}
+	return nil
+}
+
+// house is everything that runs: the control plane, and what serves beside it.
+type house struct {
+	dir     string
+	gateway string // where the data plane takes requests
+	flags   []string
+	relays  []*relay // of the gateway and the activators
+	xds     string   // the server itself
+	admins  map[string]string
+
+	mu    sync.Mutex
+	plane *process
+	parts []*process
+	api   atomic.Pointer[client.Client]
+	peaks map[string]float64
+}
+
+// newHouse starts all of it. The data plane is the built-in gateway, or the Envoy of that path.
+func newHouse(t *testing.T, envoyPath string) (*house, error) {
+	h := &house{dir: t.TempDir(), gateway: freeAddress(t), xds: freeAddress(t), admins: map[string]string{}, peaks: map[string]float64{}}
+	config := filepath.Join(h.dir, "autoscaler.yaml")
+	text := "allow-zero-initial-scale: true\nstable-window: 6s\nscale-to-zero-grace-period: 1s\nmax-scale: 3\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	h.admins["up"] = freeAddress(t)
+	h.flags = []string{
+		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", freeAddress(t), "--xds", h.xds,
+		"--api", freeAddress(t), "--admin", h.admins["up"], "--config", config,
+	}
+	t.Cleanup(func() { h.close() })
+	if err := h.startPlane(); err != nil {
+		return nil, err
+	}
+	for range 3 {
+		r, err := newRelay(h.xds)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(r.close)
+		h.relays = append(h.relays, r)
+	}
+	for i := 1; i <= 2; i++ {
+		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].address, "--listen", freeAddress(t)); err != nil {
+			return nil, err
+		}
+	}
+	if envoyPath == "" {
+		return h, h.startPart(t, "gateway", "gateway", "--xds", h.relays[0].address)
+	}
+	return h, h.startEnvoy(t, envoyPath)
+}
+
+func (h *house) startPart(t *testing.T, name string, args ...string) error {
+	h.admins[name] = freeAddress(t)
+	p, err := startProcess(name, h.dir, filepath.Join(built, "sluice"), append(args, "--admin", h.admins[name])...)
+	if err != nil {
+		return err
+	}
+	h.parts = append(h.parts, p)
+	return nil
+}
+
+func (h *house) startEnvoy(t *testing.T, path string) error {
+	h.admins["gateway"] = freeAddress(t)
+	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: h.relays[0].address, Admin: h.admins["gateway"]})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(h.dir, "envoy.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err
+	}
+	p, err := startProcess("gateway", h.dir, path, "-c", file)
+	if err == nil {
+		h.parts = append(h.parts, p)
+	}
+	return err
+}
+
+// startPlane starts the control plane and waits until its API serves.
+func (h *house) startPlane() error {
+	p, err := startProcess("up", h.dir, filepath.Join(built, "sluice"), h.flags...)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	if h.plane != nil {
+		p.before = h.plane.tail(keptBefore)
+	}
+	h.plane = p
+	h.mu.Unlock()
+	for deadline := time.Now().Add(time.Minute); !p.printed("sluice is ready"); time.Sleep(5 * time.Millisecond) {
+		if err := p.running(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the control plane is not ready after a minute")
+		}
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(h.dir, ".sluice", "kubeconfig"))
+	if err != nil {
+		return err
+	}
+	return h.connect(config)
+}
+
+func (h *house) connect(config *rest.Config) error {
+	config.QPS = -1
+	config.Timeout = 10 * time.Second
+	scheme := runtime.NewScheme()
+	if err := servingv1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return err
+	}
+	h.api.Store(&c)
+	return nil
+}
+
+// client is the API as it is now: a restart brings another.
+func (h *house) client() client.Client { return *h.api.Load() }
+
+// endPlane ends the control plane.
+func (h *house) endPlane(signal syscall.Signal) error {
+	h.mu.Lock()
+	p := h.plane
+	h.mu.Unlock()
+	return p.end(signal)
+}
+
+func (h *house) close() {
+	for _, p := range slices.Backward(h.processes()) {
+		if p.running() == nil {
+			_ = p.end(syscall.SIGTERM)
+		}
+	}
+}
+
+func (h *house) processes() []*process {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plane == nil {
+		return nil
+	}
+	return append([]*process{h.plane}, h.parts...)
+}
+
+func (h *house) tails(lines int) string {
+	var all []string
+	for _, p := range h.processes() {
+		all = append(all, p.tail(lines))
+	}
+	return strings.Join(all, "\n")
+}
+
+// alive says which process that serves requests has ended.
+func (h *house) alive() error {
+	var all []error
+	for _, p := range h.parts {
+		all = append(all, p.running())
+	}
+	return errors.Join(all...)
+}
+
+// sizes reads the memory in MiB, resident and of the Go heap, and the goroutines of every process, and keeps the peaks. A process that does not answer is left out.
+func (h *house) sizes() map[string]float64 {
+	all := map[string]float64{}
+	for name, admin := range h.admins {
+		text, err := get("http://" + admin + "/metrics")
+		if err != nil {
+			continue
+		}
+		for metric, unit := range map[string]float64{"process_resident_memory_bytes": 1 << 20, "go_goroutines": 1, "process_open_fds": 1} {
+			if v, ok := figure(text, metric); ok {
+				all[name+" "+metric] = v / unit
+			}
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, v := range all {
+		h.peaks[name] = max(h.peaks[name], v)
+	}
+	return all
+}
+
+func figure(text, metric string) (float64, bool) {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, metric+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return v, err == nil
+		}
+	}
+	return 0, false
+}
+
+func get(url string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// relay carries one client's connections to the xDS server, so that they can be cut while both live.
+type relay struct {
+	address, server string
+	listener        net.Listener
+
+	mu    sync.Mutex
+	away  bool // nothing is carried
+	conns map[net.Conn]bool
+	since time.Time // of the newest connection
+}
+
+func newRelay(server string) (*relay, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{address: l.Addr().String(), server: server, listener: l, conns: map[net.Conn]bool{}}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.carry(conn)
+		}
+	}()
+	return r, nil
+}
+
+func (r *relay) carry(from net.Conn) {
+	defer from.Close()
+	to, err := net.Dial("tcp", r.server)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	r.mu.Lock()
+	if r.away {
+		r.mu.Unlock()
+		return
+	}
+	r.conns[from], r.conns[to], r.since = true, true, time.Now()
+	r.mu.Unlock()
+	done := make(chan struct{}, 2)
+	for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
+		go func() {
+			_, _ = pair[0].(*net.TCPConn).WriteTo(pair[1])
+			done <- struct{}{}
+		}()
+	}
+	<-done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, from)
+	delete(r.conns, to)
+}
+
+// cut ends what is carried, and refuses more until it is restored.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = true
+	for c := range r.conns {
+		c.Close()
+	}
+}
+
+func (r *relay) restore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = false
+}
+
+// connected waits until a connection has been carried for a moment.
+func (r *relay) connected() error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		r.mu.Lock()
+		ok := len(r.conns) > 0 && time.Since(r.since) > 200*time.Millisecond
+		r.mu.Unlock()
+		if ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("a client has not connected to the xDS server again within a minute")
+}
+
+func (r *relay) close() {
+	r.listener.Close()
+	r.cut()
+}

@@ -358,7 +358,7 @@ func (s *service) object() *servingv1.Service {
 	if s.Burst != "" {
 		template.Metadata.Annotations["autoscaling.knative.dev/target-burst-capacity"] = s.Burst
 	}
-	if s.Asleep {
+	if s.Asleep && !s.Broken { // without replicas to begin with, nothing would find out
 		template.Metadata.Annotations["autoscaling.knative.dev/initial-scale"] = "0"
 	}
 	command := filepath.Join(built, "app")

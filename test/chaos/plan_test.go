@@ -265,7 +265,7 @@ func (p *plan) change(o *op) bool {
 			p.resting[o.service] = p.number + settling
 		}
 		if p.random.IntN(3) == 0 {
-			o.after.Concurrency = p.concurrency()
+			o.after.Concurrency = p.concurrency(o.after.Burst)
 		}
 		o.after.template(p.nextMark(), false)
 	}
@@ -274,7 +274,14 @@ func (p *plan) change(o *op) bool {
 
 func (p *plan) nextMark() int { p.mark++; return p.mark }
 
-func (p *plan) concurrency() int64 { return []int64{0, 0, 0, 1, 2, 10}[p.random.IntN(6)] }
+// concurrency is a limit of requests per replica. Without an activator before it a replica queues ten times as many and refuses
+// the rest, which is no failure: such a Service gets no small limit.
+func (p *plan) concurrency(burst string) int64 {
+	if burst == "0" {
+		return []int64{0, 100}[p.random.IntN(2)]
+	}
+	return []int64{0, 0, 0, 1, 2, 10}[p.random.IntN(6)]
+}
 
 // pick is the index of a Service that is not resting.
 func (p *plan) pick() (int, bool) {
@@ -294,8 +301,9 @@ func (p *plan) pick() (int, bool) {
 func (p *plan) fresh() *service {
 	s := &service{
 		Name: p.freeName(), Named: p.random.IntN(2) == 0, HTTP2: p.random.IntN(4) == 0, Burst: []string{"", "0", "-1"}[p.random.IntN(3)],
-		Concurrency: p.concurrency(), Asleep: p.random.IntN(4) == 0, Traffic: []target{{Percent: 100}},
+		Asleep: p.random.IntN(4) == 0, Traffic: []target{{Percent: 100}},
 	}
+	s.Concurrency = p.concurrency(s.Burst)
 	s.template(p.nextMark(), false)
 	p.add(s)
 	return s

@@ -22,8 +22,9 @@ import (
 
 // plant is a loop that publishes to a real xDS server.
 type plant struct {
-	t       *testing.T
+	t       testing.TB
 	loop    *controlplane.Loop
+	server  *xds.Server
 	address string
 
 	mu         sync.Mutex
@@ -33,7 +34,13 @@ type plant struct {
 	clusters   map[string]string // name and version, as the gateway has them
 }
 
-func newPlant(t *testing.T) *plant {
+func newPlant(t testing.TB) *plant {
+	t.Helper()
+	return newPlantThat(t, func(uint64) {})
+}
+
+// newPlantThat also calls a function with each generation that is programmed.
+func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
 	t.Helper()
 	p := &plant{t: t, clusters: map[string]string{}}
 	server := xds.New(xds.Options{Progress: func(progress xds.Progress) { p.loop.Acknowledge(progress) }})
@@ -48,6 +55,7 @@ func newPlant(t *testing.T) *plant {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.programmed = append(p.programmed, generation)
+			tell(generation)
 		},
 		Reached: func(generation uint64) {
 			p.mu.Lock()
@@ -55,6 +63,7 @@ func newPlant(t *testing.T) *plant {
 			p.reached = append(p.reached, generation)
 		},
 	})
+	p.server = server
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

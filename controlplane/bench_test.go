@@ -1,0 +1,216 @@
+package controlplane_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// fleetSize is how many clients take everything in the benchmarks.
+const fleetSize = 100
+
+// mill offers one World after another, each with a change, and times them.
+type mill struct {
+	*plant
+	mu         sync.Mutex // held while a World is made out of the last
+	world      *model.World
+	generation uint64        // of world
+	passed     uint64        // generation that every client has acknowledged
+	moved      chan struct{} // closed when passed has moved
+	services   int
+}
+
+// newMill begins with n services.
+func newMill(t testing.TB, n int) *mill {
+	t.Helper()
+	m := &mill{services: n, moved: make(chan struct{})}
+	m.plant = newPlantThat(t, func(generation uint64) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.passed = generation
+		close(m.moved)
+		m.moved = make(chan struct{})
+	})
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("s%05d", i)
+	}
+	m.offer(func(*model.World) *model.World {
+		w := world(0, names...)
+		w.Gateway.Local = "127.0.0.1:8081"
+		for i, b := range w.Backends {
+			b.Endpoints = []model.Endpoint{{Host: "10.0.0.1", Port: 1 + i}}
+		}
+		return w
+	})
+	return m
+}
+
+// offer makes the next World and returns its generation.
+func (m *mill) offer(change func(w *model.World) *model.World) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.generation++
+	m.world = change(m.world)
+	m.world.Generation = m.generation
+	m.loop.Offer(m.world)
+	return m.generation
+}
+
+// wait returns when every client has acknowledged a World.
+func (m *mill) wait(generation uint64) {
+	deadline := time.After(5 * time.Minute)
+	for {
+		m.mu.Lock()
+		passed, moved := m.passed, m.moved
+		m.mu.Unlock()
+		if passed >= generation {
+			return
+		}
+		select {
+		case <-moved:
+		case <-deadline:
+			m.t.Fatalf("generation %d was not acknowledged within 5 minutes; %d was", generation, passed)
+		}
+	}
+}
+
+// settle waits until so many clients are connected, and have what there is.
+func (m *mill) settle(clients int) {
+	m.connected(clients)
+	m.wait(m.offer(func(w *model.World) *model.World { return withEndpoint(w, 0, int(m.generation)) }))
+}
+
+func (m *mill) connected(clients int) {
+	for deadline := time.Now().Add(time.Minute); m.server.Stats().Streams["gateway"] != clients; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%v clients are connected after a minute, want %d", m.server.Stats().Streams, clients)
+		}
+	}
+}
+
+// withEndpoint is w with another endpoint of its backend i.
+func withEndpoint(w *model.World, i, port int) *model.World {
+	next, backend := *w, *w.Backends[i]
+	backend.Endpoints = []model.Endpoint{{Host: "10.0.0.2", Port: 1 + port%60_000}}
+	next.Backends = slices.Clone(w.Backends)
+	next.Backends[i] = &backend
+	return &next
+}
+
+// withTimeout is w with another timeout of its route i.
+func withTimeout(w *model.World, i int, d time.Duration) *model.World {
+	next, route := *w, *w.Routes[i]
+	route.Rules = slices.Clone(route.Rules)
+	route.Rules[0].Timeout = d
+	next.Routes = slices.Clone(w.Routes)
+	next.Routes[i] = &route
+	return &next
+}
+
+// churn changes the endpoints of one service after another, so many a second, until it is told to end.
+func (m *mill) churn(perSecond int) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		ticker := time.NewTicker(time.Second / time.Duration(perSecond))
+		defer ticker.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				m.offer(func(w *model.World) *model.World { return withEndpoint(w, i%m.services, i) })
+			}
+		}
+	})
+	return func() { cancel(); running.Wait() }
+}
+
+// liveHeap is what is in use, in bytes.
+func liveHeap() float64 {
+	runtime.GC()
+	runtime.GC() // what the first one's finalizers held
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return float64(s.HeapAlloc)
+}
+
+// BenchmarkWorldToLastAck is the time from a World to the moment when the last of 100 clients has acknowledged it, translation,
+// both ends of gRPC and the clients counted, at rest and while the endpoints of other services change 100 times a second.
+// Each client takes everything, as Envoy does. B/change is what the change had all clients receive.
+func BenchmarkWorldToLastAck(b *testing.B) {
+	changes := []struct {
+		name string
+		make func(w *model.World, i int) *model.World
+	}{
+		{"endpoint", func(w *model.World, i int) *model.World { return withEndpoint(w, len(w.Backends)/2, i) }},
+		{"route", func(w *model.World, i int) *model.World {
+			return withTimeout(w, len(w.Routes)/2, time.Duration(i)*time.Second)
+		}},
+	}
+	for _, n := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			empty := liveHeap()
+			m := newMill(b, n)
+			alone := liveHeap()
+			f := newFleet(b, m.address, fleetSize)
+			m.settle(fleetSize)
+			held := liveHeap()
+			for _, c := range changes {
+				for _, perSecond := range []int{0, 100} {
+					b.Run(fmt.Sprintf("%s/churn=%d", c.name, perSecond), func(b *testing.B) {
+						if perSecond > 0 {
+							defer m.churn(perSecond)()
+						}
+						m.time(b, f, c.make)
+						b.ReportMetric((alone-empty)/float64(n), "heap-B/route")
+						b.ReportMetric((held-alone)/fleetSize, "heap-B/client")
+					})
+				}
+			}
+		})
+	}
+}
+
+// time measures changes one after the other.
+func (m *mill) time(b *testing.B, f *fleet, change func(w *model.World, i int) *model.World) {
+	var took []time.Duration
+	before := f.bytes.Load()
+	for i := 1; b.Loop(); i++ {
+		start := time.Now()
+		m.wait(m.offer(func(w *model.World) *model.World { return change(w, i) }))
+		took = append(took, time.Since(start))
+	}
+	b.ReportMetric(float64(f.bytes.Load()-before)/float64(len(took)), "B/change")
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// BenchmarkReconnect is 100 clients that lose their streams at once and come back with what they have, until the server has
+// answered all of them and a change has reached them. B/op is what they received beside the change.
+func BenchmarkReconnect(b *testing.B) {
+	for _, n := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			m := newMill(b, n)
+			f := newFleet(b, m.address, fleetSize)
+			m.settle(fleetSize)
+			before, times := f.bytes.Load(), 0
+			for b.Loop() {
+				f.cut()
+				m.connected(0)
+				f.connect()
+				m.settle(fleetSize)
+				times++
+			}
+			b.ReportMetric(float64(f.bytes.Load()-before)/float64(times), "B/reconnect")
+		})
+	}
+}

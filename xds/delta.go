@@ -2,7 +2,6 @@ package xds
 
 import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // maxMessage is the size in bytes at which a response is split: well under the 4 MiB that gRPC clients take by default. A
@@ -116,14 +115,5 @@ func (d deltaWire) messages(_ *watch, p push) []push {
 }
 
 func (d deltaWire) transmit(w *watch, p push, nonce string) error {
-	resources := make([]*discoveryv3.Resource, len(p.set))
-	for i, e := range p.set {
-		resources[i] = &discoveryv3.Resource{
-			Name: e.Name, Version: e.Version, Resource: &anypb.Any{TypeUrl: e.Type, Value: e.Body},
-		}
-	}
-	return d.grpc.Send(&discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: w.url, Nonce: nonce, SystemVersionInfo: w.versionInfo(),
-		Resources: resources, RemovedResources: p.gone,
-	})
+	return d.grpc.SendMsg(encodeDelta(w, p, nonce))
 }

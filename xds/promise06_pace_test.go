@@ -9,20 +9,19 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // deltaScript is an incremental stream whose client says what it holds, and then nothing until ctx ends.
 type deltaScript struct {
-	grpc.ServerStream
+	deltaStream
 	ctx  context.Context
 	says []*discoveryv3.DeltaDiscoveryRequest
 }
 
-func (s *deltaScript) Context() context.Context                       { return s.ctx }
-func (s *deltaScript) Send(*discoveryv3.DeltaDiscoveryResponse) error { return nil }
+func (s *deltaScript) Context() context.Context { return s.ctx }
+func (s *deltaScript) SendMsg(any) error        { return nil }
 func (s *deltaScript) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	if len(s.says) == 0 {
 		<-s.ctx.Done()

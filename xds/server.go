@@ -72,7 +72,7 @@ func New(options Options) *Server {
 }
 
 // Register adds the aggregated discovery service, those of single types, and the load reporting service to a gRPC server,
-// which should have been made with ServerOptions.
+// which must have been made with ServerOptions: responses are encoded by it.
 func (s *Server) Register(to *grpc.Server) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
 	for _, v := range services {
@@ -133,6 +133,7 @@ func (s *Server) Close() {
 // open, and how soon one that is gone is noticed.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(16 << 10),

@@ -7,7 +7,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 type sotwStream = discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer
@@ -147,11 +146,5 @@ func (w *watch) everythingSent() []*entry {
 }
 
 func (s sotwWire) transmit(w *watch, p push, nonce string) error {
-	resources := make([]*anypb.Any, len(p.set))
-	for i, e := range p.set {
-		resources[i] = &anypb.Any{TypeUrl: e.Type, Value: e.Body}
-	}
-	return s.grpc.Send(&discoveryv3.DiscoveryResponse{
-		TypeUrl: w.url, Nonce: nonce, VersionInfo: w.versionInfo(), Resources: resources,
-	})
+	return s.grpc.SendMsg(encodeState(w, p, nonce))
 }

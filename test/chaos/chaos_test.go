@@ -55,6 +55,9 @@ func TestChaosThroughEnvoy(t *testing.T) {
 	run(t, path)
 }
 
+// calm is how long everything is left alone before it is looked at what it has grown to.
+const calm = 3 * time.Second
+
 // tooMany failures end a run.
 const tooMany = 10
 
@@ -114,9 +117,10 @@ func run(t *testing.T, envoyPath string) {
 	began := time.Now()
 	drawn, atStart := p.all(t)
 	took := time.Since(began)
-	atEnd := h.sizes()
 	cancel()
 	loading.Wait()
+	time.Sleep(calm)
+	atEnd := h.sizes()
 	if err := h.alive(); err != nil {
 		v.add(err.Error(), func() string { return p.recent(20, time.Now()) })
 	}

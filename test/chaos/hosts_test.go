@@ -124,11 +124,14 @@ func (h *hosts) until(holds func() bool) error {
 	return fmt.Errorf("requests are still under way after a minute")
 }
 
+// crowd is how many requests may be under way: each takes two descriptors of the gateway and of the activator while it is held.
+const crowd = 4000
+
 // begin chooses a host for a request; nil when none may be sent. end must follow.
 func (h *hosts) begin() *host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.paused || len(h.live) == 0 {
+	if h.paused || len(h.live) == 0 || h.flying >= crowd {
 		return nil
 	}
 	x := h.live[h.random.IntN(len(h.live))]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -345,14 +346,19 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
+// freeAddress is an address that nobody listens on, and whose port no connection gets by chance while its owner is restarted:
+// it is below those that systems give to connections.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port from 10000 to 30000 is free")
+	return ""
 }
 
 // relay carries one client's connections to the xDS server, so that they can be cut while both live.

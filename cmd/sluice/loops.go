@@ -85,15 +85,6 @@ func check(config *autoscaler.Config) func(map[string]string) error {
 
 // startLoops runs the parts, each after those that it needs.
 func (u *up) startLoops(l *loops, listener net.Listener) {
-	u.stages.start("processes", func(ctx context.Context) error {
-		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.Background(), drain)
-		defer cancel()
-		if err := l.processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
-			u.log.Warn("replicas were killed: their requests did not end in time", "bound", drain)
-		}
-		return nil
-	})
 	u.stages.start("xds server", serveXDS(l.xds, listener))
 	u.stages.start("autoscaler", func(ctx context.Context) error {
 		l.scale.Run(ctx)
@@ -105,6 +96,17 @@ func (u *up) startLoops(l *loops, listener net.Listener) {
 	}
 	u.stages.start("control loop", func(ctx context.Context) error { l.control.Run(ctx); return nil })
 	u.stages.start("controllers", l.adapter.Run)
+	// The replicas end before what tells of it: gateways and activators elsewhere go on, and must learn whom to leave alone, or
+	// the requests that they send would never stop.
+	u.stages.start("processes", func(ctx context.Context) error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.Background(), drain)
+		defer cancel()
+		if err := l.processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
+			u.log.Warn("replicas were killed: their requests did not end in time", "bound", drain)
+		}
+		return nil
+	})
 }
 
 // newActivator makes the activator of this process; nil if there is to be none.
@@ -142,12 +144,21 @@ func (l *loops) connected(role uint8, nodes []xds.Node) {
 	if role != xds.RoleActivator || l.adapter == nil {
 		return
 	}
-	all := slices.Clone(l.own)
+	if all, known := activatorsOf(l.own, nodes); known {
+		l.adapter.Activators(all)
+	}
+}
+
+// activatorsOf are the activators to name to gateways, sorted. With none left they are not known, and the last ones stay: a stream
+// that is cut ends no activator, and requests for a revision that sleeps have nowhere else to go. One that is to end says so while
+// it is connected, by giving no address.
+func activatorsOf(own []model.Endpoint, nodes []xds.Node) (all []model.Endpoint, known bool) {
+	all = slices.Clone(own)
 	for _, n := range nodes {
 		all = append(all, endpointsOf(n.Address)...)
 	}
 	slices.SortFunc(all, func(a, b model.Endpoint) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port)) })
-	l.adapter.Activators(slices.Compact(all))
+	return slices.Compact(all), len(own)+len(nodes) > 0
 }
 
 // endpointsOf reads an address; none if it is none.

@@ -38,6 +38,8 @@ type Options struct {
 	Scale Scaling
 	// Ready is called when a Service becomes ready, and once for one that is so from the start, with its URL; it may be nil.
 	Ready func(service model.Key, url string)
+	// AwaitActivator has the first World after a restart wait some seconds for an activator: all of them are other processes.
+	AwaitActivator bool
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
 	CollectGarbage bool
@@ -205,7 +207,11 @@ func (a *Adapter) expectExisting(ctx context.Context) error {
 	for i := range revisions.Items {
 		existing = append(existing, refOf(kindRevision, &revisions.Items[i]))
 	}
-	a.assembler.expect(existing)
+	if a.options.AwaitActivator && len(existing) > 0 {
+		a.assembler.expect(append(existing, someActivator))
+	} else {
+		a.assembler.expect(existing)
+	}
 	for _, o := range existing {
 		if o.Kind == kindRoute {
 			a.routes.add(o.Key)
@@ -215,7 +221,13 @@ func (a *Adapter) expectExisting(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
+		return nil
 	case <-time.After(firstWorldPatience):
+		a.assembler.settleAll(someActivator)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(activatorPatience):
 		a.assembler.settleAll()
 	}
 	return nil
@@ -224,6 +236,9 @@ func (a *Adapter) expectExisting(ctx context.Context) error {
 // firstWorldPatience bounds how long the first World waits for what should be in it: a process that never becomes ready
 // must not keep the others from being served.
 const firstWorldPatience = 2 * time.Second
+
+// activatorPatience bounds how much longer it waits for an activator: one that has been without us for long tries every 5 s.
+const activatorPatience = 5 * time.Second
 
 // emitWorlds hands out a new World whenever something in it changed.
 func (a *Adapter) emitWorlds(ctx context.Context) error {

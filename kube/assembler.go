@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -76,12 +77,15 @@ func (a *assembler) settle(o model.Ref) {
 	}
 }
 
-// settleAll gives up waiting for what has not been looked at.
-func (a *assembler) settleAll() {
+// someActivator stands for the activators among what is expected: it is settled when there is one.
+var someActivator = model.Ref{Kind: "Activator"}
+
+// settleAll gives up waiting for what has not been looked at, but for these.
+func (a *assembler) settleAll(but ...model.Ref) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.complete {
-		a.expected = nil
+		maps.DeleteFunc(a.expected, func(o model.Ref, _ struct{}) bool { return !slices.Contains(but, o) })
 		a.completeIfSettled()
 	}
 }
@@ -207,6 +211,9 @@ func (a *assembler) keep(revision model.Key, yes bool) {
 
 // setActivators replaces the addresses of all activators.
 func (a *assembler) setActivators(endpoints []model.Endpoint) {
+	if len(endpoints) > 0 {
+		defer a.settle(someActivator) // when they are in
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if slices.Equal(a.activators, endpoints) {

@@ -44,6 +44,37 @@ func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
 	}
 }
 
+func TestFirstWorldWaitsForAnActivatorWhereThatIsExpected(t *testing.T) {
+	one := model.Ref{Kind: "Route", Key: model.Key{Name: "one"}}
+	there := []model.Endpoint{{Host: "127.0.0.1", Port: 8012}}
+	for name, c := range map[string]struct {
+		steps []func(*assembler)
+		want  bool
+	}{
+		"none came":                 {[]func(*assembler){func(a *assembler) { a.setActivators(nil) }, func(a *assembler) { a.settleAll(someActivator) }}, false},
+		"none came for long":        {[]func(*assembler){func(a *assembler) { a.settleAll(someActivator) }, func(a *assembler) { a.settleAll() }}, true},
+		"one came":                  {[]func(*assembler){func(a *assembler) { a.settle(one) }, func(a *assembler) { a.setActivators(there) }}, true},
+		"one came, a route did not": {[]func(*assembler){func(a *assembler) { a.setActivators(there) }}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
+			a.expect([]model.Ref{one, someActivator})
+			for _, step := range c.steps {
+				step(a)
+			}
+			if got := a.world() != nil; got != c.want {
+				t.Errorf("there is a World: %t, want %t", got, c.want)
+			}
+		})
+	}
+	early := newAssembler(model.Gateway{}, func(model.Key, bool) {})
+	early.setActivators(there)
+	early.expect([]model.Ref{someActivator})
+	if early.world() == nil {
+		t.Error("an activator that came before it was expected is waited for")
+	}
+}
+
 func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
 	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
 	a.expect(nil)

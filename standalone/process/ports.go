@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 // ports hands out loopback ports to replicas. They lie below those that the kernel gives to outgoing connections: one of
@@ -33,7 +33,7 @@ func newPorts() *ports {
 	return &ports{low: low, high: high, next: low + rand.IntN(portRange), taken: map[int]bool{}} //nolint:gosec // only spreads
 }
 
-// take returns a port that nobody listens on and that is not taken.
+// take returns a port that nobody has, on loopback or on all addresses.
 func (p *ports) take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,15 +45,31 @@ func (p *ports) take() (int, error) {
 		if p.taken[port] {
 			continue
 		}
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		vacant, err := vacant(port)
 		if err != nil {
-			continue
+			return 0, err
 		}
-		_ = listener.Close()
-		p.taken[port] = true
-		return port, nil
+		if vacant {
+			p.taken[port] = true
+			return port, nil
+		}
 	}
 	return 0, errors.New("all ports from " + strconv.Itoa(p.low) + " to " + strconv.Itoa(p.high-1) + " are in use")
+}
+
+// vacant tells whether nobody has a port. Nobody can connect to it meanwhile: its socket does not listen. If it did, and another
+// replica were just being started, then that one's process would have the socket until it executes its program, which may
+// be after the replica of this port was started; its readiness probes, and then requests, would be accepted and be reset.
+// For the same reason no process is started while the socket exists: the replica could not have its port.
+func vacant(port int) (bool, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return false, fmt.Errorf("making a socket: %w", err)
+	}
+	defer func() { _ = syscall.Close(socket) }() // it was only looked with
+	return syscall.Bind(socket, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) == nil, nil
 }
 
 func (p *ports) release(port int) {

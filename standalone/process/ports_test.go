@@ -1,0 +1,85 @@
+package process
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// A replica is ready when its port accepts connections, so nobody but its application may ever accept one.
+func TestPortThatIsTakenAcceptsNoConnection(t *testing.T) {
+	p := newPorts()
+	port, err := p.take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.release(port)
+	p.low, p.high, p.next = port, port+1, port // so that it is taken again and again
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if conn, err := net.Dial("tcp", net.JoinHostPort(loopback, strconv.Itoa(port))); err == nil {
+				conn.Close()
+				t.Error("a port that was being taken accepted a connection")
+				return
+			}
+		}
+	})
+	for range 3000 {
+		if _, err := p.take(); err != nil {
+			t.Error(err)
+			break
+		}
+		p.release(port)
+	}
+	close(stop)
+	group.Wait()
+}
+
+// A process that is being started has all descriptors of ours until it executes its program.
+func TestNoProcessInheritsAPortThatIsTaken(t *testing.T) {
+	start := func() error { return exec.Command(os.Args[0], "-test.run=^$").Run() }
+	if err := start(); err != nil { // the first time the standard library tries something out with a child of its own
+		t.Fatal(err)
+	}
+	p := newPorts()
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := start(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 3000 {
+		port, err := p.take()
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if free, err := vacant(port); !free || err != nil {
+			t.Errorf("somebody has port %d, which was free when it was taken: %v", port, err)
+		}
+		p.release(port)
+	}
+	close(stop)
+	group.Wait()
+}

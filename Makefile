@@ -3,7 +3,7 @@ GO ?= go
 LINT_VERSION := v2.15.0
 BIN := bin
 
-.PHONY: help build test clients race lint generate verify bench
+.PHONY: help build test clients chaos race lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: ## the test command of the README: vet, layers, unit and feature tests
 clients: ## xDS clients that are not ours, against the real binary; what is not installed is skipped, and says so
 	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi
 	$(GO) test -count=1 -timeout 20m -v ./test/clients
+
+chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; SEED=1
+	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops 10000 -chaos.rate 1000 -chaos.seed $(or $(SEED),1)
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)

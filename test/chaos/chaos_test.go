@@ -115,7 +115,7 @@ func run(t *testing.T, envoyPath string) {
 	var loading sync.WaitGroup
 	loading.Go(func() { p.load.run(ctx, *seed) })
 	began := time.Now()
-	drawn, atStart := p.all(t)
+	atStart := p.all(t)
 	took := time.Since(began)
 	cancel()
 	loading.Wait()
@@ -124,7 +124,8 @@ func run(t *testing.T, envoyPath string) {
 	if err := h.alive(); err != nil {
 		v.add(err.Error(), func() string { return p.recent(20, time.Now()) })
 	}
-	t.Logf("seed %d: %d operations in %v %v; %d responses refused", *seed, len(p.log), took.Round(time.Second), drawn, p.refused)
+	t.Logf("seed %d: %d operations in %v, %d responses refused; how many of each, how long half of them took, and the longest: %s",
+		*seed, len(p.log), took.Round(time.Second), p.refused, p.longest())
 	t.Log(p.load.figures())
 	for _, name := range slices.Sorted(maps.Keys(h.peaks)) {
 		t.Logf("%-45s after 1/10 %6.0f   at the end %6.0f   at most %6.0f", name, atStart[name], atEnd[name], h.peaks[name])
@@ -135,20 +136,17 @@ func run(t *testing.T, envoyPath string) {
 	grown(t, atStart, atEnd)
 }
 
-// all draws operations and carries them out. It returns how many of each kind there were, and the sizes after the first tenth.
-func (p *performer) all(t *testing.T) (drawn map[kind]int, atStart map[string]float64) {
+// all draws operations and carries them out. It returns the sizes after the first tenth.
+func (p *performer) all(t *testing.T) (atStart map[string]float64) {
 	plan := newPlan(*seed)
-	drawn = map[kind]int{}
 	said := time.Now()
 	for n := range *operations {
 		select {
 		case <-p.stop:
-			return drawn, atStart
+			return atStart
 		default:
 		}
-		o := plan.next()
-		drawn[o.kind]++
-		p.start(o)
+		p.start(plan.next())
 		if n == *operations/10 {
 			atStart = p.house.sizes()
 		}
@@ -159,7 +157,7 @@ func (p *performer) all(t *testing.T) (drawn map[kind]int, atStart map[string]fl
 		}
 	}
 	p.running.Wait()
-	return drawn, atStart
+	return atStart
 }
 
 // grown fails the test when a process has grown without a bound, as far as one run can tell.

@@ -16,7 +16,11 @@
 //
 //	make chaos
 //
-// which is `go test ./test/chaos -run TestChaos -v -timeout 120m -args -chaos.ops 10000 -chaos.rate 1000`. Another seed is another
-// run: -chaos.seed N. With Envoy, on PATH or named by ENVOY_BIN, the run is made through it too. What fails is printed with the
-// seed, the operations before it and the logs of the processes.
+// with 10,000 operations at 1,000 requests a second, for an hour on two cores. -chaos.ops, -chaos.rate and -chaos.seed say how many
+// and which; another seed is another run. With Envoy, on PATH or named by ENVOY_BIN, the run is made through it too. What fails is
+// printed with the seed, the operations before it and the logs of the processes.
+//
+// The operations are a function of the seed, but not their timing: a seed that has failed fails often, not always.
+//
+// The requests are an open loop, but for an end: while 4,000 are under way, most of them held, no more are sent.
 package chaos

@@ -125,6 +125,26 @@ func (p *performer) recent(n int, before time.Time) string {
 	return strings.Join(all, "\n")
 }
 
+// longest says how long operations of each kind took.
+func (p *performer) longest() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := map[kind][]time.Duration{}
+	for _, d := range p.log {
+		if !d.ended.IsZero() {
+			taken[d.op.kind] = append(taken[d.op.kind], d.ended.Sub(d.began))
+		}
+	}
+	var all []string
+	for _, o := range odds {
+		if t := taken[o.kind]; len(t) > 0 {
+			slices.Sort(t)
+			all = append(all, fmt.Sprintf("%s %d (%v, at most %v)", o.kind, len(t), t[len(t)/2].Round(time.Millisecond), t[len(t)-1].Round(time.Millisecond)))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 func (p *performer) perform(o op) error {
 	switch o.kind {
 	case create:

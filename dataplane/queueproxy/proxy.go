@@ -61,7 +61,8 @@ type Options struct {
 	Ready func(context.Context) error
 	// Transport carries requests to the application; share one among many proxies. nil makes one.
 	Transport *Transport
-	// Logger receives what goes wrong on a connection, at debug level. nil discards it.
+	// Logger receives what goes wrong on a connection, at debug level, and as a warning, at most one a second, that a request
+	// was lost: its application did not answer. nil discards it.
 	Logger hclog.Logger
 	// Limits bound what clients may do. Zero fields have the defaults documented there.
 	Limits Limits
@@ -87,6 +88,7 @@ type Proxy struct {
 	server  *http.Server
 	meter   meter
 	log     *requestLog // nil when there is none
+	lost    lostLog
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
@@ -186,7 +188,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)
 		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, errUnsent.Error())
 	default:
-		p.opts.Logger.Debug("application did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
+		p.lost.warn(p.opts.Logger, r, err)
 		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")
 	}
 }

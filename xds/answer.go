@@ -1,19 +1,22 @@
 package xds
 
 import (
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/status"
 )
 
 const (
-	maxNackText  = 4 << 10 // bytes of a refusal's text that are passed on
-	maxNackNames = 100     // resources that a refusal is said to mean where its text mentions none
+	maxNackText  = 4 << 10  // bytes of a refusal's text that are passed on
+	maxNackRead  = 64 << 10 // and that are looked through for whom it blames
+	maxNackNames = 100      // resources that are said to be blamed
 )
 
 // answered takes a request's nonce as the acknowledgement, or with an error as the refusal, of the response that has it, and
-// of those before it as acknowledged: a client answers in order. It never makes anything due: a refusal is answered when the
-// content changes.
+// of those before it as acknowledged: a client answers in order. A refusal makes nothing due that the client would refuse
+// again: see withhold.
 func (st *stream) answered(w *watch, r *request) {
 	if r.nonce == "" {
 		return
@@ -27,43 +30,61 @@ func (st *stream) answered(w *watch, r *request) {
 	}
 	if last < 0 {
 		if r.refusal != nil {
-			st.refuse(w, nil, r.refusal)
+			st.refuse(w, &response{}, r.refusal)
 		}
 		return
 	}
 	for i := range last + 1 {
 		if i == last && r.refusal != nil {
-			st.refuse(w, w.inflight[i].entries, r.refusal)
+			st.refuse(w, &w.inflight[i], r.refusal)
 			continue
 		}
-		st.server.counters.acks.Add(1)
-		for _, e := range w.inflight[i].entries {
-			delete(w.refused, e.Name)
-		}
-	}
-	if len(w.refused) == 0 {
-		w.refused = map[string]struct{}{}
+		st.accept(w, &w.inflight[i])
 	}
 	clear(w.inflight[:last+1]) // lets go of the bytes
 	w.inflight = w.inflight[last+1:]
 }
 
-// refuse records and reports a refusal of entries.
-func (st *stream) refuse(w *watch, entries []*entry, refusal *status.Status) {
+// accept records that a client accepts a response.
+func (st *stream) accept(w *watch, r *response) {
+	st.server.counters.acks.Add(1)
+	news := r.news
+	if w.unsure {
+		news = r.entries
+	}
+	w.sum, w.unsure = r.sum, false
+	for _, e := range news {
+		if !e.ackedBy(st.role) {
+			st.server.store.mu.Lock()
+			st.server.store.acknowledge(tableKey{st.role, w.url}, e)
+			st.server.store.mu.Unlock()
+		}
+		if _, ok := w.refused[e.Name]; ok {
+			st.mend(w, e, same(w.accepted(e.Name), e))
+		}
+		if sent := w.items[e.Name].sent; same(sent, e) {
+			w.take(e.Name)
+		} else if sent != nil {
+			w.kept[e.Name] = e
+		}
+	}
+	if len(w.kept) == 0 && len(news) > smallMap {
+		w.kept = map[string]*entry{}
+	}
+}
+
+// refuse records and reports a refusal of a response.
+func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 	st.server.counters.nacks.Add(1)
+	w.unsure = true
 	text := refusal.GetMessage()
+	blamed := blame(w, r, text[:min(len(text), maxNackRead)])
 	if len(text) > maxNackText {
 		text = strings.ToValidUTF8(text[:maxNackText], "") + "…"
 	}
-	meant := mentioned(entries, text)
-	if len(meant) == 0 {
-		meant = entries
-	}
-	names := make([]string, 0, min(len(meant), maxNackNames))
-	for _, e := range meant {
-		if w.items[e.Name].sent == e {
-			w.refused[e.Name] = struct{}{}
-		}
+	st.withhold(w, blamed, text)
+	names := make([]string, 0, min(len(blamed), maxNackNames))
+	for _, e := range blamed {
 		for _, need := range e.needs {
 			st.met(w.kind.needs, need)
 		}
@@ -75,11 +96,96 @@ func (st *stream) refuse(w *watch, entries []*entry, refusal *status.Status) {
 	st.server.options.Nacked(Nack{Role: st.role, Client: st.client, Type: w.url, Names: names, Text: text})
 }
 
+// withhold has refused content sent to this client no more. Where a response holds everything, it is sent again without, with
+// what the client accepted of the same names before, so that one bad resource does not hold up the others. That ends: each
+// time there is less that the client has not accepted yet, and when there is nothing, nothing is sent.
+func (st *stream) withhold(w *watch, blamed []*entry, text string) {
+	if len(blamed) == 0 {
+		return
+	}
+	now, store := time.Now(), st.server.store
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	t := store.table(st.role, w.url)
+	defer store.drop(st.role, w.url)
+	fellBack := false
+	for _, e := range blamed {
+		if !same(w.items[e.Name].sent, e) {
+			continue // it was sent newer content since, which it will answer for
+		}
+		had := w.accepted(e.Name)
+		store.refuse(t, w, e, text)
+		if same(had, e) {
+			continue // it has it in use
+		}
+		store.condemn(t, e, had != nil, now)
+		if w.kind.full && st.wire.whole() {
+			fellBack = true
+			if w.sent(e.Name, had); had != nil {
+				w.take(e.Name)
+			}
+		}
+	}
+	if !fellBack || w.version == w.sum {
+		return
+	}
+	w.owed, w.urgent = true, true
+	if w.kind.stage == stageRoute {
+		st.wave = nil
+	}
+}
+
+// blame is the entries of a response that a refusal's text means: those whose place in it or name the text gives. Else it may
+// be any that the client has not accepted before, and else any.
+func blame(w *watch, r *response, text string) []*entry {
+	if len(r.entries) <= 1 {
+		return r.entries
+	}
+	if found := indexed(r.entries, text); len(found) > 0 {
+		return found
+	}
+	fresh := make([]*entry, 0, len(r.news))
+	for _, e := range r.entries {
+		if !same(w.accepted(e.Name), e) {
+			fresh = append(fresh, e)
+		}
+	}
+	if found := mentioned(fresh, text); len(found) > 0 {
+		return found
+	}
+	if found := mentioned(r.entries, text); len(found) > 0 {
+		return found
+	}
+	if len(fresh) > 0 {
+		return fresh
+	}
+	return r.entries
+}
+
+// indexed is the entries whose places in the response the text gives, as gRPC clients do: some give nothing else.
+func indexed(entries []*entry, text string) []*entry {
+	const mark = "resource index "
+	var found []*entry
+	seen := map[int]bool{}
+	for {
+		_, rest, ok := strings.Cut(text, mark)
+		if !ok {
+			return found
+		}
+		text = rest
+		digits := 0
+		for digits < len(rest) && '0' <= rest[digits] && rest[digits] <= '9' {
+			digits++
+		}
+		if i, err := strconv.Atoi(rest[:digits]); err == nil && i < len(entries) && !seen[i] {
+			seen[i] = true
+			found = append(found, entries[i])
+		}
+	}
+}
+
 // mentioned is the entries whose names stand in the text as words of their own.
 func mentioned(entries []*entry, text string) []*entry {
-	if len(entries) == 1 {
-		return entries
-	}
 	var found []*entry
 	for _, e := range entries {
 		if mentions(text, e.Name) {

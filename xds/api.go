@@ -88,6 +88,19 @@ type Nack struct {
 	Text   string   // the client's words, shortened to 4 KiB
 }
 
+// Refusal is a resource that clients of a role refuse now. It is over for a client that has taken newer content or has left.
+type Refusal struct {
+	Role    uint8
+	Type    string // type URL
+	Name    string
+	Version string // that is refused; where clients refuse several, the newest
+	Text    string // the words of the first client that refused it, shortened to 4 KiB
+	Client  string // its node id
+	Clients int    // how many refuse the name now, by streams
+	// RolledBack says that all clients of the role are offered the content that was acknowledged before.
+	RolledBack bool
+}
+
 // Node is a connected client.
 type Node struct {
 	ID string
@@ -105,6 +118,9 @@ type Options struct {
 	// Nacked is called for each refusal by the goroutine of the client that refused, so it must return soon and may run for
 	// several clients at once. A client is made to wait when it refuses more often than ten times a second.
 	Nacked func(Nack)
+	// Refused is called by the goroutine of Progress whenever what is refused has changed, with all of it, sorted by role, type and
+	// name; at most 1,000 are told, Stats counts the rest.
+	Refused func([]Refusal)
 	// Clients is called by the goroutine of Progress, and before it, whenever the set of a role's connected clients has changed,
 	// with the set as it is then, sorted; a client that has several streams is in it once. A client counts from its first request,
 	// even while there is no state to serve.
@@ -125,7 +141,7 @@ type Options struct {
 	MaxNames   int // names that a stream may ask for in one type; default 100,000
 }
 
-// Stats counts since the server was made, but for Streams, which is now.
+// Stats counts since the server was made, but for Streams, Resources and Refused, which are now.
 type Stats struct {
 	Streams   map[string]int // by role
 	Seq       uint64         // newest state
@@ -135,6 +151,7 @@ type Stats struct {
 	Bytes     uint64         // bytes of resource bodies sent
 	Acks      uint64
 	Nacks     uint64
+	Refused   int // names that clients refuse now; one that clients of two roles refuse counts twice
 
 	LoadReports  uint64
 	LoadsDropped uint64 // clusters and zones in reports that made no sense
@@ -149,6 +166,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Nacked == nil {
 		o.Nacked = func(Nack) {}
+	}
+	if o.Refused == nil {
+		o.Refused = func([]Refusal) {}
 	}
 	if o.Clients == nil {
 		o.Clients = func(uint8, []Node) {}

@@ -28,6 +28,8 @@ func (d deltaWire) receive() (*request, error) {
 	}, nil
 }
 
+func (d deltaWire) whole() bool { return false }
+
 // current is always so: a request says what changes, whatever response it follows.
 func (d deltaWire) current(*watch, *request, bool) bool { return true }
 
@@ -68,6 +70,7 @@ func (s subscriber) claims(initial map[string]string) {
 			e = claim(s.watch.url, name, version)
 		}
 		s.watch.sent(name, e)
+		s.watch.take(name)
 	}
 }
 
@@ -81,6 +84,7 @@ func (s subscriber) settleClaims(initial map[string]string) {
 			w.forget(name)
 		case it.sent != nil && w.pending.set[name] == it.sent:
 			delete(w.pending.set, name)
+			s.store.acknowledge(s.table.tableKey, it.sent)
 		}
 	}
 }

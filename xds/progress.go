@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// progress reports who the clients of each role are and how far they are.
+// progress reports who the clients of each role are, how far they are, and what they refuse. It offers again what waits.
 type progress struct {
 	store   *store
 	wait    time.Duration
@@ -14,10 +14,14 @@ type progress struct {
 	wake    chan struct{}
 	last    [roleCount]Progress
 	known   [roleCount]known
+
+	refused        func([]Refusal)
+	refusals       []Refusal // told last
+	refusalChanges uint64
 }
 
 func newProgress(s *store, o Options) *progress {
-	p := &progress{store: s, wait: o.Wait, report: o.Progress, clients: o.Clients, wake: make(chan struct{}, 1)}
+	p := &progress{store: s, wait: o.Wait, report: o.Progress, clients: o.Clients, refused: o.Refused, wake: make(chan struct{}, 1)}
 	for role := range roles(RoleGateway | RoleActivator | RoleMesh) {
 		p.last[roleIndex(role)].Role = role
 	}
@@ -50,7 +54,8 @@ func (p *progress) run(ctx context.Context) {
 				p.report(found[i])
 			}
 		}
-		timer.Reset(pause)
+		timer.Reset(p.store.offerDue(time.Now(), pause))
+		p.lookForRefusals()
 	}
 }
 

@@ -67,6 +67,7 @@ func New(options Options) *Server {
 	s := &Server{options: options.withDefaults(), store: newStore()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.progress = newProgress(s.store, s.options)
+	s.store.news = s.progress.signal
 	s.running.Go(func() { s.progress.run(s.ctx) })
 	return s
 }
@@ -104,7 +105,7 @@ func (s *Server) Stats() Stats {
 	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
-	stats.Seq, stats.Resources = s.store.seq, s.store.count
+	stats.Seq, stats.Resources, stats.Refused = s.store.seq, s.store.count, s.store.refused
 	for i, streams := range s.store.streams {
 		stats.Streams[RoleName(1<<i)] = len(streams)
 	}

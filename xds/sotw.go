@@ -28,6 +28,8 @@ func (s sotwWire) receive() (*request, error) {
 	}, nil
 }
 
+func (s sotwWire) whole() bool { return true }
+
 // current is not so for a request that was under way when the last response was: another follows. The first of its type is
 // taken with whatever nonce, since some clients send that of another type.
 func (s sotwWire) current(w *watch, r *request, first bool) bool { return first || r.nonce == w.nonce }
@@ -117,8 +119,12 @@ func (s subscriber) recognise(version string) {
 		return
 	}
 	for name, e := range w.pending.set {
-		w.sent(name, e)
+		if w.sent(name, e); e != nil {
+			w.take(name)
+			s.store.acknowledge(s.table.tableKey, e)
+		}
 	}
+	w.sum = w.version
 	w.pending.set = emptied(w.pending.set)
 	w.owed = false
 }

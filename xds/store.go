@@ -2,6 +2,7 @@ package xds
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -10,8 +11,10 @@ import (
 // entry is a resource as the store and all clients share it.
 type entry struct {
 	*Resource
-	needs []string // names of the type that its kind needs
-	hash  uint64   // of name and version; a set's version is the sum of its members' hashes
+	needs []string      // names of the type that its kind needs
+	hash  uint64        // of name and version; a set's version is the sum of its members' hashes
+	seq   uint64        // the state that it came with
+	acked atomic.Uint32 // roles of which a client has acknowledged it
 }
 
 func newEntry(r *Resource) *entry {
@@ -38,9 +41,14 @@ type tableKey struct {
 
 // table is the resources of one type for one role, and who wants them.
 type table struct {
-	entries map[string]*entry
-	all     map[*watch]struct{} // those that want everything
-	named   map[string][]*watch // those that want a name
+	tableKey
+	kind     *kind
+	entries  map[string]*entry   // what is offered
+	all      map[*watch]struct{} // those that want everything
+	named    map[string][]*watch // those that want a name
+	trials   map[string]*trial
+	refusals map[string]*refusal
+	spared   map[string]struct{} // gone, but for what is rolled back
 }
 
 func (t *table) idle() bool { return len(t.entries)+len(t.all)+len(t.named) == 0 }
@@ -56,10 +64,16 @@ type store struct {
 	streams [roleCount]map[*stream]struct{}
 	clients [roleCount]clients
 	ready   chan struct{} // closed by the first apply
+
+	estates        [roleCount]estate
+	held           map[heldKey]time.Time // when content that waits is due
+	refused        int                   // names that clients refuse, of each role
+	refusalChanges uint64
+	news           func() // wakes who tells of refusals and offers what is held; it never blocks
 }
 
 func newStore() *store {
-	s := &store{tables: map[tableKey]*table{}, ready: make(chan struct{})}
+	s := &store{tables: map[tableKey]*table{}, held: map[heldKey]time.Time{}, news: func() {}, ready: make(chan struct{})}
 	for i := range s.streams {
 		s.streams[i] = map[*stream]struct{}{}
 		s.clients[i].nodes = map[*Node]struct{}{}
@@ -72,7 +86,12 @@ func (s *store) table(role uint8, url string) *table {
 	key := tableKey{role, url}
 	t := s.tables[key]
 	if t == nil {
-		t = &table{entries: map[string]*entry{}, all: map[*watch]struct{}{}, named: map[string][]*watch{}}
+		k, _ := kindOf(url)
+		t = &table{
+			tableKey: key, kind: k,
+			entries: map[string]*entry{}, all: map[*watch]struct{}{}, named: map[string][]*watch{},
+			trials: map[string]*trial{}, refusals: map[string]*refusal{}, spared: map[string]struct{}{},
+		}
 		s.tables[key] = t
 	}
 	return t
@@ -101,7 +120,11 @@ func (s *store) apply(u Update) uint64 {
 		}
 	}
 	for _, e := range entries {
+		e.seq = s.seq
 		s.set(e, now)
+	}
+	for i := range s.estates {
+		s.estates[i].forget()
 	}
 	s.name(u.Versions)
 	if s.seq == 1 {
@@ -125,22 +148,19 @@ func (s *store) set(e *entry, now time.Time) {
 	var replaced *entry
 	for role := range roles(e.Roles) {
 		t := s.table(role, e.Type)
-		old := t.entries[e.Name]
-		if old == nil {
+		if old := t.desired(e.Name); old == nil {
 			s.count++
 		} else {
 			replaced = old
 		}
-		t.entries[e.Name] = e
-		if old == nil || old.Version != e.Version {
-			s.changed(t, e.Name, e, now)
-		}
+		delete(t.spared, e.Name)
+		s.renew(t, e, now)
 	}
 	if replaced == nil {
 		return
 	}
 	for role := range roles(replaced.Roles &^ e.Roles) {
-		if t := s.tables[tableKey{role, e.Type}]; t != nil && t.entries[e.Name] == replaced {
+		if t := s.tables[tableKey{role, e.Type}]; t != nil && t.desired(e.Name) == replaced {
 			s.remove(role, e.Resource, now)
 		}
 	}
@@ -151,7 +171,16 @@ func (s *store) remove(role uint8, r *Resource, now time.Time) {
 	if t == nil || t.entries[r.Name] == nil {
 		return
 	}
+	s.forgive(t, r.Name)
+	home := &s.estates[roleIndex(role)]
+	if home.needs(t.kind, t.url) {
+		t.spared[r.Name] = struct{}{}
+		return
+	}
+	home.bury(t, t.entries[r.Name], s.seq)
 	delete(t.entries, r.Name)
+	delete(t.spared, r.Name)
+	s.conclude(t, r.Name)
 	s.count--
 	s.changed(t, r.Name, nil, now)
 	s.drop(role, r.Type)

@@ -45,6 +45,8 @@ type wire interface {
 	subscribe(w *watch, r *request, first bool) error
 	// current is whether the request answers or follows the last response, rather than one that is out of date.
 	current(w *watch, r *request, first bool) bool
+	// whole is whether a response of a full kind holds everything.
+	whole() bool
 	// messages are the responses that carry the push, each small enough for any client where that can be.
 	messages(w *watch, p push) []push
 	transmit(w *watch, p push, nonce string) error
@@ -259,6 +261,7 @@ func (st *stream) send(w *watch, p push) error {
 	}
 	for _, name := range p.gone {
 		w.sent(name, nil)
+		st.absolve(w, name)
 	}
 	for _, part := range st.wire.messages(w, p) {
 		st.nonces++
@@ -267,7 +270,11 @@ func (st *stream) send(w *watch, p push) error {
 			return err
 		}
 		st.server.counters.sent(part)
-		w.inflight = append(w.inflight, response{nonce: w.nonce, since: p.since, deadline: st.deadline(), entries: part.set})
+		r := response{nonce: w.nonce, since: p.since, deadline: st.deadline(), entries: part.set, news: part.set, sum: w.version}
+		if w.kind.full && st.wire.whole() {
+			r.news = p.set
+		}
+		w.inflight = append(w.inflight, r)
 	}
 	if w.kind.stage == stageRoute {
 		st.lastRoute = time.Now()

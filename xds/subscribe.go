@@ -165,6 +165,9 @@ func (st *stream) leave() {
 					s.unlist(name)
 				}
 			}
+			for name := range w.refused {
+				s.store.pardon(w, name)
+			}
 			return nil
 		})
 	}

@@ -6,6 +6,7 @@ import "time"
 type item struct {
 	sent  *entry // what was sent last; nil when the client has nothing, or was told that there is nothing
 	named bool   // asked for by name
+	taken bool   // the client has accepted what was sent
 }
 
 // changes is what waits to be sent: the newest entry by name, nil to say that there is none.
@@ -57,6 +58,8 @@ type response struct {
 	since    uint64 // oldest state that it belongs to
 	deadline time.Time
 	entries  []*entry
+	news     []*entry // of these, what was sent because it was due
+	sum      uint64   // of the hashes of what the client has with it
 }
 
 // watch is one type on one stream. The stream's writer owns it, but for the part that the store's mutex guards.
@@ -81,12 +84,16 @@ type watch struct {
 	lastNames uint64 // state of the world: hash of the last list of names
 
 	pending  changes
-	urgent   bool                // the client asked: do not wait for its acknowledgements
-	owed     bool                // an answer is owed even if there is nothing to say
-	batch    changes             // of the wave: taken at one moment, not sent yet
-	doomed   map[string]uint64   // what the client has and should not, and since which state
-	refused  map[string]struct{} // names in responses that were refused
-	inflight []response          // in the order of sending
+	urgent   bool              // the client asked: do not wait for its acknowledgements
+	owed     bool              // an answer is owed even if there is nothing to say
+	batch    changes           // of the wave: taken at one moment, not sent yet
+	doomed   map[string]uint64 // what the client has and should not, and since which state
+	inflight []response        // in the order of sending
+
+	kept    map[string]*entry  // what the client accepted last of a name, where that is not what it was sent last
+	refused map[string]refused // names of which it refuses what it was sent last, or would be
+	sum     uint64             // of the hashes of what it had with the last response that it accepted
+	unsure  bool               // a response went unanswered or was refused: the next that is accepted tells of all in it
 }
 
 func newWatch(st *stream, url string) *watch {
@@ -97,7 +104,8 @@ func newWatch(st *stream, url string) *watch {
 		spare:   map[string]*entry{},
 		items:   map[string]item{},
 		doomed:  map[string]uint64{},
-		refused: map[string]struct{}{},
+		kept:    map[string]*entry{},
+		refused: map[string]refused{},
 	}
 }
 
@@ -119,6 +127,9 @@ func (w *watch) merge(dirty map[string]*entry, since uint64) (lost bool) {
 // renew makes an entry due, unless it is what the client has.
 func (w *watch) renew(name string, it item, e *entry, since uint64) {
 	delete(w.doomed, name)
+	if w.spurns(name, e) {
+		return
+	}
 	_, waiting := w.pending.set[name]
 	if _, ok := w.batch.set[name]; ok {
 		waiting = true
@@ -139,10 +150,50 @@ func (w *watch) end(name string, it item, since uint64) (lost bool) {
 	} else {
 		delete(w.pending.set, name)
 	}
-	if _, ok := w.doomed[name]; !ok && (it.sent != nil || w.batch.set[name] != nil) {
+	switch _, ok := w.doomed[name]; {
+	case ok:
+	case it.sent != nil || w.batch.set[name] != nil:
 		w.doomed[name] = since
+	default:
+		w.stream.absolve(w, name)
 	}
 	return lost && it.sent == nil
+}
+
+// spurns is whether a client that refuses a name need not be sent an entry of it: it refused just this, or it kept just this.
+func (w *watch) spurns(name string, e *entry) bool {
+	r, ok := w.refused[name]
+	if !ok {
+		return false
+	}
+	had := w.accepted(name)
+	if !same(had, e) && !same(r.content, e) {
+		return false
+	}
+	delete(w.pending.set, name)
+	delete(w.batch.set, name)
+	if same(had, e) {
+		w.sent(name, e)
+		w.take(name)
+		w.stream.mend(w, e, true)
+	}
+	return true
+}
+
+// accepted is the content of a name that the client accepted last; nil if it has none.
+func (w *watch) accepted(name string) *entry {
+	if it := w.items[name]; it.taken {
+		return it.sent
+	}
+	return w.kept[name]
+}
+
+// take notes that the client has accepted what it was sent of a name.
+func (w *watch) take(name string) {
+	it := w.items[name]
+	it.taken = true
+	w.items[name] = it
+	delete(w.kept, name)
 }
 
 // sent records what the client has now.
@@ -151,7 +202,13 @@ func (w *watch) sent(name string, e *entry) {
 	if it.sent != nil {
 		w.version -= it.sent.hash
 	}
-	it.sent = e
+	switch {
+	case e == nil:
+		delete(w.kept, name)
+	case it.taken:
+		w.kept[name] = it.sent
+	}
+	it.sent, it.taken = e, false
 	switch {
 	case e != nil:
 		w.version += e.hash
@@ -171,7 +228,7 @@ func (w *watch) versionInfo() string {
 	return versionText(w.version)
 }
 
-// forget drops all that is known of a name that the client no longer wants.
+// forget drops all that is known of a name that the client no longer wants. The store is held.
 func (w *watch) forget(name string) {
 	if it := w.items[name]; it.sent != nil {
 		w.version -= it.sent.hash
@@ -180,7 +237,8 @@ func (w *watch) forget(name string) {
 	delete(w.pending.set, name)
 	delete(w.batch.set, name)
 	delete(w.doomed, name)
-	delete(w.refused, name)
+	delete(w.kept, name)
+	w.stream.server.store.pardon(w, name)
 }
 
 // settled is whether the client has everything of this type up to a state, and has answered for it.

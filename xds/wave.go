@@ -255,7 +255,7 @@ func (st *stream) expire(now time.Time) {
 		if late == 0 {
 			continue
 		}
-		w.inflight = slices.Delete(w.inflight, 0, late)
+		w.inflight, w.unsure = slices.Delete(w.inflight, 0, late), true
 		if !st.silent {
 			st.silent = true
 			st.logger.Warn("client does not answer, going ahead without it", "type", w.url)

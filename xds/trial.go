@@ -1,0 +1,180 @@
+package xds
+
+import "time"
+
+// maxBackOff bounds how long new content waits after the last refusal of what is called the same.
+const maxBackOff = time.Minute
+
+// trial is what is kept of a name from the moment when its content is new until a client of the role acknowledges it. So long
+// a refusal takes the role back to the content before. There is no trial where nothing was acknowledged before.
+type trial struct {
+	prior     *entry    // acknowledged last
+	wanted    *entry    // the newest content, while the prior one is offered in its place; else nil
+	condemned string    // version that was taken back last
+	strikes   int       // how often content was taken back since one was acknowledged
+	last      time.Time // when it was
+}
+
+// rolledBack is whether the content before is offered in place of the newest.
+func (tr *trial) rolledBack() bool { return tr != nil && tr.wanted != nil }
+
+// due is when the newest content may be offered: at once after the first refusal, then after 1 s, 2 s, 4 s, …
+func (tr *trial) due() time.Time {
+	if tr.strikes < 2 {
+		return tr.last
+	}
+	return tr.last.Add(min(time.Second<<min(tr.strikes-2, 10), maxBackOff))
+}
+
+// desired is what a name should be, whether it is offered or not.
+func (t *table) desired(name string) *entry {
+	if tr := t.trials[name]; tr.rolledBack() {
+		return tr.wanted
+	}
+	return t.entries[name]
+}
+
+// same is whether two entries of one name have the same content.
+func same(a, b *entry) bool { return a == b || a != nil && b != nil && a.Version == b.Version }
+
+// ackedBy is whether a client of the role has acknowledged the content. It needs no lock.
+func (e *entry) ackedBy(role uint8) bool { return e.acked.Load()&uint32(role) != 0 }
+
+func (e *entry) ack(role uint8) { e.acked.Or(uint32(role)) }
+
+// renew puts a name's new content in force, on trial if there is content to go back to; mu is held.
+func (s *store) renew(t *table, e *entry, now time.Time) {
+	tr, old := t.trials[e.Name], t.desired(e.Name)
+	switch {
+	case same(old, e):
+		if old.ackedBy(t.role) {
+			e.ack(t.role)
+		}
+		if tr.rolledBack() {
+			tr.wanted = e
+		} else {
+			t.entries[e.Name] = e
+		}
+		return
+	case tr == nil && old != nil && old.ackedBy(t.role):
+		s.begin(t, old)
+	case tr != nil && same(tr.prior, e):
+		e.ack(t.role)
+		s.conclude(t, e.Name)
+	case tr.rolledBack():
+		tr.wanted = e
+		s.offer(t, e.Name, now)
+		return
+	}
+	t.entries[e.Name] = e
+	s.changed(t, e.Name, e, now)
+}
+
+func (s *store) begin(t *table, prior *entry) {
+	t.trials[prior.Name] = &trial{prior: prior}
+	if t.kind.stage == stageRoute {
+		s.estates[roleIndex(t.role)].trials++
+	}
+}
+
+// conclude ends a trial; what it had taken back is the caller's to offer. mu is held.
+func (s *store) conclude(t *table, name string) {
+	tr := t.trials[name]
+	if tr == nil {
+		return
+	}
+	s.forward(t, name, tr)
+	delete(t.trials, name)
+	if t.kind.stage == stageRoute {
+		s.estates[roleIndex(t.role)].trials--
+	}
+}
+
+// forward ends a roll back, and with it the need of what the content before refers to; mu is held.
+func (s *store) forward(t *table, name string, tr *trial) {
+	delete(s.held, heldKey{t.tableKey, name})
+	if tr.rolledBack() {
+		tr.wanted = nil
+		s.noteRefusals()
+		s.unspare(t)
+	}
+}
+
+// condemn takes content back that a client refuses: for its whole role, if it is on trial. The client must have standing,
+// which is to have accepted content of that name before, so that one which refuses everything condemns nothing; content that
+// was condemned once needs no such judge again. mu is held.
+func (s *store) condemn(t *table, e *entry, standing bool, now time.Time) {
+	tr, offered := t.trials[e.Name], t.entries[e.Name]
+	if tr == nil || tr.rolledBack() || !same(offered, e) || offered.ackedBy(t.role) || !standing && tr.condemned != e.Version {
+		return
+	}
+	tr.wanted, tr.condemned, tr.last = offered, e.Version, now
+	tr.strikes++
+	t.entries[e.Name] = tr.prior
+	s.noteRefusals()
+	s.spare(t, tr.prior.seq, now)
+	s.changed(t, e.Name, tr.prior, now)
+}
+
+// offer puts the newest content of a name in place of that before, now or when it is due; mu is held.
+func (s *store) offer(t *table, name string, now time.Time) {
+	tr := t.trials[name]
+	if due := tr.due(); due.After(now) {
+		s.held[heldKey{t.tableKey, name}] = due
+		return
+	}
+	e := tr.wanted
+	s.forward(t, name, tr)
+	t.entries[name] = e
+	s.changed(t, name, e, now)
+}
+
+// acknowledge notes that a client of the role takes the content, which so far none has; mu is held.
+func (s *store) acknowledge(key tableKey, e *entry) {
+	now := time.Now()
+	e.ack(key.role)
+	t := s.tables[key]
+	if t == nil {
+		return
+	}
+	if offered := t.entries[e.Name]; same(offered, e) {
+		offered.ack(key.role)
+	}
+	tr := t.trials[e.Name]
+	if tr == nil || e.seq <= tr.prior.seq {
+		return
+	}
+	if newest := t.desired(e.Name); same(newest, e) {
+		back := tr.rolledBack()
+		newest.ack(key.role)
+		s.conclude(t, e.Name)
+		if t.entries[e.Name] = newest; back {
+			s.changed(t, e.Name, newest, now)
+		}
+		return
+	}
+	tr.prior, tr.strikes = e, 0
+	if tr.rolledBack() {
+		s.offer(t, e.Name, now)
+	}
+}
+
+// heldKey is a name whose newest content waits.
+type heldKey struct {
+	tableKey
+	name string
+}
+
+// offerDue offers what has waited long enough, and says how long the next has to wait; at most pause.
+func (s *store) offerDue(now time.Time, pause time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, due := range s.held {
+		if left := due.Sub(now); left > 0 {
+			pause = min(pause, left)
+		} else if t := s.tables[key.tableKey]; t != nil && t.trials[key.name].rolledBack() {
+			s.offer(t, key.name, now)
+		}
+	}
+	return pause
+}

@@ -103,27 +103,15 @@ func (st *stream) withhold(w *watch, blamed []*entry, text string) {
 	if len(blamed) == 0 {
 		return
 	}
-	now, store := time.Now(), st.server.store
+	store := st.server.store
 	store.mu.Lock()
 	defer store.mu.Unlock()
 	t := store.table(st.role, w.url)
 	defer store.drop(st.role, w.url)
 	fellBack := false
 	for _, e := range blamed {
-		if !same(w.items[e.Name].sent, e) {
-			continue // it was sent newer content since, which it will answer for
-		}
-		had := w.accepted(e.Name)
-		store.refuse(t, w, e, text)
-		if same(had, e) {
-			continue // it has it in use
-		}
-		store.condemn(t, e, had != nil, now)
-		if w.kind.full && st.wire.whole() {
-			fellBack = true
-			if w.sent(e.Name, had); had != nil {
-				w.take(e.Name)
-			}
+		if same(w.items[e.Name].sent, e) { // else it was sent newer content since, which it will answer for
+			fellBack = st.withholdOne(w, t, e, text) || fellBack
 		}
 	}
 	if !fellBack || w.version == w.sum {
@@ -133,6 +121,26 @@ func (st *stream) withhold(w *watch, blamed []*entry, text string) {
 	if w.kind.stage == stageRoute {
 		st.wave = nil
 	}
+}
+
+// withholdOne reports whether the client's next response is to hold something else in its place, or nothing. The store is held.
+func (st *stream) withholdOne(w *watch, t *table, e *entry, text string) (fellBack bool) {
+	had, store := w.accepted(e.Name), st.server.store
+	store.refuse(t, w, e, text)
+	if next := w.pending.set[e.Name]; next != nil && (same(next, had) || same(next, e)) {
+		delete(w.pending.set, e.Name)
+	}
+	if same(had, e) {
+		return false // it has it in use
+	}
+	store.condemn(t, e, had != nil, time.Now())
+	if !w.kind.full || !st.wire.whole() {
+		return false
+	}
+	if w.sent(e.Name, had); had != nil {
+		w.take(e.Name)
+	}
+	return true
 }
 
 // blame is the entries of a response that a refusal's text means: those whose place in it or name the text gives. Else it may

@@ -82,8 +82,11 @@ func (s *store) heals(w *watch, e *entry, fellBack bool) bool {
 	if t == nil {
 		return true
 	}
-	newest := t.desired(e.Name)
-	return newest == nil || same(newest, e) || !fellBack && !(t.trials[e.Name].rolledBack() && same(t.entries[e.Name], e))
+	if newest := t.desired(e.Name); newest == nil || same(newest, e) {
+		return true
+	}
+	fellBack = fellBack || t.trials[e.Name].rolledBack() && same(t.entries[e.Name], e)
+	return !fellBack
 }
 
 // mend ends a client's refusal of a name if the content that it has now does.

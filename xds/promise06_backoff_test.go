@@ -1,0 +1,124 @@
+package xds
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+)
+
+// puppet is an incremental stream without a network.
+type puppet struct {
+	grpc.ServerStream
+	ctx  context.Context
+	exit context.CancelFunc
+	says chan *discoveryv3.DeltaDiscoveryRequest
+	got  chan *discoveryv3.DeltaDiscoveryResponse
+}
+
+func (p *puppet) Context() context.Context { return p.ctx }
+
+func (p *puppet) Send(r *discoveryv3.DeltaDiscoveryResponse) error {
+	p.got <- r
+	return nil
+}
+
+func (p *puppet) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
+	select {
+	case r := <-p.says:
+		return r, nil
+	case <-p.ctx.Done():
+		return nil, io.EOF
+	}
+}
+
+// perform connects a puppet that asks for everything of a type.
+func perform(t *testing.T, server *Server, url string) *puppet {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &puppet{ctx: ctx, exit: cancel, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10)}
+	go func() {
+		if err := server.DeltaAggregatedResources(p); err != nil {
+			t.Error(err)
+		}
+	}()
+	p.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: url}
+	return p
+}
+
+// answer answers the next response, which must be of a version.
+func (p *puppet) answer(t *testing.T, version, refusal string) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case r := <-p.got:
+		if got := r.GetResources()[0].GetVersion(); got != version {
+			t.Fatalf("version %s was sent, want %s", got, version)
+		}
+		answer := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()}
+		if refusal != "" {
+			answer.ErrorDetail = &statuspb.Status{Message: refusal}
+		}
+		p.says <- answer
+		synctest.Wait()
+	default:
+		t.Fatalf("nothing was sent, want version %s", version)
+	}
+}
+
+func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := New(Options{})
+		defer server.Close()
+		number := 0
+		change := func() string {
+			number++
+			version := fmt.Sprint(number)
+			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			synctest.Wait()
+			return version
+		}
+		nothing := func(p *puppet, when string) {
+			t.Helper()
+			synctest.Wait()
+			if len(p.got) > 0 {
+				t.Fatalf("%s: version %s was sent, want nothing", when, (<-p.got).GetResources()[0].GetVersion())
+			}
+		}
+		first := change()
+		p := perform(t, server, EndpointType)
+		defer p.exit()
+		p.answer(t, first, "")
+		p.answer(t, change(), "no")
+		p.answer(t, change(), "no") // the next is offered at once
+		for _, seconds := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			change()
+			time.Sleep(seconds*time.Second - time.Millisecond)
+			newest := change()
+			nothing(p, fmt.Sprint("before ", seconds, " s"))
+			time.Sleep(time.Millisecond)
+			p.answer(t, newest, "no")
+		}
+		change()
+		time.Sleep(maxBackOff)
+		p.answer(t, fmt.Sprint(number), "") // an acknowledgement is forgiveness
+		p.answer(t, change(), "no")
+		p.answer(t, change(), "no")
+		change()
+		nothing(p, "after two refusals")
+		server.Apply(Update{Removed: []*Resource{{Type: EndpointType, Name: "a", Roles: RoleGateway}}})
+		synctest.Wait()
+		gone := <-p.got
+		p.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: gone.GetNonce()}
+		newest := change()
+		p.answer(t, newest, "no") // a new thing of an old name
+		time.Sleep(time.Hour)
+		nothing(p, "an hour later")
+	})
+}

@@ -1,0 +1,186 @@
+package xds_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.dev/sluice/xds"
+)
+
+// gets checks that a client which connects now is sent just this content of a name.
+func (r *rig) gets(t *testing.T, p *protocol, role string, want *xds.Resource) {
+	t.Helper()
+	c := r.connect(t, p, role)
+	c.subscribe(want.Type, want.Name)
+	if got := c.expect(want.Type, want.Name); !cmp.Equal(got.Set[want.Name], want.Body) {
+		t.Fatalf("a client that connects is sent another content of %s", want.Name)
+	}
+	c.cut()
+}
+
+// taking connects a client that has taken assignments.
+func (r *rig) taking(t *testing.T, p *protocol, role, id string, names ...string) *raw {
+	t.Helper()
+	c := r.connect(t, p, role)
+	c.node.Id = id
+	c.subscribe(xds.EndpointType, names...)
+	c.take(xds.EndpointType, names...)
+	c.quiet()
+	return c
+}
+
+func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		before, after := endpoints("a", "1"), endpoints("a", "2")
+		r.set(before, endpoints("b", "1"))
+		first := r.taking(t, p, "gateway", "1", "a", "b")
+		second := r.taking(t, p, "gateway", "2", "a", "b")
+		mesh := r.taking(t, p, "mesh", "3", "a")
+
+		r.set(after)
+		mesh.take(xds.EndpointType, "a")
+		late := second.expect(xds.EndpointType, "a")
+		first.nack(first.expect(xds.EndpointType, "a"), "a: no")
+		first.quiet() // it has what was before
+		r.gets(t, p, "gateway", before)
+		r.gets(t, p, "mesh", after)
+
+		// Everything else moves on.
+		r.set(endpoints("b", "2"))
+		first.take(xds.EndpointType, "b")
+
+		// One that refuses too is sent nothing but what is new to it.
+		second.nack(late, "a: no")
+		second.take(xds.EndpointType, "b")
+		second.quiet()
+
+		// Better content is sent to all.
+		r.set(endpoints("a", "3"))
+		first.take(xds.EndpointType, "a")
+		second.take(xds.EndpointType, "a")
+		first.quiet()
+		second.quiet()
+	})
+}
+
+func TestContentThatAnotherClientAcknowledgesIsOfferedAgain(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		before, after := endpoints("a", "1"), endpoints("a", "2")
+		r.set(before)
+		first := r.taking(t, p, "gateway", "1", "a")
+		second := r.taking(t, p, "gateway", "2", "a")
+		r.set(after)
+		late := second.expect(xds.EndpointType, "a")
+		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		first.quiet()
+		third := r.connect(t, p, "gateway")
+		third.subscribe(xds.EndpointType, "a")
+		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
+			t.Error("what was refused is still offered")
+		}
+		second.ack(late)
+		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], after.Body) {
+			t.Error("what one client has acknowledged is not offered again")
+		}
+		first.quiet() // for it nothing has changed
+		// What one has acknowledged is never taken back.
+		r.gets(t, p, "gateway", after)
+	})
+}
+
+func TestClientThatRefusesEverythingCondemnsNothing(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		r.set(endpoints("a", "1"))
+		hostile := r.connect(t, p, "gateway")
+		hostile.subscribe(xds.EndpointType, "a")
+		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		r.gets(t, p, "gateway", endpoints("a", "1")) // new content is not withdrawn
+		r.set(endpoints("a", "2"))
+		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.quiet()
+		good := r.taking(t, p, "gateway", "good", "a")
+		r.set(endpoints("a", "3"))
+		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.quiet()
+		r.gets(t, p, "gateway", endpoints("a", "3"))
+		good.take(xds.EndpointType, "a")
+		good.quiet()
+	})
+}
+
+func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		before, after := endpoints("a", "1"), endpoints("a", "2")
+		r.set(before)
+		first := r.taking(t, p, "gateway", "1", "a")
+		r.set(after)
+		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		first.quiet()
+		second := r.connect(t, p, "gateway")
+		second.subscribe(xds.EndpointType, "a")
+		second.take(xds.EndpointType, "a")
+		first.cut()
+		anew := second.expect(xds.EndpointType, "a")
+		if !cmp.Equal(anew.Set["a"], after.Body) {
+			t.Fatal("it is not tried anew")
+		}
+
+		// Content that was condemned once is taken back for whoever refuses it: this one is new and has nothing yet.
+		third := r.connect(t, p, "gateway")
+		third.subscribe(xds.EndpointType, "a")
+		third.nack(third.expect(xds.EndpointType, "a"), "no")
+		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
+			t.Error("a client that refuses what was condemned does not get what was before")
+		}
+	})
+}
+
+// Routes that are taken back lead to clusters that the newest state does not have.
+func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
+		r.Apply(moveToB())
+		first.ack(first.next())
+		first.subscribe(xds.EndpointType, "b")
+		first.take(xds.EndpointType, "b")
+		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.quiet()
+
+		second := r.connect(t, p, "gateway")
+		second.subscribe(xds.ClusterType)
+		second.take(xds.ClusterType, "a", "b")
+		second.subscribe(xds.EndpointType, "a", "b")
+		second.take(xds.EndpointType, "a", "b")
+		second.subscribe(xds.RouteType, "http")
+		if got := clustersOf(second.take(xds.RouteType, "http").Set["http"]); !cmp.Equal(got, []string{"a"}) {
+			t.Errorf("routes of a client that connects lead to %v", got)
+		}
+		second.quiet()
+
+		// What else goes meanwhile stays too, for the routes that are in force may need it.
+		r.Apply(xds.Update{Removed: []*xds.Resource{cluster("b", ""), endpoints("b", "")}})
+		first.quiet()
+		second.quiet()
+
+		r.set(routes("http"))
+		for _, c := range []*raw{first, second} {
+			c.take(xds.RouteType, "http")
+			if p == delta {
+				c.gone(xds.EndpointType, "a", "b")
+				c.gone(xds.ClusterType, "a", "b")
+			} else {
+				c.take(xds.ClusterType)
+			}
+			c.quiet()
+		}
+		if got := r.Stats().Resources; got != 2*3 { // listener and routes, of three roles
+			t.Errorf("%d resources are left, want 6", got)
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package xds_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.dev/sluice/xds"
+)
+
+// gazette is what the server says is refused.
+type gazette struct {
+	mu     sync.Mutex
+	newest []xds.Refusal
+}
+
+func (g *gazette) print(all []xds.Refusal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.newest = all
+}
+
+func (g *gazette) read() []xds.Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.newest
+}
+
+// names waits until just these are refused.
+func (g *gazette) names(t *testing.T, want ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%v are refused", want), func() bool {
+		var got []string
+		for _, r := range g.read() {
+			got = append(got, r.Name)
+		}
+		return cmp.Equal(got, want)
+	})
+}
+
+func (g *gazette) shows(t *testing.T, want ...xds.Refusal) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("refused is: %+v", g.read())
+		}
+	}()
+	eventually(t, fmt.Sprintf("refused is %+v", want), func() bool { return cmp.Equal(g.read(), want) })
+}
+
+func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		told := &gazette{}
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+		r.set(endpoints("a", "1"))
+		first := r.taking(t, p, "gateway", "1", "a")
+		second := r.taking(t, p, "gateway", "2", "a")
+		bad := endpoints("a", "bad")
+		want := xds.Refusal{
+			Role: xds.RoleGateway, Type: xds.EndpointType, Name: "a", Version: bad.Version,
+			Text: "not this", Client: "1", Clients: 1, RolledBack: true,
+		}
+		r.set(bad)
+		late := second.expect(xds.EndpointType, "a")
+		first.nack(first.expect(xds.EndpointType, "a"), "not this")
+		told.shows(t, want)
+		second.nack(late, "nor this")
+		want.Clients = 2
+		told.shows(t, want)
+		if got := r.Stats().Refused; got != 1 {
+			t.Errorf("%d names are counted as refused, want 1", got)
+		}
+
+		second.cut()
+		want.Clients = 1
+		told.shows(t, want)
+		r.set(endpoints("a", "good"))
+		first.expect(xds.EndpointType, "a")
+		want.RolledBack = false // what is offered now is newer
+		told.shows(t, want)
+		r.set(endpoints("a", "better"))
+		first.cut()
+		told.shows(t)
+	})
+}
+
+func TestRefusalEnds(t *testing.T) {
+	for name, end := range map[string]func(r *rig, c *raw){
+		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(xds.EndpointType, "a") },
+		"with the content before":     func(r *rig, c *raw) { r.set(endpoints("a", "1")) },
+		"with the client":             func(_ *rig, c *raw) { c.cut() },
+		"when the client lets go":     func(_ *rig, c *raw) { c.unsubscribe(xds.EndpointType, "a") },
+		"when there is no such thing": func(r *rig, _ *raw) { r.Apply(xds.Update{Removed: []*xds.Resource{endpoints("a", "")}}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, p *protocol) {
+				told := &gazette{}
+				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+				r.set(endpoints("a", "1"), endpoints("b", ""))
+				c := r.taking(t, p, "gateway", "1", "a", "b")
+				r.set(endpoints("a", "bad"))
+				c.nack(c.expect(xds.EndpointType, "a"), "no")
+				told.names(t, "a")
+				end(r, c)
+				told.shows(t)
+				if got := r.Stats().Refused; got != 0 {
+					t.Errorf("%d names are counted as refused, want none", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalsThatAreToldAreBounded(t *testing.T) {
+	const many = 1500
+	told := &gazette{}
+	r := serve(t, xds.Options{Refused: told.print})
+	var all []*xds.Resource
+	for i := range many {
+		all = append(all, endpoints(fmt.Sprintf("%04d", i), ""))
+	}
+	r.set(all...)
+	c := r.connect(t, delta, "gateway")
+	c.subscribe(xds.EndpointType)
+	c.nack(c.next(), "all of it")
+	eventually(t, "the first 1000 are told", func() bool { return len(told.read()) == 1000 && told.read()[999].Name == "0999" })
+	if got := r.Stats().Refused; got != many {
+		t.Errorf("%d are counted, want %d", got, many)
+	}
+	c.cut()
+	told.shows(t)
+}

@@ -51,7 +51,7 @@ func serve(t *testing.T, register func(*grpc.Server)) model.Endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(xds.ServerOptions()...)
 	register(server)
 	go func() { _ = server.Serve(socket) }()
 	t.Cleanup(server.Stop)

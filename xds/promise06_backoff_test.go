@@ -11,12 +11,12 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // puppet is an incremental stream without a network.
 type puppet struct {
-	grpc.ServerStream
+	deltaStream
 	ctx  context.Context
 	exit context.CancelFunc
 	says chan *discoveryv3.DeltaDiscoveryRequest
@@ -25,7 +25,11 @@ type puppet struct {
 
 func (p *puppet) Context() context.Context { return p.ctx }
 
-func (p *puppet) Send(r *discoveryv3.DeltaDiscoveryResponse) error {
+func (p *puppet) SendMsg(m any) error {
+	r := &discoveryv3.DeltaDiscoveryResponse{}
+	if err := proto.Unmarshal(flat(m.(encoded)), r); err != nil {
+		return err
+	}
 	p.got <- r
 	return nil
 }

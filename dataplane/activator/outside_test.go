@@ -60,7 +60,8 @@ func TestBadRequests(t *testing.T) {
 
 func TestWhatIsWrongWithAnAssignmentIsSaid(t *testing.T) {
 	b := start(t, Options{})
-	b.set(cluster, nil, addressOf(plain(t, says("good"))))
+	good := addressOf(plain(t, says("good")))
+	b.set(cluster, nil, good)
 	b.get().want(t, 200, "good")
 	for want, change := range map[string]func(*endpointv3.ClusterLoadAssignment){
 		`endpoints[0].locality.zone is "activator"`:           func(m *endpointv3.ClusterLoadAssignment) { m.Endpoints[0].Locality.Zone = "activator" },
@@ -86,6 +87,7 @@ func TestWhatIsWrongWithAnAssignmentIsSaid(t *testing.T) {
 			t.Errorf("refused with %q, want %q", text, want)
 		}
 		b.get().want(t, 200, "good")
+		b.set(cluster, nil, good) // one bad assignment after the other would be made to wait
 	}
 	b.set(cluster, facts{"future": "field"}, addressOf(plain(t, says("new"))))
 	eventually(t, "the good assignment", func() bool { return b.get().body == "new" })

@@ -23,6 +23,7 @@ var (
 	seed       = flag.Uint64("chaos.seed", 1, "what the operations follow from")
 	operations = flag.Int("chaos.ops", 200, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
+	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +34,11 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	built = dir
+	if *logFile != "" {
+		if logs, err = os.Create(*logFile); err != nil {
+			panic(err)
+		}
+	}
 	if err := buildAll(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -71,6 +77,7 @@ type verdict struct {
 }
 
 func (v *verdict) add(text string, context func() string) {
+	logLine("FAILED", text)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.all) == 0 {

@@ -76,6 +76,7 @@ func startProcess(name, dir, path string, args ...string) (*process, error) {
 	go func() {
 		defer reader.Close()
 		for in := bufio.NewScanner(reader); in.Scan(); {
+			logLine(p.name, in.Text())
 			p.mu.Lock()
 			if p.lines = append(p.lines, in.Text()); len(p.lines) > 2*keptLines {
 				p.lines = slices.Delete(p.lines, 0, keptLines)
@@ -88,6 +89,16 @@ func startProcess(name, dir, path string, args ...string) (*process, error) {
 		close(p.exited)
 	}()
 	return p, nil
+}
+
+// logs is the file of -chaos.log; nil without one.
+var logs *os.File
+
+// logLine writes to the whole log of a run, if there is to be one.
+func logLine(who, text string) {
+	if logs != nil {
+		fmt.Fprintf(logs, "%s %s: %s\n", time.Now().Format(clock), who, text)
+	}
 }
 
 // tail is the end of its log.
@@ -347,17 +358,17 @@ func get(url string) (string, error) {
 }
 
 // freeAddress is an address that nobody listens on, and whose port no connection gets by chance while its owner is restarted:
-// it is below those that systems give to connections.
+// it is below those that systems give to connections, and that replicas get.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
-		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
+		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(10000))
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
 			return address
 		}
 	}
-	t.Fatal("no port from 10000 to 30000 is free")
+	t.Fatal("no port from 10000 to 20000 is free")
 	return ""
 }
 

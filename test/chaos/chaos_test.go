@@ -23,6 +23,7 @@ var (
 	seed       = flag.Uint64("chaos.seed", 1, "what the operations follow from")
 	operations = flag.Int("chaos.ops", 200, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
+	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
 	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
 )
 
@@ -153,7 +154,9 @@ func (p *performer) all(t *testing.T) (atStart map[string]float64) {
 			return atStart
 		default:
 		}
-		p.start(plan.next())
+		if o := plan.next(); string(o.kind) != *without {
+			p.start(o)
+		}
 		if n == *operations/10 {
 			atStart = p.house.sizes()
 		}

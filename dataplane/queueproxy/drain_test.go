@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,6 +85,70 @@ func TestDrainLosesNoRequest(t *testing.T) {
 	}
 	if got := p.Load().Requests; got != uint64(sum) {
 		t.Errorf("%d requests were answered, %d were sent", got, sum)
+	}
+}
+
+// TestRetiredProxyLosesNoRequestThatComesTooLate: the drain has no quiet period, so that it ends in the midst of requests.
+func TestRetiredProxyLosesNoRequestThatComesTooLate(t *testing.T) {
+	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
+		var served, turnedAway atomic.Int64
+		for range 30 {
+			var ended atomic.Bool
+			target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				if ended.Load() {
+					t.Error("the application got a request after it might end")
+				}
+			}))
+			p, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol, Quiet: time.Nanosecond})
+			var group sync.WaitGroup
+			for range 4 {
+				group.Go(func() {
+					c := client(t, protocol)
+					for last := false; !last; time.Sleep(100 * time.Microsecond) {
+						last = ended.Load() // the last one is sent when all is over
+						response, err := c.Post("http://"+address, "text/plain", nil)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						response.Body.Close()
+						switch {
+						case response.StatusCode == http.StatusOK:
+							served.Add(1)
+						case response.Header.Get(queueproxy.ReasonHeader) == queueproxy.ReasonUnsent:
+							turnedAway.Add(1)
+						default:
+							t.Errorf("status %d", response.StatusCode)
+						}
+					}
+				})
+			}
+			eventually(t, "there is load", func() bool { return p.Load().Requests > 4 })
+			if err := p.Retire(t.Context()); err != nil {
+				t.Error(err)
+			}
+			ended.Store(true)
+			group.Wait()
+		}
+		if served.Load() == 0 || turnedAway.Load() == 0 {
+			t.Errorf("%s: %d requests were served and %d turned away", protocol, served.Load(), turnedAway.Load())
+		}
+	}
+}
+
+func TestRetirementIsBounded(t *testing.T) {
+	target := application(t, http.HandlerFunc(hanging))
+	p, address := serve(t, queueproxy.Options{Target: target})
+	pending := make(chan answer, 1)
+	go func() { pending <- get(t, client(t, model.HTTP1), "http://"+address) }()
+	eventually(t, "it is in flight", func() bool { return p.Load().InFlight == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := p.Retire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Retire: %v", err)
+	}
+	if got := <-pending; got != shuttingDown {
+		t.Errorf("got %v", got)
 	}
 }
 

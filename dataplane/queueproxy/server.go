@@ -11,6 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+// inFlightPoll is how often a drain looks whether the requests in flight have ended.
+const inFlightPoll = 20 * time.Millisecond
+
 // lastWords is how long requests that were cut off may take to be answered.
 const lastWords = 500 * time.Millisecond
 
@@ -84,6 +87,36 @@ func (p *Proxy) Abandon() {
 	p.breaker.Close(errUnsent)
 }
 
+// Retire drains the proxy (see Drain), and from then on answers those who still come as after Abandon: clients may learn later
+// than the drain takes that the replica is to end, and to close connections would lose the requests that are on their way.
+// It returns nil when the application has no request and will get none, and so may end. Shutdown must follow, when nobody
+// comes any more; when ctx ends before, Retire does what Shutdown does.
+func (p *Proxy) Retire(ctx context.Context) error {
+	err := p.Drain(ctx)
+	if err == nil {
+		p.Abandon()
+		err = p.awaitIdle(ctx)
+	}
+	if err != nil {
+		return cmp.Or(p.Shutdown(ctx), err)
+	}
+	return nil
+}
+
+// awaitIdle returns nil when the application has no request, or the cause of the context's end.
+func (p *Proxy) awaitIdle(ctx context.Context) error {
+	for {
+		if running, _ := p.breaker.Counts(); running == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(inFlightPoll):
+		}
+	}
+}
+
 // Resume takes a drain back. Shutdown's is not to be taken back.
 func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
 
@@ -124,9 +157,8 @@ func (p *Proxy) Close() {
 
 // awaitQuiet returns nil after the quiet period, or the cause of the context's end.
 func (p *Proxy) awaitQuiet(ctx context.Context) error {
-	const poll = 20 * time.Millisecond // while requests are in flight
 	for {
-		wait := poll
+		wait := inFlightPoll
 		if since, quiet := p.meter.quietSince(); quiet {
 			if began := p.drainBegan.Load(); began != nil && since.Before(*began) {
 				since = *began

@@ -288,14 +288,14 @@ func (l *life) patience() (requests, streams time.Duration) {
 	return max(requests, streams), streams
 }
 
-// emptied returns when no request is in flight and none comes any more. Without a proxy nobody knows: the clients have a
+// emptied returns when no request is in flight and none comes any more, or is turned away (see linger). Without a proxy nobody knows: the clients have a
 // moment to learn that the replica is to end, and then it is the application that lets its requests finish.
 func (l *life) emptied(ctx context.Context, streams time.Duration) error {
 	if l.proxy != nil {
 		if streams > 0 {
 			defer time.AfterFunc(streams, l.proxy.CutStreams).Stop()
 		}
-		return l.proxy.Shutdown(ctx)
+		return l.proxy.Retire(ctx)
 	}
 	select {
 	case <-time.After(l.replica.runtime.opts.Quiet):
@@ -344,8 +344,8 @@ func (l *life) end() {
 	l.linger()
 }
 
-// linger has the proxy turn away, for as long as clients may not have learnt that the replica has ended, the requests that
-// they send it: others may be sent these, which they could not if their connections broke. The next life does not wait for it.
+// linger has the proxy turn away, for as long as clients may not have learnt that the replica has ended (which takes them long on
+// a machine that does not keep up), the requests that they send it: others may be sent these, which they could not if their connections broke. The next life does not wait for it.
 func (l *life) linger() {
 	r := l.replica.runtime
 	release := func() {
@@ -358,6 +358,10 @@ func (l *life) linger() {
 		return
 	}
 	r.done.Go(func() {
+		select {
+		case <-time.After(r.opts.Grace):
+		case <-r.killing.Done():
+		}
 		ctx, cancel := context.WithTimeout(r.killing, r.opts.Grace)
 		defer cancel()
 		_ = l.proxy.Shutdown(ctx) // whoever still sends requests then is told by a refused connection

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/process"
 )
@@ -284,6 +285,48 @@ func TestScalingDownLosesNoRequest(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+}
+
+// A gateway may learn late that a replica is to end. Requests then come at the end of the drain, and after it.
+func TestRequestsThatComeTooLateMayGoElsewhere(t *testing.T) {
+	m := newMachine(t, process.Options{Quiet: time.Millisecond})
+	w := app("serve", 1)
+	m.Run(w)
+	e := m.awaitReady(1)[0]
+	var gone atomic.Bool
+	var turnedAway atomic.Int64
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			transport := &http.Transport{DisableKeepAlives: i%2 == 0}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport}
+			for last := false; !last; time.Sleep(time.Duration(1+i) * time.Millisecond) {
+				last = gone.Load()
+				response, err := client.Post(fmt.Sprintf("http://%s:%d/", e.Host, e.Port), "text/plain", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				response.Body.Close()
+				switch {
+				case response.StatusCode == http.StatusOK && !last:
+				case response.Header.Get(queueproxy.ReasonHeader) == queueproxy.ReasonUnsent:
+					turnedAway.Add(1)
+				default:
+					t.Errorf("status %d, reason %q", response.StatusCode, response.Header.Get(queueproxy.ReasonHeader))
+				}
+			}
+		})
+	}
+	w.Replicas = 0
+	m.Run(w)
+	m.await("nothing runs", func(s model.WorkloadStatus) bool { return s.Running == 0 })
+	gone.Store(true)
+	group.Wait()
+	if turnedAway.Load() < 4 {
+		t.Errorf("%d requests were turned away, of which 4 came after the end", turnedAway.Load())
+	}
 }
 
 func TestApplicationThatIgnoresSIGTERMIsKilled(t *testing.T) {

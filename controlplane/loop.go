@@ -1,10 +1,11 @@
 // Package controlplane is the loop between an adapter and the data plane: it takes the newest World, has it
-// translated, publishes what changed over xDS, and tells the adapter which problems were found and which
-// World every gateway has acknowledged. It knows neither Kubernetes nor any Envoy resource by its content.
+// translated, publishes what changed over xDS, and tells the adapter which problems were found, which resources
+// clients refuse, and which World every gateway has acknowledged. It knows neither Kubernetes nor any Envoy resource by its content.
 package controlplane
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,7 +20,8 @@ type Options struct {
 	Logger hclog.Logger
 	// Publish makes a change known to the clients and returns the sequence number of the state after it.
 	Publish func(xds.Update) uint64
-	// Problems gets all problems of the newest World whenever they were computed anew.
+	// Problems gets all problems of the newest World, and after them what clients refuse of it, whenever they were
+	// computed anew.
 	Problems func([]model.Problem)
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
 	// or a newer one.
@@ -30,19 +32,20 @@ type Options struct {
 	Reached func(generation uint64)
 }
 
-// Loop turns Worlds into published resources. Offer and Acknowledge may be called from any goroutine; the
+// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; the
 // state behind them belongs to Run alone.
 type Loop struct {
 	options Options
 	wake    chan struct{}
 
-	mu      sync.Mutex // guards the mailboxes, each of which holds only the newest value
-	newest  *model.World
-	clients clients
+	mu       sync.Mutex // guards the mailboxes, each of which holds only the newest value
+	newest   *model.World
+	clients  clients
+	refusals []xds.Refusal
 }
 
-// clients is how far those are that send requests.
-type clients struct{ gateway, mesh xds.Progress }
+// clients is how far the clients of each role are. Those that only take requests are not waited for.
+type clients struct{ gateway, activator, mesh xds.Progress }
 
 // New makes a Loop; Run starts it.
 func New(o Options) *Loop {
@@ -58,15 +61,25 @@ func (l *Loop) Offer(w *model.World) {
 	l.signal()
 }
 
-// Acknowledge takes the progress of a role's clients. Those that only take requests are not waited for.
+// Acknowledge takes the progress of a role's clients.
 func (l *Loop) Acknowledge(p xds.Progress) {
 	l.mu.Lock()
 	switch p.Role {
 	case xds.RoleGateway:
 		l.clients.gateway = p
+	case xds.RoleActivator:
+		l.clients.activator = p
 	case xds.RoleMesh:
 		l.clients.mesh = p
 	}
+	l.mu.Unlock()
+	l.signal()
+}
+
+// Refuse takes all that clients refuse now. The loop keeps the slice.
+func (l *Loop) Refuse(refusals []xds.Refusal) {
+	l.mu.Lock()
+	l.refusals = refusals
 	l.mu.Unlock()
 	l.signal()
 }
@@ -86,8 +99,9 @@ type published struct{ seq, generation uint64 }
 
 // state is what Run owns.
 type state struct {
-	output *translator.Output
-	seq    uint64
+	output  *translator.Output
+	seq     uint64
+	refused refused
 	// programmed waits for the gateways, reached for all who send requests.
 	programmed, reached milestone
 }
@@ -127,11 +141,14 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		world, progress := l.newest, l.clients
+		world, progress, refusals := l.newest, l.clients, l.refusals
 		l.newest = nil
 		l.mu.Unlock()
+		news := s.refused.take(refusals, progress)
 		if world != nil {
 			l.publish(&s, world)
+		} else if news && s.output != nil {
+			l.tell(&s)
 		}
 		l.report(&s, progress)
 	}
@@ -142,7 +159,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 	set, removed := translator.Diff(s.output, next)
 	first := s.output == nil
 	s.output = next
-	l.options.Problems(next.Problems)
+	l.tell(s)
 	// Even an empty first World is published: until then the server answers nobody.
 	if first || len(set)+len(removed) > 0 {
 		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
@@ -151,6 +168,11 @@ func (l *Loop) publish(s *state, w *model.World) {
 	at := published{s.seq, w.Generation}
 	s.programmed.add(at)
 	s.reached.add(at)
+}
+
+// tell hands over what is wrong with the newest World, and what clients make of it.
+func (l *Loop) tell(s *state) {
+	l.options.Problems(append(slices.Clip(s.output.Problems), s.refused.problems(s.output)...))
 }
 
 func (l *Loop) report(s *state, c clients) {

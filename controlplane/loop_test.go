@@ -43,7 +43,10 @@ func newPlant(t testing.TB) *plant {
 func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
 	t.Helper()
 	p := &plant{t: t, clusters: map[string]string{}}
-	server := xds.New(xds.Options{Progress: func(progress xds.Progress) { p.loop.Acknowledge(progress) }})
+	server := xds.New(xds.Options{
+		Progress: func(progress xds.Progress) { p.loop.Acknowledge(progress) },
+		Refused:  func(refusals []xds.Refusal) { p.loop.Refuse(refusals) },
+	})
 	p.loop = controlplane.New(controlplane.Options{
 		Logger: hclog.NewNullLogger(), Publish: server.Apply,
 		Problems: func(problems []model.Problem) {

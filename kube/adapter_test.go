@@ -469,3 +469,37 @@ func TestProblemReachesTheOwnersStatus(t *testing.T) {
 	b.adapter.Report(nil)
 	b.eventuallyReady("hello")
 }
+
+func TestRefusalShowsOnRouteAndServiceAndRevisionAndEnds(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	key := func(name string) model.Key { return model.Key{Namespace: "default", Name: name} }
+	refused := func(kind, name string) model.Problem {
+		return model.Problem{Owner: model.Ref{Kind: kind, Key: key(name)}, Reason: model.ResourceRefused, Message: "1 of 2 gateways refuse it."}
+	}
+	says := func(s servingv1.Status, kind, status, reason string) (bool, string) {
+		c := s.Condition(kind)
+		return c != nil && string(c.Status) == status && c.Reason == reason && (reason == "" || c.Message == "1 of 2 gateways refuse it."), fmt.Sprintf("%+v", c)
+	}
+	b.adapter.Report([]model.Problem{refused("Revision", "hello-00001"), refused("Route", "hello")})
+	b.eventually("the Service shows it", func() (bool, string) {
+		return says(b.service("hello").Status.Status, "RoutesReady", "False", model.ResourceRefused)
+	})
+	b.eventually("the Revision shows it", func() (bool, string) {
+		return says(b.revision("hello-00001").Status.Status, "ResourcesAvailable", "True", model.ResourceRefused)
+	})
+	if ok, is := says(b.revision("hello-00001").Status.Status, "Ready", "True", ""); !ok {
+		t.Errorf("the Revision, which serves, is %s", is)
+	}
+	if ok, is := says(b.service("hello").Status.Status, "ConfigurationsReady", "True", ""); !ok {
+		t.Errorf("the Configuration, whose Revision serves, is %s", is)
+	}
+	b.adapter.Report(nil)
+	b.eventuallyReady("hello")
+	b.eventually("the Revision is quiet again", func() (bool, string) {
+		return says(b.revision("hello-00001").Status.Status, "ResourcesAvailable", "True", "")
+	})
+}

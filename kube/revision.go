@@ -116,7 +116,11 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
 	} else if p, ok := a.problems.get(refOf(kindRevision, revision)); ok {
-		in.Blocked = &p
+		if p.Reason == model.ResourceRefused {
+			in.Refused = &p
+		} else {
+			in.Blocked = &p
+		}
 	}
 	return a.writeRevisionStatus(ctx, revision, in, crew)
 }

@@ -21,5 +21,9 @@ type Problem struct {
 	Message string
 }
 
+// ResourceRefused is the reason of a Problem that clients of the data plane refuse what the owner became. It is no user's mistake,
+// and what was in force before is served still.
+const ResourceRefused = "ResourceRefused"
+
 // Error makes a Problem printable where an error is expected.
 func (p Problem) Error() string { return p.Owner.String() + ": " + p.Message + " (" + p.Reason + ")" }

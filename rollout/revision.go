@@ -22,6 +22,8 @@ type RevisionInput struct {
 	Decision *model.Decision
 	// Blocked is why the revision cannot be given to the runtime at all; nil when it can.
 	Blocked *model.Problem
+	// Refused is what clients of the data plane refuse of it, nil when nothing. It is served as before, so it stays ready.
+	Refused *model.Problem
 	Now     time.Time
 }
 
@@ -64,11 +66,22 @@ func Revision(in RevisionInput) RevisionPlan {
 			plan.Again = left
 		}
 	}
-	if in.Workload != nil && resources.Status == model.True {
-		resources.Message = strings.Join(in.Workload.Notes, " ")
+	if resources.Status == model.True {
+		resources.Reason, resources.Message = in.remark()
 	}
 	plan.Conditions = Conclude(resources, container, in.active(serving, late))
 	return plan
+}
+
+// remark is what is to be said of a revision with which nothing is wrong.
+func (in RevisionInput) remark() (reason, message string) {
+	switch {
+	case in.Refused != nil:
+		return in.Refused.Reason, in.Refused.Message
+	case in.Workload != nil:
+		return "", strings.Join(in.Workload.Notes, " ")
+	}
+	return "", ""
 }
 
 // initialized says whether the revision has reached its initial scale, which may be zero.

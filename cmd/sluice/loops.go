@@ -59,6 +59,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 	l.xds = xds.New(xds.Options{
 		Logger:   u.log.Named("xds"),
 		Progress: func(p xds.Progress) { l.control.Acknowledge(p) },
+		Refused:  func(r []xds.Refusal) { l.control.Refuse(r) },
 		Clients:  l.connected,
 		Loads:    func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})

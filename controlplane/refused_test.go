@@ -1,0 +1,57 @@
+package controlplane_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.dev/sluice/model"
+)
+
+func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
+	p := newPlant(t)
+	p.connect("")
+	p.connect("bad")
+	p.loop.Offer(world(1, "a"))
+	p.eventually("generation 1 is programmed", p.has(1))
+	w := world(2, "a", "bad")
+	revision, route := model.Ref{Kind: "Revision", Key: key("bad")}, w.Routes[1].Owner
+	w.Backends[1].Owner = revision
+	p.loop.Offer(w)
+	message := `1 of 2 gateways refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
+	want := []model.Problem{
+		{Owner: revision, Reason: model.ResourceRefused, Message: message},
+		{Owner: route, Reason: model.ResourceRefused, Message: message},
+	}
+	p.eventually("revision and route have the problem", func() bool { return cmp.Equal(want, p.problems) })
+	p.eventually("generation 2 is programmed all the same", p.has(2))
+
+	// It is still there, after the World's own, when another World has come.
+	next := world(3, "a", "bad")
+	next.Backends[1].Owner, next.Routes[0].Rules[0].Shares[0].Revision = revision, key("nowhere")
+	p.loop.Offer(next)
+	p.eventually("all three are told", func() bool {
+		return len(p.problems) == 3 && p.problems[0].Owner.Key == key("a") && cmp.Equal(want, p.problems[1:])
+	})
+	p.loop.Offer(world(4, "a"))
+	p.eventually("the problems have gone with the backend", func() bool { return len(p.problems) == 0 })
+}
+
+func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
+	p := newPlant(t)
+	p.connect("bad")
+	p.loop.Offer(world(1, "bad"))
+	says := func(count string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(p.problems, func(x model.Problem) bool {
+				return x.Owner.Key == key("bad") && x.Message == count+` refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
+			})
+		}
+	}
+	p.eventually("it is one of one", says("1 of 1 gateways"))
+	p.connect("")
+	p.eventually("it is one of two", says("1 of 2 gateways"))
+	p.connect("bad")
+	p.eventually("it is two of three", says("2 of 3 gateways"))
+}

@@ -1,0 +1,85 @@
+package feature
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/xds/client"
+)
+
+// A second gateway accepts what there is, and then refuses the routes of a change: the Service and its Route say so, with its
+// words, while requests through the other gateway go on, and the change with them.
+func TestRefusalShowsInTheServiceAndHarmsNoRequest(t *testing.T) {
+	s := up(t)
+	s.create(newApp(t, "hello", nil, "TARGET", "one"))
+	host := strings.TrimPrefix(s.service("hello").Status.URL, "http://")
+	host, _, _ = strings.Cut(host, ":")
+
+	var refusing, accepted atomic.Bool
+	critic := client.New(client.Config{Target: s.xds, NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
+		if u.Type != resource.RouteType {
+			return nil
+		}
+		if refusing.Load() {
+			return errors.New(`route configuration "http": virtual host "default/hello" is not to my taste`)
+		}
+		accepted.Store(true)
+		return nil
+	}})
+	critic.Subscribe(resource.ClusterType, client.Wildcard)
+	critic.Subscribe(resource.RouteType, "http")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = critic.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "the second gateway has the routes", func() error {
+		if !accepted.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	load := s.startLoad(host, 4)
+	defer load.cancel()
+
+	refusing.Store(true)
+	target := func(value string) {
+		s.change("hello", func(o *servingv1.Service) { o.Spec.Template.Spec.Containers[0].Env[0].Value = value })
+	}
+	target("two")
+	eventually(t, "the Service shows the refusal", func() error {
+		c := s.service("hello").Status.Condition("RoutesReady")
+		want := []string{"1 of 2 gateways refuse RouteConfiguration", `virtual host "default/hello" is not to my taste`}
+		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) || !strings.Contains(c.Message, want[1]) {
+			return fmt.Errorf("RoutesReady is %+v", c)
+		}
+		return nil
+	})
+	eventually(t, "requests reach the new revision all the same", func() error {
+		if _, body, err := s.get(host, "/"); err != nil {
+			return err
+		} else if body != "hello-00002" {
+			return fmt.Errorf("answered %q", body)
+		}
+		return nil
+	})
+
+	refusing.Store(false)
+	target("three")
+	s.ready("hello")
+	if c := s.service("hello").Status.Condition("RoutesReady"); c.Reason != "" {
+		t.Errorf("RoutesReady is still %+v", c)
+	}
+	if answered, failed := load.stop(); answered == 0 || len(failed) > 0 {
+		t.Errorf("%d requests were answered; failed: %v", answered, failed)
+	}
+}

@@ -191,6 +191,14 @@ func (p *performer) remove(s *service) error {
 		if err := p.house.client().Delete(ctx, object); !apierrors.IsNotFound(err) {
 			return errors.Join(err, errNotYet)
 		}
+		// An API server that has just started says that of all objects, as it does not know their kind yet.
+		var there servingv1.ServiceList
+		if err := p.house.client().List(ctx, &there); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(there.Items, func(o servingv1.Service) bool { return o.Name == s.Name }) {
+			return errNotYet
+		}
 		return nil
 	})
 	p.hosts.forget(names)

@@ -22,6 +22,7 @@ func (st *stream) answered(w *watch, r *request) {
 		return
 	}
 	st.silent = false
+	w.answeredLate(r)
 	last := -1
 	for i := range w.inflight {
 		if w.inflight[i].nonce == r.nonce {
@@ -47,7 +48,7 @@ func (st *stream) answered(w *watch, r *request) {
 
 // accept records that a client accepts a response.
 func (st *stream) accept(w *watch, r *response) {
-	st.server.counters.acks.Add(1)
+	st.acked(w)
 	news := r.news
 	if w.unsure {
 		news = r.entries
@@ -75,7 +76,7 @@ func (st *stream) accept(w *watch, r *response) {
 
 // refuse records and reports a refusal of a response.
 func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
-	st.server.counters.nacks.Add(1)
+	st.nacked(w)
 	w.unsure = true
 	text := refusal.GetMessage()
 	blamed := blame(w, r, text[:min(len(text), maxNackRead)])

@@ -141,22 +141,6 @@ type Options struct {
 	MaxNames   int // names that a stream may ask for in one type; default 100,000
 }
 
-// Stats counts since the server was made, but for Streams, Resources and Refused, which are now.
-type Stats struct {
-	Streams   map[string]int // by role
-	Seq       uint64         // newest state
-	Resources int            // in the newest state; one that two roles may have counts twice
-	Requests  uint64         // received, acknowledgements too
-	Pushes    uint64         // responses sent
-	Bytes     uint64         // bytes of resource bodies sent
-	Acks      uint64
-	Nacks     uint64
-	Refused   int // names that clients refuse now; one that clients of two roles refuse counts twice
-
-	LoadReports  uint64
-	LoadsDropped uint64 // clusters and zones in reports that made no sense
-}
-
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()

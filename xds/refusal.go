@@ -19,6 +19,8 @@ type refusal struct {
 type refused struct {
 	content *entry
 	record  *refusal
+	text    string // its own words; empty: those of the record, or like others of the many that it refuses
+	at      time.Time
 }
 
 // refuse records that a client refuses content of a name, in the place of what it refused before; mu is held.
@@ -40,7 +42,10 @@ func (s *store) refuse(t *table, w *watch, e *entry, text string) {
 			was.record.clients--
 		}
 	}
-	w.refused[e.Name] = refused{e, record}
+	if record.text == text || len(w.refused) >= maxRefusals {
+		text = "" // kept once, and not without bound
+	}
+	w.refused[e.Name] = refused{e, record, text, time.Now()}
 	s.noteRefusals()
 }
 

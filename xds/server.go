@@ -10,6 +10,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,6 +36,7 @@ var errClosing = status.Error(codes.Unavailable, "the control plane is stopping"
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	load_statsv3.UnimplementedLoadReportingServiceServer
+	statusv3.UnimplementedClientStatusDiscoveryServiceServer
 
 	options  Options
 	store    *store
@@ -42,6 +44,8 @@ type Server struct {
 	counters counters
 
 	loadStreams atomic.Uint64   // so far
+	streams     atomic.Uint64   // of resources, so far
+	inspections chan struct{}   // holds a token for each inspection that is under way
 	ctx         context.Context // ends with Close
 	cancel      context.CancelFunc
 
@@ -51,20 +55,15 @@ type Server struct {
 	running sync.WaitGroup
 }
 
-type counters struct{ requests, pushes, bytes, acks, nacks, loads, loadsDropped atomic.Uint64 }
-
-func (c *counters) sent(p push) {
-	bytes := 0
-	for _, e := range p.set {
-		bytes += len(e.Body)
-	}
-	c.pushes.Add(1)
-	c.bytes.Add(uint64(bytes))
+type counters struct {
+	requests, loads, loadsDropped atomic.Uint64
+	kinds                         []kindCounters // by rank
 }
 
 // New makes a server that serves nothing (streams wait) until the first Apply. Close it.
 func New(options Options) *Server {
-	s := &Server{options: options.withDefaults(), store: newStore()}
+	s := &Server{options: options.withDefaults(), store: newStore(), inspections: make(chan struct{}, maxInspections)}
+	s.counters.kinds = make([]kindCounters, len(kinds))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.progress = newProgress(s.store, s.options)
 	s.store.news = s.progress.signal
@@ -72,14 +71,15 @@ func New(options Options) *Server {
 	return s
 }
 
-// Register adds the aggregated discovery service, those of single types, and the load reporting service to a gRPC server,
-// which must have been made with ServerOptions: responses are encoded by it.
+// Register adds the aggregated discovery service, those of single types, and those of load reports and client status to a gRPC
+// server, which must have been made with ServerOptions: responses are encoded by it.
 func (s *Server) Register(to *grpc.Server) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
 	for _, v := range services {
 		to.RegisterService(v.describe(), s)
 	}
 	load_statsv3.RegisterLoadReportingServiceServer(to, s)
+	statusv3.RegisterClientStatusDiscoveryServiceServer(to, s)
 }
 
 // Apply makes a new state out of the last one and returns its sequence number, the first being 1. A client never sees half
@@ -88,28 +88,6 @@ func (s *Server) Apply(u Update) uint64 {
 	seq := s.store.apply(u)
 	s.progress.signal()
 	return seq
-}
-
-// Stats returns the counters.
-func (s *Server) Stats() Stats {
-	stats := Stats{
-		Streams:  map[string]int{},
-		Requests: s.counters.requests.Load(),
-		Pushes:   s.counters.pushes.Load(),
-		Bytes:    s.counters.bytes.Load(),
-		Acks:     s.counters.acks.Load(),
-		Nacks:    s.counters.nacks.Load(),
-
-		LoadReports:  s.counters.loads.Load(),
-		LoadsDropped: s.counters.loadsDropped.Load(),
-	}
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	stats.Seq, stats.Resources, stats.Refused = s.store.seq, s.store.count, s.store.refused
-	for i, streams := range s.store.streams {
-		stats.Streams[RoleName(1<<i)] = len(streams)
-	}
-	return stats
 }
 
 // Close ends all streams and returns when they are gone. One that is held up in sending to a client that does not read ends
@@ -261,6 +239,7 @@ func (s *Server) join(st *stream) {
 
 func (s *Server) part(st *stream) {
 	st.leave()
+	close(st.seen.ended)
 	s.store.mu.Lock()
 	delete(s.store.streams[roleIndex(st.role)], st)
 	s.store.mu.Unlock()

@@ -14,6 +14,7 @@ type entry struct {
 	needs []string      // names of the type that its kind needs
 	hash  uint64        // of name and version; a set's version is the sum of its members' hashes
 	seq   uint64        // the state that it came with
+	at    int64         // when that was, in Unix nanoseconds; 0: unknown
 	acked atomic.Uint32 // roles of which a client has acknowledged it
 }
 
@@ -120,7 +121,7 @@ func (s *store) apply(u Update) uint64 {
 		}
 	}
 	for _, e := range entries {
-		e.seq = s.seq
+		e.seq, e.at = s.seq, now.UnixNano()
 		s.set(e, now)
 	}
 	for i := range s.estates {

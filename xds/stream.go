@@ -60,6 +60,7 @@ type stream struct {
 	role   uint8
 	client string
 	born   time.Time
+	seen   seen // what may be looked at from outside
 
 	wake  chan struct{}
 	heard *atomic.Int64 // when the client was heard last, in Unix nanoseconds
@@ -93,6 +94,7 @@ func newStream(s *Server, w wire, node *corev3.Node, heard *atomic.Int64) *strea
 		role:    role,
 		client:  node.GetId(),
 		born:    time.Now(),
+		seen:    newSeen(s, w, node),
 		heard:   heard,
 		wake:    make(chan struct{}, 1),
 		expects: map[string]map[string]expectation{},
@@ -117,11 +119,13 @@ func (st *stream) run(ctx context.Context, first *request, inbox <-chan *request
 		return err
 	}
 	for {
+		var q *question
 		select {
 		case r := <-inbox:
 			if err := st.read(r, inbox); err != nil {
 				return err
 			}
+		case q = <-st.seen.questions:
 		case <-st.wake:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -132,6 +136,7 @@ func (st *stream) run(ctx context.Context, first *request, inbox <-chan *request
 			return err
 		}
 		st.report()
+		st.answer(q)
 		timer.Reset(st.pause(time.Now()))
 	}
 }
@@ -266,10 +271,13 @@ func (st *stream) send(w *watch, p push) error {
 	for _, part := range st.wire.messages(w, p) {
 		st.nonces++
 		w.nonce = strconv.FormatUint(st.nonces, 36)
-		if err := st.wire.transmit(w, part, w.nonce); err != nil {
+		st.seen.sending.Store(time.Now().UnixNano())
+		err := st.wire.transmit(w, part, w.nonce)
+		st.seen.sending.Store(0)
+		if err != nil {
 			return err
 		}
-		st.server.counters.sent(part)
+		st.pushed(w, part)
 		r := response{nonce: w.nonce, since: p.since, deadline: st.deadline(), entries: part.set, news: part.set, sum: w.version}
 		if w.kind.full && st.wire.whole() {
 			r.news = p.set

@@ -94,6 +94,9 @@ type watch struct {
 	refused map[string]refused // names of which it refuses what it was sent last, or would be
 	sum     uint64             // of the hashes of what it had with the last response that it accepted
 	unsure  bool               // a response went unanswered or was refused: the next that is accepted tells of all in it
+	late    map[string]unheard // what was sent in responses that were not answered in time; nil: nothing
+
+	traffic traffic
 }
 
 func newWatch(st *stream, url string) *watch {

@@ -255,6 +255,7 @@ func (st *stream) expire(now time.Time) {
 		if late == 0 {
 			continue
 		}
+		w.unanswered(w.inflight[:late])
 		w.inflight, w.unsure = slices.Delete(w.inflight, 0, late), true
 		if !st.silent {
 			st.silent = true

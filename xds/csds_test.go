@@ -1,0 +1,462 @@
+package xds_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/xds"
+)
+
+func exactly(ids ...string) *statusv3.ClientStatusRequest {
+	r := &statusv3.ClientStatusRequest{}
+	for _, id := range ids {
+		r.NodeMatchers = append(r.NodeMatchers, idMatch(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: id}}))
+	}
+	return r
+}
+
+func idMatch(m *matcherv3.StringMatcher) *matcherv3.NodeMatcher {
+	return &matcherv3.NodeMatcher{NodeId: m}
+}
+
+// inspected is the answer to a request over a stream, which is closed behind it.
+func (r *rig) inspected(t testing.TB, request *statusv3.ClientStatusRequest) []*statusv3.ClientConfig {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := statusv3.NewClientStatusDiscoveryServiceClient(r.dial(t)).StreamClientStatus(ctx)
+	if err == nil {
+		err = stream.Send(request)
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	var configs []*statusv3.ClientConfig
+	for err == nil {
+		var response *statusv3.ClientStatusResponse
+		if response, err = stream.Recv(); err == nil {
+			configs = append(configs, response.Config...)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return configs
+}
+
+// said is one resource as CSDS tells it.
+type said struct {
+	version, failed, text string
+	config                statusv3.ConfigStatus
+	client                adminv3.ClientResourceStatus
+}
+
+// saidOf is what is told of a client, by short type and name.
+func (r *rig) saidOf(t testing.TB, id string) map[string]said {
+	t.Helper()
+	all := map[string]said{}
+	for _, c := range r.inspected(t, exactly(id)) {
+		for _, g := range c.GetGenericXdsConfigs() {
+			all[xds.TypeName(g.GetTypeUrl())+" "+g.GetName()] = said{
+				version: g.GetVersionInfo(), failed: g.GetErrorState().GetVersionInfo(), text: g.GetErrorState().GetDetails(),
+				config: g.GetConfigStatus(), client: g.GetClientStatus(),
+			}
+			if has := g.GetXdsConfig() != nil; has != (g.GetVersionInfo() != "") {
+				t.Errorf("%s has version %q, and with a content: %v", g.GetName(), g.GetVersionInfo(), has)
+			}
+		}
+	}
+	return all
+}
+
+func (r *rig) expectSaid(t testing.TB, id string, want map[string]said) {
+	t.Helper()
+	var got map[string]said
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if got = r.saidOf(t, id); maps.Equal(got, want) {
+			return
+		}
+	}
+	t.Fatalf("-want +got:\n%s", cmp.Diff(want, got, cmp.AllowUnexported(said{})))
+}
+
+func figuresOf(c *statusv3.ClientConfig) map[string]any {
+	return c.GetNode().GetMetadata().GetFields()[xds.StatusKey].GetStructValue().AsMap()
+}
+
+func TestStatusFollowsAResource(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
+		one, two, three := endpoints("a", "1"), endpoints("a", "2"), endpoints("a", "3")
+		r.set(one)
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a", "nothing")
+		first := c.next()
+		state := func(s said) map[string]said {
+			return map[string]said{"eds a": s, "eds nothing": {config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_DOES_NOT_EXIST}}
+		}
+		r.expectSaid(t, "test", state(said{config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_REQUESTED}))
+		c.ack(first)
+		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
+		r.set(two)
+		second := c.expect(xds.EndpointType, "a")
+		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
+		r.set(three) // waits for the answer
+		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_NOT_SENT, client: adminv3.ClientResourceStatus_ACKED}))
+		c.ack(second)
+		third := c.expect(xds.EndpointType, "a")
+		r.expectSaid(t, "test", state(said{version: two.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
+		c.ack(third)
+		r.expectSaid(t, "test", state(said{version: three.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
+	})
+}
+
+func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
+		good, bad, other := cluster("a", "good"), cluster("a", "bad"), cluster("b", "")
+		r.set(good, other)
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.ClusterType)
+		c.take(xds.ClusterType, "a", "b")
+		r.set(bad)
+		c.nack(c.next(), "cluster a: alt_stat_name is not to be bad")
+		fine := said{version: other.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}
+		refused := map[string]said{"cds b": fine, "cds a": {
+			version: good.Version, failed: bad.Version, text: "cluster a: alt_stat_name is not to be bad",
+			config: statusv3.ConfigStatus_ERROR, client: adminv3.ClientResourceStatus_NACKED,
+		}}
+		r.expectSaid(t, "test", refused)
+		if got := r.Stats().Types["cds"]; got.Refused != 1 || got.Nacks != 1 || got.Acks == 0 || got.Pushes < 2 || got.Bytes == 0 {
+			t.Errorf("cds: %+v", got)
+		}
+		better := cluster("a", "better")
+		r.set(better)
+		for got := ""; got != string(better.Body); { // one that must hold everything comes once more without what is refused
+			next := c.next()
+			c.ack(next)
+			got = string(next.Set["a"])
+		}
+		r.expectSaid(t, "test", map[string]said{"cds b": fine, "cds a": {
+			version: better.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED,
+		}})
+		if got := r.Stats().Types["cds"].Refused; got != 0 {
+			t.Errorf("%d resources are said to be refused, none is", got)
+		}
+	})
+}
+
+func TestStatusTellsOfASilentClientWhatItLastSaid(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Millisecond})
+		one, two := endpoints("a", "1"), endpoints("a", "2")
+		r.set(one)
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		c.take(xds.EndpointType, "a")
+		r.expectSaid(t, "test", map[string]said{"eds a": {version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}})
+		r.set(two)
+		late := c.expect(xds.EndpointType, "a")
+		eventually(t, "the client is silent", func() bool {
+			return figuresOf(r.inspected(t, exactly("test"))[0])["silent"] == true
+		})
+		r.expectSaid(t, "test", map[string]said{"eds a": {version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}})
+		c.ack(late)
+		r.expectSaid(t, "test", map[string]said{"eds a": {version: two.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}})
+	})
+}
+
+func TestStatusTellsFiguresAndTheNode(t *testing.T) {
+	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
+	seq := r.set(endpoints("a", "1"), endpoints("b", "1"))
+	c := r.connect(t, sotw, "activator")
+	c.node = nodeAt("activator-1", "activator", "127.0.0.1:1")
+	c.node.Extensions = []*corev3.Extension{{Name: "big"}}
+	c.subscribe(xds.EndpointType)
+	c.take(xds.EndpointType, "a", "b")
+	r.expectSaid(t, "activator-1", map[string]said{
+		"eds a": {version: endpoints("a", "1").Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
+		"eds b": {version: endpoints("b", "1").Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
+	})
+	request := exactly("activator-1")
+	request.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+		xds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+	}}}
+	configs := r.inspected(t, request)
+	if len(configs) != 1 || len(configs[0].GetGenericXdsConfigs()) != 0 {
+		t.Fatalf("asked for figures alone, got %v", configs)
+	}
+	got := figuresOf(configs[0])
+	for _, moment := range []string{"connected", "heard"} {
+		if _, err := time.Parse(time.RFC3339Nano, got[moment].(string)); err != nil {
+			t.Error(err)
+		}
+		delete(got, moment)
+	}
+	bytes := float64(len(endpoints("a", "1").Body) * 2)
+	want := map[string]any{
+		"stream": 1.0, "role": "activator", "protocol": "sotw", "service": "ads", "sequence": float64(seq), "newest": float64(seq), "lag_ms": 0.0,
+		"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0, "answers": true, "silent": false,
+		"types": map[string]any{xds.EndpointType: map[string]any{
+			"wildcard": true, "synced": 2.0, "absent": 0.0, "stale": 0.0, "not_sent": 0.0, "refused": 0.0,
+			"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0,
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	node := configs[0].GetNode()
+	if node.GetMetadata().GetFields()["sluice.dev"] == nil || node.GetCluster() != "activator" || len(node.GetExtensions()) != 0 {
+		t.Errorf("the node is %v", node)
+	}
+}
+
+func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
+	r := serve(t, xds.Options{})
+	r.set()
+	for _, id := range []string{"gateway-a", "gateway-b", "Mesh"} {
+		c := r.connect(t, delta, "gateway")
+		c.node.Id = id
+		c.quiet()
+	}
+	match := func(m *matcherv3.StringMatcher) []*matcherv3.NodeMatcher {
+		return []*matcherv3.NodeMatcher{idMatch(m)}
+	}
+	regex := func(text string) *matcherv3.StringMatcher {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: text}}}
+	}
+	for name, c := range map[string]struct {
+		matchers []*matcherv3.NodeMatcher
+		want     []string
+		code     codes.Code
+	}{
+		"all":              {nil, []string{"Mesh", "gateway-a", "gateway-b"}, codes.OK},
+		"exact":            {exactly("gateway-a").NodeMatchers, []string{"gateway-a"}, codes.OK},
+		"either":           {exactly("gateway-a", "Mesh").NodeMatchers, []string{"Mesh", "gateway-a"}, codes.OK},
+		"none":             {exactly("gateway").NodeMatchers, nil, codes.OK},
+		"prefix":           {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "gateway-"}}), []string{"gateway-a", "gateway-b"}, codes.OK},
+		"suffix":           {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: "-b"}}), []string{"gateway-b"}, codes.OK},
+		"contains":         {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: "esh"}}), []string{"Mesh"}, codes.OK},
+		"ignoring case":    {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "mesh"}, IgnoreCase: true}), []string{"Mesh"}, codes.OK},
+		"regex":            {match(regex("gateway-[bc]")), []string{"gateway-b"}, codes.OK},
+		"regex of a part":  {match(regex("gateway")), nil, codes.OK},
+		"bad regex":        {match(regex("(")), nil, codes.InvalidArgument},
+		"empty":            {match(&matcherv3.StringMatcher{}), nil, codes.InvalidArgument},
+		"by metadata":      {[]*matcherv3.NodeMatcher{{NodeMetadatas: []*matcherv3.StructMatcher{{}}}}, nil, codes.InvalidArgument},
+		"too many":         {make([]*matcherv3.NodeMatcher, 101), nil, codes.InvalidArgument},
+		"too long a regex": {match(regex(strings.Repeat("x", 2000))), nil, codes.InvalidArgument},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := statusv3.NewClientStatusDiscoveryServiceClient(r.dial(t)).FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{NodeMatchers: c.matchers})
+			var ids []string
+			for _, c := range got.GetConfig() {
+				ids = append(ids, c.GetNode().GetId())
+			}
+			if status.Code(err) != c.code || !slices.Equal(ids, c.want) {
+				t.Errorf("got %v, %v, want %v, %v", ids, err, c.want, c.code)
+			}
+		})
+	}
+}
+
+func TestClientThatDoesNotReadIsToldOfWithoutWaiting(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Wait: 10 * time.Millisecond, Settle: time.Nanosecond})
+		big := func(i int) *xds.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 300_000)) }
+		r.set(big(0))
+		const deaf = 20
+		for i := range deaf {
+			wire, err := p.open(t.Context(), r.dial(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := wire.subscribe(&corev3.Node{Id: fmt.Sprintf("deaf-%02d", i), Cluster: "gateway"}, xds.ClusterType); err != nil {
+				t.Fatal(err)
+			}
+		}
+		good := r.connect(t, p, "mesh")
+		good.subscribe(xds.ClusterType)
+		good.take(xds.ClusterType, "big")
+		var configs []*statusv3.ClientConfig
+		changes := 0
+		eventually(t, "all deaf clients are held up in sending", func() bool {
+			changes++
+			r.set(big(changes))
+			good.take(xds.ClusterType, "big")
+			configs = r.inspected(t, &statusv3.ClientStatusRequest{})
+			stuck := 0
+			for _, c := range configs {
+				if figuresOf(c)["answers"] == false {
+					stuck++
+				}
+			}
+			return stuck == deaf
+		})
+		for _, c := range configs[:deaf] {
+			if f := figuresOf(c); f["lag_ms"].(float64) < 1 || f["role"] != "gateway" || len(c.GetGenericXdsConfigs()) > 0 {
+				t.Errorf("%s: %v", c.GetNode().GetId(), f)
+			}
+		}
+		if last := configs[deaf]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
+			t.Errorf("the good client is told as %v", figuresOf(last))
+		}
+	})
+}
+
+const key = "-----BEGIN PRIVATE KEY-----"
+
+func inline(text string) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
+}
+
+func TestPrivateKeysAreNotTold(t *testing.T) {
+	certificate := &tlsv3.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline(key), Password: inline(key)}
+	resources := []*xds.Resource{
+		made(xds.SecretType, "pair", &tlsv3.Secret{Name: "pair", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: certificate}}),
+		made(xds.SecretType, "token", &tlsv3.Secret{Name: "token", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inline(key)}}}),
+		made(xds.SecretType, "tickets", &tlsv3.Secret{Name: "tickets", Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &tlsv3.TlsSessionTicketKeys{Keys: []*corev3.DataSource{inline(key)}}}}),
+		made(xds.ListenerType, "https", &listenerv3.Listener{Name: "https", FilterChains: []*listenerv3.FilterChain{{
+			TransportSocket: &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
+				CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{certificate}},
+			})}},
+		}}}),
+		{Type: "type.googleapis.com/test.Unknown", Name: "unknown", Version: "1", Body: []byte(key), Roles: everyRole},
+	}
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
+		r.set(resources...)
+		c := r.connect(t, p, "gateway")
+		types := []string{xds.SecretType, xds.ListenerType}
+		if p == delta { // the other reads names out of contents
+			types = append(types, "type.googleapis.com/test.Unknown")
+		}
+		for _, typeURL := range types {
+			c.subscribe(typeURL)
+			got := c.next()
+			if joined := fmt.Sprintf("%s", got.Set); !strings.Contains(joined, key) {
+				t.Fatalf("%s came without what the client needs", got.short())
+			}
+			if typeURL == xds.SecretType {
+				c.nack(got, "no secrets, please")
+			} else {
+				c.ack(got)
+			}
+		}
+		eventually(t, "all is answered", func() bool { return r.Stats().Acks+r.Stats().Nacks == uint64(len(types)) })
+		told, chains := 0, 0
+		for _, config := range r.inspected(t, exactly("test", xds.DesiredPrefix+"gateway")) {
+			text, err := proto.Marshal(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), key) {
+				t.Errorf("a key is told: %v", config)
+			}
+			told += strings.Count(string(text), xds.Redacted)
+			chains += strings.Count(string(text), "chain")
+		}
+		// Of each the client's and the desired one: two of the pair, one of the token, two of the listener. A list is left out.
+		if told != 10 || chains != 4 {
+			t.Errorf("%d secrets are said to be there, want 10; %d chains, want 4", told, chains)
+		}
+	})
+}
+
+func TestDesiredStateIsToldByItsName(t *testing.T) {
+	r := serve(t, xds.Options{})
+	everywhere, mesh := cluster("b", ""), endpoints("a", "1")
+	mesh.Roles = xds.RoleMesh
+	r.set(mesh, everywhere)
+	for role, want := range map[string][]string{"gateway": {"cds b"}, "mesh": {"cds b", "eds a"}} {
+		configs := r.inspected(t, exactly(xds.DesiredPrefix+role))
+		var got []string
+		for _, g := range configs[0].GetGenericXdsConfigs() {
+			got = append(got, xds.TypeName(g.GetTypeUrl())+" "+g.GetName())
+		}
+		if len(configs) != 1 || configs[0].GetClientScope() != "desired" || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", role, configs, want)
+		}
+	}
+	if got := r.inspected(t, &statusv3.ClientStatusRequest{}); len(got) != 0 {
+		t.Errorf("the desired state is told to who asks for all clients: %v", got)
+	}
+}
+
+// The answer for a thousand clients comes in messages that every gRPC client takes, and one client's in several where it must.
+func TestManyClientsAreToldInParts(t *testing.T) {
+	r := serve(t, xds.Options{Settle: time.Nanosecond, MaxStreams: 2000})
+	var all []*xds.Resource
+	for i := range 100 {
+		all = append(all, endpoints(fmt.Sprint(i), strings.Repeat("x", 1000)))
+	}
+	r.set(all...)
+	const clients = 1000
+	var conn *grpc.ClientConn
+	for i := range clients {
+		if i%100 == 0 {
+			conn = r.dial(t)
+		}
+		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: fmt.Sprintf("c%04d", i)}, TypeUrl: xds.EndpointType}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all are there", func() bool { return r.Stats().Streams["mesh"] == clients && r.Stats().Pushes == clients })
+	stream, err := statusv3.NewClientStatusDiscoveryServiceClient(r.dial(t)).StreamClientStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a stream may ask again
+		if err := stream.Send(&statusv3.ClientStatusRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	seen, resources, messages := map[string]int{}, 0, 0
+	for {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := proto.Size(response); size > 4<<20 {
+			t.Errorf("a message has %d bytes", size)
+		}
+		messages++
+		for _, c := range response.Config {
+			seen[c.GetNode().GetId()]++
+			resources += len(c.GetGenericXdsConfigs())
+		}
+	}
+	if len(seen) != clients || resources != 2*clients*len(all) || messages < 2 {
+		t.Errorf("%d clients with %d resources in %d messages, want %d with %d in several", len(seen), resources, messages, clients, 2*clients*len(all))
+	}
+}

@@ -1,0 +1,122 @@
+package xds
+
+import (
+	"regexp"
+	"strings"
+
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const (
+	// StatusKey is where a client's figures are in its configuration's node.metadata, and where the metadata of the node that
+	// asks may say what it wants: with {"resources": false} it gets the figures and counts alone.
+	StatusKey = "sluice.dev/status"
+	// DesiredPrefix with the name of a role is the node_id of the client that stands for what the store offers to that role. It
+	// is told only if exactly asked for.
+	DesiredPrefix = "sluice.dev/desired/"
+)
+
+const (
+	maxMatchers = 100
+	maxPattern  = 1024 // bytes
+)
+
+// inquiry is what a request asks for.
+type inquiry struct {
+	matchers []func(id string) bool // any; none: all clients
+	desired  []uint8                // roles
+	contents bool                   // resources with their contents
+	counts   bool                   // no resources, only how many
+}
+
+func (q inquiry) meant(id string) bool {
+	for _, matches := range q.matchers {
+		if matches(id) {
+			return true
+		}
+	}
+	return len(q.matchers) == 0
+}
+
+func readInquiry(r *statusv3.ClientStatusRequest) (inquiry, error) {
+	q := inquiry{contents: !r.GetExcludeResourceContents()}
+	own := r.GetNode().GetMetadata().GetFields()[StatusKey].GetStructValue().GetFields()
+	if wanted, ok := own["resources"].GetKind().(*structpb.Value_BoolValue); ok {
+		q.counts = !wanted.BoolValue
+	}
+	if n := len(r.GetNodeMatchers()); n > maxMatchers {
+		return q, status.Errorf(codes.InvalidArgument, "node_matchers has %d entries; at most %d are taken", n, maxMatchers)
+	}
+	for _, m := range r.GetNodeMatchers() {
+		if len(m.GetNodeMetadatas()) > 0 || m.GetNodeId() == nil {
+			return q, status.Error(codes.InvalidArgument, "a node matcher without node_id, or with node_metadatas, is not taken: match node_id")
+		}
+		matches, err := idMatcher(m.GetNodeId())
+		if err != nil {
+			return q, err
+		}
+		q.matchers = append(q.matchers, matches)
+		if role, ok := desiredRole(m.GetNodeId()); ok {
+			q.desired = append(q.desired, role)
+		}
+	}
+	return q, nil
+}
+
+// desiredRole is the role whose desired state a matcher means.
+func desiredRole(m *matcherv3.StringMatcher) (uint8, bool) {
+	name, ok := strings.CutPrefix(m.GetExact(), DesiredPrefix)
+	if !ok {
+		return 0, false
+	}
+	for role := range roles(RoleGateway | RoleActivator | RoleMesh) {
+		if RoleName(role) == name {
+			return role, true
+		}
+	}
+	return 0, false
+}
+
+func idMatcher(m *matcherv3.StringMatcher) (func(string) bool, error) {
+	fold := func(s string) string { return s }
+	if m.GetIgnoreCase() {
+		fold = strings.ToLower
+	}
+	with := func(test func(id, pattern string) bool, pattern string) (func(string) bool, error) {
+		if len(pattern) > maxPattern {
+			return nil, status.Errorf(codes.InvalidArgument, "a node_id matcher has %d bytes; at most %d are taken", len(pattern), maxPattern)
+		}
+		pattern = fold(pattern)
+		return func(id string) bool { return test(fold(id), pattern) }, nil
+	}
+	switch p := m.GetMatchPattern().(type) {
+	case *matcherv3.StringMatcher_Exact:
+		return with(func(id, pattern string) bool { return id == pattern }, p.Exact)
+	case *matcherv3.StringMatcher_Prefix:
+		return with(strings.HasPrefix, p.Prefix)
+	case *matcherv3.StringMatcher_Suffix:
+		return with(strings.HasSuffix, p.Suffix)
+	case *matcherv3.StringMatcher_Contains:
+		return with(strings.Contains, p.Contains)
+	case *matcherv3.StringMatcher_SafeRegex:
+		return regexMatcher(p.SafeRegex.GetRegex())
+	default:
+		return nil, status.Error(codes.InvalidArgument, "a node_id matcher is exact, prefix, suffix, contains or safe_regex; others are not taken")
+	}
+}
+
+// regexMatcher takes RE2, which must match the whole id.
+func regexMatcher(pattern string) (func(string) bool, error) {
+	if len(pattern) > maxPattern {
+		return nil, status.Errorf(codes.InvalidArgument, "a node_id matcher has %d bytes; at most %d are taken", len(pattern), maxPattern)
+	}
+	expression, err := regexp.Compile(`^(?:` + pattern + `)$`)
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "safe_regex %q is no regular expression of RE2: %v", pattern, err)
+	}
+	return expression.MatchString, nil
+}

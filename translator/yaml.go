@@ -35,7 +35,7 @@ func (o *Output) YAML() ([]byte, error) {
 			fmt.Fprintf(&out, "%s:\n", g.heading)
 		}
 		for _, r := range resources {
-			text, err := r.yaml()
+			text, err := r.YAML()
 			if err != nil {
 				return nil, fmt.Errorf("writing %s %q as YAML: %w", g.heading, r.Name, err)
 			}
@@ -45,7 +45,8 @@ func (o *Output) YAML() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (r *Resource) yaml() ([]byte, error) {
+// YAML returns the resource for people to read, without private keys. Whatever it holds must be linked into the program.
+func (r *Resource) YAML() ([]byte, error) {
 	m, err := (&anypb.Any{TypeUrl: r.Type, Value: r.Body}).UnmarshalNew()
 	if err != nil {
 		return nil, err
@@ -68,8 +69,8 @@ func redact(tree any) {
 	switch tree := tree.(type) {
 	case map[string]any:
 		for name, value := range tree {
-			if name == "privateKey" {
-				tree[name] = map[string]any{"inlineString": "(not shown)"}
+			if name == "private_key" {
+				tree[name] = map[string]any{"inline_string": "(not shown)"}
 				continue
 			}
 			redact(value)

@@ -264,7 +264,8 @@ func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
 		"bad regex":        {match(regex("(")), nil, codes.InvalidArgument},
 		"empty":            {match(&matcherv3.StringMatcher{}), nil, codes.InvalidArgument},
 		"by metadata":      {[]*matcherv3.NodeMatcher{{NodeMetadatas: []*matcherv3.StructMatcher{{}}}}, nil, codes.InvalidArgument},
-		"too many":         {make([]*matcherv3.NodeMatcher, 101), nil, codes.InvalidArgument},
+		"too many":         {make([]*matcherv3.NodeMatcher, 20_001), nil, codes.InvalidArgument},
+		"too many regexes": {slices.Repeat(match(regex("x")), 101), nil, codes.InvalidArgument},
 		"too long a regex": {match(regex(strings.Repeat("x", 2000))), nil, codes.InvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -202,7 +202,7 @@ func (in *inspection) desired() error {
 		node := &corev3.Node{Id: DesiredPrefix + RoleName(role), Cluster: RoleName(role), Metadata: &structpb.Struct{
 			Fields: map[string]*structpb.Value{StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: fields})},
 		}}
-		p := &portion{inspection: in, node: node, scope: "desired"}
+		p := &portion{inspection: in, node: node, scope: DesiredScope}
 		if in.inquiry.counts {
 			offers = nil
 		}

@@ -18,32 +18,40 @@ const (
 	// DesiredPrefix with the name of a role is the node_id of the client that stands for what the store offers to that role. It
 	// is told only if exactly asked for.
 	DesiredPrefix = "sluice.dev/desired/"
+	// DesiredScope is the client_scope of such a client, by which it differs from a real one of that name.
+	DesiredScope = "desired"
 )
 
 const (
-	maxMatchers = 100
-	maxPattern  = 1024 // bytes
+	maxMatchers = 20_000 // as many as there may be clients, to name them all
+	maxPatterns = 100    // those of them that are not exact
+	maxPattern  = 1024   // bytes
 )
 
 // inquiry is what a request asks for.
 type inquiry struct {
-	matchers []func(id string) bool // any; none: all clients
+	all      bool
+	named    map[string]bool        // else these
+	matchers []func(id string) bool // and these
 	desired  []uint8                // roles
 	contents bool                   // resources with their contents
 	counts   bool                   // no resources, only how many
 }
 
 func (q inquiry) meant(id string) bool {
+	if q.all || q.named[id] {
+		return true
+	}
 	for _, matches := range q.matchers {
 		if matches(id) {
 			return true
 		}
 	}
-	return len(q.matchers) == 0
+	return false
 }
 
 func readInquiry(r *statusv3.ClientStatusRequest) (inquiry, error) {
-	q := inquiry{contents: !r.GetExcludeResourceContents()}
+	q := inquiry{contents: !r.GetExcludeResourceContents(), all: len(r.GetNodeMatchers()) == 0, named: map[string]bool{}}
 	own := r.GetNode().GetMetadata().GetFields()[StatusKey].GetStructValue().GetFields()
 	if wanted, ok := own["resources"].GetKind().(*structpb.Value_BoolValue); ok {
 		q.counts = !wanted.BoolValue
@@ -55,21 +63,34 @@ func readInquiry(r *statusv3.ClientStatusRequest) (inquiry, error) {
 		if len(m.GetNodeMetadatas()) > 0 || m.GetNodeId() == nil {
 			return q, status.Error(codes.InvalidArgument, "a node matcher without node_id, or with node_metadatas, is not taken: match node_id")
 		}
-		matches, err := idMatcher(m.GetNodeId())
-		if err != nil {
+		if err := q.match(m.GetNodeId()); err != nil {
 			return q, err
-		}
-		q.matchers = append(q.matchers, matches)
-		if role, ok := desiredRole(m.GetNodeId()); ok {
-			q.desired = append(q.desired, role)
 		}
 	}
 	return q, nil
 }
 
-// desiredRole is the role whose desired state a matcher means.
-func desiredRole(m *matcherv3.StringMatcher) (uint8, bool) {
-	name, ok := strings.CutPrefix(m.GetExact(), DesiredPrefix)
+func (q *inquiry) match(m *matcherv3.StringMatcher) error {
+	if exact, ok := m.GetMatchPattern().(*matcherv3.StringMatcher_Exact); ok && !m.GetIgnoreCase() {
+		q.named[exact.Exact] = true
+		if role, ok := desiredRole(exact.Exact); ok {
+			q.desired = append(q.desired, role)
+		}
+		return nil
+	}
+	matches, err := idMatcher(m)
+	if err != nil {
+		return err
+	}
+	if q.matchers = append(q.matchers, matches); len(q.matchers) > maxPatterns {
+		return status.Errorf(codes.InvalidArgument, "node_matchers has more than %d entries that are not exact", maxPatterns)
+	}
+	return nil
+}
+
+// desiredRole is the role whose desired state an id means.
+func desiredRole(id string) (uint8, bool) {
+	name, ok := strings.CutPrefix(id, DesiredPrefix)
 	if !ok {
 		return 0, false
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,10 +21,15 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	err := root().ExecuteContext(ctx)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sluice:", err)
-		os.Exit(1)
+	if err == nil {
+		return
 	}
+	ended := exit{1, err}
+	errors.As(err, &ended)
+	if ended.err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", ended.err)
+	}
+	os.Exit(ended.code)
 }
 
 func root() *cobra.Command {
@@ -40,7 +46,7 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
+	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
 	return c
 }
 

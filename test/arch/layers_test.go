@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"autoscaler/loop":      {"model", "autoscaler", "autoscaler/scrape"},
 	"xds":                  {},
 	"xds/client":           {},
+	"xds/status":           {"xds"},
 	"envoy":                {},
 	"crds":                 {"crds/serving"},
 	"crds/serving":         {},

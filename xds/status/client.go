@@ -1,0 +1,72 @@
+package status
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Client is one stream of a client as the server knows it.
+type Client struct {
+	ID        string          `json:"id"`
+	Scope     string          `json:"scope"` // tells the streams of a client apart
+	Role      string          `json:"role"`
+	Protocol  string          `json:"protocol"` // delta or sotw
+	Service   string          `json:"service"`  // ads, or the only type of the stream
+	Connected time.Time       `json:"connected"`
+	Heard     time.Time       `json:"heard"`    // when it last said something
+	Sequence  uint64          `json:"sequence"` // newest state that it has answered for
+	Newest    uint64          `json:"newest"`   // newest state
+	LagMillis int64           `json:"lagMs"`    // how long it has been behind, in milliseconds
+	Pushes    uint64          `json:"pushes"`
+	Bytes     uint64          `json:"bytes"`
+	Acks      uint64          `json:"acks"`
+	Nacks     uint64          `json:"nacks"`
+	Silent    bool            `json:"silent"`  // did not answer in time; is not waited for
+	Unknown   bool            `json:"unknown"` // it is held up in taking what was sent: what it has cannot be told
+	Types     map[string]Type `json:"types"`   // by short name
+	Resources []Resource      `json:"resources,omitempty"`
+}
+
+// Type is one type at a client.
+type Type struct {
+	URL      string `json:"url"`
+	Wildcard bool   `json:"wildcard"` // it takes all there is
+	Synced   int    `json:"synced"`
+	Absent   int    `json:"absent"`  // asked for, and there is none
+	Stale    int    `json:"stale"`   // sent and not answered
+	NotSent  int    `json:"notSent"` // due
+	Refused  int    `json:"refused"`
+}
+
+// State of a resource at a client.
+type State string
+
+// The states.
+const (
+	Synced  State = "synced"
+	Absent  State = "absent"   // there is none, and the client knows
+	Stale   State = "stale"    // something newer was sent, and is not answered
+	NotSent State = "not sent" // something newer is due
+	Refused State = "refused"
+	Offered State = "offered" // of the desired state
+)
+
+// Resource is one resource at a client, or one of the desired state.
+type Resource struct {
+	TypeURL string     `json:"typeUrl"`
+	Name    string     `json:"name"`
+	Version string     `json:"version,omitempty"` // that the client has acknowledged; empty: none
+	State   State      `json:"state"`
+	Updated *time.Time `json:"updated,omitempty"` // when the content came into force
+	Content *anypb.Any `json:"-"`                 // nil if it was not asked for or is not told
+	Refusal *Refusal   `json:"refusal,omitempty"`
+}
+
+// Refusal is why a client did not take a resource.
+type Refusal struct {
+	Version string     `json:"version,omitempty"` // that was refused; empty: no longer known
+	Text    string     `json:"text"`
+	At      *time.Time `json:"at,omitempty"`
+	Content *anypb.Any `json:"-"`
+}

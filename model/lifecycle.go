@@ -4,9 +4,10 @@ import "time"
 
 // Service is a Service of the API, as far as the life of its revisions depends on it.
 type Service struct {
-	Key        Key
-	UID        string
-	Generation int64
+	Key Key
+	UID string
+	// Generation counts the changes of the spec; Observed is the one that the status speaks of.
+	Generation, Observed int64
 	// Conditions are what the status says now.
 	Conditions []Condition
 }
@@ -94,8 +95,8 @@ type RouteSpec struct {
 	RolloutDuration time.Duration
 	// Served is the split that the status lists: the one in force.
 	Served []Target
-	// URL is from the status; it is empty before the first reconciliation.
-	URL string
+	// URL and Address (the URL within the cluster) are from the status; they are empty before the first reconciliation.
+	URL, Address string
 	// Rollout is the state of gradual rollouts as it was last kept: JSON, empty when there is none.
 	Rollout string
 	// Conditions are what the status says now.

@@ -16,7 +16,9 @@ import (
 
 // Service returns what planning needs of a Service.
 func Service(s *servingv1.Service) *model.Service {
-	return &model.Service{Key: keyOf(s), UID: string(s.UID), Generation: s.Generation, Conditions: conditionsOf(s.Status.Status)}
+	return &model.Service{
+		Key: keyOf(s), UID: string(s.UID), Generation: s.Generation, Observed: s.Status.ObservedGeneration, Conditions: conditionsOf(s.Status.Status),
+	}
 }
 
 // Configuration returns what planning needs of a Configuration.
@@ -73,6 +75,9 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 		ClusterLocal: r.Labels[servingv1.VisibilityLabel] == servingv1.VisibilityClusterLocal,
 		URL:          r.Status.URL, Rollout: r.Status.Annotations[RolloutAnnotation],
 		Conditions: conditionsOf(r.Status.Status),
+	}
+	if r.Status.Address != nil {
+		out.Address = r.Status.Address.URL
 	}
 	out.RolloutDuration, _ = duration(r.Annotations, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation)
 	return out

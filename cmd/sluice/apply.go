@@ -37,7 +37,7 @@ func applyAll(ctx context.Context, config *rest.Config, documents []manifest.Doc
 			d.Err = applyNext(ctx, c, d, seen)
 		}
 		if d.Err != nil {
-			log.Error("cannot apply "+d.Source, "error", explain(d.Err))
+			log.Error("cannot apply "+d.Source, "error", inWords(d.Err))
 			continue
 		}
 		log.Info("applied "+strings.ToLower(d.Object.GetKind())+" "+d.Object.GetNamespace()+"/"+d.Object.GetName(), "from", d.Source)
@@ -93,8 +93,8 @@ func apply(ctx context.Context, c client.Client, d manifest.Document) error {
 	return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(d.Object), client.FieldOwner("sluice"), client.ForceOwnership)
 }
 
-// explain says in the user's words what an API error means.
-func explain(err error) string {
+// inWords says in the user's words what an API error means.
+func inWords(err error) string {
 	var status apierrors.APIStatus
 	switch {
 	case meta.IsNoMatchError(err):

@@ -32,6 +32,21 @@ func main() {
 	os.Exit(ended.code)
 }
 
+// exit ends the process with a code, and with an error to tell unless everything has been said.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sluice",
@@ -46,7 +61,7 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
+	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
 	return c
 }
 

@@ -32,6 +32,8 @@ var layers = map[string][]string{
 	"crds":                 {"crds/serving"},
 	"crds/serving":         {},
 	"crds/convert":         {"crds/serving", "model"},
+	"explain":              {"model", "rollout"},
+	"explain/tree":         {"explain"},
 	"controlplane":         {"model", "translator", "xds"},
 	"dataplane/queueproxy": {"model", "dataplane/breaker"},
 	"dataplane/gateway":    {"model", "dataplane/breaker", "xds/client"},
@@ -72,7 +74,7 @@ var foreign = []struct {
 }
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
-var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart"}
+var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
 

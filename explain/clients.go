@@ -1,0 +1,123 @@
+package explain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// describeClients tells what each client has of the chain.
+func (c *chain) describeClients() {
+	wanted := c.wanted()
+	for _, v := range c.Views.Clients {
+		out := Client{ID: v.ID, Role: v.Role, State: StateAside}
+		takes := false
+		for _, r := range v.Resources {
+			if !wanted[resourceName{r.Kind, r.Name}] || r.Absent {
+				continue
+			}
+			takes = true
+			switch {
+			case r.Refused != "":
+				out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused)})
+			case !r.Acknowledged:
+				out.Behind = append(out.Behind, r.Kind+" "+r.Name)
+			}
+		}
+		if v.Role == roleGateway {
+			lacking := c.lacking(v)
+			takes, out.Behind = takes || len(lacking) > 0, append(out.Behind, lacking...)
+		}
+		switch {
+		case len(out.Refuses) > 0:
+			out.State = StateRefuses
+		case len(out.Behind) > 0:
+			out.State, out.BehindSeconds = StateBehind, v.Lag.Seconds()
+		case takes:
+			out.State = StateInSync
+		}
+		c.out.Clients = append(c.out.Clients, out)
+	}
+	slices.SortStableFunc(c.out.Clients, func(a, b Client) int {
+		return cmp.Or(cmp.Compare(roleOrder(a.Role), roleOrder(b.Role)), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// The roles of clients.
+const (
+	roleGateway   = "gateway"
+	roleActivator = "activator"
+)
+
+// roleOrder is the way that a request takes; gRPC clients come last.
+func roleOrder(role string) int {
+	switch role {
+	case roleGateway:
+		return 0
+	case roleActivator:
+		return 1
+	}
+	return 2
+}
+
+type resourceName struct{ kind, name string }
+
+// wanted are the resources that the chain is made of, for all roles.
+func (c *chain) wanted() map[resourceName]bool {
+	out := map[resourceName]bool{}
+	for _, g := range c.out.Hosts {
+		name := virtualHostName(c.route.Key, g.Tag)
+		out[resourceName{KindRoutes, name}] = true // a gRPC client's
+		for _, h := range g.Hosts {
+			out[resourceName{KindListener, h}] = true
+			out[resourceName{KindListener, h + ":80"}] = true
+		}
+		if g.VirtualHost == nil {
+			continue
+		}
+		for listener := range strings.SplitSeq(g.VirtualHost.Listener, ", ") {
+			routes := c.Views.Offered.Listeners[listener].Routes
+			out[resourceName{KindListener, listener}] = true
+			out[resourceName{KindRoutes, routes}] = true
+			out[resourceName{KindVirtualHost, routes + "/" + name}] = true
+		}
+	}
+	for _, r := range c.out.Revisions {
+		if r.Cluster != nil {
+			out[resourceName{KindCluster, r.Cluster.Name}] = true
+			out[resourceName{KindAssignment, r.Cluster.Name}] = true
+		}
+	}
+	return out
+}
+
+// lacking are the resources of the chain that a gateway, which takes everything, has not even been told of.
+func (c *chain) lacking(v View) []string {
+	has := map[resourceName]bool{}
+	for _, r := range v.Resources {
+		has[resourceName{r.Kind, r.Name}] = true
+	}
+	var out []string
+	lack := func(kind, name string) {
+		if n := (resourceName{kind, name}); !has[n] {
+			has[n] = true
+			out = append(out, kind+" "+name)
+		}
+	}
+	for _, g := range c.out.Hosts {
+		if g.VirtualHost == nil {
+			continue
+		}
+		for listener := range strings.SplitSeq(g.VirtualHost.Listener, ", ") {
+			lack(KindListener, listener)
+			lack(KindRoutes, c.Views.Offered.Listeners[listener].Routes)
+		}
+	}
+	for _, r := range c.out.Revisions {
+		if r.Cluster != nil && (r.Percent > 0 || len(r.Tags) > 0) {
+			lack(KindCluster, r.Cluster.Name)
+			lack(KindAssignment, r.Cluster.Name)
+		}
+	}
+	return out
+}

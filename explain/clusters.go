@@ -1,0 +1,67 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// The zones of an assignment.
+const (
+	zonePods      = "pods"
+	zoneActivator = "activator"
+)
+
+// cluster is how gateways reach a revision; nil where that is not known or there is none.
+func (c *chain) cluster(revision string) *Cluster {
+	name := c.key(revision).String()
+	if !c.Views.Offered.Clusters[name] {
+		return nil
+	}
+	out := &Cluster{Name: name, Via: ViaNobody, Zones: slices.Clone(c.Views.Offered.Assignments[name])}
+	if out.Zones == nil {
+		out.Zones = []Zone{}
+	}
+	slices.SortStableFunc(out.Zones, func(a, b Zone) int { return cmp.Compare(a.Priority, b.Priority) })
+	if len(out.Zones) > 0 {
+		switch out.Zones[0].Name {
+		case zoneActivator:
+			out.Via = ViaActivator
+		default:
+			out.Via = ViaReplicas
+		}
+	}
+	out.Why = why(out, c.revisions[revision])
+	return out
+}
+
+// why says why requests go the way that they go.
+func why(cluster *Cluster, r *RevisionState) string {
+	ready := endpoints(cluster.Zones, zonePods)
+	behind := endpoints(cluster.Zones, zoneActivator)
+	switch {
+	case cluster.Via == ViaNobody:
+		return "no replica is ready and no activator is connected"
+	case cluster.Via == ViaReplicas && behind == 0:
+		return fmt.Sprintf("%s; no activator is connected to stand in for them", count(ready, "replica is ready", "replicas are ready"))
+	case cluster.Via == ViaReplicas:
+		return fmt.Sprintf("%s, with room for a burst; activators stand in when they are gone", count(ready, "replica is ready", "replicas are ready"))
+	case ready > 0 && alwaysBehind(r):
+		return fmt.Sprintf("%s; target-burst-capacity -1 keeps the activator in the path", count(ready, "replica is ready", "replicas are ready"))
+	case ready > 0:
+		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds what finds no slot", count(ready, "replica is ready", "replicas are ready"))
+	case r != nil && r.Desired == 0:
+		return "asleep: no replica runs, and the first request starts one"
+	case r != nil && r.Desired > 0:
+		return fmt.Sprintf("%s asked for, none is ready yet: the activator holds requests until one is", count(r.Desired, "replica is", "replicas are"))
+	}
+	return "no replica is ready"
+}
+
+// alwaysBehind says that the revision asks for the activator in its path at all times.
+func alwaysBehind(r *RevisionState) bool { return r != nil && r.BurstCapacity == "-1" }
+
+func endpoints(zones []Zone, name string) int {
+	z, _ := find(zones, func(z Zone) bool { return z.Name == name })
+	return len(z.Endpoints)
+}

@@ -1,0 +1,259 @@
+package explain
+
+import (
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// Explanation is the answer. Its JSON is stable: fields are added, none is renamed or removed.
+type Explanation struct {
+	// Asked is the question in full: "Service default/hello" or "host hello.default.localhost".
+	Asked string `json:"asked"`
+	// Verdict is the answer in one line, with the first broken link and its remedy where there is one.
+	Verdict string `json:"verdict"`
+	// Served says that requests are answered by revisions; false also where that cannot be told.
+	Served bool `json:"served"`
+	// Broken are the broken links of the chain, causes before consequences; empty when everything is as asked.
+	Broken []Link `json:"broken"`
+	// Near are names like the one asked for, when there is none of that name.
+	Near []string `json:"near,omitempty"`
+	// Service is absent for a Route of its own.
+	Service *Object `json:"service,omitempty"`
+	// Configurations are those that traffic follows and the Service's own, sorted by name.
+	Configurations []Configuration `json:"configurations,omitempty"`
+	Route          *Route          `json:"route,omitempty"`
+	// Revisions are those that have or should have requests and the newest of each Configuration, sorted by name.
+	Revisions []Revision `json:"revisions,omitempty"`
+	// OtherRevisions counts those that no request goes to, and which are left out.
+	OtherRevisions int `json:"otherRevisions,omitempty"`
+	// Hosts are groups of names with one virtual host: the Route's own first, then one per tag, each from outside before
+	// cluster-local. For a question about a host it is the host's group alone.
+	Hosts []HostGroup `json:"hosts,omitempty"`
+	// Clients are all that are connected to the xDS server, sorted by role, then by id.
+	Clients []Client `json:"clients,omitempty"`
+}
+
+// The links of the chain, in its order.
+const (
+	LinkAPI           = "api"           // the Kubernetes API can be read
+	LinkObject        = "object"        // what is asked for exists
+	LinkGeneration    = "generation"    // the control plane has seen the newest generation
+	LinkRevision      = "revision"      // revisions that requests should go to are ready
+	LinkConfiguration = "configuration" // the newest template has become the latest ready revision
+	LinkRoute         = "route"         // traffic is as asked
+	LinkHost          = "host"          // the host is this Route's
+	LinkXDS           = "xds"           // the xDS server can be asked
+	LinkVirtualHost   = "virtualHost"   // the host is offered to the data plane
+	LinkCluster       = "cluster"       // each revision with a share is offered too
+	LinkEndpoints     = "endpoints"     // a request finds a replica or an activator
+	LinkClient        = "client"        // clients have acknowledged all that
+)
+
+// Link is a broken link of the chain.
+type Link struct {
+	// Link is one of the constants above; Object is "Kind namespace/name" where an object is meant, or the client.
+	Link   string `json:"link"`
+	Object string `json:"object"`
+	// Reason is one word, as conditions have it; Message is a sentence, Remedy says what to do.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message"`
+	Remedy  string `json:"remedy,omitempty"`
+	// Stops says that requests fail because of it. Without it what was there before serves.
+	Stops bool `json:"stops"`
+}
+
+// Object is what every object of the API has.
+type Object struct {
+	// Name is "namespace/name".
+	Name string `json:"name"`
+	// Generation counts the changes of the spec; Observed is the one that the status speaks of: less means that the control
+	// plane has not seen the newest.
+	Generation int64 `json:"generation,omitempty"`
+	Observed   int64 `json:"observed,omitempty"`
+	// Conditions are those that are not True.
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// Condition is one statement of a status.
+type Condition struct {
+	Type    string `json:"type"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Configuration is the template, and the revisions that came of it.
+type Configuration struct {
+	Object
+	// LatestCreated and LatestReady are names of revisions.
+	LatestCreated string `json:"latestCreated,omitempty"`
+	LatestReady   string `json:"latestReady,omitempty"`
+}
+
+// Route is the split of requests, as asked for and as it is.
+type Route struct {
+	Object
+	URL string `json:"url,omitempty"`
+	// Targets are in the order of the spec. One that is given and no longer asked for comes last.
+	Targets []Target `json:"targets"`
+	// Rollouts are gradual ones under way.
+	Rollouts []Rollout `json:"rollouts,omitempty"`
+}
+
+// Target is one entry of spec.traffic and what the status gives it.
+type Target struct {
+	Tag string `json:"tag,omitempty"`
+	// Revision is the one that the spec names; without one the target follows Configuration's latest ready revision.
+	Revision      string `json:"revision,omitempty"`
+	Configuration string `json:"configuration,omitempty"`
+	// Asked is the percent that the spec asks for, Given who has it.
+	Asked int     `json:"asked"`
+	Given []Share `json:"given,omitempty"`
+	// Why is why what is given is not what is asked for.
+	Why string `json:"why,omitempty"`
+}
+
+// Share is the part of some requests that a revision has.
+type Share struct {
+	// Revision is a name in the Route's namespace.
+	Revision string `json:"revision"`
+	// Percent is 0 to 100.
+	Percent int `json:"percent"`
+}
+
+// Rollout is a gradual rollout under way.
+type Rollout struct {
+	Configuration string `json:"configuration"`
+	Tag           string `json:"tag,omitempty"`
+	// Shares go from the oldest revision to the newest, which will have all.
+	Shares []Share `json:"shares"`
+	// Next is when the next step is due, Step how many percent it moves; both are absent until the data plane has the first.
+	Next *time.Time `json:"next,omitempty"`
+	Step int        `json:"step,omitempty"`
+}
+
+// Revision is one version, and how requests reach it.
+type Revision struct {
+	Object
+	// Percent of the requests to the Route's own hosts are its share.
+	Percent int      `json:"percent"`
+	Tags    []string `json:"tags,omitempty"`
+	// Ready is True, False or Unknown; empty for a revision that does not exist.
+	Ready   string `json:"ready"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Desired and Actual are replicas asked for and ready; absent while nobody has decided.
+	Desired *int `json:"desired,omitempty"`
+	Actual  *int `json:"actual,omitempty"`
+	// Scale is the autoscaler's why of its last step.
+	Scale string `json:"scale,omitempty"`
+	// Cluster is absent where the xDS server offers none, or cannot be asked.
+	Cluster *Cluster `json:"cluster,omitempty"`
+}
+
+// The ways of requests to a revision.
+const (
+	ViaReplicas  = "replicas"
+	ViaActivator = "activator"
+	ViaNobody    = "nobody"
+)
+
+// Cluster is a revision as gateways are to see it.
+type Cluster struct {
+	Name string `json:"name"`
+	// Via is ViaReplicas, ViaActivator or ViaNobody; Why is why.
+	Via string `json:"via"`
+	Why string `json:"why"`
+	// Zones are sorted by priority: the first gets the requests, the next when that is gone.
+	Zones []Zone `json:"zones"`
+}
+
+// Zone is a group of endpoints.
+type Zone struct {
+	// Name is pods or activator.
+	Name     string `json:"name"`
+	Priority int    `json:"priority"`
+	// Endpoints are addresses, host:port.
+	Endpoints []string `json:"endpoints"`
+}
+
+// HostGroup is some names that lead to the same revisions.
+type HostGroup struct {
+	Hosts []string `json:"hosts"`
+	// Tag is empty for the Route's own hosts.
+	Tag string `json:"tag,omitempty"`
+	// Local says that the names are for within the cluster.
+	Local bool   `json:"local"`
+	URL   string `json:"url,omitempty"`
+	// Lost are those of the Hosts that another Route has.
+	Lost []Lost `json:"lost,omitempty"`
+	// VirtualHost is absent where the xDS server offers none, or cannot be asked.
+	VirtualHost *VirtualHost `json:"virtualHost,omitempty"`
+}
+
+// Lost is a host, and the Route that has it.
+type Lost struct {
+	Host   string `json:"host"`
+	Holder string `json:"holder"`
+}
+
+// VirtualHost is a group of hosts as gateways are to see it.
+type VirtualHost struct {
+	Name string `json:"name"`
+	// Listener is its name and Address where that listens.
+	Listener string `json:"listener"`
+	Address  string `json:"address,omitempty"`
+	// Domains are the hosts that it answers for.
+	Domains []string `json:"domains"`
+	// Clusters are who gets its requests. Without any it answers by itself, with the status Answers.
+	Clusters []Weight `json:"clusters,omitempty"`
+	Answers  int      `json:"answers,omitempty"`
+}
+
+// Weight is the part of a virtual host's requests that a cluster gets.
+type Weight struct {
+	Cluster string `json:"cluster"`
+	Weight  int    `json:"weight"`
+}
+
+// What a client can be in.
+const (
+	StateInSync  = "in sync" // has acknowledged everything of the chain that it takes
+	StateBehind  = "behind"  // has not acknowledged something yet
+	StateRefuses = "refuses" // keeps an older version, or nothing
+	StateAside   = "does not take it"
+)
+
+// Client is a client of the xDS server, and what it has of the chain.
+type Client struct {
+	ID string `json:"id"`
+	// Role is gateway, activator or mesh (a proxyless gRPC client).
+	Role string `json:"role"`
+	// State is one of the constants above.
+	State string `json:"state"`
+	// BehindSeconds is for how long it has not acknowledged something.
+	BehindSeconds float64 `json:"behindSeconds,omitempty"`
+	// Behind are the resources of the chain that it has not acknowledged, as "type name".
+	Behind []string `json:"behind,omitempty"`
+	// Refuses are the resources of the chain that it refuses.
+	Refuses []Refusal `json:"refuses,omitempty"`
+}
+
+// Refusal is a resource that a client refuses.
+type Refusal struct {
+	Type string `json:"type"`
+	Name string `json:"name"`
+	// Text is the client's.
+	Text string `json:"text"`
+}
+
+func object(key model.Key, generation, observed int64, conditions []model.Condition) Object {
+	o := Object{Name: key.String(), Generation: generation, Observed: observed}
+	for _, c := range conditions {
+		if c.Status != model.True {
+			o.Conditions = append(o.Conditions, Condition{c.Type, string(c.Status), c.Reason, c.Message})
+		}
+	}
+	return o
+}

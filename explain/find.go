@@ -1,0 +1,151 @@
+package explain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/rollout"
+)
+
+// Claim is a Route that has a host for itself or for one of its tags.
+type Claim struct {
+	Route *model.RouteSpec
+	// Tag is empty for the Route's own hosts; Local says that the host is one within the cluster.
+	Tag   string
+	Local bool
+}
+
+// Claims are the Routes that have a host, the one that keeps it first: the oldest, then the first by name.
+func Claims(routes []*model.RouteSpec, host string) []Claim {
+	var out []Claim
+	options := settings(routes)
+	for _, r := range routes {
+		for _, tag := range tagsOf(r) {
+			external, local := options.Hosts(r, tag)
+			if within := slices.Contains(local, host); within || slices.Contains(external, host) {
+				out = append(out, Claim{r, tag, within})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Claim) int {
+		return cmp.Or(a.Route.Created.Compare(b.Route.Created), a.Route.Key.Compare(b.Route.Key))
+	})
+	return out
+}
+
+// settings are those of the installation, as far as the status of any Route tells.
+func settings(routes []*model.RouteSpec) rollout.Options {
+	var all rollout.Options
+	for _, r := range routes {
+		o := rollout.OptionsOf(r)
+		all.Domain, all.ClusterDomain = cmp.Or(all.Domain, o.Domain), cmp.Or(all.ClusterDomain, o.ClusterDomain)
+		if all.Domain != "" && all.ClusterDomain != "" {
+			break
+		}
+	}
+	return all
+}
+
+// tagsOf are the tags of a Route, asked for or in force, sorted; the first is the empty one, of the Route itself.
+func tagsOf(r *model.RouteSpec) []string {
+	tags := []string{""}
+	for _, targets := range [][]model.Target{r.Traffic, r.Served} {
+		for _, t := range targets {
+			tags = append(tags, t.Tag)
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
+// mostNear bounds how many names are proposed.
+const mostNear = 5
+
+// nearNames are Services and Routes with a name like the one asked for, the likest first; one of the same name in another
+// namespace is the likest of all.
+func nearNames(o Objects, key model.Key) []string {
+	var keys []model.Key
+	for _, s := range o.Services {
+		keys = append(keys, s.Key)
+	}
+	for _, r := range o.Routes {
+		keys = append(keys, r.Key)
+	}
+	slices.SortFunc(keys, model.Key.Compare)
+	distances := map[string]int{}
+	for _, k := range slices.Compact(keys) {
+		d := 2*distance(k.Name, key.Name) + min(1, distance(k.Namespace, key.Namespace))
+		if alike(k.Name, key.Name) {
+			distances[k.String()] = d
+		}
+	}
+	return nearest(distances)
+}
+
+// nearHosts are hosts of Routes like the one asked for.
+func nearHosts(routes []*model.RouteSpec, host string) []string {
+	distances := map[string]int{}
+	options := settings(routes)
+	first, _, _ := strings.Cut(host, ".")
+	for _, r := range routes {
+		for _, tag := range tagsOf(r) {
+			external, local := options.Hosts(r, tag)
+			for _, h := range slices.Concat(external, local[:min(1, len(local))]) {
+				label, _, _ := strings.Cut(h, ".")
+				if alike(label, first) {
+					distances[h] = distance(h, host)
+				}
+			}
+		}
+	}
+	return nearest(distances)
+}
+
+func nearest(distances map[string]int) []string {
+	names := make([]string, 0, len(distances))
+	for name := range distances {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(distances[a], distances[b]), cmp.Compare(a, b))
+	})
+	return names[:min(len(names), mostNear)]
+}
+
+// alike says whether somebody may have mistaken one name for the other.
+func alike(a, b string) bool {
+	short := min(len(a), len(b))
+	return distance(a, b) <= max(1, short/3) || short >= 3 && (strings.Contains(a, b) || strings.Contains(b, a))
+}
+
+// distance is how many letters must be put in, left out, changed, or swapped with their neighbour to make b of a.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last[j]
+			if a[i] != b[j] {
+				change++
+			}
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
+
+func find[T any](all []T, is func(T) bool) (found T, ok bool) {
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], true
+	}
+	return found, false
+}

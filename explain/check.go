@@ -265,7 +265,7 @@ func (c *chain) checkRest() {
 // checkClients looks who has acknowledged what is offered.
 func (c *chain) checkClients() {
 	var gateways int
-	var refusing, behind []Client
+	var refusing, behind, unknown []Client
 	for _, client := range c.out.Clients {
 		if client.Role == roleGateway {
 			gateways++
@@ -275,6 +275,8 @@ func (c *chain) checkClients() {
 			refusing = append(refusing, client)
 		case StateBehind:
 			behind = append(behind, client)
+		case StateUnknown:
+			unknown = append(unknown, client)
 		}
 	}
 	if gateways == 0 {
@@ -283,23 +285,27 @@ func (c *chain) checkClients() {
 			Message: "No gateway is connected to the xDS server", Remedy: "Start one: sluice gateway, or an Envoy with what sluice bootstrap prints",
 		})
 	}
-	if len(refusing) > 0 {
-		first := refusing[0]
+	for _, some := range [][]Client{refusing, behind, unknown} {
+		if len(some) > 0 {
+			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)))
+		}
+	}
+}
+
+// checkClient tells what is wrong with some clients, by the first of them.
+func (c *chain) checkClient(first Client, share string) {
+	l := Link{Link: LinkClient, Object: first.Role + " " + first.ID}
+	switch first.State {
+	case StateRefuses:
 		r := first.Refuses[0]
-		c.broken(Link{
-			Link: LinkClient, Object: first.Role + " " + first.ID, Reason: "Refused",
-			Message: fmt.Sprintf("%s of %d (%s %s) keeps what it had and refuses %s %s: %s",
-				count(len(refusing), "client", "clients"), len(c.out.Clients), first.Role, first.ID, r.Type, r.Name, r.Text),
-			Remedy: "Change what its text names, or update that client",
-		})
+		l.Reason, l.Remedy = "Refused", "Change what its text names, or update that client"
+		l.Message = fmt.Sprintf("%s (%s) keeps what it had and refuses %s %s: %s", share, l.Object, r.Type, r.Name, r.Text)
+	case StateBehind:
+		l.Reason, l.Remedy = "Behind", "Ask again in a moment; if it stays so, that client hangs: restart it"
+		l.Message = fmt.Sprintf("%s (%s) has not acknowledged %s for %.3g s", share, l.Object, first.Behind[0], first.BehindSeconds)
+	default:
+		l.Reason, l.Remedy = "HeldUp", "See whether that client, or the network to it, hangs"
+		l.Message = fmt.Sprintf("%s (%s) does not take what it is sent, so what it has cannot be told", share, l.Object)
 	}
-	if len(behind) > 0 {
-		first := behind[0]
-		c.broken(Link{
-			Link: LinkClient, Object: first.Role + " " + first.ID, Reason: "Behind",
-			Message: fmt.Sprintf("%s of %d (%s %s) has not acknowledged %s for %.3g s",
-				count(len(behind), "client", "clients"), len(c.out.Clients), first.Role, first.ID, first.Behind[0], first.BehindSeconds),
-			Remedy: "Ask again in a moment; if it stays so, that client hangs: restart it",
-		})
-	}
+	c.broken(l)
 }

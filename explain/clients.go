@@ -10,37 +10,43 @@ import (
 func (c *chain) describeClients() {
 	wanted := c.wanted()
 	for _, v := range c.Views.Clients {
-		out := Client{ID: v.ID, Role: v.Role, State: StateAside}
-		takes := false
-		for _, r := range v.Resources {
-			if !wanted[resourceName{r.Kind, r.Name}] || r.Absent {
-				continue
-			}
-			takes = true
-			switch {
-			case r.Refused != "":
-				out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused)})
-			case !r.Acknowledged:
-				out.Behind = append(out.Behind, r.Kind+" "+r.Name)
-			}
-		}
-		if v.Role == roleGateway {
-			lacking := c.lacking(v)
-			takes, out.Behind = takes || len(lacking) > 0, append(out.Behind, lacking...)
-		}
-		switch {
-		case len(out.Refuses) > 0:
-			out.State = StateRefuses
-		case len(out.Behind) > 0:
-			out.State, out.BehindSeconds = StateBehind, v.Lag.Seconds()
-		case takes:
-			out.State = StateInSync
-		}
-		c.out.Clients = append(c.out.Clients, out)
+		c.out.Clients = append(c.out.Clients, c.client(v, wanted))
 	}
 	slices.SortStableFunc(c.out.Clients, func(a, b Client) int {
 		return cmp.Or(cmp.Compare(roleOrder(a.Role), roleOrder(b.Role)), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+func (c *chain) client(v View, wanted map[resourceName]bool) Client {
+	out := Client{ID: v.ID, Role: v.Role, State: StateAside}
+	takes := false
+	for _, r := range v.Resources {
+		if !wanted[resourceName{r.Kind, r.Name}] || r.Absent {
+			continue
+		}
+		takes = true
+		switch {
+		case r.Refused != "":
+			out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused)})
+		case !r.Acknowledged:
+			out.Behind = append(out.Behind, r.Kind+" "+r.Name)
+		}
+	}
+	if v.Role == roleGateway && !v.Unknown {
+		lacking := c.lacking(v)
+		takes, out.Behind = takes || len(lacking) > 0, append(out.Behind, lacking...)
+	}
+	switch {
+	case v.Unknown:
+		out.State, out.BehindSeconds = StateUnknown, v.Lag.Seconds()
+	case len(out.Refuses) > 0:
+		out.State = StateRefuses
+	case len(out.Behind) > 0:
+		out.State, out.BehindSeconds = StateBehind, v.Lag.Seconds()
+	case takes:
+		out.State = StateInSync
+	}
+	return out
 }
 
 // The roles of clients.

@@ -169,7 +169,7 @@ func (c *chain) notReady(name string) string {
 	case r == nil:
 		return fmt.Sprintf("Revision %s does not exist", name)
 	case r.Ready.Status == model.False:
-		return line(fmt.Sprintf("Revision %s failed (%s): %s", name, r.Ready.Reason, r.Ready.Message))
+		return fmt.Sprintf("Revision %s failed (%s)", name, r.Ready.Reason) // the Revision has the message
 	case r.Ready.Status != model.True:
 		return fmt.Sprintf("Revision %s is not ready yet", name)
 	}

@@ -92,6 +92,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a gateway that was not told of a cluster", func(i *Input) {
 			i.Views.Clients[0].Resources = i.Views.Clients[0].Resources[:6]
 		}, "has not acknowledged Cluster default/hello-green", LinkClient, true},
+		{"a client that takes nothing", func(i *Input) { i.Views.Clients[0] = View{ID: "edge-1", Role: roleGateway, Unknown: true} },
+			"is served, but not as asked: 1 client of 3 (gateway edge-1) does not take what it is sent", LinkClient, true},
 		{"a gradual rollout", func(i *Input) {
 			r := i.Objects.Routes[0]
 			r.Traffic = []model.Target{{Configuration: "hello", Latest: true, Percent: 100}}
@@ -175,7 +177,7 @@ func TestSplitAskedForIsComparedWithTheOneInForce(t *testing.T) {
 	i.Objects.Routes[0].Traffic = []model.Target{{Revision: "hello-blue", Percent: 50}, {Revision: "hello-red", Percent: 50}}
 	want := []Target{
 		{Revision: "hello-blue", Asked: 50, Given: []Share{{"hello-blue", 70}}, Why: "not in force yet"},
-		{Revision: "hello-red", Asked: 50, Why: "Revision hello-red failed (ExitCode1): oh"},
+		{Revision: "hello-red", Asked: 50, Why: "Revision hello-red failed (ExitCode1)"},
 		{Tag: "green", Revision: "hello-green", Given: []Share{{"hello-green", 30}}, Why: "no longer asked for; it stays in force until what is asked for can be served"},
 	}
 	if diff := cmp.Diff(want, Explain(i).Route.Targets); diff != "" {

@@ -25,7 +25,7 @@ type Explanation struct {
 	Route          *Route          `json:"route,omitempty"`
 	// Revisions are those that have or should have requests and the newest of each Configuration, sorted by name.
 	Revisions []Revision `json:"revisions,omitempty"`
-	// OtherRevisions counts those that no request goes to, and which are left out.
+	// OtherRevisions counts those of the same Configurations that are left out.
 	OtherRevisions int `json:"otherRevisions,omitempty"`
 	// Hosts are groups of names with one virtual host: the Route's own first, then one per tag, each from outside before
 	// cluster-local. For a question about a host it is the host's group alone.
@@ -136,9 +136,10 @@ type Rollout struct {
 // Revision is one version, and how requests reach it.
 type Revision struct {
 	Object
-	// Percent of the requests to the Route's own hosts are its share.
-	Percent int      `json:"percent"`
-	Tags    []string `json:"tags,omitempty"`
+	// Percent is its share of the requests to the hosts asked about: those of a tag, or else the Route's own.
+	Percent int `json:"percent"`
+	// Tags are those that lead to it.
+	Tags []string `json:"tags,omitempty"`
 	// Ready is True, False or Unknown; empty for a revision that does not exist.
 	Ready   string `json:"ready"`
 	Reason  string `json:"reason,omitempty"`
@@ -223,6 +224,7 @@ const (
 	StateBehind  = "behind"  // has not acknowledged something yet
 	StateRefuses = "refuses" // keeps an older version, or nothing
 	StateAside   = "does not take it"
+	StateUnknown = "unknown" // is held up in taking what it was sent, so what it has cannot be told
 )
 
 // Client is a client of the xDS server, and what it has of the chain.

@@ -76,6 +76,8 @@ type View struct {
 	ID, Role string
 	// Lag is for how long it has not acknowledged something.
 	Lag time.Duration
+	// Unknown says that what it has cannot be told: it is held up in taking what it was sent.
+	Unknown bool
 	// Resources are those that it has asked for.
 	Resources []ResourceView
 }

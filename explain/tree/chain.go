@@ -14,58 +14,66 @@ func chain(e *explain.Explanation) *node {
 	top := root
 	if e.Service != nil {
 		top = addObject(root, "Service", *e.Service, "")
+		if e.Route == nil || len(e.Configurations) == 0 {
+			addConditions(top, e.Service.Conditions) // otherwise those below say the same, and why
+		}
 	}
 	for _, c := range e.Configurations {
-		addObject(top, "Configuration", c.Object, latest(c))
+		n := addObject(top, "Configuration", c.Object, latest(c))
+		if !told(e, c) {
+			addConditions(n, c.Conditions)
+		}
 	}
 	if e.Route != nil {
 		top = addObject(top, "Route", e.Route.Object, "")
+		addConditions(top, e.Route.Conditions)
 		addTraffic(top, e.Route)
 	}
 	for _, r := range e.Revisions {
 		addRevision(top, r)
 	}
 	if e.OtherRevisions > 0 && e.Route != nil {
-		top.add(faint, "%s without requests", count(e.OtherRevisions, "more revision", "more revisions"))
+		top.add(faint, "%s, without any of these requests", count(e.OtherRevisions, "more revision", "more revisions"))
 	}
 	asked := !slices.ContainsFunc(e.Broken, func(l explain.Link) bool { return l.Link == explain.LinkXDS })
-	for _, g := range e.Hosts {
-		addHosts(top, g, asked)
+	for i := 0; i < len(e.Hosts); i++ {
+		n := addHosts(top, e.Hosts[i], asked)
+		if i+1 < len(e.Hosts) && alike(e.Hosts[i], e.Hosts[i+1]) {
+			i++
+			vh := e.Hosts[i].VirtualHost
+			n.add(plain, "also %s  listener %s (%s)", strings.Join(e.Hosts[i].Hosts, ", "), vh.Listener, vh.Address)
+		}
 	}
 	addClients(top, e, asked)
 	return root
 }
 
 func addObject(parent *node, kind string, o explain.Object, more string) *node {
-	text := fmt.Sprintf("%s %s", kind, o.Name)
-	t := plain
-	switch {
-	case o.Observed < o.Generation:
-		text += fmt.Sprintf("  generation %d, not seen yet: the status tells of %d", o.Generation, o.Observed)
-		t = bad
-	default:
-		text += fmt.Sprintf("  generation %d, seen", o.Generation)
+	if o.Observed < o.Generation {
+		return parent.add(bad, "%s %s  generation %d, not seen yet: the status tells of %d%s", kind, o.Name, o.Generation, o.Observed, more)
 	}
-	n := parent.add(t, "%s%s", text, more)
-	for _, c := range o.Conditions {
-		addCondition(n, c)
-	}
-	return n
+	return parent.add(plain, "%s %s  generation %d%s", kind, o.Name, o.Generation, more)
 }
 
-func addCondition(n *node, c explain.Condition) {
-	t := plain
-	if c.Status == "False" && c.Type != "Active" {
-		t = bad
+// addConditions leaves out Ready, which says the same as one of the others where there are others.
+func addConditions(n *node, all []explain.Condition) {
+	for _, c := range all {
+		if c.Type == "Ready" && len(all) > 1 {
+			continue
+		}
+		t := plain
+		if c.Status == "False" && c.Type != "Active" {
+			t = bad
+		}
+		text := c.Type + " " + c.Status
+		if c.Reason != "" {
+			text += " (" + c.Reason + ")"
+		}
+		if c.Message != "" {
+			text += ": " + strings.Join(strings.Fields(c.Message), " ")
+		}
+		n.add(t, "%s", text)
 	}
-	text := c.Type + " " + c.Status
-	if c.Reason != "" {
-		text += " (" + c.Reason + ")"
-	}
-	if c.Message != "" {
-		text += ": " + strings.Join(strings.Fields(c.Message), " ")
-	}
-	n.add(t, "%s", text)
 }
 
 func latest(c explain.Configuration) string {
@@ -78,6 +86,12 @@ func latest(c explain.Configuration) string {
 		return fmt.Sprintf("; %s is not ready, latest ready is %s", c.LatestCreated, c.LatestReady)
 	}
 	return "; latest ready is " + c.LatestReady
+}
+
+// told says whether the newest revision tells what is wrong with a Configuration.
+func told(e *explain.Explanation, c explain.Configuration) bool {
+	namespace, _, _ := strings.Cut(c.Name, "/")
+	return slices.ContainsFunc(e.Revisions, func(r explain.Revision) bool { return r.Name == namespace+"/"+c.LatestCreated && len(r.Conditions) > 0 })
 }
 
 func addTraffic(parent *node, r *explain.Route) {
@@ -150,11 +164,7 @@ func addRevision(parent *node, r explain.Revision) {
 		text += fmt.Sprintf(", %s of %d asked for", count(*r.Actual, "replica", "replicas"), *r.Desired)
 	}
 	n := parent.add(t, "%s", text)
-	for _, c := range r.Conditions {
-		if c.Type != "Ready" { // which says the same as one of the others
-			addCondition(n, c)
-		}
-	}
+	addConditions(n, r.Conditions)
 	if r.Scale != "" {
 		n.add(plain, "autoscaler: %s", r.Scale)
 	}
@@ -163,12 +173,16 @@ func addRevision(parent *node, r explain.Revision) {
 	}
 }
 
+var ways = map[string]string{
+	explain.ViaReplicas: "straight to the replicas", explain.ViaActivator: "through the activator", explain.ViaNobody: "to nobody",
+}
+
 func addCluster(parent *node, c *explain.Cluster) {
 	t := plain
 	if c.Via == explain.ViaNobody {
 		t = bad
 	}
-	n := parent.add(t, "cluster %s  by way of %s: %s", c.Name, c.Via, c.Why)
+	n := parent.add(t, "cluster %s  %s: %s", c.Name, ways[c.Via], c.Why)
 	for _, z := range c.Zones {
 		n.add(plain, "priority %d  zone %s  %s", z.Priority, z.Name, some(z.Endpoints))
 	}
@@ -184,7 +198,13 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostListed], ", "), len(names)-mostListed)
 }
 
-func addHosts(parent *node, g explain.HostGroup, asked bool) {
+// alike says whether the hosts within the cluster need no more than a mention beside those from outside.
+func alike(outside, within explain.HostGroup) bool {
+	return within.Local && outside.Tag == within.Tag && outside.VirtualHost != nil && within.VirtualHost != nil &&
+		len(within.Lost) == 0 && slices.Equal(outside.VirtualHost.Clusters, within.VirtualHost.Clusters)
+}
+
+func addHosts(parent *node, g explain.HostGroup, asked bool) *node {
 	text := strings.Join(g.Hosts, ", ")
 	if g.URL != "" {
 		text += "  " + g.URL
@@ -194,12 +214,12 @@ func addHosts(parent *node, g explain.HostGroup, asked bool) {
 		n.add(bad, "%s is %s's", l.Host, l.Holder)
 	}
 	switch vh := g.VirtualHost; {
-	case vh == nil && asked && len(g.Lost) == 0:
-		n.add(faint, "no virtual host")
-	case vh == nil:
-	default:
+	case vh != nil:
 		n.add(plain, "virtual host %s  listener %s (%s): %s", vh.Name, vh.Listener, vh.Address, answers(vh))
+	case asked && len(g.Lost) == 0:
+		n.add(faint, "no virtual host")
 	}
+	return n
 }
 
 // answers is who answers for a virtual host.
@@ -230,6 +250,9 @@ func addClients(parent *node, e *explain.Explanation, asked bool) {
 			t = good
 		case explain.StateAside:
 			t = faint
+			if c.Role == "activator" {
+				text += " before a request comes"
+			}
 		case explain.StateBehind:
 			text, t = fmt.Sprintf("%s for %.3g s: %s", text, c.BehindSeconds, some(c.Behind)), bad
 		}

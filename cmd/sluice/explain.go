@@ -22,10 +22,9 @@ import (
 
 // explainFlags are the flags of `sluice explain`.
 type explainFlags struct {
+	inspectFlags
 	namespace  string
 	kubeconfig string
-	xds        string
-	output     string
 	timeout    time.Duration
 }
 
@@ -50,10 +49,9 @@ The exit code is 0 when everything is served as asked, 1 when a link is broken, 
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	f.add(c, "text", "text or json")
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of a SERVICE that names none")
 	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the Kubernetes API (default .sluice/kubeconfig where there is one, else what KUBECONFIG names)")
-	c.Flags().StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server")
-	c.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long each of both servers may take")
 	return c
 }

@@ -5,67 +5,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/xds"
-)
-
-const (
-	// statusKey is where the figures of a client are in its node's metadata.
-	statusKey = "sluice.dev/status"
-	// desiredGateway is the client that stands for what gateways are offered.
-	desiredGateway = "sluice.dev/desired/gateway"
-	// maxStatus bounds one message of an answer: a route configuration holds the virtual hosts of all Routes.
-	maxStatus = 256 << 20
+	"sluice.dev/sluice/xds/status"
 )
 
 // views asks the xDS server what gateways are offered, and what each client has of it.
 func (f *explainFlags) views(ctx context.Context) (explain.Views, *explain.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	views, err := askViews(ctx, f.xds)
+	views, err := f.askViews(ctx)
 	if err == nil {
 		return views, nil
 	}
 	return explain.Views{}, &explain.Failure{
-		Who: "xDS server " + f.xds, Message: fmt.Sprintf("The xDS server %s cannot be asked: %s", f.xds, status.Convert(err).Message()),
+		Who: "xDS server " + f.xds, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.xds, err),
 		Remedy: "Start sluice up, or name the address of its xDS server with --xds",
 	}
 }
 
-func askViews(ctx context.Context, address string) (explain.Views, error) {
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxStatus)))
+func (f *explainFlags) askViews(ctx context.Context) (explain.Views, error) {
+	server, err := f.dial()
 	if err != nil {
 		return explain.Views{}, err
 	}
-	defer conn.Close()
-	desired, err := askStatus(ctx, conn, &statusv3.ClientStatusRequest{NodeMatchers: []*matcherv3.NodeMatcher{{
-		NodeId: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: desiredGateway}},
-	}}})
+	defer server.close()
+	// The contents are those of one client of many, so that they are asked for apart.
+	desired, err := status.Ask(ctx, server.conn, status.Query{Desired: []string{xds.RoleName(xds.RoleGateway)}, Contents: true})
 	if err != nil {
 		return explain.Views{}, err
 	}
-	clients, err := askStatus(ctx, conn, &statusv3.ClientStatusRequest{ExcludeResourceContents: true})
+	clients, err := status.Ask(ctx, server.conn, status.Query{})
 	if err != nil {
 		return explain.Views{}, err
 	}
@@ -76,28 +59,6 @@ func askViews(ctx context.Context, address string) (explain.Views, error) {
 	return explain.Views{Offered: offered, Clients: readClients(clients)}, nil
 }
 
-// askStatus sends one request and takes the answer, which may come in several messages.
-func askStatus(ctx context.Context, conn *grpc.ClientConn, r *statusv3.ClientStatusRequest) ([]*statusv3.ClientConfig, error) {
-	stream, err := statusv3.NewClientStatusDiscoveryServiceClient(conn).StreamClientStatus(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(stream.Send(r), stream.CloseSend()); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	var all []*statusv3.ClientConfig
-	for {
-		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, response.GetConfig()...)
-	}
-}
-
 // kinds are how resources are called, by type URL.
 var kinds = map[string]string{
 	xds.ListenerType: explain.KindListener, xds.RouteType: explain.KindRoutes, xds.VirtualHostType: explain.KindVirtualHost,
@@ -105,16 +66,12 @@ var kinds = map[string]string{
 }
 
 // readClients makes one view of all streams of a client.
-func readClients(configs []*statusv3.ClientConfig) []explain.View {
+func readClients(streams []status.Client) []explain.View {
 	var out []explain.View
-	for _, config := range configs {
-		figures := config.GetNode().GetMetadata().GetFields()[statusKey].GetStructValue().GetFields()
-		v := explain.View{
-			ID: config.GetNode().GetId(), Role: cmp.Or(figures["role"].GetStringValue(), config.GetNode().GetCluster()),
-			Lag: time.Duration(figures["lag_ms"].GetNumberValue()) * time.Millisecond,
-		}
-		for _, r := range config.GetGenericXdsConfigs() {
-			if kind := kinds[r.GetTypeUrl()]; kind != "" {
+	for _, s := range streams {
+		v := explain.View{ID: s.ID, Role: s.Role, Lag: time.Duration(s.LagMillis) * time.Millisecond, Unknown: s.Unknown}
+		for _, r := range s.Resources {
+			if kind := kinds[r.TypeURL]; kind != "" {
 				v.Resources = append(v.Resources, readResource(kind, r))
 			}
 		}
@@ -123,36 +80,37 @@ func readClients(configs []*statusv3.ClientConfig) []explain.View {
 			out = append(out, v)
 			continue
 		}
-		out[i].Lag = max(out[i].Lag, v.Lag)
+		out[i].Lag, out[i].Unknown = max(out[i].Lag, v.Lag), out[i].Unknown || v.Unknown
 		out[i].Resources = append(out[i].Resources, v.Resources...)
 	}
 	return out
 }
 
-func readResource(kind string, r *statusv3.ClientConfig_GenericXdsConfig) explain.ResourceView {
+func readResource(kind string, r status.Resource) explain.ResourceView {
 	out := explain.ResourceView{
-		Kind: kind, Name: r.GetName(),
-		Acknowledged: r.GetConfigStatus() == statusv3.ConfigStatus_SYNCED,
-		Absent:       r.GetClientStatus() == adminv3.ClientResourceStatus_DOES_NOT_EXIST && r.GetConfigStatus() == statusv3.ConfigStatus_SYNCED,
+		Kind: kind, Name: r.Name, Acknowledged: r.State == status.Synced || r.State == status.Absent, Absent: r.State == status.Absent,
 	}
-	if r.GetClientStatus() == adminv3.ClientResourceStatus_NACKED || r.GetConfigStatus() == statusv3.ConfigStatus_ERROR {
-		out.Refused = cmp.Or(r.GetErrorState().GetDetails(), "it does not say why")
+	if r.State == status.Refused {
+		out.Refused = "it does not say why"
+		if r.Refusal != nil {
+			out.Refused = cmp.Or(r.Refusal.Text, out.Refused)
+		}
 	}
 	return out
 }
 
 // readOffer reads the contents of what gateways are offered.
-func readOffer(configs []*statusv3.ClientConfig) (explain.Offer, error) {
+func readOffer(desired []status.Client) (explain.Offer, error) {
 	o := explain.Offer{
 		Listeners: map[string]explain.Listener{}, VirtualHosts: map[string][]explain.VirtualHost{},
 		Clusters: map[string]bool{}, Assignments: map[string][]explain.Zone{},
 	}
 	found := false
-	for _, config := range configs {
-		found = found || config.GetNode().GetId() == desiredGateway
-		for _, r := range config.GetGenericXdsConfigs() {
+	for _, c := range desired {
+		found = found || c.IsDesired()
+		for _, r := range c.Resources {
 			if err := readOffered(&o, r); err != nil {
-				return o, fmt.Errorf("reading %s %q: %w", kinds[r.GetTypeUrl()], r.GetName(), err)
+				return o, fmt.Errorf("reading %s %q: %w", kinds[r.TypeURL], r.Name, err)
 			}
 		}
 	}
@@ -162,9 +120,9 @@ func readOffer(configs []*statusv3.ClientConfig) (explain.Offer, error) {
 	return o, nil
 }
 
-func readOffered(o *explain.Offer, r *statusv3.ClientConfig_GenericXdsConfig) error {
-	config := r.GetXdsConfig()
-	switch r.GetTypeUrl() {
+func readOffered(o *explain.Offer, r status.Resource) error {
+	config := r.Content
+	switch r.TypeURL {
 	case xds.ListenerType:
 		l := &listenerv3.Listener{}
 		if err := config.UnmarshalTo(l); err != nil {
@@ -184,7 +142,7 @@ func readOffered(o *explain.Offer, r *statusv3.ClientConfig_GenericXdsConfig) er
 		if err := config.UnmarshalTo(vh); err != nil {
 			return err
 		}
-		routes, _, _ := strings.Cut(r.GetName(), "/")
+		routes, _, _ := strings.Cut(r.Name, "/")
 		o.VirtualHosts[routes] = append(o.VirtualHosts[routes], virtualHost(vh))
 	case xds.ClusterType:
 		c := &clusterv3.Cluster{}

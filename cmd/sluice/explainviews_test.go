@@ -5,46 +5,38 @@ import (
 	"testing"
 	"time"
 
-	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/status"
 )
 
-func config(t *testing.T, id, cluster string, figures map[string]any, resources ...*statusv3.ClientConfig_GenericXdsConfig) *statusv3.ClientConfig {
-	t.Helper()
-	metadata, err := structpb.NewStruct(map[string]any{statusKey: figures})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &statusv3.ClientConfig{Node: &corev3.Node{Id: id, Cluster: cluster, Metadata: metadata}, GenericXdsConfigs: resources}
+func desired(resources ...status.Resource) []status.Client {
+	return []status.Client{{ID: xds.DesiredPrefix + "gateway", Scope: xds.DesiredScope, Role: "gateway", Resources: resources}}
 }
 
 func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
-	got := readClients([]*statusv3.ClientConfig{
-		config(t, "edge", "gateway", map[string]any{"role": "gateway", "lag_ms": 10.0},
-			&statusv3.ClientConfig_GenericXdsConfig{TypeUrl: xds.ClusterType, Name: "a", ConfigStatus: statusv3.ConfigStatus_SYNCED, ClientStatus: adminv3.ClientResourceStatus_ACKED},
-			&statusv3.ClientConfig_GenericXdsConfig{TypeUrl: "type.googleapis.com/unheard.of", Name: "a"}),
-		config(t, "grpc", "anything", map[string]any{"role": "mesh"},
-			&statusv3.ClientConfig_GenericXdsConfig{TypeUrl: xds.ListenerType, Name: "h", ConfigStatus: statusv3.ConfigStatus_SYNCED, ClientStatus: adminv3.ClientResourceStatus_DOES_NOT_EXIST}),
-		config(t, "edge", "gateway", map[string]any{"role": "gateway", "lag_ms": 2500.0},
-			&statusv3.ClientConfig_GenericXdsConfig{TypeUrl: xds.EndpointType, Name: "a", ConfigStatus: statusv3.ConfigStatus_STALE, ClientStatus: adminv3.ClientResourceStatus_ACKED},
-			&statusv3.ClientConfig_GenericXdsConfig{TypeUrl: xds.RouteType, Name: "http", ConfigStatus: statusv3.ConfigStatus_ERROR, ClientStatus: adminv3.ClientResourceStatus_NACKED, ErrorState: &adminv3.UpdateFailureState{Details: "no"}}),
+	got := readClients([]status.Client{
+		{ID: "edge", Role: "gateway", LagMillis: 10, Resources: []status.Resource{
+			{TypeURL: xds.ClusterType, Name: "a", State: status.Synced}, {TypeURL: "type.googleapis.com/unheard.of", Name: "a"},
+		}},
+		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []status.Resource{{TypeURL: xds.ListenerType, Name: "h", State: status.Absent}}},
+		{ID: "edge", Role: "gateway", LagMillis: 2500, Resources: []status.Resource{
+			{TypeURL: xds.EndpointType, Name: "a", State: status.Stale},
+			{TypeURL: xds.RouteType, Name: "http", State: status.Refused, Refusal: &status.Refusal{Text: "no"}},
+		}},
 	})
 	want := []explain.View{
 		{ID: "edge", Role: "gateway", Lag: 2500 * time.Millisecond, Resources: []explain.ResourceView{
 			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Refused: "no"},
 		}},
-		{ID: "grpc", Role: "mesh", Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
+		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -64,13 +56,13 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 		Backends: []*model.Backend{{Revision: revision, Via: model.ViaActivator, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 9000}}}},
 	}
 	set, _ := translator.Diff(nil, translator.Translate(world, nil))
-	var resources []*statusv3.ClientConfig_GenericXdsConfig
+	var resources []status.Resource
 	for _, r := range set {
 		if r.Roles&translator.RoleGateway != 0 {
-			resources = append(resources, &statusv3.ClientConfig_GenericXdsConfig{TypeUrl: r.Type, Name: r.Name, XdsConfig: &anypb.Any{TypeUrl: r.Type, Value: r.Body}})
+			resources = append(resources, status.Resource{TypeURL: r.Type, Name: r.Name, Content: &anypb.Any{TypeUrl: r.Type, Value: r.Body}})
 		}
 	}
-	got, err := readOffer([]*statusv3.ClientConfig{config(t, desiredGateway, "gateway", nil, resources...)})
+	got, err := readOffer(desired(resources...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +89,9 @@ func TestVirtualHostsOfTheirOwnBelongToTheirRouteConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readOffer([]*statusv3.ClientConfig{config(t, desiredGateway, "gateway", nil, &statusv3.ClientConfig_GenericXdsConfig{
-		TypeUrl: xds.VirtualHostType, Name: "http/default/hello", XdsConfig: &anypb.Any{TypeUrl: xds.VirtualHostType, Value: body},
-	})})
+	got, err := readOffer(desired(status.Resource{
+		TypeURL: xds.VirtualHostType, Name: "http/default/hello", Content: &anypb.Any{TypeUrl: xds.VirtualHostType, Value: body},
+	}))
 	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" {
 		t.Errorf("got %+v, %v", got.VirtualHosts, err)
 	}
@@ -109,8 +101,8 @@ func TestServerThatOffersNothingIsNamed(t *testing.T) {
 	if _, err := readOffer(nil); err == nil || !strings.Contains(err.Error(), "offers to gateways") {
 		t.Errorf("got %v", err)
 	}
-	broken := &statusv3.ClientConfig_GenericXdsConfig{TypeUrl: xds.ClusterType, Name: "a", XdsConfig: &anypb.Any{TypeUrl: xds.ClusterType, Value: []byte("x")}}
-	if _, err := readOffer([]*statusv3.ClientConfig{config(t, desiredGateway, "gateway", nil, broken)}); err == nil || !strings.Contains(err.Error(), `Cluster "a"`) {
+	broken := status.Resource{TypeURL: xds.ClusterType, Name: "a", Content: &anypb.Any{TypeUrl: xds.ClusterType, Value: []byte("x")}}
+	if _, err := readOffer(desired(broken)); err == nil || !strings.Contains(err.Error(), `Cluster "a"`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -32,21 +32,6 @@ func main() {
 	os.Exit(ended.code)
 }
 
-// exit ends the process with a code, and with an error to tell unless everything has been said.
-type exit struct {
-	code int
-	err  error
-}
-
-func (e exit) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e exit) Unwrap() error { return e.err }
-
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sluice",

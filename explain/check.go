@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sluice.dev/sluice/model"
@@ -142,6 +143,8 @@ func (c *chain) checkRoute() {
 		case condition.Type == model.AllTrafficAssigned && !cause:
 			l.Message = fmt.Sprintf("%s does not split traffic as asked: %s", l.Object, condition.Message)
 			l.Stops = c.unserved()
+		case condition.Reason == model.ResourceRefused && c.Unknown == nil: // the clients are asked, and say it themselves
+			continue
 		case condition.Type == model.IngressReady && condition.Status == string(model.False):
 			l.Message = fmt.Sprintf("%s is not served as asked: %s", l.Object, condition.Message)
 			if condition.Reason == domainConflict {
@@ -289,6 +292,25 @@ func (c *chain) checkClients() {
 		if len(some) > 0 {
 			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)))
 		}
+	}
+	if len(refusing) == 0 {
+		c.checkTakenBack()
+	}
+}
+
+// checkTakenBack tells of what a client refuses while all are offered, and have, the content before it.
+func (c *chain) checkTakenBack() {
+	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool { return o.Reason == model.ResourceRefused && o.Type != model.Ready })
+	if i < 0 {
+		return
+	}
+	message := c.out.Route.Conditions[i].Message
+	meant := c.claim == nil
+	for r := range c.wanted() {
+		meant = meant || strings.Contains(message, strconv.Quote(r.name))
+	}
+	if meant {
+		c.broken(Link{Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRefused, Message: message, Remedy: remedy(model.ResourceRefused, c.route.Key)})
 	}
 }
 

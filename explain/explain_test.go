@@ -85,6 +85,15 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a client that refuses", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "no such filter"}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: no such filter", LinkClient, true},
+		{"content that was taken back from all, for one refuses it", func(i *Input) { i.Objects.Routes[0].Conditions = refused("default/hello-blue") },
+			`is served, but not as asked: 1 of 3 gateways refuse Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
+		{"a host that has no part in what is refused", func(i *Input) {
+			i.Query, i.Objects.Routes[0].Conditions = Query{Host: "green-hello.default.localhost"}, refused("default/hello-blue")
+		}, "is served: 1 revision", "", true},
+		{"a refusal that only the condition can tell of", func(i *Input) {
+			i.Objects.Routes[0].Conditions = refused("default/hello-blue")
+			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server cannot be asked", "Start sluice up"}
+		}, "is not as asked, and whether it is served cannot be told: Route default/hello is not served as asked: 1 of 3 gateways refuse", LinkRoute, false},
 		{"a client that is behind", func(i *Input) {
 			i.Views.Clients[0].Lag = 2500 * time.Millisecond
 			i.Views.Clients[0].Resources[2].Acknowledged = false
@@ -125,6 +134,14 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refused is the condition of a Route of which clients refuse a cluster.
+func refused(cluster string) []model.Condition {
+	return []model.Condition{{
+		Type: model.IngressReady, Status: model.False, Reason: model.ResourceRefused,
+		Message: fmt.Sprintf("1 of 3 gateways refuse Cluster %q: no. They keep the version before it.", cluster),
+	}}
 }
 
 func TestConsequencesAreNotToldAsCauses(t *testing.T) {

@@ -122,18 +122,7 @@ func (c *chain) checkConfiguration(o *Configuration) {
 
 func (c *chain) checkRoute() {
 	if c.route == nil {
-		key := c.key(c.Query.Key.Name)
-		l := Link{
-			Link: LinkRoute, Object: servingRoute + " " + key.String(), Reason: "NotFound", Stops: true,
-			Message: fmt.Sprintf("There is no Route %s", key), Remedy: fmt.Sprintf("Make a Route that names Configuration %s, and ask for that", key),
-		}
-		if c.service != nil {
-			l.Message = fmt.Sprintf("Service %s has no Route yet", key)
-			l.Remedy = "Ask again in a moment; if it stays so, see what the control plane logs"
-		}
-		if !c.isBroken(LinkRevision, "") && !c.isBroken(LinkConfiguration, "") {
-			c.broken(l)
-		}
+		c.checkNoRoute()
 		return
 	}
 	for _, condition := range c.out.Route.Conditions {
@@ -155,6 +144,22 @@ func (c *chain) checkRoute() {
 		}
 		c.broken(l)
 	}
+}
+
+func (c *chain) checkNoRoute() {
+	if c.isBroken(LinkRevision, "") || c.isBroken(LinkConfiguration, "") {
+		return
+	}
+	key := c.key(c.Query.Key.Name)
+	l := Link{
+		Link: LinkRoute, Object: servingRoute + " " + key.String(), Reason: "NotFound", Stops: true,
+		Message: fmt.Sprintf("There is no Route %s", key), Remedy: fmt.Sprintf("Make a Route that names Configuration %s, and ask for that", key),
+	}
+	if c.service != nil {
+		l.Message = fmt.Sprintf("Service %s has no Route yet", key)
+		l.Remedy = "Ask again in a moment; if it stays so, see what the control plane logs"
+	}
+	c.broken(l)
 }
 
 const domainConflict = "DomainConflict"

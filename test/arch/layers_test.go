@@ -28,6 +28,8 @@ var layers = map[string][]string{
 	"xds":                  {},
 	"xds/client":           {},
 	"xds/status":           {"xds"},
+	"xds/allow":            {},
+	"certificate":          {},
 	"envoy":                {},
 	"crds":                 {"crds/serving"},
 	"crds/serving":         {},
@@ -68,7 +70,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
+		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
 		why:      "this package builds on the standard library alone",
 	},
 }

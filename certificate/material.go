@@ -1,0 +1,112 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Files are paths of PEM files. Chain and Key belong together; the pair, or CA, may be left out.
+type Files struct {
+	Chain string // the certificate, and those between it and its authority
+	Key   string // the private key of the certificate
+	CA    string // the authorities that the other side's certificate must be signed by
+}
+
+// Material is what the files held at one time. It is never changed. Key is secret: do not log a Material.
+type Material struct {
+	Chain, Key, CA []byte // as in the files
+
+	Certificate *tls.Certificate // nil without Chain
+	Authorities *x509.CertPool   // nil without CA
+}
+
+// read reads the files, and no more than that. The error names the file.
+func (f Files) read() (*Material, error) {
+	m := &Material{}
+	for _, file := range []struct {
+		path string
+		to   *[]byte
+	}{{f.Chain, &m.Chain}, {f.Key, &m.Key}, {f.CA, &m.CA}} {
+		if file.path == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.path)
+		if err != nil {
+			return nil, err
+		}
+		*file.to = text
+	}
+	return m, nil
+}
+
+// parse checks that what the files held fits together, and makes it ready for use. The error names the file.
+func (m *Material) parse(f Files) error {
+	if f.Chain != "" {
+		if err := m.pair(f); err != nil {
+			return err
+		}
+	}
+	if f.CA == "" {
+		return nil
+	}
+	authorities, err := certificates(m.CA)
+	if err != nil {
+		return fmt.Errorf("%s holds no authorities: %w", f.CA, err)
+	}
+	m.Authorities = x509.NewCertPool()
+	for _, a := range authorities {
+		m.Authorities.AddCert(a)
+	}
+	return nil
+}
+
+func (m *Material) pair(f Files) error {
+	if _, err := certificates(m.Chain); err != nil {
+		return fmt.Errorf("%s holds no certificate chain: %w", f.Chain, err)
+	}
+	pair, err := tls.X509KeyPair(m.Chain, m.Key)
+	if err != nil {
+		// The error tells of kinds and shapes, never of contents.
+		return fmt.Errorf("%s and %s are no certificate and its key: %w", f.Chain, f.Key, err)
+	}
+	m.Certificate = &pair
+	return nil
+}
+
+// same is whether the files hold what they held.
+func (m *Material) same(other *Material) bool {
+	return bytes.Equal(m.Chain, other.Chain) && bytes.Equal(m.Key, other.Key) && bytes.Equal(m.CA, other.CA)
+}
+
+// certificates reads all certificates of a file. Unlike the standard library it does not pass over what it cannot read: that is
+// how a file looks of which only a part has been written.
+func certificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		text = rest
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	switch {
+	case bytes.Contains(text, []byte("-----BEGIN")):
+		return nil, fmt.Errorf("it breaks off after %d certificates", len(all))
+	case len(all) == 0:
+		return nil, errors.New("there is no PEM block of type CERTIFICATE in it")
+	}
+	return all, nil
+}

@@ -2,14 +2,15 @@ package xds
 
 import (
 	"context"
+	"maps"
 	"net"
+	"sync"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // roleStatus is the role, to Options.Allow alone, of who reads what clients have instead of being one.
@@ -24,8 +25,8 @@ type Caller struct {
 	Identities []string
 }
 
-// permit asks whether a stream may begin. Every stream asks at its first request, whatever service it is of; the answer holds
-// until the stream ends.
+// permit asks whether a stream may begin. Every stream asks at its first request, whatever service it is of, and the answer
+// holds until the stream ends; each inspection asks anew.
 func (s *Server) permit(ctx context.Context, role string, node *corev3.Node) error {
 	if s.options.Allow == nil {
 		return nil
@@ -38,7 +39,9 @@ func (s *Server) permit(ctx context.Context, role string, node *corev3.Node) err
 	if err == nil {
 		return nil
 	}
-	s.denials.count(role)
+	if s.denials.count(role, err.Error()) {
+		s.options.Logger.Warn("a client was turned away", "role", role, "client", c.Node, "address", c.Address, "error", err)
+	}
 	return status.Error(codes.PermissionDenied, err.Error())
 }
 
@@ -54,4 +57,36 @@ func identitiesOf(info credentials.AuthInfo) []string {
 		identities = append(identities, u.String())
 	}
 	return append(identities, leaf.DNSNames...)
+}
+
+// maxSaid bounds how many refusals are logged: a client that is turned away comes again every few seconds, and could do so under
+// ever new names.
+const maxSaid = 1000
+
+// denials are the streams that were turned away.
+type denials struct {
+	mu     sync.Mutex
+	byRole map[string]uint64
+	said   map[string]struct{}
+}
+
+// count reports whether such a refusal has not been logged yet.
+func (d *denials) count(role, text string) (first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byRole == nil {
+		d.byRole, d.said = map[string]uint64{}, map[string]struct{}{}
+	}
+	d.byRole[role]++
+	if _, ok := d.said[text]; ok || len(d.said) >= maxSaid {
+		return false
+	}
+	d.said[text] = struct{}{}
+	return true
+}
+
+func (d *denials) counts() map[string]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.byRole)
 }

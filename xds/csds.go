@@ -127,6 +127,9 @@ func (s *Server) answerStatus(stream statusStream, r *statusv3.ClientStatusReque
 
 // inspect answers one request.
 func (s *Server) inspect(ctx context.Context, r *statusv3.ClientStatusRequest, emit func(*statusv3.ClientConfig) error) error {
+	if err := s.permit(ctx, roleStatus, r.GetNode()); err != nil {
+		return err
+	}
 	asked, err := readInquiry(r)
 	if err != nil {
 		return err

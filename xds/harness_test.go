@@ -125,14 +125,14 @@ func serve(t testing.TB, options xds.Options) *rig {
 	return serveOn(t, options, "127.0.0.1:0")
 }
 
-func serveOn(t testing.TB, options xds.Options, address string) *rig {
+func serveOn(t testing.TB, options xds.Options, address string, more ...grpc.ServerOption) *rig {
 	t.Helper()
 	socket, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := xds.New(options)
-	carrier := grpc.NewServer(xds.ServerOptions()...)
+	carrier := grpc.NewServer(append(xds.ServerOptions(), more...)...)
 	server.Register(carrier)
 	done := make(chan struct{})
 	go func() {
@@ -149,10 +149,10 @@ func serveOn(t testing.TB, options xds.Options, address string) *rig {
 
 func (r *rig) set(resources ...*xds.Resource) uint64 { return r.Apply(xds.Update{Set: resources}) }
 
-func (r *rig) dial(t testing.TB) *grpc.ClientConn {
+func (r *rig) dial(t testing.TB, more ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	conn, err := grpc.NewClient(r.address, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,13 +300,22 @@ type raw struct {
 	cut     context.CancelFunc
 }
 
-func (r *rig) connect(t testing.TB, p *protocol, role string) *raw {
+func (r *rig) connect(t testing.TB, p *protocol, role string, more ...grpc.DialOption) *raw {
+	t.Helper()
+	c, err := r.tryConnect(t, p, role, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (r *rig) tryConnect(t testing.TB, p *protocol, role string, more ...grpc.DialOption) (*raw, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	wire, err := p.open(ctx, r.dial(t))
+	wire, err := p.open(ctx, r.dial(t, more...))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	c := &raw{t: t, wire: wire, node: &corev3.Node{Id: "test", Cluster: role}, cut: cancel,
 		replies: make(chan reply, 1000), ended: make(chan error, 1)}
@@ -320,7 +329,7 @@ func (r *rig) connect(t testing.TB, p *protocol, role string) *raw {
 			c.replies <- got
 		}
 	}()
-	return c
+	return c, nil
 }
 
 func (c *raw) must(err error) {

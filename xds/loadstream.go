@@ -92,6 +92,9 @@ func (l *loadStream) greet(node *corev3.Node) error {
 	if n := len(node.GetId()); n > maxNodeID {
 		return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; at most %d are taken", n, maxNodeID)
 	}
+	if err := l.server.permit(l.grpc.Context(), RoleName(roleOf(node.GetCluster())), node); err != nil {
+		return err
+	}
 	l.role, l.client, l.last = roleOf(node.GetCluster()), node.GetId(), time.Now()
 	return l.grpc.Send(&load_statsv3.LoadStatsResponse{
 		SendAllClusters: true, LoadReportingInterval: durationpb.New(l.server.options.LoadInterval),

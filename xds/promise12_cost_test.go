@@ -143,12 +143,12 @@ func (s *snapshot) put(version string) {
 }
 
 // listeners are clients that only read and acknowledge.
-func attach(b *testing.B, address string, clients, resources int) (arrived *atomic.Int64) {
+func attach(b *testing.B, address string, clients, resources int, more ...grpc.DialOption) (arrived *atomic.Int64) {
 	arrived = new(atomic.Int64)
 	ready := make(chan struct{})
 	for i := range clients {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+		conn, err := grpc.NewClient(address, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))}, more...)...)
 		if err != nil {
 			b.Fatal(err)
 		}

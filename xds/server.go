@@ -42,6 +42,7 @@ type Server struct {
 	store    *store
 	progress *progress
 	counters counters
+	denials  denials
 
 	loadStreams atomic.Uint64   // so far
 	streams     atomic.Uint64   // of resources, so far
@@ -166,6 +167,9 @@ func (s *Server) converse(ctx context.Context, w wire, inbox <-chan *request, he
 		return status.Errorf(codes.DeadlineExceeded, "no request within %v of opening the stream", helloTimeout)
 	case <-ctx.Done():
 		return nil
+	}
+	if err := s.permit(ctx, RoleName(roleOf(first.node.GetCluster())), first.node); err != nil {
+		return err
 	}
 	defer s.introduce(first.node)()
 	select {

@@ -10,6 +10,7 @@ type Stats struct {
 	Requests  uint64         // received, acknowledgements too
 	TypeStats                // of all types
 	Types     map[string]TypeStats
+	Denied    map[string]uint64 // streams and inspections that Options.Allow turned away, by role; "status" is one of them
 
 	LoadReports  uint64
 	LoadsDropped uint64 // clusters and zones in reports that made no sense
@@ -76,6 +77,7 @@ func (s *Server) Stats() Stats {
 		Streams:      map[string]int{},
 		Types:        map[string]TypeStats{},
 		Requests:     s.counters.requests.Load(),
+		Denied:       s.denials.counts(),
 		LoadReports:  s.counters.loads.Load(),
 		LoadsDropped: s.counters.loadsDropped.Load(),
 	}

@@ -1,11 +1,14 @@
 package envoy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -40,7 +43,7 @@ type Options struct {
 	NodeID string
 	// Zone is its locality; it may be empty.
 	Zone string
-	// XDS is the address of the xDS server, host:port.
+	// XDS is the address of the xDS server: host:port, or unix: and the absolute path of a socket.
 	XDS string
 	// TLS secures the connection to the xDS server; nil means plain text.
 	TLS *TLS
@@ -50,7 +53,7 @@ type Options struct {
 
 // TLS names the files that secure the connection to the xDS server, all PEM.
 type TLS struct {
-	// CA is what the server's certificate must be signed by, ServerName what it must be for.
+	// CA is what the server's certificate must be signed by, ServerName what it must be for; empty means the host of XDS.
 	CA, ServerName string
 	// Certificate and Key identify Envoy to the server; both may be empty.
 	Certificate, Key string
@@ -116,19 +119,34 @@ func adminAddress(s string) (*corev3.Address, error) {
 	return socketAddress(a.Addr().String(), a.Port()), nil
 }
 
-// serverCluster is the cluster of the xDS server.
-func serverCluster(o Options) (*clusterv3.Cluster, error) {
-	host, portText, err := net.SplitHostPort(o.XDS)
+// endpoint reads the address of the xDS server: where it is, how that is found, and the host it names, if any.
+func endpoint(xds string) (*corev3.Address, clusterv3.Cluster_DiscoveryType, string, error) {
+	if path, ok := strings.CutPrefix(xds, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no absolute path of a socket", xds)
+		}
+		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}, clusterv3.Cluster_STATIC, "", nil
+	}
+	host, portText, err := net.SplitHostPort(xds)
 	if err != nil {
-		return nil, fmt.Errorf("reading the address of the xDS server, %q: %w; want host:port", o.XDS, err)
+		return nil, 0, "", fmt.Errorf("reading the address of the xDS server, %q: %w; want host:port", xds, err)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 || host == "" {
-		return nil, fmt.Errorf("the address of the xDS server, %q, is no host and port", o.XDS)
+		return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no host and port", xds)
 	}
 	discovery := clusterv3.Cluster_STRICT_DNS
 	if _, err := netip.ParseAddr(host); err == nil {
 		discovery = clusterv3.Cluster_STATIC
+	}
+	return socketAddress(host, uint16(port)), discovery, host, nil
+}
+
+// serverCluster is the cluster of the xDS server.
+func serverCluster(o Options) (*clusterv3.Cluster, error) {
+	address, discovery, host, err := endpoint(o.XDS)
+	if err != nil {
+		return nil, err
 	}
 	protocol, err := pack(&httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
@@ -146,13 +164,15 @@ func serverCluster(o Options) (*clusterv3.Cluster, error) {
 		ConnectTimeout:       durationpb.New(connectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: xdsCluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(host, uint16(port))}},
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address}},
 			}},
 		}}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
 	}
 	if o.TLS != nil {
-		c.TransportSocket, err = transportSocket(*o.TLS)
+		secure := *o.TLS
+		secure.ServerName = cmp.Or(secure.ServerName, host)
+		c.TransportSocket, err = transportSocket(secure)
 	}
 	return c, err
 }
@@ -166,7 +186,10 @@ func transportSocket(t TLS) (*corev3.TransportSocket, error) {
 		return nil, errors.New("TLS to the xDS server wants a CA, a server name, and either both a certificate and its key or neither")
 	}
 	common := &tlsv3.CommonTlsContext{
-		TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+		// As a client Envoy would end at TLS 1.2 by default, which the server does not speak.
+		TlsParams: &tlsv3.TlsParameters{
+			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+		},
 		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
 			TrustedCa: file(t.CA), MatchTypedSubjectAltNames: sanMatchers(t.ServerName),
 		}},

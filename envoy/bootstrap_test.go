@@ -24,7 +24,9 @@ func TestBootstrap(t *testing.T) {
 	secured := plain()
 	secured.XDS, secured.Admin = "sluice.sluice-system.svc:18000", "[::1]:9901"
 	secured.TLS = &envoy.TLS{CA: "/etc/sluice/ca.pem", ServerName: "sluice.sluice-system.svc", Certificate: "/etc/sluice/cert.pem", Key: "/etc/sluice/key.pem"}
-	for name, options := range map[string]envoy.Options{"plain": plain(), "tls": secured} {
+	socket := plain()
+	socket.XDS = "unix:/run/sluice/xds.sock"
+	for name, options := range map[string]envoy.Options{"plain": plain(), "tls": secured, "socket": socket} {
 		t.Run(name, func(t *testing.T) {
 			got, err := envoy.Bootstrap(options)
 			if err != nil {
@@ -75,6 +77,8 @@ func TestBootstrapRefusesWhatCannotWork(t *testing.T) {
 		"admin without a port":   {func(o *envoy.Options) { o.Admin = "127.0.0.1" }, "no address"},
 		"server without a port":  {func(o *envoy.Options) { o.XDS = "127.0.0.1" }, "want host:port"},
 		"server on port 0":       {func(o *envoy.Options) { o.XDS = "127.0.0.1:0" }, "no host and port"},
+		"a relative socket":      {func(o *envoy.Options) { o.XDS = "unix:xds.sock" }, "no absolute path"},
+		"TLS without a name":     {func(o *envoy.Options) { o.XDS, o.TLS = "unix:/x", &envoy.TLS{CA: "ca"} }, "a server name"},
 		"half a key pair":        {func(o *envoy.Options) { o.TLS = &envoy.TLS{CA: "ca", ServerName: "s", Key: "k"} }, "both a certificate and its key"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,5 +88,17 @@ func TestBootstrapRefusesWhatCannotWork(t *testing.T) {
 				t.Errorf("got %v, want an error that says %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestServerNameIsTheHostUnlessGiven(t *testing.T) {
+	o := plain()
+	o.TLS = &envoy.TLS{CA: "ca.pem"}
+	text, err := envoy.Bootstrap(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "exact: 127.0.0.1") || strings.Contains(string(text), "sni:") {
+		t.Errorf("want a server that is held to its address, and no SNI for that:\n%s", text)
 	}
 }

@@ -94,7 +94,7 @@ func serveWorld(t *testing.T, gateway string, port int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(xds.ServerOptions()...)
 	server.Register(s)
 	go func() { _ = s.Serve(socket) }()
 	t.Cleanup(func() { server.Close(); s.Stop() })

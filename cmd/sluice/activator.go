@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/dataplane/activator"
 )
@@ -12,6 +13,7 @@ import (
 func activatorCommand() *cobra.Command {
 	var log logFlags
 	var opts activator.Options
+	var server xdsFlags
 	var admin string
 	c := &cobra.Command{
 		Use:   "activator",
@@ -29,6 +31,11 @@ stopped coming.`,
 			if err != nil {
 				return err
 			}
+			dial, err := server.dialOption(l.Named("xds"))
+			if err != nil {
+				return err
+			}
+			opts.XDS, opts.Dial = server.address, []grpc.DialOption{dial}
 			opts.Logger, opts.Drain = l.Named("activator"), drain
 			a, err := activator.New(opts)
 			if err != nil {
@@ -45,7 +52,7 @@ stopped coming.`,
 		},
 	}
 	log.add(c)
-	c.Flags().StringVar(&opts.XDS, "xds", "127.0.0.1:18000", "address of the xDS server")
+	server.add(c)
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")
 	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9092", "address of the admin paths")

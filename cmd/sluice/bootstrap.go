@@ -8,18 +8,23 @@ import (
 
 func bootstrapCommand() *cobra.Command {
 	var o envoy.Options
-	var secure envoy.TLS
+	var server xdsFlags
 	c := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print the configuration for an Envoy that is to be a gateway",
 		Long: `Bootstrap prints what an Envoy of your own starts with. Everything else comes to it from the xDS server
-of Sluice, over one delta ADS stream.`,
+of Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names: Envoy reads
+the files when it starts.`,
 		Example: `  sluice bootstrap > envoy.yaml
   envoy -c envoy.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if secure.CA != "" {
-				o.TLS = &secure
+			if err := server.check(); err != nil {
+				return err
+			}
+			o.XDS = server.address
+			if server.ca != "" {
+				o.TLS = &envoy.TLS{CA: server.ca, ServerName: server.serverName, Certificate: server.cert, Key: server.key}
 			}
 			text, err := envoy.Bootstrap(o)
 			if err != nil {
@@ -31,11 +36,7 @@ of Sluice, over one delta ADS stream.`,
 	}
 	c.Flags().StringVar(&o.NodeID, "node-id", "gateway", "name of this Envoy to the xDS server; unique among gateways")
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
-	c.Flags().StringVar(&o.XDS, "xds", "127.0.0.1:18000", "address of the xDS server")
+	server.add(c)
 	c.Flags().StringVar(&o.Admin, "admin", "127.0.0.1:9901", "address of Envoy's admin interface; keep it on loopback")
-	c.Flags().StringVar(&secure.CA, "xds-ca", "", "PEM file that the xDS server's certificate must be signed by; without it the connection is plain")
-	c.Flags().StringVar(&secure.ServerName, "xds-server-name", "", "name that the xDS server's certificate must have")
-	c.Flags().StringVar(&secure.Certificate, "xds-cert", "", "PEM file with Envoy's own certificate")
-	c.Flags().StringVar(&secure.Key, "xds-key", "", "PEM file with the key of --xds-cert")
 	return c
 }

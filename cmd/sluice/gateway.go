@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/dataplane/gateway"
 	"sluice.dev/sluice/envoy"
@@ -19,7 +20,8 @@ import (
 
 func gatewayCommand() *cobra.Command {
 	var log logFlags
-	var target, admin, node, zone string
+	var server xdsFlags
+	var admin, node, zone string
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run the built-in data plane as a process of its own",
@@ -33,8 +35,12 @@ and /config_dump.`,
 			if err != nil {
 				return err
 			}
+			dial, err := server.dialOption(l.Named("xds"))
+			if err != nil {
+				return err
+			}
 			g := gateway.New(gateway.Options{
-				XDS: target, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: drain,
+				XDS: server.address, Dial: []grpc.DialOption{dial}, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: drain,
 				Listening: func(name, address string) { l.Info("listening", "listener", name, "address", address) },
 			})
 			mux := adminMux(newRegistry())
@@ -48,7 +54,7 @@ and /config_dump.`,
 		},
 	}
 	log.add(c)
-	c.Flags().StringVar(&target, "xds", "127.0.0.1:18000", "address of the xDS server")
+	server.add(c)
 	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "address of the admin paths")
 	c.Flags().StringVar(&node, "node-id", nodeID(), "name of this gateway to the xDS server; unique among gateways")
 	c.Flags().StringVar(&zone, "zone", "", "zone of this gateway, as locality")
@@ -117,7 +123,7 @@ func (u *up) startGateway(envoyPath string) error {
 	}
 	log := u.log.Named("gateway")
 	g := gateway.New(gateway.Options{
-		XDS: u.flags.xds, NodeID: nodeID(), Logger: log, Drain: drain,
+		XDS: insideTarget, Dial: u.doors.dial(), NodeID: nodeID(), Logger: log, Drain: drain,
 		Listening: func(name, address string) {
 			log.Debug("listening", "listener", name, "address", address)
 			if name == "http" {
@@ -140,7 +146,11 @@ func (u *up) startEnvoy(path string) error {
 	if err != nil {
 		return err
 	}
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: u.flags.xds, Admin: admin})
+	server, err := u.doors.forEnvoy(u.stages, u.flags.dataDir, u.flags.xds.address)
+	if err != nil {
+		return err
+	}
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: server, Admin: admin})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/loop"
@@ -61,6 +58,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		Progress: func(p xds.Progress) { l.control.Acknowledge(p) },
 		Refused:  func(r []xds.Refusal) { l.control.Refuse(r) },
 		Clients:  l.connected,
+		Allow:    u.doors.permits,
 		Loads:    func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
 	l.control = controlplane.New(controlplane.Options{
@@ -85,8 +83,8 @@ func check(config *autoscaler.Config) func(map[string]string) error {
 }
 
 // startLoops runs the parts, each after those that it needs.
-func (u *up) startLoops(l *loops, listener net.Listener) {
-	u.stages.start("xds server", serveXDS(l.xds, listener))
+func (u *up) startLoops(l *loops) {
+	u.doors.serve(u.stages, l.xds)
 	u.stages.start("autoscaler", func(ctx context.Context) error {
 		l.scale.Run(ctx)
 		l.scraper.Close()
@@ -124,7 +122,7 @@ func (u *up) newActivator() (*activator.Activator, error) {
 		quiet = 50 * time.Millisecond // the gateway has ended before it
 	}
 	return activator.New(activator.Options{
-		XDS: u.flags.xds, NodeID: activatorID(), Listener: listener, Logger: u.log.Named("activator"), Drain: drain, Quiet: quiet,
+		XDS: insideTarget, Dial: u.doors.dial(), NodeID: activatorID(), Listener: listener, Logger: u.log.Named("activator"), Drain: drain, Quiet: quiet,
 		Limits: activator.Limits{WaitingTotal: heldAtMost()},
 	})
 }
@@ -251,17 +249,4 @@ func statsReport(address string, loads []envoy.ClusterLoad) loop.Report {
 func revisionOf(cluster string) (model.Key, bool) {
 	namespace, name, ok := strings.Cut(cluster, "/")
 	return model.Key{Namespace: namespace, Name: name}, ok
-}
-
-func serveXDS(server *xds.Server, listener net.Listener) func(context.Context) error {
-	return func(ctx context.Context) error {
-		g := grpc.NewServer(xds.ServerOptions()...)
-		server.Register(g)
-		stop := context.AfterFunc(ctx, func() {
-			server.Close()
-			g.Stop()
-		})
-		defer stop()
-		return g.Serve(listener)
-	}
 }

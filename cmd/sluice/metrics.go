@@ -13,7 +13,7 @@ import (
 
 // showScaling adds to /metrics what autoscaler and activator know. docs/scaling.md has the names.
 func (u *up) showScaling(l *loops, held *activator.Activator) {
-	u.registry.MustRegister(scalingCollector{l.scale})
+	u.registry.MustRegister(scalingCollector{l.scale}, denied{l.xds})
 	if held != nil {
 		u.registry.MustRegister(held.Collector())
 	}

@@ -36,7 +36,7 @@ type upFlags struct {
 	https     string
 	local     string
 	api       string
-	xds       string
+	xds       xdsServerFlags
 	admin     string
 	domain    string
 	gateway   string
@@ -83,7 +83,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the certificate chain to serve on --https")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the key of --tls-cert")
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
-	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server (plain text: keep it on loopback)")
+	f.xds.add(c)
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
@@ -101,6 +101,7 @@ type up struct {
 	log      hclog.Logger
 	announce announcer
 	stages   *stages
+	doors    *xdsDoors
 	ready    readiness
 	mux      *http.ServeMux // of the admin address
 	registry *prometheus.Registry
@@ -130,7 +131,7 @@ func (u *up) run(ctx context.Context) error {
 	for _, key := range unknown {
 		u.log.Warn("--config has a key that config-autoscaler does not have; it is ignored", "key", key, "file", u.flags.config)
 	}
-	if err := u.checkPorts(); err != nil {
+	if err := errors.Join(u.flags.xds.check(), u.checkPorts()); err != nil {
 		return err
 	}
 	u.stages = newStages()
@@ -155,8 +156,8 @@ type parts struct {
 
 // start brings up the parts in the order in which they need each other.
 func (u *up) start(ctx context.Context, p parts) error {
-	listener, err := listen("--xds", u.flags.xds)
-	if err != nil {
+	var err error
+	if u.doors, err = u.flags.xds.open(u.log.Named("xds")); err != nil {
 		return err
 	}
 	held, err := u.newActivator()
@@ -183,7 +184,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	}
 	l.connected(xds.RoleActivator, nil)
 	u.showScaling(l, held)
-	u.startLoops(l, listener)
+	u.startLoops(l)
 	if held != nil {
 		u.stages.start("activator", held.Run)
 	}

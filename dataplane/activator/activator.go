@@ -13,6 +13,7 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/xds/client"
 )
@@ -21,6 +22,8 @@ import (
 type Options struct {
 	// XDS is the gRPC target of the control plane, such as 127.0.0.1:18000.
 	XDS string
+	// Dial are options of the connection to it, such as credentials; without them it is plain text.
+	Dial []grpc.DialOption
 	// NodeID tells this activator from others; Zone is its locality and may be empty.
 	NodeID, Zone string
 	// Listen is the address to listen on, host:port. Listener, if set, is used instead.
@@ -121,7 +124,7 @@ func New(opts Options) (*Activator, error) {
 	}
 	a.client = client.New(client.Config{
 		Target: opts.XDS, NodeID: opts.NodeID, Role: "activator", Zone: opts.Zone, Address: a.address,
-		Logger: opts.Logger.Named("xds"), Handler: a.handle, Load: a.load,
+		Logger: opts.Logger.Named("xds"), Handler: a.handle, Load: a.load, DialOptions: opts.Dial,
 	})
 	a.hosts = newHosts(opts.Limits.Revisions, a.client.Subscribe, a.client.Unsubscribe)
 	a.server = a.newServer()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/xds/client"
 )
@@ -17,6 +18,8 @@ import (
 type Options struct {
 	// XDS is the gRPC target of the control plane, such as 127.0.0.1:18000.
 	XDS string
+	// Dial are options of the connection to it, such as credentials; without them it is plain text.
+	Dial []grpc.DialOption
 	// NodeID tells this gateway from others; Zone is its locality and may be empty.
 	NodeID, Zone string
 	// Logger may be nil.
@@ -81,7 +84,7 @@ func New(options Options) *Gateway {
 	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
-		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load,
+		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load, DialOptions: options.Dial,
 	})
 	return g
 }

@@ -20,6 +20,9 @@ import (
 	"sluice.dev/sluice/certificate"
 )
 
+// Files are where a certificate and its key are.
+type Files = certificate.Files
+
 // Authority signs certificates.
 type Authority struct {
 	File string // its certificate
@@ -50,10 +53,10 @@ func New(t testing.TB) *Authority {
 
 // Issue writes a new certificate and its key under a name, over what was there. Each of the names that it is for is a URI, an IP
 // address or a DNS name.
-func (a *Authority) Issue(name string, names ...string) certificate.Files {
+func (a *Authority) Issue(name string, names ...string) Files {
 	a.t.Helper()
 	chain, key := a.Sign(names...)
-	files := certificate.Files{Chain: filepath.Join(a.dir, name+".pem"), Key: filepath.Join(a.dir, name+"-key.pem")}
+	files := Files{Chain: filepath.Join(a.dir, name+".pem"), Key: filepath.Join(a.dir, name+"-key.pem")}
 	Write(a.t, files.Key, key)
 	Write(a.t, files.Chain, chain)
 	return files

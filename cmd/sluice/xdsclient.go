@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"sluice.dev/sluice/certificate"
+)
+
+// xdsFlags are how a command reaches an xDS server.
+type xdsFlags struct {
+	address    string
+	ca         string
+	cert       string
+	key        string
+	serverName string
+}
+
+func (f *xdsFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.address, "xds", "127.0.0.1:18000", "address of the xDS server")
+	flags.StringVar(&f.ca, "xds-ca", "", "PEM file with the authorities that the xDS server's certificate must be of; without it the connection is plain text")
+	flags.StringVar(&f.cert, "xds-cert", "", "PEM file with the certificate to present to the xDS server")
+	flags.StringVar(&f.key, "xds-key", "", "PEM file with the key of --xds-cert")
+	flags.StringVar(&f.serverName, "xds-server-name", "", "name that the xDS server's certificate must be for; empty means the host of --xds")
+}
+
+// check finds flags that contradict each other.
+func (f *xdsFlags) check() error {
+	switch {
+	case (f.cert == "") != (f.key == ""):
+		return errors.New("--xds-cert and --xds-key belong together: give both or none")
+	case f.ca == "" && (f.cert != "" || f.serverName != ""):
+		return errors.New("--xds-cert and --xds-server-name are for TLS: give --xds-ca too")
+	}
+	return nil
+}
+
+// dialOption has the credentials for the server. The files are read again at each connection. It belongs after other options.
+func (f *xdsFlags) dialOption(log hclog.Logger) (grpc.DialOption, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.ca == "" {
+		return grpc.WithTransportCredentials(insecure.NewCredentials()), nil
+	}
+	files, err := certificate.Open(certificate.Files{Chain: f.cert, Key: f.key, CA: f.ca}, log)
+	if err != nil {
+		return nil, fmt.Errorf("--xds-ca, --xds-cert and --xds-key: %w", err)
+	}
+	return grpc.WithTransportCredentials(renewed{files, f.serverName}), nil
+}
+
+// renewed are credentials of a client that make each handshake with what the files hold then.
+type renewed struct {
+	files *certificate.Source
+	name  string
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (r renewed) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(r.files.Client(r.name)).ClientHandshake(ctx, authority, conn)
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (renewed) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these are a client's credentials")
+}
+
+// Info implements credentials.TransportCredentials.
+func (r renewed) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: r.name}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (r renewed) Clone() credentials.TransportCredentials { return r }
+
+// OverrideServerName implements credentials.TransportCredentials, which no longer uses it.
+func (renewed) OverrideServerName(string) error {
+	return errors.New("the server's name is part of these credentials")
+}

@@ -1,0 +1,272 @@
+package feature
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sluice.dev/sluice/test/authority"
+)
+
+// secured are the flags of a `sluice up` whose xDS clients need certificates of an authority.
+func secured(ca *authority.Authority, server authority.Files) []string {
+	return []string{"--xds-tls-cert", server.Chain, "--xds-tls-key", server.Key, "--xds-client-ca", ca.File}
+}
+
+// presenting are the flags of a client of that.
+func presenting(ca *authority.Authority, client authority.Files) []string {
+	return []string{"--xds-ca", ca.File, "--xds-cert", client.Chain, "--xds-key", client.Key}
+}
+
+// process is a part of Sluice that runs by itself.
+type process struct {
+	t      *testing.T
+	output string // path
+}
+
+// alone runs a part until the end of the test.
+func alone(t *testing.T, args ...string) *process {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(sluiceBinary, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t, out.Name()}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+		if t.Failed() {
+			t.Logf("output of sluice %s:\n%s", strings.Join(args, " "), p.printed())
+		}
+	})
+	return p
+}
+
+func (p *process) printed() string {
+	p.t.Helper()
+	text, err := os.ReadFile(p.output)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// says waits until the process has printed a text.
+func (p *process) says(want string) {
+	p.t.Helper()
+	eventually(p.t, "it says "+want, func() error {
+		if text := strings.ReplaceAll(p.printed(), `\"`, `"`); !strings.Contains(text, want) {
+			return errors.New(text)
+		}
+		return nil
+	})
+}
+
+// answers waits until the gateway answers a host with a status.
+func (s *instance) answers(host string, want int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%s answers %d", host, want), func() error {
+		status, body, err := s.get(host, "/")
+		if err == nil && status != want {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
+}
+
+func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
+	ca := authority.New(t)
+	server := ca.Issue("server", "127.0.0.1")
+	s := up(t, append(secured(ca, server), "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"),
+		"--config", configFile(t, "stable-window: 6s\nscale-to-zero-grace-period: 1s\n"),
+		"--xds-allow", "gateway=spiffe://sluice.test/gateways/*", "--xds-allow", "activator/act-1=spiffe://sluice.test/activator")...)
+	gateway, activator := ca.Issue("gateway", "spiffe://sluice.test/gateways/one"), ca.Issue("activator", "spiffe://sluice.test/activator")
+	as := func(files authority.Files, args ...string) *process {
+		return alone(t, append(append(args, "--xds", s.xds, "--admin", freeAddress(t)), presenting(ca, files)...)...)
+	}
+	as(gateway, "gateway")
+	as(activator, "activator", "--node-id", "act-1", "--listen", freeAddress(t))
+	s.ready("hello")
+	s.answers(host, 200)
+	s.scaledTo("hello-00001", 0)
+	s.answers(host, 200) // by way of the activator, whose report wakes the revision
+
+	// Neither may be what the other is, and the activator only by its own name.
+	for _, test := range []struct {
+		*process
+		want []string
+	}{
+		{as(activator, "gateway", "--node-id", "x"), []string{"PermissionDenied", `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
+		{as(gateway, "activator", "--node-id", "act-1", "--listen", freeAddress(t)), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
+		{as(activator, "activator", "--node-id", "act-2", "--listen", freeAddress(t)), []string{"PermissionDenied", `"act-2"`}},
+		{alone(t, "gateway", "--xds", s.xds, "--admin", freeAddress(t), "--xds-ca", ca.File), []string{"certificate required"}},
+	} {
+		for _, want := range test.want {
+			test.says(want)
+		}
+	}
+	_, metrics, err := s.admined("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"gateway", "activator"} {
+		if !regexp.MustCompile(`sluice_xds_denied_total\{role="` + role + `"\} [1-9]`).MatchString(metrics) {
+			t.Errorf("nobody is counted as denied the role %s", role)
+		}
+	}
+	if text := s.printed(); strings.Contains(text, "PRIVATE KEY") || !strings.Contains(text, "turned away") {
+		t.Errorf("the log must tell who was turned away, and no key:\n%s", text)
+	}
+}
+
+func TestBuiltInPartsNeedNoCertificate(t *testing.T) {
+	ca := authority.New(t)
+	server := ca.Issue("server", "127.0.0.1")
+	s := up(t, append(secured(ca, server), "-f", absolute(t, "examples/hello"), "--xds-allow", "gateway=spiffe://sluice.test/gateway")...)
+	s.ready("hello")
+	s.answers(host, 200)
+}
+
+// The files are exchanged while all is connected: what is connected stays so, and what comes anew uses what is new.
+func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
+	ca := authority.New(t)
+	server, client := ca.Issue("server", "127.0.0.1"), ca.Issue("gateway", "gateway.test")
+	s := up(t, append(secured(ca, server), "--gateway", "none", "-f", absolute(t, "examples/hello"))...)
+	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", freeAddress(t)}, presenting(ca, client)...)...)
+	s.ready("hello")
+	served := func() string {
+		t.Helper()
+		pair, err := tls.LoadX509KeyPair(client.Chain, client.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", s.xds, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{pair}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	first := served()
+	authority.Write(t, server.Key, []byte("half"))
+	s.waitFor("not taken over")
+	if got := served(); got != first {
+		t.Error("a broken key was taken over")
+	}
+	ca.Issue("server", "127.0.0.1")
+	ca.Issue("gateway", "gateway.test")
+	eventually(t, "the new certificate is served", func() error {
+		if served() == first {
+			return errors.New("still the first one")
+		}
+		return nil
+	})
+	o := newService("second", "sluice", "sample")
+	if err := s.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.ready("second") // the gateway, connected as before, has acknowledged it
+	s.answers("second.default.localhost", 200)
+	if text := gateway.printed(); strings.Contains(text, "stream ended") {
+		t.Errorf("the gateway's stream was cut:\n%s", text)
+	}
+	s.kill()
+	s.start()
+	if err := s.Delete(t.Context(), s.service("second")); err != nil {
+		t.Fatal(err)
+	}
+	s.answers("second.default.localhost", 404) // told to it over a new connection, with new certificates on both sides
+}
+
+func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
+	ca := authority.New(t)
+	server, other := ca.Issue("server", "127.0.0.1"), ca.Issue("other", "127.0.0.1")
+	for name, test := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"beyond loopback":           {[]string{"up", "--xds", "0.0.0.0:18000"}, []string{"--xds-tls-cert", "--xds-tls-key", "--xds-insecure"}},
+		"everywhere":                {[]string{"up", "--xds", ":18000"}, []string{"--xds-insecure"}},
+		"half a pair":               {[]string{"up", "--xds-tls-cert", server.Chain}, []string{"--xds-tls-key"}},
+		"an authority without TLS":  {[]string{"up", "--xds-client-ca", ca.File}, []string{"--xds-tls-cert"}},
+		"a list without identities": {[]string{"up", "--xds-allow", "gateway=x"}, []string{"--xds-client-ca"}},
+		"two that are no pair":      {[]string{"up", "--xds", freeAddress(t), "--xds-tls-cert", server.Chain, "--xds-tls-key", other.Key}, []string{"--xds-tls-cert", server.Chain, other.Key}},
+		"an unknown role":           {append([]string{"up", "--xds", freeAddress(t), "--xds-allow", "proxy=x"}, secured(ca, server)...), []string{"--xds-allow", "proxy", "activator"}},
+		"a client's half pair":      {[]string{"gateway", "--xds-ca", ca.File, "--xds-cert", other.Chain}, []string{"--xds-key"}},
+		"a client without CA":       {[]string{"activator", "--xds-cert", other.Chain, "--xds-key", other.Key}, []string{"--xds-ca"}},
+		"a bootstrap without CA":    {[]string{"bootstrap", "--xds-server-name", "x"}, []string{"--xds-ca"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := refused(t, t.TempDir(), test.args...)
+			for _, want := range test.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("%q does not say %s", out, want)
+				}
+			}
+		})
+	}
+}
+
+// The commands of the guide, word for word.
+func TestGuideToSecurityHoldsGood(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("skipped: openssl is not on PATH")
+	}
+	text, err := os.ReadFile(absolute(t, "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, line := range regexp.MustCompile(`(?m)^ {4}openssl .*$`).FindAllString(string(text), -1) {
+		c := exec.Command("sh", "-c", line)
+		c.Dir = dir
+		must(t)(combined(c))
+	}
+	flags := map[string][]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ {4}sluice (up|gateway|activator) (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		for _, word := range strings.Fields(m[2]) {
+			if strings.HasSuffix(word, ".pem") {
+				word = filepath.Join(dir, word)
+			}
+			flags[m[1]] = append(flags[m[1]], word)
+		}
+	}
+	s := up(t, append(flags["up"], "-f", absolute(t, "examples/hello"))...)
+	alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", freeAddress(t)}, flags["gateway"]...)...)
+	admin := freeAddress(t)
+	alone(t, append([]string{"activator", "--xds", s.xds, "--admin", admin, "--listen", freeAddress(t)}, flags["activator"]...)...)
+	s.ready("hello")
+	s.answers(host, 200)
+	eventually(t, "the activator is connected", func() error {
+		response, err := http.Get("http://" + admin + "/healthz")
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
+}
+
+func combined(c *exec.Cmd) (string, error) {
+	out, err := c.CombinedOutput()
+	return string(out), err
+}

@@ -76,8 +76,8 @@ func (renewed) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error)
 }
 
 // Info implements credentials.TransportCredentials.
-func (r renewed) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: r.name}
+func (renewed) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone implements credentials.TransportCredentials.

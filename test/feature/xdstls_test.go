@@ -146,9 +146,9 @@ func TestBuiltInPartsNeedNoCertificate(t *testing.T) {
 // The files are exchanged while all is connected: what is connected stays so, and what comes anew uses what is new.
 func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
 	ca := authority.New(t)
-	server, client := ca.Issue("server", "127.0.0.1"), ca.Issue("gateway", "gateway.test")
+	server, client := ca.Issue("server", "sluice.test"), ca.Issue("gateway", "gateway.test")
 	s := up(t, append(secured(ca, server), "--gateway", "none", "-f", absolute(t, "examples/hello"))...)
-	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", freeAddress(t)}, presenting(ca, client)...)...)
+	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--xds-server-name", "sluice.test", "--admin", freeAddress(t)}, presenting(ca, client)...)...)
 	s.ready("hello")
 	served := func() string {
 		t.Helper()
@@ -169,7 +169,7 @@ func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
 	if got := served(); got != first {
 		t.Error("a broken key was taken over")
 	}
-	ca.Issue("server", "127.0.0.1")
+	ca.Issue("server", "sluice.test")
 	ca.Issue("gateway", "gateway.test")
 	eventually(t, "the new certificate is served", func() error {
 		if served() == first {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,8 @@ type renewed struct {
 
 // ClientHandshake implements credentials.TransportCredentials.
 func (r renewed) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return credentials.NewTLS(r.files.Client(r.name)).ClientHandshake(ctx, authority, conn)
+	// gRPC goes by the authority rather than by the name in the configuration.
+	return credentials.NewTLS(r.files.Client(r.name)).ClientHandshake(ctx, cmp.Or(r.name, authority), conn)
 }
 
 // ServerHandshake implements credentials.TransportCredentials.

@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -158,6 +159,35 @@ func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
 	}
 	if got := await(t, "a report", reports); got.Role != xds.RoleGateway {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestStatusIsToldOnlyToThoseAllowed(t *testing.T) {
+	g := guard(t, xds.Options{Allow: func(c xds.Caller) error {
+		if c.Role == "status" && slices.Contains(c.Identities, "operator.test") {
+			return nil
+		}
+		return errors.New("not as " + c.Role)
+	}})
+	g.set()
+	for name, want := range map[string]codes.Code{"operator.test": codes.OK, "other.test": codes.PermissionDenied} {
+		client := statusv3.NewClientStatusDiscoveryServiceClient(g.dial(t, g.as(t, g.ca, name)))
+		if _, err := client.FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{}); status.Code(err) != want {
+			t.Errorf("%s fetches: %v, want %v", name, err, want)
+		}
+		stream, err := client.StreamClientStatus(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(&statusv3.ClientStatusRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); status.Code(err) != want {
+			t.Errorf("%s streams: %v, want %v", name, err, want)
+		}
+	}
+	if got := g.Stats().Denied["status"]; got != 2 {
+		t.Errorf("%d are counted as denied", got)
 	}
 }
 

@@ -125,8 +125,8 @@ type Options struct {
 	// with the set as it is then, sorted; a client that has several streams is in it once. A client counts from its first request,
 	// even while there is no state to serve.
 	Clients func(role uint8, nodes []Node)
-	// Allow, if set, is asked at the first request of each stream, and at each inspection, and ends it with its error's text as PERMISSION_DENIED. It may run
-	// for several streams at once.
+	// Allow, if set, is asked at the first request of each stream and at each inspection, and ends it with its error's text as
+	// PERMISSION_DENIED. It may run for several streams at once.
 	Allow func(Caller) error
 	// Loads is called for each load report by the goroutine of the client that reports, so it must return soon and may run for
 	// several clients at once.

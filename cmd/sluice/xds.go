@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/xds/status"
 )
@@ -30,18 +29,13 @@ diff and the figures. Private keys are never shown.`,
 
 // inspectFlags are what the commands of `sluice xds` share.
 type inspectFlags struct {
-	xds    string
+	server xdsFlags
 	output string
 }
 
 func (f *inspectFlags) add(c *cobra.Command, output, outputs string) {
-	c.Flags().StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server")
+	f.server.add(c)
 	c.Flags().StringVarP(&f.output, "output", "o", output, "what to print: "+outputs)
-}
-
-// dialOptions are how the server is reached.
-func (f *inspectFlags) dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 }
 
 // inspectionPatience bounds how long the server may take to answer.
@@ -55,11 +49,15 @@ type inspector struct {
 
 // dial makes an inspector; it is to be closed.
 func (f *inspectFlags) dial() (*inspector, error) {
-	conn, err := grpc.NewClient("passthrough:///"+f.xds, f.dialOptions()...)
+	option, err := f.server.dialOption(nil)
 	if err != nil {
-		return nil, fmt.Errorf("--xds %s: %w", f.xds, err)
+		return nil, err
 	}
-	return &inspector{conn, f.xds}, nil
+	conn, err := grpc.NewClient("passthrough:///"+f.server.address, option)
+	if err != nil {
+		return nil, fmt.Errorf("--xds %s: %w", f.server.address, err)
+	}
+	return &inspector{conn, f.server.address}, nil
 }
 
 func (i *inspector) close() { i.conn.Close() }

@@ -45,7 +45,7 @@ func (f *xdsFlags) check() error {
 	return nil
 }
 
-// dialOption has the credentials for the server. The files are read again at each connection. It belongs after other options.
+// dialOption has the credentials for the server. The files are read again at each connection. It belongs after other options. The logger may be nil.
 func (f *xdsFlags) dialOption(log hclog.Logger) (grpc.DialOption, error) {
 	if err := f.check(); err != nil {
 		return nil, err

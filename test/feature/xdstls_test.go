@@ -121,6 +121,15 @@ func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
 			test.says(want)
 		}
 	}
+	inspect := func(files authority.Files) (string, error) {
+		return combined(exec.Command(sluiceBinary, append([]string{"xds", "status", "--xds", s.xds}, presenting(ca, files)...)...))
+	}
+	if out := must(t)(inspect(gateway)); !strings.Contains(out, "act-1") {
+		t.Errorf("the status does not name the activator:\n%s", out)
+	}
+	if out, err := inspect(ca.Issue("stranger", "stranger.test")); err == nil || !strings.Contains(out, `"status"`) || !strings.Contains(out, "stranger.test") {
+		t.Errorf("a stranger is told the status: %v\n%s", err, out)
+	}
 	_, metrics, err := s.admined("/metrics")
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (f *explainFlags) views(ctx context.Context) (explain.Views, *explain.Failu
 		return views, nil
 	}
 	return explain.Views{}, &explain.Failure{
-		Who: "xDS server " + f.xds, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.xds, err),
+		Who: "xDS server " + f.server.address, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.server.address, err),
 		Remedy: "Start sluice up, or name the address of its xDS server with --xds",
 	}
 }

@@ -29,7 +29,19 @@ type Gateway struct {
 	Certificates []Certificate
 	// AccessLog makes the gateway write one line per request to its standard output.
 	AccessLog bool
+	// VirtualHosts is how the virtual hosts of the Routes travel; empty means Inline.
+	VirtualHosts VirtualHosts
 }
+
+// VirtualHosts is how virtual hosts reach a gateway.
+type VirtualHosts string
+
+const (
+	// Inline puts them into the gateway's RouteConfigurations: any gateway takes that.
+	Inline VirtualHosts = "inline"
+	// Discovered makes each a resource of its own, found by VHDS: only gateways that speak delta xDS take that.
+	Discovered VirtualHosts = "vhds"
+)
 
 // Certificate is a TLS key pair as PEM text. It must never be logged.
 type Certificate struct {

@@ -101,6 +101,32 @@ func BenchmarkOneRouteChanged(b *testing.B) {
 	benchmarkChange(b, func(w *model.World) *model.World { return withTimeout(w, len(w.Routes)/2, time.Second) })
 }
 
+// BenchmarkVirtualHosts is one route changed with either way of its virtual hosts; B/change is what a gateway is sent.
+func BenchmarkVirtualHosts(b *testing.B) {
+	for _, mode := range []model.VirtualHosts{model.Inline, model.Discovered} {
+		for _, n := range sizes {
+			w := world(n)
+			w.Gateway.VirtualHosts = mode
+			next := withTimeout(w, n/2, time.Second)
+			prev := translator.Translate(w, nil)
+			b.Run(fmt.Sprintf("%s/routes=%d", mode, n), func(b *testing.B) {
+				b.ReportAllocs()
+				sent := 0
+				for b.Loop() {
+					set, _ := translator.Diff(prev, translator.Translate(next, prev))
+					sent = 0
+					for _, r := range set {
+						if r.Roles&translator.RoleGateway != 0 {
+							sent += len(r.Body)
+						}
+					}
+				}
+				b.ReportMetric(float64(sent), "B/change")
+			})
+		}
+	}
+}
+
 // BenchmarkCopyOfTheRoutes is the floor of BenchmarkOneRouteChanged: the gateway's RouteConfigurations copied, and nothing else.
 func BenchmarkCopyOfTheRoutes(b *testing.B) {
 	for _, n := range sizes {

@@ -16,7 +16,8 @@ const (
 	listenerLocal = "local"
 )
 
-// gatewayPart is what the gateway became.
+// gatewayPart is what the gateway became. Its listeners come first, for what Routes become depends on them; it is finished
+// with the Routes.
 type gatewayPart struct {
 	in       model.Gateway
 	unit     *Unit
@@ -25,33 +26,46 @@ type gatewayPart struct {
 	// activators and its assignment.
 	listeners, routes, activators []*Resource
 	http, local                   *routeTable
+	// discovery is how the virtual hosts travel.
+	discovery discovery
 }
 
-// translateGateway makes the gateway's resources. What did not change is taken over from prev.
-func translateGateway(in model.Gateway, now, prev *memo) *gatewayPart {
+// startGateway makes the gateway's listeners. What did not change is taken over from prev.
+func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
+	if old := prev.gateway; old != nil && equalGateway(in, old.in) {
+		part.listeners, part.problems, part.discovery = old.listeners, slices.Clip(old.problems), old.discovery
+		return part
+	}
+	part.addListeners()
+	if in.VirtualHosts == model.Discovered {
+		part.discovery = discovery{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
+	}
+	return part
+}
+
+// finish makes all other resources of the gateway.
+func (p *gatewayPart) finish(now, prev *memo) {
 	old := prev.gateway
 	if old == nil {
 		old = &gatewayPart{}
 	}
-	if old.unit != nil && equalGateway(in, old.in) {
-		part.listeners, part.problems = old.listeners, slices.Clip(old.problems)
-	} else {
-		part.addListeners()
-	}
-	part.addRoutes(old, prev.routes.parts, now.routes.parts)
-	part.activators = old.activators
+	p.addRoutes(old, prev.routes.parts, now.routes.parts)
+	p.activators = old.activators
 	if old.unit == nil || !slices.Equal(now.activators, prev.activators) {
-		part.addActivators(now.activators)
+		p.addActivators(now.activators)
 	}
-	resources := slices.Concat(part.listeners, part.routes, part.activators)
-	part.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
-	return part
+	resources := slices.Concat(p.listeners, p.routes, p.activators)
+	p.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
 }
 
 // addRoutes makes the RouteConfigurations that the listeners use.
 func (p *gatewayPart) addRoutes(old *gatewayPart, before, now []*routePart) {
-	if p.listens(listenerHTTP) || p.listens(listenerHTTPS) {
+	if p.discovery.on {
+		p.routes = p.discovery.routes()
+		return
+	}
+	if p.usesHTTP() {
 		p.http = old.http.update(listenerHTTP, before, now, func(r *routePart) chunk { return r.http })
 		p.routes = append(p.routes, p.http.resource)
 	}
@@ -60,6 +74,8 @@ func (p *gatewayPart) addRoutes(old *gatewayPart, before, now []*routePart) {
 		p.routes = append(p.routes, p.local.resource)
 	}
 }
+
+func (p *gatewayPart) usesHTTP() bool { return p.listens(listenerHTTP) || p.listens(listenerHTTPS) }
 
 func (p *gatewayPart) listens(name string) bool {
 	return slices.ContainsFunc(p.listeners, func(r *Resource) bool { return r.Name == name })
@@ -137,7 +153,7 @@ func parseAddress(s string) (netip.AddrPort, error) {
 }
 
 func equalGateway(a, b model.Gateway) bool {
-	return a.HTTP == b.HTTP && a.HTTPS == b.HTTPS && a.Local == b.Local && a.AccessLog == b.AccessLog &&
+	return a.HTTP == b.HTTP && a.HTTPS == b.HTTPS && a.Local == b.Local && a.AccessLog == b.AccessLog && a.VirtualHosts == b.VirtualHosts &&
 		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b model.Certificate) bool {
 			return a.Name == b.Name && a.Chain == b.Chain && a.Key == b.Key && slices.Equal(a.Hosts, b.Hosts)
 		})

@@ -16,10 +16,12 @@ const (
 
 // The type URLs of the resources that Translate emits.
 const (
-	ListenerType   = "type.googleapis.com/envoy.config.listener.v3.Listener"
-	RouteType      = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-	ClusterType    = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-	AssignmentType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	// VirtualHostType is emitted where virtual hosts are discovered.
+	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+	ClusterType     = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	AssignmentType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 )
 
 // Resource is one marshalled Envoy resource. It is immutable, and unique by Type, Name and Roles.

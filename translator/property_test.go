@@ -84,7 +84,8 @@ func change(r *rand.Rand, w *model.World) *model.World {
 		for i := range r.IntN(5) {
 			next.Activators = append(next.Activators, endpoint(2000+i))
 		}
-		next.Gateway = model.Gateway{HTTP: []string{"", ":8080"}[r.IntN(2)], Local: []string{"", ":8081", ":8080"}[r.IntN(3)]}
+		next.Gateway = model.Gateway{HTTP: []string{"", ":8080"}[r.IntN(2)], Local: []string{"", ":8081", ":8080"}[r.IntN(3)],
+			VirtualHosts: []model.VirtualHosts{"", model.Discovered}[r.IntN(2)]}
 	}
 	return &next
 }

@@ -2,6 +2,7 @@ package translator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -177,7 +178,7 @@ func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 }
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
-func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
+func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *routePart {
 	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
@@ -189,10 +190,7 @@ func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
 	var b resourceBuilder
 	for _, r := range p.draft.rules {
 		v := newVirtualHost(p.draft.in.Key, resolve(r, lost, missing))
-		if err := next.http.add(v.gateway(v.rule.Hosts)); err != nil {
-			b.err = err
-		}
-		if err := next.local.add(v.gateway(v.rule.LocalHosts)); err != nil {
+		if err := next.addGateway(v, found, &b); err != nil {
 			b.err = err
 		}
 		v.addMesh(&b)
@@ -203,6 +201,16 @@ func (p *routePart) finish(lost []loss, missing []model.Key) *routePart {
 	}
 	next.unit = newUnit(p.unit, "route "+p.draft.in.Key.String(), position{kindRoute, p.draft.in.Key}, b.resources)
 	return next
+}
+
+// addGateway adds a Rule's virtual hosts for the gateway: to the Route's part of the gateway's RouteConfigurations, or as
+// resources where they are discovered.
+func (p *routePart) addGateway(v virtualHost, found discovery, b *resourceBuilder) error {
+	if found.on {
+		found.add(v, b)
+		return nil
+	}
+	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))
 }
 
 // resolve leaves out of a Rule what is not to be had, and makes the remaining shares sum to 100.

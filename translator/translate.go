@@ -27,7 +27,13 @@ func Translate(w *model.World, prev *Output) *Output {
 	if prev == nil {
 		prev = &Output{}
 	}
+	gateway := startGateway(w.Gateway, &prev.memo)
+	if old := prev.memo.gateway; old != nil && old.discovery != gateway.discovery {
+		// Routes have become something else. It happens once in a process's life, if that, so nothing is saved.
+		prev, gateway = &Output{}, startGateway(w.Gateway, &memo{})
+	}
 	next := &Output{}
+	next.memo.gateway = gateway
 	activators := addresses(w.Activators)
 	if slices.Equal(activators, prev.memo.activators) {
 		activators = prev.memo.activators
@@ -35,7 +41,7 @@ func Translate(w *model.World, prev *Output) *Output {
 	next.memo.activators = activators
 	appeared := next.memo.translateBackends(w.Backends, &prev.memo)
 	next.memo.translateRoutes(w.Routes, &prev.memo, appeared)
-	next.memo.gateway = translateGateway(w.Gateway, &next.memo, &prev.memo)
+	gateway.finish(&next.memo, &prev.memo)
 	next.collect(prev)
 	return next
 }
@@ -143,7 +149,7 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	if part.finished && slices.Equal(part.lost, lost) && slices.Equal(part.missing, missing) {
 		return part
 	}
-	return part.finish(lost, missing)
+	return part.finish(lost, missing, m.gateway.discovery)
 }
 
 // outcome is what every part contributes to an Output.

@@ -99,7 +99,11 @@ func (s subscriber) letGo(name string) {
 	}
 }
 
-func (d deltaWire) messages(_ *watch, p push) []push {
+func (d deltaWire) messages(w *watch, p push) []push {
+	if w.kind.whole {
+		p.called, w.called = w.called, map[string][]string{}
+		return []push{p}
+	}
 	parts, size := []push{{}}, 0
 	next := func(bytes int) *push {
 		if size += bytes + overhead; size > maxMessage && size > bytes+overhead {

@@ -16,6 +16,8 @@ func needsOf(r *Resource) []string {
 		return clusterNeeds(r)
 	case ListenerType:
 		return listenerNeeds(r)
+	case RouteType:
+		return routeNeeds(r)
 	default:
 		return nil
 	}

@@ -15,10 +15,14 @@ type kind struct {
 	full   bool   // a state-of-the-world response holds all that the client wants of the type; absence means removal
 	needs  string // type that a client asks for by name after it saw a resource of this one
 	resend bool   // what a changed resource needs is sent again after it, even if it is the same
+	whole  bool   // a change is one response, with what it takes away; it is never split
 }
 
 // kinds is the order in which types are sent when several are waiting; removals go in reverse. A type that waits for the
 // client's acknowledgement of its last response does not hold up the others of its stage: endpoints must stay quick.
+//
+// Virtual hosts are whole because a domain may be in one of them only: one that moves is refused while the virtual host that had
+// it stays. And a client serves what the first response holds; as gateways alone ask for them, messages may be large.
 //
 // Endpoints are sent again after their cluster because Envoy waits for them, up to 15 s, and then goes live with none.
 var kinds = []*kind{
@@ -27,8 +31,8 @@ var kinds = []*kind{
 	{url: SecretType, stage: stageMake},
 	{stage: stageMake},
 	{url: ListenerType, stage: stageRoute, full: true, needs: RouteType},
-	{url: RouteType, stage: stageRoute},
-	{url: VirtualHostType, stage: stageRoute},
+	{url: RouteType, stage: stageRoute, needs: VirtualHostType},
+	{url: VirtualHostType, stage: stageRoute, whole: true},
 }
 
 // kindOf is the line of a type, and its rank.

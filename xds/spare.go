@@ -23,17 +23,18 @@ type grave struct {
 	seq uint64 // the first state without it
 }
 
-// needs is whether what is rolled back may lead to resources of a kind.
+// needs is whether what is rolled back may lead to resources of a kind. Virtual hosts are not kept for anybody: one that is gone
+// may have a domain that another has now.
 func (e *estate) needs(k *kind, url string) bool {
 	if k.stage == stageMake {
 		return e.rolled[ListenerType]+e.rolled[RouteType]+e.rolled[VirtualHostType] > 0
 	}
-	return url != ListenerType && e.rolled[ListenerType] > 0
+	return url == RouteType && e.rolled[ListenerType] > 0
 }
 
 // bury remembers what is gone. Whether it is of use is known when the update is in force: see forget.
 func (e *estate) bury(t *table, gone *entry, seq uint64) {
-	if t.url == ListenerType {
+	if t.url == ListenerType || t.kind.whole {
 		return
 	}
 	if len(e.graves) >= maxGraves {
@@ -65,7 +66,7 @@ func (s *store) spare(t *table, since uint64, now time.Time) {
 			s.drop(t.role, g.url)
 			continue
 		}
-		to.entries[g.Name] = g.entry
+		to.put(g.entry)
 		to.spared[g.Name] = struct{}{}
 		s.count++
 		s.changed(to, g.Name, g.entry, now)

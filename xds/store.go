@@ -11,11 +11,12 @@ import (
 // entry is a resource as the store and all clients share it.
 type entry struct {
 	*Resource
-	needs []string      // names of the type that its kind needs
-	hash  uint64        // of name and version; a set's version is the sum of its members' hashes
-	seq   uint64        // the state that it came with
-	at    int64         // when that was, in Unix nanoseconds; 0: unknown
-	acked atomic.Uint32 // roles of which a client has acknowledged it
+	needs   []string      // names of the type that its kind needs
+	aliases []string      // other names by which clients may ask for it
+	hash    uint64        // of name and version; a set's version is the sum of its members' hashes
+	seq     uint64        // the state that it came with
+	at      int64         // when that was, in Unix nanoseconds; 0: unknown
+	acked   atomic.Uint32 // roles of which a client has acknowledged it
 }
 
 func newEntry(r *Resource) *entry {
@@ -24,7 +25,7 @@ func newEntry(r *Resource) *entry {
 	_, _ = d.WriteString(r.Name)
 	_, _ = d.Write([]byte{0})
 	_, _ = d.WriteString(r.Version)
-	return &entry{Resource: r, needs: needsOf(r), hash: d.Sum64()}
+	return &entry{Resource: r, needs: needsOf(r), aliases: aliasesOf(r), hash: d.Sum64()}
 }
 
 // claim is a resource that a client says it has.
@@ -44,7 +45,8 @@ type tableKey struct {
 type table struct {
 	tableKey
 	kind     *kind
-	entries  map[string]*entry   // what is offered
+	entries  map[string]*entry   // what is offered; put and take change it
+	aliases  map[string]*entry   // the same by other names; nil where none has any
 	all      map[*watch]struct{} // those that want everything
 	named    map[string][]*watch // those that want a name
 	trials   map[string]*trial
@@ -179,7 +181,7 @@ func (s *store) remove(role uint8, r *Resource, now time.Time) {
 		return
 	}
 	home.bury(t, t.entries[r.Name], s.seq)
-	delete(t.entries, r.Name)
+	t.take(r.Name)
 	delete(t.spared, r.Name)
 	s.conclude(t, r.Name)
 	s.count--

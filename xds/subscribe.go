@@ -48,6 +48,10 @@ func (s subscriber) want(name string) error {
 		return status.Errorf(codes.InvalidArgument, "a resource name has %d bytes; at most %d are taken", len(name), maxName)
 	}
 	w := s.watch
+	if e := s.table.onDemand(name); e != nil {
+		w.called[e.Name] = append(w.called[e.Name], name)
+		name = e.Name
+	}
 	it := w.items[name]
 	if !it.named {
 		if limit := w.stream.server.options.MaxNames; w.named >= limit {
@@ -59,6 +63,9 @@ func (s subscriber) want(name string) error {
 		s.table.named[name] = append(s.table.named[name], w)
 	}
 	w.stream.met(w.url, name)
+	if w.kind.whole {
+		delete(w.stream.expects, w.url) // on demand, and no more than that
+	}
 	s.tell(name)
 	return nil
 }

@@ -53,7 +53,7 @@ func (s *store) renew(t *table, e *entry, now time.Time) {
 		if tr.rolledBack() {
 			tr.wanted = e
 		} else {
-			t.entries[e.Name] = e
+			t.put(e)
 		}
 		return
 	case tr == nil && old != nil && old.ackedBy(t.role):
@@ -66,7 +66,7 @@ func (s *store) renew(t *table, e *entry, now time.Time) {
 		s.offer(t, e.Name, now)
 		return
 	}
-	t.entries[e.Name] = e
+	t.put(e)
 	s.changed(t, e.Name, e, now)
 }
 
@@ -110,7 +110,7 @@ func (s *store) condemn(t *table, e *entry, standing bool, now time.Time) {
 	}
 	tr.wanted, tr.condemned, tr.last = offered, e.Version, now
 	tr.strikes++
-	t.entries[e.Name] = tr.prior
+	t.put(tr.prior)
 	s.noteRefusals()
 	s.spare(t, tr.prior.seq, now)
 	s.changed(t, e.Name, tr.prior, now)
@@ -125,7 +125,7 @@ func (s *store) offer(t *table, name string, now time.Time) {
 	}
 	e := tr.wanted
 	s.forward(t, name, tr)
-	t.entries[name] = e
+	t.put(e)
 	s.changed(t, name, e, now)
 }
 
@@ -148,7 +148,7 @@ func (s *store) acknowledge(key tableKey, e *entry) {
 		back := tr.rolledBack()
 		newest.ack(key.role)
 		s.conclude(t, e.Name)
-		if t.entries[e.Name] = newest; back {
+		if t.put(newest); back {
 			s.changed(t, e.Name, newest, now)
 		}
 		return

@@ -61,14 +61,18 @@ func (st *stream) sendChanges(w *watch, c *changes) error {
 		p.since = st.seq
 	}
 	for name, e := range c.set {
-		if e == nil {
-			p.gone = append(p.gone, name)
-		} else {
+		switch {
+		case e != nil:
 			p.set = append(p.set, e)
+		case w.kind.whole && w.items[name].sent == nil:
+			p.unknown = append(p.unknown, name)
+		default:
+			p.gone = append(p.gone, name)
 		}
 	}
 	slices.SortFunc(p.set, func(a, b *entry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(p.gone)
+	slices.Sort(p.unknown)
 	c.set = emptied(c.set)
 	err := st.send(w, p)
 	w.urgent, w.owed = false, false
@@ -113,7 +117,7 @@ func (st *stream) carryOn(now time.Time) (done bool, err error) {
 		if s.remove {
 			err = st.sendRemovals(s.stage, now)
 		} else {
-			err = st.sendBatches(s.stage)
+			err = st.sendBatches(s.stage, now)
 		}
 		if err != nil {
 			return false, err
@@ -123,16 +127,29 @@ func (st *stream) carryOn(now time.Time) (done bool, err error) {
 	return true, nil
 }
 
-func (st *stream) sendBatches(s stage) error {
+func (st *stream) sendBatches(s stage, now time.Time) error {
 	for _, w := range st.watches {
 		if w.kind.stage != s {
 			continue
+		}
+		if w.kind.whole && !w.batch.empty() {
+			st.batchRemovals(w, now)
 		}
 		if err := st.sendChanges(w, &w.batch); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// batchRemovals has what is to be taken away go with what is new or changed.
+func (st *stream) batchRemovals(w *watch, now time.Time) {
+	for name, since := range w.doomed {
+		if since <= st.wave.seq && st.due(w, name, now) {
+			w.batch.put(name, nil, since)
+			delete(w.doomed, name)
+		}
+	}
 }
 
 // sendRemovals takes away what the wave's state no longer has, in reverse order. What was set again meanwhile is not doomed
@@ -175,8 +192,8 @@ func (st *stream) sendRemovals(s stage, now time.Time) error {
 // the new ones; it lets go of them by itself, so for a bounded time after the last route they are left to it.
 func (st *stream) due(w *watch, name string, now time.Time) bool {
 	for _, other := range st.watches {
-		if other.kind.stage != stageRoute {
-			continue
+		if other.kind.stage != stageRoute || other == w && w.kind.whole {
+			continue // virtual hosts need none of their kind
 		}
 		for refused := range other.refused {
 			if _, leaving := other.doomed[refused]; !leaving {

@@ -16,6 +16,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/xds/client"
 )
 
 // manyHosts is a RouteConfiguration as Translate makes it, with n virtual hosts; the one in the middle has a mark.
@@ -70,10 +72,71 @@ func BenchmarkRouteUpdate(b *testing.B) {
 	}
 }
 
+// BenchmarkVirtualHostUpdate is one changed virtual host of many, within its route configuration or as a resource of its own:
+// what it takes until requests find it. B/change is what was received.
+func BenchmarkVirtualHostUpdate(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
+		b.Run(fmt.Sprintf("hosts=%d/inline", n), func(b *testing.B) {
+			b.ReportAllocs()
+			table, err := compileRoutes("http", "", bodies[1], nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := 0; b.Loop(); i++ {
+				if table, err = compileRoutes("http", "", bodies[i%2], table); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(bodies[0])), "B/change")
+		})
+		b.Run(fmt.Sprintf("hosts=%d/vhds", n), func(b *testing.B) {
+			b.ReportAllocs()
+			g := New(Options{})
+			g.routes["http"] = &routeSlot{}
+			update := func(typeURL string, set ...client.Resource) {
+				if err := g.handle(client.Update{Type: typeURL, Set: set}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			update(resource.RouteType, client.Resource{Name: "http", Body: discovering(b).Body})
+			update(resource.VirtualHostType, discoveredHosts(b, bodies[0])...)
+			mark := fmt.Sprint("http/default:svc-", n/2)
+			var changes [2]client.Resource
+			for i := range changes {
+				all := discoveredHosts(b, bodies[i])
+				changes[i] = all[slices.IndexFunc(all, func(r client.Resource) bool { return r.Name == mark })]
+			}
+			for i := 0; b.Loop(); i++ {
+				update(resource.VirtualHostType, changes[i%2])
+			}
+			b.ReportMetric(float64(len(changes[0].Body)), "B/change")
+		})
+	}
+}
+
+// discoveredHosts is the virtual hosts of a route configuration as resources of their own.
+func discoveredHosts(t testing.TB, body []byte) []client.Resource {
+	var m routev3.RouteConfiguration
+	if err := proto.Unmarshal(body, &m); err != nil {
+		t.Fatal(err)
+	}
+	set := make([]client.Resource, len(m.GetVirtualHosts()))
+	for i, vh := range m.GetVirtualHosts() {
+		vh.Name = "http/" + strings.ReplaceAll(vh.GetName(), "/", ":")
+		set[i] = client.Resource{Name: vh.GetName(), Body: res(t, resource.VirtualHostType, vh.GetName(), vh).Body}
+	}
+	return set
+}
+
 func BenchmarkFindHost(b *testing.B) {
 	for _, n := range []int{100, 10000} {
 		table, err := compileRoutes("http", "", manyHosts(b, n, ""), nil)
 		if err != nil {
+			b.Fatal(err)
+		}
+		set := &hostSet{members: map[string]discovered{}, hosts: &hostTable{}}
+		if err := set.change(&client.Update{Set: discoveredHosts(b, manyHosts(b, n, ""))}); err != nil {
 			b.Fatal(err)
 		}
 		for name, host := range map[string]string{"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org"} {
@@ -81,6 +144,12 @@ func BenchmarkFindHost(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					table.hosts.find(host)
+				}
+			})
+			b.Run(fmt.Sprintf("hosts=%d/%s/vhds", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					set.hosts.find(host)
 				}
 			})
 		}

@@ -105,7 +105,7 @@ func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {
 	for _, name := range slices.Sorted(maps.Keys(g.routes)) {
 		if t := g.routes[name].table.Load(); t != nil {
 			dump.DynamicRouteConfigs = append(dump.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{
-				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, t.body),
+				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, g.discovery.merged(t)),
 			})
 		}
 	}

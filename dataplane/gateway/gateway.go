@@ -55,6 +55,7 @@ type Gateway struct {
 	mu        sync.Mutex
 	listeners map[string]*activeListener
 	routes    map[string]*routeSlot
+	discovery discovery
 	endpoints map[string]*cluster // by the name of the endpoint assignment
 	stats     map[string]*managerStats
 	updates   map[string]*typeStats // by type URL

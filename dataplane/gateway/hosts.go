@@ -102,12 +102,13 @@ func (e *hostEdit) set(domain string, vh *virtualHost) *virtualHost {
 	return table.set(key, vh)
 }
 
-func (e *hostEdit) remove(domain string) {
+// remove takes a domain from a virtual host, if that has it.
+func (e *hostEdit) remove(domain string, vh *virtualHost) {
 	if table, key := e.kind(domain); table != nil {
-		table.remove(key)
-		return
+		table.remove(key, vh)
+	} else if e.next.any == vh {
+		e.next.any = nil
 	}
-	e.next.any = nil
 }
 
 func (e *hostEdit) done() *hostTable {
@@ -154,9 +155,9 @@ func (e *shardEdit) set(name string, vh *virtualHost) *virtualHost {
 	return nil
 }
 
-func (e *shardEdit) remove(name string) {
+func (e *shardEdit) remove(name string, vh *virtualHost) {
 	part := e.open(name)
-	if _, ok := part[name]; ok {
+	if other, ok := part[name]; ok && other == vh {
 		delete(part, name)
 		e.count(len(name), -1)
 	}

@@ -156,6 +156,9 @@ func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 	if err != nil {
 		return at("route_config", err)
 	}
+	if table.discovers {
+		return at("route_config", at("vhds", fmt.Errorf("within a listener is %w: name the route configuration in rds", errUnsupported)))
+	}
 	m.routes = &atomic.Pointer[routeTable]{}
 	m.routes.Store(table)
 	return nil

@@ -91,9 +91,10 @@ var understood = map[protoreflect.FullName]fields{
 
 	"envoy.config.route.v3.RouteConfiguration": {
 		"name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"most_specific_header_mutations_wins ignore_port_in_host_matching",
+			"most_specific_header_mutations_wins ignore_port_in_host_matching vhds",
 		"validate_clusters max_direct_response_body_size_bytes metadata",
 	},
+	"envoy.config.route.v3.Vhds": {"config_source", ""},
 	"envoy.config.route.v3.VirtualHost": {
 		"name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove retry_policy",
 		"virtual_clusters include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header " +

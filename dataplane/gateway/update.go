@@ -25,6 +25,8 @@ type activeListener struct {
 // routeSlot is a route configuration by its name, which listeners look into.
 type routeSlot struct {
 	table atomic.Pointer[routeTable]
+	// waiting is a version whose virtual hosts have not been received.
+	waiting *routeTable
 }
 
 func (l *activeListener) sockets() []*socket {
@@ -54,6 +56,9 @@ func (g *Gateway) handle(u client.Update) error {
 		err = g.setClusters(u)
 	case resource.RouteType:
 		err = each(u.Set, "route configuration", g.setRoutes)
+		g.discover()
+	case resource.VirtualHostType:
+		err = g.setVirtualHosts(u)
 	case resource.EndpointType:
 		err = each(u.Set, "endpoint assignment", g.setEndpoints)
 	}
@@ -102,6 +107,7 @@ func (g *Gateway) setListeners(u client.Update) error {
 		return err
 	})
 	g.forgetRoutes()
+	g.discover()
 	return err
 }
 
@@ -251,13 +257,26 @@ func (g *Gateway) setRoutes(r client.Resource) error {
 	if err != nil {
 		return err
 	}
+	slot.waiting = nil
+	if table.discovers && !g.discovery.answered {
+		slot.waiting = table
+		return nil
+	}
+	g.serveRoutes(slot, table)
+	return nil
+}
+
+// serveRoutes puts a route configuration in force.
+func (g *Gateway) serveRoutes(slot *routeSlot, table *routeTable) {
+	if table.discovers {
+		table.hosts = g.discovery.of(table.name).hosts
+	}
 	slot.table.Store(table)
 	for _, active := range g.listeners {
 		if active.warming != nil && g.warm(active.warming) {
 			g.activate(active)
 		}
 	}
-	return nil
 }
 
 func (g *Gateway) setClusters(u client.Update) error {

@@ -120,6 +120,15 @@ func compileBothHeaders(m headerFields) (request, response *headerChanges, err e
 }
 
 func compileVirtualHost(raw []byte) (*virtualHost, error) {
+	vh, err := newVirtualHost(raw)
+	if err != nil {
+		return nil, fmt.Errorf("virtual host %q: %w", vh.name, err)
+	}
+	return vh, nil
+}
+
+// newVirtualHost has at least the name of one that it cannot make.
+func newVirtualHost(raw []byte) (*virtualHost, error) {
 	m, err := decode(raw, &routev3.VirtualHost{})
 	vh := &virtualHost{name: m.GetName()}
 	if err == nil {
@@ -134,10 +143,7 @@ func compileVirtualHost(raw []byte) (*virtualHost, error) {
 		err = atIndex("routes", i, err)
 		vh.routes = append(vh.routes, r)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("virtual host %q: %w", vh.name, err)
-	}
-	return vh, nil
+	return vh, err
 }
 
 func compileDomains(domains []string) ([]string, error) {

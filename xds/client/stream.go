@@ -22,6 +22,7 @@ import (
 // types come last.
 var askOrder = []string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType,
+	resource.VirtualHostType,
 }
 
 type adsStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient

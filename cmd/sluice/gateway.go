@@ -16,6 +16,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/gateway"
 	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/model"
 )
 
 func gatewayCommand() *cobra.Command {
@@ -95,6 +96,18 @@ const (
 	gatewayEnvoy   = "envoy"
 	gatewayNone    = "none"
 )
+
+const virtualHostsUsage = "how routes reach gateways: inline, all in one resource, or vhds, each virtual host a resource of its own, " +
+	"which only gateways take that speak delta xDS (the built-in one and Envoy do, MOSN does not)"
+
+// virtualHosts reads --virtual-hosts.
+func virtualHosts(flag string) (model.VirtualHosts, error) {
+	switch v := model.VirtualHosts(flag); v {
+	case model.Inline, model.Discovered:
+		return v, nil
+	}
+	return "", fmt.Errorf("--virtual-hosts %q is neither %s nor %s", flag, model.Inline, model.Discovered)
+}
 
 // envoyPath returns the Envoy to run, empty for the built-in gateway.
 func (f *upFlags) envoyPath() (string, error) {

@@ -40,6 +40,7 @@ type upFlags struct {
 	admin     string
 	domain    string
 	gateway   string
+	hosts     string
 	envoy     string
 	tlsCert   string
 	tlsKey    string
@@ -91,6 +92,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
+	flags.StringVar(&f.hosts, "virtual-hosts", string(model.Inline), virtualHostsUsage)
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
 	return c
 }
@@ -238,7 +240,11 @@ func (u *up) rolloutOptions() rollout.Options {
 
 // gatewayModel says where the gateway listens, from the flags.
 func (u *up) gatewayModel() (model.Gateway, error) {
-	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local}
+	hosts, err := virtualHosts(u.flags.hosts)
+	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local, VirtualHosts: hosts}
+	if err != nil {
+		return g, err
+	}
 	if (u.flags.tlsCert == "") != (u.flags.tlsKey == "") {
 		return g, errors.New("--tls-cert and --tls-key belong together: give both or none")
 	}

@@ -134,7 +134,7 @@ func (st *stream) withholdOne(w *watch, t *table, e *entry, text string) (fellBa
 	if same(had, e) {
 		return false // it has it in use
 	}
-	store.condemn(t, e, had != nil, time.Now())
+	store.accuse(t, e, had != nil, time.Now())
 	if !w.kind.full || !st.wire.whole() {
 		return false
 	}

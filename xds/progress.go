@@ -54,7 +54,7 @@ func (p *progress) run(ctx context.Context) {
 				p.report(found[i])
 			}
 		}
-		timer.Reset(p.store.offerDue(time.Now(), pause))
+		timer.Reset(p.store.decide(time.Now(), pause))
 		p.lookForRefusals()
 	}
 }
@@ -65,7 +65,7 @@ func (p *progress) look(now time.Time) (found [roleCount]Progress, pause time.Du
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
 	for i, streams := range p.store.streams {
-		found[i] = Progress{Role: 1 << i, Seq: p.store.seq, Clients: len(streams)}
+		found[i] = Progress{Role: 1 << i, Seq: p.store.inForce(1<<i, p.store.seq), Clients: len(streams)}
 		for st := range streams {
 			if st.behind == 0 {
 				continue

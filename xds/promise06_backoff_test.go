@@ -126,3 +126,61 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 		nothing(p, "an hour later")
 	})
 }
+
+// One client refuses, and another does not answer: it is heard for a while, and when it answers after all, that counts.
+func TestRefusalWaitsForThoseWhoHaveNotAnsweredAndNotForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = 5 * time.Second
+		server := New(Options{Wait: wait})
+		defer server.Close()
+		set := func(version string) {
+			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			synctest.Wait()
+		}
+		set("1")
+		first, second := perform(t, server, EndpointType), perform(t, server, EndpointType)
+		defer first.exit()
+		defer second.exit()
+		first.answer(t, "1", "")
+		second.answer(t, "1", "")
+		set("2")
+		first.answer(t, "2", "no")
+		time.Sleep(wait - time.Second)
+		<-second.got
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+		synctest.Wait()
+		late := <-second.got // it asked for it again
+		third := perform(t, server, EndpointType)
+		defer third.exit()
+		third.answer(t, "2", "no")
+		time.Sleep(2 * time.Second)
+		fourth := perform(t, server, EndpointType)
+		defer fourth.exit()
+		fourth.answer(t, "1", "") // it was taken back
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: late.GetNonce()}
+		fourth.answer(t, "2", "")
+	})
+}
+
+// A client that comes while content is taken back begins with what was before, and then has its say.
+func TestClientThatComesLaterIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := New(Options{Wait: 5 * time.Second})
+		defer server.Close()
+		set := func(version string) {
+			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			synctest.Wait()
+		}
+		set("1")
+		first := perform(t, server, EndpointType)
+		defer first.exit()
+		first.answer(t, "1", "")
+		set("2")
+		first.answer(t, "2", "no")
+		second := perform(t, server, EndpointType)
+		defer second.exit()
+		second.answer(t, "1", "")
+		time.Sleep(5 * time.Second)
+		second.answer(t, "2", "")
+	})
+}

@@ -1,6 +1,7 @@
 package xds_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,18 +45,16 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 		mesh.take(xds.EndpointType, "a")
 		late := second.expect(xds.EndpointType, "a")
 		first.nack(first.expect(xds.EndpointType, "a"), "a: no")
+		second.nack(late, "a: no")
 		first.quiet() // it has what was before
+		second.quiet()
 		r.gets(t, p, "gateway", before)
 		r.gets(t, p, "mesh", after)
 
 		// Everything else moves on.
 		r.set(endpoints("b", "2"))
 		first.take(xds.EndpointType, "b")
-
-		// One that refuses too is sent nothing but what is new to it.
-		second.nack(late, "a: no")
 		second.take(xds.EndpointType, "b")
-		second.quiet()
 
 		// Better content is sent to all.
 		r.set(endpoints("a", "3"))
@@ -66,9 +65,9 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 	})
 }
 
-func TestContentThatAnotherClientAcknowledgesIsOfferedAgain(t *testing.T) {
+func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
 		r.set(before)
 		first := r.taking(t, p, "gateway", "1", "a")
@@ -77,18 +76,37 @@ func TestContentThatAnotherClientAcknowledgesIsOfferedAgain(t *testing.T) {
 		late := second.expect(xds.EndpointType, "a")
 		first.nack(first.expect(xds.EndpointType, "a"), "no")
 		first.quiet()
-		third := r.connect(t, p, "gateway")
-		third.subscribe(xds.EndpointType, "a")
-		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
-			t.Error("what was refused is still offered")
-		}
+		r.gets(t, p, "gateway", after) // the other one is yet to be heard
 		second.ack(late)
-		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], after.Body) {
-			t.Error("what one client has acknowledged is not offered again")
-		}
-		first.quiet() // for it nothing has changed
-		// What one has acknowledged is never taken back.
+		second.quiet()
 		r.gets(t, p, "gateway", after)
+		first.quiet() // for it nothing has changed
+	})
+}
+
+// One client that refuses the routes has nobody else go without them, whether they have been sent them already or not.
+func TestStateIsNotInForceWhileItsRoutesAreTakenBack(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		var seq atomic.Uint64
+		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) {
+			if p.Role == xds.RoleGateway {
+				seq.Store(p.Seq)
+			}
+		}})
+		start := r.Stats().Seq
+		eventually(t, "the first state is in force", func() bool { return seq.Load() == start })
+		r.set(routes("http", "a", "x"))
+		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.quiet()
+		later := r.set(endpoints("a", "later"))
+		first.take(xds.EndpointType, "a")
+		first.quiet()
+		if got := seq.Load(); got != start {
+			t.Errorf("state %d is in force, though its routes were taken back after %d", got, start)
+		}
+		r.set(routes("http", "a", "y"))
+		first.take(xds.RouteType, "http")
+		eventually(t, "all is in force", func() bool { return seq.Load() > later })
 	})
 }
 

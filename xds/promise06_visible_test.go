@@ -61,14 +61,14 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 		bad := endpoints("a", "bad")
 		want := xds.Refusal{
 			Role: xds.RoleGateway, Type: xds.EndpointType, Name: "a", Version: bad.Version,
-			Text: "not this", Client: "1", Clients: 1, RolledBack: true,
+			Text: "not this", Client: "1", Clients: 1,
 		}
 		r.set(bad)
 		late := second.expect(xds.EndpointType, "a")
 		first.nack(first.expect(xds.EndpointType, "a"), "not this")
 		told.shows(t, want)
 		second.nack(late, "nor this")
-		want.Clients = 2
+		want.Clients, want.RolledBack = 2, true
 		told.shows(t, want)
 		if got := r.Stats().Refused; got != 1 {
 			t.Errorf("%d names are counted as refused, want 1", got)

@@ -66,6 +66,7 @@ func (s *store) pardon(w *watch, name string) {
 		return
 	}
 	s.forgive(t, name)
+	s.acquit(t, name)
 	if t.trials[name].rolledBack() {
 		s.offer(t, name, time.Now())
 	}

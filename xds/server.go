@@ -63,7 +63,8 @@ type counters struct {
 
 // New makes a server that serves nothing (streams wait) until the first Apply. Close it.
 func New(options Options) *Server {
-	s := &Server{options: options.withDefaults(), store: newStore(), inspections: make(chan struct{}, maxInspections)}
+	options = options.withDefaults()
+	s := &Server{options: options, store: newStore(options.Wait), inspections: make(chan struct{}, maxInspections)}
 	s.counters.kinds = make([]kindCounters, len(kinds))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.progress = newProgress(s.store, s.options)

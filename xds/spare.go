@@ -11,9 +11,10 @@ const maxGraves = 4096
 // estate is what of a role has to outlive its removal: routes that are rolled back lead to clusters that only the routes
 // after them can do without.
 type estate struct {
-	trials int            // listeners and routes on trial
-	rolled map[string]int // how many names are rolled back, by type
-	graves []grave        // what went while any were on trial, in the order of going
+	trials  int            // listeners and routes on trial
+	missing int            // those of them of which content was taken back
+	rolled  map[string]int // how many names are rolled back, by type
+	graves  []grave        // what went while any were on trial, in the order of going
 }
 
 // grave is a resource that is gone.

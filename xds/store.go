@@ -69,14 +69,15 @@ type store struct {
 	ready   chan struct{} // closed by the first apply
 
 	estates        [roleCount]estate
+	wait           time.Duration         // how long clients are waited for
 	held           map[heldKey]time.Time // when content that waits is due
 	refused        int                   // names that clients refuse, of each role
 	refusalChanges uint64
 	news           func() // wakes who tells of refusals and offers what is held; it never blocks
 }
 
-func newStore() *store {
-	s := &store{tables: map[tableKey]*table{}, held: map[heldKey]time.Time{}, news: func() {}, ready: make(chan struct{})}
+func newStore(wait time.Duration) *store {
+	s := &store{wait: wait, tables: map[tableKey]*table{}, held: map[heldKey]time.Time{}, news: func() {}, ready: make(chan struct{})}
 	for i := range s.streams {
 		s.streams[i] = map[*stream]struct{}{}
 		s.clients[i].nodes = map[*Node]struct{}{}

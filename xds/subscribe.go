@@ -61,6 +61,7 @@ func (s subscriber) want(name string) error {
 		w.named++
 		w.items[name] = it
 		s.table.named[name] = append(s.table.named[name], w)
+		s.store.join(s.table, name)
 	}
 	w.stream.met(w.url, name)
 	if w.kind.whole {
@@ -93,6 +94,11 @@ func (s subscriber) wantAll() {
 	again := w.wildcard
 	w.wildcard = true
 	s.table.all[w] = struct{}{}
+	if !again {
+		for name := range s.table.trials {
+			s.store.join(s.table, name)
+		}
+	}
 	delete(w.stream.expects, w.url)
 	had := len(w.items)
 	for name, e := range s.table.entries {

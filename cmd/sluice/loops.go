@@ -32,12 +32,13 @@ type loops struct {
 	scraper   *scrape.Scraper
 	processes *process.Runtime
 	xds       *xds.Server
+	delivery  delivery
 	own       []model.Endpoint // the activator of this process
 }
 
 // newLoops wires the parts, all but the adapter, which must be set before any of them runs.
 func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loops {
-	l := &loops{scraper: scrape.New(scrape.Options{})}
+	l := &loops{scraper: scrape.New(scrape.Options{}), delivery: newDelivery()}
 	if held != nil {
 		l.own = endpointsOf(held.Address())
 	}
@@ -54,15 +55,18 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.adapter.Scale(revision, uid, d) },
 	})
 	l.xds = xds.New(xds.Options{
-		Logger:   u.log.Named("xds"),
-		Progress: func(p xds.Progress) { l.control.Acknowledge(p) },
-		Refused:  func(r []xds.Refusal) { l.control.Refuse(r) },
-		Clients:  l.connected,
-		Allow:    u.doors.permits,
-		Loads:    func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
+		Logger: u.log.Named("xds"),
+		Progress: func(p xds.Progress) {
+			l.delivery.stopwatch.Progressed(p)
+			l.control.Acknowledge(p)
+		},
+		Refused: func(r []xds.Refusal) { l.control.Refuse(r) },
+		Clients: l.connected,
+		Allow:   u.doors.permits,
+		Loads:   func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
 	l.control = controlplane.New(controlplane.Options{
-		Logger: u.log.Named("controlplane"), Publish: l.xds.Apply,
+		Logger: u.log.Named("controlplane"), Publish: l.delivery.timed(l.xds.Apply),
 		Problems:   func(p []model.Problem) { l.adapter.Report(p) },
 		Programmed: func(g uint64) { l.adapter.Programmed(g) },
 		Reached:    func(g uint64) { l.adapter.Reached(g) },

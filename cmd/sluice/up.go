@@ -186,6 +186,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	}
 	l.connected(xds.RoleActivator, nil)
 	u.showScaling(l, held)
+	u.showXDS(l)
 	u.startLoops(l)
 	if held != nil {
 		u.stages.start("activator", held.Run)

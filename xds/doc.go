@@ -6,7 +6,8 @@
 // acknowledged, listeners and routes, and at last removals. A stream is one reader and one writer; a client that is slow, silent
 // or wrong delays only itself.
 //
-// Beside it load reports come in (LRS), and who is connected is told: both as plain values, to whoever asked for them.
+// Beside it load reports come in (LRS), and who is connected is told: both as plain values, to whoever asked for them. What each
+// client has is told to who asks (CSDS); docs/xds.md says how.
 //
 // The server's promises are numbered, and each has its tests in files that begin with its number: promise01_make_before_break,
 // 03_order, 04_endpoints_again, 06_nack and the others of 06 (refusals), 07_delta, 08_acks and 08_nonces, 09_wildcard, 10_names and

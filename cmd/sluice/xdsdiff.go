@@ -236,6 +236,11 @@ func orNone(version string) string {
 	return version
 }
 
+// linesOf keeps the line ends, as the diff wants them.
+func linesOf(text string) []string {
+	return slices.Collect(strings.Lines(text))
+}
+
 // unified is the unified diff of two contents.
 func unified(before, after *anypb.Any) (string, error) {
 	a, err := contentYAML(before)
@@ -247,6 +252,6 @@ func unified(before, after *anypb.Any) (string, error) {
 		return "", err
 	}
 	return difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
-		A: difflib.SplitLines(a), B: difflib.SplitLines(b), FromFile: "has", ToFile: "offered", Context: 3,
+		A: linesOf(a), B: linesOf(b), FromFile: "has", ToFile: "offered", Context: 3,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,10 +71,10 @@ func TestDocumentedCommandsAreKnown(t *testing.T) {
 				continue
 			}
 			found++
-			help, _ := run(t, words[0], "--help")
+			help := helpOf(t, words)
 			for _, w := range words[1:] {
 				if strings.HasPrefix(w, "-") && !strings.Contains(help, strings.Split(w, "=")[0]) {
-					t.Errorf("%s: %q has the flag %s, which %s does not know", page, m[1], w, words[0])
+					t.Errorf("%s: %q has the flag %s, which the command does not know", page, m[1], w)
 				}
 			}
 		}
@@ -81,6 +82,17 @@ func TestDocumentedCommandsAreKnown(t *testing.T) {
 	if found == 0 {
 		t.Error("no command found in the documents: the test looks at nothing")
 	}
+}
+
+// helpOf is the help of a command, which may be below another.
+func helpOf(t *testing.T, words []string) string {
+	t.Helper()
+	named := words
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }); i >= 0 {
+		named = words[:i]
+	}
+	help, _ := run(t, append(slices.Clone(named), "--help")...)
+	return help
 }
 
 // The test command of the README is what CI runs.

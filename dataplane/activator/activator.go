@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -87,6 +88,7 @@ type Activator struct {
 	urge      chan struct{} // holds a token when load is to be reported at once
 	buffers   buffers
 	stats     counters
+	lost      lost.Log
 
 	listener  net.Listener
 	address   string                  // as gateways and the control plane know it

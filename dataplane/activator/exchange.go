@@ -134,6 +134,7 @@ func (x *exchange) fail(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	if x.status != 0 {
+		x.warn("a replica did not finish its response", err)
 		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
 	}
 	var known *refusal
@@ -141,10 +142,15 @@ func (x *exchange) fail(err error) {
 	case errors.As(cause, &known):
 	case errors.As(err, &known):
 	default:
-		x.activator.logger.Debug("a replica did not answer", "revision", x.revision.name, "method", x.r.Method, "error", err)
+		x.warn("a replica did not answer", err)
 		known = errUnreachable
 	}
 	x.refuse(known)
+}
+
+// warn tells of a request that is lost.
+func (x *exchange) warn(message string, err error) {
+	x.activator.lost.Warn(x.activator.logger, message, x.r, err, "revision", x.revision.name, "replica", x.replica.address)
 }
 
 func (x *exchange) refuse(err error) {

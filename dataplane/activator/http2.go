@@ -41,10 +41,13 @@ func (x *exchange) sendHTTP2() error {
 	body := &untouched{ReadCloser: x.r.Body}
 	res, err := x.activator.http2.RoundTrip(x.outgoing(body))
 	if err != nil {
-		if strings.Contains(err.Error(), "REFUSED_STREAM") && body.withdraw() { // the error's type cannot be named here
+		if !unprocessed(err) {
+			return err
+		}
+		if x.unsent(body.withdraw()) {
 			return &connectError{err}
 		}
-		return err
+		return errPassedBack
 	}
 	defer func() { _ = res.Body.Close() }() // it was read to its end, or its stream is to be reset
 	if isUnsent(res.Header) && x.unsent(body.withdraw()) {
@@ -56,6 +59,13 @@ func (x *exchange) sendHTTP2() error {
 		from = flushing{res.Body, x}
 	}
 	return x.relay(res, from)
+}
+
+// unprocessed is whether a replica, by its own word, has done nothing with a request and will not: it refused the stream, or was
+// closing the connection when the request was on its way (RFC 9113, sections 5.1.2 and 6.8). The types of these errors cannot be named here.
+func unprocessed(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
 }
 
 // outgoing makes the request that the replica gets.

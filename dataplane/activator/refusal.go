@@ -54,6 +54,7 @@ var (
 	errShuttingDown    = &refusal{503, ReasonShuttingDown, 1, "the activator is shutting down; try again"}
 	errTimeout         = &refusal{504, ReasonRequestTimeout, 0, "activator request timeout"}
 	errUnreachable     = &refusal{502, ReasonUnreachable, 0, "the replica did not answer"}
+	errPassedBack      = &refusal{503, reasonUnsent, 1, "the replica was going and has not received the request"}
 	errUnknownRevision = &refusal{404, ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
 	errTooManyHeaders  = &refusal{431, ReasonTooManyHeaders, 0, "too many request headers"}
 	errNoRevision      = &refusal{400, ReasonNoRevision, 0, "the headers " + revisionHeader + " and " + namespaceHeader +

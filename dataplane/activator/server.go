@@ -47,8 +47,9 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if a.draining.Load() && r.Header["Upgrade"] == nil {
-		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.
+	if a.draining.Load() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
+		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
+		// are on their way to us: that waits until the drain is over.
 		w.Header().Set("Connection", "close")
 	}
 	a.serve(w, r, name)

@@ -3,8 +3,10 @@ package queueproxy_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -101,12 +103,13 @@ func TestRetiredProxyLosesNoRequestThatComesTooLate(t *testing.T) {
 			}))
 			p, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol, Quiet: time.Nanosecond})
 			var group sync.WaitGroup
-			for range 4 {
+			c := client(t, protocol)
+			for range 8 {
 				group.Go(func() {
-					c := client(t, protocol)
 					for last := false; !last; time.Sleep(100 * time.Microsecond) {
 						last = ended.Load() // the last one is sent when all is over
-						response, err := c.Post("http://"+address, "text/plain", nil)
+						// A body that cannot be had again: what was lost on the way could not be sent again by the client itself.
+						response, err := c.Post("http://"+address, "text/plain", struct{ io.Reader }{strings.NewReader("ping")})
 						if err != nil {
 							t.Error(err)
 							return

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/model"
 )
 
@@ -88,7 +89,7 @@ type Proxy struct {
 	server  *http.Server
 	meter   meter
 	log     *requestLog // nil when there is none
-	lost    lostLog
+	lost    lost.Log
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
@@ -140,8 +141,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e, r := p.newExchange(w, r)
 	defer e.end(r)
-	if p.Draining() && r.Header["Upgrade"] == nil {
-		// Tells an HTTP/1.1 client to open its next connection elsewhere, and makes net/http send GOAWAY to an HTTP/2 one.
+	if p.Draining() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
+		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
+		// are on their way to us: that waits until none come any more (see Retire).
 		w.Header().Set("Connection", "close")
 	}
 	if p.opts.FullDuplex && r.ProtoMajor == 1 {
@@ -188,7 +190,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)
 		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, errUnsent.Error())
 	default:
-		p.lost.warn(p.opts.Logger, r, err)
+		p.lost.Warn(p.opts.Logger, "the application did not answer", r, err)
 		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")
 	}
 }

@@ -19,6 +19,7 @@ const module = "sluice.dev/sluice"
 var layers = map[string][]string{
 	"model":                {},
 	"dataplane/breaker":    {},
+	"dataplane/lost":       {},
 	"rollout":              {"model"},
 	"translator":           {"model"},
 	"autoscaler":           {"model"},
@@ -37,9 +38,9 @@ var layers = map[string][]string{
 	"explain":              {"model", "rollout"},
 	"explain/tree":         {"explain"},
 	"controlplane":         {"model", "translator", "xds"},
-	"dataplane/queueproxy": {"model", "dataplane/breaker"},
+	"dataplane/queueproxy": {"model", "dataplane/breaker", "dataplane/lost"},
 	"dataplane/gateway":    {"model", "dataplane/breaker", "xds/client"},
-	"dataplane/activator":  {"model", "dataplane/breaker", "xds/client"},
+	"dataplane/activator":  {"model", "dataplane/breaker", "dataplane/lost", "xds/client"},
 	"kube":                 {"model", "rollout", "crds"},
 	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                  {""},
@@ -70,7 +71,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
+		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
 		why:      "this package builds on the standard library alone",
 	},
 }

@@ -22,10 +22,10 @@ type gatewayPart struct {
 	in       model.Gateway
 	unit     *Unit
 	problems []model.Problem
-	// listeners and the RouteConfigurations that they use are those that there are; activators are the cluster of all
-	// activators and its assignment.
-	listeners, routes, activators []*Resource
-	http, local                   *routeTable
+	// listeners, the RouteConfigurations that they use and the certificates that they serve are those that there are; activators
+	// are the cluster of all activators and its assignment.
+	listeners, routes, secrets, activators []*Resource
+	http, local                            *routeTable
 	// discovery is how the virtual hosts travel.
 	discovery discovery
 }
@@ -34,7 +34,7 @@ type gatewayPart struct {
 func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
 	if old := prev.gateway; old != nil && equalGateway(in, old.in) {
-		part.listeners, part.problems, part.discovery = old.listeners, slices.Clip(old.problems), old.discovery
+		part.listeners, part.secrets, part.problems, part.discovery = old.listeners, old.secrets, slices.Clip(old.problems), old.discovery
 		return part
 	}
 	part.addListeners()
@@ -55,7 +55,7 @@ func (p *gatewayPart) finish(now, prev *memo) {
 	if old.unit == nil || !slices.Equal(now.activators, prev.activators) {
 		p.addActivators(now.activators)
 	}
-	resources := slices.Concat(p.listeners, p.routes, p.activators)
+	resources := slices.Concat(p.listeners, p.routes, p.secrets, p.activators)
 	p.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
 }
 
@@ -123,7 +123,7 @@ func (p *gatewayPart) addListeners() {
 func (p *gatewayPart) addListener(name string, address netip.AddrPort) {
 	l := newListener(name, address, p.in.AccessLog)
 	if name == listenerHTTPS {
-		certificates := p.usable(p.in.Certificates)
+		certificates := p.addSecrets(p.usable(p.in.Certificates))
 		if len(certificates) == 0 {
 			return
 		}

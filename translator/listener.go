@@ -1,24 +1,17 @@
 package translator
 
 import (
-	"crypto/tls"
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"sluice.dev/sluice/model"
 )
 
 // Limits of the gateway on what comes from outside. The stream and window sizes are those of Envoy's best practices for
@@ -93,75 +86,4 @@ func stdoutLog() *accesslogv3.AccessLog {
 			}},
 		})},
 	}
-}
-
-// addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name.
-func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
-	filters := l.FilterChains[0].Filters
-	l.ListenerFilters = []*listenerv3.ListenerFilter{{
-		Name:       "envoy.filters.listener.tls_inspector",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: anyOf(&tlsinspectorv3.TlsInspector{})},
-	}}
-	l.FilterChains = nil
-	for i, c := range certificates {
-		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c)}
-		if i == 0 {
-			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c)}
-		}
-		if len(c.Hosts) > 0 {
-			chain.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: c.Hosts}
-			l.FilterChains = append(l.FilterChains, chain)
-		}
-	}
-}
-
-func transportSocket(c model.Certificate) *corev3.TransportSocket {
-	pem := func(text string) *corev3.DataSource {
-		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
-	}
-	return &corev3.TransportSocket{
-		Name: "envoy.transport_sockets.tls",
-		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
-			CommonTlsContext: &tlsv3.CommonTlsContext{
-				TlsParams:       &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
-				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: pem(c.Chain), PrivateKey: pem(c.Key)}},
-				AlpnProtocols:   []string{"h2", "http/1.1"},
-			},
-		})},
-	}
-}
-
-// usable returns the certificates that are key pairs, with lower-case hosts that no certificate before them has.
-func (p *gatewayPart) usable(certificates []model.Certificate) []model.Certificate {
-	var usable []model.Certificate
-	taken := map[string]string{}
-	names := map[string]bool{"default": true}
-	for _, c := range certificates {
-		if _, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key)); err != nil {
-			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: want a chain and its key as PEM: %s", c.Name, err))
-			continue
-		}
-		if names[c.Name] || !validName(strings.NewReplacer("/", "-", "_", "-").Replace(c.Name)) {
-			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: want a name of its own, in lower case", c.Name))
-			continue
-		}
-		names[c.Name] = true
-		var hosts []string
-		for _, h := range c.Hosts {
-			h = strings.ToLower(h)
-			if other, ok := taken[h]; ok {
-				p.report(listenerHTTPS, "DuplicateHost", fmt.Sprintf("certificates %q and %q are both for %q; the former is served", other, c.Name, h))
-				continue
-			}
-			if !validHost(strings.TrimPrefix(h, "*.")) {
-				p.report(listenerHTTPS, "InvalidHost", fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"", h, c.Name))
-				continue
-			}
-			taken[h] = c.Name
-			hosts = append(hosts, h)
-		}
-		c.Hosts = hosts
-		usable = append(usable, c)
-	}
-	return usable
 }

@@ -22,6 +22,7 @@ const (
 	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 	ClusterType     = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	AssignmentType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	SecretType      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // Resource is one marshalled Envoy resource. It is immutable, and unique by Type, Name and Roles.

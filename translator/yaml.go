@@ -15,6 +15,7 @@ import (
 // groups are the headings of YAML, in the order in which a request meets the resources.
 var groups = []struct{ typeURL, heading string }{
 	{ListenerType, "listeners"}, {RouteType, "routes"}, {VirtualHostType, "virtual_hosts"}, {ClusterType, "clusters"}, {AssignmentType, "endpoints"},
+	{SecretType, "secrets"},
 }
 
 // YAML returns the resources for people to read: grouped by type, sorted by name, each below a comment that says which

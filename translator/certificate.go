@@ -1,0 +1,138 @@
+package translator
+
+import (
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"sluice.dev/sluice/model"
+)
+
+// minRSA is the size in bits below which Envoy refuses an RSA key (envoyproxy/envoy#5318).
+const minRSA = 2048
+
+// addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name. The
+// chains name their certificates and do not hold them: Envoy ends the connections of a chain that changes.
+func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
+	filters := l.FilterChains[0].Filters
+	l.ListenerFilters = []*listenerv3.ListenerFilter{{
+		Name:       "envoy.filters.listener.tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: anyOf(&tlsinspectorv3.TlsInspector{})},
+	}}
+	l.FilterChains = nil
+	for i, c := range certificates {
+		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name)}
+		if i == 0 {
+			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name)}
+		}
+		if len(c.Hosts) > 0 {
+			chain.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: c.Hosts}
+			l.FilterChains = append(l.FilterChains, chain)
+		}
+	}
+}
+
+// transportSocket serves TLS with the certificate in a secret.
+func transportSocket(secret string) *corev3.TransportSocket {
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
+			CommonTlsContext: &tlsv3.CommonTlsContext{
+				TlsParams:                      &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+				TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: secret, SdsConfig: ads()}},
+				AlpnProtocols:                  []string{"h2", "http/1.1"},
+			},
+		})},
+	}
+}
+
+// newSecret is a certificate as a resource, by the name that filter chains know it by.
+func newSecret(c model.Certificate) *tlsv3.Secret {
+	pem := func(text string) *corev3.DataSource {
+		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
+	}
+	return &tlsv3.Secret{Name: c.Name, Type: &tlsv3.Secret_TlsCertificate{
+		TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: pem(c.Chain), PrivateKey: pem(c.Key)},
+	}}
+}
+
+// checkPair returns what is wrong with a certificate and its key; it holds nothing of them.
+func checkPair(c model.Certificate) error {
+	pair, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key))
+	if err != nil {
+		return fmt.Errorf("want a chain and its key as PEM: %w", err)
+	}
+	if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
+		return fmt.Errorf("its RSA key has %d bits: want %d or more", key.N.BitLen(), minRSA)
+	}
+	return nil
+}
+
+// addSecrets makes a resource of each certificate that can be one, and returns those. An error tells nothing of the content.
+func (p *gatewayPart) addSecrets(certificates []model.Certificate) []model.Certificate {
+	var served []model.Certificate
+	for _, c := range certificates {
+		r, err := newResource(SecretType, c.Name, RoleGateway, newSecret(c))
+		if err != nil {
+			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: %s", c.Name, err))
+			continue
+		}
+		p.secrets = append(p.secrets, r)
+		served = append(served, c)
+	}
+	return served
+}
+
+// usable returns the certificates that are key pairs, with lower-case hosts that no certificate before them has.
+func (p *gatewayPart) usable(certificates []model.Certificate) []model.Certificate {
+	var usable []model.Certificate
+	taken := map[string]string{}
+	names := map[string]bool{"default": true}
+	for _, c := range certificates {
+		if err := checkPair(c); err != nil {
+			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: %s", c.Name, err))
+			continue
+		}
+		if err := checkCertificateName(c.Name, names); err != nil {
+			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: %s", c.Name, err))
+			continue
+		}
+		names[c.Name] = true
+		c.Hosts = p.usableHosts(c, taken)
+		usable = append(usable, c)
+	}
+	return usable
+}
+
+func checkCertificateName(name string, taken map[string]bool) error {
+	if taken[name] || !validName(strings.NewReplacer("/", "-", "_", "-").Replace(name)) {
+		return errors.New("want a name of its own, in lower case")
+	}
+	return nil
+}
+
+// usableHosts are a certificate's hosts that are no certificate's in taken; they are added to it.
+func (p *gatewayPart) usableHosts(c model.Certificate, taken map[string]string) []string {
+	var hosts []string
+	for _, h := range c.Hosts {
+		h = strings.ToLower(h)
+		if other, ok := taken[h]; ok {
+			p.report(listenerHTTPS, "DuplicateHost", fmt.Sprintf("certificates %q and %q are both for %q; the former is served", other, c.Name, h))
+			continue
+		}
+		if !validHost(strings.TrimPrefix(h, "*.")) {
+			p.report(listenerHTTPS, "InvalidHost", fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"", h, c.Name))
+			continue
+		}
+		taken[h] = c.Name
+		hosts = append(hosts, h)
+	}
+	return hosts
+}

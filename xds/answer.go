@@ -87,7 +87,7 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 	names := make([]string, 0, min(len(blamed), maxNackNames))
 	for _, e := range blamed {
 		for _, need := range e.needs {
-			st.met(w.kind.needs, need)
+			st.met(need.url, need.name)
 		}
 		if len(names) < maxNackNames {
 			names = append(names, e.Name)

@@ -95,7 +95,7 @@ func (s subscriber) letGo(name string) {
 	if name == everything {
 		s.releaseAll()
 	} else if s.release(name) && s.watch.wildcard {
-		s.tell(name)
+		s.tell(name, s.store.seq)
 	}
 }
 

@@ -4,23 +4,35 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// needsOf is the names that a client will ask for, in the type that the kind needs, once it has the resource. A body that
-// cannot be read needs nothing: whether it is valid is not decided here.
-func needsOf(r *Resource) []string {
+// need is a resource that a client will ask for by name because of another one that it was sent.
+type need struct{ url, name string }
+
+// needsOf is what a client will ask for once it has the resource. A body that cannot be read needs nothing: whether it is valid
+// is not decided here.
+func needsOf(r *Resource) []need {
 	switch r.Type {
 	case ClusterType:
-		return clusterNeeds(r)
+		return inType(EndpointType, clusterNeeds(r))
 	case ListenerType:
 		return listenerNeeds(r)
 	case RouteType:
-		return routeNeeds(r)
+		return inType(VirtualHostType, routeNeeds(r))
 	default:
 		return nil
 	}
+}
+
+func inType(url string, names []string) []need {
+	needs := make([]need, len(names))
+	for i, name := range names {
+		needs[i] = need{url, name}
+	}
+	return needs
 }
 
 // clusterNeeds is the cluster's assignment, which is named like the cluster unless it says otherwise.
@@ -35,26 +47,44 @@ func clusterNeeds(r *Resource) []string {
 	return []string{r.Name}
 }
 
-// listenerNeeds is the route configurations of the listener's HTTP connection managers.
-func listenerNeeds(r *Resource) []string {
+// listenerNeeds is the certificates of the listener's filter chains, and the route configurations of its HTTP connection managers.
+func listenerNeeds(r *Resource) []need {
 	var listener listenerv3.Listener
 	if proto.Unmarshal(r.Body, &listener) != nil {
 		return nil
 	}
 	configs := []*anypb.Any{listener.GetApiListener().GetApiListener()}
+	var secrets []string
 	for _, chain := range append(listener.GetFilterChains(), listener.GetDefaultFilterChain()) {
+		secrets = append(secrets, secretsOf(chain)...)
 		for _, filter := range chain.GetFilters() {
 			configs = append(configs, filter.GetTypedConfig())
 		}
 	}
-	var names []string
+	var routes []string
 	for _, config := range configs {
 		var manager hcmv3.HttpConnectionManager
 		if !config.MessageIs(&manager) || config.UnmarshalTo(&manager) != nil {
 			continue
 		}
 		if name := manager.GetRds().GetRouteConfigName(); name != "" {
-			names = append(names, name)
+			routes = append(routes, name)
+		}
+	}
+	return append(inType(SecretType, secrets), inType(RouteType, routes)...)
+}
+
+// secretsOf is the certificates of a filter chain that come over this stream; a client may have others from elsewhere.
+func secretsOf(chain *listenerv3.FilterChain) []string {
+	var context tlsv3.DownstreamTlsContext
+	config := chain.GetTransportSocket().GetTypedConfig()
+	if !config.MessageIs(&context) || config.UnmarshalTo(&context) != nil {
+		return nil
+	}
+	var names []string
+	for _, secret := range context.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs() {
+		if source := secret.GetSdsConfig(); source.GetAds() != nil || source.GetSelf() != nil {
+			names = append(names, secret.GetName())
 		}
 	}
 	return names

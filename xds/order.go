@@ -12,10 +12,9 @@ const (
 type kind struct {
 	url    string // empty: every type that has no line of its own
 	stage  stage
-	full   bool   // a state-of-the-world response holds all that the client wants of the type; absence means removal
-	needs  string // type that a client asks for by name after it saw a resource of this one
-	resend bool   // what a changed resource needs is sent again after it, even if it is the same
-	whole  bool   // a change is one response, with what it takes away; it is never split
+	full   bool // a state-of-the-world response holds all that the client wants of the type; absence means removal
+	resend bool // what a changed resource needs is sent again after it, even if it is the same
+	whole  bool // a change is one response, with what it takes away; it is never split
 }
 
 // kinds is the order in which types are sent when several are waiting; removals go in reverse. A type that waits for the
@@ -26,12 +25,12 @@ type kind struct {
 //
 // Endpoints are sent again after their cluster because Envoy waits for them, up to 15 s, and then goes live with none.
 var kinds = []*kind{
-	{url: ClusterType, stage: stageMake, full: true, needs: EndpointType, resend: true},
+	{url: ClusterType, stage: stageMake, full: true, resend: true},
 	{url: EndpointType, stage: stageMake},
 	{url: SecretType, stage: stageMake},
 	{stage: stageMake},
-	{url: ListenerType, stage: stageRoute, full: true, needs: RouteType},
-	{url: RouteType, stage: stageRoute, needs: VirtualHostType},
+	{url: ListenerType, stage: stageRoute, full: true},
+	{url: RouteType, stage: stageRoute},
 	{url: VirtualHostType, stage: stageRoute, whole: true},
 }
 

@@ -11,7 +11,7 @@ import (
 // entry is a resource as the store and all clients share it.
 type entry struct {
 	*Resource
-	needs   []string      // names of the type that its kind needs
+	needs   []need        // what a client will ask for once it has it
 	aliases []string      // other names by which clients may ask for it
 	hash    uint64        // of name and version; a set's version is the sum of its members' hashes
 	seq     uint64        // the state that it came with

@@ -83,6 +83,7 @@ type stream struct {
 
 // expectation is a request that a client will make because of what it was sent.
 type expectation struct {
+	stage    stage // of the resource that makes it ask
 	since    uint64
 	deadline time.Time
 }
@@ -309,35 +310,38 @@ func (st *stream) follow(w *watch, e *entry, since uint64) {
 	if !w.kind.resend {
 		return
 	}
-	next := st.watch(w.kind.needs)
-	if next == nil {
-		return
-	}
-	for _, name := range e.needs {
-		_, waiting := next.pending.set[name]
-		if sent := next.items[name].sent; !waiting && sent != nil && !sent.claimed() {
-			next.pending.put(name, sent, since)
+	for _, need := range e.needs {
+		next := st.watch(need.url)
+		if next == nil {
+			continue
+		}
+		_, waiting := next.pending.set[need.name]
+		if sent := next.items[need.name].sent; !waiting && sent != nil && !sent.claimed() {
+			next.pending.put(need.name, sent, since)
 		}
 	}
 }
 
 // expect notes what the client will ask for because of a resource that it was sent.
 func (st *stream) expect(w *watch, e *entry, since uint64) {
-	url := w.kind.needs
-	// An activator looks up routes and never takes clusters, which they name.
-	if len(e.needs) == 0 || st.alone || st.never[url] || st.silent || st.role == RoleActivator && url == ClusterType {
+	if st.alone || st.silent {
 		return
 	}
-	next := st.watch(url)
-	for _, name := range e.needs {
-		if next != nil && next.asksFor(name) {
+	for _, need := range e.needs {
+		// An activator looks up routes and never takes clusters, which they name.
+		if st.never[need.url] || st.role == RoleActivator && need.url == ClusterType {
 			continue
 		}
-		if st.expects[url] == nil {
-			st.expects[url] = map[string]expectation{}
+		if next := st.watch(need.url); next != nil && next.asksFor(need.name) {
+			continue
 		}
-		if _, ok := st.expects[url][name]; !ok {
-			st.expects[url][name] = expectation{since, st.deadline()}
+		names := st.expects[need.url]
+		if names == nil {
+			names = map[string]expectation{}
+			st.expects[need.url] = names
+		}
+		if _, ok := names[need.name]; !ok {
+			names[need.name] = expectation{w.kind.stage, since, st.deadline()}
 		}
 	}
 }

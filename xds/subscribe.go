@@ -63,23 +63,27 @@ func (s subscriber) want(name string) error {
 		s.table.named[name] = append(s.table.named[name], w)
 		s.store.join(s.table, name)
 	}
+	since := s.store.seq
+	if x, ok := w.stream.expects[w.url][name]; ok {
+		since = x.since // until it has this, it has not all of that state
+	}
 	w.stream.met(w.url, name)
 	if w.kind.whole {
 		delete(w.stream.expects, w.url) // on demand, and no more than that
 	}
-	s.tell(name)
+	s.tell(name, since)
 	return nil
 }
 
-// tell makes what a name is now due to be sent.
-func (s subscriber) tell(name string) {
+// tell makes what a name is now due to be sent, as part of the state since which it is due.
+func (s subscriber) tell(name string, since uint64) {
 	w := s.watch
 	e := s.table.entries[name]
 	if e == nil && w.items[name].sent != nil {
 		s.doom(name)
 		return
 	}
-	w.pending.put(name, e, s.store.seq)
+	w.pending.put(name, e, since)
 }
 
 func (s subscriber) doom(name string) {
@@ -99,11 +103,15 @@ func (s subscriber) wantAll() {
 			s.store.join(s.table, name)
 		}
 	}
+	since := s.store.seq
+	for _, x := range w.stream.expects[w.url] {
+		since = min(since, x.since)
+	}
 	delete(w.stream.expects, w.url)
 	had := len(w.items)
 	for name, e := range s.table.entries {
 		if sent := w.items[name].sent; again || sent == nil || sent.Version != e.Version {
-			w.pending.put(name, e, s.store.seq)
+			w.pending.put(name, e, since)
 		}
 	}
 	for name, it := range w.items {

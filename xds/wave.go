@@ -244,12 +244,9 @@ func (st *stream) settled(s stage, seq uint64) bool {
 	if !st.routed() {
 		return true // no route will name what the client does not ask for
 	}
-	for url, names := range st.expects {
-		if k, _ := kindOf(url); k.stage != s {
-			continue
-		}
+	for _, names := range st.expects {
 		for _, x := range names {
-			if x.since <= seq {
+			if x.stage == s && x.since <= seq {
 				return false
 			}
 		}

@@ -34,7 +34,7 @@ func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}
-	sections := []proto.Message{clusters, g.dumpListeners(), g.dumpRoutes()}
+	sections := []proto.Message{clusters, g.dumpListeners(), g.dumpSecrets(), g.dumpRoutes()}
 	if r.URL.Query().Has("include_eds") {
 		sections = append(sections, endpoints)
 	}
@@ -91,11 +91,32 @@ func redact(s *corev3.TransportSocket) bool {
 		return false
 	}
 	for _, c := range m.GetCommonTlsContext().GetTlsCertificates() {
-		c.PrivateKey = &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "[redacted]"}}
+		redactCertificate(c)
 	}
 	packed, err := anypb.New(m)
 	s.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: packed}
 	return err == nil
+}
+
+// redactCertificate takes the private key out.
+func redactCertificate(m *tlsv3.TlsCertificate) {
+	m.PrivateKey = &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "[redacted]"}}
+}
+
+func (g *Gateway) dumpSecrets() *adminv3.SecretsConfigDump {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	dump := &adminv3.SecretsConfigDump{}
+	for _, name := range slices.Sorted(maps.Keys(g.secrets)) {
+		d := &adminv3.SecretsConfigDump_DynamicSecret{Name: name, VersionInfo: g.secrets[name].version}
+		if g.secrets[name].certificate == nil {
+			dump.DynamicWarmingSecrets = append(dump.DynamicWarmingSecrets, d)
+			continue
+		}
+		d.Secret = dumped(resource.SecretType, g.secrets[name].shown)
+		dump.DynamicActiveSecrets = append(dump.DynamicActiveSecrets, d)
+	}
+	return dump
 }
 
 func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,8 @@ const (
 	defaultDrain = 10 * time.Second
 	// lameDuck is how long connections are left open at the end for clients to notice that they are to be closed.
 	lameDuck = 500 * time.Millisecond
-	// warmUp is how long a new listener waits for its routes before it serves without them, as in Envoy.
+	// warmUp is how long a new listener waits for its routes before it serves without them, as in Envoy. It waits for its
+	// certificates without an end, since it cannot.
 	warmUp = 15 * time.Second
 )
 
@@ -47,6 +49,7 @@ type Gateway struct {
 	client  *client.Client
 	proxy   *proxy
 	started time.Time
+	tickets *tls.Config    // its keys encrypt TLS sessions; it replaces them itself
 	tasks   sync.WaitGroup // everything that must have ended when Run returns
 	hurry   context.Context
 	hurryUp context.CancelFunc
@@ -56,6 +59,7 @@ type Gateway struct {
 	listeners map[string]*activeListener
 	routes    map[string]*routeSlot
 	discovery discovery
+	secrets   map[string]*secretSlot
 	endpoints map[string]*cluster // by the name of the endpoint assignment
 	stats     map[string]*managerStats
 	updates   map[string]*typeStats // by type URL
@@ -78,6 +82,7 @@ func New(options Options) *Gateway {
 	}
 	g := &Gateway{
 		options: options, logger: options.Logger, started: time.Now(), proxy: newProxy(options.Logger),
+		tickets: &tls.Config{MinVersion: tls.VersionTLS12}, secrets: map[string]*secretSlot{},
 		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
 		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
 		leaving: map[*cluster]struct{}{},

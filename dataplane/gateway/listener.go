@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +16,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// listener is a decoded Listener. It is immutable.
+// listener is a decoded Listener. It is immutable but for what connect gives it, and overdue, which the gateway's mutex guards.
 type listener struct {
 	name, version string
 	body          []byte
@@ -24,12 +24,13 @@ type listener struct {
 	chains        []*filterChain
 	fallback      *filterChain // for server names that no chain is for; nil refuses them
 	settings      serverSettings
+	overdue       bool // its routes are waited for no longer
 }
 
 // filterChain is how connections for some server names are served.
 type filterChain struct {
-	serverNames []string // lower case, "*.example.com" for one suffix; empty is all
-	tls         *tls.Config
+	serverNames []string  // lower case, "*.example.com" for one suffix; empty is all
+	tls         *chainTLS // nil is plain text
 	http        *manager
 }
 
@@ -141,10 +142,7 @@ func compileChain(m *listenerv3.FilterChain) (*filterChain, error) {
 // settle takes the settings of the listener's server from its filter chains, which have to agree on TLS. Where limits
 // differ the loosest holds for the server; each request is held to its own chain's.
 func (l *listener) settle() error {
-	all := l.chains
-	if l.fallback != nil {
-		all = append(all[:len(all):len(all)], l.fallback)
-	}
+	all := l.all()
 	if len(all) == 0 {
 		return at("filter_chains", errors.New("there are none"))
 	}
@@ -185,14 +183,43 @@ func (l *listener) chain(serverName string) *filterChain {
 	return best
 }
 
+// all are the filter chains of a listener.
+func (l *listener) all() []*filterChain {
+	if l.fallback == nil {
+		return l.chains
+	}
+	return append(l.chains[:len(l.chains):len(l.chains)], l.fallback)
+}
+
 // managers are the HTTP connection managers of a listener.
 func (l *listener) managers() []*manager {
 	var out []*manager
-	for _, c := range l.chains {
+	for _, c := range l.all() {
 		out = append(out, c.http)
 	}
-	if l.fallback != nil {
-		out = append(out, l.fallback.http)
+	return out
+}
+
+// tls is what the filter chains of a listener serve TLS with.
+func (l *listener) tls() []*chainTLS {
+	var out []*chainTLS
+	for _, c := range l.all() {
+		if c.tls != nil {
+			out = append(out, c.tls)
+		}
 	}
 	return out
+}
+
+// missing are the secrets without which a listener cannot serve TLS.
+func (l *listener) missing() []string {
+	var names []string
+	for _, t := range l.tls() {
+		for i, slot := range t.slots {
+			if slot.certificate == nil && !slices.Contains(names, t.secrets[i]) {
+				names = append(names, t.secrets[i])
+			}
+		}
+	}
+	return names
 }

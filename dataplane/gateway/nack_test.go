@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/client"
 )
 
 // broken is one broken resource for each thing that can be wrong, and what the NACK has to name.
@@ -82,9 +83,16 @@ func broken(t testing.TB) map[string]struct {
 			l.Address = &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/x"}}}
 		}), []string{"address.pipe", "not supported"}},
 		"listener name": {res(t, resource.ListenerType, "http", newListener(t, "else", "127.0.0.1:0", newManager(t, "http"))), []string{"name", `"else"`}},
-		"sds": {listener(func(l *listenerv3.Listener) {
+		"sds from elsewhere": {listener(func(l *listenerv3.Listener) {
 			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "s"}}})
-		}), []string{"transport_socket.typed_config.common_tls_context.tls_certificate_sds_secret_configs", "not supported"}},
+		}), []string{"common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "must be ads"}},
+		"sds beside a certificate": {listener(func(l *listenerv3.Listener) {
+			c := newCertificate(t, "h.test")
+			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{
+				TlsCertificates:                []*tlsv3.TlsCertificate{{CertificateChain: text(c.chain), PrivateKey: text(c.key)}},
+				TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "s", SdsConfig: ads()}},
+			})
+		}), []string{"common_tls_context", "not both"}},
 		"not a certificate": {listener(func(l *listenerv3.Listener) {
 			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: text("x"), PrivateKey: text("SECRET")}}})
 		}), []string{"tls_certificates[0]", "not a pair"}},
@@ -201,6 +209,7 @@ func TestTheTableOfFieldsNamesFieldsOfTheAPI(t *testing.T) {
 func decodeAny(body []byte) {
 	_, _ = compileListener("x", "", body)
 	_, _ = compileCluster("x", "", body)
+	_, _ = compileSecret(client.Resource{Name: "x", Body: body})
 	if table, err := compileRoutes("", "", body, nil); err == nil {
 		_, _ = compileRoutes("", "", append([]byte(nil), body...), table)
 		table.hosts.find("h.test")
@@ -218,6 +227,7 @@ func FuzzDecode(f *testing.F) {
 	for _, c := range broken(f) {
 		f.Add(c.resource.Body)
 	}
+	f.Add(secret(f, "x", newCertificate(f, "h.test").chain, "").Body)
 	for _, r := range all(one(plain(f)), backend(f, "x", "127.0.0.1:1"), h2cBackend(f, "x"), one(routes(f, vhost("h", "h.test *.x y.*", to(prefix("/"), "", weights("a", 1, "b", 2)))))) {
 		f.Add(r.Body)
 	}

@@ -63,7 +63,7 @@ func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 	for _, t := range []struct{ url, name string }{
 		{resource.ListenerType, "envoy_listener_manager_lds"}, {resource.ClusterType, "envoy_cluster_manager_cds"},
 		{resource.RouteType, "envoy_http_rds"}, {resource.VirtualHostType, "envoy_http_vhds"},
-		{resource.EndpointType, "envoy_cluster_eds"},
+		{resource.EndpointType, "envoy_cluster_eds"}, {resource.SecretType, "envoy_sds"},
 	} {
 		stats := g.updates[t.url]
 		if stats == nil {

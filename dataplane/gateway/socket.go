@@ -198,7 +198,7 @@ func (s *socket) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error
 	if chain == nil {
 		return nil, fmt.Errorf("no filter chain for server name %q", hello.ServerName)
 	}
-	return chain.tls, nil
+	return chain.tls.current.Load(), nil // there, or the listener would not be in force
 }
 
 // take hands a connection over; it reports false when the server has ended.

@@ -1,17 +1,32 @@
 package gateway
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
-// compileTLS makes the TLS configuration of a filter chain. Of several certificates the first that fits the client's server
-// name is served, or else the first. Errors never hold key material.
-func compileTLS(s *corev3.TransportSocket) (*tls.Config, error) {
+// chainTLS is how the connections of a filter chain become TLS. Of several certificates the first that fits the client's server
+// name is served, or else the first.
+type chainTLS struct {
+	base    *tls.Config // with the certificates, unless they are secrets
+	secrets []string    // by name
+
+	// What follows is given by connect. The gateway's mutex guards it, but for current, which handshakes read.
+	slots   []*secretSlot
+	tickets *tls.Config
+	current atomic.Pointer[tls.Config] // nil until all secrets are there
+}
+
+// compileTLS makes the TLS configuration of a filter chain. Errors never hold key material.
+func compileTLS(s *corev3.TransportSocket) (*chainTLS, error) {
 	m, err := unpack(s.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
 	if err != nil {
 		return nil, at("typed_config", err)
@@ -29,17 +44,29 @@ func compileTLS(s *corev3.TransportSocket) (*tls.Config, error) {
 		config.MinVersion = max(config.MinVersion, tlsVersion(p.GetTlsMinimumProtocolVersion()))
 		config.MaxVersion = tlsVersion(p.GetTlsMaximumProtocolVersion())
 	}
-	for i, c := range common.GetTlsCertificates() {
+	t := &chainTLS{base: config}
+	return t, at("common_tls_context", t.compileCertificates(common))
+}
+
+// compileCertificates takes either certificates or the names of such, as Envoy does.
+func (t *chainTLS) compileCertificates(m *tlsv3.CommonTlsContext) error {
+	for i, c := range m.GetTlsCertificates() {
 		certificate, err := compileCertificate(c)
 		if err != nil {
-			return nil, at("common_tls_context", atIndex("tls_certificates", i, err))
+			return atIndex("tls_certificates", i, err)
 		}
-		config.Certificates = append(config.Certificates, certificate)
+		t.base.Certificates = append(t.base.Certificates, certificate)
 	}
-	if len(config.Certificates) == 0 {
-		return nil, at("common_tls_context", errors.New("has no tls_certificates"))
+	for i, c := range m.GetTlsCertificateSdsSecretConfigs() {
+		if err := fromADS(c.GetSdsConfig()); err != nil {
+			return atIndex("tls_certificate_sds_secret_configs", i, at("sds_config", err))
+		}
+		t.secrets = append(t.secrets, c.GetName())
 	}
-	return config, nil
+	if (len(t.base.Certificates) > 0) == (len(t.secrets) > 0) {
+		return errors.New("needs tls_certificates or tls_certificate_sds_secret_configs, and not both")
+	}
+	return nil
 }
 
 func compileCertificate(m *tlsv3.TlsCertificate) (tls.Certificate, error) {
@@ -56,6 +83,40 @@ func compileCertificate(m *tlsv3.TlsCertificate) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("certificate_chain and private_key are not a pair: %w", err)
 	}
 	return certificate, nil
+}
+
+// renew has handshakes from now on use the newest certificates, when all have come.
+func (t *chainTLS) renew() {
+	config := t.base.Clone()
+	for _, slot := range t.slots {
+		if slot.certificate == nil {
+			return
+		}
+		config.Certificates = append(config.Certificates, *slot.certificate)
+	}
+	t.bindTickets(config)
+	t.current.Store(config)
+}
+
+// bindTickets has a session be resumed only under the certificates that it began with, as in Envoy: who resumes one does not
+// look at the certificate again, which may have been renewed because its key is no longer secret.
+func (t *chainTLS) bindTickets(config *tls.Config) {
+	hash := sha256.New()
+	for _, c := range config.Certificates {
+		hash.Write(c.Certificate[0])
+	}
+	mark, tickets := hash.Sum(nil), t.tickets
+	config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+		session.Extra = append(session.Extra, mark)
+		return tickets.EncryptTicket(state, session)
+	}
+	config.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+		session, err := tickets.DecryptTicket(ticket, state)
+		if session == nil || !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, mark) }) {
+			return nil, err // a full handshake
+		}
+		return session, nil
+	}
 }
 
 func tlsVersion(v tlsv3.TlsParameters_TlsProtocol) uint16 {

@@ -82,7 +82,9 @@ var understood = map[protoreflect.FullName]fields{
 		"disable_stateless_session_resumption disable_stateful_session_resumption session_timeout " +
 			"ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers",
 	},
-	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext":        {"tls_params tls_certificates alpn_protocols", ""},
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext":        {"tls_params tls_certificates tls_certificate_sds_secret_configs alpn_protocols", ""},
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":         {"name sds_config", ""},
+	"envoy.extensions.transport_sockets.tls.v3.Secret":                  {"name tls_certificate", ""},
 	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":          {"certificate_chain private_key", ""},
 	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":           {"tls_minimum_protocol_version tls_maximum_protocol_version", "cipher_suites ecdh_curves"},
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":        {"", ""},

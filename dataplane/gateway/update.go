@@ -54,6 +54,8 @@ func (g *Gateway) handle(u client.Update) error {
 		err = g.setListeners(u)
 	case resource.ClusterType:
 		err = g.setClusters(u)
+	case resource.SecretType:
+		err = each(u.Set, "secret", g.setSecret)
 	case resource.RouteType:
 		err = each(u.Set, "route configuration", g.setRoutes)
 		g.discover()
@@ -107,6 +109,7 @@ func (g *Gateway) setListeners(u client.Update) error {
 		return err
 	})
 	g.forgetRoutes()
+	g.forgetSecrets()
 	g.discover()
 	return err
 }
@@ -135,11 +138,22 @@ func (g *Gateway) setListener(r client.Resource) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if active.warming == l && g.listeners[l.name] == active && !g.ending.Load() {
-			g.logger.Warn("serving a listener whose routes have not come", "listener", l.name)
-			g.activate(active)
+			g.overdue(active)
 		}
 	})
 	return nil
+}
+
+// overdue serves a listener that has waited long enough for its routes, unless it cannot.
+func (g *Gateway) overdue(active *activeListener) {
+	l := active.warming
+	l.overdue = true
+	if !g.warm(l) {
+		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.name, "secrets", l.missing())
+		return
+	}
+	g.logger.Warn("serving a listener whose routes have not come", "listener", l.name)
+	g.activate(active)
 }
 
 // bindFor takes the address of the listener's new version, unless it has it already.
@@ -178,8 +192,9 @@ func (g *Gateway) bindFor(active *activeListener, l *listener) error {
 	return nil
 }
 
-// connect gives the managers of a listener their routes and their counters.
+// connect gives the managers of a listener their routes and their counters, and its filter chains their certificates.
 func (g *Gateway) connect(l *listener) {
+	g.connectSecrets(l)
 	for _, m := range l.managers() {
 		if g.stats[m.statPrefix] == nil {
 			g.stats[m.statPrefix] = &managerStats{}
@@ -196,9 +211,21 @@ func (g *Gateway) connect(l *listener) {
 	}
 }
 
-// warm tells whether all routes of a listener are there.
+// warm tells whether all certificates and all routes of a listener are there.
 func (g *Gateway) warm(l *listener) bool {
-	return !slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.routes.Load() == nil })
+	if len(l.missing()) > 0 {
+		return false
+	}
+	return l.overdue || !slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.routes.Load() == nil })
+}
+
+// activateWarm serves the listeners that have everything now.
+func (g *Gateway) activateWarm() {
+	for _, active := range g.listeners {
+		if active.warming != nil && g.warm(active.warming) {
+			g.activate(active)
+		}
+	}
 }
 
 // activate serves the version that was warming.
@@ -272,11 +299,7 @@ func (g *Gateway) serveRoutes(slot *routeSlot, table *routeTable) {
 		table.hosts = g.discovery.of(table.name).hosts
 	}
 	slot.table.Store(table)
-	for _, active := range g.listeners {
-		if active.warming != nil && g.warm(active.warming) {
-			g.activate(active)
-		}
-	}
+	g.activateWarm()
 }
 
 func (g *Gateway) setClusters(u client.Update) error {

@@ -170,7 +170,7 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 	h.admins["up"] = freeAddress(t)
 	h.flags = []string{
 		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", freeAddress(t), "--xds", h.xds,
-		"--api", freeAddress(t), "--admin", h.admins["up"], "--config", config,
+		"--api", freeAddress(t), "--admin", h.admins["up"], "--config", config, "--virtual-hosts", *hostsBy,
 	}
 	t.Cleanup(func() { h.close() })
 	if err := h.startPlane(); err != nil {

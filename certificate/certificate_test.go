@@ -3,8 +3,13 @@ package certificate_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -38,6 +43,7 @@ func TestFilesThatDoNotFitTogetherAreRefusedAtTheStart(t *testing.T) {
 	one, two := a.Issue("one", "localhost"), a.Issue("two", "localhost")
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	authority.Write(t, empty, nil)
+	weak := weakPair(t)
 	for name, test := range map[string]struct {
 		files certificate.Files
 		want  string
@@ -47,6 +53,7 @@ func TestFilesThatDoNotFitTogetherAreRefusedAtTheStart(t *testing.T) {
 		"a key alone":           {certificate.Files{Key: one.Key, CA: a.File}, "belong together"},
 		"another's key":         {certificate.Files{Chain: one.Chain, Key: two.Key}, two.Key},
 		"no such file":          {certificate.Files{CA: empty + "x"}, empty + "x"},
+		"a weak key":            {weak, "1024 bits"},
 		"an empty chain":        {certificate.Files{Chain: empty, Key: one.Key}, empty},
 		"a key as an authority": {certificate.Files{CA: one.Key}, "CERTIFICATE"},
 	} {
@@ -56,6 +63,25 @@ func TestFilesThatDoNotFitTogetherAreRefusedAtTheStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// weakPair is a certificate for an RSA key that nobody takes.
+func weakPair(t *testing.T) certificate.Files {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // weak on purpose
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := certificate.Files{Chain: filepath.Join(dir, "weak.pem"), Key: filepath.Join(dir, "weak-key.pem")}
+	authority.Write(t, files.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	authority.Write(t, files.Key, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	return files
 }
 
 func TestNewFilesAreTakenOverAndToldOfOnce(t *testing.T) {

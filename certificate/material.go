@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -9,6 +10,9 @@ import (
 	"fmt"
 	"os"
 )
+
+// minRSA is the size in bits below which Envoy and browsers refuse an RSA key: who has taken it over serves nobody any more.
+const minRSA = 2048
 
 // Files are paths of PEM files. Chain and Key belong together; the pair, or CA, may be left out.
 type Files struct {
@@ -73,6 +77,9 @@ func (m *Material) pair(f Files) error {
 	if err != nil {
 		// The error tells of kinds and shapes, never of contents.
 		return fmt.Errorf("%s and %s are no certificate and its key: %w", f.Chain, f.Key, err)
+	}
+	if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
+		return fmt.Errorf("%s has an RSA key of %d bits: want %d or more", f.Key, key.N.BitLen(), minRSA)
 	}
 	m.Certificate = &pair
 	return nil

@@ -25,7 +25,7 @@ type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
 	Logger hclog.Logger
-	// Gateway is where the gateway listens; it goes into each World as it is.
+	// Gateway is where the gateway listens; it goes into each World as it is, until another is given to the Adapter.
 	Gateway model.Gateway
 	// Rollout are the settings of planning: domains, scheme, retention.
 	Rollout rollout.Options
@@ -58,7 +58,7 @@ type Scaling struct {
 	Check func(annotations map[string]string) error
 }
 
-// Adapter connects an API server with the loops. Observe, Scale, Activators, Programmed, Reached and Report may be called from any goroutine.
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Programmed, Reached and Report may be called from any goroutine.
 type Adapter struct {
 	options   Options
 	log       hclog.Logger
@@ -155,6 +155,9 @@ func (a *Adapter) noteRevision(revision model.Key) {
 
 // Activators takes the addresses of all activators that are there now.
 func (a *Adapter) Activators(endpoints []model.Endpoint) { a.assembler.setActivators(endpoints) }
+
+// Gateway takes where the gateway listens from now on, such as with a certificate that was renewed.
+func (a *Adapter) Gateway(g model.Gateway) { a.assembler.setGateway(g) }
 
 // Reached notes that every client, of whatever kind, has acknowledged a World.
 func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }

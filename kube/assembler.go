@@ -209,6 +209,14 @@ func (a *assembler) keep(revision model.Key, yes bool) {
 	}
 }
 
+// setGateway replaces where the gateway listens, and with which certificates.
+func (a *assembler) setGateway(g model.Gateway) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gateway = g
+	a.signal()
+}
+
 // setActivators replaces the addresses of all activators.
 func (a *assembler) setActivators(endpoints []model.Endpoint) {
 	if len(endpoints) > 0 {

@@ -235,3 +235,21 @@ func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
 		t.Errorf("routes to look at are %v, want %v: the first World waits for it", a.routes.waiting, want)
 	}
 }
+
+func TestNewCertificateIsANewWorldThatSharesTheRest(t *testing.T) {
+	a := newAssembler(model.Gateway{HTTPS: ":8443"}, func(model.Key, bool) {})
+	a.expect(nil)
+	a.setRoute(route("one", "one-00001"))
+	before := a.world()
+	<-a.wake
+	a.setGateway(model.Gateway{HTTPS: ":8443", Certificates: []model.Certificate{{Name: "ns/renewed"}}})
+	select {
+	case <-a.wake:
+	default:
+		t.Error("nobody is told of the new World")
+	}
+	after := a.world()
+	if len(after.Gateway.Certificates) != 1 || after.Routes[0] != before.Routes[0] || after.Generation <= before.Generation {
+		t.Errorf("got %+v after %+v, want the certificate added and the route shared", after, before)
+	}
+}

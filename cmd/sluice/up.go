@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -42,8 +41,8 @@ type upFlags struct {
 	gateway   string
 	hosts     string
 	envoy     string
-	tlsCert   string
-	tlsKey    string
+	tlsCert   []string
+	tlsKey    []string
 	activator string
 	config    string
 	requests  bool
@@ -81,8 +80,8 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "address of the gateway")
 	flags.StringVar(&f.https, "https", "127.0.0.1:8444", "address of the gateway over TLS; needs --tls-cert and --tls-key")
 	flags.StringVar(&f.local, "local", "127.0.0.1:8081", "address of the gateway for cluster-local hosts; empty for none")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the certificate chain to serve on --https")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the key of --tls-cert")
+	flags.StringArrayVar(&f.tlsCert, "tls-cert", nil, "PEM file with the certificate chain to serve on --https, read again when it changes; may be repeated, each for the names in it and the first for all others")
+	flags.StringArrayVar(&f.tlsKey, "tls-key", nil, "PEM file with the key of the --tls-cert in the same place")
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
 	f.xds.add(c)
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
@@ -104,6 +103,7 @@ type up struct {
 	announce announcer
 	stages   *stages
 	doors    *xdsDoors
+	served   *served
 	ready    readiness
 	mux      *http.ServeMux // of the admin address
 	registry *prometheus.Registry
@@ -188,6 +188,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	u.showScaling(l, held)
 	u.showXDS(l)
 	u.startLoops(l)
+	u.followCertificates(l, p.gateway)
 	if held != nil {
 		u.stages.start("activator", held.Run)
 	}
@@ -246,26 +247,27 @@ func (u *up) gatewayModel() (model.Gateway, error) {
 	if err != nil {
 		return g, err
 	}
-	if (u.flags.tlsCert == "") != (u.flags.tlsKey == "") {
-		return g, errors.New("--tls-cert and --tls-key belong together: give both or none")
+	if u.served, err = openServed(u.flags.domain, u.flags.tlsCert, u.flags.tlsKey, u.log.Named("certificates")); err != nil {
+		return g, err
 	}
-	if u.flags.tlsCert == "" {
-		return g, nil
+	if g.Certificates = u.served.newest(); len(g.Certificates) > 0 {
+		g.HTTPS = u.flags.https
 	}
-	chain, err := os.ReadFile(u.flags.tlsCert)
-	if err != nil {
-		return g, fmt.Errorf("reading --tls-cert: %w", err)
-	}
-	key, err := os.ReadFile(u.flags.tlsKey)
-	if err != nil {
-		return g, fmt.Errorf("reading --tls-key: %w", err)
-	}
-	if _, err := tls.X509KeyPair(chain, key); err != nil {
-		return g, fmt.Errorf("--tls-cert %s and --tls-key %s are no pair: %w", u.flags.tlsCert, u.flags.tlsKey, err)
-	}
-	g.HTTPS = u.flags.https
-	g.Certificates = []model.Certificate{{Name: "default/gateway", Hosts: []string{"*." + u.flags.domain}, Chain: string(chain), Key: string(key)}}
 	return g, nil
+}
+
+// followCertificates has a World hold the gateway's certificates as they are in the files.
+func (u *up) followCertificates(l *loops, gateway model.Gateway) {
+	if len(gateway.Certificates) == 0 {
+		return
+	}
+	u.stages.start("certificates", func(ctx context.Context) error {
+		u.served.follow(ctx, func(newest []model.Certificate) {
+			gateway.Certificates = newest
+			l.adapter.Gateway(gateway)
+		})
+		return nil
+	})
 }
 
 // checkPorts finds out early, and by the name of its flag, that an address cannot be had: the gateway would
@@ -275,7 +277,7 @@ func (u *up) checkPorts() error {
 		return nil
 	}
 	for flag, address := range map[string]string{"--http": u.flags.http, "--local": u.flags.local, "--https": u.flags.https} {
-		if address == "" || flag == "--https" && u.flags.tlsCert == "" {
+		if address == "" || flag == "--https" && len(u.flags.tlsCert) == 0 {
 			continue
 		}
 		// Envoy listens on addresses only, not on names.

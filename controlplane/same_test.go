@@ -106,13 +106,17 @@ func sameAtTheEnd(t *testing.T, random *rand.Rand) {
 	var said []map[string]map[string]string
 	for range 2 {
 		p := newPlant(t)
-		for _, w := range walk(random, end, 10) {
-			before := p.server.Stats().Seq
-			p.loop.Offer(w)
-			if w == end || random.IntN(2) == 0 {
-				p.eventually("the World is published", func() bool { return p.server.Stats().Seq > before })
+		newFleet(t, p.address, 1) // who says when the last World has come through
+		way := walk(random, end, 10)
+		for i, w := range way {
+			at := *w
+			at.Generation = uint64(i + 1)
+			p.loop.Offer(&at)
+			if random.IntN(2) == 0 {
+				p.eventually("the World is programmed", p.has(at.Generation))
 			}
 		}
+		p.eventually("the last World is programmed", p.has(uint64(len(way))))
 		byRole := map[string]map[string]string{}
 		for _, role := range []string{"gateway", "activator", "mesh"} {
 			byRole[role] = served(t, p, role)

@@ -79,11 +79,11 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 	st.nacked(w)
 	w.unsure = true
 	text := refusal.GetMessage()
-	blamed := blame(w, r, text[:min(len(text), maxNackRead)])
+	blamed, sure := blame(w, r, text[:min(len(text), maxNackRead)])
 	if len(text) > maxNackText {
 		text = strings.ToValidUTF8(text[:maxNackText], "") + "…"
 	}
-	st.withhold(w, blamed, text)
+	st.withhold(w, blamed, sure, text)
 	names := make([]string, 0, min(len(blamed), maxNackNames))
 	for _, e := range blamed {
 		for _, need := range e.needs {
@@ -99,8 +99,9 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 
 // withhold has refused content sent to this client no more. Where a response holds everything, it is sent again without, with
 // what the client accepted of the same names before, so that one bad resource does not hold up the others. That ends: each
-// time there is less that the client has not accepted yet, and when there is nothing, nothing is sent.
-func (st *stream) withhold(w *watch, blamed []*entry, text string) {
+// time there is less that the client has not accepted yet, and when there is nothing, nothing is sent. Where nothing says for sure
+// which of several are meant, all of them are sent again when content changes, as they were.
+func (st *stream) withhold(w *watch, blamed []*entry, sure bool, text string) {
 	if len(blamed) == 0 {
 		return
 	}
@@ -112,7 +113,7 @@ func (st *stream) withhold(w *watch, blamed []*entry, text string) {
 	fellBack := false
 	for _, e := range blamed {
 		if same(w.items[e.Name].sent, e) { // else it was sent newer content since, which it will answer for
-			fellBack = st.withholdOne(w, t, e, text) || fellBack
+			fellBack = st.withholdOne(w, t, e, sure, text) || fellBack
 		}
 	}
 	if !fellBack || w.version == w.sum {
@@ -125,7 +126,7 @@ func (st *stream) withhold(w *watch, blamed []*entry, text string) {
 }
 
 // withholdOne reports whether the client's next response is to hold something else in its place, or nothing. The store is held.
-func (st *stream) withholdOne(w *watch, t *table, e *entry, text string) (fellBack bool) {
+func (st *stream) withholdOne(w *watch, t *table, e *entry, sure bool, text string) (fellBack bool) {
 	had, store := w.accepted(e.Name), st.server.store
 	store.refuse(t, w, e, text)
 	if next := w.pending.set[e.Name]; next != nil && (same(next, had) || same(next, e)) {
@@ -135,7 +136,7 @@ func (st *stream) withholdOne(w *watch, t *table, e *entry, text string) (fellBa
 		return false // it has it in use
 	}
 	store.accuse(t, e, had != nil, time.Now())
-	if !w.kind.full || !st.wire.whole() {
+	if !sure || !w.kind.full || !st.wire.whole() {
 		return false
 	}
 	if w.sent(e.Name, had); had != nil {
@@ -145,13 +146,13 @@ func (st *stream) withholdOne(w *watch, t *table, e *entry, text string) (fellBa
 }
 
 // blame is the entries of a response that a refusal's text means: those whose place in it or name the text gives. Else it may
-// be any that the client has not accepted before, and else any.
-func blame(w *watch, r *response, text string) []*entry {
+// be any that the client has not accepted before, and else any; of several it is then not sure which.
+func blame(w *watch, r *response, text string) (found []*entry, sure bool) {
 	if len(r.entries) <= 1 {
-		return r.entries
+		return r.entries, true
 	}
 	if found := indexed(r.entries, text); len(found) > 0 {
-		return found
+		return found, true
 	}
 	fresh := make([]*entry, 0, len(r.news))
 	for _, e := range r.entries {
@@ -160,15 +161,15 @@ func blame(w *watch, r *response, text string) []*entry {
 		}
 	}
 	if found := mentioned(fresh, text); len(found) > 0 {
-		return found
+		return found, true
 	}
 	if found := mentioned(r.entries, text); len(found) > 0 {
-		return found
+		return found, true
 	}
 	if len(fresh) > 0 {
-		return fresh
+		return fresh, len(fresh) == 1
 	}
-	return r.entries
+	return r.entries, false
 }
 
 // indexed is the entries whose places in the response the text gives, as gRPC clients do: some give nothing else.

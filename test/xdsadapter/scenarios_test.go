@@ -135,7 +135,29 @@ func TestRefusalIsNotAnsweredUntilContentChanges(t *testing.T) {
 		c.subscribe("A", "B")
 		r := c.expect("1", at("1", "A", "B"))
 		c.last.nonce = r.nonce // but not its version: it is not accepted
+		c.say(nil, nil, r.nonce, "not so")
+		g.update(url, "A", "2")
+		if v.full(url) {
+			c.take("2", at("2", "A", "B"))
+		} else {
+			c.take("2", at("2", "A"))
+		}
+		c.quiet(g, "2", "A", "B")
+	})
+}
+
+// A refusal that says which resource it means holds up no other: where a response holds everything, the others come without it.
+func TestRefusedResourceHoldsUpNoOther(t *testing.T) {
+	each(t, func(t *testing.T, g *target, v variant, url string) {
+		g.set(url, "1")
+		c := g.connect(t, v, url)
+		c.subscribe("A", "B")
+		r := c.expect("1", at("1", "A", "B"))
+		c.last.nonce = r.nonce
 		c.say(nil, nil, r.nonce, "A: not so")
+		if v.full(url) {
+			c.take("1", at("1", "B"))
+		}
 		g.update(url, "A", "2")
 		if v.full(url) {
 			c.take("2", at("2", "A", "B"))

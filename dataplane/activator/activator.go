@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/dataplane/lost"
+	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -86,7 +87,7 @@ type Activator struct {
 	hosts     *hosts
 	waiting   *population
 	urge      chan struct{} // holds a token when load is to be reported at once
-	buffers   buffers
+	buffers   replay.Buffers
 	stats     counters
 	lost      lost.Log
 

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // many makes the assignment of n replicas that nobody runs.
@@ -101,7 +103,7 @@ func BenchmarkProxy(b *testing.B) {
 	bare := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:  transport,
-		BufferPool: pooled{&buffers{}},
+		BufferPool: &replay.Buffers{},
 	})
 	b.Cleanup(bare.Close)
 	a := start(b, Options{})
@@ -110,20 +112,28 @@ func BenchmarkProxy(b *testing.B) {
 	for _, c := range []struct{ name, address string }{
 		{"direct", addressOf(replica)}, {"reverseproxy", addressOf(bare)}, {"activator", a.activator.Address()},
 	} {
-		b.Run(c.name, func(b *testing.B) { measure(b, c.address) })
+		get := func() *http.Request { return addressed(http.MethodGet, c.address, "") }
+		b.Run(c.name, func(b *testing.B) { measure(b, &http.Transport{MaxIdleConnsPerHost: 64}, get) })
 	}
+	post := func() *http.Request { return addressed(http.MethodPost, a.activator.Address(), "a little body") }
+	b.Run("activator/POST", func(b *testing.B) { measure(b, &http.Transport{MaxIdleConnsPerHost: 64}, post) })
+	h2c := &http.Transport{Protocols: new(http.Protocols)}
+	h2c.Protocols.SetUnencryptedHTTP2(true)
+	b.Run("activator/POST/h2c", func(b *testing.B) { measure(b, h2c, post) })
 }
 
-type pooled struct{ *buffers }
-
-func (p pooled) Get() []byte  { return p.get()[:] }
-func (p pooled) Put(b []byte) { p.put((*[copyBytes]byte)(b)) }
+// addressed makes a request for the revision of cluster, with a body if it is not empty.
+func addressed(method, to, body string) *http.Request {
+	req, _ := http.NewRequest(method, "http://"+to+"/", strings.NewReader(body)) // the parts are ours
+	address(req, cluster)
+	return req
+}
 
 // measure reports requests per second and latencies over 16 connections, and the processor time of everything in the process:
 // the client and the replica are the same for all.
-func measure(b *testing.B, to string) {
+func measure(b *testing.B, transport *http.Transport, request func() *http.Request) {
 	b.ReportAllocs()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex
 	var took []time.Duration
@@ -133,9 +143,7 @@ func measure(b *testing.B, to string) {
 		var mine []time.Duration
 		for pb.Next() {
 			start := time.Now()
-			req, _ := http.NewRequest(http.MethodGet, "http://"+to+"/", nil)
-			address(req, cluster)
-			res, err := client.Do(req)
+			res, err := client.Do(request())
 			if err != nil {
 				b.Error(err)
 				return
@@ -175,7 +183,7 @@ func BenchmarkHandler(b *testing.B) {
 	bare := &httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:  &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
-		BufferPool: pooled{&buffers{}},
+		BufferPool: &replay.Buffers{},
 	}
 	a := start(b, Options{})
 	a.set(cluster, facts{"concurrency": 100.0, "timeout": 300.0}, addressOf(replica))
@@ -184,18 +192,22 @@ func BenchmarkHandler(b *testing.B) {
 		name    string
 		handler http.Handler
 	}{{"reverseproxy", bare}, {"activator", a.activator}} {
-		b.Run(c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				r := httptest.NewRequest(http.MethodGet, "/", nil)
-				address(r, cluster)
-				c.handler.ServeHTTP(w, r)
-				if w.Code != 200 || !strings.Contains(w.Body.String(), "hello") {
-					b.Fatal(w.Code)
-				}
-			}
-		})
+		b.Run(c.name, func(b *testing.B) { handle(b, c.handler, http.MethodGet, strings.NewReader("")) })
+	}
+	b.Run("activator/POST", func(b *testing.B) { handle(b, a.activator, http.MethodPost, strings.NewReader("a little body")) })
+}
+
+func handle(b *testing.B, handler http.Handler, method string, body io.ReadSeeker) {
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = body.Seek(0, io.SeekStart) // it is in memory
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(method, "/", body)
+		address(r, cluster)
+		handler.ServeHTTP(w, r)
+		if w.Code != 200 || !strings.Contains(w.Body.String(), "hello") {
+			b.Fatal(w.Code)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here.
@@ -32,6 +34,10 @@ type exchange struct {
 	sent    time.Time   // when the connection to the replica was there
 	status  int         // that the client was given; 0 while there is none
 	dirty   bool        // the client has not been sent all that was written
+
+	body     replay.Body
+	sending  *replay.Reader // the body as the present attempt sends it; nil for a request without one
+	trailers []string       // the names of those that the client announced, sorted
 }
 
 // serve lets one request of a revision through.
@@ -73,6 +79,8 @@ func (x *exchange) run() error {
 		// that cannot do it have no such limit.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
+	x.takeBody()
+	defer x.releaseBody()
 	for {
 		err := x.send()
 		var connect *connectError
@@ -106,8 +114,11 @@ func (x *exchange) connected() {
 	}
 }
 
-// begin notes that the response begins: from now on the queue-proxy's timers rule.
+// begin notes that the response begins: from now on the queue-proxy's timers rule, and the request is not sent again.
 func (x *exchange) begin() {
+	if x.sending != nil {
+		x.body.Settle()
+	}
 	if x.timer != nil {
 		x.timer.Stop()
 	}

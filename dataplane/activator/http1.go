@@ -9,10 +9,11 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httputil"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // This is an HTTP/1.1 client that works in the goroutine of the request. net/http's transport is not used for two reasons: it
@@ -82,20 +83,20 @@ func (x *exchange) writeHead(c *conn) error {
 	if x.upgrade != "" {
 		writeAll(out, "Connection: Upgrade\r\nUpgrade: ", x.upgrade, "\r\n")
 	}
-	writeFraming(out, r)
+	x.writeFraming(out)
 	writeAll(out, "\r\n")
 	return out.Flush()
 }
 
 // writeFraming says how long the body is.
-func writeFraming(out *bufio.Writer, r *http.Request) {
-	switch {
+func (x *exchange) writeFraming(out *bufio.Writer) {
+	switch r := x.r; {
 	case r.ContentLength > 0 || r.ContentLength == 0 && r.Header["Content-Length"] != nil:
 		writeAll(out, "Content-Length: ", strconv.FormatInt(r.ContentLength, 10), "\r\n")
 	case r.ContentLength < 0:
 		writeAll(out, "Transfer-Encoding: chunked\r\n")
-		if len(r.Trailer) > 0 {
-			writeAll(out, "Trailer: ", strings.Join(slices.Sorted(maps.Keys(r.Trailer)), ", "), "\r\n")
+		if len(x.trailers) > 0 {
+			writeAll(out, "Trailer: ", strings.Join(x.trailers, ", "), "\r\n")
 		}
 	}
 }
@@ -116,15 +117,6 @@ func staysHere(name string) bool {
 	return false
 }
 
-// unsent leaves alone a replica whose application is not there, and tells whether the request can be sent again. Where it cannot
-// because its body has been read, the client is told; a gateway sends such a request again if it has kept the body.
-func (x *exchange) unsent(again bool) bool {
-	if !again {
-		x.revision.unsent(&x.ticket)
-	}
-	return again
-}
-
 // converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.
 func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error) {
 	u := x.startUpload(c)
@@ -139,8 +131,8 @@ func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error
 			err = errBadBody
 		}
 	} else {
-		if isUnsent(res.Header) && x.unsent(u == nil) {
-			return false, &connectError{errUnsent}
+		if isUnsent(res.Header) && x.again() {
+			return false, &connectError{errUnsent} // an upload that still goes on ends by itself
 		}
 		x.begin()
 		c.flush = x.flush
@@ -186,15 +178,15 @@ func (x *exchange) readResponse(c *conn, u *upload) (*http.Response, error) {
 
 // writeBody sends the request's body as it comes.
 func (x *exchange) writeBody(c *conn, u *upload) error {
-	buffer := x.activator.buffers.get()
-	defer x.activator.buffers.put(buffer)
+	buffer := x.activator.buffers.Get()
+	defer x.activator.buffers.Put(buffer)
 	var out io.Writer = c.out
 	if x.r.ContentLength < 0 {
 		chunked := httputil.NewChunkedWriter(c.out)
 		out = chunked
 	}
 	for {
-		n, err := x.r.Body.Read(buffer[:])
+		n, err := u.body.Read(buffer)
 		if n > 0 {
 			if _, err := out.Write(buffer[:n]); err != nil {
 				return err
@@ -203,11 +195,11 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			u.clientFailed.Store(true)
+			u.clientFailed.Store(!errors.Is(err, replay.ErrSuperseded))
 			return err
 		}
 	}

@@ -2,15 +2,15 @@ package activator
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received.
@@ -38,21 +38,23 @@ func newHTTP2() *http.Transport {
 
 // sendHTTP2 sends the request over h2c and relays the response. A connectError says that it cannot have been received.
 func (x *exchange) sendHTTP2() error {
-	body := &untouched{ReadCloser: x.r.Body}
-	res, err := x.activator.http2.RoundTrip(x.outgoing(body))
-	if err != nil {
-		if !unprocessed(err) {
-			return err
-		}
-		if x.unsent(body.withdraw()) {
-			return &connectError{err}
-		}
+	res, err := x.activator.http2.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
+	switch {
+	case err != nil && !unprocessed(err):
+		return err
+	case err != nil && x.again():
+		return &connectError{err}
+	case err != nil:
 		return errPassedBack
-	}
-	defer func() { _ = res.Body.Close() }() // it was read to its end, or its stream is to be reset
-	if isUnsent(res.Header) && x.unsent(body.withdraw()) {
+	case isUnsent(res.Header) && x.again():
+		go func() { _ = res.Body.Close() }() // it waits for the sending of the body to end
 		return &connectError{errUnsent}
 	}
+	defer func() {
+		// What the client still sends is of no use, and to close the response would wait for it.
+		_ = x.r.Body.Close()
+		_ = res.Body.Close() // it was read to its end, or its stream is to be reset
+	}()
 	x.begin()
 	var from io.Reader = res.Body
 	if res.ContentLength < 0 {
@@ -61,15 +63,17 @@ func (x *exchange) sendHTTP2() error {
 	return x.relay(res, from)
 }
 
-// unprocessed is whether a replica, by its own word, has done nothing with a request and will not: it refused the stream, or was
-// closing the connection when the request was on its way (RFC 9113, sections 5.1.2 and 6.8). The types of these errors cannot be named here.
+// unprocessed is whether it is certain that a replica has done nothing with a request and will not: by its own word it refused the
+// stream, or was closing the connection when the request was on its way (RFC 9113, sections 5.1.2 and 6.8); or the transport found
+// the connection closed before it sent anything, and cannot rewind the body by itself. The types of these errors cannot be named here.
 func unprocessed(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
+	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY") ||
+		strings.Contains(text, "cannot rewind body after connection loss")
 }
 
 // outgoing makes the request that the replica gets.
-func (x *exchange) outgoing(body *untouched) *http.Request {
+func (x *exchange) outgoing() *http.Request {
 	ctx := x.ctx
 	if x.trial || x.cold {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { x.connected() }})
@@ -91,44 +95,36 @@ func (x *exchange) outgoing(body *untouched) *http.Request {
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or the transport would add its own
 	}
-	if x.r.ContentLength == 0 {
-		out.Body = nil
-	} else {
-		out.Body = body
+	out.Body, out.Trailer = nil, nil
+	if x.sending != nil {
+		out.Body = x.sending
+	}
+	if len(x.trailers) > 0 {
+		out.Trailer = make(http.Header, len(x.trailers))
+		for _, name := range x.trailers {
+			out.Trailer[name] = nil
+		}
+		out.Body = announcing{x.sending, x.r.Trailer, out.Trailer}
 	}
 	return out
 }
 
-// untouched is a request's body on its way to a replica. Transports close bodies on failure; this one stays open, so that
-// another attempt can send it if nothing has been read.
-type untouched struct {
-	io.ReadCloser
-	state atomic.Int32 // one of those below
+// announcing is a request's body with trailers, which come when it has ended. Each attempt has its own: a transport looks at them
+// while the attempt before may come to the end of the body.
+type announcing struct {
+	*replay.Reader
+	from, to http.Header
 }
 
-const (
-	bodyFresh = iota
-	bodyRead
-	bodyWithdrawn
-)
-
-var errWithdrawn = errors.New("the body is being sent to another replica")
-
-func (b *untouched) Read(p []byte) (int, error) {
-	if b.state.CompareAndSwap(bodyFresh, bodyRead); b.state.Load() == bodyWithdrawn {
-		return 0, errWithdrawn
+func (b announcing) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF { //nolint:errorlint // a reader says EOF as it is
+		for name := range b.to {
+			b.to[name] = b.from[name]
+		}
 	}
-	return b.ReadCloser.Read(p)
+	return n, err
 }
-
-// withdraw takes the body back and reports whether nothing of it has been read, and nothing will be: a transport may come to
-// read the body of a request that is answered already.
-func (b *untouched) withdraw() bool {
-	return b.state.CompareAndSwap(bodyFresh, bodyWithdrawn)
-}
-
-// Close leaves the body to the server, which closes it after the handler.
-func (b *untouched) Close() error { return nil }
 
 // flushing is a response's body of unknown length: what has come so far is sent before more is waited for.
 type flushing struct {

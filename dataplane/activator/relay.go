@@ -7,23 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 )
-
-// copyBytes is the size of the buffers that bodies are copied through.
-const copyBytes = 32 << 10
-
-// buffers lends memory.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) get() *[copyBytes]byte {
-	if p, ok := b.pool.Get().(*[copyBytes]byte); ok {
-		return p
-	}
-	return new([copyBytes]byte)
-}
-
-func (b *buffers) put(p *[copyBytes]byte) { b.pool.Put(p) }
 
 // relay writes a response to the client. When it fails the client must not take what it got for all of it.
 func (x *exchange) relay(res *http.Response, body io.Reader) error {
@@ -65,10 +49,10 @@ func (x *exchange) copyBody(body io.Reader) error {
 	if body == nil || body == http.NoBody {
 		return nil
 	}
-	buffer := x.activator.buffers.get()
-	defer x.activator.buffers.put(buffer)
+	buffer := x.activator.buffers.Get()
+	defer x.activator.buffers.Put(buffer)
 	for {
-		n, err := body.Read(buffer[:])
+		n, err := body.Read(buffer)
 		if n > 0 {
 			if _, err := x.w.Write(buffer[:n]); err != nil {
 				return fmt.Errorf("writing the response: %w", err)

@@ -1,41 +1,200 @@
 package activator
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/dataplane/replay"
 )
+
+// gone runs a queue-proxy whose application is not there.
+func gone(t testing.TB) (address string) {
+	t.Helper()
+	proxy := queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"}) // nobody listens on that port
+	front := listener(t)
+	go func() { _ = proxy.Serve(front) }() // until Close
+	t.Cleanup(proxy.Close)
+	return front.Addr().String()
+}
+
+// unsentAfter is a replica that has read so many bytes of a body, or all of it with -1, when it says that it has not passed the
+// request on.
+func unsentAfter(t testing.TB, n int64) (address string) {
+	t.Helper()
+	return addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // or net/http would read the body first
+		if n < 0 {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		_, _ = io.CopyN(io.Discard, r.Body, n)
+		w.Header().Set(ReasonHeader, reasonUnsent)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+}
+
+// echo answers with the body that it gets.
+func echo(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	_, _ = io.Copy(w, r.Body)
+}
 
 // TestRequestsThatWereNotPassedOnGoToAnotherReplica has two replicas, and the application of one of them is not there.
 func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
-			proxy := queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"}) // nobody listens on that port
-			front := listener(t)
-			go func() { _ = proxy.Serve(front) }()
-			t.Cleanup(proxy.Close)
 			good := replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-			b.set(cluster, facts{}, front.Addr().String(), good)
-			passed := 0
-			for range 30 {
+			b.set(cluster, facts{}, gone(t), good)
+			for range 15 {
 				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
-				// The body has been read when the replica says that it has not passed the request on: it is for the gateway to repeat it.
-				a := do(client, b.request(http.MethodPost, "/", strings.NewReader("ping")))
+				do(client, b.request(http.MethodPost, "/", strings.NewReader("ping"))).want(t, 200, "ping")
+				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200, "of unknown length")
+			}
+			if s := b.activator.Stats(); s.Retried == 0 {
+				t.Error("the replica whose application is not there was sent nothing")
+			}
+		})
+	}
+}
+
+// What has been read to its end when the replica says that it has not passed it on is sent again, as long as it is little.
+func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			b.set(cluster, facts{}, unsentAfter(t, -1), addressOf(plain(t, echo)))
+			fits, passed := strings.Repeat("x", replay.Limit), 0
+			for range 10 {
+				do(client, b.request(http.MethodPost, "/", strings.NewReader(fits))).want(t, 200, fits)
+				a := do(client, b.request(http.MethodPost, "/", strings.NewReader(fits+"x")))
 				if a.Header.Get(ReasonHeader) == reasonUnsent {
 					passed++
 					continue
 				}
-				a.want(t, 200, "ping")
+				a.want(t, 200, fits+"x")
 			}
-			if passed > 10 {
-				t.Errorf("the replica whose application is not there was sent %d of 30 requests", passed)
+			if s := b.activator.Stats(); s.Retried == 0 && passed == 0 || passed > 5 {
+				t.Errorf("%d requests were sent again and %d were passed back", s.Retried, passed)
 			}
-			if s := b.activator.Stats(); s.Retried == 0 && passed == 0 {
-				t.Error("the replica whose application is not there was sent nothing")
+		})
+	}
+}
+
+func TestARequestWithABodyIsHeldUntilAReplicaTakesIt(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			b.set(cluster, facts{}, gone(t), unsentAfter(t, -1), closedPort(t))
+			held := make(chan answer, 20)
+			for i := range cap(held) {
+				go func() {
+					held <- do(client, b.request(http.MethodPost, "/", strings.NewReader(fmt.Sprint("body ", i%10))))
+				}()
+			}
+			eventually(t, "all to have been refused", func() bool { return b.activator.Stats().Retried >= uint64(cap(held)) })
+			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+			for range cap(held) {
+				await(t, held).want(t, 200, "body ")
+			}
+		})
+	}
+}
+
+func closedPort(t testing.TB) (address string) {
+	t.Helper()
+	ln := listener(t)
+	ln.Close()
+	return ln.Addr().String()
+}
+
+// TestARequestIsSentAgainWhileItsClientStillSends has the client send the second part after the first replica has said that it will
+// not pass the request on.
+func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			b.set(cluster, facts{}, unsentAfter(t, 6))
+			in, out := io.Pipe()
+			req := b.request(http.MethodPost, "/", in)
+			req.Trailer = http.Header{"X-End": nil}
+			got := make(chan answer, 1)
+			go func() { got <- do(client, req) }()
+			_, _ = io.WriteString(out, "first ")
+			eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > 0 })
+			b.set(cluster, facts{}, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).EnableFullDuplex()
+				_, _ = io.CopyN(w, r.Body, 6)
+				_ = http.NewResponseController(w).Flush()
+				_, _ = io.Copy(w, r.Body)
+				_, _ = io.WriteString(w, r.Trailer.Get("X-End"))
+			})))
+			eventually(t, "the request to be taken", func() bool { return b.activator.Stats().Dispatched > 0 })
+			_, _ = io.WriteString(out, "second ")
+			_, _ = io.WriteString(out, strings.Repeat("x", 3*replay.Limit))
+			req.Trailer.Set("X-End", "end")
+			out.Close()
+			await(t, got).want(t, 200, "first second "+strings.Repeat("x", 3*replay.Limit)+"end")
+		})
+	}
+}
+
+// TestAClientThatStillSendsGetsARefusal has no replica take the request, while the first still waits for more of the body.
+func TestAClientThatStillSendsGetsARefusal(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			b.set(cluster, facts{}, unsentAfter(t, 6))
+			post := func(ctx context.Context) (<-chan answer, io.Closer) {
+				in, out := io.Pipe()
+				refused := b.activator.Stats().Retried
+				got := make(chan answer, 1)
+				go func() { got <- do(client, b.request(http.MethodPost, "/", in).WithContext(ctx)) }()
+				_, _ = io.WriteString(out, "first ")
+				eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > refused })
+				return got, out
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			got, out := post(ctx)
+			cancel()
+			out.Close() // net/http's client waits for that too
+			if a := await(t, got); !errors.Is(a.err, context.Canceled) {
+				t.Errorf("a client that went away got %v", a)
+			}
+			eventually(t, "the end of its request", func() bool { return b.activator.inFlight.Load() == 0 })
+			got, out = post(t.Context())
+			defer out.Close()
+			b.set(cluster, facts{"failure": map[string]any{"reason": "Broken", "message": "cannot start"}})
+			await(t, got).want(t, 503, "cannot start")
+			eventually(t, "the end of its request", func() bool { return b.activator.inFlight.Load() == 0 })
+		})
+	}
+}
+
+func TestEarlyAnswerEndsAStream(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, _ *http.Request) {
+				_ = http.NewResponseController(w).EnableFullDuplex()
+				w.Header().Set("Trailer", "X-Status")
+				w.WriteHeader(http.StatusOK)
+				w.Header().Set("X-Status", "early")
+			})))
+			in, out := io.Pipe()
+			defer out.Close()
+			got := make(chan answer, 1)
+			go func() { got <- do(client, b.request(http.MethodPost, "/", in)) }()
+			_, _ = io.WriteString(out, "and so on")
+			a := await(t, got)
+			if a.want(t, 200, ""); a.err == nil && a.Trailer.Get("X-Status") != "early" {
+				t.Errorf("the trailers are %v", a.Trailer)
 			}
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // continuePatience is how long a replica that was asked whether it wants the body has to answer; then it is sent all the same.
@@ -18,6 +20,7 @@ var errBadBody = &refusal{http.StatusBadRequest, ReasonBadBody, 0, "the body of 
 
 // upload is the sending of a request's body beside the reading of the response. A nil upload is that of a request without one.
 type upload struct {
+	body         *replay.Reader
 	wanted       chan bool // says whether the replica wants the body; nil when it was not asked
 	done         chan struct{}
 	err          error // once done
@@ -26,10 +29,10 @@ type upload struct {
 
 // startUpload starts to send the body.
 func (x *exchange) startUpload(c *conn) *upload {
-	if x.r.ContentLength == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+	if x.sending == nil {
 		return nil
 	}
-	u := &upload{done: make(chan struct{})}
+	u := &upload{body: x.sending, done: make(chan struct{})}
 	if x.r.Header["Expect"] != nil {
 		u.wanted = make(chan bool, maxInformational+1)
 	}

@@ -9,8 +9,6 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"time"
-
-	"sluice.dev/sluice/dataplane/replay"
 )
 
 // newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received.
@@ -100,30 +98,9 @@ func (x *exchange) outgoing() *http.Request {
 		out.Body = x.sending
 	}
 	if len(x.trailers) > 0 {
-		out.Trailer = make(http.Header, len(x.trailers))
-		for _, name := range x.trailers {
-			out.Trailer[name] = nil
-		}
-		out.Body = announcing{x.sending, x.r.Trailer, out.Trailer}
+		out.Body, out.Trailer = x.sending.Trailers(x.trailers, x.r.Trailer)
 	}
 	return out
-}
-
-// announcing is a request's body with trailers, which come when it has ended. Each attempt has its own: a transport looks at them
-// while the attempt before may come to the end of the body.
-type announcing struct {
-	*replay.Reader
-	from, to http.Header
-}
-
-func (b announcing) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err == io.EOF { //nolint:errorlint // a reader says EOF as it is
-		for name := range b.to {
-			b.to[name] = b.from[name]
-		}
-	}
-	return n, err
 }
 
 // flushing is a response's body of unknown length: what has come so far is sent before more is waited for.

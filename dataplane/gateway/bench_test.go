@@ -17,6 +17,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -166,7 +167,7 @@ func BenchmarkProxy(b *testing.B) {
 	bare := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 		Transport:  transport,
-		BufferPool: newBuffers(),
+		BufferPool: &replay.Buffers{},
 	})
 	b.Cleanup(bare.Close)
 	g := start(b, Options{})
@@ -242,7 +243,7 @@ func BenchmarkHandler(b *testing.B) {
 			r.SetXForwarded()
 		},
 		Transport:  g.gateway.proxy.upstreams.http1,
-		BufferPool: newBuffers(),
+		BufferPool: &replay.Buffers{},
 	}
 	for name, handler := range map[string]http.Handler{"reverseproxy": bare, "gateway": gateway} {
 		b.Run(name, func(b *testing.B) {

@@ -3,123 +3,72 @@ package gateway
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"slices"
+	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
-// requestBody is a request's body on its way upstream. What has been read of it is kept, as long as that is little, so that
-// another attempt can begin anew: a transport reads ahead before it finds out that nothing can be sent.
-type requestBody struct {
-	source io.Reader
-	x      *exchange
-	to     http.Header // trailers of the outgoing request
-	// failed is set when the client did not deliver the body.
-	failed atomic.Bool
-
-	mu      sync.Mutex // held while the client is waited for
-	log     []byte     // all that has been read; nil before, and when lost
-	lost    bool       // more has been read than is kept
-	end     error      // what the source has ended with
-	current *bodyReader
+// clientBody is a request's body as the client sends it. The clock looks on.
+type clientBody struct {
+	io.Reader
+	x *exchange // nil for a request without a body
 }
 
-// bodyReader is the body as one attempt reads it. Transports close bodies on failure; this one stays open for the next attempt.
-type bodyReader struct {
-	body *requestBody
-	at   int // in the log
-}
-
-var errSuperseded = errors.New("the body is being sent by another attempt")
-
-// rewind gives the body from its beginning, if that is still there. It fails too where an attempt waits for the client to send
-// more: the next one would have to wait for it.
-func (b *requestBody) rewind() (*bodyReader, bool) {
-	if !b.mu.TryLock() {
-		return nil, false
-	}
-	defer b.mu.Unlock()
-	if b.lost {
-		return nil, false
-	}
-	b.current = &bodyReader{body: b}
-	return b.current, true
-}
-
-// again is rewind for a transport.
-func (b *requestBody) again() (io.ReadCloser, error) {
-	if r, ok := b.rewind(); ok {
-		return r, nil
-	}
-	return nil, errors.New("the body has been sent in part")
-}
-
-// release gives the memory back. Who still reads gets an error.
-func (b *requestBody) release() {
-	if b.source == nil || !b.mu.TryLock() {
-		return
-	}
-	defer b.mu.Unlock()
-	b.current = nil
-	b.forget()
-}
-
-func (b *requestBody) forget() {
-	if b.log != nil {
-		b.x.proxy.buffers.Put(b.log[:copyBufferBytes])
-	}
-	b.log, b.lost = nil, true
-}
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	b := r.body
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.current != r:
-		return 0, errSuperseded
-	case r.at < len(b.log):
-		n := copy(p, b.log[r.at:])
-		r.at += n
-		return n, nil
-	case b.end != nil:
-		return 0, b.end
-	}
-	n, err := b.source.Read(p)
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
 	b.x.clock.touch()
-	if !b.lost {
-		b.keep(p[:n])
-	}
-	r.at = len(b.log)
-	if err != nil {
-		b.ended(err)
+	if err == io.EOF {
+		b.x.clock.requestDone()
 	}
 	return n, err
 }
 
-// keep adds to the log, or gives it up.
-func (b *requestBody) keep(p []byte) {
-	if len(b.log)+len(p) > copyBufferBytes {
-		b.forget()
-		return
+// takeBody begins to keep what is read of a request's body, so that another attempt can begin anew.
+func (x *exchange) takeBody(req *http.Request, t *http.Transport) {
+	x.source = clientBody{req.Body, x}
+	if len(req.Trailer) > 0 { // the server fills in those of the client whenever the end of the body is read
+		x.trailers = slices.Collect(maps.Keys(req.Trailer))
 	}
-	if b.log == nil {
-		b.log = b.x.proxy.buffers.Get()[:0]
-	}
-	b.log = append(b.log, p...)
+	x.fill(req, t, x.request.Begin(&x.source, x.proxy.buffers))
 }
 
-func (b *requestBody) ended(err error) {
-	b.end = err
-	if err != io.EOF { //nolint:errorlint // a reader says EOF as it is
-		b.failed.Store(true)
-		return
+// fill gives a request its body from the beginning. The transport for HTTP/1.1 is shown how to do the same: it finds out by
+// itself that a connection was closed before anything was written to it. That for HTTP/2 would wait between attempts.
+func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reader) {
+	switch {
+	case len(x.trailers) > 0:
+		req.Body, req.Trailer = body.Trailers(x.trailers, x.view.Trailer)
+	case t == x.proxy.upstreams.http1:
+		req.GetBody = x.rewind
+		req.Body = body
+	default:
+		req.Body = body
 	}
-	for key, values := range b.x.view.Trailer {
-		b.to[key] = values
-	}
-	b.x.clock.requestDone()
 }
 
-// Close does nothing: the body is the server's.
-func (r *bodyReader) Close() error { return nil }
+func (x *exchange) rewind() (io.ReadCloser, error) {
+	if r, ok := x.request.Rewind(); ok {
+		return r, nil
+	}
+	return nil, errSentInPart
+}
+
+var errSentInPart = errors.New("the body has been sent in part")
+
+// uploadGrace is how long the end of a request is waited for after its response is complete.
+const uploadGrace = 50 * time.Millisecond
+
+// endUpload ends what the client still sends after the response is complete: the transport for HTTP/2 would wait for it.
+func (x *exchange) endUpload() {
+	switch {
+	case x.source.x == nil:
+	case x.view.ProtoMajor == 2:
+		_ = x.view.Body.Close() // it never fails
+	case x.request.Waiting():
+		// Where it cannot be given a deadline the client is waited for.
+		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(uploadGrace))
+	}
+}

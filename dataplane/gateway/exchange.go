@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // exchange is one request and its response. It is also the request's context, so that the proxy's callbacks and the
@@ -34,7 +36,9 @@ type exchange struct {
 	stream    bool          // the request counts as a stream
 
 	clock     streamClock
-	request   requestBody
+	source    clientBody
+	request   replay.Body
+	trailers  []string // the names of those that the client announced
 	response  responseBody
 	upgrade   string // lower case; empty when no upgrade is asked for
 	status    int    // that the client was given; 0 while there is none
@@ -70,6 +74,12 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.x.clock.touch()
 	return n, err
+}
+
+// Close ends the request too.
+func (b *responseBody) Close() error {
+	b.x.endUpload()
+	return b.ReadCloser.Close()
 }
 
 // upgradedBody is the same for a connection that has changed its protocol.
@@ -199,7 +209,7 @@ func (w continueOnce) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // finish counts what came of the exchange with the cluster.
 func (x *exchange) finish() {
 	x.clock.stop()
-	x.request.release()
+	x.request.Release()
 	now := time.Now()
 	if x.host != nil {
 		x.host.active.Add(-1)

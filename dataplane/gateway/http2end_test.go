@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // turnsAway is an HTTP/2 endpoint that reads whole requests and then says that it will not look at them.
@@ -108,7 +110,7 @@ func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
 	b.do(req).want(t, 503, resetBefore+"connection termination")
 	failed := 0
 	for range 10 {
-		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(strings.Repeat("x", copyBufferBytes+1)))
+		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(strings.Repeat("x", replay.Limit+1)))
 		if b.do(req).StatusCode == 503 {
 			failed++
 		}

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // proxy is the request path that all listeners share.
 type proxy struct {
 	reverse   *httputil.ReverseProxy
 	upstreams *upstreams
-	buffers   *buffers
+	buffers   *replay.Buffers
 	clusters  clusterTable
 	made      time.Time
 }
@@ -38,7 +40,7 @@ func (t *clusterTable) get(name string) *cluster {
 }
 
 func newProxy(logger hclog.Logger) *proxy {
-	p := &proxy{upstreams: newUpstreams(), buffers: newBuffers(), made: time.Now()}
+	p := &proxy{upstreams: newUpstreams(), buffers: &replay.Buffers{}, made: time.Now()}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p,
@@ -125,8 +127,7 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
 	transport := p.upstreams.transport(x.config.protocol, x.view.Request, x.upgrade != "")
 	if req.Body != nil {
-		x.request.source, x.request.x, x.request.to = req.Body, x, req.Trailer
-		x.fill(req, transport)
+		x.takeBody(req, transport)
 	}
 	var tried []*host
 	for {
@@ -138,6 +139,7 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		res, err := x.attempt(transport, req, h, len(tried) > 0)
 		failure := x.route.forward.retry.judge(res, err)
 		if failure == nil || !x.mayRetry(failure, len(tried)) {
+			x.request.Settle()
 			return res, err
 		}
 		if req = x.anew(req, transport); req == nil {
@@ -157,10 +159,15 @@ func (x *exchange) discard(res *http.Response) {
 	if res == nil {
 		return
 	}
-	const little = 4 << 10
-	x.response.flusher = nil                      // or reading would begin the response to the client
-	_, _ = io.CopyN(io.Discard, res.Body, little) // read to its end, the connection can be used again
-	_ = res.Body.Close()
+	body := res.Body
+	if x.response.ReadCloser != nil {
+		body = x.response.ReadCloser // reading the other would begin the response to the client
+	}
+	go func() { // it may wait for the client, whose body the attempt still wants
+		const little = 4 << 10
+		_, _ = io.CopyN(io.Discard, body, little) // read to its end, the connection can be used again
+		_ = body.Close()
+	}()
 	x.response = responseBody{}
 	x.host.active.Add(-1)
 	x.host.errors.Add(1)
@@ -180,23 +187,15 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 	again := *req.URL
 	req = req.WithContext(req.Context())
 	req.URL = &again
-	if x.request.source != nil && !x.fill(req, t) {
+	if x.source.x == nil {
+		return req
+	}
+	body, ok := x.request.Rewind()
+	if !ok {
 		return nil
 	}
+	x.fill(req, t, body)
 	return req
-}
-
-// fill gives a request its body from the beginning. The transport for HTTP/1.1 is shown how to do the same: it finds out by
-// itself that a connection was closed before anything was written to it. That for HTTP/2 would wait between attempts.
-func (x *exchange) fill(req *http.Request, t *http.Transport) bool {
-	body, ok := x.request.rewind()
-	if !ok {
-		return false
-	}
-	if req.Body = body; t == x.proxy.upstreams.http1 {
-		req.GetBody = x.request.again
-	}
-	return true
 }
 
 // attempt sends the request to one endpoint.
@@ -308,7 +307,7 @@ func (x *exchange) failure(err error) localReply {
 		return localReply{http.StatusGatewayTimeout, "DT", cause.Error()}
 	case errors.Is(err, errNoHealthyUpstream):
 		return localReply{http.StatusServiceUnavailable, "UH", err.Error()}
-	case x.request.failed.Load():
+	case x.request.Failed():
 		return localReply{http.StatusBadRequest, "DPE", "the request's body could not be read"}
 	case errors.As(err, &connect):
 		return localReply{http.StatusServiceUnavailable, "UF", resetBefore + "connection failure"}

@@ -101,5 +101,7 @@ func refused(err error) bool {
 
 // stale is whether an attempt failed because its endpoint had closed the connection before it was used.
 func stale(err error) bool {
-	return errors.Is(err, errPeerGone) || strings.Contains(err.Error(), "server closed idle connection")
+	text := err.Error()
+	return errors.Is(err, errPeerGone) || strings.Contains(text, "server closed idle connection") ||
+		strings.Contains(text, "cannot rewind body after connection loss") // said when nothing was written
 }

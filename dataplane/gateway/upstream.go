@@ -15,7 +15,6 @@ const (
 	idleUpstream        = 60 * time.Second
 	idlePerEndpoint     = 1024
 	upstreamBufferBytes = 16 << 10
-	copyBufferBytes     = 32 << 10
 )
 
 // upstreams are the connections to all endpoints of all clusters: one transport for each protocol.
@@ -109,14 +108,3 @@ func (c *upstreamConn) Close() error {
 	c.once.Do(func() { c.stats.cxActive.Add(-1) })
 	return c.Conn.Close()
 }
-
-// buffers lends the memory that bodies are copied through.
-type buffers struct{ pool sync.Pool }
-
-func newBuffers() *buffers {
-	return &buffers{sync.Pool{New: func() any { return new([copyBufferBytes]byte) }}}
-}
-
-func (b *buffers) Get() []byte { return b.pool.Get().(*[copyBufferBytes]byte)[:] }
-
-func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBufferBytes]byte)(p)) }

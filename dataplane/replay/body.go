@@ -79,6 +79,13 @@ func (b *Body) Release() bool {
 	return b.reading == nil
 }
 
+// Waiting is whether somebody waits for the client to send more.
+func (b *Body) Waiting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reading != nil
+}
+
 // Failed is whether the client did not deliver its body.
 func (b *Body) Failed() bool { return b.failed.Load() }
 

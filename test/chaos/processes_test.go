@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +27,7 @@ import (
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/test/address"
 )
 
 // built is the folder of the programs of a run.
@@ -161,16 +161,16 @@ type house struct {
 
 // newHouse starts all of it. The data plane is the built-in gateway, or the Envoy of that path.
 func newHouse(t *testing.T, envoyPath string) (*house, error) {
-	h := &house{dir: t.TempDir(), gateway: freeAddress(t), xds: freeAddress(t), admins: map[string]string{}, peaks: map[string]float64{}}
+	h := &house{dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{}}
 	config := filepath.Join(h.dir, "autoscaler.yaml")
 	text := "allow-zero-initial-scale: true\nstable-window: 6s\nscale-to-zero-grace-period: 1s\nmax-scale: 3\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	h.admins["up"] = freeAddress(t)
+	h.admins["up"] = address.Free(t)
 	h.flags = []string{
-		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", freeAddress(t), "--xds", h.xds,
-		"--api", freeAddress(t), "--admin", h.admins["up"], "--config", config, "--virtual-hosts", *hostsBy,
+		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds,
+		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--virtual-hosts", *hostsBy,
 	}
 	t.Cleanup(func() { h.close() })
 	if err := h.startPlane(); err != nil {
@@ -185,7 +185,7 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 		h.relays = append(h.relays, r)
 	}
 	for i := 1; i <= 2; i++ {
-		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].address, "--listen", freeAddress(t)); err != nil {
+		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].address, "--listen", address.Free(t)); err != nil {
 			return nil, err
 		}
 	}
@@ -196,7 +196,7 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 }
 
 func (h *house) startPart(t *testing.T, name string, args ...string) error {
-	h.admins[name] = freeAddress(t)
+	h.admins[name] = address.Free(t)
 	p, err := startProcess(name, h.dir, filepath.Join(built, "sluice"), append(args, "--admin", h.admins[name])...)
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (h *house) startPart(t *testing.T, name string, args ...string) error {
 }
 
 func (h *house) startEnvoy(t *testing.T, path string) error {
-	h.admins["gateway"] = freeAddress(t)
+	h.admins["gateway"] = address.Free(t)
 	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: h.relays[0].address, Admin: h.admins["gateway"]})
 	if err != nil {
 		return err
@@ -355,21 +355,6 @@ func get(url string) (string, error) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	return string(text), err
-}
-
-// freeAddress is an address that nobody listens on, and whose port no connection gets by chance while its owner is restarted:
-// it is below those that systems give to connections, and that replicas get.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(10000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port from 10000 to 20000 is free")
-	return ""
 }
 
 // relay carries one client's connections to the xDS server, so that they can be cut while both live.

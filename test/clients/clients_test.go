@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/test/address"
 )
 
 // foreign is one kind of client.
@@ -139,7 +140,7 @@ func startMOSN(t testing.TB, server, gateway string) caller {
 }
 
 func startGateway(t testing.TB, server, gateway string) caller {
-	c := run(t, t.TempDir(), nil, program("sluice"), "gateway", "--xds", server, "--admin", freeAddress(t))
+	c := run(t, t.TempDir(), nil, program("sluice"), "gateway", "--xds", server, "--admin", address.Free(t))
 	t.Cleanup(func() { c.stop(t) })
 	return newViaProxy(gateway)
 }
@@ -152,7 +153,7 @@ func startEnvoy(t testing.TB, server, gateway string) caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: server, Admin: freeAddress(t)})
+	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: server, Admin: address.Free(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

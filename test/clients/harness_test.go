@@ -25,6 +25,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/address"
 )
 
 // patience bounds how long a test waits for what must come.
@@ -82,12 +83,12 @@ func up(t testing.TB, gateway string) *instance {
 	if err := os.WriteFile(config, []byte("allow-zero-initial-scale: true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := freeAddress(t)
-	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), relay: newRelay(t, server)}
+	server := address.Free(t)
+	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), relay: newRelay(t, server)}
 	s.xds = s.relay.address
 	s.flags = []string{
 		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config,
-		"--api", freeAddress(t), "--local", freeAddress(t), "--activator", freeAddress(t),
+		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
 	}
 	s.start()
 	t.Cleanup(func() { s.cmd.stop(t) })
@@ -335,14 +336,4 @@ func eventually(t testing.TB, what string, holds func() error) {
 		}
 	}
 	t.Fatalf("%s: not within %v: %v", what, patience, err)
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/cmd/sluice/sample"
+	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/xds"
 )
 
@@ -58,7 +59,7 @@ func newRig(t *testing.T) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { _ = carrier.Serve(socket) })
-	r.backend = netip.MustParseAddrPort(freeAddress(t))
+	r.backend = netip.MustParseAddrPort(address.Free(t))
 	done.Go(func() {
 		if err := sample.Run(ctx, sample.Options{Address: r.backend.String(), Target: "World", Revision: "backend", Drain: time.Second}); err != nil {
 			t.Error(err)
@@ -225,7 +226,7 @@ func TestClientsRefuse(t *testing.T) {
 				t.Skipf("skipped: %s cannot: %s", f.name, why)
 			}
 			r := newRig(t)
-			gateway := freeAddress(t)
+			gateway := address.Free(t)
 			r.Apply(xds.Update{Set: append(r.routes(gateway, "good", "worse"),
 				r.cluster("good", time.Second), r.endpoints("good"), r.cluster("worse", time.Second), r.endpoints("worse"))})
 			c := f.start(t, r.address, gateway)

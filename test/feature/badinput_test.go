@@ -14,6 +14,7 @@ import (
 	"time"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/address"
 )
 
 func newService(name string, command ...string) *servingv1.Service {
@@ -175,7 +176,7 @@ func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
 	for _, flag := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
 		args := []string{"up"}
 		for _, f := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
-			address := freeAddress(t)
+			address := address.Free(t)
 			if f == flag {
 				address = l.Addr().String()
 			}
@@ -192,7 +193,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 	s := up(t)
 	args := []string{"up"}
 	for _, f := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
-		args = append(args, f, freeAddress(t))
+		args = append(args, f, address.Free(t))
 	}
 	if out := refused(t, s.dir, args...); !strings.Contains(out, "in use") || !strings.Contains(out, ".sluice") {
 		t.Errorf("it says %q, want that the data directory is in use", out)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	certificates "sluice.dev/sluice/certificate"
+	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/test/authority"
 )
 
@@ -111,7 +112,7 @@ func (k *keepers) ask(client *http.Client) {
 func TestCertificateIsRenewedUnderLoad(t *testing.T) {
 	a := authority.New(t)
 	files := a.Issue("gateway", "*.default.localhost")
-	https := freeAddress(t)
+	https := address.Free(t)
 	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
 	s.ready("hello")
 	shows(t, https, host, files)
@@ -172,7 +173,7 @@ func TestCertificateIsRenewedUnderLoad(t *testing.T) {
 func TestEachDomainHasItsCertificate(t *testing.T) {
 	a := authority.New(t)
 	one, two := a.Issue("one", "*.one.test"), a.Issue("two", "*.two.test")
-	https := freeAddress(t)
+	https := address.Free(t)
 	up(t, "--https", https, "--tls-cert", one.Chain, "--tls-key", one.Key, "--tls-cert", two.Chain, "--tls-key", two.Key)
 	shows(t, https, "a.one.test", one)
 	shows(t, https, "a.two.test", two)

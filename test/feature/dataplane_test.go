@@ -25,6 +25,7 @@ import (
 	"github.com/coder/websocket"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/address"
 )
 
 // via is a client whose connections all go to one address, whatever the host.
@@ -90,7 +91,7 @@ func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 
 func TestHTTPSIsServedWhereACertificateIsGiven(t *testing.T) {
 	cert, key, pool := certificate(t)
-	https := freeAddress(t)
+	https := address.Free(t)
 	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", cert, "--tls-key", key)
 	s.ready("hello")
 	response, err := via(https, &tls.Config{RootCAs: pool}).Get("https://" + host + "/")
@@ -193,7 +194,7 @@ func TestShareMovesGraduallyWithARolloutDuration(t *testing.T) {
 // A gateway of one's own: it serves beside a control plane that runs none, and goes on serving while that is gone.
 func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
 	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
-	gateway := exec.CommandContext(t.Context(), sluiceBinary, "gateway", "--xds", s.xds, "--admin", freeAddress(t))
+	gateway := exec.CommandContext(t.Context(), sluiceBinary, "gateway", "--xds", s.xds, "--admin", address.Free(t))
 	if err := gateway.Start(); err != nil {
 		t.Fatal(err)
 	}

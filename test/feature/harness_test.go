@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +27,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/address"
 )
 
 // sluiceBinary is the binary under test, built once.
@@ -76,10 +76,10 @@ type instance struct {
 // up starts `sluice up` in an empty folder and waits until it is ready.
 func up(t testing.TB, args ...string) *instance {
 	t.Helper()
-	s := &instance{t: t, dir: t.TempDir(), gateway: freeAddress(t), admin: freeAddress(t), xds: freeAddress(t), local: freeAddress(t)}
+	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
-		"--api", freeAddress(t), "--local", s.local, "--activator", freeAddress(t), "--gateway", "builtin",
+		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t), "--gateway", "builtin",
 	}, args...)
 	s.start()
 	t.Cleanup(func() { s.stop() })
@@ -343,16 +343,6 @@ func eventually(t testing.TB, what string, holds func() error) {
 		}
 	}
 	t.Fatalf("%s: not within 30 s: %v", what, err)
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // absolute is a path of the repository, for processes that run elsewhere.

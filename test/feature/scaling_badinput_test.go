@@ -21,6 +21,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/address"
 )
 
 const autoscaling = servingv1.AutoscalingGroup + "/"
@@ -292,7 +293,7 @@ func newThrong(ctx context.Context, address, host string, n int) *throng {
 }
 
 func TestQueueThatFillsRefusesTheSurplusAlone(t *testing.T) {
-	activator := freeAddress(t)
+	activator := address.Free(t)
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	// A process of its own holds as many as Knative's: the one process of everything has descriptors for fewer.
 	process := startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", activator)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice.dev/sluice/test/address"
 )
 
 // pidsOf are the processes of a revision, by their records.
@@ -234,7 +236,7 @@ func (p *part) read(ctx context.Context, path string) (string, error) {
 // startPart runs one and waits until it is ready.
 func startPart(t testing.TB, ready string, args ...string) *part {
 	t.Helper()
-	p := &part{t: t, admin: freeAddress(t)}
+	p := &part{t: t, admin: address.Free(t)}
 	p.Cmd = exec.Command(sluiceBinary, append(args, "--admin", p.admin)...)
 	p.Stderr = os.Stderr
 	if !testing.Verbose() {
@@ -308,7 +310,7 @@ func TestEndedActivatorProcessFailsOnlyWhatWasInIt(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			const connections = 12
 			s := up(t, "--activator", "none")
-			addresses := [2]string{freeAddress(t), freeAddress(t)}
+			addresses := [2]string{address.Free(t), address.Free(t)}
 			start := func(i int) *part {
 				return startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", addresses[i])
 			}
@@ -352,7 +354,7 @@ func TestEndedActivatorProcessFailsOnlyWhatWasInIt(t *testing.T) {
 func TestActivatorsThatShareARevisionKeepItsLimit(t *testing.T) {
 	s := up(t, "--activator", "none")
 	for range 2 {
-		startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", freeAddress(t))
+		startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", address.Free(t))
 	}
 	o := newApp(t, "victim", map[string]string{
 		"autoscaling.knative.dev/min-scale": "4", "autoscaling.knative.dev/max-scale": "4", "autoscaling.knative.dev/target-burst-capacity": "-1",

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice.dev/sluice/test/address"
 )
 
 // BenchmarkActivatorMemory is the anonymous resident memory of an activator's process: at rest, with 1,000 connections that have sent a
@@ -17,7 +19,7 @@ func BenchmarkActivatorMemory(b *testing.B) {
 	const connections = 1000
 	for b.Loop() {
 		s := up(b, "--activator", "none", "--log-level", "warn")
-		address := freeAddress(b)
+		address := address.Free(b)
 		activator := startPart(b, "/healthz", "activator", "--log-level", "warn", "--xds", s.xds, "--listen", address)
 		pid := activator.Process.Pid
 		rest := residentOf(b, pid)

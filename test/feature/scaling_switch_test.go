@@ -22,6 +22,7 @@ import (
 	"sluice.dev/sluice/dataplane/gateway"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/xds"
 )
 
@@ -42,7 +43,7 @@ type points struct {
 
 // newPoints starts a control plane, a gateway, an activator, and replicas that take so long for a request.
 func newPoints(t testing.TB, replicas int, service time.Duration) *points {
-	p := &points{t: t, gateway: freeAddress(t), reached: make(chan uint64, 1024)}
+	p := &points{t: t, gateway: address.Free(t), reached: make(chan uint64, 1024)}
 	key := model.Key{Namespace: "default", Name: "moving-00001"}
 	backend := &model.Backend{Revision: key, Protocol: model.HTTP1, Via: model.ViaReplicas, Concurrency: 10}
 	for range replicas {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/test/authority"
 )
 
@@ -98,10 +99,10 @@ func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
 		"--xds-allow", "gateway=spiffe://sluice.test/gateways/*", "--xds-allow", "activator/act-1=spiffe://sluice.test/activator")...)
 	gateway, activator := ca.Issue("gateway", "spiffe://sluice.test/gateways/one"), ca.Issue("activator", "spiffe://sluice.test/activator")
 	as := func(files authority.Files, args ...string) *process {
-		return alone(t, append(append(args, "--xds", s.xds, "--admin", freeAddress(t)), presenting(ca, files)...)...)
+		return alone(t, append(append(args, "--xds", s.xds, "--admin", address.Free(t)), presenting(ca, files)...)...)
 	}
 	as(gateway, "gateway")
-	as(activator, "activator", "--node-id", "act-1", "--listen", freeAddress(t))
+	as(activator, "activator", "--node-id", "act-1", "--listen", address.Free(t))
 	s.ready("hello")
 	s.answers(host, 200)
 	s.scaledTo("hello-00001", 0)
@@ -113,9 +114,9 @@ func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
 		want []string
 	}{
 		{as(activator, "gateway", "--node-id", "x"), []string{"PermissionDenied", `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
-		{as(gateway, "activator", "--node-id", "act-1", "--listen", freeAddress(t)), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
-		{as(activator, "activator", "--node-id", "act-2", "--listen", freeAddress(t)), []string{"PermissionDenied", `"act-2"`}},
-		{alone(t, "gateway", "--xds", s.xds, "--admin", freeAddress(t), "--xds-ca", ca.File), []string{"certificate required"}},
+		{as(gateway, "activator", "--node-id", "act-1", "--listen", address.Free(t)), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
+		{as(activator, "activator", "--node-id", "act-2", "--listen", address.Free(t)), []string{"PermissionDenied", `"act-2"`}},
+		{alone(t, "gateway", "--xds", s.xds, "--admin", address.Free(t), "--xds-ca", ca.File), []string{"certificate required"}},
 	} {
 		for _, want := range test.want {
 			test.says(want)
@@ -157,7 +158,7 @@ func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
 	ca := authority.New(t)
 	server, client := ca.Issue("server", "sluice.test"), ca.Issue("gateway", "gateway.test")
 	s := up(t, append(secured(ca, server), "--gateway", "none", "-f", absolute(t, "examples/hello"))...)
-	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--xds-server-name", "sluice.test", "--admin", freeAddress(t)}, presenting(ca, client)...)...)
+	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--xds-server-name", "sluice.test", "--admin", address.Free(t)}, presenting(ca, client)...)...)
 	s.ready("hello")
 	served := func() string {
 		t.Helper()
@@ -215,8 +216,8 @@ func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
 		"half a pair":               {[]string{"up", "--xds-tls-cert", server.Chain}, []string{"--xds-tls-key"}},
 		"an authority without TLS":  {[]string{"up", "--xds-client-ca", ca.File}, []string{"--xds-tls-cert"}},
 		"a list without identities": {[]string{"up", "--xds-allow", "gateway=x"}, []string{"--xds-client-ca"}},
-		"two that are no pair":      {[]string{"up", "--xds", freeAddress(t), "--xds-tls-cert", server.Chain, "--xds-tls-key", other.Key}, []string{"--xds-tls-cert", server.Chain, other.Key}},
-		"an unknown role":           {append([]string{"up", "--xds", freeAddress(t), "--xds-allow", "proxy=x"}, secured(ca, server)...), []string{"--xds-allow", "proxy", "activator"}},
+		"two that are no pair":      {[]string{"up", "--xds", address.Free(t), "--xds-tls-cert", server.Chain, "--xds-tls-key", other.Key}, []string{"--xds-tls-cert", server.Chain, other.Key}},
+		"an unknown role":           {append([]string{"up", "--xds", address.Free(t), "--xds-allow", "proxy=x"}, secured(ca, server)...), []string{"--xds-allow", "proxy", "activator"}},
 		"a client's half pair":      {[]string{"gateway", "--xds-ca", ca.File, "--xds-cert", other.Chain}, []string{"--xds-key"}},
 		"a client without CA":       {[]string{"activator", "--xds-cert", other.Chain, "--xds-key", other.Key}, []string{"--xds-ca"}},
 		"a bootstrap without CA":    {[]string{"bootstrap", "--xds-server-name", "x"}, []string{"--xds-ca"}},
@@ -257,9 +258,9 @@ func TestGuideToSecurityHoldsGood(t *testing.T) {
 		}
 	}
 	s := up(t, append(flags["up"], "-f", absolute(t, "examples/hello"))...)
-	alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", freeAddress(t)}, flags["gateway"]...)...)
-	admin := freeAddress(t)
-	alone(t, append([]string{"activator", "--xds", s.xds, "--admin", admin, "--listen", freeAddress(t)}, flags["activator"]...)...)
+	alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", address.Free(t)}, flags["gateway"]...)...)
+	admin := address.Free(t)
+	alone(t, append([]string{"activator", "--xds", s.xds, "--admin", admin, "--listen", address.Free(t)}, flags["activator"]...)...)
 	s.ready("hello")
 	s.answers(host, 200)
 	eventually(t, "the activator is connected", func() error {

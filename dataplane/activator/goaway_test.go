@@ -1,9 +1,7 @@
 package activator
 
 import (
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,61 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"sluice.dev/sluice/test/refuser"
 )
-
-// turnsAway is a replica that reads whole requests over HTTP/2 and then says that it will not look at them.
-func turnsAway(t testing.TB, say func(f *http2.Framer, stream uint32) error) (address string) {
-	t.Helper()
-	ln := listener(t)
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if err := turnAway(conn, say); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-					t.Log(err)
-				}
-			}()
-		}
-	}()
-	return ln.Addr().String()
-}
-
-func turnAway(conn net.Conn, say func(*http2.Framer, uint32) error) error {
-	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-		return err
-	}
-	f := http2.NewFramer(conn, conn)
-	if err := f.WriteSettings(); err != nil {
-		return err
-	}
-	for {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			return err
-		}
-		switch frame := frame.(type) {
-		case *http2.SettingsFrame:
-			if !frame.IsAck() {
-				err = f.WriteSettingsAck()
-			}
-		case *http2.DataFrame:
-			if n := frame.Length; n > 0 {
-				err = f.WriteWindowUpdate(0, n)
-			}
-			if err == nil && frame.StreamEnded() {
-				err = say(f, frame.StreamID)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
 
 // Requests whose bodies have been sent go to another replica when the first has said that it did not look at them.
 func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
@@ -77,7 +23,7 @@ func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, Options{})
-			b.set(cluster, facts{}, turnsAway(t, say), addressOf(plain(t, echo)))
+			b.set(cluster, facts{}, refuser.Listen(t, say), addressOf(plain(t, echo)))
 			client := clients(t)["h2c"]
 			text := strings.Repeat("x", 20_000)
 			var wg sync.WaitGroup

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,64 +9,8 @@ import (
 	"golang.org/x/net/http2"
 
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/test/refuser"
 )
-
-// turnsAway is an HTTP/2 endpoint that reads whole requests and then says that it will not look at them.
-func turnsAway(t testing.TB, say func(f *http2.Framer, stream uint32) error) (address string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if err := turnAway(conn, say); err != nil && !errors.Is(err, io.EOF) {
-					t.Log(err)
-				}
-			}()
-		}
-	}()
-	return ln.Addr().String()
-}
-
-func turnAway(conn net.Conn, say func(*http2.Framer, uint32) error) error {
-	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-		return err
-	}
-	f := http2.NewFramer(conn, conn)
-	if err := f.WriteSettings(); err != nil {
-		return err
-	}
-	for {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			return err
-		}
-		switch frame := frame.(type) {
-		case *http2.SettingsFrame:
-			if !frame.IsAck() {
-				err = f.WriteSettingsAck()
-			}
-		case *http2.DataFrame:
-			if n := frame.Length; n > 0 {
-				err = f.WriteWindowUpdate(0, n)
-			}
-			if err == nil && frame.StreamEnded() {
-				err = say(f, frame.StreamID)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
 
 // A request whose body has been sent may be sent again to another endpoint, if the first has said that it did not look at it.
 func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
@@ -81,7 +23,7 @@ func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, Options{})
 			stays := upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-			b.push(all(one(plain(t)), h2cBackend(t, "c", turnsAway(t, say), stays),
+			b.push(all(one(plain(t)), h2cBackend(t, "c", refuser.Listen(t, say), stays),
 				one(routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure,refused-stream", 2))))))...)
 			for range 20 {
 				text := strings.Repeat("x", 20_000)
@@ -98,8 +40,8 @@ func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
 // One that it has looked at may not, and neither may one that is too large to be kept.
 func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
 	b := start(t, Options{})
-	reset := turnsAway(t, func(f *http2.Framer, stream uint32) error { return f.WriteRSTStream(stream, http2.ErrCodeInternal) })
-	refuses := turnsAway(t, func(f *http2.Framer, stream uint32) error {
+	reset := refuser.Listen(t, func(f *http2.Framer, stream uint32) error { return f.WriteRSTStream(stream, http2.ErrCodeInternal) })
+	refuses := refuser.Listen(t, func(f *http2.Framer, stream uint32) error {
 		return f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
 	})
 	stays := upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })

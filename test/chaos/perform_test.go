@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/relay"
 )
 
 // Operations of different Services are under way at a time, so many of them; those of one Service, and those of the plane, follow
@@ -327,13 +328,13 @@ func (p *performer) disturb(o op) error {
 	return p.connected()
 }
 
-func cutAll(relays []*relay, wait time.Duration) {
+func cutAll(relays []*relay.Relay, wait time.Duration) {
 	for _, r := range relays {
-		r.cut()
+		r.Cut()
 	}
 	time.Sleep(wait)
 	for _, r := range relays {
-		r.restore()
+		r.Restore()
 	}
 }
 
@@ -350,7 +351,7 @@ func (p *performer) back() error {
 func (p *performer) connected() error {
 	var all []error
 	for _, r := range p.house.relays {
-		all = append(all, r.connected())
+		all = append(all, reconnected(r))
 	}
 	return errors.Join(append(all, p.light())...)
 }

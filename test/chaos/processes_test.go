@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +27,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/relay"
 )
 
 // built is the folder of the programs of a run.
@@ -148,8 +148,8 @@ type house struct {
 	dir     string
 	gateway string // where the data plane takes requests
 	flags   []string
-	relays  []*relay // of the gateway and the activators
-	xds     string   // the server itself
+	relays  []*relay.Relay // of the gateway and the activators
+	xds     string         // the server itself
 	admins  map[string]string
 
 	mu    sync.Mutex
@@ -177,20 +177,20 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 		return nil, err
 	}
 	for range 3 {
-		r, err := newRelay(h.xds)
+		r, err := relay.New(h.xds)
 		if err != nil {
 			return nil, err
 		}
-		t.Cleanup(r.close)
+		t.Cleanup(r.Close)
 		h.relays = append(h.relays, r)
 	}
 	for i := 1; i <= 2; i++ {
-		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].address, "--listen", address.Free(t)); err != nil {
+		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].Address, "--listen", address.Free(t)); err != nil {
 			return nil, err
 		}
 	}
 	if envoyPath == "" {
-		return h, h.startPart(t, "gateway", "gateway", "--xds", h.relays[0].address)
+		return h, h.startPart(t, "gateway", "gateway", "--xds", h.relays[0].Address)
 	}
 	return h, h.startEnvoy(t, envoyPath)
 }
@@ -207,7 +207,7 @@ func (h *house) startPart(t *testing.T, name string, args ...string) error {
 
 func (h *house) startEnvoy(t *testing.T, path string) error {
 	h.admins["gateway"] = address.Free(t)
-	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: h.relays[0].address, Admin: h.admins["gateway"]})
+	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: h.relays[0].Address, Admin: h.admins["gateway"]})
 	if err != nil {
 		return err
 	}
@@ -357,93 +357,12 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// relay carries one client's connections to the xDS server, so that they can be cut while both live.
-type relay struct {
-	address, server string
-	listener        net.Listener
-
-	mu    sync.Mutex
-	away  bool // nothing is carried
-	conns map[net.Conn]bool
-	since time.Time // of the newest connection
-}
-
-func newRelay(server string) (*relay, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	r := &relay{address: l.Addr().String(), server: server, listener: l, conns: map[net.Conn]bool{}}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go r.carry(conn)
-		}
-	}()
-	return r, nil
-}
-
-func (r *relay) carry(from net.Conn) {
-	defer from.Close()
-	to, err := net.Dial("tcp", r.server)
-	if err != nil {
-		return
-	}
-	defer to.Close()
-	r.mu.Lock()
-	if r.away {
-		r.mu.Unlock()
-		return
-	}
-	r.conns[from], r.conns[to], r.since = true, true, time.Now()
-	r.mu.Unlock()
-	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
-		go func() {
-			_, _ = pair[0].(*net.TCPConn).WriteTo(pair[1])
-			done <- struct{}{}
-		}()
-	}
-	<-done
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.conns, from)
-	delete(r.conns, to)
-}
-
-// cut ends what is carried, and refuses more until it is restored.
-func (r *relay) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.away = true
-	for c := range r.conns {
-		c.Close()
-	}
-}
-
-func (r *relay) restore() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.away = false
-}
-
-// connected waits until a connection has been carried for a moment.
-func (r *relay) connected() error {
+// reconnected waits until a client's connection has been carried for a moment.
+func reconnected(r *relay.Relay) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		r.mu.Lock()
-		ok := len(r.conns) > 0 && time.Since(r.since) > 200*time.Millisecond
-		r.mu.Unlock()
-		if ok {
+		if r.Carrying() > 200*time.Millisecond {
 			return nil
 		}
 	}
-	return fmt.Errorf("a client has not connected to the xDS server again within a minute")
-}
-
-func (r *relay) close() {
-	r.listener.Close()
-	r.cut()
+	return errors.New("a client has not connected to the xDS server again within a minute")
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +25,7 @@ import (
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/relay"
 )
 
 // patience bounds how long a test waits for what must come.
@@ -70,7 +70,7 @@ type instance struct {
 	gateway string // address that data planes are told to listen on
 	xds     string // address of the relay to the xDS server
 	admin   string
-	relay   *relay
+	relay   *relay.Relay
 	flags   []string
 	cmd     *child
 }
@@ -84,8 +84,13 @@ func up(t testing.TB, gateway string) *instance {
 		t.Fatal(err)
 	}
 	server := address.Free(t)
-	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), relay: newRelay(t, server)}
-	s.xds = s.relay.address
+	carrier, err := relay.New(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(carrier.Close)
+	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), relay: carrier}
+	s.xds = s.relay.Address
 	s.flags = []string{
 		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config,
 		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
@@ -255,75 +260,6 @@ func last(text string, size int) string { return text[max(0, len(text)-size):] }
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.exited
-}
-
-// relay carries connections to the xDS server, so that a test can cut them while the server lives.
-type relay struct {
-	address, server string
-
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]bool
-}
-
-func newRelay(t testing.TB, server string) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{address: l.Addr().String(), server: server, conns: map[net.Conn]bool{}}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go r.carry(conn)
-		}
-	}()
-	t.Cleanup(func() { l.Close(); r.setCut(true) })
-	return r
-}
-
-func (r *relay) carry(from net.Conn) {
-	defer from.Close()
-	to, err := net.Dial("tcp", r.server)
-	if err != nil {
-		return
-	}
-	defer to.Close()
-	r.mu.Lock()
-	if r.cut {
-		r.mu.Unlock()
-		return
-	}
-	r.conns[from], r.conns[to] = true, true
-	r.mu.Unlock()
-	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
-		go func() {
-			_, _ = pair[0].(*net.TCPConn).WriteTo(pair[1])
-			done <- struct{}{}
-		}()
-	}
-	<-done
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.conns, from)
-	delete(r.conns, to)
-}
-
-// setCut ends all connections and refuses new ones, or takes them again.
-func (r *relay) setCut(cut bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = cut
-	if cut {
-		for c := range r.conns {
-			c.Close()
-		}
-	}
 }
 
 // eventually polls until holds returns nil, for things that happen in other processes.

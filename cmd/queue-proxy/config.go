@@ -61,7 +61,7 @@ func variables(c *config) []variable {
 		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe, use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
 		{name: "ENABLE_HTTP_FULL_DUPLEX", fallback: "false", set: boolean(&o.FullDuplex), use: "lets an HTTP/1.1 application answer while it reads"},
 		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog), use: "writes a line of JSON for each request to the standard output"},
-		{name: "SERVING_NAMESPACE", set: label("namespace"), use: "in each line of the request log"},
+		{name: "SERVING_NAMESPACE", set: label("namespace"), use: "in each line of the request log; with SERVING_REVISION, requests for other revisions are turned away"},
 		{name: "SERVING_SERVICE", set: label("service"), use: "likewise"},
 		{name: "SERVING_CONFIGURATION", set: label("configuration"), use: "likewise"},
 		{name: "SERVING_REVISION", set: label("revision"), use: "likewise"},
@@ -93,6 +93,9 @@ func readConfig(getenv func(string) string) (config, error) {
 		if err := v.set(value); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s is %.200q: %w", v.name, value, err))
 		}
+	}
+	if labels := c.options.Labels; labels["namespace"] != "" && labels["revision"] != "" {
+		c.options.Revision = model.Key{Namespace: labels["namespace"], Name: labels["revision"]}
 	}
 	if c.options.Protocol == "" {
 		c.options.Protocol = model.HTTP1

@@ -48,6 +48,9 @@ func TestEnvironmentOfKnative(t *testing.T) {
 	if diff := cmp.Diff(labels, o.Labels); diff != "" {
 		t.Error("labels: " + diff)
 	}
+	if want := (model.Key{Namespace: "default", Name: "hello-00001"}); o.Revision != want {
+		t.Errorf("it is of revision %v", o.Revision)
+	}
 	probe := model.Probe{Port: 8080, Timeout: 2 * time.Second, SuccessThreshold: 1,
 		HTTP: &model.HTTPProbe{Path: "/ready", Scheme: "HTTP", Headers: []model.EnvVar{{Name: "X-Key", Value: "yes"}}}}
 	if diff := cmp.Diff(probe, c.probes[0].model()); diff != "" {

@@ -28,7 +28,7 @@ const (
 	ReasonQueueFull      = "QueueFull"      // 503: as many requests as may wait are waiting
 	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
 	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
-	ReasonUnsent         = "Unsent"         // 503: the application is gone or takes no connection; another replica may be sent the request
+	ReasonUnsent         = "Unsent"         // 503: the application is gone, takes no connection, or is of another revision; another replica may be sent the request
 	ReasonTooManyHeaders = "TooManyHeaders" // 431
 	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
 )
@@ -49,6 +49,9 @@ const queuePerPlace = 10
 type Options struct {
 	// Target is the host:port of the application.
 	Target string
+	// Revision is what the application is a replica of. A request whose headers name another one is turned away: its sender has
+	// come by an address that was another replica's before. The zero Key takes all requests.
+	Revision model.Key
 	// Protocol is what the application speaks; HTTP/1.1 unless it is model.H2C. Upgrades (WebSocket) always use HTTP/1.1.
 	Protocol model.Protocol
 	// Concurrency is how many requests the application gets at a time; 0 means no limit. Ten times as many may wait.
@@ -139,6 +142,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answerProbe(w, r)
 		return
 	}
+	if p.misdirected(r) {
+		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
+		return
+	}
 	e, r := p.newExchange(w, r)
 	defer e.end(r)
 	if p.Draining() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
@@ -157,6 +164,22 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer release()
 	p.reverse.ServeHTTP(e, r)
+}
+
+// The headers by which gateways say which revision a request is for.
+const (
+	revisionHeader  = "Knative-Serving-Revision"
+	namespaceHeader = "Knative-Serving-Namespace"
+)
+
+// misdirected is whether a request is for another revision. After a restart, ports of replicas that are gone are given to others,
+// and whoever has not learnt that yet must not be answered by the wrong application.
+func (p *Proxy) misdirected(r *http.Request) bool {
+	if p.opts.Revision == (model.Key{}) {
+		return false
+	}
+	revision, namespace := r.Header[revisionHeader], r.Header[namespaceHeader]
+	return len(revision) == 1 && len(namespace) == 1 && (revision[0] != p.opts.Revision.Name || namespace[0] != p.opts.Revision.Namespace)
 }
 
 // rewrite makes the request that the application gets.

@@ -112,6 +112,7 @@ func (l *life) startProxy() *model.Failure {
 	l.endpoint = model.Endpoint{Host: loopback, Port: listener.Addr().(*net.TCPAddr).Port}
 	l.proxy = queueproxy.New(queueproxy.Options{
 		Target:      net.JoinHostPort(loopback, strconv.Itoa(l.port)),
+		Revision:    r.spec.Revision,
 		Protocol:    r.spec.Protocol,
 		Concurrency: r.spec.Concurrency,
 		Timeout:     r.spec.Timeout, ResponseStart: r.spec.ResponseStart, Idle: r.spec.Idle,

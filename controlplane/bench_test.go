@@ -49,6 +49,7 @@ func newMill(t testing.TB, n int) *mill {
 		}
 		return w
 	})
+	m.plant.eventually("the first World is published", func() bool { return m.server.Stats().Seq > 0 })
 	return m
 }
 

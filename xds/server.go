@@ -247,6 +247,7 @@ func (s *Server) part(st *stream) {
 	close(st.seen.ended)
 	s.store.mu.Lock()
 	delete(s.store.streams[roleIndex(st.role)], st)
+	delete(s.store.lagging[roleIndex(st.role)], st)
 	s.store.mu.Unlock()
 	st.logger.Debug("client gone")
 	s.progress.signal()

@@ -65,6 +65,7 @@ type store struct {
 	tables  map[tableKey]*table
 	given   map[string]string // versions by type URL that stand in place of hashes; nil outside of tests
 	streams [roleCount]map[*stream]struct{}
+	lagging [roleCount]map[*stream]struct{} // those of them that are behind
 	clients [roleCount]clients
 	ready   chan struct{} // closed by the first apply
 
@@ -79,7 +80,7 @@ type store struct {
 func newStore(wait time.Duration) *store {
 	s := &store{wait: wait, tables: map[tableKey]*table{}, held: map[heldKey]time.Time{}, news: func() {}, ready: make(chan struct{})}
 	for i := range s.streams {
-		s.streams[i] = map[*stream]struct{}{}
+		s.streams[i], s.lagging[i] = map[*stream]struct{}{}, map[*stream]struct{}{}
 		s.clients[i].nodes = map[*Node]struct{}{}
 	}
 	return s
@@ -207,9 +208,21 @@ func (s *store) mark(w *watch, name string, e *entry, now time.Time) {
 	w.dirty[name] = e
 	st := w.stream
 	if st.behind == 0 {
-		st.behind, st.behindSince = s.seq, now
+		s.lag(st, s.seq, now)
 	}
 	st.signal()
+}
+
+// lag notes the oldest state that a stream has not answered for, 0 for none; mu is held.
+func (s *store) lag(st *stream, behind uint64, now time.Time) {
+	if st.behind == 0 {
+		st.behindSince = now
+	}
+	if st.behind = behind; behind == 0 {
+		delete(s.lagging[roleIndex(st.role)], st)
+	} else {
+		s.lagging[roleIndex(st.role)][st] = struct{}{}
+	}
 }
 
 // roles yields the single bits of a set of roles.

@@ -223,10 +223,7 @@ func (st *stream) report() {
 		}
 	}
 	moved := st.behind != oldest
-	if st.behind == 0 {
-		st.behindSince = time.Now()
-	}
-	st.behind = oldest
+	store.lag(st, oldest, time.Now())
 	store.mu.Unlock()
 	if moved {
 		st.server.progress.signal()

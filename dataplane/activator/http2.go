@@ -63,11 +63,13 @@ func (x *exchange) sendHTTP2() error {
 
 // unprocessed is whether it is certain that a replica has done nothing with a request and will not: by its own word it refused the
 // stream, or was closing the connection when the request was on its way (RFC 9113, sections 5.1.2 and 6.8); or the transport found
-// the connection closed before it sent anything, and cannot rewind the body by itself. The types of these errors cannot be named here.
+// the connection closed before it sent anything, and cannot rewind the body by itself; or the connection ended without the SETTINGS
+// that a queue-proxy sends before it reads anything. The types of these errors cannot be named here.
 func unprocessed(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY") ||
-		strings.Contains(text, "cannot rewind body after connection loss")
+		strings.Contains(text, "cannot rewind body after connection loss") ||
+		strings.Contains(text, "client conn could not be established")
 }
 
 // outgoing makes the request that the replica gets.

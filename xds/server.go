@@ -237,6 +237,9 @@ func (s *Server) dismiss() {
 func (s *Server) join(st *stream) {
 	s.store.mu.Lock()
 	s.store.streams[roleIndex(st.role)][st] = struct{}{}
+	if !st.alone {
+		s.store.lag(st, 1, time.Now()) // until it has said what it has
+	}
 	s.store.mu.Unlock()
 	st.logger.Debug("client connected")
 	s.progress.signal()

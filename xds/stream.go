@@ -239,6 +239,9 @@ func (st *stream) oldest(now time.Time) uint64 {
 			oldest = since
 		}
 	}
+	if st.young(now) {
+		consider(1) // it may have types to ask for, and until then has nothing of them
+	}
 	for _, w := range st.watches {
 		consider(w.oldest())
 		for name, since := range w.doomed {

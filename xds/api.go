@@ -75,7 +75,7 @@ type Update struct {
 // Progress says how far the clients of a role are.
 type Progress struct {
 	Role    uint8
-	Seq     uint64 // every connected client of the role has answered for all it wants up to this state; silent ones are left out
+	Seq     uint64 // every connected client of the role has answered for all it wants up to this state; silent ones are left out. It stays while none is connected
 	Clients int    // connected clients of the role; one that has several streams counts with each
 }
 

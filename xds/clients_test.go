@@ -90,7 +90,7 @@ func TestProgressOfEveryRole(t *testing.T) {
 					}
 				}
 			}
-			is(r.set(endpoints("a", "")), 0)
+			r.set(endpoints("a", ""))
 			c := r.connect(t, p, name)
 			c.subscribe(xds.EndpointType, "a")
 			c.take(xds.EndpointType, "a")
@@ -107,7 +107,12 @@ func TestProgressOfEveryRole(t *testing.T) {
 			is(seq, 1)
 			d.cut()
 			is(seq, 0)
-			is(r.set(endpoints("a", "3")), 0)
+			newest := r.set(endpoints("a", "3"))
+			e := r.connect(t, p, name) // who comes back has what there was
+			e.subscribe(xds.EndpointType, "a")
+			is(seq, 1)
+			e.take(xds.EndpointType, "a")
+			is(newest, 1)
 		}
 	})
 }

@@ -79,7 +79,11 @@ func (p *progress) look(now time.Time) (found [roleCount]Progress, pause time.Du
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
 	for i, streams := range p.store.streams {
-		found[i] = Progress{Role: 1 << i, Seq: p.store.inForce(1<<i, p.store.seq), Clients: len(streams)}
+		found[i] = Progress{Role: 1 << i, Seq: p.last[i].Seq, Clients: len(streams)}
+		if len(streams) == 0 {
+			continue // nobody has what is made known now, and who comes back has what there was
+		}
+		found[i].Seq = p.store.inForce(1<<i, p.store.seq)
 		for st := range p.store.lagging[i] {
 			// Whole numbers, for with thousands of clients this is most of what a change costs.
 			left := p.wait - time.Duration(now.UnixNano()-max(st.behindSince.UnixNano(), st.heard.Load()))

@@ -35,7 +35,9 @@ func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
 		second.take(xds.EndpointType, "a")
 		second.quiet()
 
-		// What concerns nobody is reached at once; so is everything for a role without clients.
+		r.connect(t, p, "mesh").quiet() // whom nothing concerns
+
+		// What concerns nobody is reached at once.
 		seq := r.set(endpoints("other", ""))
 		reached(t, moved, xds.RoleGateway, seq)
 
@@ -55,6 +57,48 @@ func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
 		second.cut()
 		reached(t, moved, xds.RoleGateway, seq)
 	})
+}
+
+// What was made known while nobody was there has reached nobody, though nobody held it up: a gateway that comes back has what it
+// had.
+func TestStatesThatPassWithoutClientsAreNotReached(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 1000)
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		r.set(endpoints("a", "1"))
+		seq := r.set(endpoints("a", "2"))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		late := c.expect(xds.EndpointType, "a")
+		c.quiet()
+		notReached(t, moved, seq)
+		c.ack(late)
+		reached(t, moved, xds.RoleGateway, seq)
+	})
+}
+
+// A client that has just connected may have types to ask for that it has nothing of.
+func TestClientThatHasJustConnectedHasNothing(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		moved := make(chan xds.Progress, 1000)
+		r := serve(t, xds.Options{Settle: time.Hour, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		seq := r.set(endpoints("a", ""), cluster("a", ""), routes("http", "a"))
+		c := r.connect(t, p, "gateway")
+		c.subscribe(xds.EndpointType, "a")
+		c.take(xds.EndpointType, "a")
+		c.quiet()
+		notReached(t, moved, seq)
+	})
+}
+
+// notReached fails if gateways are said to be at a state.
+func notReached(t *testing.T, moved <-chan xds.Progress, seq uint64) {
+	t.Helper()
+	for len(moved) > 0 {
+		if got := <-moved; got.Role == xds.RoleGateway && got.Seq >= seq {
+			t.Fatalf("clients are said to be at %d", got.Seq)
+		}
+	}
 }
 
 func TestSilentClientIsLeftOutOfProgress(t *testing.T) {

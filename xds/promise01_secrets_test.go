@@ -116,6 +116,7 @@ func TestGatewayIsBehindUntilItHasItsSecrets(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan xds.Progress, 1000)
 		r, c := terminate(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		r.connect(t, p, "mesh").quiet() // whom nothing concerns
 		seq := r.set(secured("https", "", "a", "b"), secret("b", "1"))
 		behind := func(what string) {
 			t.Helper()

@@ -230,22 +230,22 @@ func (st *stream) report() {
 	}
 }
 
-// oldest is the oldest state that the client has not answered for; 0 means none. What it still has because it has just
-// connected counts, unlike what it may keep.
+// oldest is the oldest state that the client has not answered for; 0 means none. One that has just connected may have types to
+// ask for, and until then has nothing of them.
 func (st *stream) oldest(now time.Time) uint64 {
+	if st.young(now) {
+		return 1
+	}
 	oldest := uint64(0)
 	consider := func(since uint64) {
 		if since != 0 && (oldest == 0 || since < oldest) {
 			oldest = since
 		}
 	}
-	if st.young(now) {
-		consider(1) // it may have types to ask for, and until then has nothing of them
-	}
 	for _, w := range st.watches {
 		consider(w.oldest())
 		for name, since := range w.doomed {
-			if st.young(now) || st.due(w, name, now) {
+			if st.due(w, name, now) {
 				consider(since)
 			}
 		}

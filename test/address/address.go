@@ -26,7 +26,7 @@ func Free(t testing.TB) string {
 		}
 		address := fmt.Sprint("127.0.0.1:", port)
 		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
+			_ = l.Close()
 			return address
 		}
 	}

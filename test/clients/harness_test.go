@@ -3,12 +3,10 @@ package clients
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,15 +14,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 	kubeclient "sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/plane"
 	"sluice.dev/sluice/test/relay"
 )
 
@@ -105,79 +100,31 @@ func (s *instance) start() {
 	s.t.Helper()
 	s.cmd = run(s.t, s.dir, nil, program("sluice"), s.flags...)
 	s.cmd.waitFor(s.t, "sluice is ready")
-	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.dir, ".sluice", "kubeconfig"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	config.QPS = -1
-	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		s.t.Fatal(err)
-	}
-	if s.Client, err = kubeclient.New(config, kubeclient.Options{Scheme: scheme}); err != nil {
-		s.t.Fatal(err)
-	}
+	s.Client, _ = plane.Connect(s.t, filepath.Join(s.dir, ".sluice", "kubeconfig"))
 }
 
 // service reads a Service of namespace default; it is empty when there is none.
 func (s *instance) service(name string) *servingv1.Service {
 	s.t.Helper()
-	o := &servingv1.Service{}
-	err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o)
-	if err != nil && !apierrors.IsNotFound(err) {
-		s.t.Fatal(err)
-	}
-	return o
+	return plane.Service(s.t, s.Client, name)
 }
 
 // change updates a Service, again if somebody else was faster.
 func (s *instance) change(name string, change func(*servingv1.Service)) {
 	s.t.Helper()
-	for {
-		o := s.service(name)
-		change(o)
-		err := s.Update(context.Background(), o)
-		if err == nil {
-			return
-		}
-		if !apierrors.IsConflict(err) {
-			s.t.Fatal(err)
-		}
-	}
+	plane.Change(s.t, s.Client, name, change)
 }
 
 // ready waits until a Service is ready in its newest generation.
 func (s *instance) ready(name string) {
 	s.t.Helper()
-	eventually(s.t, name+" is ready", func() error {
-		o := s.service(name)
-		c := o.Status.Condition("Ready")
-		if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
-			return fmt.Errorf("generation %d, status %+v", o.Generation, o.Status)
-		}
-		return nil
-	})
+	eventually(s.t, name+" is ready", func() error { return plane.Unready(s.service(name)) })
 }
 
 // replicas lists the pids of a revision's processes: they have the instance's folder in their environment.
 func (s *instance) replicas(revision string) []int {
 	s.t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		s.t.Skip("skipped: no /proc to find processes in")
-	}
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		environment, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err == nil && bytes.Contains(environment, []byte(s.dir)) && bytes.Contains(environment, []byte("K_REVISION="+revision+"\x00")) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return plane.Replicas(s.t, s.dir, revision)
 }
 
 // child is a process that the tests started, with what it printed.

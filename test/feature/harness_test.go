@@ -18,16 +18,14 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/plane"
 )
 
 // sluiceBinary is the binary under test, built once.
@@ -91,19 +89,7 @@ func (s *instance) start() {
 	s.t.Helper()
 	s.launch()
 	s.waitFor("sluice is ready")
-	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	config.QPS = -1
-	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		s.t.Fatal(err)
-	}
-	s.config = config
-	if s.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
-		s.t.Fatal(err)
-	}
+	s.Client, s.config = plane.Connect(s.t, s.kubeconfig())
 }
 
 func (s *instance) launch() {
@@ -294,28 +280,13 @@ func (s *instance) get(host, path string) (int, string, error) {
 // service reads a Service of namespace default; it is empty when there is none.
 func (s *instance) service(name string) *servingv1.Service {
 	s.t.Helper()
-	o := &servingv1.Service{}
-	err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o)
-	if err != nil && !apierrors.IsNotFound(err) {
-		s.t.Fatal(err)
-	}
-	return o
+	return plane.Service(s.t, s.Client, name)
 }
 
 // change updates a Service, again if somebody else was faster.
 func (s *instance) change(name string, change func(*servingv1.Service)) {
 	s.t.Helper()
-	for {
-		o := s.service(name)
-		change(o)
-		err := s.Update(context.Background(), o)
-		if err == nil {
-			return
-		}
-		if !apierrors.IsConflict(err) {
-			s.t.Fatal(err)
-		}
-	}
+	plane.Change(s.t, s.Client, name, change)
 }
 
 // ready waits until a Service is ready in its newest generation.
@@ -324,11 +295,7 @@ func (s *instance) ready(name string) *servingv1.Service {
 	var o *servingv1.Service
 	eventually(s.t, name+" is ready", func() error {
 		o = s.service(name)
-		c := o.Status.Condition("Ready")
-		if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
-			return fmt.Errorf("generation %d, status %+v", o.Generation, o.Status)
-		}
-		return nil
+		return plane.Unready(o)
 	})
 	return o
 }

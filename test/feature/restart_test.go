@@ -5,38 +5,21 @@ import (
 	"io"
 	"math"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/plane"
 )
 
 // replicas lists the pids of processes that run as a revision of the instance: they have its folder in their
 // environment (PATH begins with the data directory's bin).
 func (s *instance) replicas() []int {
 	s.t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		s.t.Skip("skipped: no /proc to find processes in")
-	}
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		environment, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err == nil && strings.Contains(string(environment), s.dir) && strings.Contains(string(environment), "K_REVISION=") {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return plane.Replicas(s.t, s.dir, "")
 }
 
 func TestEverythingIsBackAfterKill(t *testing.T) {

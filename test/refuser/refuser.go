@@ -17,7 +17,7 @@ func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (addre
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -25,8 +25,8 @@ func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (addre
 				return
 			}
 			go func() {
-				defer conn.Close()
-				if err := turnAway(conn, say); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				defer func() { _ = conn.Close() }()
+				if err := turnAway(conn, say); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 					t.Log(err)
 				}
 			}()
@@ -35,6 +35,7 @@ func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (addre
 	return l.Addr().String()
 }
 
+// turnAway serves a connection to its end, and says what ended it.
 func turnAway(conn net.Conn, say func(*http2.Framer, uint32) error) error {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return err

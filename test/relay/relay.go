@@ -43,12 +43,12 @@ func New(server string) (*Relay, error) {
 }
 
 func (r *Relay) carry(from net.Conn) {
-	defer from.Close()
+	defer func() { _ = from.Close() }() // or the other side has
 	to, err := net.Dial("tcp", r.server)
 	if err != nil {
 		return
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	r.mu.Lock()
 	if r.away {
 		r.mu.Unlock()
@@ -76,7 +76,7 @@ func (r *Relay) Cut() {
 	defer r.mu.Unlock()
 	r.away = true
 	for c := range r.conns {
-		c.Close()
+		_ = c.Close() // it may have ended
 	}
 }
 
@@ -99,6 +99,6 @@ func (r *Relay) Carrying() time.Duration {
 
 // Close ends the relay and all that it carries.
 func (r *Relay) Close() {
-	r.listener.Close()
+	_ = r.listener.Close()
 	r.Cut()
 }

@@ -7,8 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"strings"
 	"time"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received.
@@ -38,7 +39,7 @@ func newHTTP2() *http.Transport {
 func (x *exchange) sendHTTP2() error {
 	res, err := x.activator.http2.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
 	switch {
-	case err != nil && !unprocessed(err):
+	case err != nil && !replay.Unprocessed(err):
 		return err
 	case err != nil && x.again():
 		return &connectError{err}
@@ -59,17 +60,6 @@ func (x *exchange) sendHTTP2() error {
 		from = flushing{res.Body, x}
 	}
 	return x.relay(res, from)
-}
-
-// unprocessed is whether it is certain that a replica has done nothing with a request and will not: by its own word it refused the
-// stream, or was closing the connection when the request was on its way (RFC 9113, sections 5.1.2 and 6.8); or the transport found
-// the connection closed before it sent anything, and cannot rewind the body by itself; or the connection ended without the SETTINGS
-// that a queue-proxy sends before it reads anything. The types of these errors cannot be named here.
-func unprocessed(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY") ||
-		strings.Contains(text, "cannot rewind body after connection loss") ||
-		strings.Contains(text, "client conn could not be established")
 }
 
 // outgoing makes the request that the replica gets.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"sluice.dev/sluice/dataplane/replay"
 )
 
 // retryPolicy says after which failures a request is sent again, to another endpoint. All of them happen before the
@@ -86,17 +88,10 @@ func (p *retryPolicy) allows(err error) bool {
 		return true
 	case errors.As(err, &connect):
 		return p.connectFailure
-	case p.refusedStream && refused(err):
+	case p.refusedStream && replay.Unprocessed(err):
 		return true
 	}
 	return p.idleClosed && stale(err)
-}
-
-// refused is whether an HTTP/2 endpoint has said that it will not look at the request: by refusing the stream, or by ending the
-// connection in order before it came to it.
-func refused(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
 }
 
 // stale is whether an attempt failed because its endpoint had closed the connection before it was used.

@@ -1,6 +1,6 @@
 // Package replay keeps the beginning of a request's body while the request is being sent, so that it can be sent again, from its
 // beginning, to somebody else: a transport has read ahead when it finds out that nobody has looked at the request. It knows
-// nothing of who may be sent a request again, nor when.
+// nothing of who is sent a request again.
 package replay
 
 import (

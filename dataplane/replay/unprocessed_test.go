@@ -1,9 +1,11 @@
 package replay_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 
@@ -12,8 +14,20 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// roundTrip sends a request with a body that cannot be had again to a server that does with its connections what it is told.
-func roundTrip(t *testing.T, handle func(net.Conn)) error {
+// noticed is a connection that tells when the transport has found it dead and closed it.
+type noticed struct {
+	net.Conn
+	closed func()
+}
+
+func (c *noticed) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// roundTrip sends a request with a body that cannot be had again to a server that does with its connections what it is told. With
+// late the request is given to its connection only when the transport knows that the server has closed it.
+func roundTrip(t *testing.T, handle func(net.Conn), late bool) error {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,9 +46,22 @@ func roundTrip(t *testing.T, handle func(net.Conn)) error {
 	}()
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
+	dead, found := context.WithCancel(t.Context())
+	defer found()
+	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &noticed{conn, found}, nil
+	}}
 	defer transport.CloseIdleConnections()
-	request, err := http.NewRequest(http.MethodPost, "http://"+l.Addr().String(), struct{ io.Reader }{strings.NewReader("body")})
+	ctx := t.Context()
+	if late {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { <-dead.Done() }})
+	}
+	body := struct{ io.Reader }{strings.NewReader("body")}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.Addr().String(), body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,20 +73,26 @@ func roundTrip(t *testing.T, handle func(net.Conn)) error {
 	return err
 }
 
-// greeted reads the client's preface and sends SETTINGS, and then reads until the request's body has come.
+// greeted sends SETTINGS, and does then what it is told when the request has come.
 func greeted(conn net.Conn, then func(f *http2.Framer, stream uint32)) {
-	_, _ = io.ReadFull(conn, make([]byte, len(http2.ClientPreface)))
 	f := http2.NewFramer(conn, conn)
 	_ = f.WriteSettings()
+	if stream := received(conn, f); stream != 0 {
+		then(f, stream)
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+// received reads the client's preface and then until the request's body has come. It returns the request's stream, or 0.
+func received(conn net.Conn, f *http2.Framer) uint32 {
+	_, _ = io.ReadFull(conn, make([]byte, len(http2.ClientPreface)))
 	for {
 		frame, err := f.ReadFrame()
 		if err != nil {
-			return
+			return 0
 		}
 		if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
-			then(f, data.StreamID)
-			_, _ = io.Copy(io.Discard, conn)
-			return
+			return data.StreamID
 		}
 	}
 }
@@ -67,25 +100,27 @@ func greeted(conn net.Conn, then func(f *http2.Framer, stream uint32)) {
 func TestWhatAServerHasNotReadIsUnprocessed(t *testing.T) {
 	for name, test := range map[string]struct {
 		handle      func(net.Conn)
+		late        bool
 		unprocessed bool
 	}{
-		// It may have read the request all the same: what it has said is lost with a connection that is reset.
-		"it vanished before it said anything": {func(conn net.Conn) { _, _ = io.ReadFull(conn, make([]byte, len(http2.ClientPreface))) }, false},
+		"it vanished before the request": {func(conn net.Conn) { conn.Close() }, true, true},
+		// It has read the request, and what it has said of it would be lost with a connection that is reset.
+		"it vanished before it said anything": {func(conn net.Conn) { received(conn, http2.NewFramer(io.Discard, conn)) }, false, false},
 		"it refused the stream": {func(conn net.Conn) {
 			greeted(conn, func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream) })
-		}, true},
+		}, false, true},
 		"it was going": {func(conn net.Conn) {
 			greeted(conn, func(f *http2.Framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeNo, nil) })
-		}, true},
+		}, false, true},
 		"it ended the stream": {func(conn net.Conn) {
 			greeted(conn, func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeInternal) })
-		}, false},
+		}, false, false},
 		"it vanished with the request": {func(conn net.Conn) {
 			greeted(conn, func(*http2.Framer, uint32) { conn.Close() })
-		}, false},
+		}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := roundTrip(t, test.handle); replay.Unprocessed(err) != test.unprocessed {
+			if err := roundTrip(t, test.handle, test.late); replay.Unprocessed(err) != test.unprocessed {
 				t.Errorf("Unprocessed(%v) is %v", err, !test.unprocessed)
 			}
 		})

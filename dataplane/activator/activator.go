@@ -95,6 +95,7 @@ type Activator struct {
 	address   string                  // as gateways and the control plane know it
 	cut       context.CancelCauseFunc // ends all requests in flight
 	connected atomic.Bool
+	heard     atomic.Int64 // since when the control plane can be heard, unix nanoseconds; 0 while it cannot
 	draining  atomic.Bool
 	inFlight  atomic.Int64
 	arrived   atomic.Int64 // when the last request came, unix nanoseconds
@@ -127,9 +128,9 @@ func New(opts Options) (*Activator, error) {
 	}
 	a.client = client.New(client.Config{
 		Target: opts.XDS, NodeID: opts.NodeID, Role: "activator", Zone: opts.Zone, Address: a.address,
-		Logger: opts.Logger.Named("xds"), Handler: a.handle, Load: a.load, DialOptions: opts.Dial,
+		Logger: opts.Logger.Named("xds"), Handler: a.handle, Lost: a.lose, Load: a.load, DialOptions: opts.Dial,
 	})
-	a.hosts = newHosts(opts.Limits.Revisions, a.client.Subscribe, a.client.Unsubscribe)
+	a.hosts = newHosts(opts.Limits.Revisions, a.heardSince, a.client.Subscribe, a.client.Unsubscribe)
 	a.server = a.newServer()
 	return a, nil
 }
@@ -195,6 +196,7 @@ func (a *Activator) sweepOften(ctx context.Context) {
 // the error names all that were refused.
 func (a *Activator) handle(u client.Update) error {
 	a.connected.Store(true)
+	a.heard.CompareAndSwap(0, time.Now().UnixNano())
 	switch u.Type {
 	case resource.EndpointType:
 		return a.takeAssignments(u)
@@ -207,6 +209,23 @@ func (a *Activator) handle(u client.Update) error {
 		return takeEach(u, "route configuration", a.hosts.setRoutes)
 	}
 	return nil
+}
+
+// lose learns that the control plane cannot be heard. What exists stays in force; what did not exist may have appeared meanwhile,
+// for others hear of it.
+func (a *Activator) lose() {
+	a.heard.Store(0)
+	for r := range a.revisions.all() {
+		r.doubt()
+	}
+}
+
+// heardSince is since when the control plane can be heard, zero while it cannot.
+func (a *Activator) heardSince() time.Time {
+	if since := a.heard.Load(); since != 0 {
+		return time.Unix(0, since)
+	}
+	return time.Time{}
 }
 
 func takeEach(u client.Update, kind string, take func(name string, body []byte) error) error {

@@ -308,6 +308,13 @@ func (d *dispatcher) remove() {
 	d.outlook.vanish(time.Now())
 }
 
+// doubt says that the control plane cannot be heard.
+func (d *dispatcher) doubt() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.outlook.doubt()
+}
+
 // close forgets the dispatcher if it has had no request for so long, and tells whether it did.
 func (d *dispatcher) close(idle time.Duration) bool {
 	d.mu.Lock()

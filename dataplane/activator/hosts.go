@@ -21,6 +21,7 @@ import (
 // headers that would tell: what is left is the host. Its route is followed as such a client follows it, a listener by the name
 // of the host and the routes that it names, and of the route's revisions only those can be meant that activators stand for.
 type hosts struct {
+	heard         func() time.Time // since when the control plane can be heard, zero while it cannot
 	follow, leave func(typeURL string, names ...string)
 
 	mu      sync.Mutex
@@ -53,8 +54,8 @@ type hostShare struct {
 
 var errUnknownHost = &refusal{404, ReasonUnknownRevision, 0, "there is no such host, or it is not known yet"}
 
-func newHosts(maximum int, follow, leave func(string, ...string)) *hosts {
-	return &hosts{follow: follow, leave: leave, byName: map[string]*host{}, byRoute: map[string]*host{}, max: maximum}
+func newHosts(maximum int, heard func() time.Time, follow, leave func(string, ...string)) *hosts {
+	return &hosts{heard: heard, follow: follow, leave: leave, byName: map[string]*host{}, byRoute: map[string]*host{}, max: maximum}
 }
 
 // find returns the routes of a host, which it waits for.
@@ -63,14 +64,10 @@ func (hs *hosts) find(ctx context.Context, name string) ([]hostRoute, error) {
 	if h == nil {
 		return nil, errTooMany
 	}
-	patience, cancel := context.WithTimeout(ctx, unknownPatience)
-	defer cancel()
 	hs.mu.Lock()
 	known := h.known
 	hs.mu.Unlock()
-	select {
-	case <-known:
-	case <-patience.Done():
+	if !hs.wait(ctx, known) {
 		return nil, errUnknownHost
 	}
 	hs.mu.Lock()
@@ -79,6 +76,36 @@ func (hs *hosts) find(ctx context.Context, name string) ([]hostRoute, error) {
 		return nil, errUnknownHost
 	}
 	return h.routes, nil
+}
+
+// wait waits until a host is known, and tells whether it is. The patience with one that the control plane does not tell of begins
+// anew when the control plane is heard again.
+func (hs *hosts) wait(ctx context.Context, known <-chan struct{}) bool {
+	arrived := time.Now()
+	for {
+		by := arrived.Add(silentPatience)
+		if heard := hs.heard(); !heard.IsZero() {
+			by = later(arrived, heard).Add(unknownPatience)
+		}
+		left := time.Until(by)
+		if left <= 0 {
+			return false
+		}
+		select {
+		case <-known:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-time.After(min(left, unknownPatience)): // looks at the control plane again
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (hs *hosts) get(name string) *host {

@@ -57,6 +57,15 @@ func (o *outlook) vanish(now time.Time) {
 	o.broadcast()
 }
 
+// doubt learns that the control plane cannot be heard: a revision that did not exist may do so by now.
+func (o *outlook) doubt() {
+	if !o.missing {
+		return
+	}
+	*o = outlook{timeout: o.timeout, changed: o.changed}
+	o.broadcast()
+}
+
 func (o *outlook) broadcast() {
 	close(o.changed)
 	o.changed = make(chan struct{})

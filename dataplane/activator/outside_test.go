@@ -301,3 +301,22 @@ func TestReconnectsToAControlPlaneThatWasAway(t *testing.T) {
 		t.Errorf("a revision of which nobody says anything: %v", a)
 	}
 }
+
+func TestWhatDidNotExistIsWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
+	b := startForGRPC(t)
+	b.get().want(t, 404, "no such revision")
+	b.server.Close()
+	eventually(t, "the activator is alone", func() bool { return b.activator.heardSince().IsZero() })
+	b.client.Timeout = 3 * unknownPatience / 2
+	for name, ask := range map[string]func() answer{
+		"a revision": func() answer { return b.get() },
+		"a host":     func() answer { return b.call("hello.default.localhost") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if a := ask(); a.err == nil {
+				t.Errorf("it was answered: %v", a)
+			}
+		})
+	}
+}

@@ -37,6 +37,9 @@ type Config struct {
 	Address string // where this client takes requests, IP:port, for the control plane to tell others; may be empty
 	Logger  hclog.Logger
 	Handler Handler
+	// Lost is told that the control plane cannot be heard any more, and what it said may have changed since; the next call of
+	// Handler ends that. It is called by the goroutine that calls Handler, and may be nil.
+	Lost func()
 	// Load gives the load since it was called last, whenever a report is due; it is called by one goroutine. Without it no load
 	// is reported.
 	Load        func() []ClusterLoad
@@ -151,7 +154,13 @@ func (c *Client) Run(ctx context.Context) error {
 		r := &reporter{client: c, conn: conn, last: time.Now(), pace: rate.NewLimiter(maxReports, reportBurst)}
 		reporting.Go(func() { _ = c.keep(ctx, "load", r.follow) })
 	}
-	return c.keep(ctx, "xDS", func(ctx context.Context) (bool, error) { return c.follow(ctx, conn) })
+	return c.keep(ctx, "xDS", func(ctx context.Context) (bool, error) {
+		answered, err := c.follow(ctx, conn)
+		if answered && c.config.Lost != nil {
+			c.config.Lost()
+		}
+		return answered, err
+	})
 }
 
 // errRetired ends a stream that is to be replaced at once.

@@ -246,6 +246,37 @@ func TestReconnectSaysWhatIsThere(t *testing.T) {
 	s.expect(request{Type: clusterType, Subscribe: []string{"*"}, Has: map[string]string{"a": "1", "b": "2"}})
 }
 
+func TestLossIsToldOnceUntilTheControlPlaneIsHeardAgain(t *testing.T) {
+	p := start(t, "127.0.0.1:0")
+	events := make(chan string, 100)
+	c := client.New(client.Config{Target: p.address, Lost: func() { events <- "lost" }, Handler: func(client.Update) error {
+		events <- "heard"
+		return nil
+	}})
+	c.Subscribe(endpointType, "a")
+	run(t, c)
+	for range 2 {
+		p.accept().hangUp() // nothing was said
+	}
+	for range 2 {
+		s := p.accept()
+		s.next()
+		s.say(endpointType, "1", nil, "a")
+		s.next() // the acknowledgement
+		s.hangUp()
+	}
+	for _, want := range []string{"heard", "lost", "heard", "lost"} {
+		select {
+		case got := <-events:
+			if got != want {
+				t.Fatalf("got %s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("timed out waiting for %s", want)
+		}
+	}
+}
+
 func TestNameTakenUpAgainIsAskedForAgain(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	var once sync.Once

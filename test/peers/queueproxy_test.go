@@ -31,7 +31,8 @@ type party struct {
 
 // BenchmarkQueueProxy compares the queue-proxies, before the same application, each in a process of its own, in turns so
 // that what else the machine does hits all alike: at 1,000 requests a second however long answers take, and with 16
-// clients that send as fast as they get answers. Of the first it reports what each adds to going without.
+// clients that send as fast as they get answers. Of the first it reports what each adds to going without. A relay that copies
+// bytes is among them: what it adds is what any process in between costs on this machine.
 func BenchmarkQueueProxy(b *testing.B) {
 	parties := queueProxies(b)
 	for b.Loop() { // the rounds below are fixed, and long enough
@@ -94,6 +95,7 @@ func queueProxies(b *testing.B) []*party {
 	}
 	app, appPID := printed(b, exec.Command(peer, "app"))
 	knative, knativePID := printed(b, exec.Command(peer, "knative", app))
+	relay, relayPID := printed(b, exec.Command(peer, "relay", app))
 	_, port, err := net.SplitHostPort(app)
 	if err != nil {
 		b.Fatal(err)
@@ -108,6 +110,7 @@ func queueProxies(b *testing.B) []*party {
 		{name: "direct", url: "http://" + app, pid: appPID},
 		{name: "sluice", url: "http://" + address, pid: pid},
 		{name: "knative", url: "http://" + knative, pid: knativePID},
+		{name: "relay", url: "http://" + relay, pid: relayPID},
 	}
 }
 

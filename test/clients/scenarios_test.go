@@ -320,9 +320,10 @@ func (w *work) lossOfReplica() {
 		return nil
 	})
 	got := w.caller.call(w.t, w.host(), 200)
-	// A proxy repeats the calls that were not sent; without one they fail until the client has heard of the loss.
+	// A proxy repeats the calls that were not sent; without one, or where it may draw the lost replica each time, they fail until the
+	// client has heard of the loss.
 	failed, most := 200-got.answered(), 5
-	if w.client.proxy {
+	if w.client.proxy && !w.client.redraws {
 		most = 0
 	}
 	if failed > most {

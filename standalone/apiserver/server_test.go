@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -283,7 +284,7 @@ func TestKeepsObjectsOverARestart(t *testing.T) {
 	first, stop := start(t, dir)
 	was := create(t, objects(t, first, "services", "kept"), service)
 	stop()
-	second, _ := start(t, dir)
+	second, stop := start(t, dir)
 	is, err := objects(t, second, "services", "kept").Get(t.Context(), "hello", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +301,50 @@ func TestKeepsObjectsOverARestart(t *testing.T) {
 	}
 	if config.Host != second.Config().Host {
 		t.Errorf("the kubeconfig is for %s, want %s", config.Host, second.Config().Host)
+	}
+	stop()
+	_, _ = start(t, dir) // nothing has changed
+}
+
+func TestForgetsAtAStartWhatObjectsWere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, stop := start(t, dir)
+	c := objects(t, first, "services", "history")
+	was := create(t, c, service)
+	is := was
+	for timeout := range 2 {
+		var err error
+		patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"timeoutSeconds":%d}}}}`, 10+timeout)
+		if is, err = c.Patch(t.Context(), "hello", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	second, _ := start(t, dir)
+	c = objects(t, second, "services", "history")
+	next := func(from string) watch.Event {
+		w, err := c.Watch(t.Context(), metav1.ListOptions{ResourceVersion: from})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		select {
+		case e := <-w.ResultChan():
+			return e
+		case <-time.After(5 * time.Second):
+			t.Fatalf("no event from %s on", from)
+			return watch.Event{}
+		}
+	}
+	if e := next(was.GetResourceVersion()); e.Type != watch.Error || !apierrors.IsResourceExpired(apierrors.FromObject(e.Object)) {
+		t.Errorf("who watched before the start is given %v, and should be told to list again", e)
+	}
+	if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if e := next(is.GetResourceVersion()); e.Type != watch.Deleted {
+		t.Errorf("who has seen the last is given %v", e)
 	}
 }
 

@@ -2,13 +2,16 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	etcd "go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
 )
 
 // maxSocketPath is how long the path of a unix socket may be (sizeof sun_path, less its zero byte).
@@ -38,7 +41,9 @@ func startStore(ctx context.Context, dir string) (*store, error) {
 	}
 	select {
 	case <-s.etcd.Server.ReadyNotify():
-		return s, nil
+		if err = s.forget(ctx); err == nil {
+			return s, nil
+		}
 	case err = <-s.etcd.Err():
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -47,6 +52,16 @@ func startStore(ctx context.Context, dir string) (*store, error) {
 	}
 	s.stop()
 	return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
+}
+
+// forget drops what objects were before this start; whoever watched them then is gone. The API server does the same every five
+// minutes, but begins to count at its start, so that the database of one that ends sooner each time would only grow.
+func (s *store) forget(ctx context.Context) error {
+	_, err := s.etcd.Server.Compact(ctx, &etcdserverpb.CompactionRequest{Revision: s.etcd.Server.KV().Rev()})
+	if errors.Is(err, mvcc.ErrCompacted) { // nothing has changed since
+		return nil
+	}
+	return err
 }
 
 func storeConfig(dir string, client url.URL) *etcd.Config {

@@ -14,7 +14,9 @@ build: ## build bin/sluice and bin/queue-proxy
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v /test/clients)
+	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature)
+	@# These start the product, of which the cache of results knows nothing.
+	$(GO) test -count=1 -timeout 25m ./test/chaos ./test/feature
 
 clients: ## xDS clients that are not ours, against the real binary; what is not installed is skipped, and says so
 	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi

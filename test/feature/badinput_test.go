@@ -167,15 +167,18 @@ func refused(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
+// listens are the flags of all addresses that `sluice up` listens on.
+var listens = []string{"--http", "--api", "--xds", "--admin", "--local", "--activator"}
+
 func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, flag := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
+	for _, flag := range listens {
 		args := []string{"up"}
-		for _, f := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
+		for _, f := range listens {
 			address := address.Free(t)
 			if f == flag {
 				address = l.Addr().String()
@@ -192,7 +195,7 @@ func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
 func TestDataDirectoryInUse(t *testing.T) {
 	s := up(t)
 	args := []string{"up"}
-	for _, f := range []string{"--http", "--api", "--xds", "--admin", "--local"} {
+	for _, f := range listens {
 		args = append(args, f, address.Free(t))
 	}
 	if out := refused(t, s.dir, args...); !strings.Contains(out, "in use") || !strings.Contains(out, ".sluice") {

@@ -92,10 +92,10 @@ type Activator struct {
 	lost      lost.Log
 
 	listener  net.Listener
-	address   string                  // as gateways and the control plane know it
-	cut       context.CancelCauseFunc // ends all requests in flight
-	connected atomic.Bool
-	heard     atomic.Int64 // since when the control plane can be heard, unix nanoseconds; 0 while it cannot
+	address   string                    // as gateways and the control plane know it
+	cut       context.CancelCauseFunc   // ends all requests in flight
+	connected atomic.Bool               // the control plane has answered at some time
+	heard     atomic.Pointer[time.Time] // since when it can be heard; nil while it cannot
 	draining  atomic.Bool
 	inFlight  atomic.Int64
 	arrived   atomic.Int64 // when the last request came, unix nanoseconds
@@ -196,7 +196,10 @@ func (a *Activator) sweepOften(ctx context.Context) {
 // the error names all that were refused.
 func (a *Activator) handle(u client.Update) error {
 	a.connected.Store(true)
-	a.heard.CompareAndSwap(0, time.Now().UnixNano())
+	if a.heard.Load() == nil {
+		now := time.Now()
+		a.heard.Store(&now)
+	}
 	switch u.Type {
 	case resource.EndpointType:
 		return a.takeAssignments(u)
@@ -214,7 +217,7 @@ func (a *Activator) handle(u client.Update) error {
 // lose learns that the control plane cannot be heard. What exists stays in force; what did not exist may have appeared meanwhile,
 // for others hear of it.
 func (a *Activator) lose() {
-	a.heard.Store(0)
+	a.heard.Store(nil)
 	for r := range a.revisions.all() {
 		r.doubt()
 	}
@@ -222,8 +225,8 @@ func (a *Activator) lose() {
 
 // heardSince is since when the control plane can be heard, zero while it cannot.
 func (a *Activator) heardSince() time.Time {
-	if since := a.heard.Load(); since != 0 {
-		return time.Unix(0, since)
+	if since := a.heard.Load(); since != nil {
+		return *since
 	}
 	return time.Time{}
 }

@@ -1,8 +1,8 @@
 // Command queueproxy is one of the parties that the benchmark of the queue-proxy starts as processes of their own, so that
 // the processor time of each can be told: `queueproxy app` is an application, `queueproxy knative HOST:PORT` is
 // Knative's queue-proxy before it, its handlers composed as its main program composes them, with neither metrics nor
-// traces exported as by default, and `queueproxy relay HOST:PORT` copies bytes and does nothing else: no process in between
-// can add less. All print their address and serve until they are killed.
+// traces exported as by default, and `queueproxy relay HOST:PORT` copies bytes and does nothing else. All
+// print their address and serve until they are killed.
 package main
 
 import (
@@ -27,6 +27,8 @@ import (
 	"knative.dev/serving/pkg/http/handler"
 	"knative.dev/serving/pkg/queue"
 	"knative.dev/serving/pkg/queue/health"
+
+	"sluice.dev/sluice/test/relay"
 )
 
 func main() {
@@ -37,10 +39,6 @@ func main() {
 }
 
 func run(args []string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
 	var served http.Handler
 	switch {
 	case len(args) == 1 && args[0] == "app":
@@ -52,34 +50,21 @@ func run(args []string) error {
 		}
 		served = chain
 	case len(args) == 2 && args[0] == "relay":
-		fmt.Println(listener.Addr())
-		return relay(listener, args[1])
+		r, err := relay.New(args[1])
+		if err != nil {
+			return err
+		}
+		fmt.Println(r.Address)
+		select {}
 	default:
 		return fmt.Errorf("got %q, want app, or knative or relay and the address of an application", args)
 	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
 	fmt.Println(listener.Addr())
 	return pkgnet.NewServer("", served).Serve(listener)
-}
-
-// relay passes the bytes of each connection on, both ways.
-func relay(listener net.Listener, target string) error {
-	for {
-		client, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		server, err := net.Dial("tcp", target)
-		if err != nil {
-			return err
-		}
-		pass := func(to, from net.Conn) {
-			_, _ = io.Copy(to, from) // either side may end it
-			to.Close()
-			from.Close()
-		}
-		go pass(server, client)
-		go pass(client, server)
-	}
 }
 
 // The same limits as the benchmark gives to ours.

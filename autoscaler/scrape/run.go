@@ -2,7 +2,6 @@ package scrape
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,11 +18,12 @@ type run struct {
 	start    sync.Once
 	deadline time.Time // for all of it
 
-	mu   sync.Mutex
-	next int // in order
-	left int // places of the sample that have no answer yet
-	sum  load
-	err  error // the first
+	mu     sync.Mutex
+	next   int   // in order
+	failed error // why the last replica that failed did
+	left   int   // places of the sample that have no answer yet
+	sum    load
+	err    error // the first of a place
 }
 
 // sample fills one place of the sample: it asks until one replica has answered or none is left. It has a place and an
@@ -36,11 +36,10 @@ func (r *run) sample(ctx context.Context) {
 	impatient := time.AfterFunc(patience, release)
 	defer impatient.Stop()
 
-	var failed error
 	for {
-		next := r.take()
-		if next == nil {
-			r.done(load{}, exhausted(failed))
+		next, err := r.take()
+		if err != nil {
+			r.done(load{}, err)
 			return
 		}
 		limit := time.Now().Add(s.opts.Timeout)
@@ -54,33 +53,32 @@ func (r *run) sample(ctx context.Context) {
 			r.done(l, nil)
 			return
 		}
-		failed = err
 		if ctx.Err() != nil || !time.Now().Before(r.deadline) {
 			r.done(load{}, err)
 			return
 		}
+		r.fail(err)
 	}
 }
 
-var errExhausted = errors.New("no replica is left to ask")
-
-// exhausted is why a place of the sample has no answer. Others may have asked all replicas before it asked any.
-func exhausted(last error) error {
-	if last == nil {
-		return errExhausted
-	}
-	return fmt.Errorf("%w: %w", errExhausted, last)
-}
-
-// take returns the replica to ask next, nil when there is none left.
-func (r *run) take() *replica {
+// take returns the replica to ask next. When there is none left, its error says why the last that failed did, whichever
+// place had asked it: this one may have come too late to ask any.
+func (r *run) take() (*replica, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next == len(r.order) {
-		return nil
+		return nil, fmt.Errorf("no replica is left to ask: %w", r.failed)
 	}
 	r.next++
-	return r.order[r.next-1]
+	return r.order[r.next-1], nil
+}
+
+// fail notes why a replica gave no answer. There are at least as many replicas as places, so a place that finds none
+// left always finds this noted.
+func (r *run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = err
 }
 
 // done notes the answer for one place, and reports when it was the last.

@@ -18,6 +18,8 @@ type Report struct {
 	Whole bool
 	// Loads are all revisions that it has anything to say of; of any other it sees no load.
 	Loads []Load
+	// Over is the time that it speaks of; 0 means a second or more.
+	Over time.Duration
 	// Ended says that the client is gone, and its load with it.
 	Ended bool
 }
@@ -28,6 +30,8 @@ type Load struct {
 	// Concurrency is the mean number of requests in progress, Streams the part of them that are streams (upgraded
 	// connections and gRPC), Requests their number per second, and Waiting how many wait for a replica now.
 	Concurrency, Streams, Requests, Waiting float64
+	// Over is the time that Requests is the mean of; 0 means a second or more.
+	Over time.Duration
 }
 
 // load is what one source, or all of them together, say of a revision.
@@ -36,6 +40,14 @@ type load struct{ concurrency, streams, requests float64 }
 func (a load) plus(b load) load {
 	return load{a.concurrency + b.concurrency, a.streams + b.streams, a.requests + b.requests}
 }
+
+// told is what one client says of a revision.
+type told struct {
+	load // but for requests, which pace has
+	pace pace
+}
+
+func (t told) figures() load { return load{t.concurrency, t.streams, t.pace.perSecond()} }
 
 // without is what is left of a without b, which was seen by others at another moment: never less than nothing.
 func (a load) without(b load) load {
@@ -77,13 +89,22 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 		}
 		delete(before, r)
 		from.seen[r] = struct{}{}
-		r.loads[report.Reporter] = load{seen.Concurrency, seen.Streams, seen.Requests}
+		r.loads[report.Reporter] = told{
+			load{concurrency: seen.Concurrency, streams: seen.Streams},
+			r.loads[report.Reporter].pace.after(l.ticks, seen.Requests, seen.Over),
+		}
 		if from.activator || r.scaled.Source == model.FromEnvoy {
 			l.heard(r, seen, now)
 		}
 	}
 	for r := range before {
-		delete(r.loads, report.Reporter)
+		pace := r.loads[report.Reporter].pace.after(l.ticks, 0, report.Over)
+		if pace.perSecond() == 0 {
+			delete(r.loads, report.Reporter)
+			continue
+		}
+		from.seen[r] = struct{}{}
+		r.loads[report.Reporter] = told{pace: pace}
 	}
 	if report.Ended {
 		for r := range from.seen {
@@ -160,9 +181,9 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 		case from.activator:
 			continue
 		case from.whole:
-			whole = whole.plus(r.loads[name])
+			whole = whole.plus(r.loads[name].figures())
 		default:
-			sum = sum.plus(r.loads[name])
+			sum = sum.plus(r.loads[name].figures())
 		}
 		known = known && now.Sub(from.last) < patience
 	}
@@ -184,7 +205,7 @@ func (r *revision) hidden() bool {
 func (l *Loop) atActivators(r *revision) (sum load) {
 	for name, seen := range r.loads {
 		if from := l.reporters[name]; from != nil && from.activator {
-			sum = sum.plus(seen)
+			sum = sum.plus(seen.figures())
 		}
 	}
 	return sum

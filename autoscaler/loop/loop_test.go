@@ -381,6 +381,38 @@ func TestFiguresOfWholeClustersDoNotCountActivatorsTwice(t *testing.T) {
 	})
 }
 
+// An activator reports all revisions whenever a request begins to wait for any of them.
+func TestShortReportsMakeNoPeakOfRequestsPerSecond(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		p.refuse(errors.New("no figures"))
+		p.Set(sleeping(map[string]string{"autoscaling.knative.dev/metric": "rps", "autoscaling.knative.dev/target": "20", "autoscaling.knative.dev/window": "6s"}))
+		say := func(over time.Duration, requests float64) {
+			time.Sleep(over)
+			r := loop.Report{Reporter: "activator", Activator: true, Over: over}
+			if requests > 0 {
+				r.Loads = []loop.Load{{Revision: hello, Concurrency: 0.1, Requests: requests / over.Seconds(), Over: over}}
+			}
+			p.Report(r)
+		}
+		time.Sleep(900 * time.Millisecond)
+		for range 20 { // ten requests a second, the last of which a report of its own speaks of, the newest at each tick
+			say(500*time.Millisecond, 5)
+			say(499*time.Millisecond, 4)
+			say(time.Millisecond, 1)
+		}
+		for _, s := range p.at {
+			if s.Replicas > 1 {
+				t.Fatalf("more than one replica for ten requests a second; decisions: %s", p.history())
+			}
+		}
+		p.want("ten requests a second at 14 a replica", 1)
+		for range 600 {
+			say(100*time.Millisecond, 0)
+		}
+		p.want("after the last request", 0)
+	})
+}
+
 func TestAnActivatorThatEndsTakesItsLoadWithIt(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		p.Set(sleeping(quick()))

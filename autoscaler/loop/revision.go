@@ -23,7 +23,7 @@ type revision struct {
 	backed   time.Time
 	woken    bool // it was without replicas until a request came
 
-	loads       map[string]load // by reporter
+	loads       map[string]told // by reporter
 	direct      load            // the newest figures of what reaches the replicas directly
 	directKnown bool            // there were some
 	directAt    time.Time
@@ -43,7 +43,7 @@ var seed = maphash.MakeSeed()
 
 // newRevision makes a revision that nothing is known of but what its status says.
 func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
-	r := &revision{loads: map[string]load{}, phase: maphash.Comparable(seed, s.Revision) % period}
+	r := &revision{loads: map[string]told{}, phase: maphash.Comparable(seed, s.Revision) % period}
 	if before := s.Before; before.Replicas != model.UnknownReplicas {
 		r.replicas = before.Replicas
 		r.state = autoscaler.Resume(autoscaler.Restart{

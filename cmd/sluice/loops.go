@@ -180,7 +180,7 @@ const zonePods = "pods"
 func reportOf(r xds.LoadReport) loop.Report {
 	out := loop.Report{
 		Reporter: strconv.FormatUint(r.Stream, 10), Activator: r.Role == xds.RoleActivator, Ended: r.Ended,
-		Loads: make([]loop.Load, 0, len(r.Clusters)),
+		Loads: make([]loop.Load, 0, len(r.Clusters)), Over: r.Interval,
 	}
 	for _, c := range r.Clusters {
 		revision, ok := revisionOf(c.Cluster)
@@ -198,7 +198,7 @@ func loadOf(revision model.Key, c xds.ClusterLoad) loop.Load {
 	if seconds <= 0 {
 		return load
 	}
-	load.Requests = float64(c.Issued) / seconds
+	load.Requests, load.Over = float64(c.Issued)/seconds, c.Interval
 	if c.Averaged {
 		load.Concurrency, load.Streams = c.Concurrency/seconds, c.Streams/seconds
 	}

@@ -33,21 +33,21 @@ func TestReportsBecomeMeans(t *testing.T) {
 		want     []loop.Load
 	}{
 		"a gateway counts what goes to replicas": {xds.RoleGateway, clusters, []loop.Load{
-			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20},
+			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
 		}},
 		"an activator counts all": {xds.RoleActivator, clusters[:1], []loop.Load{
-			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20},
+			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
 		}},
 		"Envoy has no means": {xds.RoleGateway, []xds.ClusterLoad{
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 7, InProgress: 3},
-		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7}}},
+		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7, Over: time.Second}}},
 		"what waits counts as if it had been there all the time": {xds.RoleActivator, []xds.ClusterLoad{
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5, Averaged: true},
-		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5}}},
+		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5, Over: time.Second}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := reportOf(xds.LoadReport{Role: c.role, Stream: 7, Clusters: c.clusters})
-			want := loop.Report{Reporter: "7", Activator: c.role == xds.RoleActivator, Loads: c.want}
+			got := reportOf(xds.LoadReport{Role: c.role, Stream: 7, Interval: half, Clusters: c.clusters})
+			want := loop.Report{Reporter: "7", Activator: c.role == xds.RoleActivator, Loads: c.want, Over: half}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -10,7 +10,8 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here.
+// The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here. The
+// queue-proxy must know which revision is meant: it may have the address of another revision's replica.
 const (
 	revisionHeader  = "Knative-Serving-Revision"
 	namespaceHeader = "Knative-Serving-Namespace"

@@ -68,6 +68,8 @@ func (x *exchange) writeHead(c *conn) error {
 	}
 	// An error stays in the bufio.Writer until Flush returns it.
 	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n"+proxyHeader+": "+proxyValue+"\r\n")
+	meant := x.revision.name
+	writeAll(out, namespaceHeader+": ", meant.namespace, "\r\n"+revisionHeader+": ", meant.name, "\r\n")
 	named := r.Header["Connection"]
 	for name, values := range r.Header {
 		if staysHere(name) || len(named) > 0 && hasToken(named, name) {
@@ -107,7 +109,7 @@ func writeAll(out *bufio.Writer, parts ...string) {
 	}
 }
 
-// staysHere tells which request headers are between two neighbours, or for activators, or written by writeHead.
+// staysHere tells which request headers are between two neighbours, or for activators, or made anew for the replica.
 func staysHere(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Http2-Settings",

@@ -82,6 +82,7 @@ func (x *exchange) outgoing() *http.Request {
 		out.Header["Te"] = []string{"trailers"}
 	}
 	out.Header[proxyHeader] = []string{proxyValue}
+	out.Header[namespaceHeader], out.Header[revisionHeader] = []string{x.revision.name.namespace}, []string{x.revision.name.name}
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or the transport would add its own
 	}

@@ -68,7 +68,7 @@ func TestHeadersOnTheWay(t *testing.T) {
 		}
 		for key, want := range map[string]string{
 			"K-Proxy-Request": "activator", "X-Forwarded-For": "1.2.3.4", "Forwarded": "for=1.2.3.4", "X-Twice": "1,2", "User-Agent": "",
-			"Knative-Serving-Revision": "", "Knative-Serving-Namespace": "", "Sluice-Timing": "", "X-Mine": "",
+			"Knative-Serving-Revision": "hello-00001", "Knative-Serving-Namespace": "default", "Sluice-Timing": "", "X-Mine": "",
 		} {
 			if got := strings.Join(r.Header[key], ","); got != want {
 				t.Errorf("%s: the replica got %s: %q, want %q", name, key, got, want)

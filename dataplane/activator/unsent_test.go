@@ -12,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/model"
 )
 
 // gone runs a queue-proxy whose application is not there.
@@ -59,6 +60,24 @@ func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
 			}
 			if s := b.activator.Stats(); s.Retried == 0 {
 				t.Error("the replica whose application is not there was sent nothing")
+			}
+		})
+	}
+}
+
+// TestReplicaOfAnotherRevisionAnswersNothing has two addresses, one of which another revision's replica has by now.
+func TestReplicaOfAnotherRevisionAnswersNothing(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			other := replicaOf(t, queueproxy.Options{Revision: model.Key{Namespace: "default", Name: "other-00001"}}, says("wrong"))
+			own := replicaOf(t, queueproxy.Options{Revision: model.Key{Namespace: "default", Name: "hello-00001"}}, says("right"))
+			b.set(cluster, facts{}, other, own)
+			for range 15 {
+				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "right")
+			}
+			if s := b.activator.Stats(); s.Retried == 0 {
+				t.Error("the other revision's replica was sent nothing")
 			}
 		})
 	}

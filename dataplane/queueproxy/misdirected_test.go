@@ -12,7 +12,13 @@ import (
 
 // The address of a replica that is gone may be another's by now.
 func TestRequestForAnotherRevisionIsNotAnswered(t *testing.T) {
-	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	target := application(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"Knative-Serving-Namespace", "Knative-Serving-Revision"} {
+			if got := r.Header.Values(name); len(got) > 0 {
+				t.Errorf("the application got %s: %q", name, got)
+			}
+		}
+	}))
 	_, address := serve(t, queueproxy.Options{Target: target, Revision: model.Key{Namespace: "default", Name: "hello-00001"}})
 	c := client(t, model.HTTP1)
 	for name, test := range map[string]struct {

@@ -166,7 +166,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.reverse.ServeHTTP(e, r)
 }
 
-// The headers by which gateways say which revision a request is for.
+// The headers by which gateways and activators say which revision a request is for.
 const (
 	revisionHeader  = "Knative-Serving-Revision"
 	namespaceHeader = "Knative-Serving-Namespace"
@@ -188,6 +188,8 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Host = p.opts.Target
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
 	pr.Out.Trailer = pr.In.Trailer           // the map itself, for its values come after the body
+	pr.Out.Header.Del(revisionHeader)        // these two are not for the application, as in Knative
+	pr.Out.Header.Del(namespaceHeader)
 	if original := pr.Out.Header.Get("K-Original-Host"); original != "" {
 		pr.Out.Host = original
 		pr.Out.Header.Del("K-Original-Host")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -78,6 +79,28 @@ func TestReplicaOfAnotherRevisionAnswersNothing(t *testing.T) {
 			}
 			if s := b.activator.Stats(); s.Retried == 0 {
 				t.Error("the other revision's replica was sent nothing")
+			}
+		})
+	}
+}
+
+// TestApplicationCannotHaveARequestSentAgain has an application that passes on the answer of another service, whose replica did
+// not get what this one asked it for.
+func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
+	for protocol, client := range clients(t) {
+		t.Run(protocol, func(t *testing.T) {
+			b := start(t, Options{})
+			var received atomic.Int64
+			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+				if received.Add(1) == 1 {
+					w.Header().Set(ReasonHeader, reasonUnsent)
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			}))
+			a := do(client, b.request(http.MethodPost, "/", strings.NewReader("body")))
+			a.want(t, 503, "")
+			if got := a.Header.Get(ReasonHeader); got != "" || received.Load() != 1 {
+				t.Errorf("the application received the request %d times, and the client the reason %q", received.Load(), got)
 			}
 		})
 	}

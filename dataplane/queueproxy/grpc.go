@@ -13,11 +13,10 @@ const grpcUnavailable = "14"
 // endGRPC has a gRPC response that a drain cuts off end with a status in its trailer. Cut off without one, clients
 // would see INTERNAL and take it for an error of the application. A response that has not begun needs no such care:
 // clients take its 503 for UNAVAILABLE.
-func endGRPC(response *http.Response) error {
+func endGRPC(response *http.Response) {
 	if isGRPC(response.Header) {
 		response.Body = &grpcBody{ReadCloser: response.Body, response: response}
 	}
-	return nil
 }
 
 type grpcBody struct {

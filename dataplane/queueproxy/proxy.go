@@ -115,7 +115,7 @@ func New(opts Options) *Proxy {
 	p.streams = newStreamCutter()
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		ModifyResponse: endGRPC,
+		ModifyResponse: answered,
 		Transport:      sender{opts.Transport.forProtocol(opts.Protocol)},
 		BufferPool:     opts.Transport.buffers,
 		ErrorHandler:   p.fail,
@@ -195,6 +195,14 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 		pr.Out.Header.Del("K-Original-Host")
 	}
 	forward(pr.In, pr.Out)
+}
+
+// answered makes of the application's response what the client gets. The reason goes: an application that passes on the answer of
+// another service may have one of that service's, by which its own request would be sent again.
+func answered(response *http.Response) error {
+	response.Header.Del(ReasonHeader)
+	endGRPC(response)
+	return nil
 }
 
 // fail answers a request that the application did not. The cause of the context's end says more than err.

@@ -30,11 +30,11 @@ type exchange struct {
 
 	ctx     context.Context // ends with the client, the server or the revision's timeout
 	cancel  context.CancelCauseFunc
-	timer   *time.Timer // nil without a timeout
-	upgrade string      // the protocol to change to; empty when none is asked for
-	sent    time.Time   // when the connection to the replica was there
-	status  int         // that the client was given; 0 while there is none
-	dirty   bool        // the client has not been sent all that was written
+	limit   overtime
+	upgrade string    // the protocol to change to; empty when none is asked for
+	sent    time.Time // when the connection to the replica was there
+	status  int       // that the client was given; 0 while there is none
+	dirty   bool      // the client has not been sent all that was written
 
 	body     replay.Body
 	sending  *replay.Reader // the body as the present attempt sends it; nil for a request without one
@@ -71,10 +71,8 @@ func (x *exchange) run() error {
 	if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
 		return err
 	}
-	if x.timeout > 0 {
-		x.timer = time.AfterFunc(time.Until(x.arrived.Add(x.timeout)), func() { x.cancel(errTimeout) })
-		defer x.timer.Stop()
-	}
+	x.startTimeout()
+	defer x.endTimeout()
 	if x.r.ProtoMajor == 1 && x.r.ContentLength != 0 {
 		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers
 		// that cannot do it have no such limit.
@@ -115,14 +113,12 @@ func (x *exchange) connected() {
 	}
 }
 
-// begin notes that the response begins: from now on the queue-proxy's timers rule, and the request is not sent again.
+// begin notes that the response begins: from now on the queue-proxy's timers come first, and the request is not sent again.
 func (x *exchange) begin() {
 	if x.sending != nil {
 		x.body.Settle()
 	}
-	if x.timer != nil {
-		x.timer.Stop()
-	}
+	x.extendTimeout()
 	x.activator.stats.dispatched.Add(1)
 	if !x.cold && !x.timed() {
 		return
@@ -146,7 +142,11 @@ func (x *exchange) fail(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	if x.status != 0 {
-		x.warn("a replica did not finish its response", err)
+		message := "a replica did not finish its response"
+		if errors.Is(cause, errTimeout) {
+			message = "a response was not finished within the timeout of its revision"
+		}
+		x.warn(message, err)
 		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
 	}
 	var known *refusal

@@ -76,3 +76,11 @@ func (a *appConn) Write(p []byte) (int, error) {
 	a.written.Add(int64(len(p))) // before, since a part of it may be on its way when an error is returned
 	return a.Conn.Write(p)
 }
+
+// CloseWrite ends one direction of an upgraded connection; without it ReverseProxy would end both.
+func (a *appConn) CloseWrite() error {
+	if half, ok := a.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

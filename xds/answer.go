@@ -55,11 +55,7 @@ func (st *stream) accept(w *watch, r *response) {
 	}
 	w.sum, w.unsure = r.sum, false
 	for _, e := range news {
-		if !e.ackedBy(st.role) {
-			st.server.store.mu.Lock()
-			st.server.store.acknowledge(tableKey{st.role, w.url}, e)
-			st.server.store.mu.Unlock()
-		}
+		st.vouch(w, e)
 		if _, ok := w.refused[e.Name]; ok {
 			st.mend(w, e, same(w.accepted(e.Name), e))
 		}
@@ -72,6 +68,16 @@ func (st *stream) accept(w *watch, r *response) {
 	if len(w.kept) == 0 && len(news) > smallMap {
 		w.kept = map[string]*entry{}
 	}
+}
+
+// vouch notes that the client takes the content.
+func (st *stream) vouch(w *watch, e *entry) {
+	if e.ackedBy(st.role) {
+		return
+	}
+	st.server.store.mu.Lock()
+	defer st.server.store.mu.Unlock()
+	st.server.store.acknowledge(tableKey{st.role, w.url}, e)
 }
 
 // refuse records and reports a refusal of a response.

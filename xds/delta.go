@@ -82,7 +82,7 @@ func (s subscriber) settleClaims(initial map[string]string) {
 		switch {
 		case !it.named && !w.wildcard:
 			w.forget(name)
-		case it.sent != nil && w.pending.set[name] == it.sent:
+		case it.sent != nil && s.table.entries[name] == it.sent:
 			delete(w.pending.set, name)
 			s.store.acknowledge(s.table.tableKey, it.sent)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"sluice.dev/sluice/xds"
@@ -200,5 +201,43 @@ func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
 		if got := r.Stats().Resources; got != 2*3 { // listener and routes, of three roles
 			t.Errorf("%d resources are left, want 6", got)
 		}
+	})
+}
+
+// A control plane that has restarted knows what its clients accepted before by what they say when they come back.
+func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
+	for name, names := range map[string][]string{"by name": {"a"}, "everything": {"*"}, "everything, as before": nil} {
+		t.Run(name, func(t *testing.T) {
+			r := serve(t, xds.Options{Settle: time.Nanosecond})
+			before, after := cluster("a", "1"), cluster("a", "2")
+			r.set(before)
+			c := r.connect(t, delta, "gateway")
+			c.must(c.wire.(*deltaTransport).stream.Send(&discoveryv3.DeltaDiscoveryRequest{
+				Node: c.node, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: names,
+				InitialResourceVersions: map[string]string{"a": before.Version},
+			}))
+			c.node = nil
+			c.quiet()
+			r.set(after)
+			c.nack(c.expect(xds.ClusterType, "a"), "no")
+			c.quiet()
+			r.gets(t, delta, "gateway", before)
+		})
+	}
+}
+
+// A client is not sent again what it has, and so does not say again that it takes it.
+func TestContentThatWentAndCameAgainIsGoneBackTo(t *testing.T) {
+	each(t, func(t *testing.T, p *protocol) {
+		r := serve(t, xds.Options{Settle: time.Nanosecond})
+		before, after := endpoints("a", "1"), endpoints("a", "2")
+		r.set(before)
+		c := r.taking(t, p, "gateway", "1", "a")
+		r.Apply(xds.Update{Removed: []*xds.Resource{before}, Set: []*xds.Resource{endpoints("a", "1")}})
+		c.quiet()
+		r.set(after)
+		c.nack(c.expect(xds.EndpointType, "a"), "no")
+		c.quiet()
+		r.gets(t, p, "gateway", before)
 	})
 }

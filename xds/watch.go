@@ -151,6 +151,9 @@ func (w *watch) renew(name string, it item, e *entry, since uint64) {
 	}
 	it.sent = e // lets go of the old bytes
 	w.items[name] = it
+	if it.taken {
+		w.stream.vouch(w, e) // it is not sent again, and so not acknowledged again
+	}
 }
 
 // end makes a removal due where the client has the resource or is about to, and reports whether it was waiting to be sent.

@@ -1,6 +1,7 @@
 package xds_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -56,4 +57,29 @@ func TestStateOfTheWorldTakesNoSubscriptionThatCrossedAResponse(t *testing.T) {
 	c.quiet()
 	c.ack(late) // names both
 	c.take(xds.EndpointType, "b")
+}
+
+// What a client says of a response is about that one, though the names that it repeats are older than the newest response.
+func TestStateOfTheWorldTakesARefusalThatCrossedAResponse(t *testing.T) {
+	nacks := make(chan xds.Nack, 10)
+	told := &gazette{}
+	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n xds.Nack) { nacks <- n }, Refused: told.print})
+	r.set(endpoints("a", "1"), endpoints("b", "1"), endpoints("c", "1"))
+	c := r.connect(t, sotw, "gateway")
+	c.subscribe(xds.EndpointType, "a")
+	c.take(xds.EndpointType, "a")
+	first, second := endpoints("a", strings.Repeat("2", 1_500_000)), endpoints("c", strings.Repeat("2", 1_500_000))
+	c.subscribe(xds.EndpointType, "c")
+	c.take(xds.EndpointType, "c")
+	r.set(first, second) // too much for one response
+	refused := c.expect(xds.EndpointType, "a")
+	late := c.expect(xds.EndpointType, "c")
+	c.nack(refused, "a: no")
+	if got := await(t, "a refusal", nacks); !cmp.Equal(got.Names, []string{"a"}) {
+		t.Errorf("refused are %v", got.Names)
+	}
+	c.ack(late)
+	c.quiet()
+	told.names(t, "a")
+	r.gets(t, sotw, "gateway", endpoints("a", "1"))
 }

@@ -30,8 +30,8 @@ func (s sotwWire) receive() (*request, error) {
 
 func (s sotwWire) whole() bool { return true }
 
-// current is not so for a request that was under way when the last response was: another follows. The first of its type is
-// taken with whatever nonce, since some clients send that of another type.
+// current is not so for a request that was under way when the last response was: another follows, with newer names. What it says
+// of the response before counts. The first of its type is taken with whatever nonce, since some clients send that of another type.
 func (s sotwWire) current(w *watch, r *request, first bool) bool { return first || r.nonce == w.nonce }
 
 func (s sotwWire) subscribe(w *watch, r *request, first bool) error {

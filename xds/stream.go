@@ -170,10 +170,10 @@ func (st *stream) handle(r *request) error {
 		st.watches = append(st.watches, w)
 		slices.SortStableFunc(st.watches, func(a, b *watch) int { return a.rank - b.rank })
 	}
+	st.answered(w, r) // the nonce says which response is meant, whatever was sent since
 	if !st.wire.current(w, r, first) {
 		return nil
 	}
-	st.answered(w, r)
 	return st.wire.subscribe(w, r, first)
 }
 

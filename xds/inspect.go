@@ -68,7 +68,9 @@ func (w *watch) unanswered(responses []response) {
 	}
 	for i := range responses {
 		for _, e := range responses[i].news {
-			w.late[e.Name] = unheard{e, nonceNumber(responses[i].nonce)}
+			if same(w.items[e.Name].sent, e) { // else it was sent something else since, or let go of the name
+				w.late[e.Name] = unheard{e, nonceNumber(responses[i].nonce)}
+			}
 		}
 	}
 }

@@ -222,6 +222,7 @@ func (w *watch) sent(name string, e *entry) {
 	case it.taken:
 		w.kept[name] = it.sent
 	}
+	delete(w.late, name)
 	it.sent, it.taken = e, false
 	switch {
 	case e != nil:
@@ -252,6 +253,7 @@ func (w *watch) forget(name string) {
 	delete(w.batch.set, name)
 	delete(w.doomed, name)
 	delete(w.kept, name)
+	delete(w.late, name)
 	delete(w.called, name)
 	w.stream.server.store.pardon(w, name)
 }

@@ -1,6 +1,10 @@
 package loop
 
-import "time"
+import (
+	"time"
+
+	"sluice.dev/sluice/model"
+)
 
 // Ticker returns what a tick does, for a loop that does not run.
 func Ticker(l *Loop) func(now time.Time) { return l.tick }
@@ -19,3 +23,6 @@ func Scraped(l *Loop, now time.Time) {
 		r.direct, r.directKnown, r.directAt = load{concurrency: 20}, true, now
 	}
 }
+
+// Last is the newest decision on a revision of a loop that does not run.
+func Last(l *Loop, revision model.Key) model.Decision { return l.revisions[revision].last }

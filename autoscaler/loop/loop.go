@@ -52,6 +52,7 @@ type Loop struct {
 	reporters map[string]*reporter
 	gateways  int // reporters that are gateways
 	ticks     uint64
+	ticked    int64 // the second of the last tick
 	scraping  bool
 }
 
@@ -207,11 +208,13 @@ func (l *Loop) Snapshot(ctx context.Context) []Row {
 func (l *Loop) tick(now time.Time) {
 	l.ticks++
 	for r := range l.awake {
+		r.hold(l.ticked, now)
 		l.sample(r, now)
 		if r.phase == l.ticks%period {
 			l.decide(r, now)
 		}
 	}
+	l.ticked = now.Unix()
 }
 
 // scrape asks for the load of the replicas that are awake. A round that takes longer than a tick is not doubled.

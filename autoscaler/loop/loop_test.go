@@ -455,6 +455,37 @@ func TestFiguresOfOneSecondAreNotCountedTwice(t *testing.T) {
 	})
 }
 
+func TestSecondsThatNoTickFallsIntoAreNoGap(t *testing.T) {
+	for name, late := range map[string]func(i int) time.Duration{
+		"in time": func(int) time.Duration { return 0 },
+		"around the turn of the second": func(i int) time.Duration {
+			return time.Duration(1-i%2*2) * time.Millisecond
+		},
+		"two seconds late each other time": func(i int) time.Duration {
+			return time.Duration(i/2*2) * time.Second
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := loop.New(loop.Options{})
+			start := time.Unix(1e9, 0)
+			l.Set(model.Scaled{
+				Revision: hello, UID: "1", Annotations: quick(),
+				Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
+			})
+			l.Running(hello, "1", 1, nil)
+			loop.Drain(l, start)
+			for i := 3; i < 60; i++ {
+				now := start.Add(time.Duration(i)*time.Second + late(i))
+				loop.Scraped(l, now) // 20 requests
+				loop.Ticker(l)(now)
+			}
+			if stable := loop.Last(l, hello).Stable; stable != 20 {
+				t.Errorf("of 20 requests all the time the window makes %v", stable)
+			}
+		})
+	}
+}
+
 // BenchmarkTick is a tick of 10,000 revisions that are awake, half of which decide.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{100, 10_000} {

@@ -90,6 +90,20 @@ func (l *Loop) sample(r *revision, now time.Time) {
 	r.samples = append(r.samples, sample)
 }
 
+// hold notes the load of the seconds that no tick fell into since the one of that second, for a tick may be late: what was held
+// then. The window would count them as seconds without load. One that is over begins anew, and has no such seconds.
+func (r *revision) hold(ticked int64, now time.Time) {
+	sec := now.Unix()
+	if r.second < ticked || time.Duration(sec-r.second)*time.Second >= r.policy.StableWindow {
+		return
+	}
+	for late := r.second + 1; late < sec; late++ {
+		r.samples = append(r.samples, model.Sample{
+			Time: time.Unix(late, 0), Concurrency: r.sampled.concurrency, Requests: r.sampled.requests,
+		})
+	}
+}
+
 // propose is the count that the load of activators alone asks for.
 func (r *revision) propose(held load) model.Proposal {
 	amount := held.concurrency

@@ -40,13 +40,15 @@ func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Dec
 		s.propose(p, o, now, &d)
 	} else if d.Reason = model.ReasonNoData; !s.decided {
 		s.excess = initialExcess(p)
+	} else if s.startFailed(p, o, now) {
+		s.desired = 0 // what it was started for is long over
 	}
 	if s.decided {
 		d.Desired = s.desired
 	}
 	d.ExcessBurstCapacity, d.Panicking = s.excess, !s.panicTime.IsZero()
 
-	want, apply := s.toZero(p, o, now, s.bound(p, o, s.compose(o, &d), &d), &d)
+	want, apply := s.toZero(p, o, now, s.bound(p, o, s.compose(p, o, now, &d), &d), &d)
 	d.Replicas = s.replicas(p, o, want, apply)
 	d.Active = s.settle(p, o, now, want)
 	d.Initialized = s.initialized

@@ -12,10 +12,10 @@ const activationBuffer = 30 * time.Second
 
 // compose takes the largest of what the load and the other signals ask for. One without data keeps what runs: it
 // might have asked for that.
-func (s *State) compose(o *Observation, d *model.Decision) int {
+func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *model.Decision) int {
 	want, running := d.Desired, max(0, o.Replicas)
-	// A revision that is inactive stays so; toZero keeps its replicas.
-	if !d.Fresh && (len(o.Signals) > 0 || want > 0 || want == 0 && s.phase != inactive) {
+	// A revision that is inactive stays so; toZero keeps its replicas. A start that failed ends.
+	if !d.Fresh && (len(o.Signals) > 0 || want > 0 || want == 0 && s.phase != inactive && !s.startFailed(p, o, now)) {
 		want = max(want, running)
 	}
 	for i := range o.Signals {
@@ -60,6 +60,11 @@ func (s *State) bound(p *model.Scaling, o *Observation, want int, d *model.Decis
 	return want
 }
 
+// startFailed says that no replica became ready in the time that they have for it.
+func (s *State) startFailed(p *model.Scaling, o *Observation, now time.Time) bool {
+	return s.phase == activating && o.Ready <= 0 && now.Sub(s.since) > p.ProgressDeadline+activationBuffer
+}
+
 // toZero lets zero through when it is safe (handleScaleToZero of kpa/scaler.go). It returns the count that the
 // status speaks of, and whether the replicas should follow it now.
 func (s *State) toZero(p *model.Scaling, o *Observation, now time.Time, want int, d *model.Decision) (int, bool) {
@@ -73,7 +78,7 @@ func (s *State) toZero(p *model.Scaling, o *Observation, now time.Time, want int
 	age := now.Sub(s.since)
 	switch s.phase {
 	case activating:
-		if age > p.ProgressDeadline+activationBuffer && o.Ready <= 0 {
+		if s.startFailed(p, o, now) {
 			d.Reason = model.ReasonActivationTimeout
 			return 0, true
 		}

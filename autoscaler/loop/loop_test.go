@@ -486,6 +486,30 @@ func TestSecondsThatNoTickFallsIntoAreNoGap(t *testing.T) {
 	}
 }
 
+func TestStartThatFailsEndsWhenNobodyWaitsAnyMore(t *testing.T) {
+	for _, waits := range []time.Duration{10 * time.Second, 11 * time.Second} {
+		run(t, 24*time.Hour, func(p *plant) { // no replica becomes ready
+			p.Set(sleeping(nil))
+			for range waits / time.Second {
+				p.hold(1, 1)
+				time.Sleep(time.Second)
+			}
+			p.idle()
+			time.Sleep(10 * time.Minute)
+			p.want("before the deadline and what is added to it", 1)
+			time.Sleep(time.Minute)
+			p.want("after the deadline", 0)
+			if c := p.decision().Active; c.Reason != "TimedOut" {
+				t.Errorf("it is inactive because of %s, want TimedOut", c.Reason)
+			}
+			p.Set(sleeping(map[string]string{"autoscaling.knative.dev/max-scale": "9"}))
+			p.want("when something else of it changes", 0)
+			p.hold(1, 1)
+			p.want("when somebody waits again", 1)
+		})
+	}
+}
+
 // BenchmarkTick is a tick of 10,000 revisions that are awake, half of which decide.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{100, 10_000} {

@@ -44,7 +44,8 @@ const (
 type Restart struct {
 	// Ready is how many replicas are ready.
 	Ready int
-	// Active is the status of the revision's condition Active, and Since when it changed; a zero Since counts as now.
+	// Active is the status of the revision's condition Active, and Since when it changed; a zero Since counts as now, and
+	// so does that of a revision that was being activated.
 	Active model.Status
 	Since  time.Time
 	// Initialized says that the revision has been ready once.
@@ -63,6 +64,8 @@ func Resume(r Restart, now time.Time) State {
 		s.phase = active
 	case model.False:
 		s.phase = inactive
+	default:
+		s.since = now // nobody saw to it meanwhile, and replicas may begin anew
 	}
 	if r.Ready > 1 {
 		s.panicTime, s.maxPanic = now, r.Ready

@@ -510,6 +510,26 @@ func TestStartThatFailsEndsWhenNobodyWaitsAnyMore(t *testing.T) {
 	}
 }
 
+// One that was stopped while its first replica started, and comes back the next day.
+func TestRestartHasAStartBeginAnew(t *testing.T) {
+	run(t, 5*time.Minute, func(p *plant) {
+		p.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{
+			Replicas: 1, Active: model.Unknown, Since: time.Now().Add(-24 * time.Hour),
+		}})
+		p.want("at once", 1)
+		time.Sleep(6 * time.Minute)
+		p.want("ready within the deadline", 1)
+		if !p.decision().Initialized {
+			t.Error("it has a ready replica and is not initialized")
+		}
+	})
+	run(t, 24*time.Hour, func(p *plant) {
+		p.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: 1, Active: model.Unknown, Since: time.Now()}})
+		time.Sleep(11 * time.Minute)
+		p.want("after the deadline", 0)
+	})
+}
+
 // BenchmarkTick is a tick of 10,000 revisions that are awake, half of which decide.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{100, 10_000} {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/autoscaler/scrape"
@@ -34,6 +35,11 @@ type Load struct {
 	Over time.Duration
 }
 
+// idle says that the client has no load.
+func (r Report) idle() bool {
+	return !slices.ContainsFunc(r.Loads, func(l Load) bool { return l.Concurrency != 0 || l.Requests != 0 })
+}
+
 // load is what one source, or all of them together, say of a revision.
 type load struct{ concurrency, streams, requests float64 }
 
@@ -59,7 +65,14 @@ type reporter struct {
 	activator bool
 	whole     bool
 	last      time.Time
+	idle      bool                   // its last report told of no load
 	seen      map[*revision]struct{} // what its last report spoke of
+}
+
+// known says that the figures of a reporter are those of now. One that is connected and idle may be silent, as gRPC's C++ and
+// Python clients are until they have something to tell; one whose statistics are read is not connected.
+func (r *reporter) known(now time.Time) bool {
+	return now.Sub(r.last) < patience || r.idle && !r.whole
 }
 
 // Report takes what a client says. Requests that wait have their revision decide at once.
@@ -79,7 +92,7 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 			l.gateways++
 		}
 	}
-	from.last = now
+	from.last, from.idle = now, report.idle()
 	before := from.seen
 	from.seen = make(map[*revision]struct{}, len(report.Loads))
 	for _, seen := range report.Loads {
@@ -163,7 +176,7 @@ func (l *Loop) missing(r *revision, now time.Time, why error) {
 }
 
 // atReplicas is the load that reaches the replicas without an activator. It is not known when its source has not spoken
-// for a while; the last that was known is returned then.
+// for a while; the last that it said counts then.
 func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 	if r.ready == 0 {
 		return load{}, true
@@ -185,9 +198,10 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 		default:
 			sum = sum.plus(r.loads[name].figures())
 		}
-		known = known && now.Sub(from.last) < patience
+		known = known && from.known(now)
 	}
-	if known {
+	// One that is silent keeps its own figures, not those of others.
+	if known || r.directKnown && l.gateways > 0 {
 		if whole != (load{}) {
 			sum = sum.plus(whole.without(l.atActivators(r)))
 		}

@@ -366,6 +366,55 @@ func TestGatewaysReportWhereNoQueueProxyStands(t *testing.T) {
 	})
 }
 
+// fromEnvoy is a revision with a replica, whose load gateways tell.
+func fromEnvoy(key model.Key) model.Scaled {
+	return model.Scaled{
+		Revision: key, UID: "1", Annotations: quick(), Source: model.FromEnvoy,
+		Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
+	}
+}
+
+// reports says for so many seconds that a gateway has so many requests for hello.
+func (p *plant) reports(gateway string, concurrency float64, seconds int) {
+	for range seconds {
+		p.Report(loop.Report{Reporter: gateway, Loads: []loop.Load{{Revision: hello, Concurrency: concurrency}}})
+		time.Sleep(time.Second)
+	}
+}
+
+func TestASilentGatewayHoldsItsOwnLoadAlone(t *testing.T) {
+	run(t, 10*time.Millisecond, func(p *plant) {
+		p.Set(fromEnvoy(hello))
+		p.reports("silent", 7, 1)
+		p.reports("gateway", 7, 20)
+		p.want("14 requests at 7 a replica", 2)
+		p.reports("gateway", 28, 20)
+		p.want("35 requests, 28 of them told of now", 5)
+		p.reports("gateway", 7, 100)
+		p.want("14 again, 7 of them told of now", 2)
+	})
+}
+
+// gRPC's C++ and Python clients report that they have nothing to do once, and then are silent until they have.
+func TestAnIdleClientThatIsSilentMakesNothingUnknown(t *testing.T) {
+	for name, last := range map[string]loop.Report{
+		"told of requests before": {Reporter: "client", Loads: []loop.Load{{Revision: hello}}},
+		"never had a request":     {Reporter: "client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 10*time.Millisecond, func(p *plant) {
+				p.Report(last)
+				time.Sleep(10 * time.Second)
+				p.Set(fromEnvoy(hello))
+				p.reports("gateway", 28, 20)
+				p.want("28 requests at 7 a replica", 4)
+				p.reports("gateway", 0, 100)
+				p.want("idle", 0)
+			})
+		})
+	}
+}
+
 func TestFiguresOfWholeClustersDoNotCountActivatorsTwice(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		s := sleeping(quick())

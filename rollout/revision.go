@@ -57,20 +57,51 @@ func Revision(in RevisionInput) RevisionPlan {
 		container = model.Condition{Type: model.ContainerHealthy, Status: model.False, Reason: failure.Reason, Message: exitMessage(failure)}
 	case failure != nil:
 		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.False, Reason: failure.Reason, Message: failure.Message}
-	case !plan.WasReady && in.Replicas > 0:
+	case plan.WasReady:
+	case in.Replicas > 0:
 		left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
 		if late = left <= 0; late {
-			resources.Status, resources.Reason = model.False, "ProgressDeadlineExceeded"
-			resources.Message = "Initial scale was never achieved"
+			resources = neverAchieved
 		} else {
 			plan.Again = left
 		}
+	case in.givenUp():
+		resources, container = in.whyGivenUp(resources, container)
 	}
 	if resources.Status == model.True {
 		resources.Reason, resources.Message = in.remark()
 	}
 	plan.Conditions = Conclude(resources, container, in.active(serving, late))
 	return plan
+}
+
+// neverAchieved is of a revision that did not become ready in time.
+var neverAchieved = model.Condition{
+	Type: model.ResourcesAvailable, Status: model.False, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved",
+}
+
+// givenUp says that the revision has no replica any more because none became ready in time.
+func (in RevisionInput) givenUp() bool {
+	return in.Replicas == 0 && in.Decision != nil && in.Decision.Active.Status == model.False
+}
+
+// whyGivenUp are the conditions of a revision that was given up: what was wrong with its replicas, if that is known.
+func (in RevisionInput) whyGivenUp(resources, container model.Condition) (_, _ model.Condition) {
+	before := func(kind string) (model.Condition, bool) {
+		c := model.FindCondition(in.Revision.Conditions, kind)
+		return c, c.Status == model.False
+	}
+	said, known := before(model.ResourcesAvailable)
+	if known {
+		resources = said
+	}
+	if c, broken := before(model.ContainerHealthy); broken {
+		return resources, c
+	}
+	if !known {
+		resources = neverAchieved
+	}
+	return resources, container
 }
 
 // remark is what is to be said of a revision with which nothing is wrong.

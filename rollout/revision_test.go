@@ -62,6 +62,33 @@ func TestRevision(t *testing.T) {
 	}
 }
 
+// The autoscaler has taken the last replica of a revision that has never been ready.
+func TestRevisionThatWasGivenUpSaysWhy(t *testing.T) {
+	late := model.Condition{Status: model.False, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved"}
+	deploying := model.Condition{Status: model.Unknown, Reason: "Deploying"}
+	exits := model.Condition{Status: model.False, Reason: "ExitCode1", Message: "Container failed with: boom"}
+	for name, c := range map[string]struct{ resources, container, wantResources model.Condition }{
+		"started slowly": {deploying, deploying, late},
+		"was late":       {late, deploying, late},
+		"exited":         {deploying, exits, deploying},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rev("hello-00001", 1, model.Unknown)
+			c.resources.Type, c.container.Type = model.ResourcesAvailable, model.ContainerHealthy
+			r.Conditions = []model.Condition{c.resources, c.container}
+			timedOut := model.Condition{Type: model.Active, Status: model.False, Severity: model.SeverityInfo, Reason: "TimedOut"}
+			plan := Revision(RevisionInput{
+				Revision: r, Workload: &model.WorkloadStatus{}, Decision: &model.Decision{Active: timedOut}, Now: epoch.Add(time.Hour),
+			})
+			says(t, plan.Conditions, model.ResourcesAvailable, c.wantResources.Status, c.wantResources.Reason, c.wantResources.Message)
+			says(t, plan.Conditions, model.ContainerHealthy, c.container.Status, c.container.Reason, c.container.Message)
+			if ready := model.FindCondition(plan.Conditions, model.Ready); ready.Status != model.False {
+				t.Errorf("Ready = %s, want False", ready.Status)
+			}
+		})
+	}
+}
+
 func TestBlockedRevision(t *testing.T) {
 	p := model.Problem{Reason: "EnvUnavailable", Message: "kept in a Secret"}
 	plan := Revision(RevisionInput{Revision: rev("hello-00001", 1, model.Unknown), Replicas: 1, Blocked: &p, Now: epoch})

@@ -105,7 +105,7 @@ func (d *dispatcher) grant(t *ticket) bool {
 	if r.doubtful {
 		r.tried, t.trial = true, true
 	}
-	t.replica, t.timeout = r, d.outlook.timeout
+	t.replica, t.timeout, t.distrusted = r, d.outlook.timeout, r.pause > 0
 	d.policy.update(r, r.room(d.limit))
 	return true
 }
@@ -177,17 +177,24 @@ func (d *dispatcher) unsent(t *ticket) {
 	}
 }
 
-// connected says that the ticket's replica accepts connections after all.
+// connected says that the ticket's replica accepts connections after all. Its application may be gone all the same.
 func (d *dispatcher) connected(t *ticket) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := t.replica
 	t.trial = false
-	r.doubtful, r.tried, r.pause = false, false, 0
+	r.doubtful, r.tried = false, false
 	if r.ours {
 		d.policy.update(r, r.room(d.limit))
 	}
 	d.dispatch()
+}
+
+// answered says that the ticket's replica has answered after it had refused requests.
+func (d *dispatcher) answered(t *ticket) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.replica.pause = 0
 }
 
 // avoid leaves a replica alone for a moment.

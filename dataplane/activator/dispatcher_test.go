@@ -135,6 +135,12 @@ func TestQueueIsFairAndKeepsThePlaceOfARefusedRequest(t *testing.T) {
 }
 
 func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
+	t.Run("no connection", func(t *testing.T) { refuseAll(t, func(*dispatcher, *ticket) {}, 30) })
+	t.Run("no application", func(t *testing.T) { refuseAll(t, (*dispatcher).connected, 30*100) }) // all hundred try when one has connected
+}
+
+// refuseAll has a replica refuse a hundred requests for 10 s, and then take them. Before each refusal try is called.
+func refuseAll(t *testing.T, try func(*dispatcher, *ticket), most int) {
 	synctest.Test(t, func(t *testing.T) {
 		d := freshDispatcher(0, "a")
 		tickets, _ := enter(t, d, 100)
@@ -149,12 +155,13 @@ func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
 				select {
 				case <-x.turn:
 					attempts++
+					try(d, x)
 					d.refused(x)
 				default:
 				}
 			}
 		}
-		if attempts < 15 || attempts > 30 {
+		if attempts < 15 || attempts > most {
 			t.Errorf("%d attempts in 10 s", attempts)
 		}
 		d.apply(&assignment{endpoints: []string{"b"}}, -1)
@@ -162,6 +169,18 @@ func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
 		for _, x := range tickets {
 			<-x.turn
 			d.leave(x, true)
+		}
+		for range 3 { // what is answered in between ends the row
+			got, _ := enter(t, d, 1)
+			began = time.Now()
+			d.refused(got[0])
+			<-got[0].turn
+			if took := time.Since(began); took != minPause {
+				t.Errorf("left alone for %v", took)
+			}
+			d.connected(got[0])
+			d.answered(got[0])
+			d.leave(got[0], true)
 		}
 	})
 }

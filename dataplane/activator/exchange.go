@@ -119,6 +119,9 @@ func (x *exchange) begin() {
 		x.body.Settle()
 	}
 	x.extendTimeout()
+	if x.distrusted {
+		x.revision.answered(&x.ticket)
+	}
 	x.activator.stats.dispatched.Add(1)
 	if !x.cold && !x.timed() {
 		return

@@ -23,7 +23,7 @@ type replica struct {
 	prev, next *replica
 }
 
-// How long a replica that refused a connection is left alone: it doubles with each refusal in a row.
+// How long a replica that refused a request is left alone: it doubles with each time in a row, until the replica answers one.
 const (
 	minPause = 10 * time.Millisecond
 	maxPause = 500 * time.Millisecond

@@ -10,10 +10,10 @@
 // client has is told to who asks (CSDS); docs/xds.md says how.
 //
 // The server's promises are numbered, and each has its tests in files that begin with its number: promise01_make_before_break,
-// 03_order, 04_endpoints_again, 06_nack and the others of 06 (refusals), 07_delta, 08_acks and 08_nonces, 09_wildcard, 10_names and
-// 10_types, 11_versions, 12_cost, 13_churn, 13_halfopen, 13_large and 13_slow. Three are about what is sent, and so are tested where that
-// is made, in translator/promises_test.go: 02 (no share for a revision that was never ready), 05 (each cluster has its own
-// assignment) and 14 (what is sent was validated, and leads somewhere).
+// 03_order, 04_endpoints_again, 06_nack and the others of 06 (refusals), 07_crossing and 07_delta, 08_acks and 08_nonces,
+// 09_wildcard, 10_names and 10_types, 11_versions, 12_cost, 13_churn, 13_halfopen, 13_large and 13_slow. Three are about what is
+// sent, and so are tested where that is made, in translator/promises_test.go: 02 (no share for a revision that was never ready),
+// 05 (each cluster has its own assignment) and 14 (what is sent was validated, and leads somewhere).
 //
 // The package must not know what the resources mean to Sluice (services, revisions, routes) nor where they come from. Of a
 // resource's content it reads only which endpoints a cluster and which routes a listener will make the client ask for.

@@ -158,10 +158,9 @@ func (w *watch) renew(name string, it item, e *entry, since uint64) {
 
 // end makes a removal due where the client has the resource or is about to, and reports whether it was waiting to be sent.
 func (w *watch) end(name string, it item, since uint64) (lost bool) {
-	lost = w.pending.set[name] != nil
-	if it.named && lost {
+	if lost = w.pending.set[name] != nil; lost && it.named {
 		w.pending.put(name, nil, since)
-	} else {
+	} else if lost { // else it may be due to be told that there is none
 		delete(w.pending.set, name)
 	}
 	switch _, ok := w.doomed[name]; {

@@ -1,0 +1,64 @@
+package xds
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// held is a puppet whose first response is held up, so that the writer finds much at once when it goes on.
+type held struct {
+	*puppet
+	gate chan struct{}
+}
+
+func (h *held) SendMsg(m any) error {
+	<-h.gate
+	return h.puppet.SendMsg(m)
+}
+
+// A resource comes and goes while a client asks for it. Whether its writer sees the one or the other first is up to chance.
+func TestQuestionThatCrossesAChangeIsAnswered(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, crossing)
+	}
+}
+
+func crossing(t *testing.T) {
+	server := New(Options{})
+	defer server.Close()
+	server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "other", Version: "1", Roles: RoleGateway}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &held{gate: make(chan struct{}), puppet: &puppet{
+		ctx: ctx, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),
+	}}
+	go func() {
+		if err := server.DeltaAggregatedResources(h); err != nil {
+			t.Error(err)
+		}
+	}()
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: EndpointType}
+	synctest.Wait()
+	r := &Resource{Type: EndpointType, Name: "a", Version: "1", Roles: RoleGateway}
+	server.Apply(Update{Set: []*Resource{r}})
+	server.Apply(Update{Removed: []*Resource{r}})
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+	synctest.Wait()
+	close(h.gate)
+	synctest.Wait()
+	<-h.got
+	select {
+	case got := <-h.got:
+		if !slices.Equal(got.GetRemovedResources(), []string{"a"}) {
+			t.Errorf("it is answered with %v", got)
+		}
+	default:
+		t.Error("it is not answered that there is none")
+	}
+	cancel()
+	synctest.Wait()
+}

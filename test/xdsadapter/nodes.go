@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -87,6 +88,8 @@ func firstRequest(method string) introduction {
 	switch _, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/"); {
 	case name == "StreamLoadStats":
 		return &load_statsv3.LoadStatsRequest{}
+	case name == "StreamClientStatus":
+		return &statusv3.ClientStatusRequest{}
 	case strings.HasPrefix(name, "Delta"):
 		return &discoveryv3.DeltaDiscoveryRequest{}
 	default:

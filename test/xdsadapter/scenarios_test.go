@@ -3,7 +3,10 @@ package main
 import (
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -346,5 +349,29 @@ func TestWrongRequestsAreRefusedWithASentence(t *testing.T) {
 		if _, err := g.call(c.method, c.fill); status.Code(err) != c.want {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
+	}
+}
+
+// Whoever inspects the server asks by another kind of request than clients do.
+func TestStatusIsToldOnAStream(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	g.must("SetState", state("test", "1", map[string][]string{xds.ClusterType: {"a"}}))
+	stream, err := statusv3.NewClientStatusDiscoveryServiceClient(g.xds).StreamClientStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = stream.Send(&statusv3.ClientStatusRequest{
+		Node: &corev3.Node{Id: "test"},
+		NodeMatchers: []*matcherv3.NodeMatcher{{NodeId: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: xds.DesiredPrefix + "gateway"},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := stream.Recv()
+	if err != nil || len(got.GetConfig()) != 1 || len(got.GetConfig()[0].GetGenericXdsConfigs()) != 1 {
+		t.Errorf("the answer is %v, %v; want what the node is served", got, err)
 	}
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -46,6 +47,21 @@ func ended(pid int) (bool, error) {
 		return false, nil
 	}
 	return err != nil || info.Signo != 0, err
+}
+
+// claim keeps others of us from a port until giveUp is called or this process has ended, however it ends; nil when one of them
+// has it. The claim is an abstract socket, which leaves no file and is seen where the port is: in this network namespace.
+func claim(port int) (giveUp func(), err error) {
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making a socket: %w", err)
+	}
+	giveUp = func() { _ = unix.Close(socket) }
+	if err := unix.Bind(socket, &unix.SockaddrUnix{Name: "@sluice/port/" + strconv.Itoa(port)}); errors.Is(err, unix.EADDRINUSE) {
+		giveUp()
+		return nil, nil
+	}
+	return giveUp, nil // where there are no such sockets the port is ours as far as we can tell
 }
 
 // running tells whether a process exists and has not ended; one that has may still wait to be reaped.

@@ -12,6 +12,9 @@ func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setp
 // awaitExit cannot tell without reaping.
 func awaitExit(int) bool { return false }
 
+// claim claims nothing: another Sluice may find the same port free until its replica listens.
+func claim(int) (giveUp func(), err error) { return func() {}, nil }
+
 func running(int) bool { return false }
 
 func startTime(int) string { return "" }

@@ -16,7 +16,7 @@ type ports struct {
 	mu        sync.Mutex
 	low, high int // low is included, high is not
 	next      int
-	taken     map[int]bool
+	taken     map[int]func() // what gives up the claim
 }
 
 const portRange = 10000
@@ -30,7 +30,7 @@ func newPorts() *ports {
 		}
 	}
 	low := high - portRange
-	return &ports{low: low, high: high, next: low + rand.IntN(portRange), taken: map[int]bool{}} //nolint:gosec // only spreads
+	return &ports{low: low, high: high, next: low + rand.IntN(portRange), taken: map[int]func(){}} //nolint:gosec // only spreads
 }
 
 // take returns a port that nobody has, on loopback or on all addresses.
@@ -42,19 +42,33 @@ func (p *ports) take() (int, error) {
 		if p.next++; p.next == p.high {
 			p.next = p.low
 		}
-		if p.taken[port] {
+		if p.taken[port] != nil {
 			continue
 		}
-		vacant, err := vacant(port)
+		giveUp, err := obtain(port)
 		if err != nil {
 			return 0, err
 		}
-		if vacant {
-			p.taken[port] = true
+		if giveUp != nil {
+			p.taken[port] = giveUp
 			return port, nil
 		}
 	}
 	return 0, errors.New("all ports from " + strconv.Itoa(p.low) + " to " + strconv.Itoa(p.high-1) + " are in use")
+}
+
+// obtain makes a port ours; it returns nil when it is somebody else's, also of another Sluice whose replica does not listen yet.
+func obtain(port int) (giveUp func(), err error) {
+	giveUp, err = claim(port)
+	if giveUp == nil || err != nil {
+		return nil, err
+	}
+	free, err := vacant(port)
+	if !free || err != nil {
+		giveUp()
+		return nil, err
+	}
+	return giveUp, nil
 }
 
 // vacant tells whether nobody has a port. Nobody can connect to it meanwhile: its socket does not listen. If it did, and another
@@ -75,5 +89,8 @@ func vacant(port int) (bool, error) {
 func (p *ports) release(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if giveUp := p.taken[port]; giveUp != nil {
+		giveUp()
+	}
 	delete(p.taken, port)
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -82,4 +83,26 @@ func TestNoProcessInheritsAPortThatIsTaken(t *testing.T) {
 	}
 	close(stop)
 	group.Wait()
+}
+
+// Two of us on one machine know nothing of each other but what the kernel tells. Between a port's being found free and its
+// replica's listening on it, another's replica would otherwise get it too, and have the first one's probes and requests.
+func TestTwoRuntimesNeverTakeTheSamePort(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has sockets that can claim a port")
+	}
+	a, b := newPorts(), newPorts()
+	port, err := a.take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.low, b.high, b.next = port, port+1, port
+	if _, err := b.take(); err == nil {
+		t.Fatalf("port %d was taken twice", port)
+	}
+	a.release(port)
+	if _, err := b.take(); err != nil {
+		t.Errorf("a port that was given back cannot be taken: %v", err)
+	}
+	b.release(port)
 }

@@ -261,6 +261,28 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 	b.get("http://h/").want(t, 200, "a")
 }
 
+// Such as by a gateway that is about to end, when another one takes its place.
+func TestAnAddressThatBecomesFreeIsTaken(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	taken := ln.Addr().String()
+	b := start(t, Options{})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
+	b.update(xds.Update{Set: one(res(t, resource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
+	b.refusal(1) // the address was tried a second time
+	_ = ln.Close()
+	b.until("the address to be taken", func() bool { return b.bound["other"] == taken })
+	b.get("http://h/").want(t, 200, "a")
+	for deadline := time.Now().Add(patience); !strings.HasPrefix(b.page("/ready"), "200"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("/ready says %q", b.page("/ready"))
+		}
+	}
+}
+
 // A change of the limits makes a new server; an open connection lives on under the old one until it is drained.
 func TestOpenConnectionsSurviveAChangeOfLimits(t *testing.T) {
 	b := start(t, Options{Drain: patience})

@@ -47,10 +47,16 @@ type bench struct {
 
 func start(t testing.TB, opts Options) *bench {
 	t.Helper()
+	return startAsked(t, opts, 0)
+}
+
+// startAsked has the control plane ask for reports that often; 0 is its default.
+func startAsked(t testing.TB, opts Options, interval time.Duration) *bench {
+	t.Helper()
 	b := &bench{TB: t, changed: make(chan struct{}), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}}
 	t.Cleanup(b.client.CloseIdleConnections)
 	b.server = xds.New(xds.Options{
-		Settle: time.Millisecond,
+		Settle: time.Millisecond, LoadInterval: interval,
 		Nacked: func(n xds.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
 		Loads:  func(r xds.LoadReport) { b.note(func() { b.loads = append(b.loads, r.Clusters...) }) },
 		Clients: func(role uint8, nodes []xds.Node) {

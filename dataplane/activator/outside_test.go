@@ -104,6 +104,20 @@ func set(name string, v any) func(*endpointv3.ClusterLoadAssignment) {
 	}
 }
 
+// Until the next report what waited counts as if it had been there all the time.
+func TestLoadIsReportedOnceMoreWhenNoRequestWaitsAnyMore(t *testing.T) {
+	b := startAsked(t, Options{}, time.Hour)
+	b.set(cluster, nil)
+	late := b.later(b.request(http.MethodGet, "/", nil))
+	b.until("a report of the waiting request", func() bool { return len(b.loads) > 0 && b.loads[len(b.loads)-1].Waiting == 1 })
+	b.set(cluster, nil, addressOf(plain(t, says("hello"))))
+	await(t, late).want(t, 200, "hello")
+	b.until("a report that none waits", func() bool {
+		last := b.loads[len(b.loads)-1]
+		return last.Waiting == 0 && last.InProgress == 0
+	})
+}
+
 func TestLoadIsReportedAtOnceWhenARequestBeginsToWait(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil)

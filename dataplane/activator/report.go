@@ -22,23 +22,28 @@ func (a *Activator) reportSoon() {
 	}
 }
 
-// reportLoads has load reported at once when requests begin to wait, and often while they do.
+// reportLoads has load reported at once when requests begin to wait, often while they do, and once more when none does any more:
+// what waited counts as if it had been there all the time, until the next report.
 func (a *Activator) reportLoads(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	waited := false // at the last report
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.urge:
+			waited = true
 			a.client.ReportLoad()
 			if !sleep(ctx, urgentInterval) {
 				return
 			}
 		case <-timer.C:
-			if a.waiting.waiting.Load() > 0 {
+			waiting := a.waiting.waiting.Load() > 0
+			if waiting || waited {
 				a.client.ReportLoad()
 			}
+			waited = waiting
 		}
 		timer.Reset(waitingInterval)
 	}

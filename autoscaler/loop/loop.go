@@ -113,13 +113,8 @@ func (l *Loop) post(do func(now time.Time)) {
 func (l *Loop) Set(s model.Scaled) {
 	l.post(func(now time.Time) {
 		r := l.revisions[s.Revision]
-		if r != nil && r.scaled.UID != s.UID {
-			l.forget(r)
-			r = nil
-		}
-		if r == nil {
-			r = l.newRevision(s, now)
-			l.revisions[s.Revision] = r
+		if r == nil || r.scaled.UID != s.UID {
+			r = l.replace(r, s, now)
 		}
 		r.scaled = s
 		r.policy = autoscaler.Policy(&l.options.Config, autoscaler.Template{
@@ -127,6 +122,20 @@ func (l *Loop) Set(s model.Scaled) {
 		})
 		l.decide(r, now)
 	})
+}
+
+// replace makes a revision, in the place of the one that had its name, if there was one. How requests come goes by the name:
+// nobody says anew that they reach an activator.
+func (l *Loop) replace(old *revision, s model.Scaled, now time.Time) *revision {
+	r := l.newRevision(s, now)
+	if old != nil {
+		if !old.backed.IsZero() {
+			r.backed = now
+		}
+		l.forget(old)
+	}
+	l.revisions[s.Revision] = r
+	return r
 }
 
 // Remove forgets a revision.

@@ -314,6 +314,17 @@ func TestNoReplicaEndsBeforeEveryClientKnows(t *testing.T) {
 		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 0 {
 			t.Errorf("%d replicas when all clients go by activators: %s", d.Replicas, d.Why())
 		}
+		// It is deleted and made again, of which those who know how requests come need not hear.
+		l.Set(model.Scaled{Revision: hello, UID: "2", Before: model.Before{Replicas: model.UnknownReplicas}})
+		l.Running(hello, "2", 1, make([]model.Scrape, 1))
+		time.Sleep(time.Second)
+		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 1 {
+			t.Errorf("%d replicas of a new one: %s", d.Replicas, d.Why())
+		}
+		time.Sleep(time.Hour)
+		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 0 {
+			t.Errorf("%d replicas of its namesake: %s", d.Replicas, d.Why())
+		}
 	})
 }
 

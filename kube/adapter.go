@@ -102,7 +102,10 @@ func New(o Options) (*Adapter, error) {
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
 		assembler: newAssembler(o.Gateway, o.Scale.Backed),
 	}
-	a.fleet = &fleet{run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, members: map[model.Key]*member{}}
+	a.fleet = &fleet{
+		run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, forget: a.assembler.removeBackend,
+		members: map[model.Key]*member{},
+	}
 	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)

@@ -14,6 +14,7 @@ type fleet struct {
 	run     func(model.Workload)
 	backend func(*model.Backend)
 	keep    func(model.Key, bool)
+	forget  func(model.Key) // the backend, and that it is kept
 
 	mu      sync.Mutex
 	members map[model.Key]*member
@@ -101,11 +102,13 @@ func (f *fleet) observe(s model.WorkloadStatus) bool {
 	return true
 }
 
-// remove ends a revision: first nobody is sent there any more, then it stops.
+// remove ends a revision: first nobody is sent there any more, then it stops. Nothing that is decided or observed meanwhile
+// brings it back.
 func (f *fleet) remove(key model.Key) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.members, key)
+	f.forget(key)
 	f.run(model.Workload{Revision: key})
 }
 

@@ -82,7 +82,6 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	if revision == nil {
-		a.assembler.removeBackend(key)
 		a.fleet.remove(key)
 		a.options.Scale.Remove(key)
 		return ctrl.Result{}, nil

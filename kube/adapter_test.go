@@ -391,6 +391,46 @@ func TestFailingRevisionKeepsTheGoodOneServing(t *testing.T) {
 	b.eventuallyReady("hello")
 }
 
+// The Route names a Configuration of which nothing changes when its revision recovers.
+func TestRouteThatFollowsAFailedRevisionFollowsItsRecovery(t *testing.T) {
+	b := newBench(t)
+	b.failing["hello-00002"] = &model.Failure{Reason: "ExitCode1", Message: "no such table"}
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	b.change("hello", func(s *servingv1.Service) { s.Spec.Template.Spec.Containers[0].Env[0].Value = "two" })
+	revision, route := &servingv1.Revision{}, &servingv1.Route{}
+	eventually := func(what, name string, o client.Object, conditions *servingv1.Status, want metav1.ConditionStatus) {
+		t.Helper()
+		b.eventually(what, func() (bool, string) {
+			if err := b.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: name}, o); err != nil {
+				return false, err.Error()
+			}
+			c := conditions.Condition(servingv1.ConditionReady)
+			return c != nil && c.Status == want, fmt.Sprintf("%+v", *conditions)
+		})
+	}
+	eventually("the second is broken", "hello-00002", revision, &revision.Status.Status, "False")
+	eventually("the first is well", "hello-00001", revision, &revision.Status.Status, "True")
+	said := model.WorkloadStatus{Revision: model.Key{Namespace: "default", Name: "hello-00001"}, UID: string(revision.UID), Running: 1}
+	broken := said
+	broken.Failure = &model.Failure{Reason: "ExitCode1", Message: "no such disk"}
+	b.reports <- broken
+	eventually("the first is broken", "hello-00001", revision, &revision.Status.Status, "False")
+
+	route.Namespace, route.Name = "default", "other"
+	route.Spec.Traffic = []servingv1.TrafficTarget{{ConfigurationName: "hello", Percent: new(int64(100))}}
+	if err := b.Create(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	eventually("the route has nothing to follow", "other", route, &route.Status.Status, "False")
+	said.Ready = []model.Endpoint{{Host: "127.0.0.1", Port: 9000}}
+	b.reports <- said
+	eventually("the first is well again", "hello-00001", revision, &revision.Status.Status, "True")
+	eventually("the route follows it", "other", route, &route.Status.Status, "True")
+}
+
 func TestOwnedObjectsGoWithTheirOwner(t *testing.T) {
 	b := newBench(t)
 	for _, name := range []string{"hello", "other"} {

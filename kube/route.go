@@ -21,8 +21,8 @@ const beforeStatus = 50 * time.Millisecond
 func (a *Adapter) setUpRoutes() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("route").
 		For(&servingv1.Route{}).
-		Watches(&servingv1.Configuration{}, to(a.routesNaming(indexConfiguration)), builder.WithPredicates(whenChanged(latestOf))).
-		Watches(&servingv1.Revision{}, to(a.routesNaming(indexRevision)), builder.WithPredicates(whenChanged(readiness))).
+		Watches(&servingv1.Configuration{}, to(a.routesFollowing), builder.WithPredicates(whenChanged(latestOf))).
+		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.routes.source()).
 		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {

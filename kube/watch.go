@@ -141,20 +141,32 @@ func within(delay time.Duration, pick func(context.Context, client.Object) []str
 // itself names an object of another kind with the same name.
 func itself(_ context.Context, o client.Object) []string { return []string{o.GetName()} }
 
-// routesNaming lists the Routes that name an object, by an index.
-func (a *Adapter) routesNaming(index string) func(context.Context, client.Object) []string {
-	return func(ctx context.Context, o client.Object) []string {
-		var routes servingv1.RouteList
-		if err := a.client.List(ctx, &routes, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}); err != nil {
-			a.log.Error("cannot list routes", "index", index, "name", o.GetName(), "error", err)
-			return nil
-		}
-		names := make([]string, len(routes.Items))
-		for i := range routes.Items {
-			names[i] = routes.Items[i].Name
-		}
-		return names
+// routesFollowing lists the Routes that name a Configuration.
+func (a *Adapter) routesFollowing(ctx context.Context, configuration client.Object) []string {
+	var routes servingv1.RouteList
+	named := client.MatchingFields{indexConfiguration: configuration.GetName()}
+	if err := a.client.List(ctx, &routes, client.InNamespace(configuration.GetNamespace()), named); err != nil {
+		a.log.Error("cannot list routes", "configuration", configuration.GetName(), "error", err)
 	}
+	names := make([]string, len(routes.Items))
+	for i := range routes.Items {
+		names[i] = routes.Items[i].Name
+	}
+	return names
+}
+
+// routesServedBy lists the Routes that a revision matters to. One that follows its Configuration may have found it not ready: then
+// the Route's status does not name it, and nothing of the Configuration changes when the revision recovers.
+func (a *Adapter) routesServedBy(ctx context.Context, revision client.Object) []string {
+	routes, err := a.routesTo(ctx, revision)
+	if err != nil {
+		a.log.Error("cannot list routes", "revision", revision.GetName(), "error", err)
+	}
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.Name
+	}
+	return names
 }
 
 // onlyDeletion lets through nothing but the end of an object. One that was deleted and made again while the watch was

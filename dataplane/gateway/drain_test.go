@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/xds"
 )
 
@@ -281,6 +282,29 @@ func TestAnAddressThatBecomesFreeIsTaken(t *testing.T) {
 			t.Fatalf("/ready says %q", b.page("/ready"))
 		}
 	}
+}
+
+func TestAVersionThatWaitsIsServedWhereItSaysThoughTheNextIsRefused(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	b := start(t, Options{})
+	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
+	version := func(address string) []*xds.Resource {
+		return one(res(t, resource.ListenerType, "http", newListener(t, "http", address, newManager(t, "late"))))
+	}
+	where := address.Free(t)
+	b.push(version(where)...)
+	b.server.Apply(xds.Update{Set: version(ln.Addr().String())})
+	b.refusal(0)
+	late := &routev3.RouteConfiguration{Name: "late", VirtualHosts: []*routev3.VirtualHost{vhost("h", "*", to(prefix("/"), "a"))}}
+	b.server.Apply(xds.Update{Set: one(res(t, resource.RouteType, "late", late))})
+	if got := b.address("http"); got != where {
+		t.Errorf("the newest address is %s, want %s", got, where)
+	}
+	b.get("http://h/").want(t, 200, "a")
 }
 
 // A change of the limits makes a new server; an open connection lives on under the old one until it is drained.

@@ -159,40 +159,54 @@ func (g *Gateway) overdue(active *activeListener) {
 	g.activate(active)
 }
 
-// bindFor takes the address of the listener's new version, unless it has it already.
+// bindFor takes the address of the listener's new version, unless it has it already. When it cannot, all stays as it was: the
+// version before may still come to be served.
 func (g *Gateway) bindFor(active *activeListener, l *listener) error {
-	if active.next != nil && active.warming.address != l.address {
-		g.retire(active.next) // a version that never came to be served
-		active.next = nil
+	if active.next != nil && active.warming.address == l.address {
+		return nil
 	}
 	bound := active.serving
 	if bound == nil {
 		bound = active.warming
 	}
-	if active.next != nil || bound != nil && bound.address == l.address {
-		return nil
+	var s *socket
+	if bound == nil || bound.address != l.address {
+		var err error
+		if s, err = g.listen(l); err != nil {
+			return err
+		}
 	}
+	if active.next != nil {
+		g.retire(active.next) // of a version that never came to be served
+		active.next = nil
+	}
+	switch {
+	case s == nil:
+	case active.serving != nil:
+		active.next = s
+	case bound == nil:
+		active.socket = s
+	default:
+		g.retire(active.socket)
+		active.socket = s
+	}
+	return nil
+}
+
+// listen takes an address, and says so.
+func (g *Gateway) listen(l *listener) (*socket, error) {
 	s, err := g.bind(l)
 	if err != nil {
 		if g.options.Failed != nil {
 			g.options.Failed(l.name, l.address, err)
 		}
-		return err
-	}
-	switch {
-	case bound == nil:
-		active.socket = s
-	case active.serving == nil:
-		g.retire(active.socket)
-		active.socket = s
-	default:
-		active.next = s
+		return nil, err
 	}
 	g.logger.Info("listening", "listener", l.name, "address", s.ln.Addr().String())
 	if g.options.Listening != nil {
 		g.options.Listening(l.name, s.ln.Addr().String())
 	}
-	return nil
+	return s, nil
 }
 
 // connect gives the managers of a listener their routes and their counters, and its filter chains their certificates.

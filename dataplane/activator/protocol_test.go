@@ -77,6 +77,32 @@ func TestHeadersOnTheWay(t *testing.T) {
 	}
 }
 
+func TestShortResponseKeepsTrailersThatNobodyAnnounced(t *testing.T) {
+	b := start(t, Options{})
+	ln := listener(t)
+	defer ln.Close()
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n0\r\nX-Sum: 5\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1)) // until the activator closes it
+	}()
+	b.set(cluster, nil, ln.Addr().String())
+	res, err := b.client.Do(b.request(http.MethodGet, "/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if string(body) != "short" || err != nil || res.Trailer.Get("X-Sum") != "5" {
+		t.Errorf("got %q, %v with trailers %v", body, err, res.Trailer)
+	}
+}
+
 func TestBodiesStreamBothWaysWithTrailers(t *testing.T) {
 	b := start(t, Options{})
 	for name, c := range clients(t) {

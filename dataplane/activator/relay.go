@@ -32,7 +32,7 @@ func (x *exchange) relay(res *http.Response, body io.Reader) error {
 	if err := x.copyBody(body); err != nil {
 		return err
 	}
-	if announced > 0 {
+	if announced > 0 || x.r.ProtoMajor == 1 && len(res.Trailer) > 0 {
 		x.dirty = true
 		x.flush() // a short response would go without chunks, and so without trailers
 	}

@@ -54,6 +54,7 @@ func main() {
 	p := &picture{
 		listeners: map[string]string{}, routes: map[string]*routev3.RouteConfiguration{}, clusters: map[string]bool{},
 		endpoints: map[string]*endpointv3.ClusterLoadAssignment{}, current: map[string]*routev3.RouteConfiguration{}, patient: mode == "names", conns: map[string]*grpc.ClientConn{},
+		calling: map[string]context.CancelFunc{},
 	}
 	policy := backoff.NewExponentialBackOff(backoff.Option{InitialInterval: 50 * time.Millisecond, MaxInterval: time.Second})
 	config := &adsc.DeltaADSConfig{Config: adsc.Config{GrpcOpts: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}}}
@@ -89,7 +90,8 @@ type picture struct {
 	current   map[string]*routev3.RouteConfiguration // the routes in use
 	clusters  map[string]bool
 	endpoints map[string]*endpointv3.ClusterLoadAssignment
-	conns     map[string]*grpc.ClientConn // by address and host
+	conns     map[string]*grpc.ClientConn   // by address and host
+	calling   map[string]context.CancelFunc // ends the present call of a host
 }
 
 // handlers put what comes into the picture, and ask for what it names.
@@ -107,6 +109,9 @@ func (p *picture) handlers(mode string) []adsc.Option {
 				need(ctx, routeType, route)
 				return route
 			})
+			if event == adsc.EventDelete {
+				p.giveUp(name)
+			}
 		}),
 		adsc.Register(func(ctx adsc.HandlerContext, name, _ string, r *routev3.RouteConfiguration, event adsc.Event) {
 			keep(p, p.routes, name, event, func() *routev3.RouteConfiguration {
@@ -191,15 +196,28 @@ func (p *picture) calls(host string, n int) counts {
 }
 
 func (p *picture) call(host string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	p.mu.Lock()
+	p.calling[host] = cancel
+	p.mu.Unlock()
 	conn, err := p.choose(host)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	reply := &wrapperspb.StringValue{}
 	err = conn.Invoke(ctx, "/sluice.sample.Echo/Echo", wrapperspb.String("ping"), reply)
 	return reply.GetValue(), err
+}
+
+// giveUp ends the call to a host that is gone. An activator may hold it for some seconds, and istio's client, when it asks by name,
+// ends itself when it is told that a cluster has gone after the route that led to it, which is five seconds later.
+func (p *picture) giveUp(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cancel := p.calling[host]; cancel != nil {
+		cancel()
+	}
 }
 
 // choose goes from the host to one endpoint, as far as the picture is whole.

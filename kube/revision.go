@@ -183,7 +183,7 @@ func (a *Adapter) labelRevision(ctx context.Context, revision *servingv1.Revisio
 
 // whoNames lists the Routes that name a revision, itself or by its Configuration, and that Configuration.
 func (a *Adapter) whoNames(ctx context.Context, revision *servingv1.Revision) ([]*model.RouteSpec, []*model.Configuration, error) {
-	named, err := a.routesTo(ctx, revision)
+	named, err := a.routesNaming(ctx, revision.Namespace, namesOf(revision))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,25 +196,4 @@ func (a *Adapter) whoNames(ctx context.Context, revision *servingv1.Revision) ([
 		return routes, nil, err
 	}
 	return routes, []*model.Configuration{convert.Configuration(c)}, nil
-}
-
-// routesTo lists the Routes that name a revision, itself or by its Configuration, each once.
-func (a *Adapter) routesTo(ctx context.Context, revision client.Object) ([]*servingv1.Route, error) {
-	seen := map[string]bool{}
-	var routes []*servingv1.Route
-	for index, name := range map[string]string{
-		indexRevision: revision.GetName(), indexConfiguration: revision.GetLabels()[servingv1.ConfigurationLabel],
-	} {
-		var list servingv1.RouteList
-		if err := a.client.List(ctx, &list, client.InNamespace(revision.GetNamespace()), client.MatchingFields{index: name}); err != nil {
-			return nil, err
-		}
-		for i := range list.Items {
-			if r := &list.Items[i]; !seen[r.Name] {
-				seen[r.Name] = true
-				routes = append(routes, r)
-			}
-		}
-	}
-	return routes, nil
 }

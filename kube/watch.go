@@ -143,30 +143,51 @@ func itself(_ context.Context, o client.Object) []string { return []string{o.Get
 
 // routesFollowing lists the Routes that name a Configuration.
 func (a *Adapter) routesFollowing(ctx context.Context, configuration client.Object) []string {
-	var routes servingv1.RouteList
-	named := client.MatchingFields{indexConfiguration: configuration.GetName()}
-	if err := a.client.List(ctx, &routes, client.InNamespace(configuration.GetNamespace()), named); err != nil {
-		a.log.Error("cannot list routes", "configuration", configuration.GetName(), "error", err)
-	}
-	names := make([]string, len(routes.Items))
-	for i := range routes.Items {
-		names[i] = routes.Items[i].Name
-	}
-	return names
+	return a.routesConcerned(ctx, configuration, map[string]string{indexConfiguration: configuration.GetName()})
 }
 
 // routesServedBy lists the Routes that a revision matters to. One that follows its Configuration may have found it not ready: then
 // the Route's status does not name it, and nothing of the Configuration changes when the revision recovers.
 func (a *Adapter) routesServedBy(ctx context.Context, revision client.Object) []string {
-	routes, err := a.routesTo(ctx, revision)
+	return a.routesConcerned(ctx, revision, namesOf(revision))
+}
+
+// namesOf are the names by which Routes may have a revision, by index.
+func namesOf(revision client.Object) map[string]string {
+	return map[string]string{
+		indexRevision: revision.GetName(), indexConfiguration: revision.GetLabels()[servingv1.ConfigurationLabel],
+	}
+}
+
+func (a *Adapter) routesConcerned(ctx context.Context, o client.Object, by map[string]string) []string {
+	routes, err := a.routesNaming(ctx, o.GetNamespace(), by)
 	if err != nil {
-		a.log.Error("cannot list routes", "revision", revision.GetName(), "error", err)
+		a.log.Error("cannot list routes", "by", by, "error", err)
 	}
 	names := make([]string, len(routes))
 	for i, r := range routes {
 		names[i] = r.Name
 	}
 	return names
+}
+
+// routesNaming lists the Routes that one of the indexes has under its name, each once.
+func (a *Adapter) routesNaming(ctx context.Context, namespace string, by map[string]string) ([]*servingv1.Route, error) {
+	seen := map[string]bool{}
+	var routes []*servingv1.Route
+	for index, name := range by {
+		var list servingv1.RouteList
+		if err := a.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{index: name}); err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			if r := &list.Items[i]; !seen[r.Name] {
+				seen[r.Name] = true
+				routes = append(routes, r)
+			}
+		}
+	}
+	return routes, nil
 }
 
 // onlyDeletion lets through nothing but the end of an object. One that was deleted and made again while the watch was

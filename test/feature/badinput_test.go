@@ -45,6 +45,7 @@ func (s *instance) undisturbed() {
 }
 
 func TestBadObjectsAreRefusedWithAReason(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	for _, c := range []struct {
@@ -75,7 +76,11 @@ func TestBadObjectsAreRefusedWithAReason(t *testing.T) {
 }
 
 func TestUnknownRevisionInTrafficKeepsTheOldSplit(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, unknownRevisionInTrafficKeepsTheOldSplit)
+}
+
+func unknownRevisionInTrafficKeepsTheOldSplit(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	s.change("hello", func(o *servingv1.Service) {
 		o.Spec.Traffic = servingv1.Traffic{target("hello-00001", "", 50), target("hello-nowhere", "", 50)}
@@ -87,6 +92,7 @@ func TestUnknownRevisionInTrafficKeepsTheOldSplit(t *testing.T) {
 }
 
 func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if err := s.Create(t.Context(), newService("lost", "/no/such/command")); err != nil {
@@ -101,6 +107,7 @@ func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
 }
 
 func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	if err := s.Create(t.Context(), newService("crash", "/bin/sh", "-c", "echo the table is missing >&2; exit 3")); err != nil {
 		t.Fatal(err)
@@ -109,7 +116,11 @@ func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
 }
 
 func TestOlderServiceKeepsAHostThatTwoClaim(t *testing.T) {
-	s := up(t)
+	onEachGateway(t, olderServiceKeepsAHostThatTwoClaim)
+}
+
+func olderServiceKeepsAHostThatTwoClaim(t *testing.T, g gateway) {
+	s := g.up(t)
 	// The tag "new" of "thing" has the host new-thing.default.localhost, which is also the second Service's own.
 	first := newService("thing", "sluice", "sample")
 	first.Spec.Template.Metadata.Name = "thing-one"
@@ -133,6 +144,7 @@ func TestOlderServiceKeepsAHostThatTwoClaim(t *testing.T) {
 }
 
 func TestCorruptManifestAmongGoodOnes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, err := os.ReadFile(absolute(t, "examples/hello/service.yaml"))
 	if err != nil {
@@ -171,6 +183,7 @@ func refused(t *testing.T, dir string, args ...string) string {
 var listens = []string{"--http", "--api", "--xds", "--admin", "--local", "--activator"}
 
 func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +206,7 @@ func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
 }
 
 func TestDataDirectoryInUse(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	args := []string{"up"}
 	for _, f := range listens {
@@ -206,6 +220,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 }
 
 func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
+	t.Parallel()
 	for want, args := range map[string][]string{
 		"unknown command": {"upp"},
 		"unknown flag":    {"up", "--htp", "x"},
@@ -223,6 +238,7 @@ func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
 }
 
 func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	o := newService("big", "sluice", "sample")
 	o.Annotations = map[string]string{"note": strings.Repeat("x", 8<<20)}
@@ -234,15 +250,19 @@ func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestUnknownHostIsNotFound(t *testing.T) {
-	s := up(t)
+func TestUnknownHostIsNotFound(t *testing.T) { onEachGateway(t, unknownHostIsNotFound) }
+
+func unknownHostIsNotFound(t *testing.T, g gateway) {
+	s := g.up(t)
 	if status, body, err := s.get("nobody.default.localhost", "/"); err != nil || status != http.StatusNotFound {
 		t.Errorf("status %d, %v: %s", status, err, body)
 	}
 }
 
-func TestTenThousandHeadersAreRefused(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestTenThousandHeadersAreRefused(t *testing.T) { onEachGateway(t, tenThousandHeadersAreRefused) }
+
+func tenThousandHeadersAreRefused(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	conn, err := net.Dial("tcp", s.gateway)
 	if err != nil {
@@ -270,7 +290,11 @@ func TestTenThousandHeadersAreRefused(t *testing.T) {
 }
 
 func TestSlowLorisIsCutOffAndDisturbsNobody(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, slowLorisIsCutOffAndDisturbsNobody)
+}
+
+func slowLorisIsCutOffAndDisturbsNobody(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	const connections = 200
 	ended := make(chan time.Duration, connections)

@@ -13,9 +13,9 @@ import (
 const host = "hello.default.localhost"
 
 // canary runs examples/canary until both of its revisions are served.
-func canary(t *testing.T) *instance {
+func canary(t *testing.T, g gateway) *instance {
 	t.Helper()
-	s := up(t, "-f", absolute(t, "examples/canary"))
+	s := g.up(t, "-f", absolute(t, "examples/canary"))
 	s.waitFor("2-green.yaml")
 	s.ready("hello")
 	return s
@@ -54,16 +54,20 @@ func split(blue int64) func(*servingv1.Service) {
 	}
 }
 
-func TestTrafficIsSplitByPercent(t *testing.T) {
-	s := canary(t)
+func TestTrafficIsSplitByPercent(t *testing.T) { onEachGateway(t, trafficIsSplitByPercent) }
+
+func trafficIsSplitByPercent(t *testing.T, g gateway) {
+	s := canary(t, g)
 	got := s.shares(10_000, host, "blue", "green")
 	if math.Abs(got["blue"]-70) > 1.5 || math.Abs(got["green"]-30) > 1.5 {
 		t.Errorf("10,000 requests were split %v, want 70 to 30 within 1.5 points", got)
 	}
 }
 
-func TestTagHasItsOwnURL(t *testing.T) {
-	s := canary(t)
+func TestTagHasItsOwnURL(t *testing.T) { onEachGateway(t, tagHasItsOwnURL) }
+
+func tagHasItsOwnURL(t *testing.T, g gateway) {
+	s := canary(t, g)
 	o := s.ready("hello")
 	for i, color := range []string{"blue", "green"} {
 		want := "http://" + color + "-hello.default.localhost:" + strings.Split(s.gateway, ":")[1]
@@ -77,7 +81,11 @@ func TestTagHasItsOwnURL(t *testing.T) {
 }
 
 func TestSplitIsShiftedByKubectlAndRolledBack(t *testing.T) {
-	s := canary(t)
+	onEachGateway(t, splitIsShiftedByKubectlAndRolledBack)
+}
+
+func splitIsShiftedByKubectlAndRolledBack(t *testing.T, g gateway) {
+	s := canary(t, g)
 	for _, blue := range []int{50, 0, 100, 70} {
 		patch := fmt.Sprintf(`{"spec":{"traffic":[{"revisionName":"hello-blue","tag":"blue","percent":%d},{"revisionName":"hello-green","tag":"green","percent":%d}]}}`, blue, 100-blue)
 		must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", patch))
@@ -90,11 +98,15 @@ func TestSplitIsShiftedByKubectlAndRolledBack(t *testing.T) {
 }
 
 func TestNoRequestFailsWhileTrafficChangesAndRevisionsCome(t *testing.T) {
+	onEachGateway(t, noRequestFailsWhileTrafficChangesAndRevisionsCome)
+}
+
+func noRequestFailsWhileTrafficChangesAndRevisionsCome(t *testing.T, g gateway) {
 	changes, revisions := 200, 50
 	if testing.Short() {
 		changes, revisions = 20, 5
 	}
-	s := canary(t)
+	s := canary(t, g)
 	l := s.startLoad(host, 16)
 	for i := range changes {
 		if i%(changes/revisions) != 0 {

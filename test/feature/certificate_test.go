@@ -109,11 +109,13 @@ func (k *keepers) ask(client *http.Client) {
 	k.failed = append(k.failed, time.Now().Format("15:04:05.000 ")+err.Error())
 }
 
-func TestCertificateIsRenewedUnderLoad(t *testing.T) {
+func TestCertificateIsRenewedUnderLoad(t *testing.T) { onEachGateway(t, certificateIsRenewedUnderLoad) }
+
+func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 	a := authority.New(t)
 	files := a.Issue("gateway", "*.default.localhost")
 	https := address.Free(t)
-	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
 	s.ready("hello")
 	shows(t, https, host, files)
 	k := keep(https, 20)
@@ -170,11 +172,13 @@ func TestCertificateIsRenewedUnderLoad(t *testing.T) {
 	t.Logf("%d requests on %d connections; new certificates were shown after %v", k.answered.Load(), len(k.dials), taken)
 }
 
-func TestEachDomainHasItsCertificate(t *testing.T) {
+func TestEachDomainHasItsCertificate(t *testing.T) { onEachGateway(t, eachDomainHasItsCertificate) }
+
+func eachDomainHasItsCertificate(t *testing.T, g gateway) {
 	a := authority.New(t)
 	one, two := a.Issue("one", "*.one.test"), a.Issue("two", "*.two.test")
 	https := address.Free(t)
-	up(t, "--https", https, "--tls-cert", one.Chain, "--tls-key", one.Key, "--tls-cert", two.Chain, "--tls-key", two.Key)
+	g.up(t, "--https", https, "--tls-cert", one.Chain, "--tls-key", one.Key, "--tls-cert", two.Chain, "--tls-key", two.Key)
 	shows(t, https, "a.one.test", one)
 	shows(t, https, "a.two.test", two)
 	shows(t, https, "a.three.test", one)

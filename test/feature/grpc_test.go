@@ -30,9 +30,9 @@ func (s *instance) bootstrap() []byte {
 }
 
 // greeter runs examples/grpc until both of its revisions are served.
-func greeter(t *testing.T) *instance {
+func greeter(t *testing.T, g gateway) *instance {
 	t.Helper()
-	s := up(t, "-f", absolute(t, "examples/grpc"))
+	s := g.up(t, "-f", absolute(t, "examples/grpc"))
 	s.waitFor("2-green.yaml")
 	s.ready("greeter")
 	return s
@@ -60,7 +60,8 @@ func callShares(t *testing.T, conn *grpc.ClientConn, n int, words ...string) map
 }
 
 func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
-	s := greeter(t)
+	t.Parallel()
+	s := greeter(t, builtin)
 	resolver, err := xds.NewXDSResolverWithConfigForTesting(s.bootstrap())
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +85,10 @@ func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
 	})
 }
 
-func TestGRPCThroughTheGateway(t *testing.T) {
-	s := greeter(t)
+func TestGRPCThroughTheGateway(t *testing.T) { onEachGateway(t, gRPCThroughTheGateway) }
+
+func gRPCThroughTheGateway(t *testing.T, g gateway) {
+	s := greeter(t, g)
 	conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority("greeter.default.localhost"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +116,8 @@ func TestGRPCThroughTheGateway(t *testing.T) {
 }
 
 func TestExampleClientRuns(t *testing.T) {
-	s := greeter(t)
+	t.Parallel()
+	s := greeter(t, builtin)
 	file := filepath.Join(t.TempDir(), "bootstrap.json")
 	if err := os.WriteFile(file, s.bootstrap(), 0o600); err != nil {
 		t.Fatal(err)

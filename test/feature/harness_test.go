@@ -24,7 +24,6 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
-	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/test/plane"
 )
 
@@ -61,6 +60,7 @@ type instance struct {
 	admin   string
 	xds     string
 	local   string
+	envoy   bool // whether its gateway is one
 	flags   []string
 	config  *rest.Config
 	cmd     *exec.Cmd
@@ -69,19 +69,6 @@ type instance struct {
 	mu     sync.Mutex
 	output bytes.Buffer
 	lines  chan struct{} // holds a token when there is new output
-}
-
-// up starts `sluice up` in an empty folder and waits until it is ready.
-func up(t testing.TB, args ...string) *instance {
-	t.Helper()
-	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
-	s.flags = append([]string{
-		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
-		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t), "--gateway", "builtin",
-	}, args...)
-	s.start()
-	t.Cleanup(func() { s.stop() })
-	return s
 }
 
 // start runs the process, again after a stop or kill, and waits until it is ready.
@@ -139,14 +126,14 @@ func (s *instance) printed() string {
 // waitFor waits until the process has printed a text.
 func (s *instance) waitFor(text string) {
 	s.t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for !strings.Contains(s.printed(), text) {
 		select {
 		case <-s.lines:
 		case <-s.exited:
 			s.t.Fatalf("sluice ended before it printed %q:\n%s", text, s.printed())
 		case <-deadline:
-			s.t.Fatalf("sluice did not print %q within a minute:\n%s", text, s.printed())
+			s.t.Fatalf("sluice did not print %q within %v:\n%s", text, patience, s.printed())
 		}
 	}
 }
@@ -162,14 +149,16 @@ func (s *instance) stop() int {
 		return s.cmd.ProcessState.ExitCode()
 	default:
 	}
+	stats := s.envoyStats()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
-	case <-time.After(45 * time.Second):
+	case <-time.After(2 * time.Minute):
 		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
 		<-s.exited
-		s.t.Errorf("sluice did not end within 45 s of SIGTERM:\n%s", s.printed())
+		s.t.Errorf("sluice did not end within two minutes of SIGTERM:\n%s", s.printed())
 	}
+	s.contented(stats)
 	if s.t.Failed() {
 		s.t.Logf("output of sluice:\n%s", s.printed())
 	}
@@ -178,8 +167,28 @@ func (s *instance) stop() int {
 
 // kill ends the process as a power cut would.
 func (s *instance) kill() {
+	stats := s.envoyStats()
 	_ = s.cmd.Process.Kill()
 	<-s.exited
+	s.contented(stats)
+}
+
+// envoyStats are the figures of the instance's Envoy, empty where there is none or it does not answer any more.
+func (s *instance) envoyStats() string {
+	if !s.envoy {
+		return ""
+	}
+	_, stats, _ := s.admined("/stats")
+	return stats
+}
+
+// contented fails the test if the instance's Envoy has complained since the last start.
+func (s *instance) contented(stats string) {
+	s.t.Helper()
+	if s.envoy {
+		file, _ := os.ReadFile(filepath.Join(s.dir, ".sluice", "envoy.log")) // what is below a warning
+		contented(s.t, s.printed()+"\n"+string(file), stats)
+	}
 }
 
 func (s *instance) kubeconfig() string { return filepath.Join(s.dir, ".sluice", "kubeconfig") }
@@ -300,16 +309,23 @@ func (s *instance) ready(name string) *servingv1.Service {
 	return o
 }
 
+// patience is how long tests wait for what must come, however busy the machine is. It says nothing of how long things take.
+const patience = 2 * time.Minute
+
 // eventually polls until holds returns nil, for things that happen in other processes.
 func eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if err = holds(); err == nil {
+	pause := 10 * time.Millisecond
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		err := holds()
+		if err == nil {
 			return
 		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v: %v", what, patience, err)
+		}
+		pause = min(pause+pause/10, 100*time.Millisecond) // what takes long is not asked for all the time
 	}
-	t.Fatalf("%s: not within 30 s: %v", what, err)
 }
 
 // absolute is a path of the repository, for processes that run elsewhere.

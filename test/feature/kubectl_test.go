@@ -22,6 +22,7 @@ spec:
 `
 
 func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	run := func(stdin string, args ...string) string {
 		t.Helper()
@@ -73,6 +74,7 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 }
 
 func TestKubectlWatchSeesChanges(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	must(t)(s.kubectl(hello, "apply", "-f", "-"))
 	s.ready("hello")

@@ -22,8 +22,10 @@ func (s *instance) replicas() []int {
 	return plane.Replicas(s.t, s.dir, "")
 }
 
-func TestEverythingIsBackAfterKill(t *testing.T) {
-	s := canary(t)
+func TestEverythingIsBackAfterKill(t *testing.T) { onEachGateway(t, everythingIsBackAfterKill) }
+
+func everythingIsBackAfterKill(t *testing.T, g gateway) {
+	s := canary(t, g)
 	s.change("hello", split(20))
 	s.ready("hello")
 	before := s.service("hello")
@@ -64,8 +66,10 @@ func TestEverythingIsBackAfterKill(t *testing.T) {
 	}
 }
 
-func TestKillWhileStartingHarmsNothing(t *testing.T) {
-	s := canary(t)
+func TestKillWhileStartingHarmsNothing(t *testing.T) { onEachGateway(t, killWhileStartingHarmsNothing) }
+
+func killWhileStartingHarmsNothing(t *testing.T, g gateway) {
+	s := canary(t, g)
 	before := s.service("hello")
 	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/canary") })
 	for _, after := range []time.Duration{50, 200, 350, 500, 700, 900} {
@@ -90,6 +94,7 @@ func TestKillWhileStartingHarmsNothing(t *testing.T) {
 }
 
 func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	written := 0
 	killed := make(chan struct{})
@@ -119,6 +124,7 @@ func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
 }
 
 func TestRestartPrintsTheURLsOfWhatIsThere(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	s.stop()
@@ -130,8 +136,10 @@ func TestRestartPrintsTheURLsOfWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestStopIsCleanAndLeavesNobody(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestStopIsCleanAndLeavesNobody(t *testing.T) { onEachGateway(t, stopIsCleanAndLeavesNobody) }
+
+func stopIsCleanAndLeavesNobody(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if code := s.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0:\n%s", code, s.printed())
@@ -142,7 +150,11 @@ func TestStopIsCleanAndLeavesNobody(t *testing.T) {
 }
 
 func TestRequestsInFlightFinishWhenStopped(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, requestsInFlightFinishWhenStopped)
+}
+
+func requestsInFlightFinishWhenStopped(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	type answer struct {
 		status int
@@ -173,10 +185,14 @@ func TestRequestsInFlightFinishWhenStopped(t *testing.T) {
 }
 
 func TestRequestThatOutlastsTheDrainIsCutAndTheExitIsClean(t *testing.T) {
+	onEachGateway(t, requestThatOutlastsTheDrainIsCutAndTheExitIsClean)
+}
+
+func requestThatOutlastsTheDrainIsCutAndTheExitIsClean(t *testing.T, g gateway) {
 	if testing.Short() {
 		t.Skip("skipped: it waits for the whole drain of 30 s")
 	}
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	_, clusters, err := s.admined("/clusters")
 	if err != nil {

@@ -156,13 +156,15 @@ func singles(t testing.TB, name, burst string, replicas int) *servingv1.Service 
 	return o
 }
 
-func TestOneRequestAtATime(t *testing.T) {
+func TestOneRequestAtATime(t *testing.T) { onEachGateway(t, oneRequestAtATime) }
+
+func oneRequestAtATime(t *testing.T, g gateway) {
 	const replicas = 4
 	uneven := make([]int, 60) // even ones would let any way of dealing out look well
 	for i := range uneven {
 		uneven[i] = 50 + i*137%250
 	}
-	s := up(t)
+	s := g.up(t)
 	s.create(singles(t, "single", "-1", replicas))
 	s.scaledTo("single-00001", replicas)
 	for _, clients := range []int{replicas - 1, replicas, 3 * replicas} {
@@ -191,8 +193,10 @@ func TestOneRequestAtATime(t *testing.T) {
 }
 
 // A revision of which a replica does one request at a time scales from zero, and its replicas never see two.
-func TestOneRequestAtATimeFromZero(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero))
+func TestOneRequestAtATimeFromZero(t *testing.T) { onEachGateway(t, oneRequestAtATimeFromZero) }
+
+func oneRequestAtATimeFromZero(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	var services []*servingv1.Service
 	for _, burst := range []string{"-1", "0"} { // by the activator; and by it at zero alone
 		o := newApp(t, "single"+burst[len(burst)-1:], asleep("autoscaling.knative.dev/target-burst-capacity", burst,

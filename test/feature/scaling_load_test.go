@@ -137,7 +137,11 @@ func (s *instance) follow(sh shape) course {
 }
 
 func TestReplicasFollowTheLoadFromZeroAndBack(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero))
+	onEachGateway(t, replicasFollowTheLoadFromZeroAndBack)
+}
+
+func replicasFollowTheLoadFromZeroAndBack(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	courses := map[string]course{}
 	for _, sh := range shapes {
 		courses[sh.name] = s.follow(sh) // while the one before falls to zero
@@ -258,8 +262,12 @@ func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
 // Requests come at every moment of the way to zero: before it is decided, while gateways are told, while the replica drains,
 // and after it.
 func TestNoRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T) {
+	onEachGateway(t, noRequestFailsThatMeetsARevisionFallingAsleep)
+}
+
+func noRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T, g gateway) {
 	const services, from, apart = 40, 7 * time.Second, 150 * time.Millisecond
-	s := up(t, "--config", configFile(t, quickToZero))
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	made := make([]*servingv1.Service, services)
 	for i := range made {
 		burst := []string{"-1", "0"}[i%2] // by the activator; and by it at zero alone

@@ -45,7 +45,11 @@ func (s *instance) timed(host string) map[string]float64 {
 }
 
 func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero))
+	onEachGateway(t, coldStartTellsWhatItWasSpentOn)
+}
+
+func coldStartTellsWhatItWasSpentOn(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(newApp(t, "cold", asleep(), "LISTEN_AFTER", "100"))
 	got := s.timed("cold.default.localhost")
 	sum := 0.0
@@ -92,8 +96,10 @@ func (s *instance) active(revision string) string {
 	return strings.TrimSpace(string(c.Status) + " " + c.Reason)
 }
 
-func TestWhatScalesCanBeSeen(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero), "--request-log")
+func TestWhatScalesCanBeSeen(t *testing.T) { onEachGateway(t, whatScalesCanBeSeen) }
+
+func whatScalesCanBeSeen(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero), "--request-log")
 	o := newApp(t, "seen", asleep("autoscaling.knative.dev/target", "10"), "MS", "200", "LISTEN_AFTER", "1000", "LIMIT", "10")
 	o.Spec.Template.Spec.ContainerConcurrency = new(int64(10))
 	s.create(o)

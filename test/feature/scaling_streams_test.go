@@ -149,8 +149,12 @@ func (l *long) over(n int, began time.Time, least time.Duration) (first, last ti
 }
 
 func TestStreamsSurviveARolloutUntilTheirDeadline(t *testing.T) {
+	onEachGateway(t, streamsSurviveARolloutUntilTheirDeadline)
+}
+
+func streamsSurviveARolloutUntilTheirDeadline(t *testing.T, g gateway) {
 	const sockets, watches, deadline = 200, 50, 8 * time.Second
-	s := up(t, "--config", configFile(t, quickToZero))
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	direct := asleep("sluice.dev/stream-drain-seconds", "8", "autoscaling.knative.dev/target-burst-capacity", "0")
 	proxied := asleep("sluice.dev/stream-drain-seconds", "8", "autoscaling.knative.dev/target-burst-capacity", "-1")
 	rpc := newApp(t, "rpc", proxied)

@@ -19,7 +19,6 @@ import (
 
 	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/dataplane/activator"
-	"sluice.dev/sluice/dataplane/gateway"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
@@ -42,7 +41,7 @@ type points struct {
 }
 
 // newPoints starts a control plane, a gateway, an activator, and replicas that take so long for a request.
-func newPoints(t testing.TB, replicas int, service time.Duration) *points {
+func newPoints(t testing.TB, g gateway, replicas int, service time.Duration) *points {
 	p := &points{t: t, gateway: address.Free(t), reached: make(chan uint64, 1024)}
 	key := model.Key{Namespace: "default", Name: "moving-00001"}
 	backend := &model.Backend{Revision: key, Protocol: model.HTTP1, Via: model.ViaReplicas, Concurrency: 10}
@@ -58,7 +57,7 @@ func newPoints(t testing.TB, replicas int, service time.Duration) *points {
 		}}}},
 	}
 	p.controlPlane()
-	p.dataPlane()
+	p.dataPlane(g)
 	p.offer()
 	eventually(t, "the gateway serves", func() error {
 		return p.request(&http.Client{Timeout: time.Second})
@@ -125,14 +124,14 @@ func (p *points) controlPlane() {
 	})
 }
 
-func (p *points) dataPlane() {
+func (p *points) dataPlane(g gateway) {
 	held, err := activator.New(activator.Options{XDS: p.target, NodeID: "activator", Listen: "127.0.0.1:0", Drain: time.Second, Quiet: time.Millisecond})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.world.Activators = []model.Endpoint{endpoint(p.t, held.Address())}
 	p.goes(held.Run)
-	p.goes(gateway.New(gateway.Options{XDS: p.target, NodeID: "gateway", Drain: time.Second}).Run)
+	g.beside(p.t, p.target)
 }
 
 // goes runs a part until the end of the test.
@@ -278,7 +277,11 @@ func (p *points) moveOften() {
 }
 
 func TestNoRequestFailsWhileARevisionMovesBetweenActivatorAndDirect(t *testing.T) {
-	p := newPoints(t, 3, 5*time.Millisecond)
+	onEachGateway(t, noRequestFailsWhileARevisionMovesBetweenActivatorAndDirect)
+}
+
+func noRequestFailsWhileARevisionMovesBetweenActivatorAndDirect(t *testing.T, g gateway) {
+	p := newPoints(t, g, 3, 5*time.Millisecond)
 	l := p.stream(500, p.moveOften)
 	if len(l.failed) > 0 {
 		t.Errorf("%d of %d requests failed, the first: %v", len(l.failed), len(l.took)+len(l.failed), l.failed[0])
@@ -299,7 +302,7 @@ func TestNoRequestFailsWhileARevisionMovesBetweenActivatorAndDirect(t *testing.T
 // BenchmarkSwitch is what 500 requests a second see of 100 moves between activator and direct, and what they see without:
 // how long they take, and how many answers are missing in tenths of a second that have fewer answers than requests.
 func BenchmarkSwitch(b *testing.B) {
-	p := newPoints(b, 3, 5*time.Millisecond)
+	p := newPoints(b, builtin, 3, 5*time.Millisecond)
 	steady := func() { time.Sleep(2500 * time.Millisecond) } // how long the load lasts
 	for b.Loop() {
 		for _, phase := range []struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,11 +31,15 @@ func discovers(t *testing.T, s *instance, mode string) {
 }
 
 func TestNoRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T) {
+	onEachGateway(t, noRequestFailsWhileDiscoveredVirtualHostsChange)
+}
+
+func noRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T, g gateway) {
 	changes := 100
 	if testing.Short() {
 		changes = 20
 	}
-	s := up(t, "--virtual-hosts", "vhds", "-f", absolute(t, "examples/canary"))
+	s := g.up(t, "--virtual-hosts", "vhds", "-f", absolute(t, "examples/canary"))
 	s.waitFor("2-green.yaml")
 	s.ready("hello")
 	discovers(t, s, "vhds")
@@ -84,22 +87,15 @@ func TestNoRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T) {
 // The gateway and the activator are processes of their own, so that they stay while the control plane goes and comes back. The
 // replicas do not: until they are there again, activators hold what comes.
 func TestNoRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T) {
-	s := up(t, "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"))
-	admin := address.Free(t)
-	for _, args := range [][]string{
-		{"activator", "--listen", address.Free(t), "--admin", address.Free(t)}, {"gateway", "--admin", admin},
-	} {
-		p := exec.Command(sluiceBinary, append(args, "--xds", s.xds)...)
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = p.Process.Signal(syscall.SIGTERM)
-			_ = p.Wait()
-		})
-	}
+	onEachGateway(t, noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart)
+}
+
+func noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T, g gateway) {
+	s := g.up(t, "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"))
+	startActivator(t, s.xds, address.Free(t))
+	gateway := g.beside(t, s.xds)
 	s.ready("hello")
-	s.admin = admin
+	s.admin = gateway.admin
 	flags := s.flags
 	l := s.startLoad(host, 8)
 	for _, mode := range []string{"vhds", "inline", "vhds", "vhds", "inline"} {
@@ -129,6 +125,7 @@ func TestNoRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T
 }
 
 func TestOtherVirtualHostsAreRefused(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(sluiceBinary, "up", "--virtual-hosts", "both").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), `--virtual-hosts "both" is neither inline nor vhds`) {
 		t.Errorf("%v: %s", err, out)

@@ -31,7 +31,7 @@ func serialOf(t *testing.T, files certificates.Files) string {
 
 // shownTo is the serial number of the certificate that a new handshake is shown.
 func shownTo(address, serverName string) (string, error) {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: patience}
 	conn, err := tls.DialWithDialer(dialer, "tcp", address, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}) //nolint:gosec // it is looked at
 	if err != nil {
 		return "", err
@@ -80,7 +80,7 @@ func keep(https string, n int) *keepers {
 		}
 		running.Go(func() {
 			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+			client := &http.Client{Transport: transport, Timeout: patience}
 			for ctx.Err() == nil {
 				k.ask(client)
 				time.Sleep(5 * time.Millisecond) // a pace, nothing waits for it

@@ -28,7 +28,7 @@ import (
 
 // via is a client whose connections all go to one address, whatever the host.
 func via(address string, config *tls.Config) *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig: config, ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -175,25 +175,27 @@ func shareMovesGraduallyWithARolloutDuration(t *testing.T, g gateway) {
 		t.Fatal(err)
 	}
 	s.ready("slow")
+	before := s.service("slow").ResourceVersion
 	s.change("slow", func(o *servingv1.Service) {
 		o.Spec.Template.Spec.Containers[0].Env = []servingv1.EnvVar{{Name: "TARGET", Value: "two"}}
 	})
-	var seen []int64
-	eventually(t, "the new revision has everything", func() error {
+	var seen []int64 // every share that there was: a watch leaves none out
+	watch := "services?fieldSelector=metadata.name%3Dslow&resourceVersion=" + before + "&watch=true"
+	if err := s.kn(t).watch(watch, func(_ string, o map[string]any) bool {
 		share := int64(0)
-		for _, target := range s.service("slow").Status.Traffic {
-			if target.RevisionName == "slow-00002" && target.Percent != nil {
-				share += *target.Percent
+		targets, _ := at(o, "status", "traffic").([]any)
+		for _, target := range targets {
+			if percent, ok := at(target, "percent").(float64); ok && at(target, "revisionName") == "slow-00002" {
+				share += int64(percent)
 			}
 		}
 		if share > 0 && (len(seen) == 0 || seen[len(seen)-1] != share) {
 			seen = append(seen, share)
 		}
-		if share != 100 {
-			return fmt.Errorf("shares so far %v", seen)
-		}
-		return nil
-	})
+		return share == 100
+	}); err != nil {
+		t.Fatalf("the new revision does not have everything, but %v: %v", seen, err)
+	}
 	if len(seen) < 3 || seen[0] != 1 {
 		t.Errorf("the new revision's share went %v: want 1 percent first, and steps", seen)
 	}

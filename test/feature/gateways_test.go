@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -79,13 +78,10 @@ func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
 	return p
 }
 
-// disconnected is what an Envoy logs while the xDS server is away, as it is in some tests.
-var disconnected = regexp.MustCompile(`(StreamAggregatedResources|DeltaAggregatedResources|StreamLoadStats|load reporting|gRPC config).*(closed|stream|error)`)
-
 // contented fails the test if an Envoy has complained in its log or its figures.
 func contented(t testing.TB, log, stats string) {
 	t.Helper()
-	all := realenvoy.Complaints(log, stats, disconnected)
+	all := realenvoy.Complaints(log, stats, realenvoy.Disconnected)
 	if pendingComplaints && len(all) > 0 {
 		t.Logf("PENDING: Envoy complains of %d things, the first: %s", len(all), all[0])
 		return

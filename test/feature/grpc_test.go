@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -43,7 +42,7 @@ func callShares(t *testing.T, conn *grpc.ClientConn, n int, words ...string) map
 	t.Helper()
 	out := map[string]float64{}
 	for range n {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		reply := &wrapperspb.StringValue{}
 		err := conn.Invoke(ctx, "/sluice.sample.Echo/Echo", wrapperspb.String("hi"), reply)
 		cancel()
@@ -97,7 +96,7 @@ func gRPCThroughTheGateway(t *testing.T, g gateway) {
 	if got := callShares(t, conn, 1000, "blue", "green"); math.Abs(got["blue"]-70) > 6 {
 		t.Errorf("1,000 calls were split %v, want 70 to 30", got)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/sluice.sample.Echo/Stream")
 	if err != nil {

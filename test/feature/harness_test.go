@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,7 +33,14 @@ var sluiceBinary string
 // repository is the root of the sources.
 const repository = "../.."
 
+// atOnce is how many tests run side by side, unless -parallel says otherwise: they mostly wait, whatever the number of cores.
+const atOnce = "8"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(atOnce)
+	}
 	ctrllog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-feature-")
 	if err != nil {
@@ -62,6 +69,7 @@ type instance struct {
 	local   string
 	envoy   bool // whether its gateway is one
 	flags   []string
+	env     []string // of kubectl, beside the test's own
 	config  *rest.Config
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -341,15 +349,21 @@ func absolute(t testing.TB, path string) string {
 // kubectl runs kubectl against the instance; the test is skipped where there is none.
 func (s *instance) kubectl(stdin string, args ...string) (string, error) {
 	s.t.Helper()
+	cmd := s.kubectlCommand(args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s *instance) kubectlCommand(args ...string) *exec.Cmd {
+	s.t.Helper()
 	path, err := exec.LookPath("kubectl")
 	if err != nil {
 		s.t.Skip("skipped: kubectl is not on PATH; install it (Debian: kubernetes-client) to run this test")
 	}
 	cmd := exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.kubeconfig(), "HOME="+s.dir)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	cmd.Env = append(append(os.Environ(), "KUBECONFIG="+s.kubeconfig(), "HOME="+s.dir), s.env...)
+	return cmd
 }
 
 // must fails the test when a command did.
@@ -363,92 +377,21 @@ func must(t testing.TB) func(out string, err error) string {
 	}
 }
 
-// load sends requests from many connections until it is stopped, and counts what comes back.
-type load struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-
-	mu     sync.Mutex
-	counts map[string]int // by body
-	failed []string
+// lines is what a process has written so far.
+type lines struct {
+	mu  sync.Mutex
+	all bytes.Buffer
 }
 
-// startLoad begins steady load on one host from so many connections.
-func (s *instance) startLoad(host string, connections int) *load {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel, counts: map[string]int{}}
-	for range connections {
-		transport := &http.Transport{MaxIdleConnsPerHost: 1}
-		l.done.Go(func() {
-			defer transport.CloseIdleConnections()
-			for ctx.Err() == nil {
-				l.one(ctx, &http.Client{Transport: transport, Timeout: 20 * time.Second}, s.gateway, host)
-			}
-		})
-	}
-	return l
-}
-
-func (l *load) one(ctx context.Context, c *http.Client, address, host string) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
-	if err != nil {
-		panic(err)
-	}
-	request.Host = host
-	response, err := c.Do(request)
-	failure, body := "", ""
-	switch {
-	case errors.Is(err, context.Canceled):
-		return
-	case err != nil:
-		failure = err.Error()
-	default:
-		text, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		body = strings.TrimSpace(string(text))
-		switch {
-		case errors.Is(err, context.Canceled):
-			return
-		case err != nil:
-			failure = err.Error()
-		case response.StatusCode != http.StatusOK:
-			failure = response.Status + ": " + body
-		}
-	}
+// Write takes more of it.
+func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if failure != "" {
-		l.failed = append(l.failed, time.Now().Format("15:04:05.000 ")+failure)
-		return
-	}
-	l.counts[body]++
+	return l.all.Write(p)
 }
 
-// stop ends the load and returns how many requests were answered well, and every failure.
-func (l *load) stop() (answered int, failed []string) {
-	l.cancel()
-	l.done.Wait()
-	for _, n := range l.counts {
-		answered += n
-	}
-	return answered, l.failed
-}
-
-// durations gathers how long things took, from any goroutine.
-type durations struct {
-	mu    sync.Mutex
-	taken []time.Duration
-}
-
-func (d *durations) add(took time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.taken = append(d.taken, took)
-}
-
-// all returns them; nothing may be added any more.
-func (d *durations) all() []time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.taken
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
 }

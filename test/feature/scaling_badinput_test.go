@@ -121,7 +121,7 @@ func (s *instance) ask(host string) (*http.Response, string) {
 		s.t.Fatal(err)
 	}
 	request.Host = host
-	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: patience}).Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}

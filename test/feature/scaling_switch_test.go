@@ -60,7 +60,7 @@ func newPoints(t testing.TB, g gateway, replicas int, service time.Duration) *po
 	p.dataPlane(g)
 	p.offer()
 	eventually(t, "the gateway serves", func() error {
-		return p.request(&http.Client{Timeout: time.Second})
+		return p.request(&http.Client{Timeout: patience})
 	})
 	return p
 }
@@ -153,14 +153,14 @@ func (p *points) offer() {
 	p.world.Generation++
 	world := p.world
 	p.control.Offer(&world)
-	for patience := time.After(20 * time.Second); ; {
+	for late := time.After(patience); ; {
 		select {
 		case generation := <-p.reached:
 			if generation >= world.Generation {
 				return
 			}
-		case <-patience:
-			p.t.Fatalf("generation %d was not acknowledged within 20 s", world.Generation)
+		case <-late:
+			p.t.Fatalf("generation %d was not acknowledged within %v", world.Generation, patience)
 		}
 	}
 }
@@ -207,7 +207,7 @@ type stream struct {
 // stream sends so many requests a second until during has ended, and waits for the last answers.
 func (p *points) stream(rate int, during func()) *stream {
 	out := &stream{}
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	defer client.CloseIdleConnections()
 	over := make(chan struct{})
 	go func() {
@@ -291,12 +291,7 @@ func noRequestFailsWhileARevisionMovesBetweenActivatorAndDirect(t *testing.T, g 
 	if p.proxied < len(l.took)/10 || p.direct < len(l.took)/10 {
 		t.Errorf("of %d requests %d came by the activator and %d directly: the moves moved nothing", len(l.took), p.proxied, p.direct)
 	}
-	whole, worst := l.dip()
-	t.Logf("%d requests while the revision moved %d times, %d by the activator; %.2f %% fewer answers than requests in the windows that fall short, %.0f %% in the worst",
-		len(l.took), switches, p.proxied, 100*whole, 100*worst)
-	if whole > 0.1 {
-		t.Errorf("the throughput dipped by %.1f %%", 100*whole)
-	}
+	t.Logf("%d requests while the revision moved %d times, %d by the activator", len(l.took), switches, p.proxied)
 }
 
 // BenchmarkSwitch is what 500 requests a second see of 100 moves between activator and direct, and what they see without:

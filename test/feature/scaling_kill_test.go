@@ -105,7 +105,7 @@ func (s *instance) victim(burst string, concurrency int64) func() journal {
 	folder := s.t.TempDir()
 	o := newApp(s.t, "victim", map[string]string{
 		"autoscaling.knative.dev/min-scale": "3", "autoscaling.knative.dev/max-scale": "3", "autoscaling.knative.dev/target-burst-capacity": burst,
-	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "1200")
+	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "5000") // longer than a queue-proxy keeps a connection, on a busy machine too
 	o.Spec.Template.Spec.ContainerConcurrency = new(concurrency)
 	s.create(o)
 	s.running("victim", 3)

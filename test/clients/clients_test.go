@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"sluice.dev/sluice/envoy"
@@ -118,9 +119,14 @@ func startPython(t testing.TB, server, _ string) caller {
 	return startTalker(t, server, python, "python/client.py")
 }
 
+// building is held while a program of a module of its own is built: two tests may want the same.
+var building sync.Mutex
+
 // beside builds the program of a module of its own, once, if its modules can be had.
 func beside(t testing.TB, name string) string {
 	t.Helper()
+	building.Lock()
+	defer building.Unlock()
 	if _, err := os.Stat(program(name)); err == nil {
 		return program(name)
 	}

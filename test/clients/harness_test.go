@@ -3,6 +3,7 @@ package clients
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,6 +33,10 @@ const patience = 2 * time.Minute
 var built string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("4") // clients at a time: they mostly wait
+	}
 	ctrllog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-clients-")
 	if err != nil {

@@ -198,7 +198,7 @@ func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
 func TestGuideToSecurityHoldsGood(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("skipped: openssl is not on PATH")
+		absent(t, "openssl is not on PATH")
 	}
 	text, err := os.ReadFile(absolute(t, "docs/security.md"))
 	if err != nil {

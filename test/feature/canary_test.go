@@ -26,13 +26,13 @@ func canary(t *testing.T, g gateway) *instance {
 func (s *instance) shares(n int, host string, words ...string) map[string]float64 {
 	s.t.Helper()
 	var mu sync.Mutex
-	counts := map[string]int{}
+	counts, failed := map[string]int{}, []string{}
 	parallel(n, func(int) {
 		status, body, err := s.get(host, "/")
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil || status != 200 {
-			s.t.Errorf("request to %s: status %d, %v: %s", host, status, err, body)
+			failed = append(failed, fmt.Sprintf("status %d, %v: %s", status, err, body))
 		}
 		for _, w := range words {
 			if strings.Contains(body, w) {
@@ -40,6 +40,9 @@ func (s *instance) shares(n int, host string, words ...string) map[string]float6
 			}
 		}
 	})
+	if len(failed) > 0 {
+		s.t.Errorf("%d of %d requests to %s failed, the first: %s", len(failed), n, host, failed[0])
+	}
 	out := map[string]float64{}
 	for w, c := range counts {
 		out[w] = 100 * float64(c) / float64(n)

@@ -61,7 +61,7 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 	// Neither may be what the other is, and the activator only by its own name.
 	denied, uncertified := "PermissionDenied", "certificate required"
 	if g.envoy != nil { // which has its own words for both
-		denied, uncertified = "stream closed: 7, ", "CERTIFICATE_REQUIRED"
+		denied, uncertified = "stream closed: 7, ", "connection termination"
 	}
 	for _, test := range []struct {
 		*part

@@ -3,6 +3,7 @@ package feature
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -76,6 +77,10 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 	}()
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
+		if conn != nil && closed(conn, in) {
+			conn.Close()
+			conn = nil
+		}
 		for conn == nil {
 			var err error
 			if conn, err = net.Dial("tcp", l.address); err == nil {
@@ -102,6 +107,14 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 		l.mu.Unlock()
 		time.Sleep(salvoPace)
 	}
+}
+
+// closed is whether the other side has closed a connection between two requests. It is asked as late as can be: who ends then, ends
+// with the request in it.
+func closed(conn net.Conn, in *bufio.Reader) bool {
+	_ = conn.SetReadDeadline(time.Now().Add(time.Microsecond))
+	_, err := in.Peek(1)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {

@@ -29,18 +29,20 @@ type Gateway struct {
 	Certificates []Certificate
 	// AccessLog makes the gateway write one line per request to its standard output.
 	AccessLog bool
-	// VirtualHosts is how the virtual hosts of the Routes travel; empty means Inline.
-	VirtualHosts VirtualHosts
+	// Routes is the form in which routes reach the gateway; empty means Inline.
+	Routes RouteForm
 }
 
-// VirtualHosts is how virtual hosts reach a gateway.
-type VirtualHosts string
+// RouteForm is the form in which routes reach a gateway.
+type RouteForm string
 
 const (
-	// Inline puts them into the gateway's RouteConfigurations: any gateway takes that.
-	Inline VirtualHosts = "inline"
-	// Discovered makes each a resource of its own, found by VHDS: only gateways that speak delta xDS take that.
-	Discovered VirtualHosts = "vhds"
+	// Inline puts the virtual hosts of all Routes into one RouteConfiguration for each listener: any gateway takes that, and
+	// builds the whole of it anew when a Route changes.
+	Inline RouteForm = "inline"
+	// Scoped makes the routes of each host a resource of its own, found by SRDS: a change costs what changed. Envoy and the
+	// built-in gateway take it.
+	Scoped RouteForm = "scoped"
 )
 
 // Certificate is a TLS key pair as PEM text. It must never be logged.

@@ -178,7 +178,7 @@ func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 }
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
-func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *routePart {
+func (p *routePart) finish(lost []loss, missing []model.Key, scoped scoping) *routePart {
 	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
@@ -190,7 +190,7 @@ func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *r
 	var b resourceBuilder
 	for _, r := range p.draft.rules {
 		v := newVirtualHost(p.draft.in.Key, resolve(r, lost, missing))
-		if err := next.addGateway(v, found, &b); err != nil {
+		if err := next.addGateway(v, scoped, &b); err != nil {
 			b.err = err
 		}
 		v.addMesh(&b)
@@ -204,10 +204,10 @@ func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *r
 }
 
 // addGateway adds a Rule's virtual hosts for the gateway: to the Route's part of the gateway's RouteConfigurations, or as
-// resources where they are discovered.
-func (p *routePart) addGateway(v virtualHost, found discovery, b *resourceBuilder) error {
-	if found.on {
-		found.add(v, b)
+// scopes of their own.
+func (p *routePart) addGateway(v virtualHost, scoped scoping, b *resourceBuilder) error {
+	if scoped.on {
+		scoped.add(v, b)
 		return nil
 	}
 	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))

@@ -28,7 +28,7 @@ func Translate(w *model.World, prev *Output) *Output {
 		prev = &Output{}
 	}
 	gateway := startGateway(w.Gateway, &prev.memo)
-	if old := prev.memo.gateway; old != nil && old.discovery != gateway.discovery {
+	if old := prev.memo.gateway; old != nil && old.scoping != gateway.scoping {
 		// Routes have become something else. It happens once in a process's life, if that, so nothing is saved.
 		prev, gateway = &Output{}, startGateway(w.Gateway, &memo{})
 	}
@@ -149,7 +149,7 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	if part.finished && slices.Equal(part.lost, lost) && slices.Equal(part.missing, missing) {
 		return part
 	}
-	return part.finish(lost, missing, m.gateway.discovery)
+	return part.finish(lost, missing, m.gateway.scoping)
 }
 
 // outcome is what every part contributes to an Output.

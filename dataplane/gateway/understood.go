@@ -45,7 +45,7 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.core.v3.Locality":               {"region zone sub_zone", ""},
 
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": {
-		"stat_prefix rds route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
+		"stat_prefix rds scoped_routes route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
 			"stream_idle_timeout request_headers_timeout use_remote_address skip_xff_append xff_num_trusted_hops " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response upgrade_configs " +
 			"normalize_path merge_slashes path_with_escaped_slashes_action request_timeout strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
@@ -54,9 +54,14 @@ var understood = map[protoreflect.FullName]fields{
 			"internal_address_config via add_user_agent stream_error_on_invalid_http_message " +
 			"http1_safe_max_connection_duration stream_flush_timeout proxy_100_continue",
 	},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": {"upgrade_type enabled", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          {"name typed_config is_optional", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 {"config_source route_config_name", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":                               {"upgrade_type enabled", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                                                        {"name typed_config is_optional", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                                               {"config_source route_config_name", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes":                                                      {"scope_key_builder scoped_rds", "name rds_config_source"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds":                                                         {"scoped_rds_config_source", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder":                                      {"fragments", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder":                      {"header_value_extractor", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": {"name element_separator index", ""},
 	"envoy.extensions.filters.http.router.v3.Router": {
 		"", "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers " +
 			"suppress_grpc_request_failure_code_stats respect_expected_rq_timeout",
@@ -93,10 +98,12 @@ var understood = map[protoreflect.FullName]fields{
 
 	"envoy.config.route.v3.RouteConfiguration": {
 		"name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"most_specific_header_mutations_wins ignore_port_in_host_matching vhds",
+			"most_specific_header_mutations_wins ignore_port_in_host_matching",
 		"validate_clusters max_direct_response_body_size_bytes metadata",
 	},
-	"envoy.config.route.v3.Vhds": {"config_source", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration":              {"name key route_configuration", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {"fragments", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {"string_key", ""},
 	"envoy.config.route.v3.VirtualHost": {
 		"name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove retry_policy",
 		"virtual_clusters include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header " +

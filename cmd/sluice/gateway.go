@@ -97,16 +97,16 @@ const (
 	gatewayNone    = "none"
 )
 
-const virtualHostsUsage = "how routes reach gateways: inline, all in one resource, or vhds, each virtual host a resource of its own, " +
-	"which only gateways take that speak delta xDS (the built-in one and Envoy do, MOSN does not)"
+const routesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), so that a change costs " +
+	"what changed, or inline, all in one resource, for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
 
-// virtualHosts reads --virtual-hosts.
-func virtualHosts(flag string) (model.VirtualHosts, error) {
-	switch v := model.VirtualHosts(flag); v {
-	case model.Inline, model.Discovered:
-		return v, nil
+// routeForm reads --routes.
+func routeForm(flag string) (model.RouteForm, error) {
+	switch form := model.RouteForm(flag); form {
+	case model.Inline, model.Scoped:
+		return form, nil
 	}
-	return "", fmt.Errorf("--virtual-hosts %q is neither %s nor %s", flag, model.Inline, model.Discovered)
+	return "", fmt.Errorf("--routes %q is neither %s nor %s", flag, model.Scoped, model.Inline)
 }
 
 // envoyPath returns the Envoy to run, empty for the built-in gateway.

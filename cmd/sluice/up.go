@@ -39,7 +39,7 @@ type upFlags struct {
 	admin     string
 	domain    string
 	gateway   string
-	hosts     string
+	routes    string
 	envoy     string
 	tlsCert   []string
 	tlsKey    []string
@@ -91,7 +91,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
-	flags.StringVar(&f.hosts, "virtual-hosts", string(model.Inline), virtualHostsUsage)
+	flags.StringVar(&f.routes, "routes", string(model.Scoped), routesUsage)
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
 	return c
 }
@@ -242,8 +242,8 @@ func (u *up) rolloutOptions() rollout.Options {
 
 // gatewayModel says where the gateway listens, from the flags.
 func (u *up) gatewayModel() (model.Gateway, error) {
-	hosts, err := virtualHosts(u.flags.hosts)
-	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local, VirtualHosts: hosts}
+	form, err := routeForm(u.flags.routes)
+	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local, Routes: form}
 	if err != nil {
 		return g, err
 	}

@@ -24,7 +24,7 @@ var (
 	operations = flag.Int("chaos.ops", 200, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
 	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
-	hostsBy    = flag.String("chaos.virtual-hosts", "inline", "how virtual hosts travel: inline or vhds")
+	routeForm  = flag.String("chaos.routes", "scoped", "the form of routes: scoped or inline")
 	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
 )
 

@@ -19,7 +19,7 @@
 // with 10,000 operations at 1,000 requests a second, for an hour on two cores. -chaos.ops, -chaos.rate and -chaos.seed say how many
 // and which; another seed is another run. With Envoy, on PATH or named by ENVOY_BIN, the run is made through it too. What fails is
 // printed with the seed, the operations before it and the logs of the processes.
-// -chaos.virtual-hosts vhds makes the run with virtual hosts that are resources of their own.
+// -chaos.routes inline makes the run with all routes in one resource.
 //
 // The operations are a function of the seed, but not their timing: a seed that has failed fails often, not always.
 //

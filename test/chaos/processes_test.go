@@ -170,7 +170,7 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 	h.admins["up"] = address.Free(t)
 	h.flags = []string{
 		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds,
-		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--virtual-hosts", *hostsBy,
+		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", *routeForm,
 	}
 	t.Cleanup(func() { h.close() })
 	if err := h.startPlane(); err != nil {

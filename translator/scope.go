@@ -14,6 +14,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/model"
 )
@@ -112,14 +113,14 @@ func scopedRoutes(listener string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 
 const authority = ":authority"
 
-// findLowerCase chooses the scope again by the host in lower case. The route is asked for before the host is put back as the
-// client wrote it: it is kept from then on.
+// findLowerCase chooses the scope again by the host in lower case. Reading the route's metadata has it chosen before the host is
+// put back as the client wrote it.
 const findLowerCase = `function envoy_on_request(request)
   local headers = request:headers()
   local host = headers:get(":authority")
   headers:replace(":authority", string.lower(host))
   request:clearRouteCache()
-  request:metadata()
+  request:metadata():get("")
   headers:replace(":authority", host)
 end`
 
@@ -127,7 +128,10 @@ end`
 // regard to case, the key of a scope is not. Others pay for one regular expression. It is optional, for whoever compares
 // without regard to case by itself, as the built-in gateway does.
 func lowerCase() *hcmv3.HttpFilter {
-	script := &luav3.Lua{DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}}}
+	script := &luav3.Lua{
+		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}},
+		ClearRouteCache:   wrapperspb.Bool(false), // or putting the host back would choose once more
+	}
 	run := &compositev3.ExecuteFilterAction{TypedConfig: &corev3.TypedExtensionConfig{Name: "envoy.filters.http.lua", TypedConfig: anyOf(script)}}
 	upper := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
 		EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}}, Regex: "[^A-Z]*[A-Z].*",

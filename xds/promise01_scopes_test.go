@@ -1,6 +1,7 @@
 package xds_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -78,9 +79,14 @@ func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 
 // A listener makes its client ask for scopes; until it has, nothing is taken away that its old routes may need.
 func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
-	r, c := followScopes(t, delta, scope("x.test", "b"))
+	r, c := followScopes(t, delta, scope("x.test", "b"), endpoints("other", ""))
+	c.subscribe(xds.EndpointType, "other")
+	c.take(xds.EndpointType, "other")
 	r.Apply(xds.Update{Removed: []*xds.Resource{cluster("a", ""), endpoints("a", "")}})
-	c.quiet()
+	for i := range 100 { // each is a round trip in which the removal could come
+		r.set(endpoints("other", fmt.Sprint(i)))
+		c.take(xds.EndpointType, "other")
+	}
 	c.subscribe(xds.ScopedRouteType)
 	got := c.expect(xds.ScopedRouteType, "x.test")
 	c.quiet()

@@ -23,12 +23,18 @@ var (
 		`deprecated_feature_(use|seen_since_process_start))(\{[^}]*\})?:? +(\d+)$`)
 )
 
+// Between these Envoy ends because it was told to, and complains of that.
+const (
+	told   = "caught ENVOY_SIGTERM"
+	starts = "initializing epoch"
+)
+
 // longest is how much of an entry is shown, in bytes.
 const longest = 2000
 
 // Complaints returns what is wrong with an Envoy by its log and its figures (/stats or /stats/prometheus): each warning and worse,
 // each "envoy bug", deprecated or unknown field in the log, and each counter of those and of rejected updates that is not 0. What
-// matches one of the expected is left out. Either text may be empty.
+// matches one of the expected is left out, and so is what an Envoy says that was told to end. Either text may be empty.
 func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 	var all []string
 	add := func(text string) {
@@ -39,7 +45,11 @@ func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 		}
 		all = append(all, text)
 	}
+	ending := false
 	for _, entry := range entries(log) {
+		if ending = (ending || strings.Contains(entry, told)) && !strings.Contains(entry, starts); ending {
+			continue
+		}
 		if access.MatchString(entry) || foreign.MatchString(entry) && !ours.MatchString(entry) {
 			continue
 		}

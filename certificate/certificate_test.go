@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // open opens files and returns what is logged about them.
 func open(t *testing.T, files certificate.Files) (*certificate.Source, *bytes.Buffer) {

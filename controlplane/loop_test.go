@@ -133,7 +133,7 @@ func (p *plant) connectMesh(let <-chan struct{}, names ...string) {
 // eventually waits for what loop, server and client bring about together.
 func (p *plant) eventually(what string, holds func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		p.mu.Lock()
 		ok := holds()
 		p.mu.Unlock()
@@ -143,7 +143,7 @@ func (p *plant) eventually(what string, holds func() bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.t.Fatalf("%s: not within 10 s; programmed %v, problems %v, clusters %v", what, p.programmed, p.problems, p.clusters)
+	p.t.Fatalf("%s: not within two minutes; programmed %v, problems %v, clusters %v", what, p.programmed, p.problems, p.clusters)
 }
 
 func (p *plant) has(generation uint64) func() bool {

@@ -50,7 +50,7 @@ func served(t *testing.T, p *plant, role string) map[string]string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	all := map[string]string{}
 	for _, typeURL := range []string{translator.ClusterType, translator.AssignmentType, translator.ListenerType, translator.RouteType} {

@@ -203,14 +203,14 @@ func (b *bench) newest() *model.World {
 func (b *bench) eventually(what string, holds func() (bool, string)) {
 	b.t.Helper()
 	last := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		ok, have := holds()
 		if ok {
 			return
 		}
 		last = have
 	}
-	b.t.Fatalf("%s: not within 20 s; at the end: %s", what, last)
+	b.t.Fatalf("%s: not within two minutes; at the end: %s", what, last)
 }
 
 func (b *bench) service(name string) *servingv1.Service {

@@ -31,7 +31,7 @@ import (
 const everyRole = xds.RoleGateway | xds.RoleActivator | xds.RoleMesh
 
 // patience bounds how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func made(typeURL, name string, m proto.Message) *xds.Resource {
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)

@@ -104,7 +104,7 @@ func TestLoadOfRealQueueProxies(t *testing.T) {
 	defer held.Wait()
 	defer close(finish)
 	var got Result
-	for deadline := time.Now().Add(10 * time.Second); got.Concurrency < 5.9; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); got.Concurrency < 5.9; time.Sleep(5 * time.Millisecond) {
 		if got = round(t, s, target("a", urls...))["a"]; time.Now().After(deadline) {
 			t.Fatalf("the load never came to 6 requests, one of them proxied: %+v", got)
 		}
@@ -206,7 +206,7 @@ func TestBadPagesHarmTheirOwnRevisionOnly(t *testing.T) {
 	for name, b := range bad {
 		targets = append(targets, target(name, b.url))
 	}
-	s := scraper(t, Options{Timeout: 300 * time.Millisecond})
+	s := scraper(t, Options{Timeout: time.Second})
 	for range 2 { // the second meets the connections that the first left
 		got := round(t, s, targets...)
 		if r := got["good"]; !r.OK || r.Concurrency != 1 {
@@ -267,7 +267,7 @@ func TestSlowReplicasDelayNobodyElse(t *testing.T) {
 				t.Errorf("round %d: %+v", n, r)
 			}
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 			s.mu.Lock()
 			busy := len(s.busy)
 			s.mu.Unlock()

@@ -99,8 +99,8 @@ func start(t testing.TB, app string, changes ...string) *process {
 	select {
 	case line := <-serving:
 		p.url, p.admin, p.metrics = fmt.Sprint("http://", line["address"]), fmt.Sprint("http://", line["admin"]), fmt.Sprint("http://", line["metrics"])
-	case <-time.After(10 * time.Second):
-		t.Fatal("queue-proxy does not serve after 10 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("queue-proxy does not serve after two minutes")
 	}
 	return p
 }
@@ -118,8 +118,8 @@ func (p *process) ended(t testing.TB) int {
 	select {
 	case <-p.exited:
 		return p.ProcessState.ExitCode()
-	case <-time.After(20 * time.Second):
-		t.Fatal("queue-proxy has not ended after 20 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("queue-proxy has not ended after two minutes")
 		return -1
 	}
 }
@@ -149,9 +149,9 @@ func get(t testing.TB, url string, headers ...string) (int, string) {
 
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestEnvoysStatisticsScaleARevision(t *testing.T) {
 		Before:      model.Before{Replicas: 1, Active: model.True, Initialized: true},
 	})
 	l.Running(helloRevision, "1", 1, nil)
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		select {
 		case n := <-replicas:

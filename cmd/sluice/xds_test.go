@@ -113,7 +113,7 @@ var (
 func (d *desk) printed(want string, args ...string) {
 	d.t.Helper()
 	got := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		out, err := d.run(args...)
 		got = spaces.ReplaceAllString(span.ReplaceAllString(out, "TIME"), " ")
 		if err != nil && !errors.Is(err, exit{code: exitDiffers}) {

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 const cluster = "default/hello-00001"
 

@@ -141,11 +141,19 @@ func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
 	})
 	b.set(cluster, facts{"timeout": 0.2}, addressOf(s))
 	do(b.client, b.request(http.MethodGet, "/stuck", nil)).want(t, 504, "activator request timeout")
+	const roomy = 2 * time.Second // the response must begin within it
+	b.set(cluster, facts{"timeout": roomy.Seconds()}, addressOf(s))
+	eventually(t, "the longer timeout", func() bool {
+		r := b.activator.revisions.find(cluster)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.outlook.timeout == roomy
+	})
 	slow := b.later(b.request(http.MethodPost, "/slow", strings.NewReader("x")))
-	eventually(t, "twice the timeout", func() bool {
+	eventually(t, "the response has begun", func() bool {
 		return b.activator.stats.dispatched.Load() == 1
 	})
-	time.AfterFunc(400*time.Millisecond, func() { close(release) })
+	time.AfterFunc(roomy+roomy/4, func() { close(release) }) // it may go on for longer than the timeout
 	await(t, slow).want(t, 200, "begun and ended")
 }
 

@@ -225,7 +225,7 @@ func TestEarlyAnswerToAnEndlessBody(t *testing.T) {
 func TestWebSocketPasses(t *testing.T) {
 	b := start(t, Options{})
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
-		b.set(cluster, facts{"concurrency": 1.0, "timeout": 0.5}, replicaOf(t, queueproxy.Options{Protocol: protocol}, func(w http.ResponseWriter, r *http.Request) {
+		b.set(cluster, facts{"concurrency": 1.0, "timeout": 2.0}, replicaOf(t, queueproxy.Options{Protocol: protocol}, func(w http.ResponseWriter, r *http.Request) {
 			c, err := websocket.Accept(w, r, nil)
 			if err != nil {
 				return
@@ -251,7 +251,7 @@ func TestWebSocketPasses(t *testing.T) {
 				t.Fatalf("got %q, %v", got, err)
 			}
 		}
-		time.Sleep(600 * time.Millisecond) // longer than the timeout, which is over with the response's beginning
+		time.Sleep(2200 * time.Millisecond) // longer than the timeout, which is over with the response's beginning
 		if err := c.Write(t.Context(), websocket.MessageText, []byte("late")); err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func TestStalledClientGivesItsSlotBack(t *testing.T) {
 				continue // HTTP/2 has none
 			}
 			t.Run(protocol+" "+name, func(t *testing.T) {
-				const timeout = 500 * time.Millisecond
+				const timeout = time.Second
 				b := start(t, Options{})
 				opts := queueproxy.Options{Concurrency: 1, Timeout: timeout}
 				b.set(cluster, facts{"concurrency": 1.0, "timeout": timeout.Seconds()}, replicaOf(t, opts, endless))

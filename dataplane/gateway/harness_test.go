@@ -35,7 +35,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // bench is a gateway with a control plane in front of it, over real sockets.
 type bench struct {

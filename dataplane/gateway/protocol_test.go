@@ -160,7 +160,7 @@ func TestWebSocket(t *testing.T) {
 		a.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket", Enabled: wrapperspb.Bool(false)}}
 	})
 	b.push(all(one(plain(t)), backend(t, "one", addr), h2cBackend(t, "two", addr),
-		one(routes(t, vhost("h", "*", off, to(prefix("/one"), "one", timeout(50*time.Millisecond)), to(prefix("/two"), "two")))))...)
+		one(routes(t, vhost("h", "*", off, to(prefix("/one"), "one", timeout(time.Second)), to(prefix("/two"), "two")))))...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, path := range []string{"/one", "/two"} {
@@ -176,7 +176,7 @@ func TestWebSocket(t *testing.T) {
 			if _, got, err := conn.Read(ctx); err != nil || string(got) != want {
 				t.Fatalf("got %q, %v, want %q", got, err, want)
 			}
-			time.Sleep(5 * time.Millisecond) // in all longer than the timeout of the route, which does not count after the upgrade
+			time.Sleep(60 * time.Millisecond) // in all longer than the timeout of the route, which does not count after the upgrade
 		}
 		conn.CloseNow()
 	}

@@ -47,7 +47,7 @@ func TestFailuresAnswerAsEnvoyDoes(t *testing.T) {
 		backend(t, "half", half), one(routes(t, vhost("h", "*",
 			to(prefix("/missing"), "missing"), to(prefix("/empty"), "empty"), to(prefix("/dead"), "dead", retries("connect-failure", 2)),
 			to(prefix("/reset"), "reset", retries("connect-failure", 2)), to(prefix("/slow"), "slow", timeout(30*time.Millisecond)),
-			to(prefix("/half"), "half", timeout(30*time.Millisecond)),
+			to(prefix("/half"), "half", timeout(time.Second)),
 			to(prefix("/idle"), "slow", func(a *routev3.RouteAction) { a.IdleTimeout = durationpb.New(30 * time.Millisecond) }),
 			to(prefix("/whole"), "slow", func(a *routev3.RouteAction) {
 				a.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(30 * time.Millisecond)}
@@ -88,12 +88,12 @@ func TestTheTimeoutCountsFromTheEndOfTheRequest(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n)
 	})
-	b.push(all(one(plain(t)), backend(t, "count", addr), one(routes(t, vhost("h", "*", to(prefix("/"), "count", timeout(250*time.Millisecond))))))...)
+	b.push(all(one(plain(t)), backend(t, "count", addr), one(routes(t, vhost("h", "*", to(prefix("/"), "count", timeout(time.Second))))))...)
 	body, feed := io.Pipe()
 	go func() {
 		for range 4 { // longer than the timeout in all
 			_, _ = io.WriteString(feed, "x")
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(350 * time.Millisecond)
 		}
 		feed.Close()
 	}()

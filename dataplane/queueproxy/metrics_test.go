@@ -132,7 +132,7 @@ func TestRequestLog(t *testing.T) {
 	}))
 	log := &buffer{}
 	p, address := serve(t, queueproxy.Options{
-		Target: target, Timeout: 300 * time.Millisecond, RequestLog: log, Labels: map[string]string{"revision": "hello-00001"},
+		Target: target, Timeout: roomy, RequestLog: log, Labels: map[string]string{"revision": "hello-00001"},
 	})
 	c := client(t, model.HTTP1)
 	get(t, c, "http://"+address+"/a%2Fb?token=secret", "Authorization", "secret", "Cookie", "secret", "User-Agent", "<curl>",

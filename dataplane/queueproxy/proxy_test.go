@@ -57,7 +57,7 @@ func client(t testing.TB, protocol model.Protocol) *http.Client {
 	transport.Protocols.SetHTTP1(protocol != model.H2C)
 	transport.Protocols.SetUnencryptedHTTP2(protocol == model.H2C)
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 }
 
 type answer struct {
@@ -91,9 +91,9 @@ func get(t testing.TB, c *http.Client, url string, headers ...string) answer {
 // eventually polls until the condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }

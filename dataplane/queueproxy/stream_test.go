@@ -43,7 +43,7 @@ func TestWebSocketPasses(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		t.Run(string(protocol), func(t *testing.T) {
 			_, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol})
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			conn, _, err := websocket.Dial(ctx, "ws://"+address, nil)
 			if err != nil {
@@ -75,7 +75,7 @@ func TestGRPCPassesWithTrailers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c := grpc_health_v1.NewHealthClient(conn)
 	reply, err := c.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "mine"})

@@ -216,7 +216,7 @@ func TestStreamsThatDoNotReadAreCutToo(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "it is in flight", func() bool { return p.Load().StreamsInFlight == 1 })
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			if err := p.Shutdown(ctx); err != nil {
 				t.Errorf("Shutdown: %v", err)

@@ -23,7 +23,7 @@ func kubectl(t *testing.T) func(stdin string, args ...string) (string, error) {
 	}
 	home := t.TempDir() // its discovery cache
 	return func(stdin string, args ...string) (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, path, append([]string{"--kubeconfig", shared.Kubeconfig(), "--cache-dir", home}, args...)...)
 		cmd.Env = append(os.Environ(), "HOME="+home)
@@ -99,7 +99,7 @@ func TestKubectlWatches(t *testing.T) {
 	}
 	c := objects(t, shared, "services", "kubectl-watch")
 	create(t, c, service)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--kubeconfig", shared.Kubeconfig(), "--cache-dir", t.TempDir(), "get", "-n", "kubectl-watch", "ksvc", "-w", "--no-headers")
 	out, err := cmd.StdoutPipe()

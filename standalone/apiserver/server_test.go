@@ -76,7 +76,7 @@ func TestWatchReplaysFromAResourceVersion(t *testing.T) {
 				if e.Type != want {
 					t.Errorf("%s: got event %s, want %s", name, e.Type, want)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatalf("%s: no %s event", name, want)
 			}
 		}
@@ -103,7 +103,7 @@ func TestWatchListEndsWithABookmark(t *testing.T) {
 			if end := u.GetAnnotations()[metav1.InitialEventsAnnotationKey]; want == watch.Bookmark && end != "true" {
 				t.Errorf("the bookmark does not end the list: %v", u.GetAnnotations())
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("no %s event", want)
 		}
 	}
@@ -116,7 +116,7 @@ func TestInformersFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	factory := dynamicinformer.NewFilteredDynamicSharedInformerFactory(client, 0, "informers", nil)
 	informer := factory.ForResource(servingv1.GroupVersion.WithResource("services")).Informer()
@@ -332,7 +332,7 @@ func TestForgetsAtAStartWhatObjectsWere(t *testing.T) {
 		select {
 		case e := <-w.ResultChan():
 			return e
-		case <-time.After(5 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("no event from %s on", from)
 			return watch.Event{}
 		}
@@ -356,10 +356,13 @@ func TestStopsSoonWithAnOpenWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	began := time.Now()
-	stop()
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("stopping took %s", took)
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	select {
+	case <-stopped:
+	case <-time.After(50 * time.Second): // without a bound of ours it is a minute
+		t.Error("the watch holds the stop")
+		<-stopped
 	}
 }
 

@@ -173,7 +173,7 @@ func newMachine(t testing.TB, opts process.Options) *machine {
 	opts.Status = func(s model.WorkloadStatus) { m.statuses <- s }
 	m.Runtime = process.New(opts)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := m.Close(ctx); err != nil {
 			t.Errorf("Close: %v", err)
@@ -193,7 +193,7 @@ func (m *machine) await(what string, condition func(model.WorkloadStatus) bool) 
 			return s
 		}
 	}
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(2 * time.Minute)
 	for {
 		select {
 		case s := <-m.statuses:
@@ -202,7 +202,7 @@ func (m *machine) await(what string, condition func(model.WorkloadStatus) bool) 
 				return s
 			}
 		case <-timeout:
-			m.t.Fatalf("not within 20 s: %s; the statuses are %+v", what, m.latest)
+			m.t.Fatalf("not within two minutes: %s; the statuses are %+v", what, m.latest)
 		}
 	}
 }
@@ -248,9 +248,9 @@ func alive(pid int) bool {
 
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }

@@ -355,12 +355,8 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	_, pid := ask(t, <-ready, "/pid")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	start := time.Now()
-	if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) { // without a bound it waits for the end of the grace
 		t.Errorf("Close: %v", err)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("Close took %v", took)
 	}
 	if n, _ := strconv.Atoi(pid); n == 0 || alive(n) {
 		t.Errorf("process %q is alive", pid)

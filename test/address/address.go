@@ -13,23 +13,45 @@ import (
 // when it is found free and the one when it is listened on, or while its owner is restarted.
 const first, last = 10_000, 30_000
 
-// given are the ports that this process has been given.
-var given sync.Map
+// Test binaries run side by side, so a process hands out ports of blocks that are its own: it listens on the first port of a block
+// until it ends, which no other can do meanwhile.
+const block = 50
 
-// Free is a loopback address that nobody listens on and nobody in this process was given before.
+var ports struct {
+	sync.Mutex
+	owned     []net.Listener
+	next, end int // what is left of the newest block
+}
+
+// Free is a loopback address that nobody listens on and nobody was given before, in this process or another that runs now.
 func Free(t testing.TB) string {
 	t.Helper()
-	for range 1000 {
-		port := first + rand.IntN(last-first)
-		if _, taken := given.LoadOrStore(port, true); taken {
+	ports.Lock()
+	defer ports.Unlock()
+	for tries := 0; tries < 1000; {
+		if ports.next == ports.end {
+			tries++
+			own()
 			continue
 		}
-		address := fmt.Sprint("127.0.0.1:", port)
+		address := at(ports.next)
+		ports.next++
 		if l, err := net.Listen("tcp", address); err == nil {
 			_ = l.Close()
 			return address
 		}
 	}
-	t.Fatalf("no port from %d to %d is free", first, last)
+	t.Fatalf("no block of %d ports from %d to %d is free", block, first, last)
 	return ""
 }
+
+// own tries to get another block.
+func own() {
+	start := first + block*rand.IntN((last-first)/block)
+	if l, err := net.Listen("tcp", at(start)); err == nil {
+		ports.owned = append(ports.owned, l)
+		ports.next, ports.end = start+1, start+block
+	}
+}
+
+func at(port int) string { return fmt.Sprint("127.0.0.1:", port) }

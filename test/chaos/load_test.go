@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a request may take.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // load sends requests at a rate, whether or not those before have been answered.
 type load struct {

@@ -27,6 +27,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/realenvoy"
 	"sluice.dev/sluice/test/relay"
 )
 
@@ -49,19 +50,24 @@ type process struct {
 	exited chan struct{}
 
 	before string // the end of the log of the one in whose place it is
+	keep   int    // lines of its log
 
 	mu    sync.Mutex
 	lines []string
 }
 
-// How many lines of a log are kept, and of that of a predecessor.
+// How many lines of a log are kept, of that of a predecessor, and of that of Envoy, which is searched for complaints.
 const (
-	keptLines  = 400
-	keptBefore = 40
+	keptLines   = 400
+	keptBefore  = 40
+	keptOfEnvoy = 100_000
 )
 
 func startProcess(name, dir, path string, args ...string) (*process, error) {
-	p := &process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p := &process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{}), keep: keptLines}
+	if !strings.HasSuffix(path, "sluice") {
+		p.keep = keptOfEnvoy
+	}
 	p.cmd.Dir = dir
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -78,8 +84,8 @@ func startProcess(name, dir, path string, args ...string) (*process, error) {
 		for in := bufio.NewScanner(reader); in.Scan(); {
 			logLine(p.name, in.Text())
 			p.mu.Lock()
-			if p.lines = append(p.lines, in.Text()); len(p.lines) > 2*keptLines {
-				p.lines = slices.Delete(p.lines, 0, keptLines)
+			if p.lines = append(p.lines, in.Text()); len(p.lines) > 2*p.keep {
+				p.lines = slices.Delete(p.lines, 0, p.keep)
 			}
 			p.mu.Unlock()
 		}
@@ -155,12 +161,13 @@ type house struct {
 	mu    sync.Mutex
 	plane *process
 	parts []*process
+	envoy *process // that of the parts which is one; nil without
 	api   atomic.Pointer[client.Client]
 	peaks map[string]float64
 }
 
-// newHouse starts all of it. The data plane is the built-in gateway, or the Envoy of that path.
-func newHouse(t *testing.T, envoyPath string) (*house, error) {
+// newHouse starts all of it.
+func newHouse(t *testing.T, with setting) (*house, error) {
 	h := &house{dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{}}
 	config := filepath.Join(h.dir, "autoscaler.yaml")
 	text := "allow-zero-initial-scale: true\nstable-window: 6s\nscale-to-zero-grace-period: 1s\nmax-scale: 3\n"
@@ -170,7 +177,7 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 	h.admins["up"] = address.Free(t)
 	h.flags = []string{
 		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds,
-		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", *routeForm,
+		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", with.routes,
 	}
 	t.Cleanup(func() { h.close() })
 	if err := h.startPlane(); err != nil {
@@ -189,10 +196,10 @@ func newHouse(t *testing.T, envoyPath string) (*house, error) {
 			return nil, err
 		}
 	}
-	if envoyPath == "" {
+	if with.envoy == "" {
 		return h, h.startPart(t, "gateway", "gateway", "--xds", h.relays[0].Address)
 	}
-	return h, h.startEnvoy(t, envoyPath)
+	return h, h.startEnvoy(t, with.envoy)
 }
 
 func (h *house) startPart(t *testing.T, name string, args ...string) error {
@@ -215,11 +222,28 @@ func (h *house) startEnvoy(t *testing.T, path string) error {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	p, err := startProcess("gateway", h.dir, path, "-c", file)
+	p, err := startProcess("gateway", h.dir, path, "-c", file, "--disable-hot-restart")
 	if err == nil {
-		h.parts = append(h.parts, p)
+		h.parts, h.envoy = append(h.parts, p), p
 	}
 	return err
+}
+
+// contented fails the test if the Envoy of the house has complained, but for the streams that the run cuts.
+func (h *house) contented(t *testing.T) {
+	if h.envoy == nil {
+		return
+	}
+	stats, err := get("http://" + h.admins["gateway"] + "/stats")
+	if err != nil {
+		t.Error(err)
+	}
+	h.envoy.mu.Lock()
+	log := strings.Join(h.envoy.lines, "\n")
+	h.envoy.mu.Unlock()
+	if all := realenvoy.Complaints(log, stats, realenvoy.Disconnected); len(all) > 0 {
+		t.Errorf("Envoy complains of %d things:\n%s", len(all), strings.Join(all, "\n"))
+	}
 }
 
 // startPlane starts the control plane and waits until its API serves.

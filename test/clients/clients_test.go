@@ -1,16 +1,18 @@
 package clients
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"sync"
 	"testing"
 
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/realenvoy"
 )
 
 // foreign is one kind of client.
@@ -89,9 +91,12 @@ const askedOnce = "after a reconnect it does not ask again for what it had asked
 // and routes once it is answered. But it says which version of the clusters it has, and is told nothing while that is the newest.
 const unanswered = "after a reconnect it waits for news of its clusters before it asks for anything else"
 
-// absent skips a test whose client is not on this machine. In CI that must not be: .ci/run installs all that can be.
+// absent skips a test whose client is not on this machine. In CI it fails: .ci/run installs all of them.
 func absent(t testing.TB, what, remedy string) {
 	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s; %s", what, remedy)
+	}
 	t.Skipf("skipped: %s; %s", what, remedy)
 }
 
@@ -116,9 +121,14 @@ func startPython(t testing.TB, server, _ string) caller {
 	return startTalker(t, server, python, "python/client.py")
 }
 
+// building is held while a program of a module of its own is built: two tests may want the same.
+var building sync.Mutex
+
 // beside builds the program of a module of its own, once, if its modules can be had.
 func beside(t testing.TB, name string) string {
 	t.Helper()
+	building.Lock()
+	defer building.Unlock()
 	if _, err := os.Stat(program(name)); err == nil {
 		return program(name)
 	}
@@ -150,14 +160,8 @@ func startGateway(t testing.TB, server, gateway string) caller {
 }
 
 func startEnvoy(t testing.TB, server, gateway string) caller {
-	path, err := envoy.Find("")
-	if errors.Is(err, envoy.ErrNotInstalled) {
-		absent(t, "no Envoy on PATH", "install one, or name it by ENVOY_BIN, to run this test")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: server, Admin: address.Free(t)})
+	path, admin := realenvoy.Find(t), address.Free(t)
+	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: server, Admin: admin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +169,15 @@ func startEnvoy(t testing.TB, server, gateway string) caller {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := run(t, t.TempDir(), nil, path, "-c", file, "--use-dynamic-base-id")
-	t.Cleanup(func() { c.stop(t) })
+	c := run(t, t.TempDir(), nil, path, "-c", file, "--disable-hot-restart")
+	t.Cleanup(func() {
+		stats := page(t, admin, "/stats")
+		c.stop(t)
+		// What a test has it refuse is no complaint of what the product sends.
+		refused := regexp.MustCompile(`(?i)rejected|worse`)
+		if all := realenvoy.Complaints(c.printed(), stats, realenvoy.Disconnected, refused); len(all) > 0 {
+			t.Errorf("Envoy complains of %d things:\n%s", len(all), strings.Join(all, "\n"))
+		}
+	})
 	return newViaProxy(gateway)
 }

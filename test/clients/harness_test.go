@@ -3,7 +3,10 @@ package clients
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,12 +28,16 @@ import (
 )
 
 // patience bounds how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // built is the folder of the programs under test, each built once.
 var built string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("4") // clients at a time: they mostly wait
+	}
 	ctrllog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-clients-")
 	if err != nil {
@@ -199,6 +206,21 @@ func (c *child) stop(t testing.TB) {
 	if t.Failed() {
 		t.Logf("output of %s:\n%s", c.cmd.Path, last(c.printed(), 16<<10))
 	}
+}
+
+// page is what an admin interface answers; nothing when it is not there any more.
+func page(t testing.TB, admin, path string) string {
+	t.Helper()
+	response, err := http.Get("http://" + admin + path)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
 }
 
 // last is the end of a text.

@@ -220,8 +220,10 @@ func (r *rig) refuses(name string) {
 // A client that refuses a cluster goes on with the one that it has, takes everything else, and takes the cluster when it is good
 // again; the server does not press.
 func TestClientsRefuse(t *testing.T) {
+	t.Parallel()
 	for _, f := range foreigners {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			if why, ok := f.cannot["nack"]; ok {
 				t.Skipf("skipped: %s cannot: %s", f.name, why)
 			}

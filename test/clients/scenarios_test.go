@@ -42,8 +42,10 @@ var scenarios = []struct {
 }
 
 func TestClients(t *testing.T) {
+	t.Parallel()
 	for _, f := range foreigners {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			gateway := "builtin"
 			if f.proxy {
 				gateway = "none"

@@ -18,8 +18,10 @@ func (s *instance) admined(path string) (int, string, error) {
 	return response.StatusCode, string(body), err
 }
 
-func TestAdminShowsWhatOperatorsAsk(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestAdminShowsWhatOperatorsAsk(t *testing.T) { onEachGateway(t, adminShowsWhatOperatorsAsk) }
+
+func adminShowsWhatOperatorsAsk(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Fatalf("%d %s %v", status, body, err)

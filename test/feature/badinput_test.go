@@ -45,6 +45,7 @@ func (s *instance) undisturbed() {
 }
 
 func TestBadObjectsAreRefusedWithAReason(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	for _, c := range []struct {
@@ -75,7 +76,11 @@ func TestBadObjectsAreRefusedWithAReason(t *testing.T) {
 }
 
 func TestUnknownRevisionInTrafficKeepsTheOldSplit(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, unknownRevisionInTrafficKeepsTheOldSplit)
+}
+
+func unknownRevisionInTrafficKeepsTheOldSplit(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	s.change("hello", func(o *servingv1.Service) {
 		o.Spec.Traffic = servingv1.Traffic{target("hello-00001", "", 50), target("hello-nowhere", "", 50)}
@@ -87,6 +92,7 @@ func TestUnknownRevisionInTrafficKeepsTheOldSplit(t *testing.T) {
 }
 
 func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if err := s.Create(t.Context(), newService("lost", "/no/such/command")); err != nil {
@@ -101,6 +107,7 @@ func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
 }
 
 func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	if err := s.Create(t.Context(), newService("crash", "/bin/sh", "-c", "echo the table is missing >&2; exit 3")); err != nil {
 		t.Fatal(err)
@@ -109,7 +116,11 @@ func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
 }
 
 func TestOlderServiceKeepsAHostThatTwoClaim(t *testing.T) {
-	s := up(t)
+	onEachGateway(t, olderServiceKeepsAHostThatTwoClaim)
+}
+
+func olderServiceKeepsAHostThatTwoClaim(t *testing.T, g gateway) {
+	s := g.up(t)
 	// The tag "new" of "thing" has the host new-thing.default.localhost, which is also the second Service's own.
 	first := newService("thing", "sluice", "sample")
 	first.Spec.Template.Metadata.Name = "thing-one"
@@ -133,6 +144,7 @@ func TestOlderServiceKeepsAHostThatTwoClaim(t *testing.T) {
 }
 
 func TestCorruptManifestAmongGoodOnes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, err := os.ReadFile(absolute(t, "examples/hello/service.yaml"))
 	if err != nil {
@@ -156,7 +168,7 @@ func TestCorruptManifestAmongGoodOnes(t *testing.T) {
 // refused runs sluice with arguments that cannot work, and returns what it says.
 func refused(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, sluiceBinary, args...)
 	cmd.Dir = dir
@@ -171,6 +183,7 @@ func refused(t *testing.T, dir string, args ...string) string {
 var listens = []string{"--http", "--api", "--xds", "--admin", "--local", "--activator"}
 
 func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +206,7 @@ func TestAddressInUseIsNamedWithItsFlag(t *testing.T) {
 }
 
 func TestDataDirectoryInUse(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	args := []string{"up"}
 	for _, f := range listens {
@@ -206,6 +220,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 }
 
 func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
+	t.Parallel()
 	for want, args := range map[string][]string{
 		"unknown command": {"upp"},
 		"unknown flag":    {"up", "--htp", "x"},
@@ -223,6 +238,7 @@ func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
 }
 
 func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	o := newService("big", "sluice", "sample")
 	o.Annotations = map[string]string{"note": strings.Repeat("x", 8<<20)}
@@ -234,15 +250,19 @@ func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestUnknownHostIsNotFound(t *testing.T) {
-	s := up(t)
+func TestUnknownHostIsNotFound(t *testing.T) { onEachGateway(t, unknownHostIsNotFound) }
+
+func unknownHostIsNotFound(t *testing.T, g gateway) {
+	s := g.up(t)
 	if status, body, err := s.get("nobody.default.localhost", "/"); err != nil || status != http.StatusNotFound {
 		t.Errorf("status %d, %v: %s", status, err, body)
 	}
 }
 
-func TestTenThousandHeadersAreRefused(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestTenThousandHeadersAreRefused(t *testing.T) { onEachGateway(t, tenThousandHeadersAreRefused) }
+
+func tenThousandHeadersAreRefused(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	conn, err := net.Dial("tcp", s.gateway)
 	if err != nil {
@@ -270,10 +290,14 @@ func TestTenThousandHeadersAreRefused(t *testing.T) {
 }
 
 func TestSlowLorisIsCutOffAndDisturbsNobody(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, slowLorisIsCutOffAndDisturbsNobody)
+}
+
+func slowLorisIsCutOffAndDisturbsNobody(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	const connections = 200
-	ended := make(chan time.Duration, connections)
+	ended := make(chan struct{}, connections)
 	for range connections {
 		conn, err := net.Dial("tcp", s.gateway)
 		if err != nil {
@@ -282,11 +306,10 @@ func TestSlowLorisIsCutOffAndDisturbsNobody(t *testing.T) {
 		defer conn.Close()
 		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Slow: ", host) // and never the end of it
 		go func() {
-			begin := time.Now()
 			buffer := make([]byte, 1024)
 			for {
 				if _, err := conn.Read(buffer); err != nil {
-					ended <- time.Since(begin)
+					ended <- struct{}{}
 					return
 				}
 			}
@@ -295,12 +318,12 @@ func TestSlowLorisIsCutOffAndDisturbsNobody(t *testing.T) {
 	for range 20 {
 		s.undisturbed()
 	}
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for i := range connections {
 		select {
 		case <-ended:
 		case <-deadline:
-			t.Fatalf("%d of %d connections that never finish their headers are still open after a minute", connections-i, connections)
+			t.Fatalf("%d of %d connections that never finish their headers are still open after %v", connections-i, connections, patience)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func serialOf(t *testing.T, files certificates.Files) string {
 
 // shownTo is the serial number of the certificate that a new handshake is shown.
 func shownTo(address, serverName string) (string, error) {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: patience}
 	conn, err := tls.DialWithDialer(dialer, "tcp", address, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}) //nolint:gosec // it is looked at
 	if err != nil {
 		return "", err
@@ -80,7 +80,7 @@ func keep(https string, n int) *keepers {
 		}
 		running.Go(func() {
 			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+			client := &http.Client{Transport: transport, Timeout: patience}
 			for ctx.Err() == nil {
 				k.ask(client)
 				time.Sleep(5 * time.Millisecond) // a pace, nothing waits for it
@@ -109,11 +109,13 @@ func (k *keepers) ask(client *http.Client) {
 	k.failed = append(k.failed, time.Now().Format("15:04:05.000 ")+err.Error())
 }
 
-func TestCertificateIsRenewedUnderLoad(t *testing.T) {
+func TestCertificateIsRenewedUnderLoad(t *testing.T) { onEachGateway(t, certificateIsRenewedUnderLoad) }
+
+func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 	a := authority.New(t)
 	files := a.Issue("gateway", "*.default.localhost")
 	https := address.Free(t)
-	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
 	s.ready("hello")
 	shows(t, https, host, files)
 	k := keep(https, 20)
@@ -170,11 +172,13 @@ func TestCertificateIsRenewedUnderLoad(t *testing.T) {
 	t.Logf("%d requests on %d connections; new certificates were shown after %v", k.answered.Load(), len(k.dials), taken)
 }
 
-func TestEachDomainHasItsCertificate(t *testing.T) {
+func TestEachDomainHasItsCertificate(t *testing.T) { onEachGateway(t, eachDomainHasItsCertificate) }
+
+func eachDomainHasItsCertificate(t *testing.T, g gateway) {
 	a := authority.New(t)
 	one, two := a.Issue("one", "*.one.test"), a.Issue("two", "*.two.test")
 	https := address.Free(t)
-	up(t, "--https", https, "--tls-cert", one.Chain, "--tls-key", one.Key, "--tls-cert", two.Chain, "--tls-key", two.Key)
+	g.up(t, "--https", https, "--tls-cert", one.Chain, "--tls-key", one.Key, "--tls-cert", two.Chain, "--tls-key", two.Key)
 	shows(t, https, "a.one.test", one)
 	shows(t, https, "a.two.test", two)
 	shows(t, https, "a.three.test", one)

@@ -73,7 +73,7 @@ func (s *instance) sleepers(b *testing.B, n int) {
 }
 
 func (s *instance) wakeAll(b *testing.B, services, atATime int) []wake {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atATime}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atATime}, Timeout: patience}
 	wakes := make([]wake, services)
 	next := make(chan int)
 	var group sync.WaitGroup

@@ -15,10 +15,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +28,7 @@ import (
 
 // via is a client whose connections all go to one address, whatever the host.
 func via(address string, config *tls.Config) *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig: config, ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -38,8 +36,10 @@ func via(address string, config *tls.Config) *http.Client {
 	}}
 }
 
-func TestWebSocketGoesThrough(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestWebSocketGoesThrough(t *testing.T) { onEachGateway(t, webSocketGoesThrough) }
+
+func webSocketGoesThrough(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	conn, _, err := websocket.Dial(t.Context(), "ws://"+host+"/ws", &websocket.DialOptions{HTTPClient: via(s.gateway, nil)})
 	if err != nil {
@@ -90,9 +90,13 @@ func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 }
 
 func TestHTTPSIsServedWhereACertificateIsGiven(t *testing.T) {
+	onEachGateway(t, hTTPSIsServedWhereACertificateIsGiven)
+}
+
+func hTTPSIsServedWhereACertificateIsGiven(t *testing.T, g gateway) {
 	cert, key, pool := certificate(t)
 	https := address.Free(t)
-	s := up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", cert, "--tls-key", key)
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--https", https, "--tls-cert", cert, "--tls-key", key)
 	s.ready("hello")
 	response, err := via(https, &tls.Config{RootCAs: pool}).Get("https://" + host + "/")
 	if err != nil {
@@ -109,7 +113,11 @@ func TestHTTPSIsServedWhereACertificateIsGiven(t *testing.T) {
 }
 
 func TestClusterLocalServiceIsNotVisibleOutside(t *testing.T) {
-	s := up(t)
+	onEachGateway(t, clusterLocalServiceIsNotVisibleOutside)
+}
+
+func clusterLocalServiceIsNotVisibleOutside(t *testing.T, g gateway) {
+	s := g.up(t)
 	o := newService("inner", "sluice", "sample")
 	o.Labels = map[string]string{"networking.knative.dev/visibility": "cluster-local"}
 	if err := s.Create(t.Context(), o); err != nil {
@@ -133,8 +141,10 @@ func TestClusterLocalServiceIsNotVisibleOutside(t *testing.T) {
 	}
 }
 
-func TestTagIsChosenByHeaderToo(t *testing.T) {
-	s := canary(t)
+func TestTagIsChosenByHeaderToo(t *testing.T) { onEachGateway(t, tagIsChosenByHeaderToo) }
+
+func tagIsChosenByHeaderToo(t *testing.T, g gateway) {
+	s := canary(t, g)
 	for range 50 {
 		request, err := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
 		if err != nil {
@@ -154,32 +164,38 @@ func TestTagIsChosenByHeaderToo(t *testing.T) {
 }
 
 func TestShareMovesGraduallyWithARolloutDuration(t *testing.T) {
-	s := up(t)
+	onEachGateway(t, shareMovesGraduallyWithARolloutDuration)
+}
+
+func shareMovesGraduallyWithARolloutDuration(t *testing.T, g gateway) {
+	s := g.up(t)
 	o := newService("slow", "sluice", "sample")
 	o.Annotations = map[string]string{"serving.knative.dev/rollout-duration": "6s"}
 	if err := s.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	s.ready("slow")
+	before := s.service("slow").ResourceVersion
 	s.change("slow", func(o *servingv1.Service) {
 		o.Spec.Template.Spec.Containers[0].Env = []servingv1.EnvVar{{Name: "TARGET", Value: "two"}}
 	})
-	var seen []int64
-	eventually(t, "the new revision has everything", func() error {
+	var seen []int64 // every share that there was: a watch leaves none out
+	watch := "services?fieldSelector=metadata.name%3Dslow&resourceVersion=" + before + "&watch=true"
+	if err := s.kn(t).watch(watch, func(_ string, o map[string]any) bool {
 		share := int64(0)
-		for _, target := range s.service("slow").Status.Traffic {
-			if target.RevisionName == "slow-00002" && target.Percent != nil {
-				share += *target.Percent
+		targets, _ := at(o, "status", "traffic").([]any)
+		for _, target := range targets {
+			if percent, ok := at(target, "percent").(float64); ok && at(target, "revisionName") == "slow-00002" {
+				share += int64(percent)
 			}
 		}
 		if share > 0 && (len(seen) == 0 || seen[len(seen)-1] != share) {
 			seen = append(seen, share)
 		}
-		if share != 100 {
-			return fmt.Errorf("shares so far %v", seen)
-		}
-		return nil
-	})
+		return share == 100
+	}); err != nil {
+		t.Fatalf("the new revision does not have everything, but %v: %v", seen, err)
+	}
 	if len(seen) < 3 || seen[0] != 1 {
 		t.Errorf("the new revision's share went %v: want 1 percent first, and steps", seen)
 	}
@@ -193,11 +209,12 @@ func TestShareMovesGraduallyWithARolloutDuration(t *testing.T) {
 
 // A gateway of one's own: it serves beside a control plane that runs none, and goes on serving while that is gone.
 func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
-	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
-	gateway := exec.CommandContext(t.Context(), sluiceBinary, "gateway", "--xds", s.xds, "--admin", address.Free(t))
-	if err := gateway.Start(); err != nil {
-		t.Fatal(err)
-	}
+	onEachGateway(t, gatewayProcessOutlivesTheControlPlane)
+}
+
+func gatewayProcessOutlivesTheControlPlane(t *testing.T, g gateway) {
+	s := g.up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
+	g.beside(t, s.xds)
 	s.ready("hello") // not before a gateway has acknowledged the route
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Errorf("status %d, %v: %s", status, err, body)
@@ -214,10 +231,4 @@ func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
 		}
 		return err
 	})
-	if err := gateway.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := gateway.Wait(); err != nil {
-		t.Errorf("the gateway ended with %v", err)
-	}
 }

@@ -36,6 +36,7 @@ var (
 )
 
 func TestDocumentsNameOnlyWhatExists(t *testing.T) {
+	t.Parallel()
 	for _, page := range documents(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -56,6 +57,7 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 
 // Every sluice command in the documents is one that the binary knows, with flags that it has.
 func TestDocumentedCommandsAreKnown(t *testing.T) {
+	t.Parallel()
 	found := 0
 	for _, page := range documents(t) {
 		text, err := os.ReadFile(page)
@@ -97,6 +99,7 @@ func helpOf(t *testing.T, words []string) string {
 
 // The test command of the README is what CI runs.
 func TestReadmeNamesTheTestCommandThatCIRuns(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"README.md", ".ci/run"} {
 		text, err := os.ReadFile(absolute(t, file))
 		if err != nil {

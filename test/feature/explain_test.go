@@ -58,9 +58,9 @@ func (s *instance) explained(code int, texts []string, args ...string) string {
 }
 
 // drowsyCanary is a Service with a revision that is awake (70 percent) and one that sleeps (30 percent, tag green).
-func drowsyCanary(t *testing.T) *instance {
+func drowsyCanary(t *testing.T, g gateway) *instance {
 	t.Helper()
-	s := up(t, "--config", configFile(t, quickToZero))
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	o := newApp(t, "hello", map[string]string{"autoscaling.knative.dev/min-scale": "1", "autoscaling.knative.dev/target-burst-capacity": "0"})
 	o.Spec.Template.Metadata.Name = "hello-blue"
 	s.create(o)
@@ -74,7 +74,11 @@ func drowsyCanary(t *testing.T) *instance {
 }
 
 func TestExplainFollowsRequestsToTheirEnd(t *testing.T) {
-	s := drowsyCanary(t)
+	onEachGateway(t, explainFollowsRequestsToTheirEnd)
+}
+
+func explainFollowsRequestsToTheirEnd(t *testing.T, g gateway) {
+	s := drowsyCanary(t, g)
 	out := s.explained(0, []string{
 		"Route default/hello is served: 2 revisions, 70/30, 1 of them asleep until a request comes; ",
 		"through the activator: asleep", "0 replicas", "straight to the replicas: 1 replica is ready", "tag green",
@@ -107,7 +111,8 @@ func TestExplainFollowsRequestsToTheirEnd(t *testing.T) {
 }
 
 func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
-	s := drowsyCanary(t)
+	t.Parallel()
+	s := drowsyCanary(t, builtin)
 	s.change("hello", func(o *servingv1.Service) {
 		o.Spec.Template.Metadata.Name, o.Spec.Template.Metadata.Annotations = "hello-red", nil
 		o.Spec.Template.Spec.Containers[0].Command = []string{"/no/such/command"}
@@ -132,7 +137,8 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 }
 
 func TestExplainShowsWhoRefuses(t *testing.T) {
-	s := drowsyCanary(t)
+	t.Parallel()
+	s := drowsyCanary(t, builtin)
 	refuse(t, s.xds, "default/hello-blue")
 	s.explained(1, []string{
 		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and refuses Cluster default/hello-blue: I do not like default/hello-blue",

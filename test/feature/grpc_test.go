@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -30,9 +29,9 @@ func (s *instance) bootstrap() []byte {
 }
 
 // greeter runs examples/grpc until both of its revisions are served.
-func greeter(t *testing.T) *instance {
+func greeter(t *testing.T, g gateway) *instance {
 	t.Helper()
-	s := up(t, "-f", absolute(t, "examples/grpc"))
+	s := g.up(t, "-f", absolute(t, "examples/grpc"))
 	s.waitFor("2-green.yaml")
 	s.ready("greeter")
 	return s
@@ -43,7 +42,7 @@ func callShares(t *testing.T, conn *grpc.ClientConn, n int, words ...string) map
 	t.Helper()
 	out := map[string]float64{}
 	for range n {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		reply := &wrapperspb.StringValue{}
 		err := conn.Invoke(ctx, "/sluice.sample.Echo/Echo", wrapperspb.String("hi"), reply)
 		cancel()
@@ -60,7 +59,8 @@ func callShares(t *testing.T, conn *grpc.ClientConn, n int, words ...string) map
 }
 
 func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
-	s := greeter(t)
+	t.Parallel()
+	s := greeter(t, builtin)
 	resolver, err := xds.NewXDSResolverWithConfigForTesting(s.bootstrap())
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +84,10 @@ func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
 	})
 }
 
-func TestGRPCThroughTheGateway(t *testing.T) {
-	s := greeter(t)
+func TestGRPCThroughTheGateway(t *testing.T) { onEachGateway(t, gRPCThroughTheGateway) }
+
+func gRPCThroughTheGateway(t *testing.T, g gateway) {
+	s := greeter(t, g)
 	conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority("greeter.default.localhost"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +96,7 @@ func TestGRPCThroughTheGateway(t *testing.T) {
 	if got := callShares(t, conn, 1000, "blue", "green"); math.Abs(got["blue"]-70) > 6 {
 		t.Errorf("1,000 calls were split %v, want 70 to 30", got)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/sluice.sample.Echo/Stream")
 	if err != nil {
@@ -113,7 +115,8 @@ func TestGRPCThroughTheGateway(t *testing.T) {
 }
 
 func TestExampleClientRuns(t *testing.T) {
-	s := greeter(t)
+	t.Parallel()
+	s := greeter(t, builtin)
 	file := filepath.Join(t.TempDir(), "bootstrap.json")
 	if err := os.WriteFile(file, s.bootstrap(), 0o600); err != nil {
 		t.Fatal(err)

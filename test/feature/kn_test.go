@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -66,7 +65,7 @@ func (k *kn) do(method, path, contentType string, body any) (int, map[string]any
 // watch opens a watch and calls each until it returns true.
 func (k *kn) watch(query string, each func(kind string, object map[string]any) bool) error {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(k.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.base+query, nil)
 	if err != nil {
@@ -138,6 +137,7 @@ func knService(target string) map[string]any {
 
 // The calls of `kn service create`, `update`, `apply` and `delete --wait`, in their order.
 func TestKnLifecycle(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	k := s.kn(t)
 	status, missing := k.do(http.MethodGet, "services/hello", "", nil)

@@ -2,10 +2,9 @@ package feature
 
 import (
 	"fmt"
-	"os/exec"
+	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 const hello = `
@@ -22,6 +21,7 @@ spec:
 `
 
 func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	run := func(stdin string, args ...string) string {
 		t.Helper()
@@ -36,7 +36,7 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 		}
 	}
 	contains(run(hello, "apply", "-f", "-"), "service.serving.knative.dev/hello created")
-	run("", "wait", "ksvc/hello", "--for=condition=Ready", "--timeout=30s")
+	run("", "wait", "ksvc/hello", "--for=condition=Ready", "--timeout=2m")
 	contains(run("", "get", "ksvc"), "NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "http://hello.default.localhost", "hello-00001", "True")
 	contains(run("", "get", "rev"), "CONFIG NAME", "GENERATION", "ACTUAL REPLICAS", "DESIRED REPLICAS", "hello-00001")
 	contains(run("", "get", "rt,cfg,ksvc"), "route.serving.knative.dev/hello", "configuration.serving.knative.dev/hello", "service.serving.knative.dev/hello")
@@ -45,12 +45,7 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 	contains(run(strings.ReplaceAll(hello, "value: one", "value: two"), "apply", "--server-side", "--force-conflicts", "-f", "-"), "serverside-applied")
 	s.ready("hello")
 	contains(run("", "get", "rev"), "hello-00002")
-	// edit, with an editor that is a sed.
-	out, err := exec.Command("sh", "-c", "command -v sed").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("KUBE_EDITOR", strings.TrimSpace(string(out))+" -i s/two/three/")
+	s.env = []string{"KUBE_EDITOR=sed -i s/two/three/"}
 	contains(run("", "edit", "ksvc", "hello"), "edited")
 	s.ready("hello")
 	if _, body, err := s.get(host, "/"); err != nil || !strings.Contains(body, "three") {
@@ -64,26 +59,34 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 		}
 		return err
 	})
-	if status, _, err := s.get(host, "/"); err != nil || status != 404 {
-		t.Errorf("a deleted service answers %d, %v", status, err)
-	}
+	s.answers(host, http.StatusNotFound)
 	if out, err := s.kubectl("", "get", "ksvc", "hello"); err == nil || !strings.Contains(out, `"hello" not found`) {
 		t.Errorf("get of a deleted service: %v %s", err, out)
 	}
 }
 
 func TestKubectlWatchSeesChanges(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	must(t)(s.kubectl(hello, "apply", "-f", "-"))
 	s.ready("hello")
-	done := make(chan string, 1)
-	go func() {
-		out, _ := s.kubectl("", "get", "ksvc", "-w", "--request-timeout=4s")
-		done <- out
-	}()
-	time.Sleep(1500 * time.Millisecond) // kubectl gives no sign that its watch is open
-	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
-	if out := <-done; !strings.Contains(out, "hello-00002") {
-		t.Errorf("the watch did not show the new revision:\n%s", out)
+	out := &lines{}
+	watch := s.kubectlCommand("get", "ksvc", "-w")
+	watch.Stdout, watch.Stderr = out, out
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = watch.Process.Kill(); _ = watch.Wait() }()
+	shows := func(text string) {
+		t.Helper()
+		eventually(t, "the watch shows "+text, func() error {
+			if !strings.Contains(out.text(), text) {
+				return fmt.Errorf("it shows\n%s", out.text())
+			}
+			return nil
+		})
+	}
+	shows("hello-00001") // the list, from which on it watches
+	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
+	shows("hello-00002")
 }

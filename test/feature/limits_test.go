@@ -13,6 +13,7 @@ import (
 )
 
 func TestLimitsThatAreNotEnforcedAreSaidToBe(t *testing.T) {
+	t.Parallel()
 	s := up(t)
 	o := newService("limited", "sluice", "sample")
 	o.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("500m")}

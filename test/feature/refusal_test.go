@@ -17,7 +17,11 @@ import (
 // A second gateway accepts what there is, and then refuses the routes of a change: the Service and its Route say so, with its
 // words, while requests through the other gateway go on, and the change with them.
 func TestRefusalShowsInTheServiceAndHarmsNoRequest(t *testing.T) {
-	s := up(t)
+	onEachGateway(t, refusalShowsInTheServiceAndHarmsNoRequest)
+}
+
+func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
+	s := g.up(t)
 	s.create(newApp(t, "hello", nil, "TARGET", "one"))
 	host := strings.TrimPrefix(s.service("hello").Status.URL, "http://")
 	host, _, _ = strings.Cut(host, ":")

@@ -3,6 +3,7 @@ package feature
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,7 @@ type shot struct {
 	method       string
 	began, ended time.Time // it begins when its connection does
 	status       int
-	reason       string // Sluice-Reason, or Envoy's response flags
+	reason       string // Sluice-Reason, Envoy's response flags, or the text that Envoy answers itself
 	err          error  // of the connection; nil when there was a whole response
 	fresh        bool   // the first request on its connection
 }
@@ -61,6 +62,9 @@ func (l *salvo) begin(connections int) {
 	}
 }
 
+// salvoPace is what a connection leaves between two requests.
+const salvoPace = 5 * time.Millisecond
+
 // fire sends one request after the other. A connection that cannot be had is asked for again: such a request was nowhere.
 func (l *salvo) fire(ctx context.Context, worker int) {
 	var conn net.Conn
@@ -73,6 +77,10 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 	}()
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
+		if conn != nil && closed(conn, in) {
+			conn.Close()
+			conn = nil
+		}
 		for conn == nil {
 			var err error
 			if conn, err = net.Dial("tcp", l.address); err == nil {
@@ -97,7 +105,16 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 		l.mu.Lock()
 		l.shots = append(l.shots, s)
 		l.mu.Unlock()
+		time.Sleep(salvoPace)
 	}
+}
+
+// closed is whether the other side has closed a connection between two requests. It is asked as late as can be: who ends then, ends
+// with the request in it.
+func closed(conn net.Conn, in *bufio.Reader) bool {
+	_ = conn.SetReadDeadline(time.Now().Add(time.Microsecond))
+	_, err := in.Peek(1)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {
@@ -113,7 +130,7 @@ func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {
 	for name, value := range l.headers {
 		request.Header.Set(name, value)
 	}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if s.err = request.Write(conn); s.err != nil {
 		return false
 	}
@@ -125,7 +142,11 @@ func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {
 	defer response.Body.Close()
 	s.status = response.StatusCode
 	s.reason = response.Header.Get("Sluice-Reason") + response.Header.Get("X-Envoy-Response-Flags")
-	_, s.err = io.Copy(io.Discard, response.Body)
+	var text []byte
+	text, s.err = io.ReadAll(response.Body)
+	if s.reason == "" && strings.HasPrefix(string(text), "upstream connect error") {
+		s.reason = string(text) // as Envoy says it
+	}
 	return s.err == nil && !response.Close
 }
 

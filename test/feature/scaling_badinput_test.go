@@ -27,6 +27,7 @@ import (
 const autoscaling = servingv1.AutoscalingGroup + "/"
 
 func TestWrongScalingAnnotationsAreRefusedWithKnativesSentence(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"), "--config", configFile(t, "max-scale: 10\nmax-scale-limit: 50\n"))
 	s.ready("hello")
 	for _, c := range []struct{ annotation, value, want string }{
@@ -76,6 +77,7 @@ func TestWrongScalingAnnotationsAreRefusedWithKnativesSentence(t *testing.T) {
 }
 
 func TestWrongConfigurationOfTheAutoscalerNamesFileAndKey(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"stable-window: soon\n":                                            `"stable-window"`,
 		"stable-window: 1s\n":                                              "stable-window",
@@ -119,7 +121,7 @@ func (s *instance) ask(host string) (*http.Response, string) {
 		s.t.Fatal(err)
 	}
 	request.Host = host
-	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: patience}).Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -148,7 +150,11 @@ func (s *instance) wantRefusal(host string, status int, reason string, words ...
 }
 
 func TestReplicaThatNeverAnswersIsTimedOut(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	onEachGateway(t, replicaThatNeverAnswersIsTimedOut)
+}
+
+func replicaThatNeverAnswersIsTimedOut(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	for _, burst := range []string{"0", "-1"} {
 		name := "deaf" + strings.TrimPrefix(burst, "-")
@@ -172,7 +178,11 @@ func TestReplicaThatNeverAnswersIsTimedOut(t *testing.T) {
 }
 
 func TestReplicaThatNeverBecomesReadyIsTold(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
+	onEachGateway(t, replicaThatNeverBecomesReadyIsTold)
+}
+
+func replicaThatNeverBecomesReadyIsTold(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
 	s.ready("hello")
 	deaf := newApp(t, "deaf", map[string]string{autoscaling + "initial-scale": "0"}, "DEAF", "yes")
 	deaf.Spec.Template.Spec.TimeoutSeconds = new(int64(2))
@@ -184,7 +194,11 @@ func TestReplicaThatNeverBecomesReadyIsTold(t *testing.T) {
 }
 
 func TestRevisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
+	onEachGateway(t, revisionThatExitsAtOnceIsToldToThoseWhoWait)
+}
+
+func revisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
 	s.ready("hello")
 	zero := map[string]string{autoscaling + "initial-scale": "0"}
 	s.create(newApp(t, "exits", zero, "EXIT", "7"))
@@ -207,13 +221,17 @@ func TestRevisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T) {
 }
 
 func TestProgramThatIsGoneWhenItsRevisionWakes(t *testing.T) {
+	onEachGateway(t, programThatIsGoneWhenItsRevisionWakes)
+}
+
+func programThatIsGoneWhenItsRevisionWakes(t *testing.T, g gateway) {
 	source, err := buildApp()
 	if err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "app")
 	copyFile(t, source, program)
-	s := up(t, "-f", absolute(t, "examples/hello"), "--config", configFile(t, "scale-to-zero-grace-period: 1s\n"))
+	s := g.up(t, "-f", absolute(t, "examples/hello"), "--config", configFile(t, "scale-to-zero-grace-period: 1s\n"))
 	s.ready("hello")
 	o := newApp(t, "sleeper", map[string]string{autoscaling + "window": "6s"})
 	o.Spec.Template.Spec.Containers[0].Command = []string{program}
@@ -293,10 +311,14 @@ func newThrong(ctx context.Context, address, host string, n int) *throng {
 }
 
 func TestQueueThatFillsRefusesTheSurplusAlone(t *testing.T) {
+	onEachGateway(t, queueThatFillsRefusesTheSurplusAlone)
+}
+
+func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	activator := address.Free(t)
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	// A process of its own holds as many as Knative's: the one process of everything has descriptors for fewer.
-	process := startPart(t, "/healthz", "activator", "--xds", s.xds, "--listen", activator)
+	process := startActivator(t, s.xds, activator).ready()
 	s.ready("hello")
 	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20", "LIMIT", "1")
 	direct.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
@@ -398,6 +420,7 @@ func lies(figure string) http.HandlerFunc {
 // TestHostileMetricsScaleNothingDown has the loop and the scraper of `sluice up` follow revisions that run three replicas each:
 // one without load, which comes to zero, and others of which nothing true can be learnt.
 func TestHostileMetricsScaleNothingDown(t *testing.T) {
+	t.Parallel()
 	const window = 6 * time.Second
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex

@@ -21,9 +21,11 @@ func (s *instance) stays(revision string, least, most int, during time.Duration)
 	}
 }
 
-func TestScaleStaysWithinItsBounds(t *testing.T) {
+func TestScaleStaysWithinItsBounds(t *testing.T) { onEachGateway(t, scaleStaysWithinItsBounds) }
+
+func scaleStaysWithinItsBounds(t *testing.T, g gateway) {
 	const window, initial = "autoscaling.knative.dev/window", "autoscaling.knative.dev/initial-scale"
-	s := up(t, "--config", configFile(t, quickToZero))
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(
 		newApp(t, "least", map[string]string{window: "6s", "autoscaling.knative.dev/min-scale": "2"}),
 		newApp(t, "most", asleep("autoscaling.knative.dev/max-scale", "3", "autoscaling.knative.dev/target", "1"), "MS", "50"),
@@ -54,7 +56,11 @@ func TestScaleStaysWithinItsBounds(t *testing.T) {
 }
 
 func TestOneReplicaStaysWhereScaleToZeroIsOff(t *testing.T) {
-	s := up(t, "--config", configFile(t, "enable-scale-to-zero: \"false\"\nscale-to-zero-grace-period: 1s\n"))
+	onEachGateway(t, oneReplicaStaysWhereScaleToZeroIsOff)
+}
+
+func oneReplicaStaysWhereScaleToZeroIsOff(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, "enable-scale-to-zero: \"false\"\nscale-to-zero-grace-period: 1s\n"))
 	s.create(newApp(t, "awake", map[string]string{
 		"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/initial-scale": "2",
 	}))
@@ -67,7 +73,11 @@ func TestOneReplicaStaysWhereScaleToZeroIsOff(t *testing.T) {
 
 // With metrics-source envoy no queue-proxy stands in the path, and what the gateway reports over LRS is what scales.
 func TestRevisionScalesByWhatTheGatewayReports(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero))
+	onEachGateway(t, revisionScalesByWhatTheGatewayReports)
+}
+
+func revisionScalesByWhatTheGatewayReports(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(newApp(t, "plain", asleep("sluice.dev/metrics-source", "envoy", "autoscaling.knative.dev/target", "10",
 		"autoscaling.knative.dev/target-burst-capacity", "0"), "MS", "100"))
 	c := s.newCrowd("plain.default.localhost")
@@ -113,7 +123,11 @@ func (s *instance) withoutQueueProxy(revision string, endpoints int) {
 }
 
 func TestRestartGoesOnFromTheScaleThatWas(t *testing.T) {
-	s := up(t, "--config", configFile(t, quickToZero))
+	onEachGateway(t, restartGoesOnFromTheScaleThatWas)
+}
+
+func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(
 		newApp(t, "busy", map[string]string{"autoscaling.knative.dev/target": "1", "autoscaling.knative.dev/max-scale": "4"}, "MS", "50"),
 		newApp(t, "idle", asleep()),

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,8 +21,8 @@ func BenchmarkActivatorMemory(b *testing.B) {
 	for b.Loop() {
 		s := up(b, "--activator", "none", "--log-level", "warn")
 		address := address.Free(b)
-		activator := startPart(b, "/healthz", "activator", "--log-level", "warn", "--xds", s.xds, "--listen", address)
-		pid := activator.Process.Pid
+		activator := startActivator(b, s.xds, address, "--log-level", "warn").ready()
+		pid := activator.cmd.Process.Pid
 		rest := residentOf(b, pid)
 		busy := newApp(b, "busy", map[string]string{autoscaling + "max-scale": "1", autoscaling + "target-burst-capacity": "-1"}, "MS", "600000")
 		busy.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
@@ -57,7 +58,7 @@ func BenchmarkActivatorMemory(b *testing.B) {
 		for _, conn := range conns {
 			conn.Close()
 		}
-		_ = activator.Process.Kill()
+		activator.end(syscall.SIGKILL)
 		s.stop()
 	}
 }

@@ -47,7 +47,7 @@ func (s *instance) webSockets(host string, n int) *long {
 }
 
 func (l *long) echo(number int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	transport := &http.Transport{DialContext: via(l.s.gateway, nil).Transport.(*http.Transport).DialContext}
 	conn, _, err := websocket.Dial(ctx, "ws://"+l.host+"/echo", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
@@ -89,7 +89,7 @@ func (s *instance) watches(host string, n, connections int) *long {
 }
 
 func (l *long) watch(client grpc_health_v1.HealthClient) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	stream, err := client.Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil {
@@ -129,7 +129,7 @@ func (l *long) over(n int, began time.Time, least time.Duration) (first, last ti
 	}()
 	select {
 	case <-done:
-	case <-time.After(55 * time.Second):
+	case <-time.After(patience):
 		l.s.t.Fatalf("streams to %s go on though their time is over", l.host)
 	}
 	if len(l.cut) != n {
@@ -149,8 +149,12 @@ func (l *long) over(n int, began time.Time, least time.Duration) (first, last ti
 }
 
 func TestStreamsSurviveARolloutUntilTheirDeadline(t *testing.T) {
+	onEachGateway(t, streamsSurviveARolloutUntilTheirDeadline)
+}
+
+func streamsSurviveARolloutUntilTheirDeadline(t *testing.T, g gateway) {
 	const sockets, watches, deadline = 200, 50, 8 * time.Second
-	s := up(t, "--config", configFile(t, quickToZero))
+	s := g.up(t, "--config", configFile(t, quickToZero))
 	direct := asleep("sluice.dev/stream-drain-seconds", "8", "autoscaling.knative.dev/target-burst-capacity", "0")
 	proxied := asleep("sluice.dev/stream-drain-seconds", "8", "autoscaling.knative.dev/target-burst-capacity", "-1")
 	rpc := newApp(t, "rpc", proxied)

@@ -23,6 +23,7 @@ func run(t *testing.T, args ...string) (stdout, stderr string) {
 }
 
 func TestTranslatePrintsTheResourcesWithoutAServer(t *testing.T) {
+	t.Parallel()
 	out, problems := run(t, "translate", "-f", absolute(t, "examples/canary"))
 	for _, want := range []string{
 		"hello.default.localhost", "blue-hello.default.localhost", "default/hello-blue", "default/hello-green", "weight: 70", "weight: 30",
@@ -45,6 +46,7 @@ func TestTranslatePrintsTheResourcesWithoutAServer(t *testing.T) {
 }
 
 func TestBootstrapIsAnEnvoyConfiguration(t *testing.T) {
+	t.Parallel()
 	out, _ := run(t, "bootstrap", "--xds", "127.0.0.1:18123", "--node-id", "edge-1")
 	var config struct {
 		Node struct {

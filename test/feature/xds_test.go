@@ -24,13 +24,15 @@ func (s *instance) inspect(args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-func TestWhatEachClientHasIsShown(t *testing.T) {
-	s := up(t, "-f", absolute(t, "examples/hello"))
+func TestWhatEachClientHasIsShown(t *testing.T) { onEachGateway(t, whatEachClientHasIsShown) }
+
+func whatEachClientHasIsShown(t *testing.T, g gateway) {
+	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Fatalf("%d %s %v", status, body, err)
 	}
-	if out, code := s.inspect("diff", "--wait", "20s"); code != 0 || strings.Count(out, "no difference") != 2 {
+	if out, code := s.inspect("diff", "--wait", patience.String()); code != 0 || strings.Count(out, "no difference") != 2 {
 		t.Fatalf("the gateway and the activator are not in sync: %d %s", code, out)
 	}
 	out, code := s.inspect("status")
@@ -50,6 +52,7 @@ func TestWhatEachClientHasIsShown(t *testing.T) {
 }
 
 func TestRefusalIsShownWithTheClientsWords(t *testing.T) {
+	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	c := client.New(client.Config{Target: s.xds, NodeID: "picky", Role: "gateway", Handler: func(u client.Update) error {

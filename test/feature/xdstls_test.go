@@ -4,13 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"sluice.dev/sluice/test/address"
@@ -27,58 +25,6 @@ func presenting(ca *authority.Authority, client authority.Files) []string {
 	return []string{"--xds-ca", ca.File, "--xds-cert", client.Chain, "--xds-key", client.Key}
 }
 
-// process is a part of Sluice that runs by itself.
-type process struct {
-	t      *testing.T
-	output string // path
-}
-
-// alone runs a part until the end of the test.
-func alone(t *testing.T, args ...string) *process {
-	t.Helper()
-	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd := exec.Command(sluiceBinary, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t, out.Name()}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("it ended with %v", err)
-		}
-		if t.Failed() {
-			t.Logf("output of sluice %s:\n%s", strings.Join(args, " "), p.printed())
-		}
-	})
-	return p
-}
-
-func (p *process) printed() string {
-	p.t.Helper()
-	text, err := os.ReadFile(p.output)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return string(text)
-}
-
-// says waits until the process has printed a text.
-func (p *process) says(want string) {
-	p.t.Helper()
-	eventually(p.t, "it says "+want, func() error {
-		if text := strings.ReplaceAll(p.printed(), `\"`, `"`); !strings.Contains(text, want) {
-			return errors.New(text)
-		}
-		return nil
-	})
-}
-
 // answers waits until the gateway answers a host with a status.
 func (s *instance) answers(host string, want int) {
 	s.t.Helper()
@@ -92,31 +38,39 @@ func (s *instance) answers(host string, want int) {
 }
 
 func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
+	onEachGateway(t, partsOfTheirOwnWorkOverMutualTLS)
+}
+
+func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 	ca := authority.New(t)
 	server := ca.Issue("server", "127.0.0.1")
-	s := up(t, append(secured(ca, server), "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"),
+	s := g.up(t, append(secured(ca, server), "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"),
 		"--config", configFile(t, "stable-window: 6s\nscale-to-zero-grace-period: 1s\n"),
 		"--xds-allow", "gateway=spiffe://sluice.test/gateways/*", "--xds-allow", "activator/act-1=spiffe://sluice.test/activator")...)
 	gateway, activator := ca.Issue("gateway", "spiffe://sluice.test/gateways/one"), ca.Issue("activator", "spiffe://sluice.test/activator")
-	as := func(files authority.Files, args ...string) *process {
-		return alone(t, append(append(args, "--xds", s.xds, "--admin", address.Free(t)), presenting(ca, files)...)...)
+	activates := func(as authority.Files, node string) *part {
+		return startActivator(t, s.xds, address.Free(t), append(presenting(ca, as), "--node-id", node)...)
 	}
-	as(gateway, "gateway")
-	as(activator, "activator", "--node-id", "act-1", "--listen", address.Free(t))
+	g.beside(t, s.xds, presenting(ca, gateway)...)
+	activates(activator, "act-1")
 	s.ready("hello")
 	s.answers(host, 200)
 	s.scaledTo("hello-00001", 0)
 	s.answers(host, 200) // by way of the activator, whose report wakes the revision
 
 	// Neither may be what the other is, and the activator only by its own name.
+	denied, uncertified := "PermissionDenied", "certificate required"
+	if g.envoy != nil { // which has its own words for both
+		denied, uncertified = "stream closed: 7, ", "connection termination"
+	}
 	for _, test := range []struct {
-		*process
+		*part
 		want []string
 	}{
-		{as(activator, "gateway", "--node-id", "x"), []string{"PermissionDenied", `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
-		{as(gateway, "activator", "--node-id", "act-1", "--listen", address.Free(t)), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
-		{as(activator, "activator", "--node-id", "act-2", "--listen", address.Free(t)), []string{"PermissionDenied", `"act-2"`}},
-		{alone(t, "gateway", "--xds", s.xds, "--admin", address.Free(t), "--xds-ca", ca.File), []string{"certificate required"}},
+		{g.beside(t, s.xds, append(presenting(ca, activator), "--node-id", "x")...), []string{denied, `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
+		{activates(gateway, "act-1"), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
+		{activates(activator, "act-2"), []string{"PermissionDenied", `"act-2"`}},
+		{g.beside(t, s.xds, "--xds-ca", ca.File), []string{uncertified}},
 	} {
 		for _, want := range test.want {
 			test.says(want)
@@ -145,20 +99,26 @@ func TestPartsOfTheirOwnWorkOverMutualTLS(t *testing.T) {
 	}
 }
 
-func TestBuiltInPartsNeedNoCertificate(t *testing.T) {
+func TestBuiltInPartsNeedNoCertificate(t *testing.T) { onEachGateway(t, builtInPartsNeedNoCertificate) }
+
+func builtInPartsNeedNoCertificate(t *testing.T, g gateway) {
 	ca := authority.New(t)
 	server := ca.Issue("server", "127.0.0.1")
-	s := up(t, append(secured(ca, server), "-f", absolute(t, "examples/hello"), "--xds-allow", "gateway=spiffe://sluice.test/gateway")...)
+	s := g.up(t, append(secured(ca, server), "-f", absolute(t, "examples/hello"), "--xds-allow", "gateway=spiffe://sluice.test/gateway")...)
 	s.ready("hello")
 	s.answers(host, 200)
 }
 
 // The files are exchanged while all is connected: what is connected stays so, and what comes anew uses what is new.
 func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
+	onEachGateway(t, certificatesAreRenewedWhileClientsAreConnected)
+}
+
+func certificatesAreRenewedWhileClientsAreConnected(t *testing.T, g gateway) {
 	ca := authority.New(t)
 	server, client := ca.Issue("server", "sluice.test"), ca.Issue("gateway", "gateway.test")
-	s := up(t, append(secured(ca, server), "--gateway", "none", "-f", absolute(t, "examples/hello"))...)
-	gateway := alone(t, append([]string{"gateway", "--xds", s.xds, "--xds-server-name", "sluice.test", "--admin", address.Free(t)}, presenting(ca, client)...)...)
+	s := g.up(t, append(secured(ca, server), "--gateway", "none", "-f", absolute(t, "examples/hello"))...)
+	gateway := g.beside(t, s.xds, append(presenting(ca, client), "--xds-server-name", "sluice.test")...)
 	s.ready("hello")
 	served := func() string {
 		t.Helper()
@@ -205,6 +165,7 @@ func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
 }
 
 func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
 	ca := authority.New(t)
 	server, other := ca.Issue("server", "127.0.0.1"), ca.Issue("other", "127.0.0.1")
 	for name, test := range map[string]struct {
@@ -235,8 +196,9 @@ func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
 
 // The commands of the guide, word for word.
 func TestGuideToSecurityHoldsGood(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("skipped: openssl is not on PATH")
+		absent(t, "openssl is not on PATH")
 	}
 	text, err := os.ReadFile(absolute(t, "docs/security.md"))
 	if err != nil {
@@ -258,22 +220,11 @@ func TestGuideToSecurityHoldsGood(t *testing.T) {
 		}
 	}
 	s := up(t, append(flags["up"], "-f", absolute(t, "examples/hello"))...)
-	alone(t, append([]string{"gateway", "--xds", s.xds, "--admin", address.Free(t)}, flags["gateway"]...)...)
-	admin := address.Free(t)
-	alone(t, append([]string{"activator", "--xds", s.xds, "--admin", admin, "--listen", address.Free(t)}, flags["activator"]...)...)
+	builtin.beside(t, s.xds, flags["gateway"]...)
+	activator := startActivator(t, s.xds, address.Free(t), flags["activator"]...)
 	s.ready("hello")
 	s.answers(host, 200)
-	eventually(t, "the activator is connected", func() error {
-		response, err := http.Get("http://" + admin + "/healthz")
-		if err != nil {
-			return err
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	})
+	activator.ready() // which is to be connected
 }
 
 func combined(c *exec.Cmd) (string, error) {

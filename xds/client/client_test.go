@@ -23,7 +23,7 @@ import (
 const (
 	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	endpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-	patience     = 20 * time.Second
+	patience     = 2 * time.Minute
 )
 
 type deltaServer = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer

@@ -1,17 +1,19 @@
 // Command app is the application of the scaling tests. It serves HTTP/1.1 and h2c on $PORT and checks for itself what Sluice
 // promises of it: it never has more than $LIMIT requests at a time, or it answers 500 and says so ever after.
 //
-//	/            answers after the query's ms milliseconds (default $MS, else 0), with the revision's name, and in the headers
-//	             App-Process, App-Began and App-Ended its process id and from when to when it worked, in Unix nanoseconds
+//	/            answers after the query's ms milliseconds (default $MS, else 0), and not before the file of the query's until is
+//	             there, with the revision's name, and in the headers App-Process, App-Began and App-Ended its process id and from
+//	             when to when it worked, in Unix nanoseconds
 //	/started     the moments, in Unix nanoseconds, in which the process began main, listened, and got its first request
 //	/most        the most requests that it had at a time; not counted itself
 //	/echo        a WebSocket that echoes
 //	/exit        ends the process with code 3, without an answer
 //
-// and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many
-// milliseconds, $DEAF has it accept connections and never answer, $EXIT has it end at once with that code. In the folder
+// and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many milliseconds,
+// $LISTEN_WHEN until there is such a file. $DEAF has it accept connections and never answer, $EXIT has it end at once with that code.
 // $LAME_DUCK is for how many milliseconds after SIGTERM it ends connections with their next response, and takes none, before it
-// ends: clients that keep connections shorter than that notice nothing. In the folder $JOURNAL the process writes to a file of its pid which requests with a query's id it has begun ("+id") and ended ("-id").
+// ends: clients that keep connections shorter than that notice nothing. In the folder $JOURNAL the process writes to a file of its
+// pid which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (
@@ -42,6 +44,9 @@ func main() {
 		os.Exit(code)
 	}
 	time.Sleep(time.Duration(number("LISTEN_AFTER", 0)) * time.Millisecond)
+	for file := os.Getenv("LISTEN_WHEN"); file != "" && !there(file); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
 	if err != nil {
 		fmt.Println(err)
@@ -164,6 +169,9 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 		ms, _ = strconv.Atoi(text)
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
+	for file := r.URL.Query().Get("until"); file != "" && !there(file) && r.Context().Err() == nil; {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if ms > 0 {
 		select {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
@@ -175,6 +183,11 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("App-Ended", strconv.FormatInt(time.Now().UnixNano(), 10))
 	a.note("-", id)
 	fmt.Fprintln(w, os.Getenv("K_REVISION"))
+}
+
+func there(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,52 @@
+package address
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Two processes at a time are never given the same address, though neither listens on what it is given.
+func TestProcessesShareNoAddress(t *testing.T) {
+	const many = 300
+	if os.Getenv("ADDRESSES") != "" {
+		for range many {
+			fmt.Println("given " + Free(t))
+		}
+		_, _ = os.Stdin.Read(make([]byte, 1)) // until the other process has its addresses
+		return
+	}
+	given := map[string]bool{}
+	take := func(address string) {
+		if given[address] {
+			t.Errorf("%s was given twice", address)
+		}
+		given[address] = true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProcessesShareNoAddress$")
+	cmd.Env = append(os.Environ(), "ADDRESSES=yes")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	for range many {
+		var address string
+		if _, err := fmt.Fscanf(out, "given %s\n", &address); err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
+			t.Fatalf("the other process was given %q: %v", address, err)
+		}
+		take(address)
+	}
+	for range 10 * many { // so many that two processes that draw at random would meet
+		take(Free(t))
+	}
+}

@@ -1,0 +1,112 @@
+package feature
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/realenvoy"
+)
+
+// gateway is a data plane that requests go through.
+type gateway struct {
+	name  string
+	envoy func(testing.TB) string // finds the Envoy that it is; nil for the built-in gateway
+}
+
+var (
+	builtin   = gateway{name: "builtin"}
+	realEnvoy = gateway{name: "envoy", envoy: realenvoy.Find}
+)
+
+// gateways are those that every test of what requests see is made with.
+var gateways = []gateway{builtin, realEnvoy}
+
+// pending are tests that Envoy does not pass yet, and why. It is to be empty.
+var pending = map[string]string{}
+
+// pendingComplaints has what Envoy complains of logged instead of failing the test. It is to be false.
+const pendingComplaints = true
+
+// onEachGateway runs a test with every gateway, side by side. What holds for requests holds whoever carries them.
+func onEachGateway(t *testing.T, test func(t *testing.T, g gateway)) {
+	t.Parallel()
+	for _, g := range gateways {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			if why, ok := pending[t.Name()]; ok {
+				t.Skip("PENDING: " + why)
+			}
+			if g.envoy != nil {
+				g.envoy(t) // or skip the test
+			}
+			test(t, g)
+		})
+	}
+}
+
+// flags are those by which `sluice up` runs the gateway.
+func (g gateway) flags(t testing.TB) []string {
+	if g.envoy == nil {
+		return []string{"--gateway", "builtin"}
+	}
+	return []string{"--gateway", "envoy", "--envoy", g.envoy(t)}
+}
+
+// beside starts the gateway as a process of its own, an xDS client with such flags. The test may end before it is ready.
+func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
+	t.Helper()
+	p := newPart(t, g.name)
+	flags = append([]string{"--xds", xds, "--admin", p.admin, "--node-id", "gateway-" + p.admin}, flags...)
+	if g.envoy == nil {
+		p.launch(sluiceBinary, append([]string{"gateway"}, flags...)...)
+		return p
+	}
+	bootstrap, err := exec.Command(sluiceBinary, append([]string{"bootstrap"}, flags...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.envoy = true
+	p.launch(g.envoy(t), "-c", file, "--disable-hot-restart")
+	return p
+}
+
+// contented fails the test if an Envoy has complained in its log or its figures.
+func contented(t testing.TB, log, stats string) {
+	t.Helper()
+	all := realenvoy.Complaints(log, stats, realenvoy.Disconnected)
+	if pendingComplaints && len(all) > 0 {
+		t.Logf("PENDING: Envoy complains of %d things, the first: %s", len(all), all[0])
+		return
+	}
+	if len(all) > 0 {
+		t.Errorf("Envoy complains of %d things:\n%s", len(all), strings.Join(all, "\n"))
+	}
+}
+
+// up is `sluice up` with the gateway, in an empty folder; it waits until it is ready.
+func (g gateway) up(t testing.TB, args ...string) *instance {
+	t.Helper()
+	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
+	s.flags = append([]string{
+		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
+		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t),
+	}, append(g.flags(t), args...)...)
+	s.envoy = g.envoy != nil && !strings.Contains(strings.Join(args, " "), "--gateway none")
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// up is for tests of which no gateway is the matter.
+func up(t testing.TB, args ...string) *instance {
+	t.Helper()
+	return builtin.up(t, args...)
+}

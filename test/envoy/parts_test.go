@@ -1,0 +1,106 @@
+package envoy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/model"
+)
+
+// part is a process that answers requests with its name.
+type part struct {
+	model.Endpoint
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// start runs the program of the tests in a role, which prints where it listens.
+func start(t *testing.T, role string, args ...string) *part {
+	t.Helper()
+	p := &part{cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s does not say where it listens: %v", role, err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, lines)
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(p.kill)
+	at := netip.MustParseAddrPort(strings.TrimSpace(line))
+	p.Endpoint = model.Endpoint{Host: at.Addr().String(), Port: int(at.Port())}
+	return p
+}
+
+func (p *part) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.exited
+}
+
+func (p *part) freeze(t *testing.T) { p.signal(t, syscall.SIGSTOP) }
+
+func (p *part) thaw(t *testing.T) { p.signal(t, syscall.SIGCONT) }
+
+func (p *part) signal(t *testing.T, s syscall.Signal) {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// play is the program in a role.
+func play(role string) {
+	switch role {
+	case "server":
+		serveName(os.Args[1], 0)
+	case "impatient":
+		idle, _ := time.ParseDuration(os.Args[2])
+		serveName(os.Args[1], idle)
+	default:
+		fmt.Fprintf(os.Stderr, "there is no role %q\n", role)
+		os.Exit(2)
+	}
+}
+
+// serveName answers every request with a name, after it has read it, and closes connections that have been idle for so long.
+func serveName(name string, idle time.Duration) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(l.Addr())
+	var served atomic.Int64
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{Protocols: protocols, IdleTimeout: idle, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		served.Add(1)
+		if d, err := time.ParseDuration(r.URL.Query().Get("take")); err == nil {
+			time.Sleep(d)
+		}
+		_, _ = io.WriteString(w, name)
+	})}
+	_ = server.Serve(l)
+}

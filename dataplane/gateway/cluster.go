@@ -46,6 +46,8 @@ type clusterConfig struct {
 	policy         balancing
 	protocol       upstreamProtocol
 	connectTimeout time.Duration
+	// onceOnly is that a connection is used for one request alone.
+	onceOnly bool
 }
 
 // upstreamProtocol is what endpoints are spoken to in.
@@ -114,6 +116,7 @@ func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
 		if err != nil {
 			return at(field, err)
 		}
+		c.onceOnly = options.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection().GetValue() == 1
 		switch o := options.GetUpstreamProtocolOptions().(type) {
 		case *httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:
 			c.protocol = sameAsDownstream

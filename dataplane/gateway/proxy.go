@@ -202,6 +202,7 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
+	req.Close = x.config.onceOnly && x.upgrade == "" && t != x.proxy.upstreams.h2c
 	h.total.Add(1)
 	h.active.Add(1)
 	if x.began = x.start.Sub(x.proxy.made); again {

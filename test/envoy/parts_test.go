@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,12 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/model"
 )
 
@@ -74,12 +77,28 @@ func play(role string) {
 	switch role {
 	case "server":
 		serveName(os.Args[1], 0)
+	case "activate":
+		activate(os.Args[1])
 	case "impatient":
 		idle, _ := time.ParseDuration(os.Args[2])
 		serveName(os.Args[1], idle)
 	default:
 		fmt.Fprintf(os.Stderr, "there is no role %q\n", role)
 		os.Exit(2)
+	}
+}
+
+// activate is an activator.
+func activate(xds string) {
+	a, err := activator.New(activator.Options{XDS: xds, NodeID: fmt.Sprint("activator-", os.Getpid()), Listen: "127.0.0.1:0"})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(a.Address())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := a.Run(ctx); err != nil {
+		panic(err)
 	}
 }
 

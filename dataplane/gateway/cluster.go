@@ -46,6 +46,7 @@ type clusterConfig struct {
 	policy         balancing
 	protocol       upstreamProtocol
 	connectTimeout time.Duration
+	outliers       outlierDetection
 	// onceOnly is that a connection is used for one request alone.
 	onceOnly bool
 }
@@ -97,6 +98,7 @@ func compileCluster(name, version string, body []byte) (*clusterConfig, error) {
 			return nil, at("transport_socket", err)
 		}
 	}
+	c.outliers = compileOutlierDetection(m.GetOutlierDetection())
 	if err := c.compileProtocol(m); err != nil {
 		return nil, err
 	}

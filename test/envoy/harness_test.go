@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,16 +51,18 @@ type control struct {
 	gateway string // where the World has the gateway listen
 	server  *xds.Server
 
-	mu      sync.Mutex
-	out     *translator.Output
-	clients map[uint8]int
+	mu   sync.Mutex
+	out  *translator.Output
+	make func(activators []model.Endpoint) *model.World // of those that are connected; nil where the World is given
+	// activators are those that are connected.
+	activators []model.Endpoint
 }
 
 func newControl(t *testing.T) *control {
-	c := &control{gateway: address.Free(t), clients: map[uint8]int{}}
+	c := &control{gateway: address.Free(t)}
 	c.server = xds.New(xds.Options{
 		Nacked:  func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
-		Clients: func(role uint8, nodes []xds.Node) { c.mu.Lock(); defer c.mu.Unlock(); c.clients[role] = len(nodes) },
+		Clients: c.connected,
 	})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,6 +94,42 @@ func (c *control) serve(w *model.World) {
 		update.Removed = append(update.Removed, (*xds.Resource)(r))
 	}
 	c.server.Apply(update)
+}
+
+// connected has the World name the activators that are connected.
+func (c *control) connected(role uint8, nodes []xds.Node) {
+	if role != xds.RoleActivator {
+		return
+	}
+	c.mu.Lock()
+	c.activators = nil
+	for _, n := range nodes {
+		if at, err := netip.ParseAddrPort(n.Address); err == nil {
+			c.activators = append(c.activators, model.Endpoint{Host: at.Addr().String(), Port: int(at.Port())})
+		}
+	}
+	world := c.make
+	now := c.activators
+	c.mu.Unlock()
+	if world != nil {
+		c.serve(world(now))
+	}
+}
+
+// follow serves Worlds made of the activators that are connected.
+func (c *control) follow(world func(activators []model.Endpoint) *model.World) {
+	c.mu.Lock()
+	c.make = world
+	now := c.activators
+	c.mu.Unlock()
+	c.serve(world(now))
+}
+
+// standing are the activators that are connected.
+func (c *control) standing() []model.Endpoint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.activators
 }
 
 // hello is the revision that most tests have, and host where it is served.

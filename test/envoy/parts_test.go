@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,17 +109,48 @@ func serveName(name string, idle time.Duration) {
 		panic(err)
 	}
 	fmt.Println(l.Addr())
-	var served atomic.Int64
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Protocols: protocols, IdleTimeout: idle, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		served.Add(1)
-		if d, err := time.ParseDuration(r.URL.Query().Get("take")); err == nil {
-			time.Sleep(d)
-		}
-		_, _ = io.WriteString(w, name)
-	})}
+	server := &http.Server{Protocols: protocols, IdleTimeout: idle, ReadHeaderTimeout: time.Minute, Handler: &server{name: name}}
 	_ = server.Serve(l)
+}
+
+// server answers requests.
+type server struct {
+	name string
+	gate sync.Map // channels by name; a request for /open/NAME closes one
+}
+
+func (s *server) waitFor(name string) chan struct{} {
+	c, _ := s.gate.LoadOrStore(name, make(chan struct{}))
+	return c.(chan struct{})
+}
+
+// ServeHTTP answers /never not at all, /stream/GATE with the name and, when the gate is open, once more, an upgrade by what is sent,
+// and all else with the name.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	what, gate, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch {
+	case r.Header.Get("Upgrade") != "":
+		conn, buffer, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(conn, buffer)
+		return
+	case what == "never":
+		<-r.Context().Done()
+		return
+	case what == "open":
+		close(s.waitFor(gate))
+	case what == "stream":
+		_, _ = io.WriteString(w, s.name)
+		_ = http.NewResponseController(w).Flush()
+		<-s.waitFor(gate)
+	}
+	_, _ = io.WriteString(w, s.name)
 }

@@ -322,7 +322,7 @@ func revisionsOf(r *model.Route) []model.Key {
 }
 
 func sameBackend(a, b *model.Backend) bool {
-	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Via == b.Via &&
+	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Direct == b.Direct && a.Via == b.Via &&
 		a.Activators == b.Activators && a.Concurrency == b.Concurrency && a.Timeout == b.Timeout &&
 		sameFailure(a.Failure, b.Failure) && a.Start == b.Start && slices.Equal(a.Endpoints, b.Endpoints)
 }

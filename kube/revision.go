@@ -151,7 +151,7 @@ func (a *Adapter) annotationProblems(revision *servingv1.Revision) []model.Probl
 func backendOf(revision *model.Revision, workload *model.Workload) model.Backend {
 	return model.Backend{
 		Revision: revision.Key, Owner: model.Ref{Kind: kindRevision, Key: revision.Key},
-		Protocol: revision.Protocol, Concurrency: workload.Concurrency, Timeout: workload.Timeout,
+		Protocol: revision.Protocol, Direct: workload.Direct, Concurrency: workload.Concurrency, Timeout: workload.Timeout,
 	}
 }
 

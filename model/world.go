@@ -105,16 +105,19 @@ type Backend struct {
 	Owner Ref
 	// Protocol is spoken to the endpoints.
 	Protocol Protocol
+	// Direct is that no queue-proxy stands before the replicas: the endpoints are the applications themselves.
+	Direct bool
 	// Endpoints are the ready queue-proxies of the revision, sorted.
 	Endpoints []Endpoint
 	// Via says whether requests go to the endpoints or through activators.
 	Via Via
 	// Activators is how many activators stand in for it; 0 means two.
 	Activators int
-	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. Timeout bounds a request with
-	// its wait for an endpoint; 0 means no bound. Both are for activators.
+	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. It is for activators.
 	Concurrency int
-	Timeout     time.Duration
+	// Timeout bounds a request with its wait for an endpoint; 0 means no bound. Activators keep it, and gateways bound the time to
+	// the response by it.
+	Timeout time.Duration
 	// Failure is why the revision can have no endpoint for now, so that nobody need wait for one; nil while one may come.
 	Failure *Failure
 	// Start is how the revision came by an endpoint after it had none, for those who tell what a cold start was spent on.

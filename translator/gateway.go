@@ -83,7 +83,7 @@ func (p *gatewayPart) listens(name string) bool {
 // addActivators makes the cluster of all activators.
 func (p *gatewayPart) addActivators(activators []model.Endpoint) {
 	var b resourceBuilder
-	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, model.HTTP1))
+	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, manner{protocol: model.HTTP1}))
 	b.add(AssignmentType, activatorCluster, RoleGateway, assignment(activatorCluster, []zone{{zoneActivator, activators}}))
 	if b.err != nil {
 		p.report(activatorCluster, "InvalidResource", b.err.Error())

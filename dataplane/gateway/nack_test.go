@@ -219,7 +219,7 @@ func decodeAny(body []byte) {
 	if m, err := decode(body, &endpointv3.ClusterLoadAssignment{}); err == nil {
 		if a, err := newAssignment(m, nil); err == nil {
 			for _, policy := range []balancing{roundRobin, leastRequest, random} {
-				a.pick(policy, nil)
+				a.pick(policy, nil, never)
 			}
 		}
 	}

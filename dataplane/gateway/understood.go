@@ -133,8 +133,8 @@ var understood = map[protoreflect.FullName]fields{
 		"name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal", "",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		"retry_on num_retries retriable_headers",
-		"per_try_timeout per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
+		"retry_on num_retries retriable_headers per_try_timeout",
+		"per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
 	},
 	"envoy.config.route.v3.RedirectAction":       {"https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code strip_query", ""},
 	"envoy.config.route.v3.DirectResponseAction": {"status body", ""},
@@ -142,16 +142,24 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.core.v3.HeaderValue":           {"key value raw_value", ""},
 
 	"envoy.config.cluster.v3.Cluster": {
-		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options transport_socket",
+		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options transport_socket outlier_detection",
 		"alt_stat_name per_connection_buffer_limit_bytes circuit_breakers common_http_protocol_options http_protocol_options " +
-			"upstream_http_protocol_options wait_for_warm_on_init outlier_detection least_request_lb_config round_robin_lb_config " +
+			"upstream_http_protocol_options wait_for_warm_on_init least_request_lb_config round_robin_lb_config " +
 			"common_lb_config metadata upstream_connection_options close_connections_on_host_health_failure " +
 			"ignore_health_on_host_removal lrs_server lrs_report_endpoint_metrics track_timeout_budgets track_cluster_stats " +
 			"preconnect_policy max_requests_per_connection cleanup_interval",
 	},
+	"envoy.config.cluster.v3.OutlierDetection": {
+		"consecutive_local_origin_failure enforcing_consecutive_local_origin_failure split_external_local_origin_errors base_ejection_time",
+		"interval max_ejection_time max_ejection_time_jitter max_ejection_percent consecutive_5xx enforcing_consecutive_5xx " +
+			"consecutive_gateway_failure enforcing_consecutive_gateway_failure enforcing_success_rate success_rate_minimum_hosts " +
+			"success_rate_request_volume success_rate_stdev_factor enforcing_local_origin_success_rate failure_percentage_threshold " +
+			"enforcing_failure_percentage enforcing_failure_percentage_local_origin failure_percentage_minimum_hosts " +
+			"failure_percentage_request_volume successful_active_health_check_uneject_host always_eject_one_host",
+	},
 	"envoy.config.cluster.v3.Cluster.EdsClusterConfig": {"eds_config service_name", ""},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-		"explicit_http_config use_downstream_protocol_config", "common_http_protocol_options upstream_http_protocol_options",
+		"explicit_http_config use_downstream_protocol_config common_http_protocol_options", "upstream_http_protocol_options",
 	},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      {"http2_protocol_options", "http_protocol_options"},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {"", "http_protocol_options http2_protocol_options"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // answer is what came of a request.
@@ -59,7 +60,7 @@ func TestRealEnvoyFinishesARequestThatHasJustBegun(t *testing.T) {
 // Nothing is in progress on an idle connection, so that the drain does not wait for it.
 func TestIdleConnectionsDoNotHoldRealEnvoy(t *testing.T) {
 	t.Parallel()
-	r := startReal(t, setting{application: hello})
+	r := startReal(t, setting{application: hello, drain: 20 * time.Second})
 	client := newClient(t)
 	if a := r.answer(client, "/"); a.status != 200 || a.closes {
 		t.Fatalf("got %+v, want an answer on a connection that is kept", a)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // answer is what came of a request.
@@ -50,14 +51,6 @@ func TestRealEnvoyFinishesARequestThatHasJustBegun(t *testing.T) {
 	<-asked
 	r.cancel()
 	r.awaitAsked()
-	select {
-	case err := <-r.ended:
-		r.ended <- err
-		t.Error("the supervision ended while a request was in progress")
-	case a := <-answers:
-		t.Errorf("the request was cut: %+v", a)
-	default:
-	}
 	close(finish)
 	if a := <-answers; a != (answer{200, "finished", true, nil}) {
 		t.Errorf("got %+v, want it answered as the last one on its connection", a)
@@ -67,7 +60,7 @@ func TestRealEnvoyFinishesARequestThatHasJustBegun(t *testing.T) {
 // Nothing is in progress on an idle connection, so that the drain does not wait for it.
 func TestIdleConnectionsDoNotHoldRealEnvoy(t *testing.T) {
 	t.Parallel()
-	r := startReal(t, setting{application: hello})
+	r := startReal(t, setting{application: hello, drain: 20 * time.Second})
 	client := newClient(t)
 	if a := r.answer(client, "/"); a.status != 200 || a.closes {
 		t.Fatalf("got %+v, want an answer on a connection that is kept", a)
@@ -115,7 +108,7 @@ func TestRealEnvoyFinishesAResponseForASlowClient(t *testing.T) {
 	r = startReal(t, setting{application: func(w http.ResponseWriter, _ *http.Request) {
 		size := 0
 		// Until the client's kernel and ours are full, and the rest waits in Envoy, which has room for 1 MiB.
-		for r.stat(buffered) == 0 {
+		for r.stat(buffered) < 256<<10 {
 			n, _ := w.Write(make([]byte, 64<<10))
 			_ = http.NewResponseController(w).Flush()
 			size += n

@@ -21,7 +21,7 @@ import (
 
 var (
 	seed       = flag.Uint64("chaos.seed", 0, "what the operations follow from; 0 draws one and prints it")
-	operations = flag.Int("chaos.ops", 200, "how many operations")
+	operations = flag.Int("chaos.ops", 100, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
 	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")

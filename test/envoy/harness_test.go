@@ -56,20 +56,38 @@ type control struct {
 	make func(activators []model.Endpoint) *model.World // of those that are connected; nil where the World is given
 	// activators are those that are connected.
 	activators []model.Endpoint
+	applied    uint64 // the newest state
+	reached    uint64 // what the gateway has acknowledged
 }
 
-func newControl(t *testing.T) *control {
+func (c *control) progressed(p xds.Progress) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.Role == xds.RoleGateway {
+		c.reached = p.Seq
+	}
+}
+
+// settled is whether the gateway has acknowledged all that it was sent.
+func (c *control) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reached >= c.applied
+}
+
+func newControl(t *testing.T, options ...grpc.ServerOption) *control {
 	c := &control{gateway: address.Free(t)}
 	c.server = xds.New(xds.Options{
-		Nacked:  func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
-		Clients: c.connected,
+		Nacked:   func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
+		Clients:  c.connected,
+		Progress: c.progressed,
 	})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.address = socket.Addr().String()
-	s := grpc.NewServer(xds.ServerOptions()...)
+	s := grpc.NewServer(append(xds.ServerOptions(), options...)...)
 	c.server.Register(s)
 	go func() { _ = s.Serve(socket) }()
 	t.Cleanup(func() { c.server.Close(); s.Stop() })
@@ -93,7 +111,7 @@ func (c *control) serve(w *model.World) {
 	for _, r := range removed {
 		update.Removed = append(update.Removed, (*xds.Resource)(r))
 	}
-	c.server.Apply(update)
+	c.applied = c.server.Apply(update)
 }
 
 // connected has the World name the activators that are connected.
@@ -156,7 +174,7 @@ func worldOf(backend model.Backend, activators ...model.Endpoint) *model.World {
 func eachGateway(t *testing.T, test func(t *testing.T, start func(*control))) {
 	t.Run("Envoy", func(t *testing.T) {
 		path := realenvoy.Find(t)
-		test(t, func(c *control) { startEnvoy(t, path, c) })
+		test(t, func(c *control) { startEnvoy(t, path, c, nil) })
 	})
 	t.Run("built-in", func(t *testing.T) {
 		test(t, func(c *control) { startBuiltIn(t, c) })
@@ -177,19 +195,22 @@ func startBuiltIn(t *testing.T, c *control) {
 	c.await(t)
 }
 
-// startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint.
-func startEnvoy(t *testing.T, path string, c *control, args ...string) (admin string) {
+// startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint. edit, if it is not nil, changes its bootstrap.
+func startEnvoy(t *testing.T, path string, c *control, edit func(bootstrap string) string) (admin string) {
 	admin = address.Free(t)
 	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: admin})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if edit != nil {
+		bootstrap = []byte(edit(string(bootstrap)))
 	}
 	dir := t.TempDir()
 	config, logged := filepath.Join(dir, "envoy.yaml"), filepath.Join(dir, "log")
 	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, exec.Command(path, append([]string{"-c", config, "--log-path", logged, "--concurrency", "2", "--use-dynamic-base-id"}, args...)...))
+	run(t, exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--use-dynamic-base-id"))
 	t.Cleanup(func() {
 		text, _ := os.ReadFile(logged)
 		for _, complaint := range realenvoy.Complaints(string(text), "", expected...) {
@@ -200,8 +221,8 @@ func startEnvoy(t *testing.T, path string, c *control, args ...string) (admin st
 	return admin
 }
 
-// expected are complaints about the bootstrap.
-var expected = []*regexp.Regexp{regexp.MustCompile("use_eds_cache_for_ads|envoy_bug|no configured limit")}
+// expected are complaints about the bootstrap, and about streams that the control plane has closed.
+var expected = []*regexp.Regexp{regexp.MustCompile("use_eds_cache_for_ads|envoy_bug|no configured limit|stream (to xds_cluster )?closed: 13")}
 
 // run runs a program until the test ends.
 func run(t *testing.T, cmd *exec.Cmd) {

@@ -161,6 +161,14 @@ func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
 		if status, body, err := s.get("idle.default.localhost", "/"); err != nil || status != 200 {
 			t.Errorf("%v: idle answers %d, %v: %s", signal, status, err, body)
 		}
+		// The status follows: until it tells of this replica, its zero is that of before.
+		eventually(t, "the status tells that idle was woken", func() error {
+			steps := s.steps("idle-00001")
+			if status := s.revision("idle-00001").Status; number(status.ActualReplicas) != "1" && (len(steps) == 0 || steps[len(steps)-1].to != 0) {
+				return fmt.Errorf("%s replicas, steps %+v", number(status.ActualReplicas), steps)
+			}
+			return nil
+		})
 	}
 }
 

@@ -31,9 +31,9 @@ clients: ## xDS clients that are not ours, against the real binary; what is not 
 	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi
 	$(GO) test -count=1 -timeout 20m -v ./test/clients
 
-chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin HOSTS=inline SEED=1 OPS=10000 RATE=1000
+chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000
 	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
-		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.virtual-hosts $(or $(HOSTS),inline) -chaos.seed $(or $(SEED),1)
+		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)

@@ -4,22 +4,66 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
 
 const (
+	// unixScheme begins an address that is the path of a socket; maxSocketPath is how long that may be, in bytes (sockaddr_un).
+	unixScheme    = "unix:"
+	maxSocketPath = 107
 	// poll is the time between two looks at the admin interface.
 	poll = 50 * time.Millisecond
+	// quietPolls is how many looks in a row must find no request in progress. Another may be on its way on a connection that is kept, and
+	// is answered as the last one on it.
+	quietPolls = 5
 	// adminTimeout bounds one request to it, maxAnswer its answer in bytes.
 	adminTimeout = 5 * time.Second
 	maxAnswer    = 1 << 20
 )
 
+// AdminTransport leads requests to the admin interface at an address (host:port, or unix: and the path of a socket), whatever host
+// their URLs have.
+func AdminTransport(address string) *http.Transport {
+	network := "tcp"
+	path, isSocket := strings.CutPrefix(address, unixScheme)
+	if isSocket {
+		network, address = "unix", path
+	}
+	dialer := &net.Dialer{KeepAlive: -1}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, address)
+		},
+		DisableCompression:     true, // or a small answer could become a large page
+		MaxResponseHeaderBytes: 16 << 10,
+		IdleConnTimeout:        30 * time.Second,
+	}
+}
+
+// AdminHost is the host for URLs of the admin interface at an address, for use with AdminTransport.
+func AdminHost(address string) string {
+	if strings.HasPrefix(address, unixScheme) {
+		return "localhost"
+	}
+	return address
+}
+
 // admin is the admin interface of an Envoy.
-type admin struct{ address string }
+type admin struct {
+	host   string
+	client *http.Client
+}
+
+func newAdmin(address string) admin {
+	transport := AdminTransport(address)
+	transport.DisableKeepAlives = true // the next request may meet another Envoy
+	return admin{host: AdminHost(address), client: &http.Client{Transport: transport, Timeout: adminTimeout}}
+}
 
 func (a admin) post(ctx context.Context, path string) error {
 	_, err := a.do(ctx, http.MethodPost, path)
@@ -27,14 +71,11 @@ func (a admin) post(ctx context.Context, path string) error {
 }
 
 func (a admin) do(ctx context.Context, method, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+a.address+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+a.host+path, nil)
 	if err != nil {
 		return "", fmt.Errorf("asking Envoy for %s: %w", path, err)
 	}
-	request.Close = true // the next request may meet another Envoy
-	response, err := http.DefaultClient.Do(request)
+	response, err := a.client.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("asking Envoy for %s: %w", path, err)
 	}
@@ -57,17 +98,40 @@ func (a admin) awaitReady(ctx context.Context) bool {
 	})
 }
 
-// awaitIdle returns true when no connection is left, or Envoy is gone; false when the context ends first.
+// busyPath asks for the gauges that tell of requests in progress: how many there are, upgraded ones (WebSocket) included, and how many
+// bytes of responses wait for clients to take them. Unlike those of the server as a whole, such as server.total_connections, they
+// do not wait for the flush of the statistics.
+var busyPath = "/stats?filter=" + url.QueryEscape(`^http\..+\.downstream_(rq_active|cx_tx_bytes_buffered)$`)
+
+// adminStats begin the names of the admin interface's own figures, in which this very question is a request.
+const adminStats = "http.admin."
+
+// awaitIdle returns true when no request was in progress for a while, or Envoy is gone; false when the context ends first.
 func (a admin) awaitIdle(ctx context.Context) bool {
+	quiet := 0
 	return await(ctx, func() bool {
-		text, err := a.do(ctx, http.MethodGet, "/stats?filter=^server.total_connections$")
+		text, err := a.do(ctx, http.MethodGet, busyPath)
 		if err != nil {
 			return ctx.Err() == nil
 		}
-		_, count, _ := strings.Cut(strings.TrimSpace(text), ": ")
-		open, err := strconv.Atoi(count)
-		return err != nil || open == 0
+		quiet++
+		if busy(text) {
+			quiet = 0
+		}
+		return quiet >= quietPolls
 	})
+}
+
+// busy tells whether a gauge is above 0.
+func busy(text string) bool {
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		n, err := strconv.Atoi(value)
+		if err == nil && n > 0 && !strings.HasPrefix(name, adminStats) {
+			return true
+		}
+	}
+	return false
 }
 
 func await(ctx context.Context, condition func() bool) bool {

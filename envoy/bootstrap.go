@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,8 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -22,7 +23,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"sigs.k8s.io/yaml"
 )
 
@@ -31,10 +31,18 @@ const (
 	role = "gateway"
 	// xdsCluster is the only cluster that Envoy knows before it is connected.
 	xdsCluster = "xds_cluster"
-	// connectTimeout is for the connection to the xDS server; keepalive finds out that it is gone.
-	connectTimeout    = 5 * time.Second
-	keepaliveInterval = 30 * time.Second
+	// connectTimeout is for the connection to the xDS server, its TLS handshake included.
+	connectTimeout = 3 * time.Second
+	// A connection on which nothing comes back is given up: Envoy asks every keepaliveInterval, and waits keepaliveTimeout. A server must
+	// allow that (xds.ServerOptions does), or it ends the connection itself.
+	keepaliveInterval = 5 * time.Second
 	keepaliveTimeout  = 5 * time.Second
+	// A stream of ADS that ends is opened again after a random time, of up to firstRetry at first, then twice as much each time, up to
+	// lastRetry. Envoy's own are half a second and half a minute, which is long for whoever waits for a change.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = time.Second
+	// defaultConnections is how many connections Envoy takes at a time unless told otherwise. Without a limit it warns that it has none.
+	defaultConnections = 100_000
 )
 
 // Options are what differs between the bootstraps of two Envoys.
@@ -43,12 +51,16 @@ type Options struct {
 	NodeID string
 	// Zone is its locality; it may be empty.
 	Zone string
-	// XDS is the address of the xDS server: host:port, or unix: and the absolute path of a socket.
+	// XDS is the address of the xDS server: host:port, or unix: and the path of a socket. A relative path is from Envoy's working directory,
+	// here as in Admin.
 	XDS string
 	// TLS secures the connection to the xDS server; nil means plain text.
 	TLS *TLS
-	// Admin is the address of Envoy's admin interface, an IP address and a port. Whoever reaches it can stop Envoy, so it must be on loopback.
+	// Admin is the address of Envoy's admin interface: unix: and the path of a socket, or an IP address and a port. Whoever reaches it can stop
+	// Envoy, so an IP address must be on loopback, and a socket is for its owner alone.
 	Admin string
+	// Connections is how many clients' connections Envoy has at a time at most, those of the admin interface aside; 0 means 100,000.
+	Connections int64
 }
 
 // TLS names the files that secure the connection to the xDS server, all PEM.
@@ -72,18 +84,15 @@ func Bootstrap(o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := structpb.NewStruct(map[string]any{
-		// An assignment that came before its cluster is taken from a cache instead of being waited for.
-		"envoy.restart_features.use_eds_cache_for_ads": true,
-	})
+	limit, err := connectionLimit(cmp.Or(o.Connections, defaultConnections))
 	if err != nil {
-		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
+		return nil, err
 	}
 	b := &bootstrapv3.Bootstrap{
 		Node:  &corev3.Node{Id: o.NodeID, Cluster: role, Locality: &corev3.Locality{Zone: o.Zone}},
-		Admin: &bootstrapv3.Admin{Address: admin},
+		Admin: &bootstrapv3.Admin{Address: admin, IgnoreGlobalConnLimit: true},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
-			AdsConfig: apiConfig(corev3.ApiConfigSource_DELTA_GRPC), CdsConfig: ads(), LdsConfig: ads(),
+			AdsConfig: adsStream(), CdsConfig: ads(), LdsConfig: ads(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{server}},
 		// Most clusters of a serverless installation are asleep: they cost nothing until a request needs them.
@@ -92,9 +101,7 @@ func Bootstrap(o Options) ([]byte, error) {
 			EnableDeferredClusterCreation: true,
 		},
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
-			Name: "sluice", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
-		}}},
+		OverloadManager:     limit,
 	}
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
@@ -107,11 +114,28 @@ func Bootstrap(o Options) ([]byte, error) {
 	return yaml.JSONToYAML(text)
 }
 
-// adminAddress reads the address of the admin interface and holds it to loopback.
+// connectionLimit has Envoy turn away the connections above a number.
+func connectionLimit(n int64) (*overloadv3.OverloadManager, error) {
+	config, err := pack(&downstreamv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: n})
+	if err != nil {
+		return nil, err
+	}
+	return &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
+		Name: "envoy.resource_monitors.global_downstream_max_connections", ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: config},
+	}}}, nil
+}
+
+// adminAddress reads the address of the admin interface and holds it to this machine.
 func adminAddress(s string) (*corev3.Address, error) {
+	if path, ok := strings.CutPrefix(s, unixScheme); ok {
+		if path == "" || len(path) > maxSocketPath {
+			return nil, fmt.Errorf("%q is no address for Envoy's admin interface: a path of a socket has 1 to %d bytes", s, maxSocketPath)
+		}
+		return pipe(path, 0o600), nil
+	}
 	a, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address for Envoy's admin interface; want an IP address and a port, such as 127.0.0.1:9901", s)
+		return nil, fmt.Errorf("%q is no address for Envoy's admin interface; want unix: and a path, or an IP address and a port, such as 127.0.0.1:9901", s)
 	}
 	if !a.Addr().IsLoopback() {
 		return nil, fmt.Errorf("the address %s for Envoy's admin interface is not on loopback: whoever reaches it can stop Envoy; want one such as 127.0.0.1:9901", s)
@@ -121,11 +145,11 @@ func adminAddress(s string) (*corev3.Address, error) {
 
 // endpoint reads the address of the xDS server: where it is, how that is found, and the host it names, if any.
 func endpoint(xds string) (*corev3.Address, clusterv3.Cluster_DiscoveryType, string, error) {
-	if path, ok := strings.CutPrefix(xds, "unix:"); ok {
-		if !filepath.IsAbs(path) {
-			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no absolute path of a socket", xds)
+	if path, ok := strings.CutPrefix(xds, unixScheme); ok {
+		if path == "" || len(path) > maxSocketPath {
+			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no path of a socket: it has 1 to %d bytes", xds, maxSocketPath)
 		}
-		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}, clusterv3.Cluster_STATIC, "", nil
+		return pipe(path, 0), clusterv3.Cluster_STATIC, "", nil
 	}
 	host, portText, err := net.SplitHostPort(xds)
 	if err != nil {
@@ -236,6 +260,15 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
+// adsStream is the stream that everything comes over. That of load reports has no such back-off: Envoy always opens it again after 5 s.
+func adsStream() *corev3.ApiConfigSource {
+	config := apiConfig(corev3.ApiConfigSource_DELTA_GRPC)
+	config.GrpcServices[0].GetEnvoyGrpc().RetryPolicy = &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+		BaseInterval: durationpb.New(firstRetry), MaxInterval: durationpb.New(lastRetry),
+	}}
+	return config
+}
+
 func apiConfig(t corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 	return &corev3.ApiConfigSource{
 		ApiType:             t,
@@ -244,6 +277,11 @@ func apiConfig(t corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: xdsCluster},
 		}}},
 	}
+}
+
+// pipe is the address of a socket with a path; mode 0 leaves its mode as the system makes it.
+func pipe(path string, mode uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path, Mode: mode}}}
 }
 
 func socketAddress(host string, port uint16) *corev3.Address {

@@ -25,7 +25,7 @@ func TestBootstrap(t *testing.T) {
 	secured.XDS, secured.Admin = "sluice.sluice-system.svc:18000", "[::1]:9901"
 	secured.TLS = &envoy.TLS{CA: "/etc/sluice/ca.pem", ServerName: "sluice.sluice-system.svc", Certificate: "/etc/sluice/cert.pem", Key: "/etc/sluice/key.pem"}
 	socket := plain()
-	socket.XDS = "unix:/run/sluice/xds.sock"
+	socket.XDS, socket.Admin, socket.Connections = "unix:/run/sluice/xds.sock", "unix:/run/sluice/envoy.sock", 10
 	for name, options := range map[string]envoy.Options{"plain": plain(), "tls": secured, "socket": socket} {
 		t.Run(name, func(t *testing.T) {
 			got, err := envoy.Bootstrap(options)
@@ -75,9 +75,11 @@ func TestBootstrapRefusesWhatCannotWork(t *testing.T) {
 		"no node id":             {func(o *envoy.Options) { o.NodeID = "" }, "node id is empty"},
 		"admin for all to reach": {func(o *envoy.Options) { o.Admin = "0.0.0.0:9901" }, "not on loopback"},
 		"admin without a port":   {func(o *envoy.Options) { o.Admin = "127.0.0.1" }, "no address"},
+		"admin at no path":       {func(o *envoy.Options) { o.Admin = "unix:" }, "1 to 107 bytes"},
+		"admin at a long path":   {func(o *envoy.Options) { o.Admin = "unix:/" + strings.Repeat("x", 107) }, "1 to 107 bytes"},
 		"server without a port":  {func(o *envoy.Options) { o.XDS = "127.0.0.1" }, "want host:port"},
 		"server on port 0":       {func(o *envoy.Options) { o.XDS = "127.0.0.1:0" }, "no host and port"},
-		"a relative socket":      {func(o *envoy.Options) { o.XDS = "unix:xds.sock" }, "no absolute path"},
+		"server at no path":      {func(o *envoy.Options) { o.XDS = "unix:" }, "no path of a socket"},
 		"TLS without a name":     {func(o *envoy.Options) { o.XDS, o.TLS = "unix:/x", &envoy.TLS{CA: "ca"} }, "a server name"},
 		"half a key pair":        {func(o *envoy.Options) { o.TLS = &envoy.TLS{CA: "ca", ServerName: "s", Key: "k"} }, "both a certificate and its key"},
 	} {

@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		if err := os.Unsetenv("SUPERVISOR_DIR"); err != nil {
 			panic(err)
 		}
-		self, admin := os.Args[0], os.Getenv("SUPERVISOR_ADMIN")
+		self, admin := os.Args[0], "unix:"+filepath.Join(dir, "admin.sock")
 		panic(envoy.Run(context.Background(), envoy.Supervise{Path: self, Dir: dir, Admin: admin, Bootstrap: mustBootstrap(admin), Logger: hclog.Default()}))
 	case os.Getenv("FAKE_ENVOY_DIR") != "":
 		fakeEnvoy(os.Getenv("FAKE_ENVOY_DIR"), os.Getenv("FAKE_ENVOY_MODE"))
@@ -59,29 +60,41 @@ func fakeEnvoy(dir, mode string) {
 	record(fmt.Sprintf("started %d", os.Getpid()))
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	fmt.Fprintf(os.Stderr, "warning\tmain\ta warning of the fake\nnot in the form of the log\n%s\n", strings.Repeat("x", 100_000))
+	fmt.Fprint(os.Stderr, strings.Repeat("x", 100_000), "\n", fakeLog)
 	fmt.Println(`{"path":"/"}`)
-	if records, _ := os.ReadFile(filepath.Join(dir, "record")); mode == "crash" && strings.Count(string(records), "started") < 3 {
+	records, _ := os.ReadFile(filepath.Join(dir, "record"))
+	if lives := strings.Count(string(records), "started"); mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" && lives > 1 && lives < 6 {
 		os.Exit(1)
 	}
+	listener, err := net.Listen("unix", adminOf(os.Args))
+	if err != nil {
+		panic(err)
+	}
 	go func() {
-		err := http.ListenAndServe(adminOf(os.Args), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		panic(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				record("POST " + r.URL.String())
 			}
 			if r.URL.Path != "/stats" {
 				return
 			}
-			open := 0
-			if _, err := os.Stat(filepath.Join(dir, "finished")); mode == "busy" && err != nil {
-				record("asked while busy")
-				open = 1
+			active, buffered := 0, 0
+			if _, err := os.Stat(filepath.Join(dir, "finished")); err != nil {
+				switch mode {
+				case "busy":
+					active = 1
+				case "slow client":
+					buffered = 1
+				}
 			}
-			fmt.Fprintf(w, "server.total_connections: %d\n", open)
-		}))
-		panic(err)
+			if active+buffered > 0 {
+				record("asked while busy")
+			}
+			fmt.Fprintf(w, "http.admin.downstream_rq_active: 1\nhttp.http.downstream_rq_active: %d\nhttp.http.downstream_cx_tx_bytes_buffered: %d\n", active, buffered)
+		})))
 	}()
 	<-terminated
+	fmt.Fprintln(os.Stderr, "[2026-11-30 10:11:16.371][7][warning][main] [source/a.cc:1] caught ENVOY_SIGTERM")
 	record("SIGTERM")
 	if mode == "deaf" {
 		select {}
@@ -89,7 +102,20 @@ func fakeEnvoy(dir, mode string) {
 	os.Exit(0)
 }
 
-// adminOf reads the bootstrap named by -c.
+// fakeLog is what the fake writes to its log.
+const fakeLog = `not in the form of the log
+[2026-11-30 10:11:16.371][7][info][main] [source/server/server.cc:430] statically linked extensions:
+[2026-11-30 10:11:16.371][7][info][main] [source/server/server.cc:430]   envoy.filters.http: envoy.filters.http.router
+[2026-11-30 10:11:16.371][7][warning][config] [source/a.cc:1] a warning of the fake
+in two lines
+[2026-11-30 10:11:16.371][7][error][envoy_bug] [source/a.cc:2] envoy bug failure: false.
+[2026-11-30 10:11:16.371][7][error][envoy_bug] [source/a.cc:2] stacktrace for envoy bug
+[2026-11-30 10:11:16.371][7][error][envoy_bug] [source/a.cc:2] #0 UNKNOWN [0x1]
+[2026-11-30 10:11:16.371][7][error][envoy_bug] [source/a.cc:2] envoy bug failure: another.
+[2026-11-30 10:11:16.371][7][info][main] [source/a.cc:3] no more of this
+`
+
+// adminOf reads the bootstrap named by -c for the path of the admin interface's socket.
 func adminOf(args []string) string {
 	for i, a := range args {
 		if a != "-c" {
@@ -107,8 +133,9 @@ func adminOf(args []string) string {
 		if err := protojson.Unmarshal(json, b); err != nil {
 			panic(err)
 		}
-		address := b.GetAdmin().GetAddress().GetSocketAddress()
-		return fmt.Sprintf("%s:%d", address.GetAddress(), address.GetPortValue())
+		path := b.GetAdmin().GetAddress().GetPipe().GetPath()
+		_ = os.Remove(path) // as Envoy does
+		return path
 	}
 	panic("no -c")
 }

@@ -2,13 +2,35 @@ package envoy
 
 import (
 	"bytes"
+	"io"
+	"regexp"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// maxLine is how much of a line is kept, in bytes.
-const maxLine = 16 << 10
+const (
+	// maxLine is how much of a line is kept, maxEntry how much of an entry, in bytes.
+	maxLine, maxEntry = 16 << 10, 64 << 10
+	// entryPause is how long an entry waits for further lines.
+	entryPause = 200 * time.Millisecond
+	// lastLines is how many lines are kept for whoever asks why Envoy has ended.
+	lastLines = 10
+)
+
+// logFormat is how Envoy begins each message: time, thread, level, logger and place in its sources.
+const logFormat = "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v"
+
+var (
+	header = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d [\d:.]+\]\[\d+\]\[(\w+)\]\[([^\]]*)\] \[[^\]]*\] (.*)$`)
+	// frame is a message that belongs to the one before: Envoy writes a stack trace as one for each line.
+	frame = regexp.MustCompile(`^(#\d+|stacktrace for )`)
+)
+
+// levels are Envoy's levels in our log. What is not a warning is for whoever looks closely: it is hundreds of lines at each start.
+var levels = map[string]hclog.Level{"warning": hclog.Warn, "error": hclog.Error, "critical": hclog.Error}
 
 // lines cuts what is written to it into lines. One that is too long loses its end.
 type lines struct {
@@ -36,25 +58,142 @@ func (l *lines) flush() {
 	}
 }
 
-// levels are Envoy's names of log levels that hclog has others for.
-var levels = map[string]hclog.Level{"warning": hclog.Warn, "critical": hclog.Error}
-
-// log passes a line of Envoy's log on: its level, the name of its logger and the message, separated by tabs. What is not of that
-// form is not from the log, but from a library or a crash.
-func (s Supervise) log(line string) {
-	parts := strings.SplitN(line, "\t", 3)
-	if len(parts) < 3 {
-		s.Logger.Warn(line)
-		return
-	}
-	level, known := levels[parts[0]]
-	if !known {
-		level = hclog.LevelFromString(parts[0])
-	}
-	if level == hclog.NoLevel {
-		level = hclog.Info
-	}
-	s.Logger.Log(level, parts[2], "logger", parts[1])
+// entry is a message of Envoy's log, with all its lines.
+type entry struct {
+	level  hclog.Level
+	logger string // empty for what is not from the log, but from a library or a crash
+	text   strings.Builder
 }
 
-func (s Supervise) logAccess(line string) { s.Logger.Named("access").Info(line) }
+// entries makes entries of the lines of Envoy's log and logs them.
+type entries struct {
+	to hclog.Logger
+
+	mu      sync.Mutex
+	open    *entry // may get further lines
+	flusher *time.Timer
+	last    []string
+	ending  bool // Envoy has been told to end, so that its warnings about that are none
+}
+
+func newEntries(to hclog.Logger) *entries {
+	e := &entries{to: to}
+	e.flusher = time.AfterFunc(entryPause, e.flush)
+	return e
+}
+
+func (e *entries) add(line string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next := read(line)
+	if next != nil && e.ending && next.level == hclog.Warn {
+		next.level = hclog.Debug
+	}
+	if next == nil || next.level > hclog.Debug {
+		e.last = append(e.last[max(0, len(e.last)-lastLines+1):], line)
+	}
+	switch {
+	case e.open != nil && (next == nil || e.open.continues(next)):
+		if next != nil {
+			line = next.text.String()
+		}
+		if e.open.text.Len() < maxEntry {
+			e.open.text.WriteString("\n" + line)
+		}
+	case next == nil:
+		next = &entry{level: hclog.Warn}
+		next.text.WriteString(line)
+		e.open = next
+	default:
+		e.emit()
+		e.open = next
+	}
+	e.flusher.Reset(entryPause)
+}
+
+// read reads a line that begins a message; nil if it begins none.
+func read(line string) *entry {
+	parts := header.FindStringSubmatch(line)
+	if parts == nil {
+		return nil
+	}
+	level, known := levels[parts[1]]
+	if !known {
+		level = hclog.Debug
+	}
+	e := &entry{level: level, logger: parts[2]}
+	e.text.WriteString(parts[3])
+	return e
+}
+
+// continues tells whether the next message belongs to this one.
+func (e *entry) continues(next *entry) bool {
+	return e.logger == next.logger && e.level == next.level && (e.logger == "backtrace" || frame.MatchString(next.text.String()))
+}
+
+// flush logs an entry that may have had further lines.
+func (e *entries) flush() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.emit()
+}
+
+func (e *entries) emit() {
+	if e.open == nil {
+		return
+	}
+	first, rest, several := strings.Cut(e.open.text.String(), "\n")
+	var details []any
+	if e.open.logger != "" {
+		details = append(details, "logger", e.open.logger)
+	}
+	if several {
+		details = append(details, "lines", rest)
+	}
+	e.to.Log(e.open.level, first, details...)
+	e.open = nil
+}
+
+// expectEnd says that Envoy is told to end.
+func (e *entries) expectEnd() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ending = true
+}
+
+// tail is the last lines that are warnings and worse, or of no form.
+func (e *entries) tail() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Join(e.last, "\n")
+}
+
+// output is where one Envoy writes to.
+type output struct {
+	log, access lines
+	entries     *entries
+	file        io.Writer // gets all of the log, as Envoy writes it
+}
+
+func newOutput(to hclog.Logger, file io.Writer) *output {
+	o := &output{entries: newEntries(to), file: file}
+	o.log.emit = o.entries.add
+	named := to.Named("access")
+	o.access.emit = func(line string) { named.Info(line) }
+	return o
+}
+
+// Write gets the log. A file that cannot be written costs the file, not Envoy.
+func (o *output) Write(p []byte) (int, error) {
+	if o.file != nil {
+		_, _ = o.file.Write(p)
+	}
+	return o.log.Write(p)
+}
+
+// end logs what has no end yet.
+func (o *output) end() {
+	o.log.flush()
+	o.access.flush()
+	o.entries.flush()
+}

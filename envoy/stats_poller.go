@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -34,21 +33,16 @@ type ClusterLoad struct {
 // StatsPoller reads the load of all clusters from an Envoy's admin interface, where load reports (LRS) cannot be used.
 // It is made by NewStatsPoller and used by one goroutine at a time.
 type StatsPoller struct {
-	address string
+	address string // as it was given
 	client  *http.Client
 	last    map[string]ClusterStats
 	at      time.Time // of last
 }
 
-// NewStatsPoller returns a poller of the Envoy whose admin interface is at address (host:port).
+// NewStatsPoller returns a poller of the Envoy whose admin interface is at address (host:port, or unix: and the path of a socket).
 func NewStatsPoller(address string) *StatsPoller {
 	return &StatsPoller{address: address, client: &http.Client{
-		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{KeepAlive: -1}).DialContext,
-			DisableCompression:     true, // or a small answer could become a large page
-			MaxResponseHeaderBytes: 16 << 10,
-			IdleConnTimeout:        30 * time.Second,
-		},
+		Transport:     AdminTransport(address),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errStatsMoved },
 	}}
 }
@@ -57,7 +51,7 @@ func NewStatsPoller(address string) *StatsPoller {
 func (p *StatsPoller) Poll(ctx context.Context) ([]ClusterLoad, error) {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
-	where := url.URL{Scheme: "http", Host: p.address, Path: "/stats/prometheus", RawQuery: url.Values{"filter": {statFilter}}.Encode()}
+	where := url.URL{Scheme: "http", Host: AdminHost(p.address), Path: "/stats/prometheus", RawQuery: url.Values{"filter": {statFilter}}.Encode()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking Envoy at %s for its stats: %w", p.address, err)

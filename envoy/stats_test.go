@@ -160,7 +160,7 @@ func TestStatsOfTheBuiltInGateway(t *testing.T) {
 	t.Cleanup(application.Close)
 	listening := make(chan string, 1)
 	g := gateway.New(gateway.Options{
-		XDS:    serveWorld(t, "127.0.0.1:0", application.Listener.Addr().(*net.TCPAddr).Port),
+		XDS:    serveWorld(t, "127.0.0.1:0", application.Listener.Addr().(*net.TCPAddr).Port).address,
 		NodeID: "gateway-1", Drain: time.Second, Listening: func(_, address string) { listening <- address },
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +24,11 @@ const (
 	// An Envoy that ends by itself is started again after firstPause, twice as much each time it happens again, and at most lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
+	// maxUnready is how many Envoys may end, one after the other, before any has been ready: what ails them is then not chance.
+	maxUnready = 5
+	// lameDuck is how long a gateway goes on accepting connections that it asks to end, so that clients, and what balances load between
+	// gateways, find out without a request being refused.
+	lameDuck = 500 * time.Millisecond
 	// defaultDrain is how long requests may take to finish, endWait how long Envoy may then take to end by SIGTERM.
 	defaultDrain = 15 * time.Second
 	endWait      = 5 * time.Second
@@ -51,23 +58,35 @@ func Find(named string) (string, error) {
 
 // Supervise says what Run runs.
 type Supervise struct {
-	// Path is the executable; see Find.
+	// Path is the executable; see Find and Check.
 	Path string
 	// Dir is the directory that the bootstrap is written to, as envoy.yaml.
 	Dir string
-	// Bootstrap is the configuration; its admin interface must be at Admin, host:port.
+	// Bootstrap is the configuration; its admin interface must be at Admin, as Options have it.
 	Bootstrap []byte
 	Admin     string
-	// Logger gets what Envoy writes: its log by level, and access logs under the name "access".
+	// Logger gets warnings and worse of what Envoy writes, the rest of its log at debug level, and access logs under the name "access".
 	Logger hclog.Logger
+	// Log gets all of Envoy's log as Envoy writes it; it may be nil.
+	Log io.Writer
 	// Drain is how long requests may take to finish when Run ends; 0 means 15 seconds.
 	Drain time.Duration
 	// Ready is called each time an Envoy has its configuration and serves; it may be nil.
 	Ready func()
 }
 
+// life is one Envoy process.
+type life struct {
+	command *exec.Cmd
+	output  *output
+	admin   admin
+	ended   chan struct{}
+	ready   atomic.Bool // it has been
+}
+
 // Run keeps an Envoy running until the context ends, and then drains and ends it. An Envoy that ends by itself is started
-// again. The error is nil when the context has ended, and otherwise why Envoy cannot be started at all.
+// again, unless several did before the first was ever ready. The error is nil when the context has ended, and otherwise says why
+// there is no Envoy.
 func Run(ctx context.Context, s Supervise) error {
 	if s.Logger == nil {
 		s.Logger = hclog.NewNullLogger()
@@ -79,19 +98,21 @@ func Run(ctx context.Context, s Supervise) error {
 	if err := os.WriteFile(config, s.Bootstrap, 0o600); err != nil {
 		return fmt.Errorf("writing the bootstrap of Envoy: %w", err)
 	}
-	pause := firstPause
+	pause, unready, served := firstPause, 0, false
 	for ctx.Err() == nil {
 		started := time.Now()
-		if err := s.run(ctx, config); err != nil {
+		l, err := s.run(ctx, config)
+		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
+		served = served || l.ready.Load()
+		if unready++; unready == maxUnready && !served {
+			return fmt.Errorf("it ended %d times before it was ready, the last time with %v%s", unready, l.command.ProcessState, l.logEnd())
 		}
 		if time.Since(started) > lastPause {
 			pause = firstPause
 		}
-		s.Logger.Error("envoy ended by itself; it is started again", "after", pause)
+		s.Logger.Error(fmt.Sprintf("envoy ended by itself, with %v; it is started again%s", l.command.ProcessState, l.logEnd()), "after", pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -102,87 +123,121 @@ func Run(ctx context.Context, s Supervise) error {
 }
 
 // run is one life of Envoy.
-func (s Supervise) run(ctx context.Context, config string) error {
+func (s Supervise) run(ctx context.Context, config string) (*life, error) {
 	// The kernel ends Envoy with the thread that started it, so this one must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	command := exec.Command(s.Path, "-c", config, "--disable-hot-restart", "--drain-time-s", strconv.Itoa(max(1, int(s.Drain.Seconds()))),
-		"--log-format", "%l\t%n\t%v")
-	command.SysProcAttr = processAttributes()
-	log, access := &lines{emit: s.log}, &lines{emit: s.logAccess}
-	command.Stderr, command.Stdout = log, access
-	command.WaitDelay = outputWait
-	if err := command.Start(); err != nil {
-		return fmt.Errorf("starting Envoy: %w", err)
+	l, err := s.start(config)
+	if err != nil {
+		return nil, err
 	}
-	s.Logger.Info("envoy started", "path", s.Path, "pid", command.Process.Pid)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		err := command.Wait()
-		log.flush()
-		access.flush()
-		s.Logger.Info("envoy ended", "pid", command.Process.Pid, "status", command.ProcessState.String(), "error", err)
-	}()
-	admin := admin{address: s.Admin}
-	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	alive, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		if admin.awaitReady(alive) && ctx.Err() == nil {
-			s.Logger.Info("envoy is ready", "pid", command.Process.Pid)
+		if l.admin.awaitReady(alive) && alive.Err() == nil {
+			l.ready.Store(true)
+			s.Logger.Info("envoy is ready", "pid", l.command.Process.Pid)
 			if s.Ready != nil {
 				s.Ready()
 			}
 		}
 	}()
 	select {
-	case <-ended:
-		return nil
+	case <-l.ended:
+		return l, nil
 	case <-ctx.Done():
 	}
 	cancel()
-	s.drain(admin, ended)
-	return end(command.Process, ended)
+	if l.ready.Load() {
+		s.drain(l)
+	}
+	return l, l.end()
 }
 
-// drain lets requests finish: no new connections, and no new requests on those there are.
-func (s Supervise) drain(a admin, ended <-chan struct{}) {
+// start starts an Envoy.
+func (s Supervise) start(config string) (*life, error) {
+	l := &life{output: newOutput(s.Logger, s.Log), admin: newAdmin(s.Admin), ended: make(chan struct{})}
+	l.command = exec.Command(s.Path, "-c", config, "--disable-hot-restart", "--drain-time-s", strconv.Itoa(max(1, int(s.Drain.Seconds()))),
+		"--log-format", logFormat)
+	l.command.SysProcAttr = processAttributes()
+	l.command.Stderr, l.command.Stdout = l.output, &l.output.access
+	l.command.WaitDelay = outputWait
+	if err := l.command.Start(); err != nil {
+		return nil, fmt.Errorf("starting Envoy: %w", err)
+	}
+	s.Logger.Info("envoy started", "path", s.Path, "pid", l.command.Process.Pid)
+	go func() {
+		defer close(l.ended)
+		err := l.command.Wait()
+		l.output.end()
+		s.Logger.Info("envoy ended", "pid", l.command.Process.Pid, "status", l.command.ProcessState, "error", err)
+	}()
+	return l, nil
+}
+
+// logEnd is the end of the log, for a sentence that says that Envoy has ended.
+func (l *life) logEnd() string {
+	tail := l.output.entries.tail()
+	if tail == "" {
+		return ""
+	}
+	return "; its log ends with\n" + tail
+}
+
+// drain lets requests finish. Every response asks its client to end the connection from here on, and soon no new ones are taken: who
+// connects is refused then, rather than cut off in the midst of a request.
+func (s Supervise) drain(l *life) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Drain)
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
 	go func() {
 		select {
-		case <-ended:
+		case <-l.ended:
 			cancel()
-		case <-stop:
+		case <-ctx.Done():
 		}
 	}()
-	for _, path := range []string{"/healthcheck/fail", "/drain_listeners?graceful"} {
-		if err := a.post(ctx, path); err != nil {
-			s.Logger.Warn("envoy cannot be drained", "error", err)
-			return
+	err := l.admin.post(ctx, "/healthcheck/fail")
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(lameDuck, s.Drain/2)):
 		}
+		err = l.admin.post(ctx, "/drain_listeners")
 	}
-	if !a.awaitIdle(ctx) {
-		s.Logger.Warn("connections to envoy are cut: they did not end in time", "time", s.Drain)
+	switch {
+	case l.hasEnded():
+	case err != nil:
+		s.Logger.Warn("envoy cannot be drained", "error", err)
+	case !l.admin.awaitIdle(ctx) && !l.hasEnded():
+		s.Logger.Warn("requests in envoy are cut: they did not end in time", "time", s.Drain)
 	}
 }
 
-// end asks a process to end, and makes it.
-func end(process *os.Process, ended <-chan struct{}) error {
+func (l *life) hasEnded() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// end asks the process to end, and makes it.
+func (l *life) end() error {
+	process := l.command.Process
+	l.output.entries.expectEnd()
 	if err := process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("ending Envoy: %w", err)
 	}
 	select {
-	case <-ended:
+	case <-l.ended:
 		return nil
 	case <-time.After(endWait):
 	}
 	if err := process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing Envoy: %w", err)
 	}
-	<-ended
+	<-l.ended
 	return nil
 }

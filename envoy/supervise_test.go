@@ -28,6 +28,7 @@ type supervised struct {
 	ended  chan error
 	ready  chan struct{}
 	log    *buffer
+	file   *buffer
 }
 
 // buffer is a bytes.Buffer for one writer and one reader at a time.
@@ -59,17 +60,17 @@ func freeAddress(t *testing.T) string {
 }
 
 func supervise(t *testing.T, mode string, drain time.Duration) *supervised {
-	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &buffer{}}
+	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &buffer{}, file: &buffer{}}
 	t.Setenv("FAKE_ENVOY_DIR", s.dir)
 	t.Setenv("FAKE_ENVOY_MODE", mode)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.cancel = cancel
-	admin := freeAddress(t)
+	admin := "unix:" + filepath.Join(s.dir, "admin.sock")
 	go func() {
 		s.ended <- envoy.Run(ctx, envoy.Supervise{
 			Path: os.Args[0], Dir: s.dir, Bootstrap: mustBootstrap(admin), Admin: admin, Drain: drain,
-			Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: s.log}),
-			Ready:  func() { s.ready <- struct{}{} },
+			Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: s.log}), Log: s.file,
+			Ready: func() { s.ready <- struct{}{} },
 		})
 	}()
 	t.Cleanup(cancel)
@@ -134,7 +135,7 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 		t.Errorf("the bootstrap is %v, %v; want a file for its owner alone", info, err)
 	}
 	s.stop()
-	want := "started,POST /healthcheck/fail,POST /drain_listeners?graceful,SIGTERM"
+	want := "started,POST /healthcheck/fail,POST /drain_listeners,SIGTERM"
 	if got := strings.Join(record(s.dir), ","); got != want {
 		t.Errorf("Envoy saw %s, want %s", got, want)
 	}
@@ -143,26 +144,30 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 	}
 }
 
-func TestOpenConnectionsMayFinish(t *testing.T) {
-	s := supervise(t, "busy", time.Minute)
-	s.awaitReady()
-	s.cancel()
-	await(t, "Envoy is asked for its connections", func() bool { return strings.Contains(strings.Join(record(s.dir), ","), "asked while busy") })
-	if strings.Contains(strings.Join(record(s.dir), ","), "SIGTERM") {
-		t.Error("Envoy is ended while a connection is open")
+func TestRequestsInProgressMayFinish(t *testing.T) {
+	for _, mode := range []string{"busy", "slow client"} {
+		t.Run(mode, func(t *testing.T) {
+			s := supervise(t, mode, time.Minute)
+			s.awaitReady()
+			s.cancel()
+			await(t, "Envoy is asked for its requests", func() bool { return strings.Contains(strings.Join(record(s.dir), ","), "asked while busy") })
+			if strings.Contains(strings.Join(record(s.dir), ","), "SIGTERM") {
+				t.Error("Envoy is ended while a request is in progress")
+			}
+			if err := os.WriteFile(filepath.Join(s.dir, "finished"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.stop()
+		})
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "finished"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.stop()
 }
 
 func TestTheDrainIsBounded(t *testing.T) {
 	s := supervise(t, "busy", 300*time.Millisecond)
 	s.awaitReady()
 	s.stop()
-	if !strings.Contains(s.log.String(), "connections to envoy are cut") {
-		t.Errorf("the log does not say that connections were cut:\n%s", s.log)
+	if !strings.Contains(s.log.String(), "requests in envoy are cut") {
+		t.Errorf("the log does not say that requests were cut:\n%s", s.log)
 	}
 }
 
@@ -188,18 +193,57 @@ func TestAnEnvoyThatEndsIsStartedAgain(t *testing.T) {
 	}
 }
 
+func TestAnEnvoyThatWasReadyIsStartedAgainWithoutEnd(t *testing.T) {
+	s := supervise(t, "crash later", time.Second)
+	s.awaitReady()
+	if err := syscall.Kill(pid(s.dir), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReady() // after four that ended at once, so that five have ended in a row
+	s.stop()
+}
+
+func TestAnEnvoyThatIsNeverReadyIsGivenUp(t *testing.T) {
+	s := supervise(t, "crash always", time.Second)
+	select {
+	case err := <-s.ended:
+		for _, want := range []string{"ended 5 times before it was ready", "exit status 1", "in two lines\n", "envoy bug failure: another."} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want an error that says %q", err, want)
+			}
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the supervision does not end")
+	}
+	if got := len(record(s.dir)); got != 5 {
+		t.Errorf("Envoy was started %d times, want 5", got)
+	}
+}
+
 func TestWhatEnvoyWritesIsLogged(t *testing.T) {
 	s := supervise(t, "", time.Second)
 	s.awaitReady()
 	s.stop()
 	log := s.log.String()
-	for _, want := range []string{"[WARN]  a warning of the fake: logger=main", "[WARN]  not in the form of the log", `access: {"path":"/"}`} {
+	for _, want := range []string{
+		"[WARN]  xxx", "not in the form of the log",
+		"[WARN]  a warning of the fake: logger=config lines=\"in two lines\"\n",
+		"[ERROR] envoy bug failure: false.: logger=envoy_bug\n  lines=\n  | stacktrace for envoy bug\n  | #0 UNKNOWN [0x1]\n",
+		"[ERROR] envoy bug failure: another.: logger=envoy_bug\n",
+		`access: {"path":"/"}`,
+	} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%.2000s", want, log)
+			t.Errorf("the log lacks %q:\n%s", want, strings.ReplaceAll(log, "xxxxxxxx", ""))
 		}
+	}
+	if strings.Contains(log, "extensions") || strings.Contains(log, "no more of this") || strings.Contains(log, "SIGTERM") {
+		t.Errorf("the log has what is of no concern at its level:\n%s", strings.ReplaceAll(log, "xxxxxxxx", ""))
 	}
 	if n := strings.Count(log, "x"); n > 20_000 {
 		t.Errorf("a line of 100,000 is logged with %d, want it cut", n)
+	}
+	if !strings.Contains(s.file.String(), fakeLog) {
+		t.Errorf("the file lacks the log as it was written:\n%.2000s", s.file)
 	}
 }
 
@@ -214,7 +258,7 @@ func TestAnEnvoyThatCannotBeStartedIsAnError(t *testing.T) {
 func TestEnvoyEndsWithItsSupervisor(t *testing.T) {
 	dir := t.TempDir()
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), "SUPERVISOR_DIR="+dir, "SUPERVISOR_ADMIN="+freeAddress(t), "FAKE_ENVOY_DIR="+dir)
+	command.Env = append(os.Environ(), "SUPERVISOR_DIR="+dir, "FAKE_ENVOY_DIR="+dir)
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -82,10 +82,10 @@ func (c *chain) wanted() map[resourceName]bool {
 			continue
 		}
 		for listener := range strings.SplitSeq(g.VirtualHost.Listener, ", ") {
-			routes := c.Views.Offered.Listeners[listener].Routes
 			out[resourceName{KindListener, listener}] = true
-			out[resourceName{KindRoutes, routes}] = true
-			out[resourceName{KindVirtualHost, routes + "/" + name}] = true
+			for _, r := range c.routesOf(listener, g) {
+				out[r] = true
+			}
 		}
 	}
 	for _, r := range c.out.Revisions {
@@ -95,6 +95,21 @@ func (c *chain) wanted() map[resourceName]bool {
 		}
 	}
 	return out
+}
+
+// routesOf are the resources that have the routes of a group of hosts at a listener.
+func (c *chain) routesOf(listener string, g HostGroup) []resourceName {
+	l := c.Views.Offered.Listeners[listener]
+	if !l.Scoped {
+		return []resourceName{{KindRoutes, l.Routes}}
+	}
+	var scopes []resourceName
+	for _, h := range g.Hosts {
+		if vh := c.hosts[h]; vh != nil && vh.Name == g.VirtualHost.Name {
+			scopes = append(scopes, resourceName{KindScope, l.Routes + "/" + h})
+		}
+	}
+	return scopes
 }
 
 // lacking are the resources of the chain that a gateway, which takes everything, has not even been told of.
@@ -116,7 +131,9 @@ func (c *chain) lacking(v View) []string {
 		}
 		for listener := range strings.SplitSeq(g.VirtualHost.Listener, ", ") {
 			lack(KindListener, listener)
-			lack(KindRoutes, c.Views.Offered.Listeners[listener].Routes)
+			for _, r := range c.routesOf(listener, g) {
+				lack(r.kind, r.name)
+			}
 		}
 	}
 	for _, r := range c.out.Revisions {

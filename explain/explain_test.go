@@ -222,11 +222,22 @@ func TestClientsAreToldApart(t *testing.T) {
 	}
 }
 
-func TestVirtualHostsAsResourcesOfTheirOwnAreFound(t *testing.T) {
+func TestScopesAreFound(t *testing.T) {
 	i := canary()
-	i.Views.Clients[0].Resources = append(i.Views.Clients[0].Resources, ResourceView{Kind: KindVirtualHost, Name: "http/default/hello", Refused: "no"})
-	if got := Explain(i).Broken; len(got) != 1 || !strings.Contains(got[0].Message, "refuses VirtualHost http/default/hello: no") {
-		t.Errorf("got %+v", got)
+	for name, l := range i.Views.Offered.Listeners {
+		l.Scoped = true
+		i.Views.Offered.Listeners[name] = l
+	}
+	gateway := &i.Views.Clients[0]
+	if got := Explain(i).Broken; len(got) == 0 || !strings.Contains(got[0].Message, "ScopedRouteConfiguration http/hello.default.localhost") {
+		t.Errorf("a gateway that was not told of a scope: got %+v", got)
+	}
+	for _, h := range []string{"hello.default.localhost", "green-hello.default.localhost"} {
+		gateway.Resources = append(gateway.Resources, acknowledged(KindScope, "http/"+h))
+	}
+	gateway.Resources[len(gateway.Resources)-2].Refused = "no"
+	if got := Explain(i).Broken; len(got) != 1 || !strings.Contains(got[0].Message, "refuses ScopedRouteConfiguration http/hello.default.localhost: no") {
+		t.Errorf("a gateway that refuses a scope: got %+v", got)
 	}
 }
 

@@ -71,7 +71,7 @@ func views() Views {
 	}
 	return Views{
 		Offered: Offer{
-			Listeners: map[string]Listener{"http": {"127.0.0.1:8080", "http"}, "local": {"127.0.0.1:8081", "local"}},
+			Listeners: map[string]Listener{"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"}},
 			VirtualHosts: map[string][]VirtualHost{
 				"http": {
 					{Name: "default/hello", Domains: []string{"hello.default.localhost"}, Clusters: clusters},

@@ -57,17 +57,19 @@ type Views struct {
 type Offer struct {
 	// Listeners are by name.
 	Listeners map[string]Listener
-	// VirtualHosts are those of each RouteConfiguration, by its name.
+	// VirtualHosts are those of each RouteConfiguration, by its name, or of all scopes whose names begin with it.
 	VirtualHosts map[string][]VirtualHost
 	// Clusters are the names of the clusters, Assignments the zones of their endpoints.
 	Clusters    map[string]bool
 	Assignments map[string][]Zone
 }
 
-// Listener is where a RouteConfiguration is served.
+// Listener is where a RouteConfiguration is served, or scopes.
 type Listener struct {
 	// Address is host:port, Routes the name of the RouteConfiguration.
 	Address, Routes string
+	// Scoped says that each host is a scope of its own, named by Routes, a slash and the host.
+	Scoped bool
 }
 
 // View is a client of the xDS server.
@@ -84,11 +86,11 @@ type View struct {
 
 // The kinds of resources, as they are written.
 const (
-	KindListener    = "Listener"
-	KindRoutes      = "RouteConfiguration"
-	KindVirtualHost = "VirtualHost"
-	KindCluster     = "Cluster"
-	KindAssignment  = "ClusterLoadAssignment"
+	KindListener   = "Listener"
+	KindRoutes     = "RouteConfiguration"
+	KindScope      = "ScopedRouteConfiguration"
+	KindCluster    = "Cluster"
+	KindAssignment = "ClusterLoadAssignment"
 )
 
 // ResourceView is one resource as a client has it.

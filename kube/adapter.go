@@ -40,6 +40,9 @@ type Options struct {
 	Ready func(service model.Key, url string)
 	// AwaitActivator has the first World after a restart wait some seconds for an activator: all of them are other processes.
 	AwaitActivator bool
+	// Waiting is called with what the first World waits for, in words, whenever that has changed much, and with nothing when there
+	// is a World; it may be nil.
+	Waiting func(what string)
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
 	CollectGarbage bool
@@ -111,7 +114,7 @@ func New(o Options) (*Adapter, error) {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.expectExisting, a.emitWorlds} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
@@ -139,6 +142,7 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 // Scale takes what a revision's autoscaler decided, and has it carried out at once.
 func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
 	if a.fleet.scale(revision, uid, d) {
+		a.assembler.settle(model.Ref{Kind: kindRevision, Key: revision})
 		a.noteRevision(revision)
 	}
 }
@@ -147,9 +151,9 @@ func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
 const scaleDelay = 100 * time.Millisecond
 
 // noteRevision has the status of a revision follow what was carried out already. Somebody may wait for a new revision to
-// become ready, and for the first World.
+// become ready.
 func (a *Adapter) noteRevision(revision model.Key) {
-	if a.fleet.initialized(revision) && a.assembler.isComplete() {
+	if a.fleet.initialized(revision) {
 		a.revisions.addAfter(revision, scaleDelay)
 		return
 	}
@@ -194,57 +198,6 @@ func (a *Adapter) Report(problems []model.Problem) {
 		}
 	}
 }
-
-// expectExisting tells the assembler what the first World must contain, and has each of that looked at: what is deleted
-// before its controller watches is told by no watch, and would be waited for in vain.
-func (a *Adapter) expectExisting(ctx context.Context) error {
-	var routes servingv1.RouteList
-	var revisions servingv1.RevisionList
-	if err := a.client.List(ctx, &routes); err != nil {
-		return fmt.Errorf("listing routes: %w", err)
-	}
-	if err := a.client.List(ctx, &revisions); err != nil {
-		return fmt.Errorf("listing revisions: %w", err)
-	}
-	var existing []model.Ref
-	for i := range routes.Items {
-		existing = append(existing, refOf(kindRoute, &routes.Items[i]))
-	}
-	for i := range revisions.Items {
-		existing = append(existing, refOf(kindRevision, &revisions.Items[i]))
-	}
-	if a.options.AwaitActivator && len(existing) > 0 {
-		a.assembler.expect(append(existing, someActivator))
-	} else {
-		a.assembler.expect(existing)
-	}
-	for _, o := range existing {
-		if o.Kind == kindRoute {
-			a.routes.add(o.Key)
-		} else {
-			a.revisions.add(o.Key)
-		}
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-time.After(firstWorldPatience):
-		a.assembler.settleAll(someActivator)
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(activatorPatience):
-		a.assembler.settleAll()
-	}
-	return nil
-}
-
-// firstWorldPatience bounds how long the first World waits for what should be in it: a process that never becomes ready
-// must not keep the others from being served.
-const firstWorldPatience = 2 * time.Second
-
-// activatorPatience bounds how much longer it waits for an activator: one that has been without us for long tries every 5 s.
-const activatorPatience = 5 * time.Second
 
 // emitWorlds hands out a new World whenever something in it changed.
 func (a *Adapter) emitWorlds(ctx context.Context) error {

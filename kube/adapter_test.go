@@ -46,8 +46,10 @@ type bench struct {
 	told      map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
 	scaling   autoscaler.Config
-	silent    bool     // the data plane acknowledges nothing
-	urls      []string // of Services, as they became ready
+	silent    bool          // the data plane acknowledges nothing
+	urls      []string      // of Services, as they became ready
+	busy      time.Duration // that each decision takes
+	waited    []string      // what the first World was said to wait for
 }
 
 func newBench(t *testing.T) *bench {
@@ -89,13 +91,16 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 func (b *bench) startAdapter() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.scale = loop.New(loop.Options{
-		Decided: func(revision model.Key, uid string, d model.Decision) { b.adapter.Scale(revision, uid, d) },
-		Scrape:  idle, Config: b.scaling,
+		Decided: func(revision model.Key, uid string, d model.Decision) {
+			time.Sleep(b.busy)
+			b.adapter.Scale(revision, uid, d)
+		},
+		Scrape: idle, Config: b.scaling,
 	})
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention},
-		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true,
+		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
 		Scale: kube.Scaling{
 			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
 			Check: func(annotations map[string]string) error {
@@ -159,6 +164,12 @@ func (b *bench) ready(_ model.Key, url string) {
 	b.urls = append(b.urls, url)
 }
 
+func (b *bench) waits(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waited = append(b.waited, what)
+}
+
 func (b *bench) announced() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,18 +210,21 @@ func (b *bench) newest() *model.World {
 	return b.worlds[len(b.worlds)-1]
 }
 
+// patience bounds how long a test waits for what must come, on a machine that does other things too.
+const patience = 2 * time.Minute
+
 // eventually waits for a condition that the controllers bring about.
 func (b *bench) eventually(what string, holds func() (bool, string)) {
 	b.t.Helper()
 	last := ""
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		ok, have := holds()
 		if ok {
 			return
 		}
 		last = have
 	}
-	b.t.Fatalf("%s: not within two minutes; at the end: %s", what, last)
+	b.t.Fatalf("%s: not within %v; at the end: %s", what, patience, last)
 }
 
 func (b *bench) service(name string) *servingv1.Service {

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"maps"
 	"slices"
 	"sync"
 
@@ -29,11 +28,12 @@ type assembler struct {
 	backed func(revision model.Key, yes bool)
 	// generation numbers the World that is being gathered: pieces set now appear in it.
 	generation uint64
-	// complete says that there can be Worlds. Before, expected are the objects that must still be looked at, nil
-	// while they are not known.
-	complete bool
-	expected map[model.Ref]struct{}
-	// settled are the objects that have been looked at while expected was not known yet.
+	// complete says that there can be Worlds. Before, expected are the objects that must still become known, nil while
+	// it is not known which those are.
+	complete  bool
+	completed chan struct{} // closed when complete
+	expected  map[model.Ref]struct{}
+	// settled are the objects that became known while expected was not known yet.
 	settled map[model.Ref]struct{}
 	// appears is the generation in which a route became what it is now.
 	appears    map[model.Key]uint64
@@ -42,66 +42,11 @@ type assembler struct {
 
 func newAssembler(g model.Gateway, backed func(model.Key, bool)) *assembler {
 	return &assembler{
-		gateway: g, wake: make(chan struct{}, 1), generation: 1, backed: backed,
+		gateway: g, wake: make(chan struct{}, 1), generation: 1, backed: backed, completed: make(chan struct{}),
 		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{}, kept: map[model.Key]bool{},
 		moving: map[model.Key]uint64{}, behind: map[model.Key]struct{}{},
 		settled: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
 	}
-}
-
-// expect names the objects without which no World is complete. Without it the first World would tell the data
-// plane that whatever has not been looked at yet does not exist.
-func (a *assembler) expect(objects []model.Ref) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.expected = map[model.Ref]struct{}{}
-	for _, o := range objects {
-		if _, done := a.settled[o]; !done {
-			a.expected[o] = struct{}{}
-		}
-	}
-	a.completeIfSettled()
-}
-
-// settle says that an object has been looked at once.
-func (a *assembler) settle(o model.Ref) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.complete:
-	case a.expected == nil:
-		a.settled[o] = struct{}{}
-	default:
-		delete(a.expected, o)
-		a.completeIfSettled()
-	}
-}
-
-// someActivator stands for the activators among what is expected: it is settled when there is one.
-var someActivator = model.Ref{Kind: "Activator"}
-
-// settleAll gives up waiting for what has not been looked at, but for these.
-func (a *assembler) settleAll(but ...model.Ref) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.complete {
-		maps.DeleteFunc(a.expected, func(o model.Ref, _ struct{}) bool { return !slices.Contains(but, o) })
-		a.completeIfSettled()
-	}
-}
-
-func (a *assembler) completeIfSettled() {
-	if len(a.expected) == 0 {
-		a.complete, a.expected, a.settled = true, nil, nil
-		a.signal()
-	}
-}
-
-// isComplete says whether there are Worlds.
-func (a *assembler) isComplete() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.complete
 }
 
 func (a *assembler) signal() {
@@ -220,7 +165,7 @@ func (a *assembler) setGateway(g model.Gateway) {
 // setActivators replaces the addresses of all activators.
 func (a *assembler) setActivators(endpoints []model.Endpoint) {
 	if len(endpoints) > 0 {
-		defer a.settle(someActivator) // when they are in
+		defer func() { a.settle(someActivator) }() // when they are in
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -377,7 +322,7 @@ func revisionsOf(r *model.Route) []model.Key {
 }
 
 func sameBackend(a, b *model.Backend) bool {
-	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Via == b.Via &&
+	return a.Revision == b.Revision && a.Owner == b.Owner && a.Protocol == b.Protocol && a.Direct == b.Direct && a.Via == b.Via &&
 		a.Activators == b.Activators && a.Concurrency == b.Concurrency && a.Timeout == b.Timeout &&
 		sameFailure(a.Failure, b.Failure) && a.Start == b.Start && slices.Equal(a.Endpoints, b.Endpoints)
 }

@@ -1,17 +1,11 @@
 package kube
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
-	"sluice.dev/sluice/standalone/apiserver"
 )
 
 func route(name string, revisions ...string) *model.Route {
@@ -28,51 +22,6 @@ func backendNames(w *model.World) []string {
 		names = append(names, b.Revision.Name)
 	}
 	return names
-}
-
-func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
-	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	one, two := model.Ref{Kind: "Route", Key: model.Key{Name: "one"}}, model.Ref{Kind: "Route", Key: model.Key{Name: "two"}}
-	a.expect([]model.Ref{one, two})
-	a.settle(one)
-	if w := a.world(); w != nil {
-		t.Fatalf("got a World of generation %d while a route had not been looked at", w.Generation)
-	}
-	a.settle(two)
-	if a.world() == nil {
-		t.Fatal("no World although everything has been looked at")
-	}
-}
-
-func TestFirstWorldWaitsForAnActivatorWhereThatIsExpected(t *testing.T) {
-	one := model.Ref{Kind: "Route", Key: model.Key{Name: "one"}}
-	there := []model.Endpoint{{Host: "127.0.0.1", Port: 8012}}
-	for name, c := range map[string]struct {
-		steps []func(*assembler)
-		want  bool
-	}{
-		"none came":                 {[]func(*assembler){func(a *assembler) { a.setActivators(nil) }, func(a *assembler) { a.settleAll(someActivator) }}, false},
-		"none came for long":        {[]func(*assembler){func(a *assembler) { a.settleAll(someActivator) }, func(a *assembler) { a.settleAll() }}, true},
-		"one came":                  {[]func(*assembler){func(a *assembler) { a.settle(one) }, func(a *assembler) { a.setActivators(there) }}, true},
-		"one came, a route did not": {[]func(*assembler){func(a *assembler) { a.setActivators(there) }}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-			a.expect([]model.Ref{one, someActivator})
-			for _, step := range c.steps {
-				step(a)
-			}
-			if got := a.world() != nil; got != c.want {
-				t.Errorf("there is a World: %t, want %t", got, c.want)
-			}
-		})
-	}
-	early := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	early.setActivators(there)
-	early.expect([]model.Ref{someActivator})
-	if early.world() == nil {
-		t.Error("an activator that came before it was expected is waited for")
-	}
 }
 
 func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
@@ -203,36 +152,6 @@ func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 		if got, want := backendNames(a.world()), backendNames(want.world()); !slices.Equal(got, want) {
 			t.Fatalf("backends %v, want %v", got, want)
 		}
-	}
-}
-
-func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); <-api.Done() }()
-	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(api.Config(), client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	existing := &servingv1.Route{}
-	existing.Namespace, existing.Name = "default", "hello"
-	existing.Spec.Traffic = servingv1.Traffic{{ConfigurationName: "hello", Percent: new(int64(100)), LatestRevision: new(true)}}
-	if err := c.Create(ctx, existing); err != nil {
-		t.Fatal(err)
-	}
-	a := &Adapter{client: c, assembler: newAssembler(model.Gateway{}, func(model.Key, bool) {})}
-	if err := a.expectExisting(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if want := []model.Key{{Namespace: "default", Name: "hello"}}; !slices.Equal(a.routes.waiting, want) {
-		t.Errorf("routes to look at are %v, want %v: the first World waits for it", a.routes.waiting, want)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -27,9 +26,7 @@ func (a *Adapter) setUpConfigurations() error {
 		For(&servingv1.Configuration{}).
 		Watches(&servingv1.Revision{}, to(madeBy)).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
-		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			return outcome(a.reconcileConfiguration(ctx, r))
-		}))
+		Complete(a.afterFirstWorld(a.reconcileConfiguration))
 }
 
 func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {

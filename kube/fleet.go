@@ -131,19 +131,12 @@ func (f *fleet) initialized(key model.Key) bool {
 	return m != nil && m.decision != nil && m.decision.Initialized
 }
 
-// starting says that nobody knows yet whether the revision has what it should have. The first World waits for those, or
-// after a restart requests would find routes to nobody.
-func (f *fleet) starting(key model.Key) bool {
+// undecided says that the revision's autoscaler has yet to say how requests reach it. The answer comes without anybody asking.
+func (f *fleet) undecided(key model.Key) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[key]
-	switch {
-	case m == nil || !m.runnable:
-		return false
-	case m.decision == nil:
-		return true
-	}
-	return m.workload.Replicas > 0 && (m.status == nil || len(m.status.Ready) == 0 && m.status.Failure == nil)
+	return m != nil && m.runnable && m.decision == nil
 }
 
 // carryOut tells the runtime what to run and the assembler how the revision is reached. It is called with the lock held,

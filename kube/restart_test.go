@@ -2,10 +2,13 @@ package kube_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -67,5 +70,56 @@ func TestRestartLeavesReadyAloneUntilTheGatewayIsBack(t *testing.T) {
 	b.stays("and when it has all", unchanged)
 	if got, want := b.announced(), "[http://hello.default.localhost:8080]"; got != want {
 		t.Errorf("%s is announced after the restart, want %s", got, want)
+	}
+}
+
+// existing makes Services as a process before this one left them: each with a Route that sends everything to its ready revision.
+func (b *bench) existing(n int) {
+	b.t.Helper()
+	var making errgroup.Group
+	making.SetLimit(16)
+	for i := range n {
+		making.Go(func() error { return b.makeExisting(fmt.Sprintf("s%d", i)) })
+	}
+	if err := making.Wait(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) makeExisting(name string) error {
+	ctx := b.t.Context()
+	ready := []servingv1.Condition{{Type: servingv1.ConditionReady, Status: "True"}}
+	revision := &servingv1.Revision{}
+	revision.Namespace, revision.Name = "default", name+"-00001"
+	revision.Spec.Containers = []servingv1.Container{{Image: "local/app", Command: []string{"app"}}}
+	if err := b.Create(ctx, revision); err != nil {
+		return err
+	}
+	revision.Status.Conditions, revision.Status.DesiredReplicas = ready, new(int32(0))
+	if err := b.Status().Update(ctx, revision); err != nil {
+		return err
+	}
+	route := &servingv1.Route{}
+	route.Namespace, route.Name = "default", name
+	route.Spec.Traffic = servingv1.Traffic{{RevisionName: revision.Name, Percent: new(int64(100))}}
+	return b.Create(ctx, route)
+}
+
+// A busy machine is one on which decisions about revisions take their time: the last of them comes long after the first.
+func TestFirstWorldOfABusyMachineHasEverything(t *testing.T) {
+	const services = 300
+	b := newBenchWithoutAdapter(t)
+	b.existing(services)
+	b.busy = 10 * time.Millisecond
+	t.Cleanup(b.startAdapter())
+	b.eventually("a World", func() (bool, string) { return b.newest().Generation > 0, "none" })
+	b.mu.Lock()
+	first, waited := b.worlds[0], slices.Clone(b.waited)
+	b.mu.Unlock()
+	if len(first.Routes) != services || len(first.Backends) != services {
+		t.Errorf("the first World has %d routes and %d backends, want %d: gateways that serve the rest would be told that it is gone", len(first.Routes), len(first.Backends), services)
+	}
+	if len(waited) < 2 || !strings.Contains(waited[0], fmt.Sprintf("of %d objects", 2*services)) || waited[len(waited)-1] != "" {
+		t.Errorf("it is told that %q is waited for", waited)
 	}
 }

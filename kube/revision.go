@@ -12,7 +12,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -37,13 +36,7 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
-		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			result, err := a.reconcileRevision(ctx, r)
-			if key := (model.Key{Namespace: r.Namespace, Name: r.Name}); err == nil && !a.fleet.starting(key) {
-				a.assembler.settle(model.Ref{Kind: kindRevision, Key: key})
-			}
-			return outcome(result, err)
-		}))
+		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
 
 // mentions is a fingerprint of what a Route names.
@@ -158,7 +151,7 @@ func (a *Adapter) annotationProblems(revision *servingv1.Revision) []model.Probl
 func backendOf(revision *model.Revision, workload *model.Workload) model.Backend {
 	return model.Backend{
 		Revision: revision.Key, Owner: model.Ref{Kind: kindRevision, Key: revision.Key},
-		Protocol: revision.Protocol, Concurrency: workload.Concurrency, Timeout: workload.Timeout,
+		Protocol: revision.Protocol, Direct: workload.Direct, Concurrency: workload.Concurrency, Timeout: workload.Timeout,
 	}
 }
 

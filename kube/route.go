@@ -7,7 +7,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -25,13 +24,7 @@ func (a *Adapter) setUpRoutes() error {
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.routes.source()).
-		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			result, err := a.reconcileRoute(ctx, r)
-			if err == nil {
-				a.assembler.settle(model.Ref{Kind: kindRoute, Key: model.Key{Namespace: r.Namespace, Name: r.Name}})
-			}
-			return outcome(result, err)
-		}))
+		Complete(a.settling(kindRoute, a.reconcileRoute))
 }
 
 // latestOf is what of a Configuration matters to Routes.
@@ -71,6 +64,7 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	unchanged := a.assembler.setRoute(&model.Route{
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: route.CreationTimestamp.Time, Rules: plan.Rules,
 	})
+	a.assembler.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
 	if !unchanged && plan.Rollout == in.Route.Rollout {
 		// The acknowledgement comes within milliseconds as a rule: one status then tells the change and that it is in force.
 		return ctrl.Result{RequeueAfter: beforeStatus}, nil

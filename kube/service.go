@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -25,9 +24,7 @@ func (a *Adapter) setUpServices() error {
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
-		Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-			return outcome(ctrl.Result{}, a.reconcileService(ctx, r))
-		}))
+		Complete(a.afterFirstWorld(a.reconcileService))
 }
 
 // family is a Service with the two objects that it owns, as objects and as values.
@@ -49,28 +46,28 @@ func (f *family) input() rollout.ServiceInput {
 	return in
 }
 
-func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) error {
+func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
 	if service == nil {
 		a.announced.drop(model.Key{Namespace: r.Namespace, Name: r.Name})
 	}
 	if err != nil || service == nil || service.DeletionTimestamp != nil {
-		return err
+		return ctrl.Result{}, err
 	}
 	f := &family{service: service}
 	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name); err != nil {
-		return err
+		return ctrl.Result{}, err
 	}
 	if f.route, err = find[servingv1.Route](ctx, a.client, r.Namespace, r.Name); err != nil {
-		return err
+		return ctrl.Result{}, err
 	}
 	if f.revisions, err = a.revisionsOf(ctx, r.Namespace, r.Name, service.Spec.Template.Metadata.Name); err != nil {
-		return err
+		return ctrl.Result{}, err
 	}
 	if err := a.ensureOwned(ctx, f); err != nil {
-		return err
+		return ctrl.Result{}, err
 	}
-	return a.writeServiceStatus(ctx, f)
+	return ctrl.Result{}, a.writeServiceStatus(ctx, f)
 }
 
 // ensureOwned makes Configuration and Route be what the Service says; the Route only once it is known which revision it

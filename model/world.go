@@ -29,18 +29,20 @@ type Gateway struct {
 	Certificates []Certificate
 	// AccessLog makes the gateway write one line per request to its standard output.
 	AccessLog bool
-	// VirtualHosts is how the virtual hosts of the Routes travel; empty means Inline.
-	VirtualHosts VirtualHosts
+	// Routes is the form in which routes reach the gateway; empty means Inline.
+	Routes RouteForm
 }
 
-// VirtualHosts is how virtual hosts reach a gateway.
-type VirtualHosts string
+// RouteForm is the form in which routes reach a gateway.
+type RouteForm string
 
 const (
-	// Inline puts them into the gateway's RouteConfigurations: any gateway takes that.
-	Inline VirtualHosts = "inline"
-	// Discovered makes each a resource of its own, found by VHDS: only gateways that speak delta xDS take that.
-	Discovered VirtualHosts = "vhds"
+	// Inline puts the virtual hosts of all Routes into one RouteConfiguration for each listener: any gateway takes that, and
+	// builds the whole of it anew when a Route changes.
+	Inline RouteForm = "inline"
+	// Scoped makes the routes of each host a resource of its own, found by SRDS: a change costs what changed. Envoy and the
+	// built-in gateway take it.
+	Scoped RouteForm = "scoped"
 )
 
 // Certificate is a TLS key pair as PEM text. It must never be logged.
@@ -103,16 +105,19 @@ type Backend struct {
 	Owner Ref
 	// Protocol is spoken to the endpoints.
 	Protocol Protocol
+	// Direct is that no queue-proxy stands before the replicas: the endpoints are the applications themselves.
+	Direct bool
 	// Endpoints are the ready queue-proxies of the revision, sorted.
 	Endpoints []Endpoint
 	// Via says whether requests go to the endpoints or through activators.
 	Via Via
 	// Activators is how many activators stand in for it; 0 means two.
 	Activators int
-	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. Timeout bounds a request with
-	// its wait for an endpoint; 0 means no bound. Both are for activators.
+	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. It is for activators.
 	Concurrency int
-	Timeout     time.Duration
+	// Timeout bounds a request with its wait for an endpoint; 0 means no bound. Activators keep it, and gateways bound the time to
+	// the response by it.
+	Timeout time.Duration
 	// Failure is why the revision can have no endpoint for now, so that nobody need wait for one; nil while one may come.
 	Failure *Failure
 	// Start is how the revision came by an endpoint after it had none, for those who tell what a cold start was spent on.

@@ -38,6 +38,9 @@ func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]
 	if in.Via == model.ViaActivator {
 		fields["behind"] = structpb.NewBoolValue(true)
 	}
+	if in.Direct {
+		fields["direct"] = structpb.NewBoolValue(true)
+	}
 	if in.Concurrency > 0 {
 		fields["concurrency"] = structpb.NewNumberValue(float64(in.Concurrency))
 	}

@@ -3,26 +3,19 @@ package translator
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/model"
 )
 
 const (
-	// connectTimeout leaves room for one lost SYN, which is sent again after a second.
-	connectTimeout = 2 * time.Second
 	// leastActivators is how many activators stand in for a revision where nothing else is said: two, so that one may
 	// die, and no more, because activators that share a revision must share its concurrency limit.
 	leastActivators = 2
@@ -39,12 +32,14 @@ const (
 // backendPart is what a Backend became. It is not served when it could not be translated; its unit is empty then.
 type backendPart struct {
 	outcome
-	served   bool
-	protocol model.Protocol
+	served bool
+	manner manner
+	// timeout is the revision's; 0 is none.
+	timeout time.Duration
 }
 
 func translateBackend(old *backendPart, in *model.Backend, activators []model.Endpoint) *backendPart {
-	part, name := &backendPart{protocol: in.Protocol}, in.Revision.String()
+	part, name := &backendPart{manner: manner{in.Protocol, in.Direct}, timeout: max(in.Timeout, 0)}, in.Revision.String()
 	var before *Unit
 	if old != nil {
 		before = old.unit
@@ -74,10 +69,10 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	if in.Via == model.ViaActivator {
 		slices.Reverse(served)
 	}
-	if old != nil && old.served && old.protocol == in.Protocol {
+	if old != nil && old.served && old.manner == p.manner {
 		b.keep(old.unit.Resources[0])
 	} else {
-		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, in.Protocol))
+		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, p.manner))
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
 	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, chosen))
@@ -94,52 +89,6 @@ func (p *backendPart) reportInvalid(in *model.Backend) {
 
 func (p *backendPart) report(in *model.Backend, reason, message string) {
 	p.problems = append(p.problems, model.Problem{Owner: in.Owner, Reason: reason, Message: message})
-}
-
-// edsCluster is a cluster whose endpoints come by EDS under its own name.
-//
-// The protocol to the endpoints is the one that the container speaks, whatever the client spoke: a container on http1
-// never learnt HTTP/2, and gRPC needs h2c, which its port must say. The policy is ROUND_ROBIN because C-core knew no
-// other for long; the circuit breakers are open wide because a bounded queue with a limit stands before every replica.
-func edsCluster(name string, protocol model.Protocol) *clusterv3.Cluster {
-	options := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
-	if protocol == model.H2C {
-		options.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
-		}
-	} else {
-		options.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-		}
-	}
-	unlimited := wrapperspb.UInt32(math.MaxUint32)
-	return &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
-		ConnectTimeout:       durationpb.New(connectTimeout),
-		LbPolicy:             clusterv3.Cluster_ROUND_ROBIN,
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-			MaxConnections: unlimited, MaxPendingRequests: unlimited, MaxRequests: unlimited, MaxRetries: unlimited,
-		}}},
-		LrsServer: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Self{Self: &corev3.SelfConfigSource{}}},
-		UpstreamConnectionOptions: &clusterv3.UpstreamConnectionOptions{TcpKeepalive: &corev3.TcpKeepalive{
-			KeepaliveProbes: wrapperspb.UInt32(3), KeepaliveTime: wrapperspb.UInt32(30), KeepaliveInterval: wrapperspb.UInt32(10),
-		}},
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{
-			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": anyOf(&httpv3.HttpProtocolOptions{
-				UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: options},
-			}),
-		},
-	}
-}
-
-// ads is the stream that the resource which says so came from.
-func ads() *corev3.ConfigSource {
-	return &corev3.ConfigSource{
-		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
-		ResourceApiVersion:    corev3.ApiVersion_V3,
-	}
 }
 
 // zone is a locality of an assignment.

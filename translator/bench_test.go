@@ -101,12 +101,12 @@ func BenchmarkOneRouteChanged(b *testing.B) {
 	benchmarkChange(b, func(w *model.World) *model.World { return withTimeout(w, len(w.Routes)/2, time.Second) })
 }
 
-// BenchmarkVirtualHosts is one route changed with either way of its virtual hosts; B/change is what a gateway is sent.
-func BenchmarkVirtualHosts(b *testing.B) {
-	for _, mode := range []model.VirtualHosts{model.Inline, model.Discovered} {
+// BenchmarkRouteForms is one route changed in either form; B/change is what a gateway is sent.
+func BenchmarkRouteForms(b *testing.B) {
+	for _, mode := range []model.RouteForm{model.Inline, model.Scoped} {
 		for _, n := range sizes {
 			w := world(n)
-			w.Gateway.VirtualHosts = mode
+			w.Gateway.Routes = mode
 			next := withTimeout(w, n/2, time.Second)
 			prev := translator.Translate(w, nil)
 			b.Run(fmt.Sprintf("%s/routes=%d", mode, n), func(b *testing.B) {

@@ -16,7 +16,6 @@
 //
 // Every Backend and Route is translated on its own and remembered by its pointer. The gateway's RouteConfigurations,
 // which hold the virtual hosts of every Route, are put together from the remembered bytes of the parts: repeated
-// fields of a proto message may be concatenated. Where virtual hosts are discovered (VHDS) they are resources of their
-// Route instead. Host names and references are kept in sorted lists that share no state between Outputs and take one
+// fields of a proto message may be concatenated. Where routes are scoped (SRDS) each host is a resource of its Route instead. Host names and references are kept in sorted lists that share no state between Outputs and take one
 // copy to change.
 package translator

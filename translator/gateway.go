@@ -26,20 +26,20 @@ type gatewayPart struct {
 	// are the cluster of all activators and its assignment.
 	listeners, routes, secrets, activators []*Resource
 	http, local                            *routeTable
-	// discovery is how the virtual hosts travel.
-	discovery discovery
+	// scoping says which hosts are scopes of their own.
+	scoping scoping
 }
 
 // startGateway makes the gateway's listeners. What did not change is taken over from prev.
 func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
 	if old := prev.gateway; old != nil && equalGateway(in, old.in) {
-		part.listeners, part.secrets, part.problems, part.discovery = old.listeners, old.secrets, slices.Clip(old.problems), old.discovery
+		part.listeners, part.secrets, part.problems, part.scoping = old.listeners, old.secrets, slices.Clip(old.problems), old.scoping
 		return part
 	}
 	part.addListeners()
-	if in.VirtualHosts == model.Discovered {
-		part.discovery = discovery{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
+	if isScoped(in) {
+		part.scoping = scoping{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
 	}
 	return part
 }
@@ -61,8 +61,7 @@ func (p *gatewayPart) finish(now, prev *memo) {
 
 // addRoutes makes the RouteConfigurations that the listeners use.
 func (p *gatewayPart) addRoutes(old *gatewayPart, before, now []*routePart) {
-	if p.discovery.on {
-		p.routes = p.discovery.routes()
+	if p.scoping.on {
 		return
 	}
 	if p.usesHTTP() {
@@ -84,7 +83,7 @@ func (p *gatewayPart) listens(name string) bool {
 // addActivators makes the cluster of all activators.
 func (p *gatewayPart) addActivators(activators []model.Endpoint) {
 	var b resourceBuilder
-	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, model.HTTP1))
+	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, manner{protocol: model.HTTP1}))
 	b.add(AssignmentType, activatorCluster, RoleGateway, assignment(activatorCluster, []zone{{zoneActivator, activators}}))
 	if b.err != nil {
 		p.report(activatorCluster, "InvalidResource", b.err.Error())
@@ -121,7 +120,7 @@ func (p *gatewayPart) addListeners() {
 }
 
 func (p *gatewayPart) addListener(name string, address netip.AddrPort) {
-	l := newListener(name, address, p.in.AccessLog)
+	l := newListener(name, address, p.in)
 	if name == listenerHTTPS {
 		certificates := p.addSecrets(p.usable(p.in.Certificates))
 		if len(certificates) == 0 {
@@ -153,7 +152,7 @@ func parseAddress(s string) (netip.AddrPort, error) {
 }
 
 func equalGateway(a, b model.Gateway) bool {
-	return a.HTTP == b.HTTP && a.HTTPS == b.HTTPS && a.Local == b.Local && a.AccessLog == b.AccessLog && a.VirtualHosts == b.VirtualHosts &&
+	return a.HTTP == b.HTTP && a.HTTPS == b.HTTPS && a.Local == b.Local && a.AccessLog == b.AccessLog && a.Routes == b.Routes &&
 		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b model.Certificate) bool {
 			return a.Name == b.Name && a.Chain == b.Chain && a.Key == b.Key && slices.Equal(a.Hosts, b.Hosts)
 		})

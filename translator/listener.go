@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
 )
 
 // Limits of the gateway on what comes from outside. The stream and window sizes are those of Envoy's best practices for
@@ -29,7 +31,7 @@ const (
 
 // newListener is a listener of the gateway without TLS. Requests may take and pause as long as their route allows:
 // a stream that lives for hours is what WebSocket and gRPC are for, so no stream is ended for being idle.
-func newListener(name string, address netip.AddrPort, accessLog bool) *listenerv3.Listener {
+func newListener(name string, address netip.AddrPort, in model.Gateway) *listenerv3.Listener {
 	routes := name
 	if name == listenerHTTPS {
 		routes = listenerHTTP
@@ -54,7 +56,11 @@ func newListener(name string, address netip.AddrPort, accessLog bool) *listenerv
 		UseRemoteAddress:      wrapperspb.Bool(true),
 		UpgradeConfigs:        []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 	}
-	if accessLog {
+	if isScoped(in) {
+		manager.RouteSpecifier = scopedRoutes(routes)
+		manager.HttpFilters = []*hcmv3.HttpFilter{lowerCase(), router()}
+	}
+	if in.AccessLog {
 		manager.AccessLog = []*accesslogv3.AccessLog{stdoutLog()}
 	}
 	return &listenerv3.Listener{

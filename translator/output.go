@@ -18,8 +18,8 @@ const (
 const (
 	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-	// VirtualHostType is emitted where virtual hosts are discovered.
-	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+	// ScopedRouteType is emitted where each host is a scope of its own.
+	ScopedRouteType = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 	ClusterType     = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	AssignmentType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	SecretType      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"

@@ -22,9 +22,9 @@ func (o *Output) Owners(typeURL, name string, role uint8, text string) []model.R
 		refs = o.memo.backendOwners(name)
 	case ListenerType:
 		refs = o.memo.hostOwner(strings.TrimSuffix(name, ":80"))
-	case VirtualHostType:
-		_, virtualHost, _ := strings.Cut(name, "/")
-		refs = o.memo.routeOwner(strings.ReplaceAll(virtualHost, ":", "/")) // see discoveredName
+	case ScopedRouteType:
+		_, host, _ := strings.Cut(name, "/") // see scopeName
+		refs = o.memo.hostOwner(host)
 	default:
 		if refs = o.memo.routeOwner(name); len(refs) == 0 && role == RoleGateway {
 			refs = o.memo.mentioned(text)

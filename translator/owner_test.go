@@ -42,8 +42,8 @@ func TestOwnersOfResources(t *testing.T) {
 		"by host":                    {typeURL: translator.RouteType, name: "http", role: translator.RoleGateway, text: "duplicate domain: b.example.com.", want: routeB},
 		"by cluster":                 {typeURL: translator.RouteType, name: "http", role: translator.RoleGateway, text: "route: unknown cluster 'ns/b-1'", want: routeB},
 		"by part of another's name":  {typeURL: translator.RouteType, name: "http", role: translator.RoleGateway, text: "xa.example.com", want: gateway("http")},
-		"virtual host of its own":    {typeURL: translator.VirtualHostType, name: "http/ns:a", role: translator.RoleGateway, want: routeA},
-		"tagged one of its own":      {typeURL: translator.VirtualHostType, name: "local/ns:b:t", role: translator.RoleGateway, want: routeB},
+		"scope":                      {typeURL: translator.ScopedRouteType, name: "http/a.example.com", role: translator.RoleGateway, want: routeA},
+		"scope of a local host":      {typeURL: translator.ScopedRouteType, name: "local/b.ns", role: translator.RoleGateway, want: routeB},
 		"what is there no longer":    {typeURL: translator.ClusterType, name: "ns/c-1", want: gateway("ns/c-1")},
 		"routes of a route far away": {typeURL: translator.RouteType, name: "ns/c", role: translator.RoleMesh, want: gateway("ns/c")},
 	} {

@@ -173,11 +173,13 @@ func checkDeeper(t *testing.T, name string, m proto.Message) {
 func TestPromise14ReferencesResolve(t *testing.T) {
 	references := 0
 	randomOutputs(t, 141, func(t *testing.T, all opened, role uint8) {
-		for name, m := range all[translator.RouteType] {
-			for _, cluster := range clustersIn(t, m) {
-				// Activators look up which revision a host means, and take no clusters.
-				if references++; role != translator.RoleActivator && all[translator.ClusterType][cluster] == nil {
-					t.Errorf("role %d: routes %q lead to cluster %q, which is not there", role, name, cluster)
+		for _, typeURL := range []string{translator.RouteType, translator.ScopedRouteType} {
+			for name, m := range all[typeURL] {
+				for _, cluster := range clustersIn(t, m) {
+					// Activators look up which revision a host means, and take no clusters.
+					if references++; role != translator.RoleActivator && all[translator.ClusterType][cluster] == nil {
+						t.Errorf("role %d: routes %q lead to cluster %q, which is not there", role, name, cluster)
+					}
 				}
 			}
 		}
@@ -188,6 +190,9 @@ func TestPromise14ReferencesResolve(t *testing.T) {
 					return
 				}
 				references++
+				if manager.GetScopedRoutes().GetScopedRds() != nil {
+					return // that is all scopes there are
+				}
 				if routes := manager.GetRds().GetRouteConfigName(); all[translator.RouteType][routes] == nil {
 					t.Errorf("role %d: listener %q names routes %q, which are not there", role, name, routes)
 				}

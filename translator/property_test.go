@@ -85,7 +85,7 @@ func change(r *rand.Rand, w *model.World) *model.World {
 			next.Activators = append(next.Activators, endpoint(2000+i))
 		}
 		next.Gateway = model.Gateway{HTTP: []string{"", ":8080"}[r.IntN(2)], Local: []string{"", ":8081", ":8080"}[r.IntN(3)],
-			VirtualHosts: []model.VirtualHosts{"", model.Discovered}[r.IntN(2)]}
+			Routes: []model.RouteForm{"", model.Scoped}[r.IntN(2)]}
 	}
 	return &next
 }

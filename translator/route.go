@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice.dev/sluice/model"
 )
@@ -25,12 +26,23 @@ type loss struct {
 	winner model.Key
 }
 
+// resolution is what the rest of the World has to say about a Route: the hosts and the revisions that it cannot have, and the longest
+// timeout of those that it has; 0 is none.
+type resolution struct {
+	lost    []loss
+	missing []model.Key
+	timeout time.Duration
+}
+
+func (r *resolution) equal(other resolution) bool {
+	return slices.Equal(r.lost, other.lost) && slices.Equal(r.missing, other.missing) && r.timeout == other.timeout
+}
+
 // routePart is what a Route became. Until it is finished it has a draft, and what its predecessor's unit was.
 type routePart struct {
 	draft    *draft
 	finished bool
-	lost     []loss
-	missing  []model.Key
+	resolution
 	// http and local are its part of the gateway's RouteConfigurations.
 	http, local chunk
 	outcome
@@ -178,19 +190,20 @@ func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 }
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
-func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *routePart {
-	next := &routePart{draft: p.draft, finished: true, lost: lost, missing: missing}
+func (p *routePart) finish(r resolution, scoped scoping) *routePart {
+	next := &routePart{draft: p.draft, finished: true, resolution: r}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
-	next.problems = append(next.problems, conflicts(owner, p.draft.in.Key, lost)...)
-	for _, r := range missing {
+	next.problems = append(next.problems, conflicts(owner, p.draft.in.Key, r.lost)...)
+	for _, revision := range r.missing {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "RevisionMissing",
-			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, r)})
+			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, revision)})
 	}
 	var b resourceBuilder
-	for _, r := range p.draft.rules {
-		v := newVirtualHost(p.draft.in.Key, resolve(r, lost, missing))
-		if err := next.addGateway(v, found, &b); err != nil {
+	for _, rule := range p.draft.rules {
+		v := newVirtualHost(p.draft.in.Key, resolve(rule, r.lost, r.missing))
+		v.answerWithin = r.timeout
+		if err := next.addGateway(v, scoped, &b); err != nil {
 			b.err = err
 		}
 		v.addMesh(&b)
@@ -204,10 +217,10 @@ func (p *routePart) finish(lost []loss, missing []model.Key, found discovery) *r
 }
 
 // addGateway adds a Rule's virtual hosts for the gateway: to the Route's part of the gateway's RouteConfigurations, or as
-// resources where they are discovered.
-func (p *routePart) addGateway(v virtualHost, found discovery, b *resourceBuilder) error {
-	if found.on {
-		found.add(v, b)
+// scopes of their own.
+func (p *routePart) addGateway(v virtualHost, scoped scoping, b *resourceBuilder) error {
+	if scoped.on {
+		scoped.add(v, b)
 		return nil
 	}
 	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))

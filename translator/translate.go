@@ -2,6 +2,7 @@ package translator
 
 import (
 	"slices"
+	"time"
 
 	"sluice.dev/sluice/model"
 )
@@ -28,7 +29,7 @@ func Translate(w *model.World, prev *Output) *Output {
 		prev = &Output{}
 	}
 	gateway := startGateway(w.Gateway, &prev.memo)
-	if old := prev.memo.gateway; old != nil && old.discovery != gateway.discovery {
+	if old := prev.memo.gateway; old != nil && old.scoping != gateway.scoping {
 		// Routes have become something else. It happens once in a process's life, if that, so nothing is saved.
 		prev, gateway = &Output{}, startGateway(w.Gateway, &memo{})
 	}
@@ -46,7 +47,8 @@ func Translate(w *model.World, prev *Output) *Output {
 	return next
 }
 
-// translateBackends returns the revisions that can be routed to and could not before, and the other way round.
+// translateBackends returns the revisions that can be routed to and could not before, the other way round, and those whose timeout
+// is another.
 func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
 	build := func(old *backendPart, in *model.Backend) *backendPart { return translateBackend(old, in, m.activators) }
 	before := prev.backends
@@ -61,7 +63,7 @@ func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
 		switch {
 		case was && !is:
 			changed = append(changed, e.old.unit.at.key)
-		case is && !was:
+		case is && (!was || e.old.timeout != e.new.timeout):
 			changed = append(changed, e.new.unit.at.key)
 		}
 	}
@@ -133,23 +135,36 @@ func (c *claimant) entries() (hosts, refs []entry) {
 
 // finishRoute resolves a Route against the rest of the World, and encodes it unless it has been with the same outcome.
 func (m *memo) finishRoute(part *routePart) *routePart {
-	var lost []loss
+	var found resolution
 	for _, h := range part.draft.by.hosts {
 		if winner := m.hosts.of(h)[0].by; winner != part.draft.by {
-			lost = append(lost, loss{h, winner.key})
+			found.lost = append(found.lost, loss{h, winner.key})
 		}
 	}
-	var missing []model.Key
-	for _, r := range part.draft.by.refs {
+	found.missing, found.timeout = m.lookUp(part.draft.by.refs)
+	if part.finished && part.equal(found) {
+		return part
+	}
+	return part.finish(found, m.gateway.scoping)
+}
+
+// lookUp returns those of the revisions that cannot be routed to, and the longest timeout of the others, which is 0, none, if one of
+// them has none.
+func (m *memo) lookUp(revisions []model.Key) (missing []model.Key, timeout time.Duration) {
+	endless := false
+	for _, r := range revisions {
 		i, found := slices.BinarySearchFunc(m.backends.in, r, compareBackend)
 		if !found || !m.backends.parts[i].served {
 			missing = append(missing, r)
+			continue
 		}
+		timeout = max(timeout, m.backends.parts[i].timeout)
+		endless = endless || m.backends.parts[i].timeout == 0
 	}
-	if part.finished && slices.Equal(part.lost, lost) && slices.Equal(part.missing, missing) {
-		return part
+	if endless {
+		timeout = 0
 	}
-	return part.finish(lost, missing, m.gateway.discovery)
+	return missing, timeout
 }
 
 // outcome is what every part contributes to an Output.

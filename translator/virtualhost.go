@@ -2,10 +2,10 @@ package translator
 
 import (
 	"fmt"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -21,14 +21,13 @@ const (
 	tagHeader       = "knative-serving-tag"
 )
 
-// retries is how many other replicas are tried when one cannot be connected to or refuses the stream.
-const retries = 3
-
 // virtualHost is a resolved Rule on its way to its virtual hosts.
 type virtualHost struct {
 	// name is "namespace/route" or "namespace/route/tag".
 	name string
 	rule model.Rule
+	// answerWithin is within which time its revisions begin a response, or end it themselves; 0 is no bound.
+	answerWithin time.Duration
 }
 
 func newVirtualHost(route model.Key, rule model.Rule) virtualHost {
@@ -36,7 +35,7 @@ func newVirtualHost(route model.Key, rule model.Rule) virtualHost {
 	if rule.Tag != "" {
 		name += "/" + rule.Tag
 	}
-	return virtualHost{name, rule}
+	return virtualHost{name: name, rule: rule}
 }
 
 // gateway is the Rule as a virtual host of the gateway; nil when no hosts are left.
@@ -49,7 +48,7 @@ func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
 		vh.Routes = []*routev3.Route{v.unavailable()}
 		return vh
 	}
-	vh.RetryPolicy = retryPolicy()
+	vh.RetryPolicy = retryPolicy(v.answerWithin)
 	action := func(shares []model.Share) *routev3.RouteAction {
 		a := split(shares)
 		a.Timeout = durationpb.New(v.rule.Timeout)
@@ -140,30 +139,5 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
 		Header:       &corev3.HeaderValue{Key: name, Value: value},
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-	}
-}
-
-// The header by which a queue-proxy says that its application has not received a request.
-const (
-	reasonHeader = "sluice-reason"
-	reasonUnsent = "Unsent"
-)
-
-// retryPolicy tries again only what cannot have reached an application, and on another replica.
-func retryPolicy() *routev3.RetryPolicy {
-	return &routev3.RetryPolicy{
-		RetryOn:    "connect-failure,refused-stream,retriable-headers",
-		NumRetries: wrapperspb.UInt32(retries),
-		RetriableHeaders: []*routev3.HeaderMatcher{{
-			Name: reasonHeader,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: reasonUnsent},
-			}},
-		}},
-		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
-			Name:       "envoy.retry_host_predicates.previous_hosts",
-			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushostsv3.PreviousHostsPredicate{})},
-		}},
-		HostSelectionRetryMaxAttempts: retries,
 	}
 }

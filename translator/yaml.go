@@ -14,7 +14,7 @@ import (
 
 // groups are the headings of YAML, in the order in which a request meets the resources.
 var groups = []struct{ typeURL, heading string }{
-	{ListenerType, "listeners"}, {RouteType, "routes"}, {VirtualHostType, "virtual_hosts"}, {ClusterType, "clusters"}, {AssignmentType, "endpoints"},
+	{ListenerType, "listeners"}, {RouteType, "routes"}, {ScopedRouteType, "scoped_routes"}, {ClusterType, "clusters"}, {AssignmentType, "endpoints"},
 	{SecretType, "secrets"},
 }
 

@@ -15,6 +15,7 @@ const (
 	ListenerType = resource.ListenerType
 	RouteType    = resource.RouteType
 
+	ScopedRouteType = resource.ScopedRouteType
 	VirtualHostType = resource.VirtualHostType
 )
 

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"slices"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -47,7 +49,8 @@ func clusterNeeds(r *Resource) []string {
 	return []string{r.Name}
 }
 
-// listenerNeeds is the certificates of the listener's filter chains, and the route configurations of its HTTP connection managers.
+// listenerNeeds is the certificates of the listener's filter chains, and the routes of its HTTP connection managers: route
+// configurations by name, or all scopes.
 func listenerNeeds(r *Resource) []need {
 	var listener listenerv3.Listener
 	if proto.Unmarshal(r.Body, &listener) != nil {
@@ -61,7 +64,7 @@ func listenerNeeds(r *Resource) []need {
 			configs = append(configs, filter.GetTypedConfig())
 		}
 	}
-	var routes []string
+	var routes, scopes []string
 	for _, config := range configs {
 		var manager hcmv3.HttpConnectionManager
 		if !config.MessageIs(&manager) || config.UnmarshalTo(&manager) != nil {
@@ -70,8 +73,11 @@ func listenerNeeds(r *Resource) []need {
 		if name := manager.GetRds().GetRouteConfigName(); name != "" {
 			routes = append(routes, name)
 		}
+		if manager.GetScopedRoutes().GetScopedRds() != nil {
+			scopes = []string{everything}
+		}
 	}
-	return append(inType(SecretType, secrets), inType(RouteType, routes)...)
+	return slices.Concat(inType(SecretType, secrets), inType(ScopedRouteType, scopes), inType(RouteType, routes))
 }
 
 // secretsOf is the certificates of a filter chain that come over this stream; a client may have others from elsewhere.

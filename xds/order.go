@@ -30,6 +30,7 @@ var kinds = []*kind{
 	{url: SecretType, stage: stageMake},
 	{stage: stageMake},
 	{url: ListenerType, stage: stageRoute, full: true},
+	{url: ScopedRouteType, stage: stageRoute, full: true},
 	{url: RouteType, stage: stageRoute},
 	{url: VirtualHostType, stage: stageRoute, whole: true},
 }

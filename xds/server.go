@@ -28,6 +28,11 @@ const (
 	maxNacks     = 10               // refusals a second, with bursts of twice that, before the client is made to wait
 	helloTimeout = 30 * time.Second // for the first request of a stream
 	closeTimeout = time.Second      // for streams to end
+
+	// A client that has said nothing for so long is asked whether it is there, and is gone if it does not answer. An activator that
+	// hangs has to be known within seconds, since requests go there; and it costs little, for most clients report load every second.
+	silence       = 3 * time.Second
+	answerTimeout = 4 * time.Second
 )
 
 var errClosing = status.Error(codes.Unavailable, "the control plane is stopping")
@@ -119,8 +124,8 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silence, Timeout: answerTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
 	}
 }
 

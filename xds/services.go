@@ -29,6 +29,7 @@ var services = []service{
 	{name: "envoy.service.secret.v3.SecretDiscoveryService", noun: "Secrets", url: SecretType, sotw: true},
 	{name: "envoy.service.listener.v3.ListenerDiscoveryService", noun: "Listeners", url: ListenerType, sotw: true},
 	{name: "envoy.service.route.v3.RouteDiscoveryService", noun: "Routes", url: RouteType, sotw: true},
+	{name: "envoy.service.route.v3.ScopedRoutesDiscoveryService", noun: "ScopedRoutes", url: ScopedRouteType, sotw: true},
 	{name: "envoy.service.route.v3.VirtualHostDiscoveryService", noun: "VirtualHosts", url: VirtualHostType},
 }
 

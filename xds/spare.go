@@ -28,9 +28,9 @@ type grave struct {
 // may have a domain that another has now.
 func (e *estate) needs(k *kind, url string) bool {
 	if k.stage == stageMake {
-		return e.rolled[ListenerType]+e.rolled[RouteType]+e.rolled[VirtualHostType] > 0
+		return e.rolled[ListenerType]+e.rolled[ScopedRouteType]+e.rolled[RouteType]+e.rolled[VirtualHostType] > 0
 	}
-	return url == RouteType && e.rolled[ListenerType] > 0
+	return (url == RouteType || url == ScopedRouteType) && e.rolled[ListenerType] > 0
 }
 
 // bury remembers what is gone. Whether it is of use is known when the update is in force: see forget.

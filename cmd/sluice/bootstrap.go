@@ -37,6 +37,7 @@ the files when it starts.`,
 	c.Flags().StringVar(&o.NodeID, "node-id", "gateway", "name of this Envoy to the xDS server; unique among gateways")
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
 	server.add(c)
-	c.Flags().StringVar(&o.Admin, "admin", "127.0.0.1:9901", "address of Envoy's admin interface; keep it on loopback")
+	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
+	c.Flags().StringVar(&o.Admin, "admin", "127.0.0.1:9901", "address of Envoy's admin interface: on loopback, or unix:PATH for a socket that only its user reaches")
 	return c
 }

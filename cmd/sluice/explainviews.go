@@ -61,7 +61,7 @@ func (f *explainFlags) askViews(ctx context.Context) (explain.Views, error) {
 
 // kinds are how resources are called, by type URL.
 var kinds = map[string]string{
-	xds.ListenerType: explain.KindListener, xds.RouteType: explain.KindRoutes, xds.VirtualHostType: explain.KindVirtualHost,
+	xds.ListenerType: explain.KindListener, xds.RouteType: explain.KindRoutes, xds.ScopedRouteType: explain.KindScope,
 	xds.ClusterType: explain.KindCluster, xds.EndpointType: explain.KindAssignment,
 }
 
@@ -128,7 +128,9 @@ func readOffered(o *explain.Offer, r status.Resource) error {
 		if err := config.UnmarshalTo(l); err != nil {
 			return err
 		}
-		o.Listeners[l.GetName()] = explain.Listener{Address: addressOf(l.GetAddress()), Routes: routesOf(l)}
+		listener := routesOf(l)
+		listener.Address = addressOf(l.GetAddress())
+		o.Listeners[l.GetName()] = listener
 	case xds.RouteType:
 		rc := &routev3.RouteConfiguration{}
 		if err := config.UnmarshalTo(rc); err != nil {
@@ -137,13 +139,16 @@ func readOffered(o *explain.Offer, r status.Resource) error {
 		for _, vh := range rc.GetVirtualHosts() {
 			o.VirtualHosts[rc.GetName()] = append(o.VirtualHosts[rc.GetName()], virtualHost(vh))
 		}
-	case xds.VirtualHostType:
-		vh := &routev3.VirtualHost{}
-		if err := config.UnmarshalTo(vh); err != nil {
+	case xds.ScopedRouteType:
+		scope := &routev3.ScopedRouteConfiguration{}
+		if err := config.UnmarshalTo(scope); err != nil {
 			return err
 		}
-		routes, _, _ := strings.Cut(r.Name, "/")
-		o.VirtualHosts[routes] = append(o.VirtualHosts[routes], virtualHost(vh))
+		routes, host, _ := strings.Cut(r.Name, "/")
+		for _, vh := range scope.GetRouteConfiguration().GetVirtualHosts() {
+			vh.Domains = []string{host}
+			o.VirtualHosts[routes] = append(o.VirtualHosts[routes], virtualHost(vh))
+		}
 	case xds.ClusterType:
 		c := &clusterv3.Cluster{}
 		if err := config.UnmarshalTo(c); err != nil {
@@ -160,17 +165,20 @@ func readOffered(o *explain.Offer, r status.Resource) error {
 	return nil
 }
 
-// routesOf is the route configuration that a listener uses.
-func routesOf(l *listenerv3.Listener) string {
+// routesOf is the route configuration or the scopes that a listener uses.
+func routesOf(l *listenerv3.Listener) explain.Listener {
 	for _, chain := range append(l.GetFilterChains(), l.GetDefaultFilterChain()) {
 		for _, filter := range chain.GetFilters() {
 			manager := &hcmv3.HttpConnectionManager{}
 			if filter.GetTypedConfig().MessageIs(manager) && filter.GetTypedConfig().UnmarshalTo(manager) == nil {
-				return manager.GetRds().GetRouteConfigName()
+				if scoped := manager.GetScopedRoutes(); scoped != nil {
+					return explain.Listener{Routes: scoped.GetName(), Scoped: true}
+				}
+				return explain.Listener{Routes: manager.GetRds().GetRouteConfigName()}
 			}
 		}
 	}
-	return ""
+	return explain.Listener{}
 }
 
 // virtualHost reads the last route, which is the one for requests without the header of a tag.

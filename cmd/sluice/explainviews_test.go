@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,15 +85,18 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 	}
 }
 
-func TestVirtualHostsOfTheirOwnBelongToTheirRouteConfiguration(t *testing.T) {
-	body, err := proto.Marshal(&routev3.VirtualHost{Name: "default/hello", Domains: []string{"hello.default.localhost"}})
+func TestScopesBelongToTheirListener(t *testing.T) {
+	body, err := proto.Marshal(&routev3.ScopedRouteConfiguration{RouteConfiguration: &routev3.RouteConfiguration{
+		VirtualHosts: []*routev3.VirtualHost{{Name: "default/hello", Domains: []string{"*"}}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := readOffer(desired(status.Resource{
-		TypeURL: xds.VirtualHostType, Name: "http/default/hello", Content: &anypb.Any{TypeUrl: xds.VirtualHostType, Value: body},
+		TypeURL: xds.ScopedRouteType, Name: "http/hello.default.localhost", Content: &anypb.Any{TypeUrl: xds.ScopedRouteType, Value: body},
 	}))
-	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" {
+	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" ||
+		!slices.Equal(got.VirtualHosts["http"][0].Domains, []string{"hello.default.localhost"}) {
 		t.Errorf("got %+v, %v", got.VirtualHosts, err)
 	}
 }

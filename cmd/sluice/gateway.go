@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"time"
 
@@ -15,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/dataplane/gateway"
-	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
 )
 
@@ -97,32 +93,16 @@ const (
 	gatewayNone    = "none"
 )
 
-const virtualHostsUsage = "how routes reach gateways: inline, all in one resource, or vhds, each virtual host a resource of its own, " +
-	"which only gateways take that speak delta xDS (the built-in one and Envoy do, MOSN does not)"
+const routesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), so that a change costs " +
+	"what changed, or inline, all in one resource, for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
 
-// virtualHosts reads --virtual-hosts.
-func virtualHosts(flag string) (model.VirtualHosts, error) {
-	switch v := model.VirtualHosts(flag); v {
-	case model.Inline, model.Discovered:
-		return v, nil
+// routeForm reads --routes.
+func routeForm(flag string) (model.RouteForm, error) {
+	switch form := model.RouteForm(flag); form {
+	case model.Inline, model.Scoped:
+		return form, nil
 	}
-	return "", fmt.Errorf("--virtual-hosts %q is neither %s nor %s", flag, model.Inline, model.Discovered)
-}
-
-// envoyPath returns the Envoy to run, empty for the built-in gateway.
-func (f *upFlags) envoyPath() (string, error) {
-	switch f.gateway {
-	case gatewayBuiltin, gatewayNone:
-		return "", nil
-	case gatewayEnvoy, gatewayAuto:
-		path, err := envoy.Find(f.envoy)
-		if errors.Is(err, envoy.ErrNotInstalled) && f.gateway == gatewayAuto {
-			return "", nil
-		}
-		return path, err
-	default:
-		return "", fmt.Errorf("--gateway %q is none of auto, builtin, envoy and none", f.gateway)
-	}
+	return "", fmt.Errorf("--routes %q is neither %s nor %s", flag, model.Scoped, model.Inline)
 }
 
 // startGateway starts the data plane that the flags ask for.
@@ -150,42 +130,4 @@ func (u *up) startGateway(envoyPath string) error {
 	u.mux.Handle("/", g.Admin())
 	u.stages.start("gateway", g.Run)
 	return nil
-}
-
-// startEnvoy runs an Envoy in the place of the built-in gateway. Its admin paths are passed on, so that they are
-// where those of the built-in gateway would be.
-func (u *up) startEnvoy(path string) error {
-	admin, err := freeLoopback()
-	if err != nil {
-		return err
-	}
-	server, err := u.doors.forEnvoy(u.stages, u.flags.dataDir, u.flags.xds.address)
-	if err != nil {
-		return err
-	}
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: server, Admin: admin})
-	if err != nil {
-		return err
-	}
-	u.mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(&url.URL{Scheme: "http", Host: admin})
-	}})
-	u.log.Info("running Envoy as the gateway", "path", path)
-	u.stages.start("envoy", func(ctx context.Context) error {
-		return envoy.Run(ctx, envoy.Supervise{
-			Path: path, Dir: u.flags.dataDir, Bootstrap: bootstrap, Admin: admin,
-			Logger: u.log.Named("envoy"), Drain: drain, Ready: u.ready.set,
-		})
-	})
-	return nil
-}
-
-// freeLoopback returns an address of this machine that nobody listens on.
-func freeLoopback() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a port for Envoy's admin interface: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -20,7 +20,7 @@ import (
 
 func translateCommand() *cobra.Command {
 	var files []string
-	var domain, hosts string
+	var domain, routes string
 	gateway := model.Gateway{}
 	c := &cobra.Command{
 		Use:   "translate -f FILE|DIR",
@@ -35,7 +35,7 @@ several documents, the last one counts. Problems go to standard error; the rest 
 				return errors.New("nothing to translate: name a file or folder with -f")
 			}
 			var err error
-			if gateway.VirtualHosts, err = virtualHosts(hosts); err != nil {
+			if gateway.Routes, err = routeForm(routes); err != nil {
 				return err
 			}
 			documents, err := manifest.Read(files)
@@ -70,7 +70,7 @@ several documents, the last one counts. Problems go to standard error; the rest 
 	c.Flags().StringVar(&domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	c.Flags().StringVar(&gateway.HTTP, "http", "127.0.0.1:8080", "address of the gateway")
 	c.Flags().StringVar(&gateway.Local, "local", "127.0.0.1:8081", "address of the gateway for cluster-local hosts; empty for none")
-	c.Flags().StringVar(&hosts, "virtual-hosts", string(model.Inline), virtualHostsUsage)
+	c.Flags().StringVar(&routes, "routes", string(model.Scoped), routesUsage)
 	return c
 }
 

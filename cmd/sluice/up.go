@@ -39,7 +39,7 @@ type upFlags struct {
 	admin     string
 	domain    string
 	gateway   string
-	hosts     string
+	routes    string
 	envoy     string
 	tlsCert   []string
 	tlsKey    []string
@@ -84,14 +84,14 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringArrayVar(&f.tlsKey, "tls-key", nil, "PEM file with the key of the --tls-cert in the same place")
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
 	f.xds.add(c)
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the built-in gateway's admin paths")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
-	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS: it is read from /stats/prometheus; may be repeated")
+	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: it is read from /stats/prometheus; may be repeated")
 	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
-	flags.StringVar(&f.hosts, "virtual-hosts", string(model.Inline), virtualHostsUsage)
+	flags.StringVar(&f.routes, "routes", string(model.Scoped), routesUsage)
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
 	return c
 }
@@ -118,7 +118,7 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	envoyPath, err := u.flags.envoyPath()
+	envoyPath, err := u.flags.envoyPath(ctx)
 	if err != nil {
 		return err
 	}
@@ -242,8 +242,8 @@ func (u *up) rolloutOptions() rollout.Options {
 
 // gatewayModel says where the gateway listens, from the flags.
 func (u *up) gatewayModel() (model.Gateway, error) {
-	hosts, err := virtualHosts(u.flags.hosts)
-	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local, VirtualHosts: hosts}
+	form, err := routeForm(u.flags.routes)
+	g := model.Gateway{HTTP: u.flags.http, Local: u.flags.local, Routes: form}
 	if err != nil {
 		return g, err
 	}

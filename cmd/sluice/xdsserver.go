@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,20 +139,13 @@ func (d *xdsDoors) forEnvoy(s *stages, dataDir, address string) (string, error) 
 	if d.files == nil {
 		return address, nil
 	}
-	dir, err := filepath.Abs(filepath.Join(dataDir, "run"))
+	path, err := socketPath(dataDir, "xds.sock")
 	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
-		return "", fmt.Errorf("making a folder for Envoy's way to the xDS server: %w", err)
-	}
-	path := filepath.Join(dir, "xds.sock")
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return "", fmt.Errorf("making Envoy's way to the xDS server, %s (a path of a socket has at most 107 bytes; --data-dir chooses it): %w", path, err)
+		return "", fmt.Errorf("making Envoy's way to the xDS server: %w", err)
 	}
 	s.start("xds server for Envoy", serveXDS(d.server, l))
 	return "unix:" + path, nil

@@ -17,6 +17,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -57,7 +58,7 @@ type Limits struct {
 	Headers int
 	// ReadHeader is how long a client may take to send a header; 0 means 10 s.
 	ReadHeader time.Duration
-	// IdleConnection is how long a connection without requests is kept; 0 means 3 minutes, more than gateways keep theirs.
+	// IdleConnection is how long a connection without requests is kept; 0 means model.IdleServer, 3 minutes.
 	IdleConnection time.Duration
 	// Streams is how many requests may share an HTTP/2 connection; 0 means 1000.
 	Streams int
@@ -71,7 +72,7 @@ func (l Limits) withDefaults() Limits {
 	l.HeaderBytes = cmp.Or(l.HeaderBytes, 64<<10)
 	l.Headers = cmp.Or(l.Headers, 500)
 	l.ReadHeader = cmp.Or(l.ReadHeader, 10*time.Second)
-	l.IdleConnection = cmp.Or(l.IdleConnection, 3*time.Minute)
+	l.IdleConnection = cmp.Or(l.IdleConnection, model.IdleServer)
 	l.Streams = cmp.Or(l.Streams, 1000)
 	return l
 }

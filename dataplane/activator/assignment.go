@@ -25,6 +25,7 @@ type assignment struct {
 	activators  []string // host:port of those that stand for the revision, sorted
 	failure     *failure // nil while nothing is wrong
 	behind      bool     // requests are to come by activators, also while there are endpoints
+	direct      bool     // the endpoints are applications, without a queue-proxy before them
 	start       origin
 }
 
@@ -79,7 +80,7 @@ func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
 		decode func(*structpb.Value) error
 	}{
 		{"concurrency", a.setConcurrency}, {"timeout", a.setTimeout}, {"activators", a.setActivators},
-		{"failure", a.setFailure}, {"start", a.setStart}, {"behind", a.setBehind},
+		{"failure", a.setFailure}, {"start", a.setStart}, {"behind", flag(&a.behind)}, {"direct", flag(&a.direct)},
 	} {
 		v := fields[part.name]
 		if v == nil {
@@ -152,12 +153,14 @@ func (a *assignment) setFailure(v *structpb.Value) error {
 	return nil
 }
 
-func (a *assignment) setBehind(v *structpb.Value) error {
-	if _, ok := v.GetKind().(*structpb.Value_BoolValue); !ok {
-		return errors.New("must be true or false")
+func flag(to *bool) func(*structpb.Value) error {
+	return func(v *structpb.Value) error {
+		if _, ok := v.GetKind().(*structpb.Value_BoolValue); !ok {
+			return errors.New("must be true or false")
+		}
+		*to = v.GetBoolValue()
+		return nil
 	}
-	a.behind = v.GetBoolValue()
-	return nil
 }
 
 func (a *assignment) setStart(v *structpb.Value) error {

@@ -8,15 +8,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice.dev/sluice/model"
 )
 
 // Tuning of the connections to replicas.
 const (
 	dialTimeout = 2 * time.Second
-	// idleUpstream is less than the queue-proxy's 3 minutes, so that it is we who close an idle connection.
-	idleUpstream = time.Minute
-	maxIdle      = 1024 // idle connections per replica
-	bufferBytes  = 8 << 10
+	maxIdle     = 1024 // idle connections per replica
+	bufferBytes = 8 << 10
 	// maxResponseHeader bounds the header of a response, in bytes.
 	maxResponseHeader = 1 << 20
 )
@@ -71,7 +71,7 @@ func (p *pool) put(c *conn) {
 func (p *pool) prune(now time.Time) {
 	p.mu.Lock()
 	n := 0
-	for n < len(p.idle) && now.Sub(p.idle[n].since) > idleUpstream {
+	for n < len(p.idle) && now.Sub(p.idle[n].since) > model.IdleClient {
 		n++
 	}
 	old := append([]*conn(nil), p.idle[:n]...)

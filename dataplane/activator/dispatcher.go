@@ -19,7 +19,8 @@ type dispatcher struct {
 	mu      sync.Mutex
 	known   map[string]*replica // those of the assignment that are ours, and others that still have requests
 	policy  policy
-	limit   int // requests per replica at a time; 0 is none
+	limit   int  // requests per replica at a time; 0 is none
+	direct  bool // no connection is used twice, since there is no queue-proxy at its end
 	queue   queue
 	number  uint64
 	meter   meter
@@ -259,6 +260,7 @@ func (d *dispatcher) apply(a *assignment, index int) {
 	if a.concurrency > 0 {
 		mine = share(mine, index, len(a.activators))
 	}
+	d.direct = a.direct
 	d.setReplicas(mine, a.concurrency)
 	if d.outlook.take(a, now) {
 		for t := d.queue.first; t != nil; t = t.next {
@@ -302,7 +304,11 @@ func (d *dispatcher) setReplicas(addresses []string, limit int) {
 	}
 	d.limit, d.policy = limit, newPolicy(limit, replicas)
 	for _, r := range replicas {
-		r.pool.open()
+		if d.direct {
+			r.pool.close() // for how long an application keeps a connection is not known
+		} else {
+			r.pool.open()
+		}
 		d.policy.update(r, r.room(limit))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/model"
 )
 
 // newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received.
@@ -27,7 +28,7 @@ func newHTTP2() *http.Transport {
 		},
 		Protocols:              protocols,
 		DisableCompression:     true,
-		IdleConnTimeout:        idleUpstream,
+		IdleConnTimeout:        model.IdleClient,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		ExpectContinueTimeout:  continuePatience,
 		// A connection whose replica has vanished without a word is found out in this time.

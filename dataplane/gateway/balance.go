@@ -24,9 +24,10 @@ type assignment struct {
 type host struct {
 	address string
 	load    *zoneLoad // of its zone; nil until its assignment is in force
-	active  atomic.Int64
-	total   atomic.Uint64
-	errors  atomic.Uint64
+	standing
+	active atomic.Int64
+	total  atomic.Uint64
+	errors atomic.Uint64
 }
 
 // endpoint is a host as one assignment has it.
@@ -180,28 +181,39 @@ func ordered(levels map[uint32]*priority) []priority {
 	return out
 }
 
-// pick chooses a host of the first priority that has a usable one. Hosts that were tried already come last: another of the
-// same priority, then one of the next, and only then the same again. It returns nil when there is none at all.
-func (a *assignment) pick(policy balancing, tried []*host) *host {
+// pick chooses a host of the first priority that has a usable one. Hosts that are to be avoided come last: another of the
+// same priority, then one of the next, then one that is avoided but was not tried, and only then the same again. It returns nil when
+// there is none at all.
+func (a *assignment) pick(policy balancing, tried []*host, avoid func(*host) bool) *host {
 	if a == nil || len(a.priorities) == 0 {
 		return nil
 	}
-	for i := range a.priorities {
-		p := &a.priorities[i]
-		h := p.pick(policy)
-		if len(tried) == 0 || !slices.Contains(tried, h) {
-			return h
-		}
-		if h = p.untried(tried); h != nil {
-			return h
-		}
+	if h := a.pickUnlike(policy, func(h *host) bool { return slices.Contains(tried, h) || avoid(h) }); h != nil {
+		return h
+	}
+	if h := a.pickUnlike(policy, func(h *host) bool { return slices.Contains(tried, h) }); h != nil {
+		return h
 	}
 	return a.priorities[0].pick(policy)
 }
 
+func (a *assignment) pickUnlike(policy balancing, avoid func(*host) bool) *host {
+	for i := range a.priorities {
+		p := &a.priorities[i]
+		h := p.pick(policy)
+		if !avoid(h) {
+			return h
+		}
+		if h = p.other(avoid); h != nil {
+			return h
+		}
+	}
+	return nil
+}
+
 // pickLast chooses a host for the last attempt: of a priority that was not tried yet, if there is one. When all endpoints of a
 // priority are gone at once, and there are more than there are attempts, the next priority answers all the same.
-func (a *assignment) pickLast(policy balancing, tried []*host) *host {
+func (a *assignment) pickLast(policy balancing, tried []*host, avoid func(*host) bool) *host {
 	if a == nil {
 		return nil
 	}
@@ -210,7 +222,7 @@ func (a *assignment) pickLast(policy balancing, tried []*host) *host {
 			return p.pick(policy)
 		}
 	}
-	return a.pick(policy, tried)
+	return a.pick(policy, tried, avoid)
 }
 
 // holds is whether any of the hosts belongs to the priority.
@@ -239,10 +251,13 @@ func (p *priority) pick(policy balancing) *host {
 	return l.pick(policy)
 }
 
-func (p *priority) untried(tried []*host) *host {
+// other is any host that is not to be avoided; nil when there is none.
+func (p *priority) other(avoid func(*host) bool) *host {
 	for i := range p.localities {
-		for _, h := range p.localities[i].hosts {
-			if !slices.Contains(tried, h) {
+		hosts := p.localities[i].hosts
+		first := rand.IntN(len(hosts)) // not always the one that stands beside the host that is avoided
+		for j := range hosts {
+			if h := hosts[(first+j)%len(hosts)]; !avoid(h) {
 				return h
 			}
 		}

@@ -73,9 +73,9 @@ func BenchmarkRouteUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkVirtualHostUpdate is one changed virtual host of many, within its route configuration or as a resource of its own:
-// what it takes until requests find it. B/change is what was received.
-func BenchmarkVirtualHostUpdate(b *testing.B) {
+// BenchmarkRouteForms is the routes of one host of many changed, within a route configuration or as a scope of its own: what
+// it takes until requests find them. B/change is what was received.
+func BenchmarkRouteForms(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
 		b.Run(fmt.Sprintf("hosts=%d/inline", n), func(b *testing.B) {
@@ -91,41 +91,36 @@ func BenchmarkVirtualHostUpdate(b *testing.B) {
 			}
 			b.ReportMetric(float64(len(bodies[0])), "B/change")
 		})
-		b.Run(fmt.Sprintf("hosts=%d/vhds", n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("hosts=%d/scoped", n), func(b *testing.B) {
 			b.ReportAllocs()
-			g := New(Options{})
-			g.routes["http"] = &routeSlot{}
-			update := func(typeURL string, set ...client.Resource) {
-				if err := g.handle(client.Update{Type: typeURL, Set: set}); err != nil {
+			s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
+			update := func(set ...client.Resource) {
+				if err := s.change(client.Update{Set: set}); err != nil {
 					b.Fatal(err)
 				}
 			}
-			update(resource.RouteType, client.Resource{Name: "http", Body: discovering(b).Body})
-			update(resource.VirtualHostType, discoveredHosts(b, bodies[0])...)
-			mark := fmt.Sprint("http/default:svc-", n/2)
-			var changes [2]client.Resource
-			for i := range changes {
-				all := discoveredHosts(b, bodies[i])
-				changes[i] = all[slices.IndexFunc(all, func(r client.Resource) bool { return r.Name == mark })]
-			}
+			before, after := hostScopes(b, bodies[0]), hostScopes(b, bodies[1])
+			update(before...)
+			changes := [2]client.Resource{after[len(after)/2], before[len(before)/2]}
 			for i := 0; b.Loop(); i++ {
-				update(resource.VirtualHostType, changes[i%2])
+				update(changes[i%2])
 			}
 			b.ReportMetric(float64(len(changes[0].Body)), "B/change")
 		})
 	}
 }
 
-// discoveredHosts is the virtual hosts of a route configuration as resources of their own.
-func discoveredHosts(t testing.TB, body []byte) []client.Resource {
+// hostScopes is each host of a route configuration as a scope of its own.
+func hostScopes(t testing.TB, body []byte) (set []client.Resource) {
 	var m routev3.RouteConfiguration
 	if err := proto.Unmarshal(body, &m); err != nil {
 		t.Fatal(err)
 	}
-	set := make([]client.Resource, len(m.GetVirtualHosts()))
-	for i, vh := range m.GetVirtualHosts() {
-		vh.Name = "http/" + strings.ReplaceAll(vh.GetName(), "/", ":")
-		set[i] = client.Resource{Name: vh.GetName(), Body: res(t, resource.VirtualHostType, vh.GetName(), vh).Body}
+	for _, vh := range m.GetVirtualHosts() {
+		for _, host := range vh.GetDomains() {
+			r := hostScope(t, host, host, 1, vh.GetRoutes()...)
+			set = append(set, client.Resource{Name: r.Name, Version: r.Version, Body: r.Body})
+		}
 	}
 	return set
 }
@@ -136,8 +131,8 @@ func BenchmarkFindHost(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		set := &hostSet{members: map[string]discovered{}, hosts: &hostTable{}}
-		if err := set.change(&client.Update{Set: discoveredHosts(b, manyHosts(b, n, ""))}); err != nil {
+		s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
+		if err := s.change(client.Update{Set: hostScopes(b, manyHosts(b, n, ""))}); err != nil {
 			b.Fatal(err)
 		}
 		for name, host := range map[string]string{"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org"} {
@@ -147,10 +142,13 @@ func BenchmarkFindHost(b *testing.B) {
 					table.hosts.find(host)
 				}
 			})
-			b.Run(fmt.Sprintf("hosts=%d/%s/vhds", n, name), func(b *testing.B) {
+			b.Run(fmt.Sprintf("hosts=%d/%s/scoped", n, name), func(b *testing.B) {
 				b.ReportAllocs()
+				m := &manager{scopes: s.tables, fragments: 1}
 				for b.Loop() {
-					set.hosts.find(host)
+					if table := m.tableFor(host); table != nil {
+						table.hosts.find(host)
+					}
 				}
 			})
 		}

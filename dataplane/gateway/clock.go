@@ -16,11 +16,13 @@ var (
 )
 
 // streamClock holds the time limits of one stream behind a single timer: how long the response may take once the request
-// is complete, how long nothing may happen, and how long all of it may last. The zero value has no limits.
+// is complete, how long an attempt may take to begin it, how long nothing may happen, and how long all of it may last. The zero
+// value has no limits.
 type streamClock struct {
 	start    time.Time
 	cancel   context.CancelCauseFunc
 	response time.Duration // 0 is none; it counts from the end of the request
+	attempt  time.Duration // 0 is none; it counts from the end of the request, or the beginning of the attempt when that is later
 	idle     time.Duration // 0 is none
 	whole    time.Duration // 0 is none
 
@@ -29,12 +31,15 @@ type streamClock struct {
 	mu         sync.Mutex
 	timer      *time.Timer
 	responseBy time.Duration // since start; 0 is not yet, or none
+	complete   bool          // the request is
+	attemptBy  time.Duration // since start; 0 is not yet, or none
 	stopped    bool
 }
 
 // limit takes the limits of a route, or of the connection manager where the route has none of its own.
 func (c *streamClock) limit(f *forward, m *manager) {
 	c.response, c.idle, c.whole = f.timeout, f.idle, f.maxDuration
+	c.attempt = f.retry.perTry
 	if c.idle < 0 {
 		c.idle = m.streamIdle
 	}
@@ -54,20 +59,48 @@ func (c *streamClock) touch() {
 func (c *streamClock) run(complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.complete = complete
 	if complete && c.response > 0 {
 		c.responseBy = time.Since(c.start) + c.response
 	}
 	c.schedule()
 }
 
+// attempted notes that an attempt begins.
+func (c *streamClock) attempted() {
+	if c.attempt <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.complete {
+		c.attemptBy = time.Since(c.start) + c.attempt
+		c.schedule()
+	}
+}
+
+// answered notes that the response has begun.
+func (c *streamClock) answered() {
+	if c.attempt <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attempt, c.attemptBy = 0, 0
+}
+
 // requestDone starts the limit of the response.
 func (c *streamClock) requestDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.response <= 0 {
-		return
+	c.complete = true
+	now := time.Since(c.start)
+	if c.response > 0 {
+		c.responseBy = now + c.response
 	}
-	c.responseBy = time.Since(c.start) + c.response
+	if c.attempt > 0 {
+		c.attemptBy = now + c.attempt
+	}
 	c.schedule()
 }
 
@@ -96,6 +129,9 @@ func (c *streamClock) next() (by time.Duration, why error) {
 	}
 	if c.responseBy > 0 {
 		earliest(c.responseBy, errResponseTimeout)
+	}
+	if c.attemptBy > 0 {
+		earliest(c.attemptBy, errResponseTimeout)
 	}
 	if c.idle > 0 {
 		earliest(time.Duration(c.last.Load())+c.idle, errIdleTimeout)

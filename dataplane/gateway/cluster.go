@@ -46,6 +46,9 @@ type clusterConfig struct {
 	policy         balancing
 	protocol       upstreamProtocol
 	connectTimeout time.Duration
+	outliers       outlierDetection
+	// onceOnly is that a connection is used for one request alone.
+	onceOnly bool
 }
 
 // upstreamProtocol is what endpoints are spoken to in.
@@ -95,6 +98,7 @@ func compileCluster(name, version string, body []byte) (*clusterConfig, error) {
 			return nil, at("transport_socket", err)
 		}
 	}
+	c.outliers = compileOutlierDetection(m.GetOutlierDetection())
 	if err := c.compileProtocol(m); err != nil {
 		return nil, err
 	}
@@ -114,6 +118,7 @@ func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
 		if err != nil {
 			return at(field, err)
 		}
+		c.onceOnly = options.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection().GetValue() == 1
 		switch o := options.GetUpstreamProtocolOptions().(type) {
 		case *httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:
 			c.protocol = sameAsDownstream

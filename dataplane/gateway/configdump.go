@@ -34,7 +34,7 @@ func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}
-	sections := []proto.Message{clusters, g.dumpListeners(), g.dumpSecrets(), g.dumpRoutes()}
+	sections := []proto.Message{clusters, g.dumpListeners(), g.dumpSecrets(), g.dumpRoutes(), g.dumpScopes()}
 	if r.URL.Query().Has("include_eds") {
 		sections = append(sections, endpoints)
 	}
@@ -126,9 +126,21 @@ func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {
 	for _, name := range slices.Sorted(maps.Keys(g.routes)) {
 		if t := g.routes[name].table.Load(); t != nil {
 			dump.DynamicRouteConfigs = append(dump.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{
-				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, g.discovery.merged(t)),
+				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, t.body),
 			})
 		}
+	}
+	return dump
+}
+
+func (g *Gateway) dumpScopes() *adminv3.ScopedRoutesConfigDump {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	dump := &adminv3.ScopedRoutesConfigDump{}
+	for _, s := range g.scopes.sorted() {
+		dump.DynamicScopedRouteConfigs = append(dump.DynamicScopedRouteConfigs, &adminv3.ScopedRoutesConfigDump_DynamicScopedRouteConfigs{
+			Name: s.name, VersionInfo: s.version, ScopedRouteConfigs: []*anypb.Any{dumped(resource.ScopedRouteType, s.body)},
+		})
 	}
 	return dump
 }

@@ -106,8 +106,8 @@ func (x *exchange) serve(w http.ResponseWriter) {
 		x.reply(w, localReply{status: status, flags: "DPE", body: reason})
 		return
 	}
-	if x.table = x.manager.routes.Load(); x.table != nil {
-		host := x.view.host
+	host := x.view.host
+	if x.table = x.manager.tableFor(host); x.table != nil {
 		if x.table.ignorePort {
 			host = hostname(host)
 		}

@@ -58,7 +58,7 @@ type Gateway struct {
 	mu        sync.Mutex
 	listeners map[string]*activeListener
 	routes    map[string]*routeSlot
-	discovery discovery
+	scopes    scopes
 	secrets   map[string]*secretSlot
 	endpoints map[string]*cluster // by the name of the endpoint assignment
 	stats     map[string]*managerStats
@@ -86,7 +86,7 @@ func New(options Options) *Gateway {
 		tickets: &tls.Config{MinVersion: tls.VersionTLS12}, secrets: map[string]*secretSlot{},
 		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
 		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
-		leaving: map[*cluster]struct{}{},
+		leaving: map[*cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
 	}
 	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{

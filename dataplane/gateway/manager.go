@@ -32,6 +32,9 @@ type manager struct {
 	// has no name.
 	rds    string
 	routes *atomic.Pointer[routeTable]
+	// fragments is how many times the host is in the key of a scope, where routes are found by scope; scopes is where they are.
+	fragments int
+	scopes    *scopeTables
 
 	headersTimeout, connectionIdle, streamIdle, maxDuration time.Duration // 0 is none
 	maxHeaderBytes, maxHeaders, maxStreams                  int
@@ -137,6 +140,15 @@ func checkFilters(filters []*hcmv3.HttpFilter) error {
 	return at("http_filters", errors.New("has no router"))
 }
 
+// tableFor is the routes for a request to a host, which may have a port; nil if there are none.
+func (m *manager) tableFor(host string) *routeTable {
+	if m.scopes != nil {
+		name, _, _ := strings.Cut(host, ":")
+		return m.scopes.find(scopeKey(name, m.fragments))
+	}
+	return m.routes.Load()
+}
+
 func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 	if rds := from.GetRds(); rds != nil {
 		m.rds = rds.GetRouteConfigName()
@@ -145,8 +157,11 @@ func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 		}
 		return at("rds", at("config_source", fromADS(rds.GetConfigSource())))
 	}
+	if scoped := from.GetScopedRoutes(); scoped != nil {
+		return at("scoped_routes", m.compileScoped(scoped))
+	}
 	if from.GetRouteConfig() == nil {
-		return errors.New("has neither rds nor route_config")
+		return errors.New("has neither rds, scoped_routes nor route_config")
 	}
 	body, err := proto.Marshal(from.GetRouteConfig())
 	if err != nil {
@@ -155,9 +170,6 @@ func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 	table, err := compileRoutes("", "", body, nil)
 	if err != nil {
 		return at("route_config", err)
-	}
-	if table.discovers {
-		return at("route_config", at("vhds", fmt.Errorf("within a listener is %w: name the route configuration in rds", errUnsupported)))
 	}
 	m.routes = &atomic.Pointer[routeTable]{}
 	m.routes.Store(table)

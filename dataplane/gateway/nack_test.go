@@ -119,9 +119,11 @@ func broken(t testing.TB) map[string]struct {
 		"body from a file":    {route(&routev3.Route{Match: prefix("/"), Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 200, Body: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: "/etc/passwd"}}}}}), []string{"direct_response.body.filename", "not supported"}},
 		"duplicate domain":    {routes(t, vhost("one", "a.test h.test", to(prefix("/"), "c")), vhost("two", "H.test", to(prefix("/"), "c"))), []string{`"h.test"`, `"one"`, `"two"`, "once"}},
 		"wildcard in between": {routes(t, vhost("one", "a.*.test", to(prefix("/"), "c"))), []string{"domains[0]", "wildcard"}},
-		"vhds":                {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", Vhds: &routev3.Vhds{ConfigSource: ads()}, VirtualHosts: []*routev3.VirtualHost{vhost("h", "h.test", to(prefix("/"), "c"))}}), []string{"vhds", "virtual_hosts", "not supported"}},
-		"vhds elsewhere":      {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", Vhds: &routev3.Vhds{ConfigSource: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{ApiType: corev3.ApiConfigSource_DELTA_GRPC}}}}}), []string{"vhds.config_source", "not supported"}},
-		"route name":          {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "else"}), []string{"name", `"else"`}},
+		"vhds":                {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", Vhds: &routev3.Vhds{ConfigSource: ads()}}), []string{"vhds", "not supported"}},
+		"another scope key": {plain(t, byScope(1), func(m *hcmv3.HttpConnectionManager) {
+			m.GetScopedRoutes().GetScopeKeyBuilder().GetFragments()[0].GetHeaderValueExtractor().Name = "x-scope"
+		}), []string{"scoped_routes.scope_key_builder.fragments[0]", "not supported"}},
+		"route name": {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "else"}), []string{"name", `"else"`}},
 		"dns cluster": {cluster(func(c *clusterv3.Cluster) {
 			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
 		}), []string{`cluster "c"`, "type", "STRICT_DNS"}},
@@ -217,7 +219,7 @@ func decodeAny(body []byte) {
 	if m, err := decode(body, &endpointv3.ClusterLoadAssignment{}); err == nil {
 		if a, err := newAssignment(m, nil); err == nil {
 			for _, policy := range []balancing{roundRobin, leastRequest, random} {
-				a.pick(policy, nil)
+				a.pick(policy, nil, never)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 	gauge("envoy_listener_manager_total_listeners_active", len(g.listeners))
 	for _, t := range []struct{ url, name string }{
 		{resource.ListenerType, "envoy_listener_manager_lds"}, {resource.ClusterType, "envoy_cluster_manager_cds"},
-		{resource.RouteType, "envoy_http_rds"}, {resource.VirtualHostType, "envoy_http_vhds"},
+		{resource.RouteType, "envoy_http_rds"}, {resource.ScopedRouteType, "envoy_http_scoped_rds"},
 		{resource.EndpointType, "envoy_cluster_eds"}, {resource.SecretType, "envoy_sds"},
 	} {
 		stats := g.updates[t.url]

@@ -176,10 +176,12 @@ func (x *exchange) discard(res *http.Response) {
 
 func (x *exchange) pick(tried []*host) *host {
 	if len(tried) > 0 && len(tried) == x.route.forward.retry.attempts {
-		return x.endpoints.pickLast(x.config.policy, tried)
+		return x.endpoints.pickLast(x.config.policy, tried, x.ejected)
 	}
-	return x.endpoints.pick(x.config.policy, tried)
+	return x.endpoints.pick(x.config.policy, tried, x.ejected)
 }
+
+func (x *exchange) ejected(h *host) bool { return h.ejected(x.proxy.since) }
 
 // anew is a copy of a request for another attempt, since the transport may still look at the one before; nil when its body
 // cannot be sent from its beginning any more.
@@ -202,6 +204,7 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
+	req.Close = x.config.onceOnly && x.upgrade == "" && t != x.proxy.upstreams.h2c
 	h.total.Add(1)
 	h.active.Add(1)
 	if x.began = x.start.Sub(x.proxy.made); again {
@@ -209,13 +212,19 @@ func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again 
 	}
 	x.counted = h.load
 	h.load.begin(x.began, x.stream)
+	x.clock.attempted()
 	res, err := x.send(t, req)
 	if err != nil {
 		h.active.Add(-1)
 		h.errors.Add(1)
 		x.host = nil
+		if x.Err() == nil || errors.Is(context.Cause(x), errResponseTimeout) {
+			h.failed(x.config.outliers, x.proxy.since())
+		}
 		return nil, err
 	}
+	h.answered()
+	x.clock.answered()
 	x.watch(res)
 	return res, nil
 }

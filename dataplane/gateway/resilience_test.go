@@ -221,7 +221,7 @@ func TestLeastRequestAvoidsABusyEndpoint(t *testing.T) {
 	a.endpoints[0].active.Store(100)
 	busy := 0
 	for range 1000 {
-		if a.pick(leastRequest, nil) == a.endpoints[0].host {
+		if a.pick(leastRequest, nil, never) == a.endpoints[0].host {
 			busy++
 		}
 	}
@@ -285,3 +285,5 @@ func TestResponsesThatAskForAnotherAttemptAreRetriedElsewhere(t *testing.T) {
 		}
 	}
 }
+
+func never(*host) bool { return false }

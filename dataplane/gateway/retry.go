@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -15,7 +16,8 @@ import (
 // upstream has seen anything of the request, so that nothing is done twice; of the headers it is for whoever configures them to
 // know.
 type retryPolicy struct {
-	attempts                                  int // after the first one; 0 is no retry
+	attempts                                  int           // after the first one; 0 is no retry
+	perTry                                    time.Duration // to the beginning of the response; 0 is no limit
 	connectFailure, refusedStream, idleClosed bool
 	headers                                   []headerMatch // of responses that are failures
 }
@@ -25,7 +27,7 @@ func compileRetry(m *routev3.RetryPolicy) (retryPolicy, error) {
 	if m == nil {
 		return p, nil
 	}
-	p.attempts = 1
+	p.attempts, p.perTry = 1, durationOr(m.GetPerTryTimeout(), 0)
 	if m.GetNumRetries() != nil {
 		p.attempts = int(m.GetNumRetries().GetValue())
 	}

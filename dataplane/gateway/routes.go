@@ -21,7 +21,6 @@ type routeTable struct {
 	// point into the newest message, so that no older one is kept in memory by a virtual host that never changes.
 	body  []byte
 	parts []routePart
-	// Where it discovers, there are no parts, and hosts are those of its hostSet.
 	hosts *hostTable
 	// rest is the message without its virtual hosts.
 	rest []byte
@@ -38,8 +37,6 @@ type routeSettings struct {
 	requestHeaders, responseHeaders *headerChanges
 	// mostSpecificWins turns the order of header changes round: route configuration first, weighted cluster last.
 	mostSpecificWins bool
-	// discovers is that the virtual hosts are resources of their own.
-	discovers bool
 	// ignorePort leaves a port out when looking for the virtual host.
 	ignorePort bool
 }
@@ -47,7 +44,7 @@ type routeSettings struct {
 // compileRoutes makes the table of a RouteConfiguration. prev is the version before it or nil: virtual hosts whose bytes
 // are the same are taken from there, so one changed virtual host of 10,000 costs one compilation and a pass over the bytes.
 func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeTable, error) {
-	if prev == nil || prev.discovers {
+	if prev == nil {
 		prev = &routeTable{hosts: &hostTable{}}
 	}
 	parts, rest, err := splitRoutes(body, len(prev.parts)+1)
@@ -59,9 +56,6 @@ func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeT
 		if t.routeSettings, err = compileSettings(name, rest); err != nil {
 			return nil, err
 		}
-	}
-	if t.discovers && len(parts) > 0 {
-		return nil, at("vhds", fmt.Errorf("beside virtual_hosts is %w", errUnsupported))
 	}
 	t.hosts, err = reuse(parts, prev)
 	return t, err
@@ -101,12 +95,6 @@ func compileSettings(name string, rest []byte) (*routeSettings, error) {
 	s := &routeSettings{
 		mostSpecificWins: m.GetMostSpecificHeaderMutationsWins(),
 		ignorePort:       m.GetIgnorePortInHostMatching(),
-	}
-	if vhds := m.GetVhds(); vhds != nil {
-		s.discovers = true
-		if err := fromADS(vhds.GetConfigSource()); err != nil {
-			return nil, at("vhds", at("config_source", err))
-		}
 	}
 	s.requestHeaders, s.responseHeaders, err = compileBothHeaders(m)
 	return s, err

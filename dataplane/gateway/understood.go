@@ -45,7 +45,7 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.core.v3.Locality":               {"region zone sub_zone", ""},
 
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": {
-		"stat_prefix rds route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
+		"stat_prefix rds scoped_routes route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
 			"stream_idle_timeout request_headers_timeout use_remote_address skip_xff_append xff_num_trusted_hops " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response upgrade_configs " +
 			"normalize_path merge_slashes path_with_escaped_slashes_action request_timeout strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
@@ -54,9 +54,14 @@ var understood = map[protoreflect.FullName]fields{
 			"internal_address_config via add_user_agent stream_error_on_invalid_http_message " +
 			"http1_safe_max_connection_duration stream_flush_timeout proxy_100_continue",
 	},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": {"upgrade_type enabled", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          {"name typed_config is_optional", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 {"config_source route_config_name", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":                               {"upgrade_type enabled", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                                                        {"name typed_config is_optional", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                                               {"config_source route_config_name", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes":                                                      {"scope_key_builder scoped_rds", "name rds_config_source"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds":                                                         {"scoped_rds_config_source", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder":                                      {"fragments", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder":                      {"header_value_extractor", ""},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": {"name element_separator index", ""},
 	"envoy.extensions.filters.http.router.v3.Router": {
 		"", "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers " +
 			"suppress_grpc_request_failure_code_stats respect_expected_rq_timeout",
@@ -93,10 +98,12 @@ var understood = map[protoreflect.FullName]fields{
 
 	"envoy.config.route.v3.RouteConfiguration": {
 		"name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"most_specific_header_mutations_wins ignore_port_in_host_matching vhds",
+			"most_specific_header_mutations_wins ignore_port_in_host_matching",
 		"validate_clusters max_direct_response_body_size_bytes metadata",
 	},
-	"envoy.config.route.v3.Vhds": {"config_source", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration":              {"name key route_configuration", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {"fragments", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {"string_key", ""},
 	"envoy.config.route.v3.VirtualHost": {
 		"name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove retry_policy",
 		"virtual_clusters include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header " +
@@ -126,8 +133,8 @@ var understood = map[protoreflect.FullName]fields{
 		"name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal", "",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		"retry_on num_retries retriable_headers",
-		"per_try_timeout per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
+		"retry_on num_retries retriable_headers per_try_timeout",
+		"per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
 	},
 	"envoy.config.route.v3.RedirectAction":       {"https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code strip_query", ""},
 	"envoy.config.route.v3.DirectResponseAction": {"status body", ""},
@@ -135,16 +142,24 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.core.v3.HeaderValue":           {"key value raw_value", ""},
 
 	"envoy.config.cluster.v3.Cluster": {
-		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options transport_socket",
+		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options transport_socket outlier_detection",
 		"alt_stat_name per_connection_buffer_limit_bytes circuit_breakers common_http_protocol_options http_protocol_options " +
-			"upstream_http_protocol_options wait_for_warm_on_init outlier_detection least_request_lb_config round_robin_lb_config " +
+			"upstream_http_protocol_options wait_for_warm_on_init least_request_lb_config round_robin_lb_config " +
 			"common_lb_config metadata upstream_connection_options close_connections_on_host_health_failure " +
 			"ignore_health_on_host_removal lrs_server lrs_report_endpoint_metrics track_timeout_budgets track_cluster_stats " +
 			"preconnect_policy max_requests_per_connection cleanup_interval",
 	},
+	"envoy.config.cluster.v3.OutlierDetection": {
+		"consecutive_local_origin_failure enforcing_consecutive_local_origin_failure split_external_local_origin_errors base_ejection_time",
+		"interval max_ejection_time max_ejection_time_jitter max_ejection_percent consecutive_5xx enforcing_consecutive_5xx " +
+			"consecutive_gateway_failure enforcing_consecutive_gateway_failure enforcing_success_rate success_rate_minimum_hosts " +
+			"success_rate_request_volume success_rate_stdev_factor enforcing_local_origin_success_rate failure_percentage_threshold " +
+			"enforcing_failure_percentage enforcing_failure_percentage_local_origin failure_percentage_minimum_hosts " +
+			"failure_percentage_request_volume successful_active_health_check_uneject_host always_eject_one_host",
+	},
 	"envoy.config.cluster.v3.Cluster.EdsClusterConfig": {"eds_config service_name", ""},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-		"explicit_http_config use_downstream_protocol_config", "common_http_protocol_options upstream_http_protocol_options",
+		"explicit_http_config use_downstream_protocol_config common_http_protocol_options", "upstream_http_protocol_options",
 	},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      {"http2_protocol_options", "http_protocol_options"},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {"", "http_protocol_options http2_protocol_options"},

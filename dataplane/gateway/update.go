@@ -23,11 +23,7 @@ type activeListener struct {
 }
 
 // routeSlot is a route configuration by its name, which listeners look into.
-type routeSlot struct {
-	table atomic.Pointer[routeTable]
-	// waiting is a version whose virtual hosts have not been received.
-	waiting *routeTable
-}
+type routeSlot struct{ table atomic.Pointer[routeTable] }
 
 func (l *activeListener) sockets() []*socket {
 	if l.next != nil {
@@ -58,9 +54,8 @@ func (g *Gateway) handle(u client.Update) error {
 		err = each(u.Set, "secret", g.setSecret)
 	case resource.RouteType:
 		err = each(u.Set, "route configuration", g.setRoutes)
-		g.discover()
-	case resource.VirtualHostType:
-		err = g.setVirtualHosts(u)
+	case resource.ScopedRouteType:
+		err = g.setScopes(u)
 	case resource.EndpointType:
 		err = each(u.Set, "endpoint assignment", g.setEndpoints)
 	}
@@ -112,7 +107,7 @@ func (g *Gateway) setListeners(u client.Update) error {
 	g.rebind.end()
 	g.forgetRoutes()
 	g.forgetSecrets()
-	g.discover()
+	g.followScopes()
 	return err
 }
 
@@ -217,6 +212,9 @@ func (g *Gateway) connect(l *listener) {
 			g.stats[m.statPrefix] = &managerStats{}
 		}
 		m.stats = g.stats[m.statPrefix]
+		if m.fragments > 0 {
+			m.scopes = g.scopes.tables
+		}
 		if m.rds == "" {
 			continue
 		}
@@ -233,7 +231,12 @@ func (g *Gateway) warm(l *listener) bool {
 	if len(l.missing()) > 0 {
 		return false
 	}
-	return l.overdue || !slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.routes.Load() == nil })
+	return l.overdue || !slices.ContainsFunc(l.managers(), func(m *manager) bool {
+		if m.scopes != nil {
+			return !g.scopes.answered
+		}
+		return m.routes.Load() == nil
+	})
 }
 
 // activateWarm serves the listeners that have everything now.
@@ -301,22 +304,9 @@ func (g *Gateway) setRoutes(r client.Resource) error {
 	if err != nil {
 		return err
 	}
-	slot.waiting = nil
-	if table.discovers && !g.discovery.answered {
-		slot.waiting = table
-		return nil
-	}
-	g.serveRoutes(slot, table)
-	return nil
-}
-
-// serveRoutes puts a route configuration in force.
-func (g *Gateway) serveRoutes(slot *routeSlot, table *routeTable) {
-	if table.discovers {
-		table.hosts = g.discovery.of(table.name).hosts
-	}
 	slot.table.Store(table)
 	g.activateWarm()
+	return nil
 }
 
 func (g *Gateway) setClusters(u client.Update) error {

@@ -7,12 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/model"
 )
 
-// Tuning of the upstream connections. Idle ones are given up before the queue-proxy's side would (its server's default is
-// longer), so that a request is seldom sent into a connection that is being closed.
+// Tuning of the upstream connections.
 const (
-	idleUpstream        = 60 * time.Second
 	idlePerEndpoint     = 1024
 	upstreamBufferBytes = 16 << 10
 )
@@ -35,7 +35,7 @@ func newTransport(h2 bool) *http.Transport {
 		Protocols:           protocols,
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: idlePerEndpoint,
-		IdleConnTimeout:     idleUpstream,
+		IdleConnTimeout:     model.IdleClient,
 		ReadBufferSize:      upstreamBufferBytes,
 		WriteBufferSize:     upstreamBufferBytes,
 		// The upstream says whether it wants the body; after this long it is sent all the same.

@@ -116,7 +116,7 @@ func New(opts Options) *Proxy {
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		ModifyResponse: answered,
-		Transport:      sender{opts.Transport.forProtocol(opts.Protocol)},
+		Transport:      sender{opts.Transport.forProtocol(opts.Protocol), &reuse{}},
 		BufferPool:     opts.Transport.buffers,
 		ErrorHandler:   p.fail,
 		ErrorLog:       opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),

@@ -12,9 +12,6 @@ import (
 
 const (
 	bufferSize = 32 << 10 // bytes; what ReverseProxy would allocate for each response
-	// idleUpstream is less than the keep-alive timeout of the common servers (gunicorn has 2 s, Node.js 5 s), so that
-	// it is we who close an idle connection and no request meets one that the application is about to close.
-	idleUpstream = time.Second
 	// idlePerTarget is how many idle HTTP/1.1 connections to one application are kept.
 	idlePerTarget = 1000
 )
@@ -45,7 +42,7 @@ func newTransport() *http.Transport {
 		},
 		DisableCompression:    true, // what the client asked for is between it and the application
 		MaxIdleConnsPerHost:   idlePerTarget,
-		IdleConnTimeout:       idleUpstream,
+		IdleConnTimeout:       model.IdleApplication,
 		ExpectContinueTimeout: time.Second,
 	}
 }

@@ -18,13 +18,19 @@ var errAppGone = errors.New("the application has closed the connection")
 
 // sender tells requests of which nothing was sent to the application from those that it may have received. The transport
 // itself repeats a GET whose connection broke, and what comes of the last attempt says nothing of the first.
-type sender struct{ http.RoundTripper }
+type sender struct {
+	http.RoundTripper
+	reuse *reuse
+}
 
 // RoundTrip sends the request. An errUnsent says that not a byte of it has left.
 func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
-	var a attempts
-	trace := &httptrace.ClientTrace{GotConn: a.on}
+	a := attempts{reuse: s.reuse}
+	trace := &httptrace.ClientTrace{GotConn: a.on, PutIdleConn: a.off}
 	res, err := s.RoundTripper.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		s.reuse.forget()
+	}
 	if err != nil && !a.sent() {
 		err = fmt.Errorf("%w: %w", errUnsent, err)
 	}
@@ -33,9 +39,10 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // attempts follow one request from connection to connection.
 type attempts struct {
-	any  bool // an attempt before the present one has sent something
-	conn *appConn
-	mark int64 // what had been written to conn before
+	reuse *reuse
+	any   bool // an attempt before the present one has sent something
+	conn  *appConn
+	mark  int64 // what had been written to conn before
 }
 
 func (a *attempts) on(info httptrace.GotConnInfo) {
@@ -44,8 +51,16 @@ func (a *attempts) on(info httptrace.GotConnInfo) {
 	if a.conn = conn; ok {
 		a.mark = conn.written.Load()
 		conn.begins.Store(true)
+		conn.over.Store(!conn.idle.end(a.reuse))
 	}
 	a.any = a.any || !ok
+}
+
+// off is called when the connection waits for another request.
+func (a *attempts) off(err error) {
+	if err == nil && a.conn != nil {
+		a.conn.idle.begin(a.conn.Close)
+	}
 }
 
 // sent is whether the application may have received any of the request. On HTTP/2 other requests on the connection count too.
@@ -55,7 +70,9 @@ func (a *attempts) sent() bool { return a.any || a.conn != nil && a.conn.written
 type appConn struct {
 	net.Conn
 	written atomic.Int64
-	begins  atomic.Bool     // a request does, with the next write
+	begins  atomic.Bool // a request does, with the next write
+	over    atomic.Bool // it was given up
+	idle    idleness
 	raw     syscall.RawConn // nil where it cannot be looked at
 }
 
@@ -70,11 +87,18 @@ func newAppConn(c net.Conn) *appConn {
 // Write fails before anything of a request is written to a connection that the application has closed. The transport would
 // find that out when its reader comes to run, and until then requests would be lost on it.
 func (a *appConn) Write(p []byte) (int, error) {
-	if a.begins.CompareAndSwap(true, false) && a.raw != nil && closed(a.raw) {
+	if a.begins.CompareAndSwap(true, false) && (a.over.Load() || a.raw != nil && closed(a.raw)) {
 		return 0, errAppGone
 	}
 	a.written.Add(int64(len(p))) // before, since a part of it may be on its way when an error is returned
 	return a.Conn.Write(p)
+}
+
+// Read reads, and learns from a connection that the application has closed while it was idle.
+func (a *appConn) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	a.idle.read(n, err)
+	return n, err
 }
 
 // CloseWrite ends one direction of an upgraded connection; without it ReverseProxy would end both.

@@ -25,7 +25,7 @@ var (
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
 	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")
-	hostsBy    = flag.String("chaos.virtual-hosts", "", "how virtual hosts travel: inline or vhds; by default one run with each")
+	forms      = flag.String("chaos.routes", "", "the form of routes: scoped or inline; by default one run with each")
 	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
 )
 
@@ -56,14 +56,14 @@ func TestMain(m *testing.M) {
 
 // setting is what a run is made with.
 type setting struct {
-	seed           uint64
-	gateway, hosts string
-	envoy          string // path, for the gateway envoy
+	seed            uint64
+	gateway, routes string
+	envoy           string // path, for the gateway envoy
 }
 
 // String is how to make the run again.
 func (s setting) String() string {
-	return fmt.Sprintf("-chaos.seed %d -chaos.gateway %s -chaos.virtual-hosts %s", s.seed, s.gateway, s.hosts)
+	return fmt.Sprintf("-chaos.seed %d -chaos.gateway %s -chaos.routes %s", s.seed, s.gateway, s.routes)
 }
 
 // pending are gateways that lose requests in these runs today, and why; only a run that names one by a flag is made with it. It is to
@@ -72,13 +72,13 @@ var pending = map[string]string{"envoy": "the fail-over between priorities and t
 
 func TestChaos(t *testing.T) {
 	for _, g := range chosen(t, *through, "builtin", "envoy") {
-		for _, h := range chosen(t, *hostsBy, "inline", "vhds") {
-			t.Run(g+"/"+h, func(t *testing.T) {
+		for _, r := range chosen(t, *forms, "scoped", "inline") {
+			t.Run(g+"/"+r, func(t *testing.T) {
 				t.Parallel()
 				if why, ok := pending[g]; ok && *through == "" {
 					t.Skip("PENDING: " + why)
 				}
-				s := setting{seed: *seed, gateway: g, hosts: h}
+				s := setting{seed: *seed, gateway: g, routes: r}
 				if s.seed == 0 {
 					s.seed = 1 + rand.Uint64N(1_000_000)
 				}

@@ -12,10 +12,10 @@
 //
 // A host that is to go gets no new requests, and those under way end, before it is removed; a host is new when its Service is Ready.
 //
-// `go test ./test/chaos` makes four short runs, through the built-in gateway and through Envoy, each with virtual hosts that travel
-// in their routes (inline) and on their own (vhds), from seeds that it draws and prints. A long run of one kind is
+// `go test ./test/chaos` makes four short runs, through the built-in gateway and through Envoy, each with routes in
+// either form (scoped, inline), from seeds that it draws and prints. A long run of one kind is
 //
-//	make chaos GATEWAY=envoy HOSTS=vhds SEED=7
+//	make chaos GATEWAY=envoy ROUTES=inline SEED=7
 //
 // with 10,000 operations at 1,000 requests a second, unless OPS and RATE say otherwise; it takes an hour on two cores. What fails is
 // printed with the flags that make the same run again, the operations before it and the logs of the processes. At the end of a run

@@ -22,6 +22,8 @@ type foreign struct {
 	start func(t testing.TB, server, gateway string) caller
 	// proxy is set for a data plane, which HTTP requests are sent through; the others call by gRPC without one.
 	proxy bool
+	// inline is set for a data plane that takes no scopes.
+	inline bool
 	// redraws is set for a proxy that repeats a call at a replica drawn anew, which may be the one that was tried before.
 	redraws bool
 	// port is the name of the container's port in the services that it calls.
@@ -65,7 +67,7 @@ var foreigners = []foreign{
 		gone: regexp.MustCompile(`^no listener `),
 	},
 	{
-		name: "mosn", start: startMOSN, proxy: true, redraws: true, port: "http1", burst: "-1",
+		name: "mosn", start: startMOSN, proxy: true, inline: true, redraws: true, port: "http1", burst: "-1",
 		cannot: map[string]string{
 			"reconnect": unanswered, "restart": unanswered, "nack": "it acknowledges everything",
 			"sleep": "it does not add the headers of a weighted cluster or a route, by which an activator knows the revision",

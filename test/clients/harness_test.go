@@ -21,6 +21,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/test/plane"
 	"sluice.dev/sluice/test/relay"
@@ -79,7 +80,7 @@ type instance struct {
 
 // up starts `sluice up` in an empty folder and waits until it is ready. Its gateway is builtin or none: a Route is not ready
 // before some gateway has acknowledged it, so clients without a proxy need one beside them.
-func up(t testing.TB, gateway string) *instance {
+func up(t testing.TB, gateway string, routes model.RouteForm) *instance {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(config, []byte("allow-zero-initial-scale: true\n"), 0o600); err != nil {
@@ -94,7 +95,7 @@ func up(t testing.TB, gateway string) *instance {
 	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), relay: carrier}
 	s.xds = s.relay.Address
 	s.flags = []string{
-		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config,
+		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config, "--routes", string(routes),
 		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
 	}
 	s.start()

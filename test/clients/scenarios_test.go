@@ -12,6 +12,7 @@ import (
 	"time"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
 )
 
 // work is one scenario with one client.
@@ -49,7 +50,11 @@ func TestClients(t *testing.T) {
 			if f.proxy {
 				gateway = "none"
 			}
-			s := up(t, gateway)
+			routes := model.Scoped
+			if f.inline {
+				routes = model.Inline
+			}
+			s := up(t, gateway, routes)
 			c := f.start(t, s.xds, s.gateway)
 			for _, scenario := range scenarios {
 				t.Run(scenario.name, func(t *testing.T) {

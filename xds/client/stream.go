@@ -21,8 +21,8 @@ import (
 // askOrder is the order in which types are asked for on a new stream, so that what a type refers to is there before it. Other
 // types come last.
 var askOrder = []string{
-	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType,
-	resource.VirtualHostType,
+	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.ScopedRouteType,
+	resource.RouteType,
 }
 
 type adsStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient

@@ -11,38 +11,36 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// Virtual hosts as resources of their own: sluice up --virtual-hosts vhds.
+// The forms in which routes reach a gateway: sluice up --routes scoped, the default, or inline.
 
-// discovers checks how a gateway has its virtual hosts, by what its admin address dumps.
-func discovers(t *testing.T, s *instance, mode string) {
+// takes checks the form in which a gateway has its routes, by what its admin address dumps.
+func takes(t *testing.T, s *instance, form string) {
 	t.Helper()
-	eventually(t, "the gateway has its virtual hosts "+mode, func() error {
+	eventually(t, "the gateway has its routes "+form, func() error {
 		_, dump, err := s.admined("/config_dump")
 		if err != nil {
 			return err
 		}
-		name := map[string]string{"vhds": `"http/default:hello"`, "inline": `"default/hello"`}[mode]
-		routes := dump[strings.Index(dump, "RoutesConfigDump"):]
-		if !strings.Contains(routes, name) || strings.Contains(routes, `"vhds"`) != (mode == "vhds") {
-			return fmt.Errorf("no %s in %.2000s", name, routes)
+		if scoped := strings.Contains(dump, `"http/`+host+`"`); scoped != (form == "scoped") || !strings.Contains(dump, `"default/hello"`) {
+			return fmt.Errorf("scoped: %t, in %.2000s", scoped, dump)
 		}
 		return nil
 	})
 }
 
-func TestNoRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T) {
-	onEachGateway(t, noRequestFailsWhileDiscoveredVirtualHostsChange)
+func TestNoRequestFailsWhileScopesChange(t *testing.T) {
+	onEachGateway(t, noRequestFailsWhileScopesChange)
 }
 
-func noRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T, g gateway) {
+func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 	changes := 100
 	if testing.Short() {
 		changes = 20
 	}
-	s := g.up(t, "--virtual-hosts", "vhds", "-f", absolute(t, "examples/canary"))
+	s := g.up(t, "-f", absolute(t, "examples/canary"))
 	s.waitFor("2-green.yaml")
 	s.ready("hello")
-	discovers(t, s, "vhds")
+	takes(t, s, "scoped")
 	l := s.startLoad(host, 16)
 	for i := range changes {
 		switch i % 10 {
@@ -54,7 +52,7 @@ func noRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T, g gateway) {
 				o.Spec.Traffic = servingv1.Traffic{target("hello-blue", "", 50), target(name, "", 50)}
 			})
 			s.ready("hello")
-		case 5: // a virtual host comes, and goes with the next change
+		case 5: // a scope comes, and goes with the next change
 			s.change("hello", func(o *servingv1.Service) {
 				o.Spec.Traffic = servingv1.Traffic{target("hello-blue", fmt.Sprint("t", i), 50), target("hello-green", "", 50)}
 			})
@@ -82,11 +80,11 @@ func noRequestFailsWhileDiscoveredVirtualHostsChange(t *testing.T, g gateway) {
 
 // The gateway and the activator are processes of their own, so that they stay while the control plane goes and comes back. The
 // replicas do not: until they are there again, activators hold what comes.
-func TestNoRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T) {
-	onEachGateway(t, noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart)
+func TestNoRequestFailsWhenRoutesHaveAnotherFormAfterARestart(t *testing.T) {
+	onEachGateway(t, noRequestFailsWhenRoutesHaveAnotherFormAfterARestart)
 }
 
-func noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T, g gateway) {
+func noRequestFailsWhenRoutesHaveAnotherFormAfterARestart(t *testing.T, g gateway) {
 	s := g.up(t, "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"))
 	startActivator(t, s.xds, address.Free(t))
 	gateway := g.beside(t, s.xds)
@@ -94,13 +92,13 @@ func noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T, g 
 	s.admin = gateway.admin
 	flags := s.flags
 	l := s.startLoad(host, 8)
-	for _, mode := range []string{"vhds", "inline", "vhds", "vhds", "inline"} {
+	for _, form := range []string{"inline", "scoped", "inline", "inline", "scoped"} {
 		if code := s.stop(); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
-		s.flags = append(flags[:len(flags):len(flags)], "--virtual-hosts", mode)
+		s.flags = append(flags[:len(flags):len(flags)], "--routes", form)
 		s.start()
-		discovers(t, s, mode)
+		takes(t, s, form)
 		s.ready("hello")
 		eventually(t, "it answers", func() error {
 			status, _, err := s.get(host, "/")
@@ -118,14 +116,14 @@ func noRequestFailsWhenVirtualHostsTravelOtherwiseAfterARestart(t *testing.T, g 
 	t.Logf("%d requests, %d failed", answered, len(failed))
 }
 
-func TestOtherVirtualHostsAreRefused(t *testing.T) {
+func TestOtherFormsOfRoutesAreRefused(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command(sluiceBinary, "up", "--virtual-hosts", "both").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), `--virtual-hosts "both" is neither inline nor vhds`) {
+	out, err := exec.Command(sluiceBinary, "up", "--routes", "both").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), `--routes "both" is neither scoped nor inline`) {
 		t.Errorf("%v: %s", err, out)
 	}
-	text, _ := run(t, "translate", "-f", absolute(t, "examples/hello"), "--virtual-hosts", "vhds")
-	if !strings.Contains(text, "name: http/default:hello") {
-		t.Errorf("translate does not print the virtual host:\n%s", text)
+	text, _ := run(t, "translate", "-f", absolute(t, "examples/hello"), "--routes", "scoped")
+	if !strings.Contains(text, "name: http/hello.default.localhost") {
+		t.Errorf("translate does not print the scope:\n%s", text)
 	}
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"sluice.dev/sluice/envoy"
+)
+
+// envoyLogSize is how large Envoy's log may become before it is moved aside, in MiB; one older file is kept.
+const envoyLogSize = 8
+
+// envoyPath returns the Envoy to run, empty for the built-in gateway. One that cannot be the gateway is found out here, before anything
+// is started.
+func (f *upFlags) envoyPath(ctx context.Context) (string, error) {
+	switch f.gateway {
+	case gatewayBuiltin, gatewayNone:
+		return "", nil
+	case gatewayEnvoy, gatewayAuto:
+	default:
+		return "", fmt.Errorf("--gateway %q is none of auto, builtin, envoy and none", f.gateway)
+	}
+	path, err := envoy.Find(f.envoy)
+	if errors.Is(err, envoy.ErrNotInstalled) && f.gateway == gatewayAuto {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, err := envoy.Check(ctx, path); err != nil {
+		return "", otherGateway(err)
+	}
+	return path, nil
+}
+
+// otherGateway adds to an error of Envoy's what can be done without it.
+func otherGateway(err error) error {
+	return fmt.Errorf("%w\nName another Envoy with --envoy or in ENVOY_BIN, or use the gateway that is built in: --gateway builtin", err)
+}
+
+// startEnvoy runs an Envoy in the place of the built-in gateway.
+func (u *up) startEnvoy(path string) error {
+	socket, err := socketPath(u.flags.dataDir, "envoy.sock")
+	if err != nil {
+		return err
+	}
+	admin := "unix:" + socket
+	server, err := u.doors.forEnvoy(u.stages, u.flags.dataDir, u.flags.xds.address)
+	if err != nil {
+		return err
+	}
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: server, Admin: admin})
+	if err != nil {
+		return err
+	}
+	logs := filepath.Join(u.flags.dataDir, "logs")
+	if err := os.MkdirAll(logs, 0o700); err != nil {
+		return fmt.Errorf("making a folder for Envoy's log: %w", err)
+	}
+	log := &lumberjack.Logger{Filename: filepath.Join(logs, "envoy.log"), MaxSize: envoyLogSize, MaxBackups: 1}
+	u.mux.Handle("/", envoyAdmin(admin))
+	u.log.Info("running Envoy as the gateway", "path", path, "log", log.Filename, "admin", socket)
+	u.stages.start("envoy", func(ctx context.Context) error {
+		defer func() { _ = log.Close() }()
+		err := envoy.Run(ctx, envoy.Supervise{
+			Path: path, Dir: u.flags.dataDir, Bootstrap: bootstrap, Admin: admin,
+			Logger: u.log.Named("envoy"), Log: log, Drain: drain, Ready: u.ready.set,
+		})
+		if err != nil {
+			return otherGateway(err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// envoyAdmin passes on what only reads, so that Envoy's admin paths are where those of the built-in gateway would be. Whoever is to
+// change or stop Envoy needs its socket, which only this user reaches.
+func envoyAdmin(address string) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Transport: envoy.AdminTransport(address),
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: envoy.AdminHost(address)}) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, "Envoy does not answer: "+err.Error(), http.StatusBadGateway)
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "this address only reads; what changes Envoy is at its own, "+address, http.StatusMethodNotAllowed)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// maxSocketPath is how long the path of a socket may be, in bytes.
+const maxSocketPath = 107
+
+// socketPath is a path for a socket of this process's own, in a folder that only this user may enter; what an earlier run has left there
+// is gone. It is absolute, or from the working directory where that is too long.
+func socketPath(dataDir, name string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(dataDir, "run", name))
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(path)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
+		return "", fmt.Errorf("making a folder for sockets: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("removing the socket of an earlier run: %w", err)
+	}
+	if len(path) <= maxSocketPath {
+		return path, nil
+	}
+	working, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Rel(working, path); err != nil {
+		return "", err
+	}
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", maxSocketPath, path, len(path))
+	}
+	return path, nil
+}

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/xds/client"
+)
+
+// scopes are the scoped routes (SRDS): all there are, as soon as a listener finds its routes by scope. As in Envoy, one
+// subscription serves all listeners, and a listener waits for the first response.
+type scopes struct {
+	following, answered bool
+	members             map[string]*scope // by the name of the resource
+	byKey               map[string]*scope
+	tables              *scopeTables
+}
+
+// scope is one ScopedRouteConfiguration.
+type scope struct {
+	name, version, key string
+	body               []byte
+	table              *routeTable
+}
+
+// scopeTables are the routes by the key of their scope: the handler of updates writes, and requests read.
+type scopeTables struct{ m sync.Map }
+
+func (t *scopeTables) find(key string) *routeTable {
+	table, _ := t.m.Load(key)
+	found, _ := table.(*routeTable)
+	return found
+}
+
+// scopeKey is the key of a host with n fragments.
+func scopeKey(host string, n int) string {
+	if n == 1 {
+		return host
+	}
+	return strings.Join(slices.Repeat([]string{host}, n), "\n") // no host has a line break
+}
+
+// compileScopeKey returns how many fragments the key of a request has. Each must be its host without the port, which here is
+// in lower case.
+func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
+	for i, f := range b.GetFragments() {
+		h := f.GetHeaderValueExtractor()
+		if h.GetName() != ":authority" || h.GetElementSeparator() != ":" || h.GetIndex() != 0 || h.GetElement() != nil {
+			return 0, atIndex("fragments", i, fmt.Errorf("whatever is not the first element of :authority, cut at colons, is %w", errUnsupported))
+		}
+	}
+	return len(b.GetFragments()), nil
+}
+
+// compileScoped notes that the manager's routes are found by scope.
+func (m *manager) compileScoped(from *hcmv3.ScopedRoutes) (err error) {
+	if from.GetScopedRds() == nil {
+		return at("scoped_route_configurations_list", errUnsupported)
+	}
+	if err := at("scoped_rds", at("scoped_rds_config_source", fromADS(from.GetScopedRds().GetScopedRdsConfigSource()))); err != nil {
+		return err
+	}
+	m.fragments, err = compileScopeKey(from.GetScopeKeyBuilder())
+	return at("scope_key_builder", err)
+}
+
+// followScopes asks for scopes while a listener wants them, and lets go of them when none does.
+func (g *Gateway) followScopes() {
+	wanted := false
+	for _, active := range g.listeners {
+		for _, l := range []*listener{active.serving, active.warming} {
+			wanted = wanted || l != nil && slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.scopes != nil })
+		}
+	}
+	switch s := &g.scopes; {
+	case wanted == s.following:
+	case wanted:
+		s.following, s.members, s.byKey = true, map[string]*scope{}, map[string]*scope{}
+		g.client.Subscribe(resource.ScopedRouteType, client.Wildcard)
+	default:
+		*s = scopes{tables: &scopeTables{}}
+		g.client.Unsubscribe(resource.ScopedRouteType, client.Wildcard)
+	}
+}
+
+// setScopes takes what one response brings.
+func (g *Gateway) setScopes(u client.Update) error {
+	if !g.scopes.following {
+		return nil
+	}
+	err := g.scopes.change(u)
+	g.scopes.answered = true
+	g.activateWarm()
+	return err
+}
+
+// change makes the next version. Every key that a scope leaves is free before any takes one, and no request finds a key without
+// routes that has some before and after. A scope that is refused leaves its last good version in force, unless another has its
+// key now.
+func (s *scopes) change(u client.Update) error {
+	var errs []error
+	touched := map[string]bool{}
+	leave := func(name string) {
+		if old := s.members[name]; old != nil && s.byKey[old.key] == old {
+			touched[old.key] = true
+			delete(s.byKey, old.key)
+		}
+	}
+	take := func(n *scope) error {
+		if other := s.byKey[n.key]; other != nil {
+			return at("key", fmt.Errorf("is that of scope %q already; each key may be used once", other.name))
+		}
+		s.byKey[n.key], s.members[n.name], touched[n.key] = n, n, true
+		return nil
+	}
+	for _, name := range u.Removed {
+		leave(name)
+		delete(s.members, name)
+	}
+	fresh := make([]*scope, 0, len(u.Set))
+	for _, r := range u.Set {
+		n, err := compileScope(r)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("scope %q: %w", r.Name, err))
+			continue
+		}
+		fresh = append(fresh, n)
+		leave(n.name)
+	}
+	var refused []*scope
+	for _, n := range fresh {
+		old := s.members[n.name]
+		if err := take(n); err != nil {
+			errs = append(errs, fmt.Errorf("scope %q: %w", n.name, err))
+			refused = append(refused, old)
+		}
+	}
+	for _, old := range refused {
+		if old != nil {
+			_ = take(old) // another may have the key
+		}
+	}
+	for key := range touched {
+		if now := s.byKey[key]; now != nil {
+			s.tables.m.Store(key, now.table)
+		} else {
+			s.tables.m.Delete(key)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// compileScope decodes one scope, with its routes within.
+func compileScope(r client.Resource) (*scope, error) {
+	m, err := decode(r.Body, &routev3.ScopedRouteConfiguration{})
+	if err != nil {
+		return nil, err
+	}
+	if m.GetName() != r.Name {
+		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
+	}
+	if m.GetRouteConfiguration() == nil {
+		return nil, at("route_configuration", errors.New("is missing"))
+	}
+	var key []string
+	for _, f := range m.GetKey().GetFragments() {
+		key = append(key, f.GetStringKey())
+	}
+	body, err := proto.Marshal(m.GetRouteConfiguration())
+	if err != nil {
+		return nil, at("route_configuration", err)
+	}
+	table, err := compileRoutes("", r.Version, body, nil)
+	if err != nil {
+		return nil, at("route_configuration", err)
+	}
+	return &scope{name: r.Name, version: r.Version, key: strings.Join(key, "\n"), body: r.Body, table: table}, nil
+}
+
+// sorted are all scopes by name.
+func (s *scopes) sorted() []*scope {
+	all := make([]*scope, 0, len(s.members))
+	for _, name := range slices.Sorted(maps.Keys(s.members)) {
+		all = append(all, s.members[name])
+	}
+	return all
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/client"
+)
+
+// byScope has a manager find its routes by scope, with the host n times in the key.
+func byScope(n int) func(*hcmv3.HttpConnectionManager) {
+	host := &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{
+		Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+			HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+				Name: ":authority", ElementSeparator: ":",
+				ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{},
+			},
+		},
+	}
+	return func(m *hcmv3.HttpConnectionManager) {
+		m.RouteSpecifier = &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+			Name: "http", RdsConfigSource: ads(),
+			ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
+				Fragments: slices.Repeat([]*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{host}, n),
+			},
+			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: ads()}},
+		}}
+	}
+}
+
+// hostScope is the scope of a host, with the host n times in its key.
+func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route) *xds.Resource {
+	fragment := &routev3.ScopedRouteConfiguration_Key_Fragment{
+		Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: host},
+	}
+	return res(t, resource.ScopedRouteType, name, &routev3.ScopedRouteConfiguration{
+		Name:               name,
+		Key:                &routev3.ScopedRouteConfiguration_Key{Fragments: slices.Repeat([]*routev3.ScopedRouteConfiguration_Key_Fragment{fragment}, n)},
+		RouteConfiguration: &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", routes...)}},
+	})
+}
+
+// toBoth are two clusters that say their names.
+func toBoth(t testing.TB) []*xds.Resource {
+	return all(backend(t, "a", upstream(t, says("a"))), backend(t, "b", upstream(t, says("b"))))
+}
+
+func to1(cluster string) *routev3.Route { return to(prefix("/"), cluster) }
+
+func TestScopedRoutesAreServed(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "local", "local.test", 2, to1("a"))))...)
+	b.get("http://x.test/").want(t, 200, "a")
+	b.get("http://X.Test/").want(t, 200, "a")
+	b.get("http://x.test:8080/").want(t, 200, "a")
+	b.get("http://www.x.test/").want(t, 404, "")
+	b.get("http://local.test/").want(t, 404, "") // its key is another listener's
+	b.push(hostScope(t, "x", "x.test", 1, to1("b")))
+	b.get("http://x.test/").want(t, 200, "b")
+	b.update(xds.Update{Removed: one(hostScope(t, "x", "", 1))})
+	b.get("http://x.test/").want(t, 404, "")
+	b.push(plain(t, byScope(2)))
+	b.get("http://local.test/").want(t, 200, "a")
+	dump, err := http.Get(b.admin.URL + "/config_dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dump.Body.Close()
+	if text, err := io.ReadAll(dump.Body); err != nil || !strings.Contains(string(text), `"local.test"`) {
+		t.Errorf("the dump does not have the scope (%v): %s", err, text)
+	}
+}
+
+func TestKeyMovesBetweenScopes(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("b"))))...)
+	stop := load(4, func() string { return b.address("http") }, "x.test")
+	for range 3 {
+		b.push(hostScope(t, "x", "y.test", 1, to1("a")), hostScope(t, "y", "x.test", 1, to1("b"))) // swapped
+		b.get("http://x.test/").want(t, 200, "b")
+		b.get("http://y.test/").want(t, 200, "a")
+		b.push(hostScope(t, "x", "x.test", 1, to1("a")), hostScope(t, "y", "y.test", 1, to1("b")))
+		b.get("http://x.test/").want(t, 200, "a")
+	}
+	if sent, failures := stop(); len(failures) > 0 {
+		t.Errorf("%d of %d requests failed: %s", len(failures), sent, failures[0])
+	}
+	if b.refusals() > 0 {
+		t.Errorf("the move was refused: %s", b.refusal(0))
+	}
+}
+
+func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
+	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", RouteConfigurationName: "elsewhere", Key: &routev3.ScopedRouteConfiguration_Key{
+		Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: "x.test"}}},
+	}}
+	for name, c := range map[string]struct {
+		bad  *xds.Resource
+		want []string
+	}{
+		"not understood": {hostScope(t, "x", "x.test", 1, to(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}, "c")),
+			[]string{`scope "x"`, "routes[0].match.query_parameters"}},
+		"taken":     {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
+		"elsewhere": {res(t, resource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "route_configuration_name", "not supported"}},
+		"garbage":   {raw(resource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
+	} {
+		had := b.refusals()
+		b.server.Apply(xds.Update{Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b"))))})
+		text := b.refusal(had)
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the NACK says %q; it should name %q", name, text, want)
+			}
+		}
+		b.get("http://w.test/").want(t, 200, "a")
+		b.get("http://x.test/").want(t, 200, "a")
+		b.get("http://y.test/").want(t, 200, "b")
+		b.get("http://z.test/").want(t, 200, "b")
+		b.update(xds.Update{Set: all(one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a")))), Removed: one(hostScope(t, "z", "", 1))})
+		b.get("http://y.test/").want(t, 200, "a")
+		b.get("http://z.test/").want(t, 404, "")
+	}
+}
+
+// A scope that is refused while another takes its key loses it, and gives up no more when it goes.
+func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
+	s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
+	change := func(removed []string, set ...*xds.Resource) error {
+		u := client.Update{Removed: removed}
+		for _, r := range set {
+			u.Set = append(u.Set, client.Resource{Name: r.Name, Version: r.Name, Body: r.Body})
+		}
+		return s.change(u)
+	}
+	finds := func(host, want string) {
+		t.Helper()
+		got := ""
+		if table := s.tables.find(host); table != nil {
+			got = table.version
+		}
+		if got != want {
+			t.Errorf("%s is that of %q, want %q", host, got, want)
+		}
+	}
+	if err := change(nil, hostScope(t, "x", "x.test", 1), hostScope(t, "y", "y.test", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := change(nil, hostScope(t, "x", "y.test", 1), hostScope(t, "z", "x.test", 1)); err == nil {
+		t.Fatal("a key has two scopes")
+	}
+	finds("x.test", "z")
+	finds("y.test", "y")
+	if err := change([]string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	finds("x.test", "z")
+}
+
+// Requests that come as soon as there is an address wait for the scopes.
+func TestNoRequestIsAnsweredBeforeTheScopes(t *testing.T) {
+	for range 5 {
+		b := start(t, Options{})
+		hosts := make([]*xds.Resource, 2000)
+		for i := range hosts {
+			hosts[i] = hostScope(t, fmt.Sprint("h", i), fmt.Sprintf("h%d.test", i), 1, to1("a"))
+		}
+		b.server.Apply(xds.Update{Set: all(one(plain(t, byScope(1))), toBoth(t), hosts)})
+		stop := load(4, func() string { return b.address("http") }, "h1999.test")
+		b.until("all of it", func() bool { return b.progress >= 1 })
+		b.get("http://h1999.test/").want(t, 200, "a")
+		if sent, failures := stop(); len(failures) > 0 {
+			t.Fatalf("%d of %d requests failed: %s", len(failures), sent, failures[0])
+		}
+		b.stop()
+	}
+}
+
+func TestNoRequestFailsWhileRoutesChangeTheirForm(t *testing.T) {
+	b := start(t, Options{})
+	clusters := toBoth(t)
+	within := func(cluster string) *xds.Resource { return routes(t, vhost("x", "x.test", to1(cluster))) }
+	b.push(all(one(plain(t)), clusters, one(within("a")))...)
+	stop := load(4, func() string { return b.address("http") }, "x.test")
+	for range 30 {
+		b.update(xds.Update{Set: all(one(plain(t, byScope(1))), one(hostScope(t, "x", "x.test", 1, to1("b")))), Removed: all(clusters[:2], one(within("a")))})
+		b.update(xds.Update{Set: all(clusters[:2], one(hostScope(t, "x", "x.test", 1, to1("a")))), Removed: clusters[2:]})
+		b.update(xds.Update{Set: all(clusters[2:], one(plain(t)), one(within("b"))), Removed: all(one(hostScope(t, "x", "", 1)), clusters[:2])})
+		b.update(xds.Update{Set: all(clusters[:2], one(within("a")))})
+	}
+	if sent, failures := stop(); len(failures) > 0 || sent == 0 {
+		t.Fatalf("%d of %d requests failed: %s", len(failures), sent, failures[0])
+	}
+	if b.refusals() > 0 {
+		t.Errorf("the gateway refused: %s", b.refusal(0))
+	}
+}

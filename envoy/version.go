@@ -1,0 +1,67 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Version is a version of Envoy.
+type Version struct{ Major, Minor, Patch int }
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
+
+// Oldest is the oldest version that understands all that Sluice sends; newer ones than are known today are taken.
+var Oldest = Version{1, 36, 0}
+
+// versionTimeout bounds how long a binary may take to tell its version.
+const versionTimeout = 10 * time.Second
+
+// versionLine is what --version prints: the commit, the version, the state of the sources, the kind of build and the TLS library.
+var versionLine = regexp.MustCompile(`version: [^/\s]+/(\d+\.\d+\.\d+)[^/\s]*/`)
+
+// Check asks an Envoy for its version. The error is a sentence that says why it cannot be run as the gateway.
+func Check(ctx context.Context, path string) (Version, error) {
+	bounded, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	command := exec.CommandContext(bounded, path, "--version")
+	command.WaitDelay = time.Second // for what a child of its own keeps open
+	out, err := command.CombinedOutput()
+	var v Version
+	switch found := versionLine.FindSubmatch(out); {
+	case ctx.Err() != nil:
+		return v, ctx.Err()
+	case bounded.Err() != nil:
+		return v, fmt.Errorf("%s does not tell its version within %v, so it is no Envoy", path, versionTimeout)
+	case found == nil:
+		return v, fmt.Errorf("%s is no Envoy: asked for its --version it %s", path, answered(out, err))
+	default:
+		if _, err := fmt.Sscanf(string(found[1]), "%d.%d.%d", &v.Major, &v.Minor, &v.Patch); err != nil {
+			return v, fmt.Errorf("reading the version of %s: %w", path, err)
+		}
+	}
+	if v.Major < Oldest.Major || v.Major == Oldest.Major && v.Minor < Oldest.Minor {
+		return v, fmt.Errorf("%s is Envoy %v: Sluice works with %d.%d and newer", path, v, Oldest.Major, Oldest.Minor)
+	}
+	return v, nil
+}
+
+// answered says what a program did instead of telling a version.
+func answered(out []byte, err error) string {
+	text := strings.TrimSpace(strings.ToValidUTF8(string(out), "?"))
+	var status *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &status):
+		return fmt.Sprintf("cannot be run (%v)", err)
+	case text == "" && err != nil:
+		return fmt.Sprintf("ends with %v", err)
+	case text == "":
+		return "prints nothing"
+	default:
+		return fmt.Sprintf("prints %.200q", text)
+	}
+}

@@ -1,0 +1,15 @@
+package model
+
+import "time"
+
+// How long connections are kept without requests. On each hop whoever sends requests gives a connection up long before the other side
+// does: a request that meets a connection which is being closed is lost, since nobody knows whether it has been seen.
+const (
+	// IdleServer is how long activators and queue-proxies keep a connection of those who send them requests.
+	IdleServer = 3 * time.Minute
+	// IdleClient is how long gateways keep one to activators and queue-proxies, and activators one to queue-proxies.
+	IdleClient = time.Minute
+	// IdleApplication is how long a queue-proxy keeps one to its application. It is less than the keep-alive timeout of the
+	// common servers (gunicorn has 2 s, Node.js 5 s).
+	IdleApplication = time.Second
+)

@@ -1,0 +1,107 @@
+package envoy
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"sluice.dev/sluice/model"
+)
+
+// together sends POSTs from several clients at once, n in all. before is called before each with how many have begun.
+func together(c *control, t *testing.T, n int, before func(begun int)) *tally {
+	results, begun := &tally{}, &atomic.Int64{}
+	var all sync.WaitGroup
+	for range 8 {
+		u := c.user(t)
+		all.Go(func() {
+			for i := begun.Add(1); i <= int64(n); i = begun.Add(1) {
+				if before != nil {
+					before(int(i))
+				}
+				results.add(u.send(http.MethodPost, "/"))
+			}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// The only activator dies while its revision has a replica: the next priority has to answer.
+func TestReplicaAnswersWhenTheOnlyActivatorIsKilled(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
+		c := newControl(t)
+		c.serve(worldOf(model.Backend{Via: model.ViaActivator, Endpoints: []model.Endpoint{replica.Endpoint}}, activator.Endpoint))
+		begin(c)
+		together(c, t, 50, nil).want(t, "activator")
+		activator.kill()
+		together(c, t, 400, nil).want(t, "replica")
+	})
+}
+
+// The other way round: all replicas die at once, more of them than Envoy tries of one priority.
+func TestActivatorAnswersWhenAllReplicasAreKilled(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		activator := start(t, "server", "activator")
+		var replicas []*part
+		backend := model.Backend{Via: model.ViaReplicas}
+		for range 7 {
+			r := start(t, "server", "replica")
+			replicas, backend.Endpoints = append(replicas, r), append(backend.Endpoints, r.Endpoint)
+		}
+		c := newControl(t)
+		c.serve(worldOf(backend, activator.Endpoint))
+		begin(c)
+		together(c, t, 100, nil).want(t, "replica")
+		for _, r := range replicas {
+			r.kill()
+		}
+		together(c, t, 400, nil).want(t, "activator")
+	})
+}
+
+// A sleeping revision has activators alone, and most of them are dead: the one that lives has to answer.
+func TestTheActivatorThatLivesAnswers(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		var activators []model.Endpoint
+		var parts []*part
+		for range 4 {
+			a := start(t, "server", "activator")
+			parts, activators = append(parts, a), append(activators, a.Endpoint)
+		}
+		c := newControl(t)
+		c.serve(worldOf(model.Backend{Via: model.ViaActivator, Activators: 4}, activators...))
+		begin(c)
+		together(c, t, 50, nil).want(t, "activator")
+		for _, a := range parts[:3] {
+			a.kill()
+		}
+		together(c, t, 400, nil).want(t, "activator")
+	})
+}
+
+// Endpoints come and go, most of those that are named are dead, so that Envoy is in panic mode: what is named and lives answers.
+func TestEndpointsThatFlap(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		lives := start(t, "server", "replica")
+		var dead []model.Endpoint
+		for range 3 {
+			p := start(t, "server", "dead")
+			p.kill()
+			dead = append(dead, p.Endpoint)
+		}
+		c := newControl(t)
+		world := func(n int) *model.World {
+			return worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: append([]model.Endpoint{lives.Endpoint}, dead[:n%4]...)})
+		}
+		c.serve(world(0))
+		begin(c)
+		together(c, t, 1000, func(begun int) {
+			if begun%20 == 0 {
+				c.serve(world(begun / 20))
+			}
+		}).want(t, "replica")
+	})
+}

@@ -1,0 +1,98 @@
+package envoy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+// An activator hangs. What it has been given ends with the revision's timeout, while it still hangs; others learn of it by its silence,
+// and all that comes then is answered.
+func TestActivatorThatHangs(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		application, c := start(t, "server", "application"), newControl(t)
+		hangs := start(t, "activate", c.address)
+		replica := startQueueProxy(t, application.Endpoint, queueproxy.Options{})
+		c.follow(func(activators []model.Endpoint) *model.World {
+			return worldOf(model.Backend{Via: model.ViaActivator, Timeout: 3 * time.Second, Endpoints: []model.Endpoint{replica}}, activators...)
+		})
+		eventually(t, "the activator is connected", func() bool { return slices.Contains(c.standing(), hangs.Endpoint) })
+		begin(c)
+		together(c, t, 50, nil).want(t, "application")
+
+		hangs.freeze(t)
+		before, stop := &tally{}, make(chan struct{})
+		var users sync.WaitGroup
+		for range 8 {
+			u := c.user(t)
+			users.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						before.add(u.send("POST", "/"))
+					}
+				}
+			})
+		}
+		eventually(t, "the control plane no longer names it", func() bool { return !slices.Contains(c.standing(), hangs.Endpoint) })
+		eventually(t, "requests are answered", func() bool { return c.user(t).send("POST", "/") == "application" })
+		together(c, t, 200, nil).want(t, "application")
+		close(stop)
+		users.Wait() // it still hangs
+		before.mu.Lock()
+		defer before.mu.Unlock()
+		t.Log(before.all)
+		for outcome := range before.all {
+			if outcome != "application" && !strings.HasPrefix(outcome, "504 ") {
+				t.Errorf("%d × %s", before.all[outcome], outcome)
+			}
+		}
+	})
+}
+
+// A response that has begun, and an upgraded connection, go on for longer than a request may wait for its response.
+func TestStreamsOutliveTheTimeForAResponse(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		application, c := start(t, "server", "application"), newControl(t)
+		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Direct: true, Timeout: time.Millisecond, Endpoints: []model.Endpoint{application.Endpoint}}))
+		begin(c)
+		streaming := make(chan string, 1)
+		go func() { streaming <- c.user(t).send(http.MethodGet, "/stream/finish") }()
+		conn, err := net.Dial("tcp", c.gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n", host)
+		upgraded := bufio.NewReader(conn)
+		if response, err := http.ReadResponse(upgraded, nil); err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%v, %v", response, err)
+		}
+
+		if got := c.user(t).send(http.MethodPost, "/never"); !strings.HasPrefix(got, "504 ") {
+			t.Errorf("a request that is not answered got %q", got)
+		}
+		_, _ = io.WriteString(conn, "hello\n")
+		if line, err := upgraded.ReadString('\n'); err != nil || line != "hello\n" {
+			t.Errorf("on the upgraded connection came %q, %v", line, err)
+		}
+		if got := c.user(t).send(http.MethodPost, "/open/finish"); got != "application" {
+			t.Errorf("got %q", got)
+		}
+		if got := <-streaming; got != "applicationapplication" {
+			t.Errorf("the response that had begun is %q", got)
+		}
+	})
+}

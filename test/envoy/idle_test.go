@@ -1,0 +1,93 @@
+package envoy
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/model"
+)
+
+// An application closes connections that were idle for 50 ms, and requests come about as often.
+func TestApplicationThatClosesEarly(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		application := start(t, "impatient", "application", "50ms")
+		c := newControl(t)
+		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Direct: true, Endpoints: []model.Endpoint{application.Endpoint}}))
+		begin(c)
+		results := pausing(t, c, 16, 60)
+		results.want(t, "application")
+	})
+}
+
+// pausing has users send POSTs with pauses of about 50 ms, n each.
+func pausing(t *testing.T, c *control, users, n int) *tally {
+	results := &tally{}
+	var all sync.WaitGroup
+	for range users {
+		u := c.user(t)
+		all.Go(func() {
+			for range n {
+				results.add(u.send(http.MethodPost, "/"))
+				time.Sleep(49*time.Millisecond + rand.N(3*time.Millisecond))
+			}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// The same by way of an activator, without a queue-proxy and with one.
+func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		for _, direct := range []bool{true, false} {
+			application, c := start(t, "impatient", "application", "50ms"), newControl(t)
+			activator := start(t, "activate", c.address)
+			endpoint := application.Endpoint
+			if !direct {
+				endpoint = startQueueProxy(t, endpoint, queueproxy.Options{})
+			}
+			c.serve(worldOf(model.Backend{Via: model.ViaActivator, Direct: direct, Endpoints: []model.Endpoint{endpoint}}, activator.Endpoint))
+			begin(c)
+			t.Logf("direct %t", direct)
+			pausing(t, c, 16, 60).want(t, "application")
+		}
+	})
+}
+
+// The same behind a queue-proxy.
+func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
+	eachGateway(t, func(t *testing.T, begin func(*control)) {
+		application := start(t, "impatient", "application", "50ms")
+		c := newControl(t)
+		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: []model.Endpoint{startQueueProxy(t, application.Endpoint, queueproxy.Options{})}}))
+		begin(c)
+		pausing(t, c, 16, 60).want(t, "application")
+	})
+}
+
+// startQueueProxy serves before an application until the test ends.
+func startQueueProxy(t *testing.T, application model.Endpoint, options queueproxy.Options) model.Endpoint {
+	options.Target, options.Revision = net.JoinHostPort(application.Host, strconv.Itoa(application.Port)), hello
+	p := queueproxy.New(options)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.Serve(l) }()
+	t.Cleanup(p.Close)
+	at := l.Addr().(*net.TCPAddr)
+	return model.Endpoint{Host: at.IP.String(), Port: at.Port}
+}
+
+// On each hop who sends requests gives an idle connection up first. What Envoy is told is in translator's golden cases.
+func TestWhoSendsRequestsGivesAnIdleConnectionUpFirst(t *testing.T) {
+	if 2*model.IdleClient > model.IdleServer {
+		t.Errorf("gateways and activators keep idle connections for %v, those whom they ask for %v", model.IdleClient, model.IdleServer)
+	}
+}

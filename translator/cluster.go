@@ -1,0 +1,130 @@
+package translator
+
+import (
+	"math"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
+)
+
+const (
+	// connectTimeout leaves room for one lost SYN, which is sent again after a second.
+	connectTimeout = 2 * time.Second
+	// A machine that has vanished is noticed within TCP's keep-alive, a process that hangs within HTTP/2's. Half a dozen lost
+	// packets, or some seconds without a CPU, are no reason to end the streams of a connection.
+	tcpKeepaliveTime     = 5 * time.Second
+	tcpKeepaliveInterval = 3 * time.Second
+	tcpKeepaliveProbes   = 3
+	http2PingInterval    = 5 * time.Second
+	http2PingTimeout     = 10 * time.Second
+)
+
+// manner is how a cluster's endpoints are spoken to.
+type manner struct {
+	protocol model.Protocol
+	// direct is that no queue-proxy stands before the applications.
+	direct bool
+}
+
+// edsCluster is a cluster whose endpoints come by EDS under its own name.
+//
+// The protocol to the endpoints is the one that the container speaks, whatever the client spoke: a container on http1
+// never learnt HTTP/2, and gRPC needs h2c, which its port must say. The policy is ROUND_ROBIN because C-core knew no
+// other for long; the circuit breakers are open wide because a bounded queue with a limit stands before every replica.
+func edsCluster(name string, m manner) *clusterv3.Cluster {
+	unlimited := wrapperspb.UInt32(math.MaxUint32)
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		LbPolicy:             clusterv3.Cluster_ROUND_ROBIN,
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+			MaxConnections: unlimited, MaxPendingRequests: unlimited, MaxRequests: unlimited, MaxRetries: unlimited,
+		}}},
+		OutlierDetection: outlierDetection(),
+		LrsServer:        &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Self{Self: &corev3.SelfConfigSource{}}},
+		UpstreamConnectionOptions: &clusterv3.UpstreamConnectionOptions{TcpKeepalive: &corev3.TcpKeepalive{
+			KeepaliveProbes:   wrapperspb.UInt32(tcpKeepaliveProbes),
+			KeepaliveTime:     wrapperspb.UInt32(uint32(tcpKeepaliveTime.Seconds())),
+			KeepaliveInterval: wrapperspb.UInt32(uint32(tcpKeepaliveInterval.Seconds())),
+		}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": anyOf(m.options()),
+		},
+	}
+}
+
+// options are those of the connections to the endpoints.
+//
+// Whoever reuses a connection must give it up before the other side does, or a request meets one that is being closed, and nobody
+// may send it again. Queue-proxies and activators keep theirs for longer than Envoy. What an application does nobody knows, and
+// Envoy cannot tell whether it has seen a request; so without a queue-proxy before it each request has a connection of its own.
+// HTTP/2 has no need of that: there a server says which requests it has not looked at.
+func (m manner) options() *httpv3.HttpProtocolOptions {
+	common := &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(model.IdleClient)}
+	explicit := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
+	if m.protocol == model.H2C {
+		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+				AllowConnect: true,
+				ConnectionKeepalive: &corev3.KeepaliveSettings{
+					Interval: durationpb.New(http2PingInterval), Timeout: durationpb.New(http2PingTimeout),
+				},
+			},
+		}
+	} else {
+		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		}
+		if m.direct {
+			common.MaxRequestsPerConnection = wrapperspb.UInt32(1)
+		}
+	}
+	return &httpv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: common,
+		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}
+}
+
+// outlierDetection leaves an endpoint alone for some seconds after several attempts in a row that failed to connect, lost the connection
+// or ran out of time. What an application answers does not count, whatever it is. All endpoints of a priority may be ejected, for
+// then the next one is used; when nothing else is left Envoy asks the ejected ones all the same, and so no request fails by it.
+func outlierDetection() *clusterv3.OutlierDetection {
+	never := func() *wrapperspb.UInt32Value { return wrapperspb.UInt32(0) }
+	return &clusterv3.OutlierDetection{
+		SplitExternalLocalOriginErrors:  true,
+		ConsecutiveLocalOriginFailure:   wrapperspb.UInt32(ejectAfter),
+		EnforcingConsecutive_5Xx:        never(),
+		EnforcingSuccessRate:            never(),
+		EnforcingLocalOriginSuccessRate: never(),
+		Interval:                        durationpb.New(ejection),
+		BaseEjectionTime:                durationpb.New(ejection),
+		MaxEjectionTime:                 durationpb.New(longestEjection),
+		MaxEjectionPercent:              wrapperspb.UInt32(100),
+	}
+}
+
+const (
+	// ejectAfter is how many attempts in a row must fail before an endpoint is ejected.
+	ejectAfter = 5
+	// ejection is for how long an endpoint is ejected the first time, and how often it is looked whether the time has passed;
+	// longestEjection is the most that it comes to by repetition.
+	ejection        = 5 * time.Second
+	longestEjection = 15 * time.Second
+)
+
+// ads is the stream that the resource which says so came from.
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+	}
+}

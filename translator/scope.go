@@ -1,0 +1,167 @@
+package translator
+
+import (
+	"fmt"
+	"slices"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/model"
+)
+
+// scoping says which hosts are scopes of their own, found by SRDS: none unless it is on, and then those of the listeners
+// that there are.
+//
+// The listener http finds a scope by the host of a request, the listener local by the host twice. So the two have different
+// keys and nobody reaches a cluster-local host through the listener http, although Envoy gives all scopes to both: it has one
+// subscription for all listeners, and a scope in memory once.
+type scoping struct{ on, http, local bool }
+
+// fragments is how many times the host is in the key of a listener's scopes.
+func fragments(listener string) int {
+	if listener == listenerLocal {
+		return 2
+	}
+	return 1
+}
+
+// add adds the scopes of a Rule, one for each host.
+func (s scoping) add(v virtualHost, b *resourceBuilder) {
+	if s.http {
+		v.scopes(listenerHTTP, v.rule.Hosts, b)
+	}
+	if s.local {
+		v.scopes(listenerLocal, v.rule.LocalHosts, b)
+	}
+}
+
+// Field numbers of ScopedRouteConfiguration.
+const (
+	scopeNameField  = 1
+	scopeKeyField   = 3
+	scopeRouteField = 5
+)
+
+// scopes adds a ScopedRouteConfiguration for each host. It holds the routes, so that one resource changes when a route does;
+// and it is named by the host, so that a host which moves from one Route to another is one change, too.
+func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder) {
+	if len(hosts) == 0 {
+		return
+	}
+	config := &routev3.RouteConfiguration{Name: v.name, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})}}
+	if err := validate(config); err != nil {
+		b.err = fmt.Errorf("validating the routes of %q: %w", v.name, err)
+		return
+	}
+	routes, err := marshal(config)
+	if err != nil {
+		b.err = fmt.Errorf("encoding the routes of %q: %w", v.name, err)
+		return
+	}
+	for _, host := range hosts {
+		name := scopeName(listener, host)
+		body := appendField(make([]byte, 0, len(routes)+2*len(name)+len(host)+32), scopeNameField, []byte(name))
+		body = appendField(body, scopeKeyField, scopeKey(host, fragments(listener)))
+		body = appendField(body, scopeRouteField, routes)
+		b.keep(&Resource{Type: ScopedRouteType, Name: name, Version: version(body), Body: body, Roles: RoleGateway})
+	}
+}
+
+// scopeName is the name of a host's scope, such as "http/hello.default.localhost".
+func scopeName(listener, host string) string { return listener + "/" + host }
+
+// scopeKey is the encoding of a ScopedRouteConfiguration.Key with n fragments: `fragments: {string_key: host}`, n times.
+func scopeKey(host string, n int) []byte {
+	fragment := protowire.AppendTag(nil, 1, protowire.BytesType)
+	fragment = protowire.AppendString(fragment, host)
+	var key []byte
+	for range n {
+		key = appendField(key, 1, fragment)
+	}
+	return key
+}
+
+// scopedRoutes is how a listener finds the scope of a request: by its host without the port.
+func scopedRoutes(listener string) *hcmv3.HttpConnectionManager_ScopedRoutes {
+	host := &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{
+		Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+			HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+				Name: authority, ElementSeparator: ":",
+				ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{Index: 0},
+			},
+		},
+	}
+	return &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+		Name: listener,
+		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
+			Fragments: slices.Repeat([]*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{host}, fragments(listener)),
+		},
+		RdsConfigSource: ads(),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: ads()}},
+	}}
+}
+
+const authority = ":authority"
+
+// findLowerCase chooses the scope again by the host in lower case. Reading the route's metadata has it chosen before the host is
+// put back as the client wrote it.
+const findLowerCase = `function envoy_on_request(request)
+  local headers = request:headers()
+  local host = headers:get(":authority")
+  headers:replace(":authority", string.lower(host))
+  request:clearRouteCache()
+  request:metadata():get("")
+  headers:replace(":authority", host)
+end`
+
+// lowerCase is a filter for the few requests whose host has upper-case letters: a virtual host's domains are compared without
+// regard to case, the key of a scope is not. Others pay for one regular expression. It is optional, for whoever compares
+// without regard to case by itself, as the built-in gateway does.
+func lowerCase() *hcmv3.HttpFilter {
+	script := &luav3.Lua{
+		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}},
+		ClearRouteCache:   wrapperspb.Bool(false), // or putting the host back would choose once more
+	}
+	run := &compositev3.ExecuteFilterAction{TypedConfig: &corev3.TypedExtensionConfig{Name: "envoy.filters.http.lua", TypedConfig: anyOf(script)}}
+	upper := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
+		EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}}, Regex: "[^A-Z]*[A-Z].*",
+	}}}
+	has := &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
+		Input: &xdscorev3.TypedExtensionConfig{
+			Name: "envoy.matching.inputs.request_headers", TypedConfig: anyOf(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: authority}),
+		},
+		Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: upper},
+	}
+	matcher := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
+			Predicate: &xdsmatcherv3.Matcher_MatcherList_Predicate{
+				MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{SinglePredicate: has},
+			},
+			OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+				Action: &xdscorev3.TypedExtensionConfig{Name: "composite-action", TypedConfig: anyOf(run)},
+			}},
+		}},
+	}}}
+	return &hcmv3.HttpFilter{
+		Name: "sluice.dev.lower_case", IsOptional: true,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&matchingv3.ExtensionWithMatcher{
+			XdsMatcher: matcher,
+			ExtensionConfig: &corev3.TypedExtensionConfig{
+				Name: "envoy.filters.http.composite", TypedConfig: anyOf(&compositev3.Composite{}),
+			},
+		})},
+	}
+}
+
+// isScoped is whether the routes of a gateway are scopes of their own.
+func isScoped(g model.Gateway) bool { return g.Routes == model.Scoped }

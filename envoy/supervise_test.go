@@ -135,7 +135,7 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 		t.Errorf("the bootstrap is %v, %v; want a file for its owner alone", info, err)
 	}
 	s.stop()
-	want := "started,POST /healthcheck/fail,POST /drain_listeners,SIGTERM"
+	want := "started,POST /drain_listeners,POST /healthcheck/fail,SIGTERM"
 	if got := strings.Join(record(s.dir), ","); got != want {
 		t.Errorf("Envoy saw %s, want %s", got, want)
 	}

@@ -25,21 +25,12 @@ var (
 // gateways are those that every test of what requests see is made with.
 var gateways = []gateway{builtin, realEnvoy}
 
-// pending are tests that Envoy does not pass yet, and why. It is to be empty.
-var pending = map[string]string{}
-
-// pendingComplaints has what Envoy complains of logged instead of failing the test. It is to be false.
-const pendingComplaints = true
-
 // onEachGateway runs a test with every gateway, side by side. What holds for requests holds whoever carries them.
 func onEachGateway(t *testing.T, test func(t *testing.T, g gateway)) {
 	t.Parallel()
 	for _, g := range gateways {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			if why, ok := pending[t.Name()]; ok {
-				t.Skip("PENDING: " + why)
-			}
 			if g.envoy != nil {
 				g.envoy(t) // or skip the test
 			}
@@ -81,12 +72,7 @@ func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
 // contented fails the test if an Envoy has complained in its log or its figures.
 func contented(t testing.TB, log, stats string) {
 	t.Helper()
-	all := realenvoy.Complaints(log, stats, realenvoy.Disconnected)
-	if pendingComplaints && len(all) > 0 {
-		t.Logf("PENDING: Envoy complains of %d things, the first: %s", len(all), all[0])
-		return
-	}
-	if len(all) > 0 {
+	if all := realenvoy.Complaints(log, stats, realenvoy.Disconnected); len(all) > 0 {
 		t.Errorf("Envoy complains of %d things:\n%s", len(all), strings.Join(all, "\n"))
 	}
 }

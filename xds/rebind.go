@@ -34,13 +34,15 @@ func isUnbound(w *watch, e *entry, text string) bool {
 	}
 	for line := range strings.Lines(text) {
 		if mentions(line, e.Name) {
-			return saysUnbound(line)
+			return SaysUnbound(line)
 		}
 	}
-	return saysUnbound(text)
+	return SaysUnbound(text)
 }
 
-func saysUnbound(text string) bool {
+// SaysUnbound is whether a refusal of a listener says that its address cannot be bound. Such a listener is sent again every
+// half minute or sooner.
+func SaysUnbound(text string) bool {
 	text = strings.ToLower(text)
 	return strings.Contains(text, "cannot bind") || strings.Contains(text, ": bind: ")
 }

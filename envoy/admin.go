@@ -18,9 +18,9 @@ const (
 	maxSocketPath = 107
 	// poll is the time between two looks at the admin interface.
 	poll = 50 * time.Millisecond
-	// quietPolls is how many looks in a row must find no request in progress. Another may be on its way on a connection that is kept, and
-	// is answered as the last one on it.
-	quietPolls = 5
+	// quietPolls is how many looks in a row must find no request in progress. Who has a connection that is kept may send another meanwhile,
+	// which is answered as the last one on it.
+	quietPolls = 10
 	// adminTimeout bounds one request to it, maxAnswer its answer in bytes.
 	adminTimeout = 5 * time.Second
 	maxAnswer    = 1 << 20

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,9 +33,12 @@ func TestMain(m *testing.M) {
 		}
 		self, admin := os.Args[0], "unix:"+filepath.Join(dir, "admin.sock")
 		panic(envoy.Run(context.Background(), envoy.Supervise{Path: self, Dir: dir, Admin: admin, Bootstrap: mustBootstrap(admin), Logger: hclog.Default()}))
-	case os.Getenv("FAKE_ENVOY_DIR") != "":
-		fakeEnvoy(os.Getenv("FAKE_ENVOY_DIR"), os.Getenv("FAKE_ENVOY_MODE"))
+	case os.Getenv("FAKE_ENVOY") != "":
+		fakeEnvoy()
 	default:
+		if err := os.Setenv("FAKE_ENVOY", "for the children of this process"); err != nil {
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 }
@@ -48,7 +52,12 @@ func mustBootstrap(admin string) []byte {
 }
 
 // fakeEnvoy reads the bootstrap that it is given, serves the admin interface that it says, and ends by SIGTERM.
-func fakeEnvoy(dir, mode string) {
+// The file "mode" beside its bootstrap says how it behaves.
+func fakeEnvoy() {
+	config := os.Args[slices.Index(os.Args, "-c")+1]
+	dir := filepath.Dir(config)
+	text, _ := os.ReadFile(filepath.Join(dir, "mode"))
+	mode := string(text)
 	record := func(what string) {
 		f, err := os.OpenFile(filepath.Join(dir, "record"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -66,7 +75,7 @@ func fakeEnvoy(dir, mode string) {
 	if lives := strings.Count(string(records), "started"); mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" && lives > 1 && lives < 6 {
 		os.Exit(1)
 	}
-	listener, err := net.Listen("unix", adminOf(os.Args))
+	listener, err := net.Listen("unix", adminOf(config))
 	if err != nil {
 		panic(err)
 	}
@@ -115,29 +124,23 @@ in two lines
 [2026-11-30 10:11:16.371][7][info][main] [source/a.cc:3] no more of this
 `
 
-// adminOf reads the bootstrap named by -c for the path of the admin interface's socket.
-func adminOf(args []string) string {
-	for i, a := range args {
-		if a != "-c" {
-			continue
-		}
-		text, err := os.ReadFile(args[i+1])
-		if err != nil {
-			panic(err)
-		}
-		json, err := yaml.YAMLToJSON(text)
-		if err != nil {
-			panic(err)
-		}
-		b := &bootstrapv3.Bootstrap{}
-		if err := protojson.Unmarshal(json, b); err != nil {
-			panic(err)
-		}
-		path := b.GetAdmin().GetAddress().GetPipe().GetPath()
-		_ = os.Remove(path) // as Envoy does
-		return path
+// adminOf reads a bootstrap for the path of the admin interface's socket.
+func adminOf(config string) string {
+	text, err := os.ReadFile(config)
+	if err != nil {
+		panic(err)
 	}
-	panic("no -c")
+	json, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		panic(err)
+	}
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(json, b); err != nil {
+		panic(err)
+	}
+	path := b.GetAdmin().GetAddress().GetPipe().GetPath()
+	_ = os.Remove(path) // as Envoy does
+	return path
 }
 
 func await(t *testing.T, what string, condition func() bool) {

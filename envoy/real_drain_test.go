@@ -146,7 +146,7 @@ func TestRealEnvoyFinishesAResponseForASlowClient(t *testing.T) {
 func (r *real) awaitAsked() {
 	r.t.Helper()
 	r.awaitClosed()
-	const looks = 10
+	const looks = 20
 	before, own := r.stat("http.admin.downstream_rq_total"), 0
 	await(r.t, "the supervisor asks for requests in progress", func() bool {
 		now := r.stat("http.admin.downstream_rq_total")

@@ -26,9 +26,6 @@ const (
 	lastPause  = 10 * time.Second
 	// maxUnready is how many Envoys may end, one after the other, before any has been ready: what ails them is then not chance.
 	maxUnready = 5
-	// lameDuck is how long a gateway goes on accepting connections that it asks to end, so that clients, and what balances load between
-	// gateways, find out without a request being refused.
-	lameDuck = 500 * time.Millisecond
 	// defaultDrain is how long requests may take to finish, endWait how long Envoy may then take to end by SIGTERM.
 	defaultDrain = 15 * time.Second
 	endWait      = 5 * time.Second
@@ -185,8 +182,8 @@ func (l *life) logEnd() string {
 	return "; its log ends with\n" + tail
 }
 
-// drain lets requests finish. Every response asks its client to end the connection from here on, and soon no new ones are taken: who
-// connects is refused then, rather than cut off in the midst of a request.
+// drain lets requests finish. Connections are refused first: later, when every response asks its client to end its connection, so many
+// are made anew that some would meet the very moment in which the listeners close, and be reset.
 func (s Supervise) drain(l *life) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Drain)
 	defer cancel()
@@ -197,13 +194,9 @@ func (s Supervise) drain(l *life) {
 		case <-ctx.Done():
 		}
 	}()
-	err := l.admin.post(ctx, "/healthcheck/fail")
+	err := l.admin.post(ctx, "/drain_listeners")
 	if err == nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(lameDuck, s.Drain/2)):
-		}
-		err = l.admin.post(ctx, "/drain_listeners")
+		err = l.admin.post(ctx, "/healthcheck/fail")
 	}
 	switch {
 	case l.hasEnded():

@@ -61,8 +61,9 @@ func freeAddress(t *testing.T) string {
 
 func supervise(t *testing.T, mode string, drain time.Duration) *supervised {
 	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &buffer{}, file: &buffer{}}
-	t.Setenv("FAKE_ENVOY_DIR", s.dir)
-	t.Setenv("FAKE_ENVOY_MODE", mode)
+	if err := os.WriteFile(filepath.Join(s.dir, "mode"), []byte(mode), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s.cancel = cancel
 	admin := "unix:" + filepath.Join(s.dir, "admin.sock")
@@ -129,13 +130,14 @@ func pid(dir string) int {
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "", time.Minute)
 	s.awaitReady()
 	if info, err := os.Stat(filepath.Join(s.dir, "envoy.yaml")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the bootstrap is %v, %v; want a file for its owner alone", info, err)
 	}
 	s.stop()
-	want := "started,POST /healthcheck/fail,POST /drain_listeners,SIGTERM"
+	want := "started,POST /drain_listeners,POST /healthcheck/fail,SIGTERM"
 	if got := strings.Join(record(s.dir), ","); got != want {
 		t.Errorf("Envoy saw %s, want %s", got, want)
 	}
@@ -145,8 +147,10 @@ func TestEnvoyIsDrainedBeforeItEnds(t *testing.T) {
 }
 
 func TestRequestsInProgressMayFinish(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"busy", "slow client"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			s := supervise(t, mode, time.Minute)
 			s.awaitReady()
 			s.cancel()
@@ -163,6 +167,7 @@ func TestRequestsInProgressMayFinish(t *testing.T) {
 }
 
 func TestTheDrainIsBounded(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "busy", 300*time.Millisecond)
 	s.awaitReady()
 	s.stop()
@@ -172,6 +177,7 @@ func TestTheDrainIsBounded(t *testing.T) {
 }
 
 func TestAnEnvoyThatIgnoresSIGTERMIsKilled(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "deaf", time.Second)
 	s.awaitReady()
 	s.stop()
@@ -181,6 +187,7 @@ func TestAnEnvoyThatIgnoresSIGTERMIsKilled(t *testing.T) {
 }
 
 func TestAnEnvoyThatEndsIsStartedAgain(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "crash", time.Second)
 	s.awaitReady()
 	if err := syscall.Kill(pid(s.dir), syscall.SIGKILL); err != nil {
@@ -194,6 +201,7 @@ func TestAnEnvoyThatEndsIsStartedAgain(t *testing.T) {
 }
 
 func TestAnEnvoyThatWasReadyIsStartedAgainWithoutEnd(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "crash later", time.Second)
 	s.awaitReady()
 	if err := syscall.Kill(pid(s.dir), syscall.SIGKILL); err != nil {
@@ -204,6 +212,7 @@ func TestAnEnvoyThatWasReadyIsStartedAgainWithoutEnd(t *testing.T) {
 }
 
 func TestAnEnvoyThatIsNeverReadyIsGivenUp(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "crash always", time.Second)
 	select {
 	case err := <-s.ended:
@@ -221,6 +230,7 @@ func TestAnEnvoyThatIsNeverReadyIsGivenUp(t *testing.T) {
 }
 
 func TestWhatEnvoyWritesIsLogged(t *testing.T) {
+	t.Parallel()
 	s := supervise(t, "", time.Second)
 	s.awaitReady()
 	s.stop()
@@ -248,6 +258,7 @@ func TestWhatEnvoyWritesIsLogged(t *testing.T) {
 }
 
 func TestAnEnvoyThatCannotBeStartedIsAnError(t *testing.T) {
+	t.Parallel()
 	err := envoy.Run(t.Context(), envoy.Supervise{Path: filepath.Join(t.TempDir(), "none"), Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "starting Envoy") {
 		t.Errorf("got %v, want an error about starting", err)
@@ -256,9 +267,10 @@ func TestAnEnvoyThatCannotBeStartedIsAnError(t *testing.T) {
 
 // TestEnvoyEndsWithItsSupervisor kills the supervisor, which leaves it no time to end anything.
 func TestEnvoyEndsWithItsSupervisor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), "SUPERVISOR_DIR="+dir, "FAKE_ENVOY_DIR="+dir)
+	command.Env = append(os.Environ(), "SUPERVISOR_DIR="+dir)
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package explain
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"sluice.dev/sluice/model"
@@ -268,71 +267,4 @@ func (c *chain) checkRest() {
 		})
 		return
 	}
-}
-
-// checkClients looks who has acknowledged what is offered.
-func (c *chain) checkClients() {
-	var gateways int
-	var refusing, behind, unknown []Client
-	for _, client := range c.out.Clients {
-		if client.Role == roleGateway {
-			gateways++
-		}
-		switch client.State {
-		case StateRefuses:
-			refusing = append(refusing, client)
-		case StateBehind:
-			behind = append(behind, client)
-		case StateUnknown:
-			unknown = append(unknown, client)
-		}
-	}
-	if gateways == 0 {
-		c.broken(Link{
-			Link: LinkClient, Object: "gateways", Reason: "NoGateway", Stops: true,
-			Message: "No gateway is connected to the xDS server", Remedy: "Start one: sluice gateway, or an Envoy with what sluice bootstrap prints",
-		})
-	}
-	for _, some := range [][]Client{refusing, behind, unknown} {
-		if len(some) > 0 {
-			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)))
-		}
-	}
-	if len(refusing) == 0 {
-		c.checkTakenBack()
-	}
-}
-
-// checkTakenBack tells of what a client refuses while all are offered, and have, the content before it.
-func (c *chain) checkTakenBack() {
-	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool { return o.Reason == model.ResourceRefused && o.Type != model.Ready })
-	if i < 0 {
-		return
-	}
-	message := c.out.Route.Conditions[i].Message
-	meant := c.claim == nil
-	for r := range c.wanted() {
-		meant = meant || strings.Contains(message, strconv.Quote(r.name))
-	}
-	if meant {
-		c.broken(Link{Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRefused, Message: message, Remedy: remedy(model.ResourceRefused, c.route.Key)})
-	}
-}
-
-// checkClient tells what is wrong with some clients, by the first of them.
-func (c *chain) checkClient(first Client, share string) {
-	l := Link{Link: LinkClient, Object: first.Role + " " + first.ID}
-	switch first.State {
-	case StateRefuses:
-		r := first.Refuses[0]
-		l.Reason, l.Remedy = "Refused", "Change what its text names, or update that client"
-		l.Message = fmt.Sprintf("%s (%s) keeps what it had and refuses %s %s: %s", share, l.Object, r.Type, r.Name, r.Text)
-	case StateBehind:
-		l.Reason, l.Remedy = "Behind", "Ask again in a moment; if it stays so, that client hangs: restart it"
-		l.Message = fmt.Sprintf("%s (%s) has not acknowledged %s for %.3g s", share, l.Object, first.Behind[0], first.BehindSeconds)
-	default:
-		l.Reason, l.Remedy = "HeldUp", "See whether that client, or the network to it, hangs"
-		l.Message = fmt.Sprintf("%s (%s) does not take what it is sent, so what it has cannot be told", share, l.Object)
-	}
-	c.broken(l)
 }

@@ -27,7 +27,7 @@ func (c *chain) client(v View, wanted map[resourceName]bool) Client {
 		takes = true
 		switch {
 		case r.Refused != "":
-			out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused)})
+			out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused), r.Without})
 		case !r.Acknowledged:
 			out.Behind = append(out.Behind, r.Kind+" "+r.Name)
 		}

@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,10 +82,25 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"nobody to send requests to", func(i *Input) { i.Views.Offered.Assignments["default/hello-green"] = nil },
 			"no: Cluster default/hello-green has no endpoint: no replica is ready and no activator is connected. Connect an activator", LinkEndpoints, false},
 		{"no gateway", func(i *Input) { i.Views.Clients = i.Views.Clients[1:] },
-			"no: No gateway is connected to the xDS server. Start one", LinkClient, false},
+			"no: No gateway is connected to the xDS server: one that was before serves what it had then. Start one", LinkClient, false},
 		{"a client that refuses", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "no such filter"}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: no such filter", LinkClient, true},
+		{"an address that the only gateway cannot have", func(i *Input) {
+			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true}
+		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it refuses: http: cannot bind '127.0.0.1:8080': Address already in use. Free that address", LinkClient, false},
+		{"an address that one of two gateways cannot have", func(i *Input) {
+			other := i.Views.Clients[0]
+			other.ID, other.Resources = "edge-0", slices.Clone(other.Resources)
+			other.Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind", Without: true}
+			i.Views.Clients = append(i.Views.Clients, other)
+		}, "is served, but not as asked: 1 client of 4 (gateway edge-0) does not serve Listener http, which it refuses", LinkClient, true},
+		{"a new address that cannot be had", func(i *Input) {
+			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind"}
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: http: cannot bind. Free that address", LinkClient, true},
+		{"an address within the cluster that cannot be had", func(i *Input) {
+			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Refused: "local: cannot bind", Without: true}
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) does not serve Listener local", LinkClient, true},
 		{"content that was taken back from all, for one refuses it", func(i *Input) { i.Objects.Routes[0].Conditions = refused("default/hello-blue") },
 			`is served, but not as asked: 1 of 3 gateways refuse Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
 		{"a host that has no part in what is refused", func(i *Input) {

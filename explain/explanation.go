@@ -248,6 +248,8 @@ type Refusal struct {
 	Name string `json:"name"`
 	// Text is the client's.
 	Text string `json:"text"`
+	// Without says that the client has no version of it, not even an older one.
+	Without bool `json:"without,omitempty"`
 }
 
 func object(key model.Key, generation, observed int64, conditions []model.Condition) Object {

@@ -100,6 +100,8 @@ type ResourceView struct {
 	// Acknowledged says that it has what is offered. Refused is the client's text where it refuses that.
 	Acknowledged bool
 	Refused      string
+	// Without says that the client has no version of it in force, where it refuses what is offered.
+	Without bool
 	// Absent says that the client asks for it, and that there is none.
 	Absent bool
 }

@@ -194,6 +194,8 @@ func (a *Adapter) Report(problems []model.Problem) {
 		default: // no object has a status to show it in
 			if p, ok := byOwner[owner]; ok {
 				a.log.Error("cannot serve all that was asked for", "of", owner, "reason", p.Reason, "problem", p.Message)
+			} else {
+				a.log.Info("what could not be served is served now", "of", owner)
 			}
 		}
 	}

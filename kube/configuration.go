@@ -26,7 +26,7 @@ func (a *Adapter) setUpConfigurations() error {
 		For(&servingv1.Configuration{}).
 		Watches(&servingv1.Revision{}, to(madeBy)).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
-		Complete(a.afterFirstWorld(a.reconcileConfiguration))
+		Complete(a.onceComplete(a.reconcileConfiguration))
 }
 
 func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {

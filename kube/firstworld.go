@@ -32,6 +32,8 @@ const (
 	firstWorldCheck = 500 * time.Millisecond
 	// logWaitingEvery is how often it is logged what the first World waits for.
 	logWaitingEvery = 10 * time.Second
+	// afterFirstWorld is when an object is looked at again whose status is to be written after the first World is complete.
+	afterFirstWorld = time.Second
 	// maxNamed is how many objects a sentence names.
 	maxNamed = 5
 )
@@ -79,6 +81,13 @@ func (a *assembler) settleAll() {
 		clear(a.expected)
 		a.completeIfSettled()
 	}
+}
+
+// isComplete says whether there are Worlds.
+func (a *assembler) isComplete() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.complete
 }
 
 func (a *assembler) completeIfSettled() {
@@ -151,8 +160,8 @@ func (a *Adapter) sayWaiting(what string) {
 	}
 }
 
-// afterFirstWorld makes a reconciler wait whose objects the first World does not need: what it needs goes first.
-func (a *Adapter) afterFirstWorld(do func(context.Context, ctrl.Request) (ctrl.Result, error)) reconcile.Func {
+// onceComplete makes a reconciler wait whose objects the first World does not need: what it needs goes first.
+func (a *Adapter) onceComplete(do func(context.Context, ctrl.Request) (ctrl.Result, error)) reconcile.Func {
 	return func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 		select {
 		case <-a.assembler.completed:

@@ -83,8 +83,8 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	again, err := a.runRevision(ctx, revision)
-	if err != nil {
-		return ctrl.Result{}, err
+	if err != nil || !a.assembler.isComplete() {
+		return ctrl.Result{RequeueAfter: again}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
@@ -101,6 +101,9 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	crew := a.fleet.get(value.Key, value.UID)
 	if crew.Decision == nil {
 		return 0, nil // it comes at once, and has us look again: until then the status is what the autoscaler goes on from
+	}
+	if !a.assembler.isComplete() {
+		return afterFirstWorld, nil
 	}
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: crew.Replicas, Decision: crew.Decision, Workload: crew.Status, Now: time.Now(),

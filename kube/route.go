@@ -65,6 +65,9 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: route.CreationTimestamp.Time, Rules: plan.Rules,
 	})
 	a.assembler.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
+	if !a.assembler.isComplete() {
+		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
+	}
 	if !unchanged && plan.Rollout == in.Route.Rollout {
 		// The acknowledgement comes within milliseconds as a rule: one status then tells the change and that it is in force.
 		return ctrl.Result{RequeueAfter: beforeStatus}, nil

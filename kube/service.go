@@ -24,7 +24,7 @@ func (a *Adapter) setUpServices() error {
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
-		Complete(a.afterFirstWorld(a.reconcileService))
+		Complete(a.onceComplete(a.reconcileService))
 }
 
 // family is a Service with the two objects that it owns, as objects and as values.

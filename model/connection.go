@@ -13,3 +13,16 @@ const (
 	// common servers (gunicorn has 2 s, Node.js 5 s).
 	IdleApplication = time.Second
 )
+
+// How soon those who send requests notice that the other side has gone without a word. A machine that has vanished does not answer
+// TCP's keep-alive, a process that hangs does not answer HTTP/2's. Half a dozen lost packets, or some seconds without a CPU, are no
+// reason to end the streams of a connection.
+const (
+	// KeepaliveIdle is after how long without anything TCP asks, KeepaliveInterval how often, KeepaliveProbes how often in vain.
+	KeepaliveIdle     = 5 * time.Second
+	KeepaliveInterval = 3 * time.Second
+	KeepaliveProbes   = 3
+	// PingInterval is how often HTTP/2 asks, PingTimeout how long it waits for the answer.
+	PingInterval = 5 * time.Second
+	PingTimeout  = 10 * time.Second
+)

@@ -1,10 +1,12 @@
 package xds
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/genproto/googleapis/rpc/status"
 )
 
@@ -54,7 +56,11 @@ func (st *stream) accept(w *watch, r *response) {
 		news = r.entries
 	}
 	w.sum, w.unsure = r.sum, false
-	for _, e := range news {
+	st.acceptAll(w, news)
+}
+
+func (st *stream) acceptAll(w *watch, entries []*entry) {
+	for _, e := range entries {
 		st.vouch(w, e)
 		if _, ok := w.refused[e.Name]; ok {
 			st.mend(w, e, same(w.accepted(e.Name), e))
@@ -65,7 +71,7 @@ func (st *stream) accept(w *watch, r *response) {
 			w.kept[e.Name] = e
 		}
 	}
-	if len(w.kept) == 0 && len(news) > smallMap {
+	if len(w.kept) == 0 && len(entries) > smallMap {
 		w.kept = map[string]*entry{}
 	}
 }
@@ -89,6 +95,13 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 	if len(text) > maxNackText {
 		text = strings.ToValidUTF8(text[:maxNackText], "") + "…"
 	}
+	level := hclog.Warn
+	if st.triedAgain(w, blamed, text) {
+		level = hclog.Debug // nothing has changed
+	}
+	if sure && allUnbound(w, blamed, text) {
+		st.acceptAll(w, slices.DeleteFunc(slices.Clone(r.entries), func(e *entry) bool { return slices.Contains(blamed, e) }))
+	}
 	st.withhold(w, blamed, sure, text)
 	names := make([]string, 0, min(len(blamed), maxNackNames))
 	for _, e := range blamed {
@@ -99,7 +112,7 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 			names = append(names, e.Name)
 		}
 	}
-	st.logger.Warn("client refuses resources", "type", w.url, "names", names, "error", text)
+	st.logger.Log(level, "client refuses resources", "type", w.url, "names", names, "error", text)
 	st.server.options.Nacked(Nack{Role: st.role, Client: st.client, Type: w.url, Names: names, Text: text})
 }
 
@@ -118,7 +131,11 @@ func (st *stream) withhold(w *watch, blamed []*entry, sure bool, text string) {
 	defer store.drop(st.role, w.url)
 	fellBack := false
 	for _, e := range blamed {
-		if same(w.items[e.Name].sent, e) { // else it was sent newer content since, which it will answer for
+		switch {
+		case !same(w.items[e.Name].sent, e): // it was sent newer content since, which it will answer for
+		case isUnbound(w, e, text):
+			st.bindLater(w, t, e, text)
+		default:
 			fellBack = st.withholdOne(w, t, e, sure, text) || fellBack
 		}
 	}

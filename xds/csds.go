@@ -130,6 +130,9 @@ func (s *Server) inspect(ctx context.Context, r *statusv3.ClientStatusRequest, e
 	if err := s.permit(ctx, roleStatus, r.GetNode()); err != nil {
 		return err
 	}
+	if err := s.incomplete(); err != nil {
+		return err
+	}
 	asked, err := readInquiry(r)
 	if err != nil {
 		return err

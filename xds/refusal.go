@@ -21,6 +21,7 @@ type refused struct {
 	record  *refusal
 	text    string // its own words; empty: those of the record, or like others of the many that it refuses
 	at      time.Time
+	bind    rebind
 }
 
 // refuse records that a client refuses content of a name, in the place of what it refused before; mu is held.
@@ -45,7 +46,7 @@ func (s *store) refuse(t *table, w *watch, e *entry, text string) {
 	if record.text == text || len(w.refused) >= maxRefusals {
 		text = "" // kept once, and not without bound
 	}
-	w.refused[e.Name] = refused{e, record, text, time.Now()}
+	w.refused[e.Name] = refused{content: e, record: record, text: text, at: time.Now()}
 	s.noteRefusals()
 }
 

@@ -49,10 +49,11 @@ type Server struct {
 	counters counters
 	denials  denials
 
-	loadStreams atomic.Uint64   // so far
-	streams     atomic.Uint64   // of resources, so far
-	inspections chan struct{}   // holds a token for each inspection that is under way
-	ctx         context.Context // ends with Close
+	waiting     atomic.Pointer[string] // for what, while nothing is served
+	loadStreams atomic.Uint64          // so far
+	streams     atomic.Uint64          // of resources, so far
+	inspections chan struct{}          // holds a token for each inspection that is under way
+	ctx         context.Context        // ends with Close
 	cancel      context.CancelFunc
 
 	mu      sync.Mutex
@@ -95,6 +96,23 @@ func (s *Server) Apply(u Update) uint64 {
 	seq := s.store.apply(u)
 	s.progress.signal()
 	return seq
+}
+
+// Waiting says for what the first Apply waits, in words such as "2 of 40 objects: …": whoever asks for the status of clients before
+// it is told that in a FAILED_PRECONDITION.
+func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
+
+// incomplete is the error of a question for what clients have that comes before there is anything to have.
+func (s *Server) incomplete() error {
+	select {
+	case <-s.store.ready:
+		return nil
+	default:
+	}
+	if what := s.waiting.Load(); what != nil && *what != "" {
+		return status.Errorf(codes.FailedPrecondition, "nothing is served yet, and gateways go on with what they had: waiting for %s", *what)
+	}
+	return nil
 }
 
 // Close ends all streams and returns when they are gone. One that is held up in sending to a client that does not read ends

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -104,8 +105,9 @@ func (s subscriber) wantAll() {
 		}
 	}
 	since := s.store.seq
-	for _, x := range w.stream.expects[w.url] {
+	for name, x := range w.stream.expects[w.url] {
 		since = min(since, x.since)
+		s.tellNone(name, x.since)
 	}
 	delete(w.stream.expects, w.url)
 	had := len(w.items)
@@ -122,6 +124,20 @@ func (s subscriber) wantAll() {
 	if had == 0 && w.pending.empty() {
 		w.owed = true
 	}
+}
+
+// tellNone answers for a route configuration that has no virtual hosts: Envoy hands what comes to the one before the last slash
+// of its name, and of an empty response to none, so that its listener would wait for 15 s.
+func (s subscriber) tellNone(routeConfiguration string, since uint64) {
+	if !s.watch.kind.whole {
+		return
+	}
+	for name := range s.table.entries {
+		if strings.HasPrefix(name, routeConfiguration+"/") {
+			return
+		}
+	}
+	s.watch.pending.put(routeConfiguration+"/", nil, since)
 }
 
 // release lets go of a name. Where everything is wanted too, the resource stays, and the caller decides whether to say so.

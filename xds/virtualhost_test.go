@@ -44,7 +44,11 @@ func discover(t *testing.T, options xds.Options, hosts ...*xds.Resource) (*rig, 
 	for _, h := range hosts {
 		names = append(names, h.Name)
 	}
-	c.take(xds.VirtualHostType, names...)
+	if len(names) == 0 {
+		c.gone(xds.VirtualHostType, "http/") // an answer, and to http
+	} else {
+		c.take(xds.VirtualHostType, names...)
+	}
 	c.quiet()
 	return r, c
 }

@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,7 @@ func (st *stream) retake() {
 // advance sends all that may be sent now.
 func (st *stream) advance(now time.Time) error {
 	st.expire(now)
+	st.bindAgain(now)
 	if err := st.sendMake(); err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (st *stream) sendChanges(w *watch, c *changes) error {
 		switch {
 		case e != nil:
 			p.set = append(p.set, e)
-		case w.kind.whole && w.items[name].sent == nil:
+		case w.kind.whole && w.items[name].sent == nil && !strings.HasSuffix(name, "/"):
 			p.unknown = append(p.unknown, name)
 		default:
 			p.gone = append(p.gone, name)
@@ -195,7 +197,10 @@ func (st *stream) due(w *watch, name string, now time.Time) bool {
 		if other.kind.stage != stageRoute || other == w && w.kind.whole {
 			continue // virtual hosts need none of their kind
 		}
-		for refused := range other.refused {
+		for refused, r := range other.refused {
+			if r.bind.unbound && other.accepted(refused) == nil {
+				continue // nothing of the name is in force
+			}
 			if _, leaving := other.doomed[refused]; !leaving {
 				return false
 			}
@@ -308,6 +313,7 @@ func (st *stream) pause(now time.Time) time.Duration {
 			sooner(x.deadline)
 		}
 	}
+	st.eachUnbound(func(_ *watch, _ string, r refused) { sooner(r.bind.due) })
 	if st.young(now) {
 		sooner(st.born.Add(st.server.options.Settle))
 	}

@@ -31,6 +31,12 @@ func (f *explainFlags) views(ctx context.Context) (explain.Views, *explain.Failu
 	if err == nil {
 		return views, nil
 	}
+	if what := incomplete(err); what != "" {
+		return explain.Views{}, &explain.Failure{
+			Who: "xDS server " + f.server.address, Message: "The control plane has just started: " + what,
+			Remedy: "Ask again in a moment; if it stays so, see what the control plane logs of those objects",
+		}
+	}
 	return explain.Views{}, &explain.Failure{
 		Who: "xDS server " + f.server.address, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.server.address, err),
 		Remedy: "Start sluice up, or name the address of its xDS server with --xds",
@@ -91,7 +97,7 @@ func readResource(kind string, r status.Resource) explain.ResourceView {
 		Kind: kind, Name: r.Name, Acknowledged: r.State == status.Synced || r.State == status.Absent, Absent: r.State == status.Absent,
 	}
 	if r.State == status.Refused {
-		out.Refused = "it does not say why"
+		out.Refused, out.Without = "it does not say why", r.Version == ""
 		if r.Refusal != nil {
 			out.Refused = cmp.Or(r.Refusal.Text, out.Refused)
 		}

@@ -35,7 +35,7 @@ func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
 	})
 	want := []explain.View{
 		{ID: "edge", Role: "gateway", Lag: 2500 * time.Millisecond, Resources: []explain.ResourceView{
-			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Refused: "no"},
+			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Refused: "no", Without: true},
 		}},
 		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
 	}

@@ -65,6 +65,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		Allow:   u.doors.permits,
 		Loads:   func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
+	l.xds.Waiting("the objects of the Kubernetes API")
 	l.control = controlplane.New(controlplane.Options{
 		Logger: u.log.Named("controlplane"), Publish: l.delivery.timed(l.xds.Apply),
 		Problems:   func(p []model.Problem) { l.adapter.Report(p) },

@@ -180,7 +180,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	if l.adapter, err = kube.New(kube.Options{
 		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
 		Worlds: l.control.Offer, Run: l.processes.Run, Scale: l.scaling(&p.scaling), Ready: u.announce.service, CollectGarbage: true,
-		AwaitActivator: held == nil,
+		AwaitActivator: held == nil, Waiting: l.xds.Waiting,
 	}); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/xds/status"
 )
@@ -66,10 +69,22 @@ func (i *inspector) ask(ctx context.Context, q status.Query) ([]status.Client, e
 	ctx, cancel := context.WithTimeout(ctx, inspectionPatience)
 	defer cancel()
 	clients, err := status.Ask(ctx, i.conn, q)
+	if what := incomplete(err); what != "" {
+		return nil, fmt.Errorf("xDS server at %s: %s", i.address, what)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("xDS server at %s: %w", i.address, err)
 	}
 	return clients, nil
+}
+
+// incomplete is what a server says that has nothing to serve yet; empty for any other error.
+func incomplete(err error) string {
+	var says interface{ GRPCStatus() *grpcstatus.Status }
+	if errors.As(err, &says) && says.GRPCStatus().Code() == codes.FailedPrecondition {
+		return says.GRPCStatus().Message()
+	}
+	return ""
 }
 
 // find is the id of the client that a word means: its name, or the beginning of no other's.

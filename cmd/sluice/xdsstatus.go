@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -189,7 +190,11 @@ func printResources(to io.Writer, resources []status.Resource) error {
 	}
 	for _, r := range resources {
 		if r.Refusal != nil {
-			fmt.Fprintf(to, "%s %s%s is refused: %s\n", upper(xds.TypeName(r.TypeURL)), r.Name, ofVersion(r.Refusal.Version), r.Refusal.Text)
+			text := strings.TrimSpace(r.Refusal.Text)
+			if r.TypeURL == xds.ListenerType && xds.SaysUnbound(text) {
+				text += "; free that address: the listener is sent again every half minute or sooner"
+			}
+			fmt.Fprintf(to, "%s %s%s is refused: %s\n", upper(xds.TypeName(r.TypeURL)), r.Name, ofVersion(r.Refusal.Version), text)
 		}
 	}
 	return nil

@@ -21,6 +21,9 @@ const (
 	maxResponseHeader = 1 << 20
 )
 
+// keepalive has connections end whose replica's machine has vanished.
+var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes}
+
 // connectError is a failure to connect to a replica: nothing has been sent.
 type connectError struct{ error }
 
@@ -112,7 +115,7 @@ type conn struct {
 }
 
 func dial(ctx context.Context, address string) (*conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepalive}
 	nc, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"time"
 
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -17,7 +16,7 @@ import (
 func newHTTP2() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	dialer := net.Dialer{Timeout: dialTimeout}
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepalive}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, address)
@@ -32,7 +31,7 @@ func newHTTP2() *http.Transport {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		ExpectContinueTimeout:  continuePatience,
 		// A connection whose replica has vanished without a word is found out in this time.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout},
 	}
 }
 

@@ -40,8 +40,13 @@ func newTransport(h2 bool) *http.Transport {
 		WriteBufferSize:     upstreamBufferBytes,
 		// The upstream says whether it wants the body; after this long it is sent all the same.
 		ExpectContinueTimeout: time.Second,
+		// Over HTTP/2 an endpoint that hangs is found out too.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout},
 	}
 }
+
+// keepalive has connections end whose endpoint's machine has vanished.
+var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes}
 
 func (u *upstreams) close() {
 	u.http1.CloseIdleConnections()
@@ -64,7 +69,7 @@ func dialUpstream(ctx context.Context, network, address string) (net.Conn, error
 		return nil, &connectError{net.UnknownNetworkError("no exchange to connect for")}
 	}
 	stats := &x.cluster.stats
-	dialer := net.Dialer{Timeout: x.config.connectTimeout}
+	dialer := net.Dialer{Timeout: x.config.connectTimeout, KeepAliveConfig: keepalive}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		stats.cxConnectFail.Add(1)

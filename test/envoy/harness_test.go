@@ -75,7 +75,7 @@ func (c *control) settled() bool {
 	return c.reached >= c.applied
 }
 
-func newControl(t *testing.T, options ...grpc.ServerOption) *control {
+func newControl(t testing.TB, options ...grpc.ServerOption) *control {
 	c := &control{gateway: address.Free(t)}
 	c.server = xds.New(xds.Options{
 		Nacked:   func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
@@ -181,7 +181,7 @@ func eachGateway(t *testing.T, test func(t *testing.T, start func(*control))) {
 	})
 }
 
-func startBuiltIn(t *testing.T, c *control) {
+func startBuiltIn(t testing.TB, c *control) {
 	g := gateway.New(gateway.Options{XDS: c.address, NodeID: "gateway", Drain: time.Second})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -195,10 +195,10 @@ func startBuiltIn(t *testing.T, c *control) {
 	c.await(t)
 }
 
-// startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint. edit, if it is not nil, changes its bootstrap.
-func startEnvoy(t *testing.T, path string, c *control, edit func(bootstrap string) string) (admin string) {
-	admin = address.Free(t)
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: admin})
+// startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint. edit, if it
+// is not nil, changes its bootstrap.
+func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap string) string) (pid int) {
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: address.Free(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,8 @@ func startEnvoy(t *testing.T, path string, c *control, edit func(bootstrap strin
 	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--use-dynamic-base-id"))
+	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--use-dynamic-base-id")
+	run(t, cmd)
 	t.Cleanup(func() {
 		text, _ := os.ReadFile(logged)
 		for _, complaint := range realenvoy.Complaints(string(text), "", expected...) {
@@ -218,14 +219,14 @@ func startEnvoy(t *testing.T, path string, c *control, edit func(bootstrap strin
 		}
 	})
 	c.await(t)
-	return admin
+	return cmd.Process.Pid
 }
 
 // expected are complaints about the bootstrap, and about streams that the control plane has closed.
 var expected = []*regexp.Regexp{regexp.MustCompile("use_eds_cache_for_ads|envoy_bug|no configured limit|stream (to xds_cluster )?closed: 13")}
 
 // run runs a program until the test ends.
-func run(t *testing.T, cmd *exec.Cmd) {
+func run(t testing.TB, cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func run(t *testing.T, cmd *exec.Cmd) {
 }
 
 // await waits until the gateway has a route for hello.
-func (c *control) await(t *testing.T) {
+func (c *control) await(t testing.TB) {
 	t.Helper()
 	eventually(t, "the gateway serves", func() bool {
 		conn, err := net.Dial("tcp", c.gateway)
@@ -253,7 +254,7 @@ func (c *control) await(t *testing.T) {
 	})
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

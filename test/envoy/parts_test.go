@@ -29,7 +29,7 @@ type part struct {
 }
 
 // start runs the program of the tests in a role, which prints where it listens.
-func start(t *testing.T, role string, args ...string) *part {
+func start(t testing.TB, role string, args ...string) *part {
 	t.Helper()
 	p := &part{cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)

@@ -40,6 +40,10 @@ type Options struct {
 	Ready func(service model.Key, url string)
 	// AwaitActivator has the first World after a restart wait some seconds for an activator: all of them are other processes.
 	AwaitActivator bool
+	// Put stores an object of the controllers over the version that it names, past the API server, and sets its new version:
+	// the status, and with whole also labels, annotations, generation and spec. It is for an API server in the same process;
+	// nil writes over the API, which takes spec and status in one write each.
+	Put func(ctx context.Context, o client.Object, whole bool) error
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
 	CollectGarbage bool
@@ -68,7 +72,9 @@ type Adapter struct {
 	assembler *assembler
 	problems  notebook[model.Ref, model.Problem]
 	fleet     *fleet
-	announced notebook[model.Key, string] // UID of the Service that Ready was last called for
+	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
+	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
+	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
 
 	services, revisions, routes trigger
 }

@@ -75,6 +75,7 @@ type Adapter struct {
 	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
 	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
 	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
+	wrote     notebook[model.Ref, string]    // resourceVersion that the controller of a Service or Route wrote last
 
 	services, revisions, routes trigger
 }
@@ -175,7 +176,9 @@ func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }
 func (a *Adapter) Programmed(generation uint64) {
 	for _, route := range a.assembler.acknowledge(generation) {
 		a.routes.add(route)
-		a.services.add(route) // which has the same name, and may have waited for this to be announced
+		if _, announced := a.announced.get(route); !announced {
+			a.services.add(route) // which has the same name, and may have waited for this to be announced
+		}
 	}
 }
 

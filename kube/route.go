@@ -24,7 +24,7 @@ const beforeStatus = 50 * time.Millisecond
 
 func (a *Adapter) setUpRoutes() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("route").
-		For(&servingv1.Route{}).
+		For(&servingv1.Route{}, builder.WithPredicates(a.bySomebodyElse(kindRoute))).
 		Watches(&servingv1.Configuration{}, to(a.routesFollowing), builder.WithPredicates(whenChanged(latestOf))).
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
@@ -102,7 +102,7 @@ func (a *Adapter) asServiceSays(ctx context.Context, route *servingv1.Route) (*s
 	if err != nil {
 		return nil, err
 	}
-	if f.route = route; !f.routeMayFollow() {
+	if f.take(route); !f.behind || !f.routeMayFollow() {
 		return route, nil
 	}
 	return follow(route, convert.RouteOf(service)), nil
@@ -188,10 +188,12 @@ func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route
 	s.Traffic = convert.Traffic(plan.Traffic)
 	s.Annotations = convert.WithRollout(s.Annotations, plan.Rollout)
 	if wanted == route || a.options.Put == nil {
-		return writeStatus(ctx, a, after, route.Status, after.Status)
-	}
-	if err := a.options.Put(ctx, after, true); err != nil {
+		if err := writeStatus(ctx, a, after, route.Status, after.Status); err != nil {
+			return err
+		}
+	} else if err := a.options.Put(ctx, after, true); err != nil {
 		return fmt.Errorf("writing %s/%s: %w", route.Namespace, route.Name, err)
 	}
+	a.wrote.put(refOf(kindRoute, after), after.ResourceVersion)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/crds/convert"
@@ -21,7 +22,7 @@ const afterConflict = 5 * time.Millisecond
 
 func (a *Adapter) setUpServices() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("service").
-		For(&servingv1.Service{}).
+		For(&servingv1.Service{}, builder.WithPredicates(a.bySomebodyElse(kindService))).
 		// By name, not by owner: when somebody else's object of that name goes, it is the Service's turn.
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
@@ -36,6 +37,7 @@ type family struct {
 	service       *servingv1.Service
 	configuration *servingv1.Configuration
 	route         *servingv1.Route
+	behind        bool // the Route is not what the Service says
 	revisions     []*model.Revision
 }
 
@@ -46,16 +48,17 @@ func (f *family) input() rollout.ServiceInput {
 	}
 	if f.route != nil {
 		in.Route = convert.Route(f.route)
-		if f.routeIsBehind() {
+		if f.behind {
 			in.Route.Generation++ // the one that was not observed yet
 		}
 	}
 	return in
 }
 
-// routeIsBehind says that the Route of the Service is not what the Service says.
-func (f *family) routeIsBehind() bool {
-	return metav1.IsControlledBy(f.route, f.service) && follow(f.route, convert.RouteOf(f.service)) != f.route
+// take has a Route be that of the family.
+func (f *family) take(route *servingv1.Route) {
+	f.route = route
+	f.behind = route != nil && metav1.IsControlledBy(route, f.service) && follow(route, convert.RouteOf(f.service)) != route
 }
 
 // routeMayFollow says that the Route may be what the Service says: the Configuration is so already, and which revision traffic
@@ -72,9 +75,11 @@ func (a *Adapter) familyOf(ctx context.Context, service *servingv1.Service) (f *
 	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, service.Namespace, service.Name); err != nil {
 		return nil, err
 	}
-	if f.route, err = find[servingv1.Route](ctx, a.client, service.Namespace, service.Name); err != nil {
+	route, err := find[servingv1.Route](ctx, a.client, service.Namespace, service.Name)
+	if err != nil {
 		return nil, err
 	}
+	f.take(route)
 	f.revisions, err = a.revisionsOf(ctx, service.Namespace, service.Name, service.Spec.Template.Metadata.Name)
 	return f, err
 }
@@ -121,7 +126,7 @@ func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 		if err := a.client.Create(ctx, f.route); err != nil {
 			return fmt.Errorf("creating %s/%s: %w", f.route.Namespace, f.route.Name, err)
 		}
-	case f.routeIsBehind():
+	case f.behind:
 		a.routes.add(keyOf(f.route))
 	}
 	return nil
@@ -165,6 +170,7 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollou
 	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
 		return err
 	}
+	a.wrote.put(refOf(kindService, after), after.ResourceVersion)
 	a.announce(f.service, after)
 	return nil
 }

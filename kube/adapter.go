@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -44,6 +45,9 @@ type Options struct {
 	// the status, and with whole also labels, annotations, generation and spec. It is for an API server in the same process;
 	// nil writes over the API, which takes spec and status in one write each.
 	Put func(ctx context.Context, o client.Object, whole bool) error
+	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write tells
+	// both; 0 means 50 ms, within which they do as a rule.
+	Patience time.Duration
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
 	CollectGarbage bool
@@ -87,6 +91,7 @@ const concurrency = 8
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {
 	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
+	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
 	if err := servingv1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("registering the API types: %w", err)

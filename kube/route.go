@@ -18,10 +18,6 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// beforeStatus is how long the status of a changed Route waits for the gateways to acknowledge the change. It comes within
-// milliseconds as a rule: one status then tells the change and that it is in force.
-const beforeStatus = 50 * time.Millisecond
-
 func (a *Adapter) setUpRoutes() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("route").
 		For(&servingv1.Route{}, builder.WithPredicates(a.bySomebodyElse(kindRoute))).
@@ -138,7 +134,7 @@ func (a *Adapter) tell(in rollout.RouteInput, plan rollout.RoutePlan) time.Durat
 	if !known || inForce || in.Route.RolloutDuration > 0 && plan.Rollout != in.Route.Rollout {
 		return 0
 	}
-	return beforeStatus - in.Now.Sub(since)
+	return a.options.Patience - in.Now.Sub(since)
 }
 
 // routeInput reads what a Route names: Configurations, their newest revisions, and revisions by name.

@@ -138,10 +138,7 @@ type version struct {
 	seen       time.Time
 }
 
-// whileItFollows is how long the status of a Service waits for its Route to be in force: longer than a Route's own status does.
-const whileItFollows = 2 * beforeStatus
-
-// mayWait returns for how long the status of a Service may wait. While a change is being carried out there is nothing to tell
+// mayWait returns for how long the status of a Service may wait, twice as long as that of its Route. While a change is being carried out there is nothing to tell
 // that a moment later is not wrong: until then the status is that of the generation before, and says so.
 func (a *Adapter) mayWait(service *servingv1.Service, plan rollout.ServicePlan, now time.Time) time.Duration {
 	ready := model.FindCondition(plan.Conditions, model.Ready)
@@ -153,7 +150,7 @@ func (a *Adapter) mayWait(service *servingv1.Service, plan rollout.ServicePlan, 
 		v = version{service.Generation, now}
 		a.fresh.put(keyOf(service), v)
 	}
-	return whileItFollows - now.Sub(v.seen)
+	return 2*a.options.Patience - now.Sub(v.seen)
 }
 
 func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollout.ServicePlan) error {

@@ -220,6 +220,14 @@ var buildApp = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// touch makes a file that an application waits for.
+func touch(t testing.TB, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // newApp is a Service of testdata/app, with annotations of its template and an environment as key and value by turns.
 func newApp(t testing.TB, name string, annotations map[string]string, environment ...string) *servingv1.Service {
 	t.Helper()

@@ -28,17 +28,17 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 
 	var refusing, accepted atomic.Bool
 	critic := client.New(client.Config{Target: s.xds, NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
-		if u.Type != resource.RouteType {
+		if u.Type != resource.ScopedRouteType {
 			return nil
 		}
 		if refusing.Load() {
-			return errors.New(`route configuration "http": virtual host "default/hello" is not to my taste`)
+			return fmt.Errorf("scope %q is not to my taste", host)
 		}
 		accepted.Store(true)
 		return nil
 	}})
 	critic.Subscribe(resource.ClusterType, client.Wildcard)
-	critic.Subscribe(resource.RouteType, "http")
+	critic.Subscribe(resource.ScopedRouteType, client.Wildcard)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -62,7 +62,7 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	target("two")
 	eventually(t, "the Service shows the refusal", func() error {
 		c := s.service("hello").Status.Condition("RoutesReady")
-		want := []string{"1 of 2 gateways refuse RouteConfiguration", `virtual host "default/hello" is not to my taste`}
+		want := []string{"1 of 2 gateways refuse ScopedRouteConfiguration", fmt.Sprintf("scope %q is not to my taste", host)}
 		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) || !strings.Contains(c.Message, want[1]) {
 			return fmt.Errorf("RoutesReady is %+v", c)
 		}

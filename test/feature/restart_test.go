@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -180,9 +179,7 @@ func requestsInFlightFinishWhenStopped(t *testing.T, g gateway) {
 	stopped := make(chan int, 1)
 	go func() { stopped <- s.stop() }()
 	s.waitFor("stopping: requests in flight may finish")
-	if err := os.WriteFile(release, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	touch(t, release)
 	if code := <-stopped; code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -3,6 +3,7 @@ package feature
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -78,14 +79,16 @@ func TestRevisionScalesByWhatTheGatewayReports(t *testing.T) {
 
 func revisionScalesByWhatTheGatewayReports(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
+	working := filepath.Join(t.TempDir(), "working")
 	s.create(newApp(t, "plain", asleep("sluice.dev/metrics-source", "envoy", "autoscaling.knative.dev/target", "10",
-		"autoscaling.knative.dev/target-burst-capacity", "0"), "MS", "100"))
+		"autoscaling.knative.dev/target-burst-capacity", "0"), "MS", "100", "UNTIL", working))
 	c := s.newCrowd("plain.default.localhost")
 	c.size(35)
 	s.scaledTo("plain-00001", 5) // 35 requests at 70 % of 10
 	if v, ok := ofRevision(s.figures("sluice_autoscaler_"), "sluice_autoscaler_by_activator", "plain-00001"); !ok || v != 0 {
 		t.Errorf("by_activator is %v, %v while the replicas have room: the load was not the gateway's", v, ok)
 	}
+	touch(t, working) // nothing was answered before, so that there were 35 requests at any time
 	s.withoutQueueProxy("plain-00001", 5)
 	if _, failed := c.end(); len(failed) > 0 {
 		t.Errorf("%d requests failed, the first: %s", len(failed), failed[0])

@@ -39,8 +39,8 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 	if code != 0 || !strings.Contains(out, "activator-") || !strings.Contains(out, "gateway-") || strings.Contains(out, "mesh") {
 		t.Errorf("status: %d %s", code, out)
 	}
-	if out, code = s.inspect("dump", "gateway", "-t", "rds"); code != 0 || !strings.Contains(out, "- "+host+"\n") {
-		t.Errorf("the virtual host is not in the dump: %d %s", code, out)
+	if out, code = s.inspect("dump", "gateway", "-t", "srds"); code != 0 || !strings.Contains(out, host+"\n") {
+		t.Errorf("the host is not in the dump: %d %s", code, out)
 	}
 	if out, code = s.inspect("dump", "nobody"); code == 0 || !strings.Contains(out, `client "nobody" is not connected`) {
 		t.Errorf("a client that is not there: %d %s", code, out)

@@ -1,8 +1,8 @@
 // Command app is the application of the scaling tests. It serves HTTP/1.1 and h2c on $PORT and checks for itself what Sluice
 // promises of it: it never has more than $LIMIT requests at a time, or it answers 500 and says so ever after.
 //
-//	/            answers after the query's ms milliseconds (default $MS, else 0), and not before the file of the query's until is
-//	             there, with the revision's name, and in the headers App-Process, App-Began and App-Ended its process id and from
+//	/            answers after the query's ms milliseconds (default $MS, else 0), and not before the files of $UNTIL and of the
+//	             query's until are there, with the revision's name, and in the headers App-Process, App-Began and App-Ended its process id and from
 //	             when to when it worked, in Unix nanoseconds
 //	/started     the moments, in Unix nanoseconds, in which the process began main, listened, and got its first request
 //	/most        the most requests that it had at a time; not counted itself
@@ -169,8 +169,10 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 		ms, _ = strconv.Atoi(text)
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
-	for file := r.URL.Query().Get("until"); file != "" && !there(file) && r.Context().Err() == nil; {
-		time.Sleep(10 * time.Millisecond)
+	for _, file := range []string{os.Getenv("UNTIL"), r.URL.Query().Get("until")} {
+		for file != "" && !there(file) && r.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 	if ms > 0 {
 		select {

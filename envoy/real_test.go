@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -195,6 +196,12 @@ func TestRealEnvoyServesAWorld(t *testing.T) {
 			r := startReal(t, setting{path: path, application: hello})
 			if response, body, err := r.get(newClient(t), "/"); err != nil || body != host+" hello-00001" {
 				t.Errorf("got %v %q, %v", response, body, err)
+			}
+			p := envoy.NewStatsPoller("unix:" + r.admin)
+			defer p.Close()
+			loads, err := p.Poll(t.Context())
+			if err != nil || !slices.ContainsFunc(loads, func(l envoy.ClusterLoad) bool { return l.Cluster == "default/hello-00001" }) {
+				t.Errorf("the load by its statistics is %v, %v", loads, err)
 			}
 			if info, err := os.Stat(r.admin); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("the socket of the admin interface is %v, %v; want one for its owner alone", info, err)

@@ -109,7 +109,7 @@ func Run(ctx context.Context, s Supervise) error {
 		if time.Since(started) > lastPause {
 			pause = firstPause
 		}
-		s.Logger.Error(fmt.Sprintf("envoy ended by itself, with %v; it is started again%s", l.command.ProcessState, l.logEnd()), "after", pause)
+		s.Logger.Error("envoy ended by itself; it is started again", "status", l.command.ProcessState.String(), "after", pause, "log", l.output.entries.tail())
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

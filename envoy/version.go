@@ -52,7 +52,7 @@ func Check(ctx context.Context, path string) (Version, error) {
 
 // answered says what a program did instead of telling a version.
 func answered(out []byte, err error) string {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(out), "?"))
+	text, _, _ := strings.Cut(strings.TrimSpace(strings.ToValidUTF8(string(out), "?")), "\n")
 	var status *exec.ExitError
 	switch {
 	case err != nil && !errors.As(err, &status):

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -43,6 +44,13 @@ type Options struct {
 	// Waiting is called with what the first World waits for, in words, whenever that has changed much, and with nothing when there
 	// is a World; it may be nil.
 	Waiting func(what string)
+	// Put stores an object of the controllers over the version that it names, past the API server, and sets its new version:
+	// the status, and with whole also labels, annotations, generation and spec. It is for an API server in the same process;
+	// nil writes over the API, which takes spec and status in one write each.
+	Put func(ctx context.Context, o client.Object, whole bool) error
+	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write tells
+	// both; 0 means 50 ms, within which they do as a rule.
+	Patience time.Duration
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
 	// garbage collector runs.
 	CollectGarbage bool
@@ -71,7 +79,10 @@ type Adapter struct {
 	assembler *assembler
 	problems  notebook[model.Ref, model.Problem]
 	fleet     *fleet
-	announced notebook[model.Key, string] // UID of the Service that Ready was last called for
+	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
+	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
+	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
+	wrote     notebook[model.Ref, string]    // resourceVersion that the controller of a Service or Route wrote last
 
 	services, revisions, routes trigger
 }
@@ -83,6 +94,7 @@ const concurrency = 8
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {
 	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
+	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
 	if err := servingv1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("registering the API types: %w", err)
@@ -173,7 +185,9 @@ func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }
 func (a *Adapter) Programmed(generation uint64) {
 	for _, route := range a.assembler.acknowledge(generation) {
 		a.routes.add(route)
-		a.services.add(route) // which has the same name, and may have waited for this to be announced
+		if _, announced := a.announced.get(route); !announced {
+			a.services.add(route) // which has the same name, and may have waited for this to be announced
+		}
 	}
 }
 

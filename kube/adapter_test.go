@@ -46,10 +46,12 @@ type bench struct {
 	told      map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
 	scaling   autoscaler.Config
-	silent    bool          // the data plane acknowledges nothing
-	urls      []string      // of Services, as they became ready
-	busy      time.Duration // that each decision takes
-	waited    []string      // what the first World was said to wait for
+	silent    bool                                             // the data plane acknowledges nothing
+	put       func(context.Context, client.Object, bool) error // nil: all is written over the API
+	patience  time.Duration                                    // of statuses; 0 means the usual one
+	urls      []string                                         // of Services, as they became ready
+	busy      time.Duration                                    // that each decision takes
+	waited    []string                                         // what the first World was said to wait for
 }
 
 func newBench(t *testing.T) *bench {
@@ -82,6 +84,7 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 	}
 	return &bench{
 		Client: c, t: t, config: api.Config(),
+		put:     func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
 		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
 		told: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
 	}
@@ -101,6 +104,7 @@ func (b *bench) startAdapter() (stop func()) {
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention},
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
+		Put: b.put, Patience: b.patience,
 		Scale: kube.Scaling{
 			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
 			Check: func(annotations map[string]string) error {

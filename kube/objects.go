@@ -91,8 +91,7 @@ func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, s
 		}
 		return want, nil
 	}
-	if same(have, want) && equality.Semantic.DeepEqual(have.GetLabels(), want.GetLabels()) &&
-		equality.Semantic.DeepEqual(have.GetAnnotations(), want.GetAnnotations()) {
+	if same(have, want) && sameLabels(have, want) {
 		return have, nil
 	}
 	want.SetResourceVersion(have.GetResourceVersion())
@@ -103,12 +102,21 @@ func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, s
 	return want, nil
 }
 
+// sameLabels compares labels and annotations.
+func sameLabels(a, b client.Object) bool {
+	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels()) && equality.Semantic.DeepEqual(a.GetAnnotations(), b.GetAnnotations())
+}
+
 // writeStatus writes the status of after when it differs from before's.
 func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, was, is S) error {
 	if equality.Semantic.DeepEqual(was, is) {
 		return nil
 	}
-	if err := a.client.Status().Update(ctx, after); err != nil {
+	write := func() error { return a.client.Status().Update(ctx, after) }
+	if a.options.Put != nil {
+		write = func() error { return a.options.Put(ctx, after, false) }
+	}
+	if err := write(); err != nil {
 		return fmt.Errorf("writing the status of %s/%s: %w", after.GetNamespace(), after.GetName(), err)
 	}
 	return nil

@@ -2,8 +2,11 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,12 +17,9 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// beforeStatus is how long the status of a changed Route waits for the gateways to acknowledge the change.
-const beforeStatus = 50 * time.Millisecond
-
 func (a *Adapter) setUpRoutes() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("route").
-		For(&servingv1.Route{}).
+		For(&servingv1.Route{}, builder.WithPredicates(a.bySomebodyElse(kindRoute))).
 		Watches(&servingv1.Configuration{}, to(a.routesFollowing), builder.WithPredicates(whenChanged(latestOf))).
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
@@ -51,35 +51,88 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	}
 	if route == nil {
 		a.assembler.removeRoute(key)
+		a.told.drop(key)
 		return ctrl.Result{}, nil
 	}
 	if gone, err := a.collected(ctx, route); gone || err != nil {
 		return ctrl.Result{}, err
 	}
-	in, err := a.routeInput(ctx, route)
+	wanted, err := a.asServiceSays(ctx, route)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	in, err := a.routeInput(ctx, wanted)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	plan := rollout.Route(in)
-	unchanged := a.assembler.setRoute(&model.Route{
-		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: route.CreationTimestamp.Time, Rules: plan.Rules,
-	})
+	wait := a.tell(in, plan)
 	a.assembler.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
 	if !a.assembler.isComplete() {
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
-	if !unchanged && plan.Rollout == in.Route.Rollout {
-		// The acknowledgement comes within milliseconds as a rule: one status then tells the change and that it is in force.
-		return ctrl.Result{RequeueAfter: beforeStatus}, nil
+	if wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	problems := convert.RouteProblems(route)
+	problems := convert.RouteProblems(wanted)
 	if p, ok := a.problems.get(refOf(kindRoute, route)); ok {
 		problems = append(problems, p)
 	}
 	if len(problems) > 0 {
 		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
 	}
-	return ctrl.Result{RequeueAfter: plan.Again}, a.writeRouteStatus(ctx, route, plan, in.Now)
+	return ctrl.Result{RequeueAfter: plan.Again}, a.writeRoute(ctx, route, wanted, plan, in.Now)
+}
+
+// asServiceSays returns a Route as its Service wants it by now; the Route itself when that is how it is stored, or when it is
+// nobody's, or must not follow yet. The data plane is told before the Route is written: a request is served as the user
+// asked one write earlier, and the write can tell at once that it is in force.
+func (a *Adapter) asServiceSays(ctx context.Context, route *servingv1.Route) (*servingv1.Route, error) {
+	service, err := find[servingv1.Service](ctx, a.client, route.Namespace, route.Name)
+	if service == nil || err != nil || service.DeletionTimestamp != nil || !metav1.IsControlledBy(route, service) {
+		return route, err
+	}
+	f, err := a.familyOf(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	if f.take(route); !f.behind || !f.routeMayFollow() {
+		return route, nil
+	}
+	return follow(route, convert.RouteOf(service)), nil
+}
+
+// follow returns the Route that follows from one that is stored when spec, labels and annotations become those of another;
+// what is stored when they are that already.
+func follow(have, want *servingv1.Route) *servingv1.Route {
+	same := equality.Semantic.DeepEqual(have.Spec, want.Spec)
+	if same && sameLabels(have, want) {
+		return have
+	}
+	next := have.DeepCopy()
+	next.Labels, next.Annotations, next.Spec = want.Labels, want.Annotations, want.Spec
+	if !same {
+		next.Generation++ // as the API server will number it
+	}
+	return next
+}
+
+// tell hands a Route's rules to the data plane, and returns for how long what is stored of it should wait: until the gateways
+// have them, but never long. The state of a gradual rollout does not wait.
+func (a *Adapter) tell(in rollout.RouteInput, plan rollout.RoutePlan) time.Duration {
+	key := in.Route.Key
+	unchanged := a.assembler.setRoute(&model.Route{
+		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: in.Route.Created, Rules: plan.Rules,
+	})
+	if !unchanged {
+		a.told.put(key, in.Now)
+	}
+	since, known := a.told.get(key)
+	inForce := unchanged && in.Programmed
+	if !known || inForce || in.Route.RolloutDuration > 0 && plan.Rollout != in.Route.Rollout {
+		return 0
+	}
+	return a.options.Patience - in.Now.Sub(since)
 }
 
 // routeInput reads what a Route names: Configurations, their newest revisions, and revisions by name.
@@ -114,13 +167,27 @@ func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollo
 	return in, nil
 }
 
-func (a *Adapter) writeRouteStatus(ctx context.Context, route *servingv1.Route, plan rollout.RoutePlan, now time.Time) error {
-	after := route.DeepCopy()
+// writeRoute has what is stored of a Route be what is wanted and what became of it.
+func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route, plan rollout.RoutePlan, now time.Time) error {
+	after := wanted.DeepCopy()
+	if wanted != route && a.options.Put == nil {
+		if err := a.client.Update(ctx, after); err != nil {
+			return fmt.Errorf("updating %s/%s: %w", route.Namespace, route.Name, err)
+		}
+	}
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, now)
 	s.URL, s.Address = plan.URL, &servingv1.Addressable{URL: plan.Address}
 	s.Traffic = convert.Traffic(plan.Traffic)
 	s.Annotations = convert.WithRollout(s.Annotations, plan.Rollout)
-	return writeStatus(ctx, a, after, route.Status, after.Status)
+	if wanted == route || a.options.Put == nil {
+		if err := writeStatus(ctx, a, after, route.Status, after.Status); err != nil {
+			return err
+		}
+	} else if err := a.options.Put(ctx, after, true); err != nil {
+		return fmt.Errorf("writing %s/%s: %w", route.Namespace, route.Name, err)
+	}
+	a.wrote.put(refOf(kindRoute, after), after.ResourceVersion)
+	return nil
 }

@@ -2,11 +2,13 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -19,7 +21,7 @@ const afterConflict = 5 * time.Millisecond
 
 func (a *Adapter) setUpServices() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("service").
-		For(&servingv1.Service{}).
+		For(&servingv1.Service{}, builder.WithPredicates(a.bySomebodyElse(kindService))).
 		// By name, not by owner: when somebody else's object of that name goes, it is the Service's turn.
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
@@ -32,6 +34,7 @@ type family struct {
 	service       *servingv1.Service
 	configuration *servingv1.Configuration
 	route         *servingv1.Route
+	behind        bool // the Route is not what the Service says
 	revisions     []*model.Revision
 }
 
@@ -42,36 +45,68 @@ func (f *family) input() rollout.ServiceInput {
 	}
 	if f.route != nil {
 		in.Route = convert.Route(f.route)
+		if f.behind {
+			in.Route.Generation++ // the one that was not observed yet
+		}
 	}
 	return in
+}
+
+// take has a Route be that of the family.
+func (f *family) take(route *servingv1.Route) {
+	f.route = route
+	f.behind = route != nil && metav1.IsControlledBy(route, f.service) && follow(route, convert.RouteOf(f.service)) != route
+}
+
+// routeMayFollow says that the Route may be what the Service says: the Configuration is so already, and which revision traffic
+// would go to is known.
+func (f *family) routeMayFollow() bool {
+	want := convert.ConfigurationOf(f.service)
+	return f.configuration != nil && equality.Semantic.DeepEqual(f.configuration.Spec, want.Spec) && sameLabels(f.configuration, want) &&
+		!rollout.Service(f.input()).KeepRoute
+}
+
+// familyOf reads what belongs to a Service.
+func (a *Adapter) familyOf(ctx context.Context, service *servingv1.Service) (f *family, err error) {
+	f = &family{service: service}
+	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, service.Namespace, service.Name); err != nil {
+		return nil, err
+	}
+	route, err := find[servingv1.Route](ctx, a.client, service.Namespace, service.Name)
+	if err != nil {
+		return nil, err
+	}
+	f.take(route)
+	f.revisions, err = a.revisionsOf(ctx, service.Namespace, service.Name, service.Spec.Template.Metadata.Name)
+	return f, err
 }
 
 func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
 	if service == nil {
-		a.announced.drop(model.Key{Namespace: r.Namespace, Name: r.Name})
+		key := model.Key{Namespace: r.Namespace, Name: r.Name}
+		a.announced.drop(key)
+		a.fresh.drop(key)
 	}
 	if err != nil || service == nil || service.DeletionTimestamp != nil {
 		return ctrl.Result{}, err
 	}
-	f := &family{service: service}
-	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, r.Namespace, r.Name); err != nil {
-		return ctrl.Result{}, err
-	}
-	if f.route, err = find[servingv1.Route](ctx, a.client, r.Namespace, r.Name); err != nil {
-		return ctrl.Result{}, err
-	}
-	if f.revisions, err = a.revisionsOf(ctx, r.Namespace, r.Name, service.Spec.Template.Metadata.Name); err != nil {
+	f, err := a.familyOf(ctx, service)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := a.ensureOwned(ctx, f); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, a.writeServiceStatus(ctx, f)
+	plan := rollout.Service(f.input())
+	if wait := a.mayWait(service, plan, time.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	return ctrl.Result{}, a.writeServiceStatus(ctx, f, plan)
 }
 
-// ensureOwned makes Configuration and Route be what the Service says; the Route only once it is known which revision it
-// would lead to.
+// ensureOwned makes the Configuration be what the Service says, and sees to it that there is a Route once it is known which
+// revision it would lead to. A Route that is there is its controller's, which has it follow.
 func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 	if !rollout.Service(f.input()).KeepConfiguration {
 		f.configuration, err = ensure(ctx, a, f.configuration, convert.ConfigurationOf(f.service), func(have, want *servingv1.Configuration) bool {
@@ -81,16 +116,41 @@ func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 			return err
 		}
 	}
-	if !rollout.Service(f.input()).KeepRoute {
-		f.route, err = ensure(ctx, a, f.route, convert.RouteOf(f.service), func(have, want *servingv1.Route) bool {
-			return equality.Semantic.DeepEqual(have.Spec, want.Spec)
-		})
+	switch {
+	case rollout.Service(f.input()).KeepRoute:
+	case f.route == nil:
+		f.route = convert.RouteOf(f.service)
+		if err := a.client.Create(ctx, f.route); err != nil {
+			return fmt.Errorf("creating %s/%s: %w", f.route.Namespace, f.route.Name, err)
+		}
+	case f.behind:
+		a.routes.add(keyOf(f.route))
 	}
-	return err
+	return nil
 }
 
-func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
-	plan := rollout.Service(f.input())
+// version is a generation of an object, and when it was seen first.
+type version struct {
+	generation int64
+	seen       time.Time
+}
+
+// mayWait returns for how long the status of a Service may wait, twice as long as that of its Route. While a change is being carried out there is nothing to tell
+// that a moment later is not wrong: until then the status is that of the generation before, and says so.
+func (a *Adapter) mayWait(service *servingv1.Service, plan rollout.ServicePlan, now time.Time) time.Duration {
+	ready := model.FindCondition(plan.Conditions, model.Ready)
+	if service.Status.ObservedGeneration == 0 || service.Status.ObservedGeneration == service.Generation || ready.Status != model.Unknown {
+		return 0
+	}
+	v, known := a.fresh.get(keyOf(service))
+	if !known || v.generation != service.Generation {
+		v = version{service.Generation, now}
+		a.fresh.put(keyOf(service), v)
+	}
+	return 2*a.options.Patience - now.Sub(v.seen)
+}
+
+func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollout.ServicePlan) error {
 	after := f.service.DeepCopy()
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
@@ -104,6 +164,7 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family) error {
 	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
 		return err
 	}
+	a.wrote.put(refOf(kindService, after), after.ResourceVersion)
 	a.announce(f.service, after)
 	return nil
 }

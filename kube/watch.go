@@ -204,3 +204,17 @@ func whenChanged[T comparable](read func(client.Object) T) predicate.Predicate {
 		return read(e.ObjectOld) != read(e.ObjectNew)
 	}}
 }
+
+// bySomebodyElse keeps back the change that a controller made itself: what it goes by has not changed by that.
+func (a *Adapter) bySomebodyElse(kind string) predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			ours, known := a.wrote.get(refOf(kind, e.ObjectNew))
+			return !known || ours != e.ObjectNew.GetResourceVersion()
+		},
+		DeleteFunc: func(e event.DeleteEvent) bool {
+			a.wrote.drop(refOf(kind, e.Object))
+			return true
+		},
+	}
+}

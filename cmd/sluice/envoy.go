@@ -29,13 +29,16 @@ func (f *upFlags) envoyPath(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("--gateway %q is none of auto, builtin, envoy and none", f.gateway)
 	}
 	path, err := envoy.Find(f.envoy)
-	if errors.Is(err, envoy.ErrNotInstalled) && f.gateway == gatewayAuto {
-		return "", nil
-	}
-	if err != nil {
+	if errors.Is(err, envoy.ErrNotInstalled) {
+		if f.gateway == gatewayAuto {
+			err = nil
+		}
 		return "", err
 	}
-	if _, err := envoy.Check(ctx, path); err != nil {
+	if err == nil {
+		_, err = envoy.Check(ctx, path)
+	}
+	if err != nil {
 		return "", otherGateway(err)
 	}
 	return path, nil

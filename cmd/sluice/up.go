@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/cmd/sluice/manifest"
@@ -181,6 +182,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
 		Worlds: l.control.Offer, Run: l.processes.Run, Scale: l.scaling(&p.scaling), Ready: u.announce.service, CollectGarbage: true,
 		AwaitActivator: held == nil, Waiting: l.xds.Waiting,
+		Put: func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
 	}); err != nil {
 		return err
 	}

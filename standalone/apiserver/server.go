@@ -35,6 +35,7 @@ type Options struct {
 type Server struct {
 	config     *rest.Config
 	kubeconfig string
+	store      *store
 	done       chan struct{}
 	err        error
 }
@@ -102,6 +103,7 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	undo.add(store.stop)
+	s.store = store
 	if err := seedDefinitions(ctx, store, o.CRDs); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	etcd "go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // maxSocketPath is how long the path of a unix socket may be (sizeof sun_path, less its zero byte).
@@ -39,19 +40,43 @@ func startStore(ctx context.Context, dir string) (*store, error) {
 		s.removeTemporary()
 		return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
 	}
-	select {
-	case <-s.etcd.Server.ReadyNotify():
-		if err = s.forget(ctx); err == nil {
-			return s, nil
-		}
-	case err = <-s.etcd.Err():
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-time.After(time.Minute):
-		err = fmt.Errorf("not ready after a minute")
+	if err = s.awaitReady(ctx); err == nil {
+		err = s.forget(ctx)
 	}
-	s.stop()
-	return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// awaitReady returns when the store serves. A member waits for an election timeout before it votes; one that is alone has
+// nobody to wait for, so it is told to vote at once, until it does.
+func (s *store) awaitReady(ctx context.Context) error {
+	vote := time.NewTicker(2 * time.Millisecond)
+	defer vote.Stop()
+	late := time.After(time.Minute)
+	for {
+		select {
+		case <-s.etcd.Server.ReadyNotify():
+			return nil
+		case err := <-s.etcd.Err():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			return errors.New("not ready after a minute")
+		case <-vote.C:
+			if s.etcd.Server.Leader() != 0 {
+				vote.Stop()
+				continue
+			}
+			now := &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: new(uint64(s.etcd.Server.MemberID()))}
+			if err := s.etcd.Server.Process(ctx, now); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // forget drops what objects were before this start; whoever watched them then is gone. The API server does the same every five
@@ -72,8 +97,10 @@ func storeConfig(dir string, client url.URL) *etcd.Config {
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, nominal // nil: no peer listener at all
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
-	c.TickMs, c.ElectionMs = 10, 100 // one member has nothing to wait for at the election
-	c.LogLevel = "fatal"             // errors are returned; at "error" each start and stop would log several
+	c.TickMs, c.ElectionMs = 1000, 5000 // one member has nobody to tell that it is there
+	// What is acknowledged is in the log; how often the database follows it is a matter of the work at the next start.
+	c.BackendBatchInterval, c.BackendBatchLimit = time.Second, 1000
+	c.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several
 	c.WatchProgressNotifyInterval = 5 * time.Second
 	// Entries of the raft log are kept in memory until a snapshot; there is no slow follower to keep them for.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 100

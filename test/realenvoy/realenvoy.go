@@ -59,7 +59,7 @@ func named(t testing.TB, path string) string {
 
 // installed are the Envoys at .envoy/VERSION/envoy.
 func installed(root string) []string {
-	all, _ := filepath.Glob(filepath.Join(root, ".envoy", "*", "envoy"))
+	all, _ := filepath.Glob(filepath.Join(root, ".envoy", "[0-9]*", "envoy"))
 	all = slices.DeleteFunc(all, func(path string) bool {
 		_, err := os.Stat(path) // of what the link leads to
 		return err != nil

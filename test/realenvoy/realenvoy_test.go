@@ -55,7 +55,7 @@ runtime.deprecated_feature_use: 4
 
 func TestInstalledEnvoysAreSortedByVersion(t *testing.T) {
 	root := t.TempDir()
-	for _, version := range []string{"1.40.0", "1.9.0", "1.36.4"} {
+	for _, version := range []string{"1.40.0", "bin", "1.9.0", "1.36.4"} {
 		dir := filepath.Join(root, ".envoy", version)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestInstalledEnvoysAreSortedByVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("nowhere", filepath.Join(root, ".envoy", "envoy")); err != nil {
+	if err := os.Symlink("nowhere", filepath.Join(root, ".envoy", "2.0.0")); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

@@ -1,0 +1,129 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"sluice.dev/sluice/crds"
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+)
+
+// Put stores an object in place of the version that its resourceVersion names, without a request to the API server, and sets
+// its new resourceVersion: its status, and with whole also its labels, annotations, generation and spec. All else of what is
+// stored stays. Watches tell of it as of any other write, and when Put returns it is as durable.
+//
+// It is for the controllers of this process. Nothing is defaulted or checked, so the status must be one that the schema
+// allows, and the spec one that admission would leave as it is. Its errors are those of the API: not found, and conflict.
+func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
+	resource, err := resourceOf(o)
+	if err != nil {
+		return err
+	}
+	key := []byte(storagePrefix + "/" + resource.Group + "/" + resource.Resource + "/" + o.GetNamespace() + "/" + o.GetName())
+	// A read of this member alone: that nobody was faster is for the transaction to say.
+	got, err := s.store.etcd.Server.Range(ctx, &etcdserverpb.RangeRequest{Key: key, Serializable: true})
+	if err != nil {
+		return fmt.Errorf("reading %s %s/%s in the store: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
+	}
+	if len(got.Kvs) == 0 {
+		return apierrors.NewNotFound(resource, o.GetName())
+	}
+	stored := got.Kvs[0]
+	if o.GetResourceVersion() != strconv.FormatInt(stored.ModRevision, 10) {
+		return changed(resource, o)
+	}
+	value, err := merge(stored.Value, o, whole)
+	if err != nil {
+		return fmt.Errorf("putting %s %s/%s together: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
+	}
+	done, err := s.store.etcd.Server.Txn(ctx, &etcdserverpb.TxnRequest{
+		Compare: []*etcdserverpb.Compare{{
+			Key: key, Target: etcdserverpb.Compare_MOD, Result: etcdserverpb.Compare_EQUAL,
+			TargetUnion: &etcdserverpb.Compare_ModRevision{ModRevision: stored.ModRevision},
+		}},
+		Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{
+			RequestPut: &etcdserverpb.PutRequest{Key: key, Value: value},
+		}}},
+	})
+	if err != nil {
+		return fmt.Errorf("storing %s %s/%s: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
+	}
+	if !done.Succeeded {
+		return changed(resource, o)
+	}
+	o.SetResourceVersion(strconv.FormatInt(done.Header.Revision, 10))
+	return nil
+}
+
+// resourceOf is the name of an object's kind in paths and keys.
+func resourceOf(o crds.Object) (schema.GroupResource, error) {
+	name := ""
+	switch o.(type) {
+	case *servingv1.Service:
+		name = "services"
+	case *servingv1.Configuration:
+		name = "configurations"
+	case *servingv1.Revision:
+		name = "revisions"
+	case *servingv1.Route:
+		name = "routes"
+	default:
+		return schema.GroupResource{}, fmt.Errorf("%T is of no kind that this server has", o)
+	}
+	return servingv1.GroupVersion.WithResource(name).GroupResource(), nil
+}
+
+func changed(resource schema.GroupResource, o metav1.Object) error {
+	return apierrors.NewConflict(resource, o.GetName(), errors.New("the object has been modified; please apply your changes to the latest version and try again"))
+}
+
+// merge puts parts of an object over what is stored, which is JSON. What is not among them keeps its bytes.
+func merge(stored []byte, o runtime.Object, whole bool) ([]byte, error) {
+	fresh, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var have, want map[string]json.RawMessage
+	if err := json.Unmarshal(stored, &have); err != nil {
+		return nil, fmt.Errorf("reading what is stored: %w", err)
+	}
+	if err := json.Unmarshal(fresh, &want); err != nil {
+		return nil, err
+	}
+	move(have, want, "status")
+	if whole {
+		move(have, want, "spec")
+		var metadata, wanted map[string]json.RawMessage
+		if err := json.Unmarshal(have["metadata"], &metadata); err != nil {
+			return nil, fmt.Errorf("reading the metadata of what is stored: %w", err)
+		}
+		if err := json.Unmarshal(want["metadata"], &wanted); err != nil {
+			return nil, err
+		}
+		for _, field := range []string{"labels", "annotations", "generation"} {
+			move(metadata, wanted, field)
+		}
+		if have["metadata"], err = json.Marshal(metadata); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(have)
+}
+
+// move has one field be what it is in the other object, or not be there.
+func move(to, from map[string]json.RawMessage, field string) {
+	if value, ok := from[field]; ok {
+		to[field] = value
+	} else {
+		delete(to, field)
+	}
+}

@@ -1,0 +1,195 @@
+package feature
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/test/address"
+)
+
+// An Envoy of somebody's own, beside sluice up --gateway none: it lives on while the control plane comes and goes.
+
+// ownEnvoy is such an Envoy.
+type ownEnvoy struct {
+	t     testing.TB
+	admin string
+}
+
+// ownEnvoy starts an Envoy with what `sluice bootstrap` prints; without one the test is skipped.
+func (s *instance) ownEnvoy() *ownEnvoy {
+	s.t.Helper()
+	path, err := envoy.Find("")
+	if errors.Is(err, envoy.ErrNotInstalled) {
+		s.t.Skip("SKIPPED: there is no Envoy on PATH or in ENVOY_BIN")
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e := &ownEnvoy{t: s.t, admin: address.Free(s.t)}
+	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.xds, "--admin", e.admin, "--node-id", "own").Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	file := filepath.Join(s.t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	p := exec.Command(path, "-c", file, "--use-dynamic-base-id", "--log-level", "error")
+	if err := p.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = p.Process.Signal(syscall.SIGTERM)
+		_ = p.Wait()
+	})
+	return e
+}
+
+// stats are the lines of the Envoy's counters and gauges whose names match.
+func (e *ownEnvoy) stats(pattern string) (lines []string, err error) {
+	response, err := http.Get("http://" + e.admin + "/stats?filter=" + url.QueryEscape(pattern))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return strings.Fields(strings.ReplaceAll(string(text), ": ", "=")), err
+}
+
+// stat is a counter or gauge of the Envoy.
+func (e *ownEnvoy) stat(name string) (value string, err error) {
+	lines, err := e.stats("^" + regexp.QuoteMeta(name) + "$")
+	if len(lines) > 0 {
+		_, value, _ = strings.Cut(lines[0], "=")
+	}
+	return value, err
+}
+
+// hasClusters waits until the Envoy has so many clusters, beside that of the xDS server and that of the activators.
+func (e *ownEnvoy) hasClusters(want int) {
+	e.t.Helper()
+	eventually(e.t, fmt.Sprintf("Envoy has %d clusters", want), func() error {
+		value, err := e.stat("cluster_manager.active_clusters")
+		if err == nil && value != fmt.Sprint(want+2) {
+			err = fmt.Errorf("it has %s with two more", value)
+		}
+		return err
+	})
+}
+
+// serves waits until a host is answered 200.
+func (s *instance) serves(host string) {
+	s.t.Helper()
+	eventually(s.t, host+" answers", func() error {
+		status, body, err := s.get(host, "/")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
+}
+
+// verdict is the first line of what explain says.
+func (s *instance) verdict(of string) string {
+	s.t.Helper()
+	out, _ := s.explain(of)
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first
+}
+
+func TestEnvoyServesAListenerWhoseAddressBecomesFree(t *testing.T) {
+	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
+	holder, err := net.Listen("tcp", s.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	e := s.ownEnvoy()
+	eventually(t, "explain says that the address is taken", func() error {
+		verdict := s.verdict(host)
+		for _, part := range []string{"no: ", "gateway own", "Listener http", "cannot bind", s.gateway, "Free that address"} {
+			if !strings.Contains(verdict, part) {
+				return fmt.Errorf("no %q in %s", part, verdict)
+			}
+		}
+		return nil
+	})
+	eventually(t, "it has refused the listener twice", func() error { // so the server has sent it again while nothing changed
+		value, err := e.stat("listener_manager.lds.update_rejected")
+		if err == nil && (value == "0" || value == "1") {
+			err = fmt.Errorf("%s times", value)
+		}
+		return err
+	})
+	holder.Close()
+	s.serves(host)
+	eventually(t, "explain says that it is served", func() error {
+		if verdict := s.verdict(host); !strings.Contains(verdict, host+" of Route default/hello is served: ") {
+			return errors.New(verdict)
+		}
+		return nil
+	})
+}
+
+func TestEnvoyIsReadyWithoutAnyService(t *testing.T) {
+	for _, mode := range []string{"inline", "vhds"} {
+		t.Run(mode, func(t *testing.T) {
+			s := up(t, "--gateway", "none", "--virtual-hosts", mode)
+			e := s.ownEnvoy()
+			eventually(t, "it listens", func() error { _, _, err := s.get(host, "/"); return err })
+			gaveUp, err := e.stats("init_fetch_timeout")
+			if err != nil || len(gaveUp) == 0 {
+				t.Fatalf("no figures: %v", err)
+			}
+			for _, line := range gaveUp {
+				if !strings.HasSuffix(line, "=0") {
+					t.Errorf("Envoy gave up waiting for an answer: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// What the killed process held is lost with it; but nothing that the Envoy has is taken away from it afterwards.
+func TestEnvoyIsToldOfNoRemovalAfterAKill(t *testing.T) {
+	const services = 100
+	config := configFile(t, "allow-zero-initial-scale: \"true\"\n")
+	s := up(t, "--gateway", "none", "--config", config)
+	e := s.ownEnvoy()
+	for i := range services {
+		o := newService(fmt.Sprintf("s%d", i), "sluice", "sample")
+		o.Spec.Template.Metadata.Annotations = map[string]string{"autoscaling.knative.dev/initial-scale": "0"}
+		if err := s.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.hasClusters(services)
+	s.serves("s0.default.localhost")
+	l := s.startLoad("s0.default.localhost", 4)
+	for range 2 {
+		s.kill()
+		s.start()
+		s.serves("s0.default.localhost")
+	}
+	_, failed := l.stop()
+	for _, f := range failed {
+		if strings.Contains(f, "404") {
+			t.Fatalf("a request failed: %s", f)
+		}
+	}
+	if value, err := e.stat("cluster_manager.cluster_removed"); err != nil || value != "0" {
+		t.Errorf("Envoy was told to remove %s clusters, %v", value, err)
+	}
+}

@@ -62,9 +62,6 @@ func (l *salvo) begin(connections int) {
 	}
 }
 
-// salvoPace is what a connection leaves between two requests.
-const salvoPace = 5 * time.Millisecond
-
 // fire sends one request after the other. A connection that cannot be had is asked for again: such a request was nowhere.
 func (l *salvo) fire(ctx context.Context, worker int) {
 	var conn net.Conn
@@ -105,7 +102,7 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 		l.mu.Lock()
 		l.shots = append(l.shots, s)
 		l.mu.Unlock()
-		time.Sleep(salvoPace)
+		time.Sleep(pace)
 	}
 }
 

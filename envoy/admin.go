@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
+// MaxSocketPath is how long the path of a socket may be, in bytes: what sockaddr_un has room for.
+const MaxSocketPath = 107
+
 const (
-	// unixScheme begins an address that is the path of a socket; maxSocketPath is how long that may be, in bytes (sockaddr_un).
-	unixScheme    = "unix:"
-	maxSocketPath = 107
+	// unixScheme begins an address that is the path of a socket.
+	unixScheme = "unix:"
 	// poll is the time between two looks at the admin interface.
 	poll = 50 * time.Millisecond
 	// quietPolls is how many looks in a row must find no request in progress. Who has a connection that is kept may send another meanwhile,

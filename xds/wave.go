@@ -192,13 +192,8 @@ func (st *stream) due(w *watch, name string, now time.Time) bool {
 		if other.kind.stage != stageRoute || other == w && w.kind.whole {
 			continue // scopes need none of their kind
 		}
-		for refused, r := range other.refused {
-			if r.bind.unbound && other.accepted(refused) == nil {
-				continue // nothing of the name is in force
-			}
-			if _, leaving := other.doomed[refused]; !leaving {
-				return false
-			}
+		if other.keepsOlder() {
+			return false
 		}
 	}
 	if w.kind.stage != stageMake {
@@ -211,6 +206,19 @@ func (st *stream) due(w *watch, name string, now time.Time) bool {
 		return true
 	}
 	return now.Sub(st.lastRoute) >= st.server.options.Wait
+}
+
+// keepsOlder is whether the client refuses something and may have older content of it in force.
+func (w *watch) keepsOlder() bool {
+	for name, r := range w.refused {
+		if r.bind.unbound && w.accepted(name) == nil {
+			continue // it has none
+		}
+		if _, leaving := w.doomed[name]; !leaving {
+			return true
+		}
+	}
+	return false
 }
 
 // all is whether the client wants everything of a type.

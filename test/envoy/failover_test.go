@@ -49,7 +49,7 @@ func TestDeadEndpointIsEjected(t *testing.T) {
 	activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
 	c := newControl(t)
 	c.serve(worldOf(model.Backend{Via: model.ViaActivator, Endpoints: []model.Endpoint{replica.Endpoint}}, activator.Endpoint))
-	admin := startEnvoy(t, realenvoy.Find(t), c, nil)
+	admin, _ := startEnvoy(t, realenvoy.Find(t), c, nil)
 	activator.kill()
 	u := c.user(t)
 	eventually(t, "the activator is ejected", func() bool {

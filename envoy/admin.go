@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
+// MaxSocketPath is how long the path of a socket may be, in bytes: what sockaddr_un has room for.
+const MaxSocketPath = 107
+
 const (
-	// unixScheme begins an address that is the path of a socket; maxSocketPath is how long that may be, in bytes (sockaddr_un).
-	unixScheme    = "unix:"
-	maxSocketPath = 107
+	// unixScheme begins an address that is the path of a socket.
+	unixScheme = "unix:"
 	// poll is the time between two looks at the admin interface.
 	poll = 50 * time.Millisecond
 	// quietPolls is how many looks in a row must find no request in progress. Who has a connection that is kept may send another meanwhile,
@@ -65,9 +67,17 @@ func newAdmin(address string) admin {
 	return admin{host: AdminHost(address), client: &http.Client{Transport: transport, Timeout: adminTimeout}}
 }
 
+// post has Envoy do something, and tries again until it has. The error is the last one when the context ends first.
 func (a admin) post(ctx context.Context, path string) error {
-	_, err := a.do(ctx, http.MethodPost, path)
-	return err
+	var failure error
+	await(ctx, func() bool {
+		_, err := a.do(ctx, http.MethodPost, path)
+		if ctx.Err() == nil || failure == nil {
+			failure = err
+		}
+		return err == nil
+	})
+	return failure
 }
 
 func (a admin) do(ctx context.Context, method, path string) (string, error) {
@@ -106,16 +116,14 @@ var busyPath = "/stats?filter=" + url.QueryEscape(`^http\..+\.downstream_(rq_act
 // adminStats begin the names of the admin interface's own figures, in which this very question is a request.
 const adminStats = "http.admin."
 
-// awaitIdle returns true when no request was in progress for a while, or Envoy is gone; false when the context ends first.
+// awaitIdle returns true when no request was in progress for a while, false when the context ends first. An Envoy that does not answer is
+// not known to be idle.
 func (a admin) awaitIdle(ctx context.Context) bool {
 	quiet := 0
 	return await(ctx, func() bool {
 		text, err := a.do(ctx, http.MethodGet, busyPath)
-		if err != nil {
-			return ctx.Err() == nil
-		}
 		quiet++
-		if busy(text) {
+		if err != nil || busy(text) {
 			quiet = 0
 		}
 		return quiet >= quietPolls

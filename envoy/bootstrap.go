@@ -128,8 +128,8 @@ func connectionLimit(n int64) (*overloadv3.OverloadManager, error) {
 // adminAddress reads the address of the admin interface and holds it to this machine.
 func adminAddress(s string) (*corev3.Address, error) {
 	if path, ok := strings.CutPrefix(s, unixScheme); ok {
-		if path == "" || len(path) > maxSocketPath {
-			return nil, fmt.Errorf("%q is no address for Envoy's admin interface: a path of a socket has 1 to %d bytes", s, maxSocketPath)
+		if path == "" || len(path) > MaxSocketPath {
+			return nil, fmt.Errorf("%q is no address for Envoy's admin interface: a path of a socket has 1 to %d bytes", s, MaxSocketPath)
 		}
 		return pipe(path, 0o600), nil
 	}
@@ -146,8 +146,8 @@ func adminAddress(s string) (*corev3.Address, error) {
 // endpoint reads the address of the xDS server: where it is, how that is found, and the host it names, if any.
 func endpoint(xds string) (*corev3.Address, clusterv3.Cluster_DiscoveryType, string, error) {
 	if path, ok := strings.CutPrefix(xds, unixScheme); ok {
-		if path == "" || len(path) > maxSocketPath {
-			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no path of a socket: it has 1 to %d bytes", xds, maxSocketPath)
+		if path == "" || len(path) > MaxSocketPath {
+			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no path of a socket: it has 1 to %d bytes", xds, MaxSocketPath)
 		}
 		return pipe(path, 0), clusterv3.Cluster_STATIC, "", nil
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -79,10 +80,15 @@ func fakeEnvoy() {
 	if err != nil {
 		panic(err)
 	}
+	var asked atomic.Int64
 	go func() {
 		panic(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				record("POST " + r.URL.String())
+				if asked.Add(1) == 1 && mode == "stumbling" {
+					http.Error(w, "not now", http.StatusServiceUnavailable)
+					return
+				}
 			}
 			if r.URL.Path != "/stats" {
 				return
@@ -94,6 +100,10 @@ func fakeEnvoy() {
 					active = 1
 				case "slow client":
 					buffered = 1
+				case "stumbling":
+					record("asked while busy")
+					http.Error(w, "not now", http.StatusServiceUnavailable)
+					return
 				}
 			}
 			if active+buffered > 0 {

@@ -24,7 +24,7 @@ const (
 	// An Envoy that ends by itself is started again after firstPause, twice as much each time it happens again, and at most lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
-	// maxUnready is how many Envoys may end, one after the other, before any has been ready: what ails them is then not chance.
+	// maxUnready is how many Envoys may end, one after the other, before any has been ready: it is not by chance then.
 	maxUnready = 5
 	// defaultDrain is how long requests may take to finish, endWait how long Envoy may then take to end by SIGTERM.
 	defaultDrain = 15 * time.Second

@@ -18,8 +18,8 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Min
 // Oldest is the oldest version that understands all that Sluice sends; newer ones than are known today are taken.
 var Oldest = Version{1, 36, 0}
 
-// versionTimeout bounds how long a binary may take to tell its version.
-const versionTimeout = 10 * time.Second
+// versionTimeout bounds how long a binary may take to tell its version: it has 100 MB to load, from a slow disk perhaps.
+const versionTimeout = 30 * time.Second
 
 // versionLine is what --version prints: the commit, the version, the state of the sources, the kind of build and the TLS library.
 var versionLine = regexp.MustCompile(`version: [^/\s]+/(\d+\.\d+\.\d+)[^/\s]*/`)

@@ -11,13 +11,13 @@ import (
 
 // checkClients looks who has acknowledged what is offered.
 func (c *chain) checkClients() {
-	var gateways, listening int
+	var gateways, serving int
 	var refusing, behind, unknown []Client
 	for _, client := range c.out.Clients {
 		if client.Role == roleGateway {
 			gateways++
-			if c.listens(client) {
-				listening++
+			if c.serves(client) {
+				serving++
 			}
 		}
 		switch client.State {
@@ -38,7 +38,7 @@ func (c *chain) checkClients() {
 	}
 	for _, some := range [][]Client{refusing, behind, unknown} {
 		if len(some) > 0 {
-			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)), gateways > 0 && listening == 0)
+			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)), gateways > 0 && serving == 0)
 		}
 	}
 	if len(refusing) == 0 {
@@ -62,7 +62,7 @@ func (c *chain) checkTakenBack() {
 	}
 }
 
-// checkClient tells what is wrong with some clients, by the first of them; nobody says that no gateway listens for the requests.
+// checkClient tells what is wrong with some clients, by the first of them; nobody says that no gateway serves the requests.
 func (c *chain) checkClient(first Client, share string, nobody bool) {
 	l := Link{Link: LinkClient, Object: first.Role + " " + first.ID}
 	switch first.State {
@@ -70,8 +70,8 @@ func (c *chain) checkClient(first Client, share string, nobody bool) {
 		r := first.Refuses[0]
 		l.Reason, l.Remedy = "Refused", "Change what its text names, or update that client"
 		l.Message = fmt.Sprintf("%s (%s) keeps what it had and refuses %s %s: %s", share, l.Object, r.Type, r.Name, r.Text)
-		if r.Type == KindListener && r.Without {
-			l.Reason, l.Stops = "NotListening", nobody
+		if (r.Type == KindListener || r.Type == KindRoutes) && r.Without {
+			l.Reason, l.Stops = "NotServing", nobody
 			l.Message = fmt.Sprintf("%s (%s) does not serve %s %s, which it refuses: %s", share, l.Object, r.Type, r.Name, r.Text)
 		}
 		if r.Type == KindListener && isTaken(r.Text) {
@@ -87,20 +87,19 @@ func (c *chain) checkClient(first Client, share string, nobody bool) {
 	c.broken(l)
 }
 
-// listens says whether a gateway has, of each group of hosts that people ask for, a listener in force.
-func (c *chain) listens(client Client) bool {
+// serves says whether a gateway has, for each group of hosts that people ask for, a listener and its routes in force.
+func (c *chain) serves(client Client) bool {
 	for _, g := range c.out.Hosts {
 		if g.VirtualHost == nil || g.Local && c.claim == nil {
 			continue
 		}
-		without := 0
-		listeners := strings.Split(g.VirtualHost.Listener, ", ")
-		for _, name := range listeners {
-			if slices.ContainsFunc(client.Refuses, func(r Refusal) bool { return r.Type == KindListener && r.Name == name && r.Without }) {
-				without++
-			}
+		lacks := func(kind, name string) bool {
+			return slices.ContainsFunc(client.Refuses, func(r Refusal) bool { return r.Type == kind && r.Name == name && r.Without })
 		}
-		if without == len(listeners) {
+		has := slices.ContainsFunc(strings.Split(g.VirtualHost.Listener, ", "), func(listener string) bool {
+			return !lacks(KindListener, listener) && !lacks(KindRoutes, c.Views.Offered.Listeners[listener].Routes)
+		})
+		if !has {
 			return false
 		}
 	}

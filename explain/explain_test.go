@@ -89,6 +89,9 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"an address that the only gateway cannot have", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true}
 		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it refuses: http: cannot bind '127.0.0.1:8080': Address already in use. Free that address", LinkClient, false},
+		{"routes that the only gateway does not understand", func(i *Input) {
+			i.Views.Clients[0].Resources[2] = ResourceView{Kind: KindRoutes, Name: "http", Refused: "vhds: only 'DELTA_GRPC' is supported as an api_type", Without: true}
+		}, "no: 1 client of 3 (gateway edge-1) does not serve RouteConfiguration http, which it refuses: vhds: only", LinkClient, false},
 		{"an address that one of two gateways cannot have", func(i *Input) {
 			other := i.Views.Clients[0]
 			other.ID, other.Resources = "edge-0", slices.Clone(other.Resources)

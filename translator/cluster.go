@@ -63,14 +63,13 @@ func (m manner) options() *httpv3.HttpProtocolOptions {
 	common := &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(model.IdleClient)}
 	explicit := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	if m.protocol == model.H2C {
-		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-				AllowConnect: true,
-				ConnectionKeepalive: &corev3.KeepaliveSettings{
-					Interval: durationpb.New(model.PingInterval), Timeout: durationpb.New(model.PingTimeout),
-				},
-			},
+		h2 := &corev3.Http2ProtocolOptions{AllowConnect: true}
+		if !m.direct { // a gRPC server ends connections on which it is asked this more often than it likes
+			h2.ConnectionKeepalive = &corev3.KeepaliveSettings{
+				Interval: durationpb.New(model.PingInterval), Timeout: durationpb.New(model.PingTimeout),
+			}
 		}
+		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2}
 	} else {
 		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},

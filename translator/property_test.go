@@ -32,7 +32,7 @@ func randomBackend(r *rand.Rand, key model.Key) *model.Backend {
 		b.Activators = r.IntN(5)
 	}
 	if r.IntN(3) == 0 {
-		b.Concurrency, b.Timeout = 1+r.IntN(10), 5*time.Minute
+		b.Concurrency, b.Timeout, b.Direct = 1+r.IntN(10), time.Duration(1+r.IntN(3))*time.Minute, r.IntN(2) == 0
 	}
 	if r.IntN(8) == 0 {
 		b.Failure = &model.Failure{Reason: "ExitCode1", Message: "boom \xff"}

@@ -16,7 +16,6 @@ const (
 	RouteType    = resource.RouteType
 
 	ScopedRouteType = resource.ScopedRouteType
-	VirtualHostType = resource.VirtualHostType
 )
 
 // Roles: which kinds of client may have a resource. A client's role is its node.cluster; anything but "gateway" and

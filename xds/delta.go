@@ -101,7 +101,6 @@ func (s subscriber) letGo(name string) {
 
 func (d deltaWire) messages(w *watch, p push) []push {
 	if w.kind.whole {
-		p.called, w.called = w.called, map[string][]string{}
 		return []push{p}
 	}
 	parts, size := []push{{}}, 0

@@ -30,7 +30,6 @@ const (
 	fieldResourceVersion protowire.Number = 1 // Resource
 	fieldResourceAny     protowire.Number = 2
 	fieldResourceName    protowire.Number = 3
-	fieldResourceAlias   protowire.Number = 4
 
 	fieldAnyType  protowire.Number = 1 // Any
 	fieldAnyValue protowire.Number = 2
@@ -103,12 +102,8 @@ func sizeAny(r *entry) int {
 	return size
 }
 
-func sizeResource(r *entry, aliases []string) int {
-	size := sizeText(fieldResourceVersion, r.Version) + sizeBytes(fieldResourceAny, sizeAny(r)) + sizeText(fieldResourceName, r.Name)
-	for _, alias := range aliases {
-		size += sizeText(fieldResourceAlias, alias)
-	}
-	return size
+func sizeResource(r *entry) int {
+	return sizeText(fieldResourceVersion, r.Version) + sizeBytes(fieldResourceAny, sizeAny(r)) + sizeText(fieldResourceName, r.Name)
 }
 
 // copied is how much of a resource's encoding is not shared, about.
@@ -141,21 +136,11 @@ func encodeDelta(w *watch, p push, nonce string) encoded {
 	e := newEncoder(p, version, w.url, nonce)
 	e.text(fieldDeltaVersion, version)
 	for _, r := range p.set {
-		aliases := p.called[r.Name]
-		e.open(fieldDeltaResources, sizeResource(r, aliases))
+		e.open(fieldDeltaResources, sizeResource(r))
 		e.text(fieldResourceVersion, r.Version)
 		e.open(fieldResourceAny, sizeAny(r))
 		e.any(r)
 		e.text(fieldResourceName, r.Name)
-		for _, alias := range aliases {
-			e.text(fieldResourceAlias, alias)
-		}
-	}
-	for _, name := range p.unknown {
-		// Envoy lets a request go on that waits for a virtual host when it hears of this very name, though without any.
-		e.open(fieldDeltaResources, sizeText(fieldResourceName, name)+sizeText(fieldResourceAlias, name))
-		e.text(fieldResourceName, name)
-		e.text(fieldResourceAlias, name)
 	}
 	e.text(fieldDeltaType, w.url)
 	e.text(fieldDeltaNonce, nonce)

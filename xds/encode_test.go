@@ -14,7 +14,7 @@ import (
 // randomPush has resources of all sizes, and none, and names and versions that may be empty.
 func randomPush(random *rand.Rand) push {
 	text := func(n int) string { return strings.Repeat("x", random.IntN(n)) }
-	p := push{called: map[string][]string{}}
+	p := push{}
 	for range random.IntN(20) {
 		body := make([]byte, random.IntN(2)*random.IntN(3*shareFrom))
 		for i := range body {
@@ -24,12 +24,6 @@ func randomPush(random *rand.Rand) push {
 	}
 	for range random.IntN(5) {
 		p.gone = append(p.gone, text(200))
-		p.unknown = append(p.unknown, "u"+text(200))
-	}
-	for _, e := range p.set {
-		for range random.IntN(3) {
-			p.called[e.Name] = append(p.called[e.Name], "a"+text(200))
-		}
 	}
 	return p
 }
@@ -47,11 +41,8 @@ func TestEncodedResponsesAreThoseOfProtobuf(t *testing.T) {
 		state := &discoveryv3.DiscoveryResponse{TypeUrl: w.url, Nonce: nonce, VersionInfo: w.versionInfo()}
 		for _, e := range p.set {
 			body := &anypb.Any{TypeUrl: e.Type, Value: e.Body}
-			delta.Resources = append(delta.Resources, &discoveryv3.Resource{Name: e.Name, Version: e.Version, Resource: body, Aliases: p.called[e.Name]})
+			delta.Resources = append(delta.Resources, &discoveryv3.Resource{Name: e.Name, Version: e.Version, Resource: body})
 			state.Resources = append(state.Resources, body)
-		}
-		for _, name := range p.unknown {
-			delta.Resources = append(delta.Resources, &discoveryv3.Resource{Name: name, Aliases: []string{name}})
 		}
 		for _, c := range []struct {
 			got       []byte

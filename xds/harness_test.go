@@ -165,7 +165,6 @@ type reply struct {
 	Type, Nonce, Version string
 	Set                  map[string][]byte
 	Removed              []string
-	Aliases              map[string][]string // of those in Set that have any; a name without a resource has a nil body
 }
 
 func (r reply) names() []string { return slices.Sorted(maps.Keys(r.Set)) }
@@ -233,12 +232,9 @@ func refused(text string) *statuspb.Status {
 func (d *deltaTransport) receive() (reply, error) {
 	got, err := d.stream.Recv()
 	r := reply{Type: got.GetTypeUrl(), Nonce: got.GetNonce(), Version: got.GetSystemVersionInfo(),
-		Set: map[string][]byte{}, Removed: got.GetRemovedResources(), Aliases: map[string][]string{}}
+		Set: map[string][]byte{}, Removed: got.GetRemovedResources()}
 	for _, resource := range got.GetResources() {
 		r.Set[resource.GetName()] = resource.GetResource().GetValue()
-		if len(resource.GetAliases()) > 0 {
-			r.Aliases[resource.GetName()] = resource.GetAliases()
-		}
 	}
 	return r, err
 }

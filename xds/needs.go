@@ -22,8 +22,6 @@ func needsOf(r *Resource) []need {
 		return inType(EndpointType, clusterNeeds(r))
 	case ListenerType:
 		return listenerNeeds(r)
-	case RouteType:
-		return inType(VirtualHostType, routeNeeds(r))
 	default:
 		return nil
 	}

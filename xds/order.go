@@ -20,8 +20,8 @@ type kind struct {
 // kinds is the order in which types are sent when several are waiting; removals go in reverse. A type that waits for the
 // client's acknowledgement of its last response does not hold up the others of its stage: endpoints must stay quick.
 //
-// Virtual hosts are whole because a domain may be in one of them only: one that moves is refused while the virtual host that had
-// it stays. And a client serves what the first response holds; as gateways alone ask for them, messages may be large.
+// Scopes are whole because a key may be in one of them only: one that moves is refused while the scope that had it stays. And a
+// client serves what the first response holds; as gateways alone ask for them, messages may be large.
 //
 // Endpoints are sent again after their cluster because Envoy waits for them, up to 15 s, and then goes live with none.
 var kinds = []*kind{
@@ -30,9 +30,8 @@ var kinds = []*kind{
 	{url: SecretType, stage: stageMake},
 	{stage: stageMake},
 	{url: ListenerType, stage: stageRoute, full: true},
-	{url: ScopedRouteType, stage: stageRoute, full: true},
+	{url: ScopedRouteType, stage: stageRoute, full: true, whole: true},
 	{url: RouteType, stage: stageRoute},
-	{url: VirtualHostType, stage: stageRoute, whole: true},
 }
 
 // kindOf is the line of a type, and its rank.

@@ -2,12 +2,17 @@ package xds_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/xds"
 )
@@ -64,12 +69,15 @@ func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 		c.subscribe(xds.EndpointType, "b")
 		c.take(xds.EndpointType, "b")
 		if p == delta {
-			c.take(xds.ScopedRouteType, "x.test")
-			c.gone(xds.ScopedRouteType, "y.test")
+			moved := c.next() // in one response: a key may be in one scope only
+			if moved.Type != xds.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) || !slices.Equal(moved.Removed, []string{"y.test"}) {
+				t.Fatalf("got %s with %v without %v", moved.short(), moved.names(), moved.Removed)
+			}
+			c.quiet() // what it left is kept until it is acknowledged
+			c.ack(moved)
 			c.gone(xds.EndpointType, "a")
 			c.gone(xds.ClusterType, "a")
 		} else {
-			c.take(xds.ScopedRouteType, "x.test", "y.test")
 			c.take(xds.ScopedRouteType, "x.test")
 			c.take(xds.ClusterType, "b")
 		}
@@ -93,6 +101,58 @@ func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
 	c.ack(got)
 	c.gone(xds.EndpointType, "a")
 	c.gone(xds.ClusterType, "a")
+}
+
+func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
+	r, c := followScopes(t, delta, scope("w.test", "a"), scope("x.test", "a"), scope("y.test", "a"))
+	c.subscribe(xds.ScopedRouteType)
+	c.take(xds.ScopedRouteType, "w.test", "x.test", "y.test")
+	r.set(scope("x.test", "bad"))
+	c.nack(c.expect(xds.ScopedRouteType, "x.test"), "x.test: no")
+	c.quiet()
+	r.set(scope("y.test", "b"))
+	c.take(xds.ScopedRouteType, "y.test")
+	r.Apply(xds.Update{Removed: []*xds.Resource{scope("y.test", "")}})
+	c.gone(xds.ScopedRouteType, "y.test")
+	r.set(scope("x.test", "b"))
+	c.take(xds.ScopedRouteType, "x.test")
+	c.quiet()
+}
+
+// A gateway serves what the first response holds, so that it must be all.
+func TestScopesAreNeverSplit(t *testing.T) {
+	var scopes []*xds.Resource
+	for i := range 50 {
+		scopes = append(scopes, scope(fmt.Sprint("h", i), strings.Repeat("c", 100_000)))
+	}
+	r := serve(t, xds.Options{Settle: time.Nanosecond})
+	r.set(scopes...)
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(r.dial(t, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))).DeltaAggregatedResources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: xds.ScopedRouteType}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := stream.Recv(); err != nil || len(got.GetResources()) != len(scopes) {
+		t.Errorf("the first response holds %d of %d scopes, %v", len(got.GetResources()), len(scopes), err)
+	}
+}
+
+func TestScopesStayUntilRoutesAreInlineAgain(t *testing.T) {
+	r, c := followScopes(t, delta, scope("x.test", "a"))
+	c.subscribe(xds.ScopedRouteType)
+	c.take(xds.ScopedRouteType, "x.test")
+	r.Apply(xds.Update{Set: []*xds.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*xds.Resource{scope("x.test", "")}})
+	inline := c.expect(xds.ListenerType, "http")
+	c.ack(inline)
+	c.quiet() // the routes were not asked for
+	c.subscribe(xds.RouteType, "http")
+	routed := c.expect(xds.RouteType, "http")
+	c.quiet()
+	c.ack(routed)
+	c.gone(xds.ScopedRouteType, "x.test")
+	c.quiet()
 }
 
 func TestClientIsToldThatThereAreNoScopes(t *testing.T) {

@@ -18,19 +18,17 @@ type service struct {
 	name string // full name of the gRPC service
 	noun string // of its methods: StreamClusters, DeltaClusters
 	url  string
-	sotw bool // it has a state-of-the-world method
 }
 
 // services are described here rather than by generated code because they differ in nothing but this. Their unary Fetch methods
 // are unknown to gRPC and so answered as not implemented.
 var services = []service{
-	{name: "envoy.service.cluster.v3.ClusterDiscoveryService", noun: "Clusters", url: ClusterType, sotw: true},
-	{name: "envoy.service.endpoint.v3.EndpointDiscoveryService", noun: "Endpoints", url: EndpointType, sotw: true},
-	{name: "envoy.service.secret.v3.SecretDiscoveryService", noun: "Secrets", url: SecretType, sotw: true},
-	{name: "envoy.service.listener.v3.ListenerDiscoveryService", noun: "Listeners", url: ListenerType, sotw: true},
-	{name: "envoy.service.route.v3.RouteDiscoveryService", noun: "Routes", url: RouteType, sotw: true},
-	{name: "envoy.service.route.v3.ScopedRoutesDiscoveryService", noun: "ScopedRoutes", url: ScopedRouteType, sotw: true},
-	{name: "envoy.service.route.v3.VirtualHostDiscoveryService", noun: "VirtualHosts", url: VirtualHostType},
+	{name: "envoy.service.cluster.v3.ClusterDiscoveryService", noun: "Clusters", url: ClusterType},
+	{name: "envoy.service.endpoint.v3.EndpointDiscoveryService", noun: "Endpoints", url: EndpointType},
+	{name: "envoy.service.secret.v3.SecretDiscoveryService", noun: "Secrets", url: SecretType},
+	{name: "envoy.service.listener.v3.ListenerDiscoveryService", noun: "Listeners", url: ListenerType},
+	{name: "envoy.service.route.v3.RouteDiscoveryService", noun: "Routes", url: RouteType},
+	{name: "envoy.service.route.v3.ScopedRoutesDiscoveryService", noun: "ScopedRoutes", url: ScopedRouteType},
 }
 
 // describe is the service as gRPC knows it; a Server implements it.
@@ -43,12 +41,10 @@ func (v service) describe() *grpc.ServiceDesc {
 		wire := deltaWire{&grpc.GenericServerStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{ServerStream: stream}}
 		return server.(*Server).serve(stream.Context(), oneType{wire, v.url})
 	}))
-	if v.sotw {
-		desc.Streams = append(desc.Streams, bidirectional("Stream", func(server any, stream grpc.ServerStream) error {
-			wire := sotwWire{&grpc.GenericServerStream[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]{ServerStream: stream}}
-			return server.(*Server).serve(stream.Context(), oneType{wire, v.url})
-		}))
-	}
+	desc.Streams = append(desc.Streams, bidirectional("Stream", func(server any, stream grpc.ServerStream) error {
+		wire := sotwWire{&grpc.GenericServerStream[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]{ServerStream: stream}}
+		return server.(*Server).serve(stream.Context(), oneType{wire, v.url})
+	}))
 	return desc
 }
 

@@ -2,8 +2,6 @@ package xds_test
 
 import (
 	"context"
-	"errors"
-	"io"
 	"testing"
 	"time"
 
@@ -108,41 +106,11 @@ func TestServiceOfOneTypeRefusesOthers(t *testing.T) {
 	r.set()
 	eachOwn(t, func(t *testing.T, p *protocol, typeURL string) {
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.VirtualHostType, "a")
+		c.subscribe("type.googleapis.com/test.Other", "a")
 		if err := <-c.ended; status.Code(err) != codes.InvalidArgument {
 			t.Errorf("the stream ended with %v", err)
 		}
 	})
-}
-
-func TestVirtualHostsHaveAServiceOfTheirOwn(t *testing.T) {
-	own := map[string]string{"Delta": "", "Stream": ""}
-	r := serve(t, xds.Options{})
-	r.set(made(xds.VirtualHostType, "http/a", wrapperspb.String("")))
-	for method := range own {
-		stream, err := r.dial(t).NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
-			"/envoy.service.route.v3.VirtualHostDiscoveryService/"+method+"VirtualHosts")
-		if err != nil {
-			t.Fatal(err)
-		}
-		// EOF: the stream has ended already, and receiving says why.
-		err = stream.SendMsg(&discoveryv3.DeltaDiscoveryRequest{ResourceNamesSubscribe: []string{"http/a"}})
-		if err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-		var got discoveryv3.DeltaDiscoveryResponse
-		err = stream.RecvMsg(&got)
-		switch method {
-		case "Delta":
-			if err != nil || len(got.GetResources()) != 1 || got.GetTypeUrl() != xds.VirtualHostType {
-				t.Errorf("got %v, %v", &got, err)
-			}
-		default: // the protocol has no such method
-			if status.Code(err) != codes.Unimplemented {
-				t.Errorf("got %v, %v", &got, err)
-			}
-		}
-	}
 }
 
 func TestFetchIsNotImplemented(t *testing.T) {

@@ -24,13 +24,13 @@ type grave struct {
 	seq uint64 // the first state without it
 }
 
-// needs is whether what is rolled back may lead to resources of a kind. Virtual hosts are not kept for anybody: one that is gone
-// may have a domain that another has now.
+// needs is whether what is rolled back may lead to resources of a kind. Scopes are not kept for anybody: one that is gone may have
+// a key that another has now.
 func (e *estate) needs(k *kind, url string) bool {
 	if k.stage == stageMake {
-		return e.rolled[ListenerType]+e.rolled[ScopedRouteType]+e.rolled[RouteType]+e.rolled[VirtualHostType] > 0
+		return e.rolled[ListenerType]+e.rolled[ScopedRouteType]+e.rolled[RouteType] > 0
 	}
-	return (url == RouteType || url == ScopedRouteType) && e.rolled[ListenerType] > 0
+	return url == RouteType && e.rolled[ListenerType] > 0
 }
 
 // bury remembers what is gone. Whether it is of use is known when the update is in force: see forget.
@@ -67,7 +67,7 @@ func (s *store) spare(t *table, since uint64, now time.Time) {
 			s.drop(t.role, g.url)
 			continue
 		}
-		to.put(g.entry)
+		to.entries[g.Name] = g.entry
 		to.spared[g.Name] = struct{}{}
 		s.count++
 		s.changed(to, g.Name, g.entry, now)

@@ -42,10 +42,10 @@ const otherTypes = "other"
 // typeNames are what operators call the types.
 var typeNames = []struct{ url, name string }{
 	{ClusterType, "cds"}, {EndpointType, "eds"}, {SecretType, "sds"},
-	{ListenerType, "lds"}, {ScopedRouteType, "srds"}, {RouteType, "rds"}, {VirtualHostType, "vhds"},
+	{ListenerType, "lds"}, {ScopedRouteType, "srds"}, {RouteType, "rds"},
 }
 
-// TypeName is the short name of a type by its URL: cds, eds, sds, lds, srds, rds, vhds, or "other".
+// TypeName is the short name of a type by its URL: cds, eds, sds, lds, srds, rds, or "other".
 func TypeName(url string) string {
 	for _, t := range typeNames {
 		if t.url == url {

@@ -11,12 +11,11 @@ import (
 // entry is a resource as the store and all clients share it.
 type entry struct {
 	*Resource
-	needs   []need        // what a client will ask for once it has it
-	aliases []string      // other names by which clients may ask for it
-	hash    uint64        // of name and version; a set's version is the sum of its members' hashes
-	seq     uint64        // the state that it came with
-	at      int64         // when that was, in Unix nanoseconds; 0: unknown
-	acked   atomic.Uint32 // roles of which a client has acknowledged it
+	needs []need        // what a client will ask for once it has it
+	hash  uint64        // of name and version; a set's version is the sum of its members' hashes
+	seq   uint64        // the state that it came with
+	at    int64         // when that was, in Unix nanoseconds; 0: unknown
+	acked atomic.Uint32 // roles of which a client has acknowledged it
 }
 
 func newEntry(r *Resource) *entry {
@@ -25,7 +24,7 @@ func newEntry(r *Resource) *entry {
 	_, _ = d.WriteString(r.Name)
 	_, _ = d.Write([]byte{0})
 	_, _ = d.WriteString(r.Version)
-	return &entry{Resource: r, needs: needsOf(r), aliases: aliasesOf(r), hash: d.Sum64()}
+	return &entry{Resource: r, needs: needsOf(r), hash: d.Sum64()}
 }
 
 // claim is a resource that a client says it has.
@@ -46,7 +45,6 @@ type table struct {
 	tableKey
 	kind     *kind
 	entries  map[string]*entry   // what is offered; put and take change it
-	aliases  map[string]*entry   // the same by other names; nil where none has any
 	all      map[*watch]struct{} // those that want everything
 	named    map[string][]*watch // those that want a name
 	trials   map[string]*trial
@@ -183,7 +181,7 @@ func (s *store) remove(role uint8, r *Resource, now time.Time) {
 		return
 	}
 	home.bury(t, t.entries[r.Name], s.seq)
-	t.take(r.Name)
+	delete(t.entries, r.Name)
 	delete(t.spared, r.Name)
 	s.conclude(t, r.Name)
 	s.count--

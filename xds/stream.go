@@ -33,11 +33,9 @@ type request struct {
 
 // push is what one send tells a client.
 type push struct {
-	set     []*entry
-	gone    []string
-	unknown []string            // asked for, and not there; those of kinds that are whole, others are gone
-	called  map[string][]string // by what other names those in set were asked for
-	since   uint64
+	set   []*entry
+	gone  []string
+	since uint64
 }
 
 // wire is a stream's protocol: delta or state of the world.
@@ -267,7 +265,7 @@ func (st *stream) send(w *watch, p push) error {
 		st.follow(w, e, p.since)
 		w.sent(e.Name, e)
 	}
-	for _, name := range slices.Concat(p.gone, p.unknown) {
+	for _, name := range p.gone {
 		w.sent(name, nil)
 		st.absolve(w, name)
 	}

@@ -2,7 +2,6 @@ package xds
 
 import (
 	"slices"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -49,10 +48,6 @@ func (s subscriber) want(name string) error {
 		return status.Errorf(codes.InvalidArgument, "a resource name has %d bytes; at most %d are taken", len(name), maxName)
 	}
 	w := s.watch
-	if e := s.table.onDemand(name); e != nil {
-		w.called[e.Name] = append(w.called[e.Name], name)
-		name = e.Name
-	}
 	it := w.items[name]
 	if !it.named {
 		if limit := w.stream.server.options.MaxNames; w.named >= limit {
@@ -69,9 +64,6 @@ func (s subscriber) want(name string) error {
 		since = x.since // until it has this, it has not all of that state
 	}
 	w.stream.met(w.url, name)
-	if w.kind.whole {
-		delete(w.stream.expects, w.url) // on demand, and no more than that
-	}
 	s.tell(name, since)
 	return nil
 }
@@ -105,9 +97,8 @@ func (s subscriber) wantAll() {
 		}
 	}
 	since := s.store.seq
-	for name, x := range w.stream.expects[w.url] {
+	for _, x := range w.stream.expects[w.url] {
 		since = min(since, x.since)
-		s.tellNone(name, x.since)
 	}
 	delete(w.stream.expects, w.url)
 	had := len(w.items)
@@ -124,20 +115,6 @@ func (s subscriber) wantAll() {
 	if had == 0 && w.pending.empty() {
 		w.owed = true
 	}
-}
-
-// tellNone answers for a route configuration that has no virtual hosts: Envoy hands what comes to the one before the last slash
-// of its name, and of an empty response to none, so that its listener would wait for 15 s.
-func (s subscriber) tellNone(routeConfiguration string, since uint64) {
-	if !s.watch.kind.whole {
-		return
-	}
-	for name := range s.table.entries {
-		if strings.HasPrefix(name, routeConfiguration+"/") {
-			return
-		}
-	}
-	s.watch.pending.put(routeConfiguration+"/", nil, since)
 }
 
 // release lets go of a name. Where everything is wanted too, the resource stays, and the caller decides whether to say so.

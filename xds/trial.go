@@ -55,7 +55,7 @@ func (s *store) renew(t *table, e *entry, now time.Time) {
 		if tr.rolledBack() {
 			tr.wanted = e
 		} else {
-			t.put(e)
+			t.entries[e.Name] = e
 		}
 		return
 	case tr == nil && old != nil && old.ackedBy(t.role):
@@ -69,7 +69,7 @@ func (s *store) renew(t *table, e *entry, now time.Time) {
 		return
 	}
 	s.acquit(t, e.Name)
-	t.put(e)
+	t.entries[e.Name] = e
 	s.changed(t, e.Name, e, now)
 }
 
@@ -153,7 +153,7 @@ func (s *store) condemn(t *table, name string, now time.Time) {
 		s.misses(t, tr, offered.seq)
 	}
 	tr.strikes++
-	t.put(tr.prior)
+	t.entries[tr.prior.Name] = tr.prior
 	s.noteRefusals()
 	s.spare(t, tr.prior.seq, now)
 	s.changed(t, name, tr.prior, now)
@@ -207,7 +207,7 @@ func (s *store) offer(t *table, name string, now time.Time) {
 	}
 	e := tr.wanted
 	s.forward(t, name, tr)
-	t.put(e)
+	t.entries[e.Name] = e
 	s.changed(t, name, e, now)
 }
 
@@ -230,7 +230,7 @@ func (s *store) acknowledge(key tableKey, e *entry) {
 		back := tr.rolledBack()
 		newest.ack(key.role)
 		s.conclude(t, e.Name)
-		if t.put(newest); back {
+		if t.entries[newest.Name] = newest; back {
 			s.changed(t, e.Name, newest, now)
 		}
 		return

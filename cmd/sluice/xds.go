@@ -142,7 +142,7 @@ func byType(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-var typeOrder = []string{"lds", "srds", "rds", "vhds", "cds", "eds", "sds"}
+var typeOrder = []string{"lds", "srds", "rds", "cds", "eds", "sds"}
 
 func printJSON(to io.Writer, v any) error {
 	encoder := json.NewEncoder(to)

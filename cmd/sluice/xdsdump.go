@@ -60,7 +60,7 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 		},
 	}
 	f.add(c, "yaml", "yaml or json")
-	c.Flags().StringVarP(&typeName, "type", "t", "", "one type: cds, eds, lds, rds, sds, srds or vhds")
+	c.Flags().StringVarP(&typeName, "type", "t", "", "one type: cds, eds, lds, rds, sds or srds")
 	return c
 }
 
@@ -68,7 +68,7 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 func selection(typeName string, names []string) (func(*status.Resource) bool, error) {
 	url := xds.TypeURL(typeName)
 	if typeName != "" && url == "" {
-		return nil, fmt.Errorf("--type %q is none of cds, eds, lds, rds, sds, srds and vhds", typeName)
+		return nil, fmt.Errorf("--type %q is none of cds, eds, lds, rds, sds and srds", typeName)
 	}
 	return func(r *status.Resource) bool {
 		return (url == "" || r.TypeURL == url) && (len(names) == 0 || slices.Contains(names, r.Name))
@@ -98,7 +98,7 @@ func dumped(id string, clients []status.Client, keep func(*status.Resource) bool
 	return all, nil
 }
 
-var headings = map[string]string{"lds": "listeners", "rds": "routes", "srds": "scoped_routes", "vhds": "virtual_hosts", "cds": "clusters", "eds": "endpoints", "sds": "secrets"}
+var headings = map[string]string{"lds": "listeners", "rds": "routes", "srds": "scoped_routes", "cds": "clusters", "eds": "endpoints", "sds": "secrets"}
 
 func printDump(to io.Writer, resources []status.Resource, output string) error {
 	if output == "json" {

@@ -84,6 +84,7 @@ type Activator struct {
 	client    *client.Client
 	server    *http.Server
 	http2     *http.Transport
+	direct    *http.Transport // for applications without a queue-proxy: it does not ask them whether they are there
 	revisions *revisions
 	hosts     *hosts
 	waiting   *population
@@ -110,7 +111,7 @@ func New(opts Options) (*Activator, error) {
 	opts.Drain, opts.Quiet = cmp.Or(opts.Drain, 30*time.Second), cmp.Or(opts.Quiet, time.Second)
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
-		opts: opts, logger: opts.Logger, http2: newHTTP2(), urge: make(chan struct{}, 1),
+		opts: opts, logger: opts.Logger, http2: newHTTP2(true), direct: newHTTP2(false), urge: make(chan struct{}, 1),
 		waiting: &population{max: int64(opts.Limits.WaitingTotal)}, listener: opts.Listener,
 	}
 	if a.listener == nil {

@@ -106,7 +106,7 @@ func (d *dispatcher) grant(t *ticket) bool {
 	if r.doubtful {
 		r.tried, t.trial = true, true
 	}
-	t.replica, t.timeout, t.distrusted = r, d.outlook.timeout, r.pause > 0
+	t.replica, t.timeout, t.distrusted, t.direct = r, d.outlook.timeout, r.pause > 0, d.direct
 	d.policy.update(r, r.room(d.limit))
 	return true
 }

@@ -12,12 +12,13 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received.
-func newHTTP2() *http.Transport {
+// newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received. If it is to ask, it
+// finds out a queue-proxy that hangs; a gRPC server ends connections on which it is asked more often than it likes.
+func newHTTP2(ask bool) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepalive}
-	return &http.Transport{
+	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
@@ -30,14 +31,20 @@ func newHTTP2() *http.Transport {
 		IdleConnTimeout:        model.IdleClient,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		ExpectContinueTimeout:  continuePatience,
-		// A connection whose replica has vanished without a word is found out in this time.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout},
 	}
+	if ask {
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout}
+	}
+	return t
 }
 
 // sendHTTP2 sends the request over h2c and relays the response. A connectError says that it cannot have been received.
 func (x *exchange) sendHTTP2() error {
-	res, err := x.activator.http2.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
+	transport := x.activator.http2
+	if x.direct {
+		transport = x.activator.direct
+	}
+	res, err := transport.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
 	switch {
 	case err != nil && !replay.Unprocessed(err):
 		return err

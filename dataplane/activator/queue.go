@@ -14,6 +14,7 @@ type ticket struct {
 	replica    *replica      // whose slot it holds
 	timeout    time.Duration // the revision's, when it got the slot; 0 is none
 	trial      bool          // the replica is doubtful
+	direct     bool          // it is an application, without a queue-proxy
 	distrusted bool          // it had refused requests and answered none since
 	cold       bool          // it arrived when there was no endpoint
 	prev, next *ticket

@@ -103,6 +103,7 @@ func (a *Activator) Close() {
 	_ = a.server.Close()   // only says that a listener was closed already
 	_ = a.listener.Close() // likewise
 	a.http2.CloseIdleConnections()
+	a.direct.CloseIdleConnections()
 	for r := range a.revisions.all() {
 		for _, replica := range r.replicas() {
 			replica.pool.close()

@@ -47,6 +47,8 @@ type clusterConfig struct {
 	protocol       upstreamProtocol
 	connectTimeout time.Duration
 	outliers       outlierDetection
+	// asks is that HTTP/2 endpoints are asked whether they are there.
+	asks bool
 	// onceOnly is that a connection is used for one request alone.
 	onceOnly bool
 }
@@ -124,8 +126,8 @@ func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
 			c.protocol = sameAsDownstream
 		case *httpv3.HttpProtocolOptions_ExplicitHttpConfig_:
 			c.protocol = http1
-			if o.ExplicitHttpConfig.GetHttp2ProtocolOptions() != nil {
-				c.protocol = h2c
+			if h2 := o.ExplicitHttpConfig.GetHttp2ProtocolOptions(); h2 != nil {
+				c.protocol, c.asks = h2c, h2.GetConnectionKeepalive() != nil
 			}
 		}
 	}

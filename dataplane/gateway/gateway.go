@@ -65,7 +65,6 @@ type Gateway struct {
 	updates   map[string]*typeStats // by type URL
 	answered  bool                  // listeners have been received
 	refused   map[string]bool       // listeners that have no good version
-	rebind    rebind
 	leaving   map[*cluster]struct{} // no longer known, but for requests that still run
 	ending    atomic.Bool
 }

@@ -125,7 +125,7 @@ func (x *exchange) rewritePath(out *http.Request) {
 // RoundTrip sends a request to an endpoint, and to another one where the retry policy allows it.
 func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
-	transport := p.upstreams.transport(x.config.protocol, x.view.Request, x.upgrade != "")
+	transport := p.upstreams.transport(x.config, x.view.Request, x.upgrade != "")
 	if req.Body != nil {
 		x.takeBody(req, transport)
 	}
@@ -204,7 +204,7 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
-	req.Close = x.config.onceOnly && x.upgrade == "" && t != x.proxy.upstreams.h2c
+	req.Close = x.config.onceOnly && x.upgrade == "" && t == x.proxy.upstreams.http1
 	h.total.Add(1)
 	h.active.Add(1)
 	if x.began = x.start.Sub(x.proxy.made); again {

@@ -90,7 +90,6 @@ func each(set []client.Resource, kind string, apply func(client.Resource) error)
 
 func (g *Gateway) setListeners(u client.Update) error {
 	g.answered = true
-	g.rebind.begin()
 	for _, name := range u.Removed {
 		delete(g.refused, name)
 		if l := g.listeners[name]; l != nil {
@@ -104,7 +103,6 @@ func (g *Gateway) setListeners(u client.Update) error {
 		}
 		return err
 	})
-	g.rebind.end()
 	g.forgetRoutes()
 	g.forgetSecrets()
 	g.followScopes()
@@ -121,8 +119,7 @@ func (g *Gateway) setListener(r client.Resource) error {
 		active = &activeListener{}
 	}
 	if err := g.bindFor(active, l); err != nil {
-		g.rebind.plan(g.askAgain)
-		return err
+		return err // the control plane sends it again
 	}
 	g.listeners[r.Name] = active
 	g.connect(l)

@@ -17,13 +17,16 @@ const (
 	upstreamBufferBytes = 16 << 10
 )
 
-// upstreams are the connections to all endpoints of all clusters: one transport for each protocol.
+// upstreams are the connections to all endpoints of all clusters: one transport for each protocol, and for HTTP/2 one that asks
+// endpoints whether they are there.
 type upstreams struct {
-	http1, h2c *http.Transport
+	http1, h2c, asking *http.Transport
 }
 
 func newUpstreams() *upstreams {
-	return &upstreams{http1: newTransport(false), h2c: newTransport(true)}
+	u := &upstreams{http1: newTransport(false), h2c: newTransport(true), asking: newTransport(true)}
+	u.asking.HTTP2 = &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout}
+	return u
 }
 
 func newTransport(h2 bool) *http.Transport {
@@ -40,8 +43,6 @@ func newTransport(h2 bool) *http.Transport {
 		WriteBufferSize:     upstreamBufferBytes,
 		// The upstream says whether it wants the body; after this long it is sent all the same.
 		ExpectContinueTimeout: time.Second,
-		// Over HTTP/2 an endpoint that hangs is found out too.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout},
 	}
 }
 
@@ -51,15 +52,19 @@ var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Int
 func (u *upstreams) close() {
 	u.http1.CloseIdleConnections()
 	u.h2c.CloseIdleConnections()
+	u.asking.CloseIdleConnections()
 }
 
 // transport is the one for an exchange. A protocol upgrade is always asked for in HTTP/1.1: over HTTP/2 there is none
 // without extended CONNECT, which the queue-proxies do not speak.
-func (u *upstreams) transport(p upstreamProtocol, in *http.Request, upgrade bool) *http.Transport {
-	if !upgrade && (p == h2c || p == sameAsDownstream && in.ProtoMajor == 2) {
-		return u.h2c
+func (u *upstreams) transport(c *clusterConfig, in *http.Request, upgrade bool) *http.Transport {
+	if upgrade || c.protocol == http1 || c.protocol == sameAsDownstream && in.ProtoMajor != 2 {
+		return u.http1
 	}
-	return u.http1
+	if c.asks {
+		return u.asking
+	}
+	return u.h2c
 }
 
 // dialUpstream connects on behalf of the exchange in the context: with the connect timeout of its cluster, counted there.

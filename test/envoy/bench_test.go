@@ -144,7 +144,7 @@ func benchmarkChange(b *testing.B, form model.RouteForm, services int, real bool
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	pid, began := 0, time.Now()
 	if real {
-		pid = startEnvoy(b, realenvoy.Find(b), c, nil)
+		_, pid = startEnvoy(b, realenvoy.Find(b), c, nil)
 	} else {
 		startBuiltIn(b, c)
 	}

@@ -1,12 +1,15 @@
 package envoy
 
 import (
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/realenvoy"
 )
 
 // together sends POSTs from several clients at once, n in all. before is called before each with how many have begun.
@@ -38,6 +41,31 @@ func TestReplicaAnswersWhenTheOnlyActivatorIsKilled(t *testing.T) {
 		together(c, t, 50, nil).want(t, "activator")
 		activator.kill()
 		together(c, t, 400, nil).want(t, "replica")
+	})
+}
+
+// A dead endpoint is not asked anew by each request.
+func TestDeadEndpointIsEjected(t *testing.T) {
+	activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
+	c := newControl(t)
+	c.serve(worldOf(model.Backend{Via: model.ViaActivator, Endpoints: []model.Endpoint{replica.Endpoint}}, activator.Endpoint))
+	admin, _ := startEnvoy(t, realenvoy.Find(t), c, nil)
+	activator.kill()
+	u := c.user(t)
+	eventually(t, "the activator is ejected", func() bool {
+		if who := u.send(http.MethodPost, "/"); who != "replica" {
+			t.Fatal(who)
+		}
+		response, err := http.Get("http://" + admin + "/stats?filter=ejections_enforced_consecutive_local_origin_failure")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(text), hello.String()+".outlier_detection") && !strings.Contains(string(text), hello.String()+".outlier_detection.ejections_enforced_consecutive_local_origin_failure: 0")
 	})
 }
 

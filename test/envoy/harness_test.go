@@ -197,8 +197,9 @@ func startBuiltIn(t testing.TB, c *control) {
 
 // startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint. edit, if it
 // is not nil, changes its bootstrap.
-func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap string) string) (pid int) {
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: address.Free(t)})
+func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap string) string) (admin string, pid int) {
+	admin = address.Free(t)
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: admin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap strin
 		}
 	})
 	c.await(t)
-	return cmd.Process.Pid
+	return admin, cmd.Process.Pid
 }
 
 // expected are complaints about the bootstrap, and about streams that the control plane has closed.

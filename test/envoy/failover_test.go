@@ -3,6 +3,7 @@ package envoy
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,13 @@ func TestDeadEndpointIsEjected(t *testing.T) {
 	activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
 	c := newControl(t)
 	c.serve(worldOf(model.Backend{Via: model.ViaActivator, Endpoints: []model.Endpoint{replica.Endpoint}}, activator.Endpoint))
-	admin := startEnvoy(t, realenvoy.Find(t), c, nil)
+	var admin string
+	startEnvoy(t, realenvoy.Find(t), c, func(bootstrap string) string {
+		if m := regexp.MustCompile(`(?s)admin:.*?port_value: (\d+)`).FindStringSubmatch(bootstrap); m != nil {
+			admin = "127.0.0.1:" + m[1]
+		}
+		return bootstrap
+	})
 	activator.kill()
 	u := c.user(t)
 	eventually(t, "the activator is ejected", func() bool {

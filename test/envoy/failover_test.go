@@ -3,7 +3,6 @@ package envoy
 import (
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,13 +49,7 @@ func TestDeadEndpointIsEjected(t *testing.T) {
 	activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
 	c := newControl(t)
 	c.serve(worldOf(model.Backend{Via: model.ViaActivator, Endpoints: []model.Endpoint{replica.Endpoint}}, activator.Endpoint))
-	var admin string
-	startEnvoy(t, realenvoy.Find(t), c, func(bootstrap string) string {
-		if m := regexp.MustCompile(`(?s)admin:.*?port_value: (\d+)`).FindStringSubmatch(bootstrap); m != nil {
-			admin = "127.0.0.1:" + m[1]
-		}
-		return bootstrap
-	})
+	admin := startEnvoy(t, realenvoy.Find(t), c, nil)
 	activator.kill()
 	u := c.user(t)
 	eventually(t, "the activator is ejected", func() bool {

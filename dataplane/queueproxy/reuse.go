@@ -58,10 +58,13 @@ func (i *idleness) end(by *reuse) bool {
 		i.since.Store(givenUp)
 		return false
 	}
-	if since > 0 {
-		i.spell.Store(max(time.Now().UnixNano()-since, 1))
+	if since == 0 {
+		return true
 	}
-	return true
+	idle := max(time.Now().UnixNano()-since, 1)
+	i.spell.Store(idle)
+	limit := by.limit()
+	return limit == 0 || idle < int64(limit) // the timer may be late
 }
 
 // read looks at what came of reading from the connection.

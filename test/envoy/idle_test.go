@@ -55,6 +55,7 @@ func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 			c.serve(worldOf(model.Backend{Via: model.ViaActivator, Direct: direct, Endpoints: []model.Endpoint{endpoint}}, activator.Endpoint))
 			begin(c)
 			t.Logf("direct %t", direct)
+			learn(c.user(t))
 			pausing(t, c, 16, 60).want(t, "application")
 		}
 	})
@@ -67,8 +68,17 @@ func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
 		c := newControl(t)
 		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: []model.Endpoint{startQueueProxy(t, application.Endpoint, queueproxy.Options{})}}))
 		begin(c)
+		learn(c.user(t))
 		pausing(t, c, 16, 60).want(t, "application")
 	})
+}
+
+// learn gives a queue-proxy the opportunity to see for how long its application keeps a connection.
+func learn(u *user) {
+	for range 3 {
+		u.send(http.MethodPost, "/")
+		time.Sleep(200 * time.Millisecond) // more often than not the application closes the connection meanwhile
+	}
 }
 
 // startQueueProxy serves before an application until the test ends.

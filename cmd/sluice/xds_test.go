@@ -236,7 +236,7 @@ func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
 		`client "x" is not connected to ` + d.address + `; connected are edge-1, edge-2`:          {"status", "x"},
 		`client "edge" could be any of edge-1, edge-2: give more of its name`:                     {"dump", "edge"},
 		`client "edge-1" has no such resource: ` + "`sluice xds status edge-1` lists what it has": {"dump", "edge-1", "-t", "rds"},
-		`--type "clusters" is none of cds, eds, lds, rds, sds and srds`:                     {"dump", "edge-1", "-t", "clusters"},
+		`--type "clusters" is none of cds, eds, lds, rds, sds and srds`:                           {"dump", "edge-1", "-t", "clusters"},
 		`--output "xml" is neither table nor json`:                                                {"diff", "-o", "xml"},
 	} {
 		_, err := d.run(args...)

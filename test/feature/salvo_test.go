@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,7 +75,7 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 	}()
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
-		if conn != nil && closed(conn, in) {
+		if conn != nil && closed(conn) {
 			conn.Close()
 			conn = nil
 		}
@@ -108,10 +109,18 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 
 // closed is whether the other side has closed a connection between two requests. It is asked as late as can be: who ends then, ends
 // with the request in it.
-func closed(conn net.Conn, in *bufio.Reader) bool {
-	_ = conn.SetReadDeadline(time.Now().Add(time.Microsecond))
-	_, err := in.Peek(1)
-	return !errors.Is(err, os.ErrDeadlineExceeded)
+func closed(conn net.Conn) bool {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n > 0 || err == nil || !errors.Is(err, syscall.EAGAIN) // what nobody has asked for is no connection to go on with
+		return true
+	})
+	return closed || err != nil
 }
 
 func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {

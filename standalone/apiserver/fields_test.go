@@ -58,3 +58,16 @@ func TestFieldsAreTrackedFromTheFirstServerSideApply(t *testing.T) {
 		t.Errorf("patched after that: fields are tracked as set by %q, want patcher and one among them", got)
 	}
 }
+
+func TestFieldsOfWhatKubectlAppliesAreTracked(t *testing.T) {
+	c := objects(t, shared, "services", "kubectl-fields")
+	o := object(t, service)
+	o.SetAnnotations(map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}"})
+	made, err := c.Create(t.Context(), o, metav1.CreateOptions{FieldManager: "kubectl-client-side-apply"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := managersOf(made), []string{"kubectl-client-side-apply Update"}; !slices.Equal(got, want) {
+		t.Errorf("fields are tracked as set by %q, want %q", got, want)
+	}
+}

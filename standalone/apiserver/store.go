@@ -12,7 +12,6 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	etcd "go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
-	"go.etcd.io/raft/v3/raftpb"
 )
 
 // maxSocketPath is how long the path of a unix socket may be (sizeof sun_path, less its zero byte).
@@ -50,32 +49,17 @@ func startStore(ctx context.Context, dir string) (*store, error) {
 	return s, nil
 }
 
-// awaitReady returns when the store serves. A member waits for an election timeout before it votes; one that is alone has
-// nobody to wait for, so it is told to vote at once, until it does.
+// awaitReady returns when the store serves.
 func (s *store) awaitReady(ctx context.Context) error {
-	vote := time.NewTicker(2 * time.Millisecond)
-	defer vote.Stop()
-	late := time.After(time.Minute)
-	for {
-		select {
-		case <-s.etcd.Server.ReadyNotify():
-			return nil
-		case err := <-s.etcd.Err():
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late:
-			return errors.New("not ready after a minute")
-		case <-vote.C:
-			if s.etcd.Server.Leader() != 0 {
-				vote.Stop()
-				continue
-			}
-			now := &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: new(uint64(s.etcd.Server.MemberID()))}
-			if err := s.etcd.Server.Process(ctx, now); err != nil {
-				return err
-			}
-		}
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+		return nil
+	case err := <-s.etcd.Err():
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Minute):
+		return errors.New("not ready after a minute")
 	}
 }
 
@@ -97,7 +81,7 @@ func storeConfig(dir string, client url.URL) *etcd.Config {
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, nominal // nil: no peer listener at all
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
-	c.TickMs, c.ElectionMs = 1000, 5000 // one member has nobody to tell that it is there
+	c.TickMs, c.ElectionMs = 20, 100 // one member has nothing to wait for at the election
 	// What is acknowledged is in the log; how often the database follows it is a matter of the work at the next start.
 	c.BackendBatchInterval, c.BackendBatchLimit = time.Second, 1000
 	c.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several

@@ -121,7 +121,7 @@ func (a *Adapter) settling(kind string, do func(context.Context, ctrl.Request) (
 			}
 		}()
 		result, err := do(ctx, r)
-		if err == nil && !(kind == kindRevision && a.fleet.undecided(o.Key)) {
+		if err == nil && (kind != kindRevision || !a.fleet.undecided(o.Key)) {
 			a.assembler.settle(o)
 		}
 		result, err = outcome(result, err) // a race that was lost is looked at again, and no failure

@@ -64,8 +64,6 @@ func (p *part) kill() {
 
 func (p *part) freeze(t *testing.T) { p.signal(t, syscall.SIGSTOP) }
 
-func (p *part) thaw(t *testing.T) { p.signal(t, syscall.SIGCONT) }
-
 func (p *part) signal(t *testing.T, s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func (s *instance) serves(host string) {
 func (s *instance) verdict(of string) string {
 	s.t.Helper()
 	out, _ := s.explain(of)
-	first, _, _ := strings.Cut(string(out), "\n")
+	first, _, _ := strings.Cut(out, "\n")
 	return first
 }
 

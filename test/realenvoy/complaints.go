@@ -47,13 +47,7 @@ func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 	}
 	ending := false
 	for _, entry := range entries(log) {
-		if ending = (ending || strings.Contains(entry, told)) && !strings.Contains(entry, starts); ending {
-			continue
-		}
-		if access.MatchString(entry) || foreign.MatchString(entry) && !ours.MatchString(entry) {
-			continue
-		}
-		if severe.MatchString(entry) || wrong.MatchString(entry) {
+		if ending = (ending || strings.Contains(entry, told)) && !strings.Contains(entry, starts); !ending && isComplaint(entry) {
 			add(strings.TrimRight(entry[:min(len(entry), longest)], "\n"))
 		}
 	}
@@ -64,6 +58,14 @@ func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 		}
 	}
 	return all
+}
+
+// isComplaint is whether an entry is Envoy's, and a warning or worse, or tells of what must not be.
+func isComplaint(entry string) bool {
+	if access.MatchString(entry) || foreign.MatchString(entry) && !ours.MatchString(entry) {
+		return false
+	}
+	return severe.MatchString(entry) || wrong.MatchString(entry)
 }
 
 // entries cuts a log where an entry begins: an entry may have several lines.

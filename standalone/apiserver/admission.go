@@ -60,8 +60,8 @@ func (d defaulting) Admit(_ context.Context, a admission.Attributes, _ admission
 
 // dropUntrackedFields has nobody keep account of who set which field until somebody applies the object on the server's side,
 // who then finds all of it set by "before-first-apply". Nobody else reads it, it is half of an object's bytes, and to keep it
-// is an eighth of what a write costs. What kubectl applies on its own side is kept account of: it goes over to the server's
-// side by that, without conflicts.
+// is an eighth of what a write costs. What kubectl applies on its own side is kept account of, since
+// kubectl goes by that when it goes over to the server's side.
 func dropUntrackedFields(u *unstructured.Unstructured) {
 	metadata, ok := u.Object["metadata"].(map[string]any)
 	if !ok {

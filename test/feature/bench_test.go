@@ -80,32 +80,38 @@ func newRoute(name, revision string) *servingv1.Route {
 }
 
 // BenchmarkApplyToFirst200 is the time from the moment in which a Route is sent to the API server until the
-// gateway answers 200 for its host, beside so many routes. They lead to 50 running services.
+// gateway answers 200 for its host, beside so many routes in either form. They lead to 50 running services.
 func BenchmarkApplyToFirst200(b *testing.B) {
 	for _, routes := range []int{10, 1000, 5000} {
-		b.Run(fmt.Sprintf("routes=%d", routes), func(b *testing.B) {
-			s := up(b, "--log-level", "warn")
-			s.fill(b, min(50, routes), routes)
-			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
-			var all []time.Duration
-			n := 0
-			for b.Loop() {
-				name := fmt.Sprintf("fresh%d", n)
-				route := newRoute(name, fmt.Sprintf("s%d-00001", n%min(50, routes)))
-				begin := time.Now()
-				if err := s.Create(b.Context(), route); err != nil {
-					b.Fatal(err)
-				}
-				for s.answer(b, client, name+".default.localhost") != http.StatusOK {
-					time.Sleep(200 * time.Microsecond)
-				}
-				all = append(all, time.Since(begin))
-				n++
-				s.routeReady(b, name) // the next one begins when this one's status is written
+		for _, form := range []string{"scoped", "inline"} {
+			for _, g := range gateways {
+				b.Run(fmt.Sprintf("routes=%d/%s/%s", routes, form, g.name), func(b *testing.B) {
+					s := g.up(b, "--log-level", "warn", "--routes", form)
+					s.fill(b, min(50, routes), routes)
+					s.benchmarkApply(b, min(50, routes))
+				})
 			}
-			percentiles(b, "apply-200", all)
-		})
+		}
 	}
+}
+
+func (s *instance) benchmarkApply(b *testing.B, services int) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+	var all []time.Duration
+	for b.Loop() {
+		name := fmt.Sprintf("fresh%d", len(all))
+		route := newRoute(name, fmt.Sprintf("s%d-00001", len(all)%services))
+		begin := time.Now()
+		if err := s.Create(b.Context(), route); err != nil {
+			b.Fatal(err)
+		}
+		for s.answer(b, client, name+".default.localhost") != http.StatusOK {
+			time.Sleep(200 * time.Microsecond)
+		}
+		all = append(all, time.Since(begin))
+		s.routeReady(b, name) // the next one begins when this one's status is written
+	}
+	percentiles(b, "apply-200", all)
 }
 
 // answer is the status that the gateway answers for a host.

@@ -27,11 +27,15 @@ type wake struct {
 // Sluice adds to the time that the process takes to listen, and what that is spent on.
 func BenchmarkColdStart(b *testing.B) {
 	const services = 200
-	for _, atATime := range []int{1, 50} {
-		b.Run(fmt.Sprintf("at-a-time=%d", atATime), func(b *testing.B) {
+	for _, c := range []struct {
+		atATime int
+		gateway
+	}{{1, builtin}, {1, realEnvoy}, {50, builtin}, {50, realEnvoy}} {
+		atATime := c.atATime
+		b.Run(fmt.Sprintf("at-a-time=%d/%s", atATime, c.name), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				s := up(b, "--log-level", "warn", "--config", zeroInitialScale(b))
+				s := c.up(b, "--log-level", "warn", "--config", zeroInitialScale(b))
 				s.sleepers(b, services)
 				b.StartTimer()
 				began := time.Now()

@@ -1,0 +1,59 @@
+package feature
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/xds/status"
+)
+
+// BenchmarkRestart kills `sluice up` beside 5,000 Routes and starts it again, while a gateway and an activator live on: from the start
+// of the process until the gateway has acknowledged all that there is, and what it was sent for that.
+func BenchmarkRestart(b *testing.B) {
+	for _, g := range gateways {
+		b.Run(g.name, func(b *testing.B) {
+			s := g.up(b, "--log-level", "warn", "--gateway", "none", "--activator", "none")
+			startActivator(b, s.xds, address.Free(b))
+			g.beside(b, s.xds)
+			s.fill(b, 50, 5000)
+			var all []time.Duration
+			sent := uint64(0)
+			for b.Loop() {
+				s.kill()
+				begin := time.Now()
+				s.start()
+				sent += s.untilAcknowledged(b)
+				all = append(all, time.Since(begin))
+			}
+			percentiles(b, "start-ack", all)
+			b.ReportMetric(float64(sent)/float64(len(all)), "B/restart")
+		})
+	}
+}
+
+// untilAcknowledged waits until the gateway has answered for the newest state, and returns how many bytes it was sent by this server.
+func (s *instance) untilAcknowledged(b *testing.B) (sent uint64) {
+	b.Helper()
+	conn, err := grpc.NewClient(s.xds, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		clients, err := status.Ask(b.Context(), conn, status.Query{Counts: true})
+		if err != nil {
+			continue // it has no World yet
+		}
+		for _, c := range clients {
+			if c.Role == "gateway" && c.Newest > 0 && c.Sequence == c.Newest && !c.Unknown {
+				return c.Bytes
+			}
+		}
+	}
+	b.Fatalf("the gateway has not acknowledged everything after %v", patience)
+	return 0
+}

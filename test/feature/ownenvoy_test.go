@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/address"
 )
 
@@ -27,16 +26,10 @@ type ownEnvoy struct {
 	admin string
 }
 
-// ownEnvoy starts an Envoy with what `sluice bootstrap` prints; without one the test is skipped.
+// ownEnvoy starts an Envoy with what `sluice bootstrap` prints. It may complain: tests give it reasons to.
 func (s *instance) ownEnvoy() *ownEnvoy {
 	s.t.Helper()
-	path, err := envoy.Find("")
-	if errors.Is(err, envoy.ErrNotInstalled) {
-		s.t.Skip("SKIPPED: there is no Envoy on PATH or in ENVOY_BIN")
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	path := realEnvoy.envoy(s.t)
 	e := &ownEnvoy{t: s.t, admin: address.Free(s.t)}
 	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.xds, "--admin", e.admin, "--node-id", "own").Output()
 	if err != nil {
@@ -110,6 +103,7 @@ func (s *instance) verdict(of string) string {
 }
 
 func TestEnvoyServesAListenerWhoseAddressBecomesFree(t *testing.T) {
+	t.Parallel()
 	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
 	holder, err := net.Listen("tcp", s.gateway)
 	if err != nil {
@@ -144,6 +138,7 @@ func TestEnvoyServesAListenerWhoseAddressBecomesFree(t *testing.T) {
 }
 
 func TestEnvoyIsReadyWithoutAnyService(t *testing.T) {
+	t.Parallel()
 	s := up(t, "--gateway", "none")
 	e := s.ownEnvoy()
 	eventually(t, "it listens", func() error { _, _, err := s.get(host, "/"); return err })
@@ -160,6 +155,7 @@ func TestEnvoyIsReadyWithoutAnyService(t *testing.T) {
 
 // What the killed process held is lost with it; but nothing that the Envoy has is taken away from it afterwards.
 func TestEnvoyIsToldOfNoRemovalAfterAKill(t *testing.T) {
+	t.Parallel()
 	const services = 30
 	config := configFile(t, "allow-zero-initial-scale: \"true\"\n")
 	s := up(t, "--gateway", "none", "--config", config)

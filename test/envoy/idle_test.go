@@ -20,21 +20,24 @@ func TestApplicationThatClosesEarly(t *testing.T) {
 		c := newControl(t)
 		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Direct: true, Endpoints: []model.Endpoint{application.Endpoint}}))
 		begin(c)
-		results := pausing(t, c, 16, 60)
-		results.want(t, "application")
+		pausing(t, c, 50*time.Millisecond, 60).want(t, "application")
 	})
 }
 
-// pausing has users send POSTs with pauses of about 50 ms, n each.
-func pausing(t *testing.T, c *control, users, n int) *tally {
+// learnt is for how long the applications behind a queue-proxy keep idle connections. It gives them up in half of that, which is
+// long enough for a busy machine to have sent a request after it was found that its connection is fresh.
+const learnt = 400 * time.Millisecond
+
+// pausing has 16 users send n POSTs each, with pauses of about so long.
+func pausing(t *testing.T, c *control, pause time.Duration, n int) *tally {
 	results := &tally{}
 	var all sync.WaitGroup
-	for range users {
+	for range 16 {
 		u := c.user(t)
 		all.Go(func() {
 			for range n {
 				results.add(u.send(http.MethodPost, "/"))
-				time.Sleep(49*time.Millisecond + rand.N(3*time.Millisecond))
+				time.Sleep(pause - time.Millisecond + rand.N(3*time.Millisecond))
 			}
 		})
 	}
@@ -46,7 +49,7 @@ func pausing(t *testing.T, c *control, users, n int) *tally {
 func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		for _, direct := range []bool{true, false} {
-			application, c := start(t, "impatient", "application", "50ms"), newControl(t)
+			application, c := start(t, "impatient", "application", learnt.String()), newControl(t)
 			activator := start(t, "activate", c.address)
 			endpoint := application.Endpoint
 			if !direct {
@@ -56,7 +59,7 @@ func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 			begin(c)
 			t.Logf("direct %t", direct)
 			learn(c.user(t))
-			pausing(t, c, 16, 60).want(t, "application")
+			pausing(t, c, learnt, 12).want(t, "application")
 		}
 	})
 }
@@ -64,12 +67,12 @@ func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 // The same behind a queue-proxy.
 func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
-		application := start(t, "impatient", "application", "50ms")
+		application := start(t, "impatient", "application", learnt.String())
 		c := newControl(t)
 		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: []model.Endpoint{startQueueProxy(t, application.Endpoint, queueproxy.Options{})}}))
 		begin(c)
 		learn(c.user(t))
-		pausing(t, c, 16, 60).want(t, "application")
+		pausing(t, c, learnt, 12).want(t, "application")
 	})
 }
 
@@ -77,7 +80,7 @@ func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
 func learn(u *user) {
 	for range 3 {
 		u.send(http.MethodPost, "/")
-		time.Sleep(200 * time.Millisecond) // more often than not the application closes the connection meanwhile
+		time.Sleep(2 * learnt) // more often than not the application closes the connection meanwhile
 	}
 }
 

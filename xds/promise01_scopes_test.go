@@ -139,7 +139,8 @@ func TestScopesAreNeverSplit(t *testing.T) {
 	}
 }
 
-func TestScopesStayUntilRoutesAreInlineAgain(t *testing.T) {
+// Connections that were made while the listener found its routes by scope go on doing so until they have drained.
+func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
 	c.subscribe(xds.ScopedRouteType)
 	c.take(xds.ScopedRouteType, "x.test")
@@ -148,9 +149,26 @@ func TestScopesStayUntilRoutesAreInlineAgain(t *testing.T) {
 	c.ack(inline)
 	c.quiet() // the routes were not asked for
 	c.subscribe(xds.RouteType, "http")
-	routed := c.expect(xds.RouteType, "http")
+	c.take(xds.RouteType, "http")
+	for i := range 20 { // each is a round trip in which the removal could come
+		r.set(routes("http", "a", fmt.Sprint(i)))
+		c.take(xds.RouteType, "http")
+	}
+	c.unsubscribe(xds.ScopedRouteType, "*") // the last connection has ended
 	c.quiet()
-	c.ack(routed)
+	r.set(scopedListener("http"))
+	c.take(xds.ListenerType, "http")
+	c.subscribe(xds.ScopedRouteType, "*")
+	c.take(xds.ScopedRouteType)
+	c.quiet()
+}
+
+// A listener that finds its routes by scope has none of those that are gone.
+func TestLastScopeIsTakenAway(t *testing.T) {
+	r, c := followScopes(t, delta, scope("x.test", "a"))
+	c.subscribe(xds.ScopedRouteType)
+	c.take(xds.ScopedRouteType, "x.test")
+	r.Apply(xds.Update{Removed: []*xds.Resource{scope("x.test", "")}})
 	c.gone(xds.ScopedRouteType, "x.test")
 	c.quiet()
 }

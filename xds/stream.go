@@ -242,6 +242,9 @@ func (st *stream) oldest(now time.Time) uint64 {
 	}
 	for _, w := range st.watches {
 		consider(w.oldest())
+		if st.leavesScopes(w) {
+			continue
+		}
 		for name, since := range w.doomed {
 			if st.due(w, name, now) {
 				consider(since)

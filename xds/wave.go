@@ -95,6 +95,9 @@ func (st *stream) needed(now time.Time) bool {
 		if w.kind.stage == stageRoute && (w.owed || !w.pending.empty() || !w.batch.empty()) {
 			return true
 		}
+		if len(w.doomed) == 0 || st.leavesScopes(w) {
+			continue
+		}
 		for name := range w.doomed {
 			if st.due(w, name, now) {
 				return true
@@ -141,6 +144,9 @@ func (st *stream) sendBatches(s stage, now time.Time) error {
 
 // batchRemovals has what is to be taken away go with what is new or changed.
 func (st *stream) batchRemovals(w *watch, now time.Time) {
+	if st.leavesScopes(w) {
+		return
+	}
 	for name, since := range w.doomed {
 		if since <= st.wave.seq && st.due(w, name, now) {
 			w.batch.put(name, nil, since)
@@ -153,7 +159,7 @@ func (st *stream) batchRemovals(w *watch, now time.Time) {
 // any more, and what was doomed later belongs to a later wave.
 func (st *stream) sendRemovals(s stage, now time.Time) error {
 	for _, w := range slices.Backward(st.watches) {
-		if w.kind.stage != s {
+		if w.kind.stage != s || st.leavesScopes(w) {
 			continue
 		}
 		p := push{since: st.wave.seq}
@@ -180,6 +186,22 @@ func (st *stream) sendRemovals(s stage, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// leavesScopes is whether a client may keep the scopes that are gone, because none of its listeners finds routes by scope any more.
+// Its connections from the time when one did still do so until they have drained, and would be answered 404 without; the client
+// lets go of all scopes when the last of them has ended.
+func (st *stream) leavesScopes(w *watch) bool {
+	listeners := st.watch(ListenerType)
+	if w.url != ScopedRouteType || listeners == nil {
+		return false
+	}
+	for _, it := range listeners.items {
+		if it.sent != nil && slices.Contains(it.sent.needs, need{ScopedRouteType, everything}) {
+			return false
+		}
+	}
+	return true
 }
 
 // due is whether a doomed resource may be taken away as soon as the routes that left it are acknowledged.

@@ -49,6 +49,19 @@ func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route)
 	})
 }
 
+func TestGatewayLetsGoOfScopesWithItsLastListenerThatHasThem(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))))...)
+	b.get("http://x.test/").want(t, 200, "a")
+	b.push(plain(t), routes(t, vhost("x", "x.test", to1("b"))))
+	b.get("http://x.test/").want(t, 200, "b")
+	b.until("it has no scopes", func() bool {
+		b.gateway.mu.Lock()
+		defer b.gateway.mu.Unlock()
+		return !b.gateway.scopes.following
+	})
+}
+
 // toBoth are two clusters that say their names.
 func toBoth(t testing.TB) []*xds.Resource {
 	return all(backend(t, "a", upstream(t, says("a"))), backend(t, "b", upstream(t, says("b"))))

@@ -254,6 +254,7 @@ func (g *Gateway) activate(active *activeListener) {
 	}
 	active.socket.serve(active.warming)
 	active.serving, active.warming = active.warming, nil
+	g.followScopes() // the version before may have been the last that did
 }
 
 // retire drains a socket beside all else.

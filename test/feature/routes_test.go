@@ -1,6 +1,8 @@
 package feature
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -13,18 +15,34 @@ import (
 
 // The forms in which routes reach a gateway: sluice up --routes scoped, the default, or inline.
 
-// takes checks the form in which a gateway has its routes, by what its admin address dumps.
+// takes checks the form in which the listener that a gateway serves finds its routes, by what its admin address dumps.
 func takes(t *testing.T, s *instance, form string) {
 	t.Helper()
 	eventually(t, "the gateway has its routes "+form, func() error {
-		_, dump, err := s.admined("/config_dump")
+		_, text, err := s.admined("/config_dump")
 		if err != nil {
 			return err
 		}
-		if scoped := strings.Contains(dump, `"http/`+host+`"`); scoped != (form == "scoped") || !strings.Contains(dump, `"default/hello"`) {
-			return fmt.Errorf("scoped: %t, in %.2000s", scoped, dump)
+		var dump struct {
+			Configs []struct {
+				Listeners []struct {
+					Name   string          `json:"name"`
+					Active json.RawMessage `json:"active_state"`
+				} `json:"dynamic_listeners"`
+			} `json:"configs"`
 		}
-		return nil
+		if err := json.Unmarshal([]byte(text), &dump); err != nil {
+			return err
+		}
+		field := map[string]string{"scoped": `"scoped_routes"`, "inline": `"rds"`}[form]
+		for _, c := range dump.Configs {
+			for _, l := range c.Listeners {
+				if l.Name == "http" && bytes.Contains(l.Active, []byte(field)) {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no listener has %s in %.2000s", field, text)
 	})
 }
 

@@ -1,6 +1,7 @@
 package queueproxy
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,41 +31,58 @@ func (u *reuse) limit() time.Duration { return time.Duration(u.kept.Load()) / 2 
 
 // idleness is for how long a connection has been without a request, and who closes it.
 type idleness struct {
-	by    atomic.Pointer[reuse] // of whom it carries requests
-	since atomic.Int64          // Unix nanoseconds; 0 while it has a request, givenUp when it is not to have one any more
-	spell atomic.Int64          // nanoseconds that it was idle before its present request; 0 where an answer to it has begun, or for the first
+	spell atomic.Int64 // nanoseconds that it was idle before its present request; 0 where an answer to it has begun, or for the first
+
+	mu      sync.Mutex
+	by      *reuse    // of whom it carries requests
+	turn    uint64    // how many requests it was given
+	since   time.Time // when the last of them was over; zero while it is not
+	givenUp bool      // it is not to have a request any more
 }
 
-const givenUp = -1
-
-// begin notes that the connection is idle, and has it closed when that has been so for too long.
-func (i *idleness) begin(hangUp func() error) {
-	now := time.Now().UnixNano()
-	i.since.Store(now)
-	if by := i.by.Load(); by != nil && by.limit() > 0 {
-		time.AfterFunc(by.limit(), func() {
-			if i.since.CompareAndSwap(now, givenUp) {
+// begin notes that the connection is idle after a turn, and has it closed when that has been so for too long. The transport says so
+// only when the connection may have its next request already: then this is late, and says nothing.
+func (i *idleness) begin(turn uint64, hangUp func() error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if turn != i.turn {
+		return
+	}
+	i.since = time.Now()
+	if limit := i.by.limit(); limit > 0 {
+		time.AfterFunc(limit, func() {
+			if i.giveUp(turn) {
 				_ = hangUp() // the application may have been faster
 			}
 		})
 	}
 }
 
-// end notes that the connection gets a request, and tells whether it may.
-func (i *idleness) end(by *reuse) bool {
-	i.by.Store(by)
-	since := i.since.Swap(0)
-	if since == givenUp {
-		i.since.Store(givenUp)
-		return false
+// giveUp gives the connection no request any more, unless it has had one since a turn.
+func (i *idleness) giveUp(turn uint64) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.givenUp = i.givenUp || i.turn == turn
+	return i.turn == turn
+}
+
+// end notes that the connection gets a request, returns the number of its turn, and tells whether it may have it.
+func (i *idleness) end(by *reuse) (turn uint64, may bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.by = by
+	i.turn++
+	if i.givenUp {
+		return i.turn, false
 	}
-	if since == 0 {
-		return true
+	if i.since.IsZero() {
+		return i.turn, true
 	}
-	idle := max(time.Now().UnixNano()-since, 1)
-	i.spell.Store(idle)
+	idle := max(time.Since(i.since), 1)
+	i.since = time.Time{}
+	i.spell.Store(int64(idle))
 	limit := by.limit()
-	return limit == 0 || idle < int64(limit) // the timer may be late
+	return i.turn, limit == 0 || idle < limit // the timer may be late
 }
 
 // read looks at what came of reading from the connection.
@@ -73,15 +91,19 @@ func (i *idleness) read(n int, err error) {
 		i.spell.Store(0)
 		return
 	}
-	by, since := i.by.Load(), i.since.Load()
-	if err == nil || by == nil || since == givenUp {
+	if err == nil {
 		return
 	}
-	idle := i.spell.Load()
-	if since > 0 {
-		idle = time.Now().UnixNano() - since
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.by == nil || i.givenUp {
+		return
+	}
+	idle := time.Duration(i.spell.Load())
+	if !i.since.IsZero() {
+		idle = time.Since(i.since)
 	}
 	if idle > 0 {
-		by.closedAfter(time.Duration(idle))
+		i.by.closedAfter(idle)
 	}
 }

@@ -42,7 +42,8 @@ type attempts struct {
 	reuse *reuse
 	any   bool // an attempt before the present one has sent something
 	conn  *appConn
-	mark  int64 // what had been written to conn before
+	turn  uint64 // of conn
+	mark  int64  // what had been written to conn before
 }
 
 func (a *attempts) on(info httptrace.GotConnInfo) {
@@ -51,7 +52,9 @@ func (a *attempts) on(info httptrace.GotConnInfo) {
 	if a.conn = conn; ok {
 		a.mark = conn.written.Load()
 		conn.begins.Store(true)
-		conn.over.Store(!conn.idle.end(a.reuse))
+		turn, may := conn.idle.end(a.reuse)
+		a.turn = turn
+		conn.over.Store(!may)
 	}
 	a.any = a.any || !ok
 }
@@ -59,7 +62,7 @@ func (a *attempts) on(info httptrace.GotConnInfo) {
 // off is called when the connection waits for another request.
 func (a *attempts) off(err error) {
 	if err == nil && a.conn != nil {
-		a.conn.idle.begin(a.conn.Close)
+		a.conn.idle.begin(a.turn, a.conn.Close)
 	}
 }
 

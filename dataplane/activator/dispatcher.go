@@ -120,7 +120,9 @@ func (d *dispatcher) dispatch() {
 	}
 }
 
-// wait returns nil when the ticket holds a slot, or says why it is not going to. The ticket must have entered.
+// wait returns nil when the ticket holds a slot, or says why it is not going to. The ticket must have entered. Where the context has
+// ended by the time that there is a slot, the request is not to use it: when many clients give up at once, their requests would
+// follow each other to the replica, whose queue would be full of them when the next one comes.
 func (d *dispatcher) wait(ctx context.Context, t *ticket) error {
 	if t.turn == nil {
 		return nil // it never waited
@@ -135,12 +137,12 @@ func (d *dispatcher) wait(ctx context.Context, t *ticket) error {
 		timer.Reset(time.Until(by))
 		select {
 		case <-t.turn:
-			return nil
+			return context.Cause(ctx)
 		default:
 		}
 		select {
 		case <-t.turn:
-			return nil
+			return context.Cause(ctx)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-changed:

@@ -134,6 +134,27 @@ func TestQueueIsFairAndKeepsThePlaceOfARefusedRequest(t *testing.T) {
 	})
 }
 
+func TestSlotIsForThoseWhoStillWait(t *testing.T) {
+	d := freshDispatcher(1, "a")
+	tickets, _ := enter(t, d, 4)
+	clientGone := errors.New("the client has gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(clientGone)
+	d.leave(tickets[0], true)
+	for _, x := range tickets[1:3] { // each gets the slot before it could notice that its client is gone
+		if x.replica == nil {
+			t.Fatal("the freed slot does not go to the next")
+		}
+		if err := d.wait(ctx, x); !errors.Is(err, clientGone) {
+			t.Errorf("a request without a client uses its slot: %v", err)
+		}
+		d.leave(x, false)
+	}
+	if err := d.wait(t.Context(), tickets[3]); err != nil || tickets[3].replica == nil {
+		t.Errorf("the next request has no slot: %v", err)
+	}
+}
+
 func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
 	t.Run("no connection", func(t *testing.T) { refuseAll(t, func(*dispatcher, *ticket) {}, 30) })
 	t.Run("no application", func(t *testing.T) { refuseAll(t, (*dispatcher).connected, 30*100) }) // all hundred try when one has connected

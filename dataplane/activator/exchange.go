@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
@@ -68,7 +69,7 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, name revisionN
 
 // run waits for a replica and lets it answer, again and again as long as it is certain that none has received the request.
 func (x *exchange) run() error {
-	if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
+	if err := x.await(); err != nil {
 		return err
 	}
 	x.startTimeout()
@@ -93,6 +94,15 @@ func (x *exchange) run() error {
 			return err
 		}
 	}
+}
+
+// await waits for the first replica. The body has not been looked at yet.
+func (x *exchange) await() error {
+	if x.turn == nil {
+		return nil // it has a slot already
+	}
+	defer peer.Watch(x.r, x.cancel)()
+	return x.revision.wait(x.ctx, &x.ticket)
 }
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
@@ -140,7 +150,8 @@ func (x *exchange) timed() bool { return x.r.Header[timingHeader] != nil }
 // fail answers a request that no replica did. The cause of the context's end says more than err.
 func (x *exchange) fail(err error) {
 	cause := context.Cause(x.ctx)
-	if x.r.Context().Err() != nil && !errors.Is(cause, errShuttingDown) {
+	gone := x.r.Context().Err() != nil || errors.Is(cause, peer.ErrGone)
+	if gone && !errors.Is(cause, errShuttingDown) {
 		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
 		panic(http.ErrAbortHandler)
 	}

@@ -103,6 +103,24 @@ func TestCancelledRequestLeavesTheQueueAtOnce(t *testing.T) {
 	await(t, stays).want(t, 200, "hello")
 }
 
+// net/http says nothing of a client that has gone while the body of its request has not been read.
+func TestRequestWithABodyLeavesTheQueueWithItsClient(t *testing.T) {
+	b := start(t, Options{})
+	b.set(cluster, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	gone := b.later(b.request(http.MethodPost, "/", strings.NewReader("gone")).WithContext(ctx))
+	b.waiting(1)
+	stays := b.later(b.request(http.MethodPost, "/", strings.NewReader("stays")))
+	b.waiting(2)
+	cancel()
+	b.waiting(1)
+	if a := await(t, gone); !errors.Is(a.err, context.Canceled) {
+		t.Errorf("got %v", a)
+	}
+	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
+	await(t, stays).want(t, 200, "stays")
+}
+
 func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	b := start(t, Options{})
 	began := time.Now()

@@ -213,9 +213,16 @@ func (hs *hosts) setRoutes(config string, body []byte) error {
 func (hs *hosts) remove(name string) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	if h := hs.byName[name]; h != nil {
-		hs.release(h)
-		h.routes, h.known = nil, make(chan struct{})
+	h := hs.byName[name]
+	if h == nil {
+		return
+	}
+	hs.release(h)
+	h.routes = nil
+	select {
+	case <-h.known:
+		h.known = make(chan struct{})
+	default: // requests that wait already are to learn of it too if the host appears
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice.dev/sluice/dataplane/queueproxy"
@@ -137,5 +138,38 @@ func TestHostThatIsGoneIsForgotten(t *testing.T) {
 	b.publish(out, &model.World{})
 	eventually(t, "the host is gone", func() bool {
 		return b.call("greeter.default.localhost").Header.Get(ReasonHeader) == ReasonUnknownRevision
+	})
+}
+
+// A host is asked for as soon as a client knows it, and that may be before the control plane's answer has it.
+func TestRequestsThatWaitLearnOfAHostThatDidNotExist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "greeter.default.localhost"
+		began := time.Now()
+		nothing := func(string, ...string) {}
+		hs := newHosts(10, func() time.Time { return began }, nothing, nothing)
+		found := make(chan error, 1)
+		go func() {
+			_, err := hs.find(t.Context(), name)
+			found <- err
+		}()
+		synctest.Wait()
+		hs.remove(name) // there is none yet
+		take := map[string]func(string, []byte) error{translator.ListenerType: hs.setListener, translator.RouteType: hs.setRoutes}
+		for _, typeURL := range []string{translator.ListenerType, translator.RouteType} {
+			for _, u := range translator.Translate(greeter(backend("one", model.ViaActivator)), nil).Units {
+				for _, r := range u.Resources {
+					if r.Type != typeURL || r.Roles&translator.RoleActivator == 0 {
+						continue
+					}
+					if err := take[typeURL](r.Name, r.Body); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if err := <-found; err != nil || !time.Now().Equal(began) {
+			t.Errorf("the request that waited got %v after %v", err, time.Since(began))
+		}
 	})
 }

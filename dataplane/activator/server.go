@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/dataplane/peer"
 )
 
 // lastWords is how long requests that were cut off may take to be answered.
@@ -26,6 +28,7 @@ func (a *Activator) newServer() *http.Server {
 		IdleTimeout:       a.opts.Limits.IdleConnection,
 		MaxHeaderBytes:    a.opts.Limits.HeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       peer.Remember,
 		ErrorLog:          a.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 }

@@ -88,6 +88,17 @@ func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// TryAcquire takes a place if one is free, without a word on why where it is not.
+func (b *Breaker) TryAcquire() (release func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil || b.running >= b.limit {
+		return nil, false
+	}
+	b.running++
+	return b.release, true
+}
+
 // SetLimit changes how many may run at a time. Raising it admits those who wait, in order; lowering it interrupts
 // nobody: the number of running ones falls as they finish.
 func (b *Breaker) SetLimit(limit int) {

@@ -33,6 +33,23 @@ func wantCounts(t *testing.T, b *breaker.Breaker, running, waiting int) {
 	}
 }
 
+func TestTryAcquireTakesWhatIsFree(t *testing.T) {
+	b := breaker.New(1, 1)
+	release, ok := b.TryAcquire()
+	if !ok {
+		t.Fatal("the free place was not given")
+	}
+	if _, ok := b.TryAcquire(); ok {
+		t.Error("the place was given twice")
+	}
+	wantCounts(t, b, 1, 0)
+	release()
+	b.Close(errors.New("over"))
+	if _, ok := b.TryAcquire(); ok {
+		t.Error("a closed breaker let somebody in")
+	}
+}
+
 func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := breaker.New(1, 1)

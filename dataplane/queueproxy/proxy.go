@@ -16,6 +16,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/breaker"
 	"sluice.dev/sluice/dataplane/lost"
+	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/model"
 )
 
@@ -157,13 +158,24 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// It cannot fail here: the writer is net/http's own.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	release, err := p.breaker.Acquire(r.Context())
+	release, err := p.acquire(r)
 	if err != nil {
 		p.fail(e, r, err)
 		return
 	}
 	defer release()
 	p.reverse.ServeHTTP(e, r)
+}
+
+// acquire takes a place, waiting for one if need be.
+func (p *Proxy) acquire(r *http.Request) (release func(), err error) {
+	if release, ok := p.breaker.TryAcquire(); ok {
+		return release, nil
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer peer.Watch(r, cancel)()
+	return p.breaker.Acquire(ctx)
 }
 
 // The headers by which gateways and activators say which revision a request is for.
@@ -217,7 +229,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
 	case errors.Is(err, breaker.ErrFull):
 		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
-	case cause != nil: // the client went away: nobody reads the answer
+	case cause != nil || errors.Is(err, peer.ErrGone): // the client went away: nobody reads the answer
 		w.WriteHeader(clientGone)
 	case errors.Is(err, errUnsent):
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)

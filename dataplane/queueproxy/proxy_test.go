@@ -210,6 +210,50 @@ func TestFullQueueAnswers503(t *testing.T) {
 	}
 }
 
+// net/http says nothing of a client that has gone while the body of its request has not been read.
+func TestRequestsWithABodyLeaveTheQueueWithTheirClients(t *testing.T) {
+	finish := make(chan struct{})
+	end := sync.OnceFunc(func() { close(finish) })
+	defer end()
+	var served atomic.Int64
+	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		served.Add(1)
+		<-finish
+	}))
+	p, address := serve(t, queueproxy.Options{Target: target, Concurrency: 1})
+	c := client(t, model.HTTP1)
+	var all sync.WaitGroup
+	stays := func() {
+		all.Go(func() {
+			if got := get(t, c, "http://"+address); got.Status != 200 {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	stays()
+	eventually(t, "the only place is taken", func() bool { return served.Load() == 1 })
+	ctx, giveUp := context.WithCancel(t.Context())
+	for range 10 {
+		all.Go(func() {
+			r, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address, strings.NewReader("body"))
+			if res, err := c.Do(r); err == nil {
+				res.Body.Close()
+				t.Errorf("got %v", res.Status)
+			}
+		})
+	}
+	eventually(t, "the queue is full", func() bool { return p.Load().Waiting == 10 })
+	giveUp()
+	eventually(t, "the queue is empty", func() bool { return p.Load().Waiting == 0 })
+	stays()
+	eventually(t, "another request waits", func() bool { return p.Load().Waiting == 1 })
+	end()
+	all.Wait()
+	if n := served.Load(); n != 2 {
+		t.Errorf("the application got %d requests, and 2 had a client", n)
+	}
+}
+
 func TestClientThatGoesAwayLeavesTheQueue(t *testing.T) {
 	finish := make(chan struct{})
 	defer close(finish)

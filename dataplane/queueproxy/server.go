@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/model"
 )
 
@@ -56,6 +57,7 @@ func (p *Proxy) newServer() *http.Server {
 		IdleTimeout:       p.opts.Limits.IdleConnection,
 		MaxHeaderBytes:    p.opts.Limits.HeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       peer.Remember,
 		ErrorLog:          p.opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 }

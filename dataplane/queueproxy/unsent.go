@@ -8,6 +8,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"syscall"
+
+	"sluice.dev/sluice/dataplane/peer"
 )
 
 // errUnsent is for requests of which the application has received nothing.
@@ -90,7 +92,7 @@ func newAppConn(c net.Conn) *appConn {
 // Write fails before anything of a request is written to a connection that the application has closed. The transport would
 // find that out when its reader comes to run, and until then requests would be lost on it.
 func (a *appConn) Write(p []byte) (int, error) {
-	if a.begins.CompareAndSwap(true, false) && (a.over.Load() || a.raw != nil && closed(a.raw)) {
+	if a.begins.CompareAndSwap(true, false) && (a.over.Load() || a.raw != nil && peer.Closed(a.raw)) {
 		return 0, errAppGone
 	}
 	a.written.Add(int64(len(p))) // before, since a part of it may be on its way when an error is returned

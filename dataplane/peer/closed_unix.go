@@ -1,15 +1,15 @@
 //go:build unix
 
-package queueproxy
+package peer
 
 import (
 	"errors"
 	"syscall"
 )
 
-// closed is whether the other side has closed the connection and all that it had sent before has been read. Control is used
-// since Read would wait for the reader that is waiting already.
-func closed(raw syscall.RawConn) (gone bool) {
+// Closed is whether the other side has closed the connection and all that it had sent before has been read. Control is used since
+// Read would wait for a reader.
+func Closed(raw syscall.RawConn) (gone bool) {
 	err := raw.Control(func(fd uintptr) {
 		var one [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK) // sockets of package net do not block

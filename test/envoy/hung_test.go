@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,28 +30,11 @@ func TestActivatorThatHangs(t *testing.T) {
 		together(c, t, 50, nil).want(t, "application")
 
 		hangs.freeze(t)
-		before, stop := &tally{}, make(chan struct{})
-		var users sync.WaitGroup
-		for range 8 {
-			u := c.user(t)
-			users.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						before.add(u.send("POST", "/"))
-					}
-				}
-			})
-		}
-		eventually(t, "the control plane no longer names it", func() bool { return !slices.Contains(c.standing(), hangs.Endpoint) })
-		eventually(t, "requests are answered", func() bool { return c.user(t).send("POST", "/") == "application" })
-		together(c, t, 200, nil).want(t, "application")
-		close(stop)
-		users.Wait() // it still hangs
-		before.mu.Lock()
-		defer before.mu.Unlock()
+		before := underLoad(t, c, 8, func() { // and it hangs until the last of them is over
+			eventually(t, "the control plane no longer names it", func() bool { return !slices.Contains(c.standing(), hangs.Endpoint) })
+			eventually(t, "requests are answered", func() bool { return c.user(t).send("POST", "/") == "application" })
+			together(c, t, 200, nil).want(t, "application")
+		})
 		t.Log(before.all)
 		for outcome := range before.all {
 			if outcome != "application" && !strings.HasPrefix(outcome, "504 ") {

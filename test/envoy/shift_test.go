@@ -16,11 +16,11 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 )
 
-// underLoad sends POSTs from several clients for as long as during runs.
-func underLoad(t *testing.T, c *control, during func()) *tally {
+// underLoad has so many users send POSTs, one after the other, for as long as during runs.
+func underLoad(t *testing.T, c *control, n int, during func()) *tally {
 	results, stop := &tally{}, make(chan struct{})
 	var users sync.WaitGroup
-	for range 4 {
+	for range n {
 		u := c.user(t)
 		users.Go(func() {
 			for {
@@ -72,7 +72,7 @@ func TestRoutesShiftUnderLoad(t *testing.T) {
 			application, c := start(t, "server", "application"), newControl(t, test.options...)
 			c.serve(shifted(0, application.Endpoint))
 			startEnvoy(t, path, c, test.edit)
-			underLoad(t, c, func() {
+			underLoad(t, c, 4, func() {
 				for n := range 100 {
 					c.serve(shifted(n+1, application.Endpoint))
 					eventually(t, "Envoy has the state", c.settled)
@@ -95,7 +95,7 @@ func TestListenerChangesUnderLoad(t *testing.T) {
 		begin(c)
 		streaming := make(chan string, 1)
 		go func() { streaming <- c.user(t).send(http.MethodGet, "/stream/finish") }()
-		underLoad(t, c, func() {
+		underLoad(t, c, 4, func() {
 			for n := range 20 {
 				c.serve(world(n + 1))
 				eventually(t, "the gateway has the state", c.settled)

@@ -38,7 +38,7 @@ func (d deltaWire) subscribe(w *watch, r *request, first bool) error {
 		return nil
 	}
 	defer w.stream.asked(w, first)
-	return w.stream.subscribing(w, func(s subscriber) error {
+	return w.stream.subscribing(w, first, func(s subscriber) error {
 		if first {
 			s.claims(r.initial)
 		}
@@ -95,7 +95,7 @@ func (s subscriber) letGo(name string) {
 	if name == everything {
 		s.releaseAll()
 	} else if s.release(name) && s.watch.wildcard {
-		s.tell(name, s.store.seq)
+		s.tell(name, s.since)
 	}
 }
 

@@ -67,13 +67,15 @@ func TestStatesThatPassWithoutClientsAreNotReached(t *testing.T) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
 		r.set(endpoints("a", "1"))
 		seq := r.set(endpoints("a", "2"))
+		r.set(endpoints("other", "1"))
+		r.set(endpoints("other", "2"))
 		c := r.connect(t, p, "gateway")
 		c.subscribe(xds.EndpointType, "a")
 		late := c.expect(xds.EndpointType, "a")
 		c.quiet()
 		notReached(t, moved, seq)
 		c.ack(late)
-		reached(t, moved, xds.RoleGateway, seq)
+		reached(t, moved, xds.RoleGateway, seq+2)
 	})
 }
 

@@ -42,7 +42,7 @@ func (s sotwWire) subscribe(w *watch, r *request, first bool) error {
 	w.lastNames = names
 	w.explicit = w.explicit || len(r.names) > 0
 	defer w.stream.asked(w, first)
-	return w.stream.subscribing(w, func(s subscriber) error {
+	return w.stream.subscribing(w, first, func(s subscriber) error {
 		if err := s.replace(r.names, first); err != nil {
 			return err
 		}

@@ -18,15 +18,22 @@ type subscriber struct {
 	watch *watch
 	store *store
 	table *table
+	// since is the state that what the client asks for belongs to. What a new stream asks for may have changed in any state: its client
+	// may have what it had on an earlier stream, and has not answered for any state until it has the difference.
+	since uint64
 }
 
 // subscribing runs a change of what a watch wants with the store held.
-func (st *stream) subscribing(w *watch, change func(subscriber) error) error {
+func (st *stream) subscribing(w *watch, first bool, change func(subscriber) error) error {
 	store := st.server.store
 	store.mu.Lock()
 	defer store.mu.Unlock()
 	defer store.drop(st.role, w.url)
-	return change(subscriber{w, store, store.table(st.role, w.url)})
+	since := store.seq
+	if first {
+		since = min(since, 1)
+	}
+	return change(subscriber{w, store, store.table(st.role, w.url), since})
 }
 
 // asked sees to it that what a client asked for is not kept waiting behind what is under way.
@@ -59,9 +66,9 @@ func (s subscriber) want(name string) error {
 		s.table.named[name] = append(s.table.named[name], w)
 		s.store.join(s.table, name)
 	}
-	since := s.store.seq
+	since := s.since
 	if x, ok := w.stream.expects[w.url][name]; ok {
-		since = x.since // until it has this, it has not all of that state
+		since = min(since, x.since) // until it has this, it has not all of that state
 	}
 	w.stream.met(w.url, name)
 	s.tell(name, since)
@@ -81,7 +88,7 @@ func (s subscriber) tell(name string, since uint64) {
 
 func (s subscriber) doom(name string) {
 	if _, ok := s.watch.doomed[name]; !ok {
-		s.watch.doomed[name] = s.store.seq
+		s.watch.doomed[name] = s.since
 	}
 }
 
@@ -96,7 +103,7 @@ func (s subscriber) wantAll() {
 			s.store.join(s.table, name)
 		}
 	}
-	since := s.store.seq
+	since := s.since
 	for _, x := range w.stream.expects[w.url] {
 		since = min(since, x.since)
 	}
@@ -172,7 +179,7 @@ func (s subscriber) releaseAll() {
 // leave ends a stream's interest in everything.
 func (st *stream) leave() {
 	for _, w := range st.watches {
-		_ = st.subscribing(w, func(s subscriber) error {
+		_ = st.subscribing(w, false, func(s subscriber) error {
 			delete(s.table.all, w)
 			for name, it := range w.items {
 				if it.named {

@@ -13,8 +13,8 @@ import (
 
 const (
 	// retries is how many more attempts a request has when an endpoint cannot be connected to or refuses the stream: enough for
-	// two in each of the two priorities, and for two more in all of them.
-	retries = 5
+	// two in each of the two priorities, twice over, while what is named changes between one attempt and the next.
+	retries = 9
 	// attemptsPerPriority is after how many attempts Envoy leaves a priority for the next one.
 	attemptsPerPriority = 2
 	// hostSelections is how often Envoy draws again when it draws an endpoint that has been tried already.

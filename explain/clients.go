@@ -106,7 +106,7 @@ func (c *chain) routesOf(listener string, g HostGroup) []resourceName {
 	var scopes []resourceName
 	for _, h := range g.Hosts {
 		if vh := c.hosts[h]; vh != nil && vh.Name == g.VirtualHost.Name {
-			scopes = append(scopes, resourceName{KindScope, l.Routes + "/" + h})
+			scopes = append(scopes, resourceName{KindScope, l.Routes + "/" + h}, resourceName{KindRoutes, vh.Routes})
 		}
 	}
 	return scopes

@@ -207,6 +207,8 @@ type VirtualHost struct {
 	Address  string `json:"address,omitempty"`
 	// Domains are the hosts that it answers for.
 	Domains []string `json:"domains"`
+	// Routes is the RouteConfiguration that its hosts' scopes lead to, where each host is a scope of its own.
+	Routes string `json:"routes,omitempty"`
 	// Clusters are who gets its requests. Without any it answers by itself, with the status Answers.
 	Clusters []Weight `json:"clusters,omitempty"`
 	Answers  int      `json:"answers,omitempty"`

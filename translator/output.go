@@ -102,7 +102,7 @@ func Diff(prev, next *Output) (set, removed []*Resource) {
 			before, after = before[1:], after[1:]
 		}
 	}
-	return set, withoutMoved(removed, set)
+	return withoutMoved(set, removed)
 }
 
 func compareHeads(before, after []*Unit) int {
@@ -145,14 +145,22 @@ func diffUnit(prev, next *Unit) (set, removed []*Resource) {
 }
 
 // withoutMoved leaves out of removed what set has: the resource moved from one owner to another, as the Listener of a
-// host does when another Route takes it.
-func withoutMoved(removed, set []*Resource) []*Resource {
+// host does when another Route takes it. It leaves it out of set, too, if it did not change on the way.
+func withoutMoved(set, removed []*Resource) (changed, gone []*Resource) {
 	if len(removed) == 0 || len(set) == 0 {
-		return removed
+		return set, removed
 	}
-	moved := make(map[identity]bool, len(set))
-	for _, r := range set {
-		moved[r.identity()] = true
+	left := make(map[identity]string, len(removed))
+	for _, r := range removed {
+		left[r.identity()] = r.Version
 	}
-	return slices.DeleteFunc(removed, func(r *Resource) bool { return moved[r.identity()] })
+	moved := map[identity]bool{}
+	changed = slices.DeleteFunc(set, func(r *Resource) bool {
+		version, ok := left[r.identity()]
+		if ok {
+			moved[r.identity()] = true
+		}
+		return ok && version == r.Version
+	})
+	return changed, slices.DeleteFunc(removed, func(r *Resource) bool { return moved[r.identity()] })
 }

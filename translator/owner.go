@@ -12,8 +12,8 @@ import (
 const mostOwners = 20
 
 // Owners returns the objects that a resource stands for, for a client's words about it: those whose status should show them.
-// A cluster and its assignment are the revision's, and of the Routes that send requests there. The RouteConfigurations of the
-// gateway have all Routes in them, so that the text decides: those Routes whose virtual host, host or revision it mentions. What
+// A cluster and its assignment are the revision's, and of the Routes that send requests there. Inline RouteConfigurations have
+// all Routes in them, so that the text decides: those Routes whose virtual host, host or revision it mentions. What
 // belongs to no object of the API is the gateway's.
 func (o *Output) Owners(typeURL, name string, role uint8, text string) []model.Ref {
 	var refs []model.Ref
@@ -23,10 +23,15 @@ func (o *Output) Owners(typeURL, name string, role uint8, text string) []model.R
 	case ListenerType:
 		refs = o.memo.hostOwner(strings.TrimSuffix(name, ":80"))
 	case ScopedRouteType:
-		_, host, _ := strings.Cut(name, "/") // see scopeName
-		refs = o.memo.hostOwner(host)
+		refs = o.memo.scopeOwner(name)
 	default:
-		if refs = o.memo.routeOwner(name); len(refs) == 0 && role == RoleGateway {
+		if role == RoleGateway {
+			refs = o.memo.scopeOwner(name) // the routes of scopes are named like one of them
+		}
+		if len(refs) == 0 {
+			refs = o.memo.routeOwner(name)
+		}
+		if len(refs) == 0 && role == RoleGateway {
 			refs = o.memo.mentioned(text)
 		}
 	}
@@ -60,6 +65,12 @@ func (m *memo) hostOwner(host string) []model.Ref {
 		return m.ownerOf(claims[0].by.key)
 	}
 	return nil
+}
+
+// scopeOwner is the Route that has the host of a scope; see scopeName.
+func (m *memo) scopeOwner(name string) []model.Ref {
+	_, host, _ := strings.Cut(name, "/")
+	return m.hostOwner(host)
 }
 
 // routeOwner is the Route of a virtual host, "namespace/route" or "namespace/route/tag".

@@ -43,6 +43,7 @@ func TestOwnersOfResources(t *testing.T) {
 		"by cluster":                 {typeURL: translator.RouteType, name: "http", role: translator.RoleGateway, text: "route: unknown cluster 'ns/b-1'", want: routeB},
 		"by part of another's name":  {typeURL: translator.RouteType, name: "http", role: translator.RoleGateway, text: "xa.example.com", want: gateway("http")},
 		"scope":                      {typeURL: translator.ScopedRouteType, name: "http/a.example.com", role: translator.RoleGateway, want: routeA},
+		"routes of scopes":           {typeURL: translator.RouteType, name: "http/a.example.com", role: translator.RoleGateway, want: routeA},
 		"scope of a local host":      {typeURL: translator.ScopedRouteType, name: "local/b.ns", role: translator.RoleGateway, want: routeB},
 		"what is there no longer":    {typeURL: translator.ClusterType, name: "ns/c-1", want: gateway("ns/c-1")},
 		"routes of a route far away": {typeURL: translator.RouteType, name: "ns/c", role: translator.RoleMesh, want: gateway("ns/c")},

@@ -183,6 +183,12 @@ func TestPromise14ReferencesResolve(t *testing.T) {
 				}
 			}
 		}
+		for name, m := range all[translator.ScopedRouteType] {
+			references++
+			if routes := m.(*routev3.ScopedRouteConfiguration).GetRouteConfigurationName(); all[translator.RouteType][routes] == nil {
+				t.Errorf("role %d: scope %q names routes %q, which are not there", role, name, routes)
+			}
+		}
 		for name, m := range all[translator.ListenerType] {
 			walk(t, m.(*listenerv3.Listener).ProtoReflect(), func(m proto.Message) {
 				manager, ok := m.(*hcmv3.HttpConnectionManager)

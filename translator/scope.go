@@ -1,7 +1,6 @@
 package translator
 
 import (
-	"fmt"
 	"slices"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -35,7 +34,7 @@ func fragments(listener string) int {
 	return 1
 }
 
-// add adds the scopes of a Rule, one for each host.
+// add adds the scopes of a Rule, one for each host, and for each listener the routes that they lead to.
 func (s scoping) add(v virtualHost, b *resourceBuilder) {
 	if s.http {
 		v.scopes(listenerHTTP, v.rule.Hosts, b)
@@ -45,36 +44,39 @@ func (s scoping) add(v virtualHost, b *resourceBuilder) {
 	}
 }
 
-// Field numbers of ScopedRouteConfiguration.
-const (
-	scopeNameField  = 1
-	scopeKeyField   = 3
-	scopeRouteField = 5
-)
-
-// scopes adds a ScopedRouteConfiguration for each host. It holds the routes, so that one resource changes when a route does;
-// and it is named by the host, so that a host which moves from one Route to another is one change, too.
+// scopes adds a ScopedRouteConfiguration for each host, named by the host, and the routes that all of them lead to.
+//
+// The scopes name the routes (RDS) and do not hold them: an update of scopes costs Envoy work that grows with the number of all
+// scopes, one of routes does not. The routes are named like the scope of the first host, not after the Route, so that where all
+// these hosts move to another Route it is the routes that change; of a scope that is led to other routes Envoy answers 404 until
+// those have come.
 func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder) {
 	if len(hosts) == 0 {
 		return
 	}
-	config := &routev3.RouteConfiguration{Name: v.name, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})}}
-	if err := validate(config); err != nil {
-		b.err = fmt.Errorf("validating the routes of %q: %w", v.name, err)
-		return
-	}
-	routes, err := marshal(config)
-	if err != nil {
-		b.err = fmt.Errorf("encoding the routes of %q: %w", v.name, err)
-		return
-	}
+	routes := scopeName(listener, hosts[0])
+	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
+		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
+	})
 	for _, host := range hosts {
-		name := scopeName(listener, host)
-		body := appendField(make([]byte, 0, len(routes)+2*len(name)+len(host)+32), scopeNameField, []byte(name))
-		body = appendField(body, scopeKeyField, scopeKey(host, fragments(listener)))
-		body = appendField(body, scopeRouteField, routes)
-		b.keep(&Resource{Type: ScopedRouteType, Name: name, Version: version(body), Body: body, Roles: RoleGateway})
+		b.keep(scope(listener, host, routes))
 	}
+}
+
+// Field numbers of ScopedRouteConfiguration.
+const (
+	scopeNameField   = 1
+	scopeRoutesField = 2
+	scopeKeyField    = 3
+)
+
+// scope is the ScopedRouteConfiguration that leads a host to routes.
+func scope(listener, host, routes string) *Resource {
+	name := scopeName(listener, host)
+	body := appendField(make([]byte, 0, len(name)+len(routes)+3*len(host)+32), scopeNameField, []byte(name))
+	body = appendField(body, scopeRoutesField, []byte(routes))
+	body = appendField(body, scopeKeyField, scopeKey(host, fragments(listener)))
+	return &Resource{Type: ScopedRouteType, Name: name, Version: version(body), Body: body, Roles: RoleGateway}
 }
 
 // scopeName is the name of a host's scope, such as "http/hello.default.localhost".

@@ -5,6 +5,7 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,8 @@ func needsOf(r *Resource) []need {
 		return inType(EndpointType, clusterNeeds(r))
 	case ListenerType:
 		return listenerNeeds(r)
+	case ScopedRouteType:
+		return inType(RouteType, scopeNeeds(r))
 	default:
 		return nil
 	}
@@ -76,6 +79,15 @@ func listenerNeeds(r *Resource) []need {
 		}
 	}
 	return slices.Concat(inType(SecretType, secrets), inType(ScopedRouteType, scopes), inType(RouteType, routes))
+}
+
+// scopeNeeds is the route configuration that a scope leads to, unless it holds its routes itself.
+func scopeNeeds(r *Resource) []string {
+	var scope routev3.ScopedRouteConfiguration
+	if proto.Unmarshal(r.Body, &scope) != nil || scope.GetRouteConfigurationName() == "" {
+		return nil
+	}
+	return []string{scope.GetRouteConfigurationName()}
 }
 
 // secretsOf is the certificates of a filter chain that come over this stream; a client may have others from elsewhere.

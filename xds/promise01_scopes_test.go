@@ -103,6 +103,28 @@ func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
 	c.gone(xds.ClusterType, "a")
 }
 
+// A scope makes its client ask for the routes that it leads to; until it has them it has not the state, and what the routes before
+// led to stays.
+func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
+	r, c := followScopes(t, delta, scope("x.test", "a"))
+	c.subscribe(xds.ScopedRouteType)
+	c.take(xds.ScopedRouteType, "x.test")
+	named := made(xds.ScopedRouteType, "x.test", &routev3.ScopedRouteConfiguration{Name: "x.test", RouteConfigurationName: "x"})
+	r.Apply(xds.Update{Set: []*xds.Resource{named, routes("x", "b"), cluster("b", ""), endpoints("b", "")}, Removed: []*xds.Resource{cluster("a", ""), endpoints("a", "")}})
+	c.take(xds.ClusterType, "b")
+	c.subscribe(xds.EndpointType, "b")
+	c.take(xds.EndpointType, "b")
+	c.take(xds.ScopedRouteType, "x.test")
+	c.quiet() // the routes were not asked for
+	c.subscribe(xds.RouteType, "x")
+	got := c.expect(xds.RouteType, "x")
+	c.quiet()
+	c.ack(got)
+	c.gone(xds.EndpointType, "a")
+	c.gone(xds.ClusterType, "a")
+	c.quiet()
+}
+
 func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 	r, c := followScopes(t, delta, scope("w.test", "a"), scope("x.test", "a"), scope("y.test", "a"))
 	c.subscribe(xds.ScopedRouteType)

@@ -30,7 +30,7 @@ func (e *estate) needs(k *kind, url string) bool {
 	if k.stage == stageMake {
 		return e.rolled[ListenerType]+e.rolled[ScopedRouteType]+e.rolled[RouteType] > 0
 	}
-	return url == RouteType && e.rolled[ListenerType] > 0
+	return url == RouteType && e.rolled[ListenerType]+e.rolled[ScopedRouteType] > 0
 }
 
 // bury remembers what is gone. Whether it is of use is known when the update is in force: see forget.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -111,11 +112,11 @@ func readOffer(desired []status.Client) (explain.Offer, error) {
 		Listeners: map[string]explain.Listener{}, VirtualHosts: map[string][]explain.VirtualHost{},
 		Clusters: map[string]bool{}, Assignments: map[string][]explain.Zone{},
 	}
-	found := false
+	found, scopes := false, map[string]string{}
 	for _, c := range desired {
 		found = found || c.IsDesired()
 		for _, r := range c.Resources {
-			if err := readOffered(&o, r); err != nil {
+			if err := readOffered(&o, scopes, r); err != nil {
 				return o, fmt.Errorf("reading %s %q: %w", kinds[r.TypeURL], r.Name, err)
 			}
 		}
@@ -123,10 +124,18 @@ func readOffer(desired []status.Client) (explain.Offer, error) {
 	if !found {
 		return o, errors.New("it does not say what it offers to gateways: it is no xDS server of Sluice, or an older one")
 	}
+	for _, name := range slices.Sorted(maps.Keys(scopes)) {
+		listener, host, _ := strings.Cut(name, "/")
+		for _, vh := range o.VirtualHosts[scopes[name]] {
+			vh.Domains, vh.Routes = []string{host}, scopes[name]
+			o.VirtualHosts[listener] = append(o.VirtualHosts[listener], vh)
+		}
+	}
 	return o, nil
 }
 
-func readOffered(o *explain.Offer, r status.Resource) error {
+// readOffered reads one resource; a scope into scopes, which has the name of its routes by its own.
+func readOffered(o *explain.Offer, scopes map[string]string, r status.Resource) error {
 	config := r.Content
 	switch r.TypeURL {
 	case xds.ListenerType:
@@ -150,11 +159,7 @@ func readOffered(o *explain.Offer, r status.Resource) error {
 		if err := config.UnmarshalTo(scope); err != nil {
 			return err
 		}
-		routes, host, _ := strings.Cut(r.Name, "/")
-		for _, vh := range scope.GetRouteConfiguration().GetVirtualHosts() {
-			vh.Domains = []string{host}
-			o.VirtualHosts[routes] = append(o.VirtualHosts[routes], virtualHost(vh))
-		}
+		scopes[r.Name] = scope.GetRouteConfigurationName()
 	case xds.ClusterType:
 		c := &clusterv3.Cluster{}
 		if err := config.UnmarshalTo(c); err != nil {

@@ -86,16 +86,20 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 }
 
 func TestScopesBelongToTheirListener(t *testing.T) {
-	body, err := proto.Marshal(&routev3.ScopedRouteConfiguration{RouteConfiguration: &routev3.RouteConfiguration{
-		VirtualHosts: []*routev3.VirtualHost{{Name: "default/hello", Domains: []string{"*"}}},
-	}})
-	if err != nil {
-		t.Fatal(err)
+	offered := func(typeURL, name string, m proto.Message) status.Resource {
+		body, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.Resource{TypeURL: typeURL, Name: name, Content: &anypb.Any{TypeUrl: typeURL, Value: body}}
 	}
-	got, err := readOffer(desired(status.Resource{
-		TypeURL: xds.ScopedRouteType, Name: "http/hello.default.localhost", Content: &anypb.Any{TypeUrl: xds.ScopedRouteType, Value: body},
-	}))
-	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" ||
+	got, err := readOffer(desired(
+		offered(xds.ScopedRouteType, "http/hello.default.localhost", &routev3.ScopedRouteConfiguration{RouteConfigurationName: "hello.default"}),
+		offered(xds.RouteType, "hello.default", &routev3.RouteConfiguration{
+			Name: "hello.default", VirtualHosts: []*routev3.VirtualHost{{Name: "default/hello", Domains: []string{"*"}}},
+		}),
+	))
+	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" || got.VirtualHosts["http"][0].Routes != "hello.default" ||
 		!slices.Equal(got.VirtualHosts["http"][0].Domains, []string{"hello.default.localhost"}) {
 		t.Errorf("got %+v, %v", got.VirtualHosts, err)
 	}

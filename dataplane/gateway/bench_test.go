@@ -95,9 +95,7 @@ func BenchmarkRouteForms(b *testing.B) {
 			b.ReportAllocs()
 			s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
 			update := func(set ...client.Resource) {
-				if err := s.change(client.Update{Set: set}); err != nil {
-					b.Fatal(err)
-				}
+				changeScopes(b, s, set)
 			}
 			before, after := hostScopes(b, bodies[0]), hostScopes(b, bodies[1])
 			update(before...)
@@ -107,6 +105,17 @@ func BenchmarkRouteForms(b *testing.B) {
 			}
 			b.ReportMetric(float64(len(changes[0].Body)), "B/change")
 		})
+	}
+}
+
+// changeScopes has one response change the scopes.
+func changeScopes(b *testing.B, s *scopes, set []client.Resource) {
+	fresh, err := compileScopes(set)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.change(nil, fresh); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -132,9 +141,7 @@ func BenchmarkFindHost(b *testing.B) {
 			b.Fatal(err)
 		}
 		s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
-		if err := s.change(client.Update{Set: hostScopes(b, manyHosts(b, n, ""))}); err != nil {
-			b.Fatal(err)
-		}
+		changeScopes(b, s, hostScopes(b, manyHosts(b, n, "")))
 		for name, host := range map[string]string{"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org"} {
 			b.Run(fmt.Sprintf("hosts=%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()

@@ -17,7 +17,7 @@ import (
 )
 
 // scopes are the scoped routes (SRDS): all there are, as soon as a listener finds its routes by scope. As in Envoy, one
-// subscription serves all listeners, and a listener waits for the first response.
+// subscription serves all listeners, and a listener waits for the first response and for the routes that it names.
 type scopes struct {
 	following, answered bool
 	members             map[string]*scope // by the name of the resource
@@ -29,16 +29,19 @@ type scopes struct {
 type scope struct {
 	name, version, key string
 	body               []byte
-	table              *routeTable
+	// rds names the routes; without a name they are in the scope itself, and so in slot.
+	rds  string
+	slot *routeSlot
 }
 
 // scopeTables are the routes by the key of their scope: the handler of updates writes, and requests read.
 type scopeTables struct{ m sync.Map }
 
 func (t *scopeTables) find(key string) *routeTable {
-	table, _ := t.m.Load(key)
-	found, _ := table.(*routeTable)
-	return found
+	if slot, ok := t.m.Load(key); ok {
+		return slot.(*routeSlot).table.Load()
+	}
+	return nil
 }
 
 // scopeKey is the key of a host with n fragments.
@@ -87,8 +90,10 @@ func (g *Gateway) followScopes() {
 		s.following, s.members, s.byKey = true, map[string]*scope{}, map[string]*scope{}
 		g.client.Subscribe(resource.ScopedRouteType, client.Wildcard)
 	default:
+		all := s.members
 		*s = scopes{tables: &scopeTables{}}
 		g.client.Unsubscribe(resource.ScopedRouteType, client.Wildcard)
+		g.leaveRoutes(slices.Collect(maps.Values(all)))
 	}
 }
 
@@ -97,16 +102,52 @@ func (g *Gateway) setScopes(u client.Update) error {
 	if !g.scopes.following {
 		return nil
 	}
-	err := g.scopes.change(u)
+	fresh, err := compileScopes(u.Set)
+	g.nameRoutes(fresh)
+	left, conflicts := g.scopes.change(u.Removed, fresh)
+	g.leaveRoutes(left)
 	g.scopes.answered = true
 	g.activateWarm()
-	return err
+	return errors.Join(err, conflicts)
 }
 
-// change makes the next version. Every key that a scope leaves is free before any takes one, and no request finds a key without
-// routes that has some before and after. A scope that is refused leaves its last good version in force, unless another has its
-// key now.
-func (s *scopes) change(u client.Update) error {
+// nameRoutes gives scopes the routes that they name, and asks for those that nobody named before.
+func (g *Gateway) nameRoutes(fresh []*scope) {
+	var wanted []string
+	for _, s := range fresh {
+		if s.rds == "" {
+			continue
+		}
+		if g.routes[s.rds] == nil {
+			g.routes[s.rds] = &routeSlot{}
+			wanted = append(wanted, s.rds)
+		}
+		s.slot = g.routes[s.rds]
+		s.slot.scopes++
+	}
+	if len(wanted) > 0 {
+		g.client.Subscribe(resource.RouteType, wanted...)
+	}
+}
+
+// leaveRoutes lets go of the routes that nobody but these scopes named.
+func (g *Gateway) leaveRoutes(gone []*scope) {
+	last := false
+	for _, s := range gone {
+		if s.rds != "" {
+			s.slot.scopes--
+			last = last || s.slot.scopes == 0
+		}
+	}
+	if last {
+		g.forgetRoutes()
+	}
+}
+
+// change makes the next version, and returns the scopes that are not in force any more, or did not come to be. Every key that a
+// scope leaves is free before any takes one, and no request finds a key without routes that has some before and after. A scope that
+// is refused leaves its last good version in force, unless another has its key now.
+func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err error) {
 	var errs []error
 	touched := map[string]bool{}
 	leave := func(name string) {
@@ -122,44 +163,61 @@ func (s *scopes) change(u client.Update) error {
 		s.byKey[n.key], s.members[n.name], touched[n.key] = n, n, true
 		return nil
 	}
-	for _, name := range u.Removed {
+	for _, name := range removed {
 		leave(name)
+		if old := s.members[name]; old != nil {
+			gone = append(gone, old)
+		}
 		delete(s.members, name)
 	}
-	fresh := make([]*scope, 0, len(u.Set))
-	for _, r := range u.Set {
-		n, err := compileScope(r)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("scope %q: %w", r.Name, err))
-			continue
-		}
-		fresh = append(fresh, n)
+	for _, n := range fresh {
 		leave(n.name)
 	}
-	var refused []*scope
+	var kept []*scope
 	for _, n := range fresh {
 		old := s.members[n.name]
 		if err := take(n); err != nil {
 			errs = append(errs, fmt.Errorf("scope %q: %w", n.name, err))
-			refused = append(refused, old)
+			gone, old = append(gone, n), nil
+			kept = append(kept, s.members[n.name])
+		}
+		if old != nil {
+			gone = append(gone, old)
 		}
 	}
-	for _, old := range refused {
+	for _, old := range kept {
 		if old != nil {
 			_ = take(old) // another may have the key
 		}
 	}
+	s.publish(touched)
+	return gone, errors.Join(errs...)
+}
+
+// publish shows requests the scopes of the keys that changed.
+func (s *scopes) publish(touched map[string]bool) {
 	for key := range touched {
 		if now := s.byKey[key]; now != nil {
-			s.tables.m.Store(key, now.table)
+			s.tables.m.Store(key, now.slot)
 		} else {
 			s.tables.m.Delete(key)
 		}
 	}
-	return errors.Join(errs...)
 }
 
-// compileScope decodes one scope, with its routes within.
+// compileScopes decodes what can be decoded.
+func compileScopes(set []client.Resource) (fresh []*scope, err error) {
+	err = each(set, "scope", func(r client.Resource) error {
+		s, err := compileScope(r)
+		if err == nil {
+			fresh = append(fresh, s)
+		}
+		return err
+	})
+	return fresh, err
+}
+
+// compileScope decodes one scope, which names its routes or holds them.
 func compileScope(r client.Resource) (*scope, error) {
 	m, err := decode(r.Body, &routev3.ScopedRouteConfiguration{})
 	if err != nil {
@@ -168,12 +226,18 @@ func compileScope(r client.Resource) (*scope, error) {
 	if m.GetName() != r.Name {
 		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
 	}
-	if m.GetRouteConfiguration() == nil {
-		return nil, at("route_configuration", errors.New("is missing"))
-	}
 	var key []string
 	for _, f := range m.GetKey().GetFragments() {
 		key = append(key, f.GetStringKey())
+	}
+	s := &scope{name: r.Name, version: r.Version, key: strings.Join(key, "\n"), body: r.Body, rds: m.GetRouteConfigurationName()}
+	switch {
+	case s.rds != "" && m.GetRouteConfiguration() != nil:
+		return nil, at("route_configuration", errors.New("is there beside route_configuration_name; want one of them"))
+	case s.rds != "":
+		return s, nil
+	case m.GetRouteConfiguration() == nil:
+		return nil, at("route_configuration_name", errors.New("is missing"))
 	}
 	body, err := proto.Marshal(m.GetRouteConfiguration())
 	if err != nil {
@@ -183,7 +247,19 @@ func compileScope(r client.Resource) (*scope, error) {
 	if err != nil {
 		return nil, at("route_configuration", err)
 	}
-	return &scope{name: r.Name, version: r.Version, key: strings.Join(key, "\n"), body: r.Body, table: table}, nil
+	s.slot = &routeSlot{}
+	s.slot.table.Store(table)
+	return s, nil
+}
+
+// waits is whether routes that a scope names have not come.
+func (s *scopes) waits() bool {
+	for _, m := range s.members {
+		if m.slot.table.Load() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // sorted are all scopes by name.

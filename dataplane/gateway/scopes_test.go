@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,6 +94,55 @@ func TestScopedRoutesAreServed(t *testing.T) {
 	}
 }
 
+// namedScope leads a host to a route configuration.
+func namedScope(t testing.TB, host, routes string) *xds.Resource {
+	return res(t, resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{
+		Name: host, RouteConfigurationName: routes,
+		Key: &routev3.ScopedRouteConfiguration_Key{Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: host},
+		}}},
+	})
+}
+
+// routesOf is a route configuration that sends all requests to a cluster.
+func routesOf(t testing.TB, name, cluster string) *xds.Resource {
+	return res(t, resource.RouteType, name, &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", to1(cluster))}})
+}
+
+func TestScopesShareRoutesByName(t *testing.T) {
+	b := start(t, Options{})
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(namedScope(t, "x.test", "x")), one(namedScope(t, "www.test", "x")), one(routesOf(t, "x", "a")))...)
+	stop := load(4, func() string { return b.address("http") }, "x.test")
+	for range 10 {
+		b.push(routesOf(t, "x", "b"))
+		b.get("http://x.test/").want(t, 200, "b")
+		b.get("http://www.test/").want(t, 200, "b")
+		b.push(routesOf(t, "x", "a"))
+		b.get("http://www.test/").want(t, 200, "a")
+	}
+	if sent, failures := stop(); len(failures) > 0 {
+		t.Errorf("%d of %d requests failed: %s", len(failures), sent, failures[0])
+	}
+	has := func() bool {
+		b.gateway.mu.Lock()
+		defer b.gateway.mu.Unlock()
+		return b.gateway.routes["x"] != nil
+	}
+	b.update(xds.Update{Removed: one(namedScope(t, "x.test", ""))})
+	b.get("http://x.test/").want(t, 404, "")
+	b.get("http://www.test/").want(t, 200, "a")
+	if !has() {
+		t.Error("routes are gone that a scope still names")
+	}
+	b.update(xds.Update{Removed: all(one(namedScope(t, "www.test", "")), one(routesOf(t, "x", "")))})
+	b.until("the routes are let go of", func() bool { return !has() })
+	b.push(namedScope(t, "x.test", "x"), routesOf(t, "x", "b"))
+	b.get("http://x.test/").want(t, 200, "b")
+	if b.refusals() > 0 {
+		t.Errorf("refused: %s", b.refusal(0))
+	}
+}
+
 func TestKeyMovesBetweenScopes(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("b"))))...)
@@ -115,7 +165,7 @@ func TestKeyMovesBetweenScopes(t *testing.T) {
 func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
-	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", RouteConfigurationName: "elsewhere", Key: &routev3.ScopedRouteConfiguration_Key{
+	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", OnDemand: true, RouteConfigurationName: "elsewhere", Key: &routev3.ScopedRouteConfiguration_Key{
 		Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: "x.test"}}},
 	}}
 	for name, c := range map[string]struct {
@@ -124,9 +174,10 @@ func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 	}{
 		"not understood": {hostScope(t, "x", "x.test", 1, to(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}, "c")),
 			[]string{`scope "x"`, "routes[0].match.query_parameters"}},
-		"taken":     {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
-		"elsewhere": {res(t, resource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "route_configuration_name", "not supported"}},
-		"garbage":   {raw(resource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
+		"taken":          {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
+		"on demand":      {res(t, resource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "on_demand", "not supported"}},
+		"without routes": {res(t, resource.ScopedRouteType, "x", &routev3.ScopedRouteConfiguration{Name: "x", Key: onDemand.Key}), []string{`scope "x"`, "route_configuration_name", "missing"}},
+		"garbage":        {raw(resource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
 	} {
 		had := b.refusals()
 		b.server.Apply(xds.Update{Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b"))))})
@@ -150,11 +201,13 @@ func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
 	s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
 	change := func(removed []string, set ...*xds.Resource) error {
-		u := client.Update{Removed: removed}
+		var u client.Update
 		for _, r := range set {
 			u.Set = append(u.Set, client.Resource{Name: r.Name, Version: r.Name, Body: r.Body})
 		}
-		return s.change(u)
+		fresh, err := compileScopes(u.Set)
+		_, conflicts := s.change(removed, fresh)
+		return errors.Join(err, conflicts)
 	}
 	finds := func(host, want string) {
 		t.Helper()
@@ -184,14 +237,15 @@ func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
 func TestNoRequestIsAnsweredBeforeTheScopes(t *testing.T) {
 	for range 5 {
 		b := start(t, Options{})
-		hosts := make([]*xds.Resource, 2000)
-		for i := range hosts {
-			hosts[i] = hostScope(t, fmt.Sprint("h", i), fmt.Sprintf("h%d.test", i), 1, to1("a"))
+		var hosts []*xds.Resource
+		for i := range 1000 {
+			host := fmt.Sprintf("h%d.test", i)
+			hosts = append(hosts, namedScope(t, host, host), routesOf(t, host, "a"))
 		}
 		b.server.Apply(xds.Update{Set: all(one(plain(t, byScope(1))), toBoth(t), hosts)})
-		stop := load(4, func() string { return b.address("http") }, "h1999.test")
+		stop := load(4, func() string { return b.address("http") }, "h999.test")
 		b.until("all of it", func() bool { return b.progress >= 1 })
-		b.get("http://h1999.test/").want(t, 200, "a")
+		b.get("http://h999.test/").want(t, 200, "a")
 		if sent, failures := stop(); len(failures) > 0 {
 			t.Fatalf("%d of %d requests failed: %s", len(failures), sent, failures[0])
 		}

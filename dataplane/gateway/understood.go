@@ -101,7 +101,7 @@ var understood = map[protoreflect.FullName]fields{
 			"most_specific_header_mutations_wins ignore_port_in_host_matching",
 		"validate_clusters max_direct_response_body_size_bytes metadata",
 	},
-	"envoy.config.route.v3.ScopedRouteConfiguration":              {"name key route_configuration", ""},
+	"envoy.config.route.v3.ScopedRouteConfiguration":              {"name key route_configuration_name route_configuration", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {"fragments", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {"string_key", ""},
 	"envoy.config.route.v3.VirtualHost": {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -22,8 +21,11 @@ type activeListener struct {
 	timer            *time.Timer
 }
 
-// routeSlot is a route configuration by its name, which listeners look into.
-type routeSlot struct{ table atomic.Pointer[routeTable] }
+// routeSlot is a route configuration by its name, which listeners and scopes look into.
+type routeSlot struct {
+	table  atomic.Pointer[routeTable]
+	scopes int // how many name it
+}
 
 func (l *activeListener) sockets() []*socket {
 	if l.next != nil {
@@ -54,6 +56,7 @@ func (g *Gateway) handle(u client.Update) error {
 		err = each(u.Set, "secret", g.setSecret)
 	case resource.RouteType:
 		err = each(u.Set, "route configuration", g.setRoutes)
+		g.activateWarm()
 	case resource.ScopedRouteType:
 		err = g.setScopes(u)
 	case resource.EndpointType:
@@ -230,7 +233,7 @@ func (g *Gateway) warm(l *listener) bool {
 	}
 	return l.overdue || !slices.ContainsFunc(l.managers(), func(m *manager) bool {
 		if m.scopes != nil {
-			return !g.scopes.answered
+			return !g.scopes.answered || g.scopes.waits()
 		}
 		return m.routes.Load() == nil
 	})
@@ -271,7 +274,7 @@ func (g *Gateway) removeListener(name string, active *activeListener) {
 	g.logger.Info("listener removed", "listener", name)
 }
 
-// forgetRoutes lets go of route configurations that no listener names any more.
+// forgetRoutes lets go of route configurations that no listener and no scope names any more.
 func (g *Gateway) forgetRoutes() {
 	named := map[string]bool{}
 	for _, active := range g.listeners {
@@ -284,15 +287,19 @@ func (g *Gateway) forgetRoutes() {
 			}
 		}
 	}
-	for name := range maps.Clone(g.routes) {
-		if !named[name] {
+	var gone []string
+	for name, slot := range g.routes {
+		if !named[name] && slot.scopes == 0 {
 			delete(g.routes, name)
-			g.client.Unsubscribe(resource.RouteType, name)
+			gone = append(gone, name)
 		}
+	}
+	if len(gone) > 0 {
+		g.client.Unsubscribe(resource.RouteType, gone...)
 	}
 }
 
-// setRoutes takes a route configuration. One that is removed while a listener names it stays, as in Envoy.
+// setRoutes takes a route configuration. One that is removed while it is named stays, as in Envoy.
 func (g *Gateway) setRoutes(r client.Resource) error {
 	slot := g.routes[r.Name]
 	if slot == nil {
@@ -303,7 +310,6 @@ func (g *Gateway) setRoutes(r client.Resource) error {
 		return err
 	}
 	slot.table.Store(table)
-	g.activateWarm()
 	return nil
 }
 

@@ -25,20 +25,21 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	s.create(newApp(t, "hello", nil, "TARGET", "one"))
 	host := strings.TrimPrefix(s.service("hello").Status.URL, "http://")
 	host, _, _ = strings.Cut(host, ":")
+	routes := "http/" + host // of its scope
 
 	var refusing, accepted atomic.Bool
 	critic := client.New(client.Config{Target: s.xds, NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
-		if u.Type != resource.ScopedRouteType {
+		if u.Type != resource.RouteType {
 			return nil
 		}
 		if refusing.Load() {
-			return fmt.Errorf("scope %q is not to my taste", host)
+			return fmt.Errorf("route configuration %q is not to my taste", routes)
 		}
 		accepted.Store(true)
 		return nil
 	}})
 	critic.Subscribe(resource.ClusterType, client.Wildcard)
-	critic.Subscribe(resource.ScopedRouteType, client.Wildcard)
+	critic.Subscribe(resource.RouteType, routes)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -62,7 +63,7 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	target("two")
 	eventually(t, "the Service shows the refusal", func() error {
 		c := s.service("hello").Status.Condition("RoutesReady")
-		want := []string{"1 of 2 gateways refuse ScopedRouteConfiguration", fmt.Sprintf("scope %q is not to my taste", host)}
+		want := []string{"1 of 2 gateways refuse RouteConfiguration", fmt.Sprintf("route configuration %q is not to my taste", routes)}
 		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) || !strings.Contains(c.Message, want[1]) {
 			return fmt.Errorf("RoutesReady is %+v", c)
 		}

@@ -3,16 +3,12 @@ package translator
 import (
 	"slices"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
-	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/model"
@@ -56,7 +52,7 @@ func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder)
 	}
 	routes := scopeName(listener, hosts[0])
 	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
-		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
+		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})}, TypedPerFilterConfig: withoutLowerCase(),
 	})
 	for _, host := range hosts {
 		b.keep(scope(listener, host, routes))
@@ -126,43 +122,25 @@ const findLowerCase = `function envoy_on_request(request)
   headers:replace(":authority", host)
 end`
 
+// lowerCaseFilter is the name of the filter by which requests for a host in upper case find their scope.
+const lowerCaseFilter = "sluice.dev.lower_case"
+
 // lowerCase is a filter for the few requests whose host has upper-case letters: a virtual host's domains are compared without
-// regard to case, the key of a scope is not. Others pay for one regular expression. It is optional, for whoever compares
-// without regard to case by itself, as the built-in gateway does.
+// regard to case, the key of a scope is not. All routes turn it off, so that only requests that have found none pass it. It is
+// optional, for whoever compares without regard to case by itself, as the built-in gateway does.
 func lowerCase() *hcmv3.HttpFilter {
-	script := &luav3.Lua{
-		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}},
-		ClearRouteCache:   wrapperspb.Bool(false), // or putting the host back would choose once more
-	}
-	run := &compositev3.ExecuteFilterAction{TypedConfig: &corev3.TypedExtensionConfig{Name: "envoy.filters.http.lua", TypedConfig: anyOf(script)}}
-	upper := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
-		EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}}, Regex: "[^A-Z]*[A-Z].*",
-	}}}
-	has := &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-		Input: &xdscorev3.TypedExtensionConfig{
-			Name: "envoy.matching.inputs.request_headers", TypedConfig: anyOf(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: authority}),
-		},
-		Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: upper},
-	}
-	matcher := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-			Predicate: &xdsmatcherv3.Matcher_MatcherList_Predicate{
-				MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{SinglePredicate: has},
-			},
-			OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-				Action: &xdscorev3.TypedExtensionConfig{Name: "composite-action", TypedConfig: anyOf(run)},
-			}},
-		}},
-	}}}
 	return &hcmv3.HttpFilter{
-		Name: "sluice.dev.lower_case", IsOptional: true,
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&matchingv3.ExtensionWithMatcher{
-			XdsMatcher: matcher,
-			ExtensionConfig: &corev3.TypedExtensionConfig{
-				Name: "envoy.filters.http.composite", TypedConfig: anyOf(&compositev3.Composite{}),
-			},
+		Name: lowerCaseFilter, IsOptional: true,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&luav3.Lua{
+			DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}},
+			ClearRouteCache:   wrapperspb.Bool(false), // or putting the host back would choose once more
 		})},
 	}
+}
+
+// withoutLowerCase turns the filter off for the requests that routes match.
+func withoutLowerCase() map[string]*anypb.Any {
+	return map[string]*anypb.Any{lowerCaseFilter: anyOf(&routev3.FilterConfig{Disabled: true, IsOptional: true})}
 }
 
 // isScoped is whether the routes of a gateway are scopes of their own.

@@ -123,6 +123,9 @@ func broken(t testing.TB) map[string]struct {
 		"another scope key": {plain(t, byScope(1), func(m *hcmv3.HttpConnectionManager) {
 			m.GetScopedRoutes().GetScopeKeyBuilder().GetFragments()[0].GetHeaderValueExtractor().Name = "x-scope"
 		}), []string{"scoped_routes.scope_key_builder.fragments[0]", "not supported"}},
+		"filter per route": {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", TypedPerFilterConfig: map[string]*anypb.Any{
+			"x": pack(t, &routev3.FilterConfig{}),
+		}}), []string{"typed_per_filter_config.x", "off"}},
 		"route name": {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "else"}), []string{"name", `"else"`}},
 		"dns cluster": {cluster(func(c *clusterv3.Cluster) {
 			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/maphash"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
@@ -92,12 +94,29 @@ func compileSettings(name string, rest []byte) (*routeSettings, error) {
 	if name != "" && m.GetName() != name {
 		return nil, fmt.Errorf("name: is %q; it must be the name of the resource, %q", m.GetName(), name)
 	}
+	if err := checkFilterConfigs(m.GetTypedPerFilterConfig()); err != nil {
+		return nil, at("typed_per_filter_config", err)
+	}
 	s := &routeSettings{
 		mostSpecificWins: m.GetMostSpecificHeaderMutationsWins(),
 		ignorePort:       m.GetIgnorePortInHostMatching(),
 	}
 	s.requestHeaders, s.responseHeaders, err = compileBothHeaders(m)
 	return s, err
+}
+
+// checkFilterConfigs takes what turns filters off, or may be left out: the only filter here is the router.
+func checkFilterConfigs(all map[string]*anypb.Any) error {
+	for name, config := range all {
+		m, err := unpack(config, &routev3.FilterConfig{})
+		if err == nil && !m.GetDisabled() && !m.GetIsOptional() {
+			err = errors.New("does neither turn the filter off nor say that it is optional")
+		}
+		if err != nil {
+			return at(name, err)
+		}
+	}
+	return nil
 }
 
 // reuse fills in the virtual hosts of parts, from prev where the bytes are the same, and makes the table of hosts. It first

@@ -98,9 +98,10 @@ var understood = map[protoreflect.FullName]fields{
 
 	"envoy.config.route.v3.RouteConfiguration": {
 		"name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"most_specific_header_mutations_wins ignore_port_in_host_matching",
+			"most_specific_header_mutations_wins ignore_port_in_host_matching typed_per_filter_config",
 		"validate_clusters max_direct_response_body_size_bytes metadata",
 	},
+	"envoy.config.route.v3.FilterConfig":                          {"disabled is_optional", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration":              {"name key route_configuration_name route_configuration", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {"fragments", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {"string_key", ""},

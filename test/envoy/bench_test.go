@@ -191,6 +191,12 @@ func benchmarkChange(b *testing.B, form model.RouteForm, services int, real bool
 
 // staticBootstrap is an Envoy that sends all to one server and knows of no control plane.
 const staticBootstrap = `
+overload_manager:
+  resource_monitors:
+  - name: envoy.resource_monitors.global_downstream_max_connections
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+      max_active_downstream_connections: 50000
 static_resources:
   listeners:
   - address: {socket_address: {address: 127.0.0.1, port_value: %s}}
@@ -207,62 +213,92 @@ static_resources:
     load_assignment: {cluster_name: server, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}
 `
 
-// BenchmarkRequests sends requests over 16 connections to one server: through an Envoy with a static configuration, and through
-// gateways that the control plane tells of 1,000 Services.
+// contestant is a gateway that a benchmark sends requests through.
+type contestant struct {
+	name, address string
+	pid           int // 0: it is part of this process
+	client        *http.Client
+	taken         []time.Duration
+	rates         []float64 // requests a second, by turn
+	cpu           time.Duration
+}
+
+// BenchmarkRequests sends requests over 16 connections to one server: through an Envoy with a static configuration of one cluster, and
+// through gateways that the control plane tells of 1,000 Services. They take turns of a second, so that what else the machine does
+// is the same for all.
 func BenchmarkRequests(b *testing.B) {
-	b.Run("static Envoy", func(b *testing.B) {
-		c, at := newControl(b), start(b, "server", "blue").Endpoint
-		startEnvoy(b, realenvoy.Find(b), c, func(string) string {
-			return fmt.Sprintf(staticBootstrap, c.gateway[strings.LastIndexByte(c.gateway, ':')+1:], at.Port)
-		})
-		benchmarkRequests(b, c.gateway)
-	})
+	const turns = 10
+	all := []*contestant{staticEnvoy(b)}
 	for _, form := range []model.RouteForm{model.Inline, model.Scoped} {
-		b.Run(fmt.Sprintf("Envoy/%s", form), func(b *testing.B) {
-			c := newControl(b)
+		real, builtIn := newControl(b), newControl(b)
+		for _, c := range []*control{real, builtIn} {
 			c.serve(c.fleet(b, 1000, form).world)
-			startEnvoy(b, realenvoy.Find(b), c, nil)
-			benchmarkRequests(b, c.gateway)
-		})
-		b.Run(fmt.Sprintf("built-in/%s", form), func(b *testing.B) {
-			c := newControl(b)
-			c.serve(c.fleet(b, 1000, form).world)
-			startBuiltIn(b, c)
-			benchmarkRequests(b, c.gateway)
-		})
+		}
+		_, pid := startEnvoy(b, realenvoy.Find(b), real, nil)
+		startBuiltIn(b, builtIn)
+		all = append(all, &contestant{name: fmt.Sprintf("Envoy-%s", form), address: real.gateway, pid: pid},
+			&contestant{name: fmt.Sprintf("built-in-%s", form), address: builtIn.gateway})
+	}
+	for _, c := range all {
+		c.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+		for ask(b, c.client, c.address, hostOf(500)) != "blue" {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for b.Loop() {
+		for range turns {
+			for _, c := range all {
+				c.turn(b)
+			}
+		}
+	}
+	for _, c := range all {
+		slices.Sort(c.rates)
+		b.ReportMetric(c.rates[len(c.rates)/2], c.name+"-req/s")
+		b.ReportMetric(100*c.rates[len(c.rates)/2]/all[0].rates[len(all[0].rates)/2], c.name+"-%-of-static")
+		percentiles(b, c.name, c.taken)
+		if c.pid > 0 {
+			b.ReportMetric(float64(c.cpu.Microseconds())/float64(len(c.taken)), c.name+"-cpu-µs/req")
+		}
 	}
 }
 
-func benchmarkRequests(b *testing.B, gateway string) {
-	const connections, period = 16, 5 * time.Second
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
-	for ask(b, client, gateway, hostOf(500)) != "blue" {
-		time.Sleep(time.Millisecond)
+func staticEnvoy(b *testing.B) *contestant {
+	c, at := newControl(b), start(b, "server", "blue").Endpoint
+	_, pid := startEnvoy(b, realenvoy.Find(b), c, func(string) string {
+		return fmt.Sprintf(staticBootstrap, c.gateway[strings.LastIndexByte(c.gateway, ':')+1:], at.Port)
+	})
+	return &contestant{name: "static", address: c.gateway, pid: pid}
+}
+
+// turn sends requests for a second.
+func (c *contestant) turn(b *testing.B) {
+	before := time.Duration(0)
+	if c.pid > 0 {
+		before = cpu(b, c.pid)
 	}
-	time.Sleep(2 * time.Second)
-	for b.Loop() {
-		var mu sync.Mutex
-		var all []time.Duration
-		var group sync.WaitGroup
-		end := time.Now().Add(period)
-		for range connections {
-			group.Go(func() {
-				var taken []time.Duration
-				for at := time.Now(); at.Before(end); {
-					if got := ask(b, client, gateway, hostOf(500)); got != "blue" {
-						b.Errorf("got %q", got)
-						return
-					}
-					now := time.Now()
-					taken, at = append(taken, now.Sub(at)), now
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	sent, end := 0, time.Now().Add(time.Second)
+	for range 16 {
+		group.Go(func() {
+			var taken []time.Duration
+			for at := time.Now(); at.Before(end); {
+				if got := ask(b, c.client, c.address, hostOf(500)); got != "blue" {
+					b.Errorf("%s: got %q", c.name, got)
+					return
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, taken...)
-			})
-		}
-		group.Wait()
-		b.ReportMetric(float64(len(all))/period.Seconds(), "req/s")
-		percentiles(b, "request", all)
+				now := time.Now()
+				taken, at = append(taken, now.Sub(at)), now
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sent, c.taken = sent+len(taken), append(c.taken, taken...)
+		})
+	}
+	group.Wait()
+	c.rates = append(c.rates, float64(sent))
+	if c.pid > 0 {
+		c.cpu += cpu(b, c.pid) - before
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 const (
 	// waitingInterval is how often load is reported while any request waits; otherwise it is as often as the control plane asks.
-	waitingInterval = 100 * time.Millisecond
+	waitingInterval = urgePause
 	// urgentInterval bounds how often it is reported because requests begin to wait for ever more revisions.
 	urgentInterval = time.Millisecond
 )
@@ -23,7 +23,8 @@ func (a *Activator) reportSoon() {
 }
 
 // reportLoads has load reported at once when requests begin to wait, often while they do, and once more when none does any more:
-// what waited counts as if it had been there all the time, until the next report.
+// what waited counts as if it had been there all the time, until the next report. At rest it does nothing: who begins to wait later
+// than urgePause after the last urge is an urge, and until then it looks.
 func (a *Activator) reportLoads(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -40,9 +41,10 @@ func (a *Activator) reportLoads(ctx context.Context) {
 			}
 		case <-timer.C:
 			waiting := a.waiting.waiting.Load() > 0
-			if waiting || waited {
-				a.client.ReportLoad()
+			if !waiting && !waited {
+				continue
 			}
+			a.client.ReportLoad()
 			waited = waiting
 		}
 		timer.Reset(waitingInterval)

@@ -81,7 +81,7 @@ func storeConfig(dir string, client url.URL) *etcd.Config {
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, nominal // nil: no peer listener at all
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
-	c.TickMs, c.ElectionMs = 20, 100 // one member has nothing to wait for at the election
+	c.TickMs, c.ElectionMs = 40, 200 // short, for a start waits for one to five ticks; yet each costs something at rest
 	// What is acknowledged is in the log; how often the database follows it is a matter of the work at the next start.
 	c.BackendBatchInterval, c.BackendBatchLimit = time.Second, 1000
 	c.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several

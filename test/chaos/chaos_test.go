@@ -143,6 +143,10 @@ func run(t *testing.T, with setting) {
 	p.load = newLoad(hosts, h.gateway, *rate, func(f failure) {
 		v.add("request: "+f.String(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
 	})
+	p.load.late = func(host string) {
+		logLine("LATE", host)
+		h.stacks()
+	}
 	p.fail = func(err error) {
 		v.add(err.Error(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
 		v.mu.Lock()

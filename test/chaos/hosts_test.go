@@ -24,6 +24,8 @@ type host struct {
 	http2   bool
 	answers map[int][]span // when a mark may answer
 	flying  int
+	good    int // requests that were answered as they should be
+	last    time.Time
 }
 
 // span is a time; without an end it goes on.
@@ -161,12 +163,23 @@ func (h *hosts) end(x *host) {
 	h.flying--
 }
 
+// others is what became of the other requests to a host.
+func (h *hosts) others(x *host) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x.good == 0 {
+		return fmt.Sprintf("%d under way, none was ever answered", x.flying)
+	}
+	return fmt.Sprintf("%d under way, %d answered, the last %v ago", x.flying, x.good, time.Since(x.last).Round(time.Millisecond))
+}
+
 // judge tells whether a mark may have answered a request of that time.
 func (h *hosts) judge(x *host, mark int, sent, answered time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range x.answers[mark] {
 		if !s.from.After(answered) && (s.to.IsZero() || !s.to.Before(sent)) {
+			x.good, x.last = x.good+1, answered
 			return nil
 		}
 	}

@@ -28,6 +28,7 @@ type load struct {
 	address string // of the gateway
 	rate    int    // per second
 	failed  func(failure)
+	late    func(host string) // is told, once, of a request that has had half of its time
 
 	idle     connections
 	http2    *http.Client
@@ -38,17 +39,19 @@ type load struct {
 	taken []time.Duration
 	kinds map[string]int
 	lost  int
+	once  sync.Once // for late
 }
 
 // failure is a request that failed.
 type failure struct {
 	began, ended time.Time
 	host, what   string
+	others       string // what became of the other requests to the host
 	err          error
 }
 
 func (f failure) String() string {
-	return fmt.Sprintf("%s %s at %s for %v: %v", f.what, f.host, f.began.Format(clock), f.ended.Sub(f.began).Round(time.Millisecond), f.err)
+	return fmt.Sprintf("%s %s at %s for %v (%s): %v", f.what, f.host, f.began.Format(clock), f.ended.Sub(f.began).Round(time.Millisecond), f.others, f.err)
 }
 
 func newLoad(h *hosts, address string, rate int, failed func(failure)) *load {
@@ -117,9 +120,11 @@ func (l *load) send(h *host, what string, request func(context.Context) (string,
 	defer l.hosts.end(h)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	half := time.AfterFunc(patience/2, func() { l.once.Do(func() { l.late(h.name) }) })
 	began := time.Now()
 	body, err := request(ctx)
 	ended := time.Now()
+	half.Stop()
 	if err == nil {
 		var mark int
 		if mark, err = strconv.Atoi(strings.TrimSpace(body)); err == nil {
@@ -136,7 +141,7 @@ func (l *load) send(h *host, what string, request func(context.Context) (string,
 	}
 	l.mu.Unlock()
 	if err != nil {
-		l.failed(failure{began, ended, h.name, what, err})
+		l.failed(failure{began, ended, h.name, what, l.hosts.others(h), err})
 	}
 }
 

@@ -355,6 +355,18 @@ func (h *house) sizes() map[string]float64 {
 	return all
 }
 
+// stacks writes what every process is doing to the log.
+func (h *house) stacks() {
+	if logs == nil {
+		return
+	}
+	for name, admin := range h.admins {
+		if text, err := get("http://" + admin + "/debug/pprof/goroutine?debug=2"); err == nil {
+			logLine(name, text)
+		}
+	}
+}
+
 func figure(text, metric string) (float64, bool) {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(line, metric+" "); ok {

@@ -129,6 +129,10 @@ func (h *hosts) until(holds func() bool) error {
 // crowd is how many requests may be under way: each takes two descriptors of the gateway and of the activator while it is held.
 const crowd = 4000
 
+// line is how many of them may be to one host. A Service of three replicas that take one request at a time answers as many within
+// seconds, also on a machine that has no time for it; without a bound its queue would grow for ever there.
+const line = 100
+
 // begin chooses a host for a request; nil when none may be sent. end must follow.
 func (h *hosts) begin() *host {
 	h.mu.Lock()
@@ -136,10 +140,14 @@ func (h *hosts) begin() *host {
 	if h.paused || len(h.live) == 0 || h.flying >= crowd {
 		return nil
 	}
-	x := h.live[h.random.IntN(len(h.live))]
-	x.flying++
-	h.flying++
-	return x
+	for range 3 {
+		if x := h.live[h.random.IntN(len(h.live))]; x.flying < line {
+			x.flying++
+			h.flying++
+			return x
+		}
+	}
+	return nil
 }
 
 // at is a host by its name, for a request that an operation sends; nil if it gets none.

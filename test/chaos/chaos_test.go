@@ -177,6 +177,7 @@ func run(t *testing.T, with setting) {
 		t.Logf("%-45s at most %6.0f, in the first half %6.0f; at the end %6.0f", name, h.peaks[name], halfway[name], atEnd[name])
 	}
 	if len(v.all) > 0 {
+		h.keepLogs(t)
 		t.Errorf("%s:\n%s\n\nbefore the first of them:\n%s", with, strings.Join(v.all[:min(len(v.all), 2*tooMany)], "\n"), v.first)
 	}
 	if *operations >= enough {

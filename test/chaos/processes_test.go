@@ -355,6 +355,20 @@ func (h *house) sizes() map[string]float64 {
 	return all
 }
 
+// keepLogs copies what the replicas have written to a folder beside the log.
+func (h *house) keepLogs(t *testing.T) {
+	if logs == nil {
+		return
+	}
+	to := logs.Name() + ".replicas"
+	if err := os.RemoveAll(to); err != nil {
+		t.Log(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(filepath.Join(h.dir, ".sluice", "logs"))); err != nil {
+		t.Log(err)
+	}
+}
+
 // stacks writes what every process is doing to the log.
 func (h *house) stacks() {
 	if logs == nil {

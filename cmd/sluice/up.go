@@ -217,7 +217,7 @@ func (u *up) startAPI(ctx context.Context, scaling *autoscaler.Config) (*apiserv
 	started := make(chan result, 1)
 	u.stages.start("API server", func(run context.Context) error {
 		api, err := apiserver.Start(run, apiserver.Options{
-			Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api"), CheckScaling: check(scaling),
+			Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api"), CheckScaling: check(scaling), Store: storeProcess,
 		})
 		started <- result{api, err}
 		if err != nil {

@@ -123,7 +123,7 @@ func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, wa
 }
 
 // outcome turns losing a race into another look: somebody changed the object since the cache read it, and the
-// cache will say so in a moment.
+// cache will say so in a moment. While the API has no store, which it says itself, there is another look from time to time.
 func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 	if err == nil {
 		return result, nil
@@ -133,6 +133,8 @@ func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 		switch status.Status().Reason {
 		case metav1.StatusReasonConflict, metav1.StatusReasonAlreadyExists, metav1.StatusReasonNotFound:
 			return ctrl.Result{RequeueAfter: afterConflict}, nil
+		case metav1.StatusReasonServiceUnavailable:
+			return ctrl.Result{RequeueAfter: afterOutage}, nil
 		}
 	}
 	return ctrl.Result{}, err

@@ -31,6 +31,8 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	if err := s.store.Failure(); err != nil {
 		return unavailable(err)
 	}
+	ctx, cancel := s.store.While(ctx)
+	defer cancel()
 	key := storagePrefix + "/" + resource.Group + "/" + resource.Resource + "/" + o.GetNamespace() + "/" + o.GetName()
 	// A read of this member alone: that nobody was faster is for the transaction to say.
 	got, err := s.store.Client().Get(ctx, key, clientv3.WithSerializable())

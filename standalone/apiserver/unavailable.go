@@ -21,6 +21,11 @@ func unavailable(why error) *apierrors.StatusError {
 func whileStored(s *store.Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		why := s.Failure()
+		if why == nil && r.URL.Query().Get("watch") == "" { // a watch goes on when the store is back
+			ctx, cancel := s.While(r.Context())
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
 		if why == nil || !strings.HasPrefix(r.URL.Path, "/apis/") {
 			next.ServeHTTP(w, r)
 			return

@@ -48,8 +48,8 @@ type container struct {
 func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 	spec := r.spec.Containers[i]
 	out, err := newOutput(r.logPath(i), r.runtime.opts.LogLimit)
-	if err != nil {
-		return nil, startFailed("The log of container %q cannot be written: %v.", spec.Name, err)
+	if err != nil { // such as on a full disk, which is no reason to serve nobody
+		r.logger.Warn("the log of a container cannot be written: its output is lost until its next start", "container", spec.Name, "error", err)
 	}
 	reader, writer, err := os.Pipe()
 	if err != nil {

@@ -57,6 +57,7 @@ type Store struct {
 	mu      sync.Mutex
 	failure error         // why it does not serve; nil while it does
 	back    chan struct{} // closed when it serves
+	gone    chan struct{} // closed when it does not any more
 }
 
 // Start starts the store and returns when it serves.
@@ -70,7 +71,7 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, dir: filepath.Join(o.Dir, "etcd"), socket: socket, temporary: temporary,
-		done: make(chan struct{}), back: make(chan struct{}), failure: errors.New("the store has not started yet"),
+		done: make(chan struct{}), back: make(chan struct{}), gone: make(chan struct{}), failure: errors.New("the store has not started yet"),
 	}
 	var run context.Context
 	run, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -129,6 +130,22 @@ func (s *Store) Failure() error {
 	return s.failure
 }
 
+// While returns a context that ends with the store: a request that it does not answer any more is not waited for.
+func (s *Store) While(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.mu.Lock()
+	gone := s.gone
+	s.mu.Unlock()
+	go func() {
+		select {
+		case <-gone:
+			cancel(s.Failure())
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // Stop ends the store and returns when it has ended.
 func (s *Store) Stop() {
 	if s.client != nil {
@@ -146,28 +163,30 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 	defer close(s.done)
 	pause, existing, told := firstPause, false, ""
 	for {
-		served := false
+		served := time.Time{}
 		err := s.run(ctx, existing, func() {
 			if existing {
 				s.options.Logger.Info("the store serves again")
 			}
-			served = true
+			served = time.Now()
 			s.serves()
 			if !existing {
 				first <- nil
 			}
 		})
 		s.fails(err)
-		if served {
-			existing, pause, told = true, firstPause, ""
+		existing = existing || !served.IsZero()
+		if !served.IsZero() && time.Since(served) > lastPause {
+			pause, told = firstPause, ""
 		}
 		if !existing || ctx.Err() != nil {
 			first <- err // nobody reads it after the first start
 			return
 		}
-		if err.Error() != told {
+		// Which file it was that could not be written, in the brackets at the end, is a new one each time.
+		if sentence, _, _ := strings.Cut(err.Error(), " ("); sentence != told || !served.IsZero() {
 			s.options.Logger.Error("the store has ended: the API answers nobody until it is back, and services go on", "why", err)
-			told = err.Error()
+			told = sentence
 		}
 		select {
 		case <-ctx.Done():
@@ -181,7 +200,7 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 func (s *Store) serves() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure = nil
+	s.failure, s.gone = nil, make(chan struct{})
 	close(s.back)
 }
 
@@ -190,6 +209,7 @@ func (s *Store) fails(err error) {
 	defer s.mu.Unlock()
 	if s.failure == nil {
 		s.back = make(chan struct{})
+		close(s.gone)
 	}
 	s.failure = err
 }
@@ -206,12 +226,12 @@ func (s *Store) run(ctx context.Context, existing bool, ready func()) error {
 	cmd.SysProcAttr = ownGroup() // Ctrl-C is for us, and it ends after us
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return fmt.Errorf("starting the store: %w", err)
+		return explain(s.dir, fmt.Errorf("starting its process: %w", err))
 	}
 	defer func() { _ = in.Close() }()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return fmt.Errorf("starting the store: %w", err)
+		return explain(s.dir, fmt.Errorf("starting its process: %w", err))
 	}
 	if err := cmd.Start(); err != nil {
 		return explain(s.dir, fmt.Errorf("starting its process: %w", err))

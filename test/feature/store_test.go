@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
 // storeFailure is a way for the store to fail, and what the machine does to it.
@@ -200,4 +202,39 @@ func TestStopEndsAStartThatHangs(t *testing.T) {
 	if code := s.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0:\n%s", code, s.printed())
 	}
+}
+
+// TestServicesGoOnWithoutDescriptors: nothing new can be opened by `sluice up`, and what runs goes on.
+func TestServicesGoOnWithoutDescriptors(t *testing.T) {
+	onEachGateway(t, func(t *testing.T, g gateway) {
+		s := g.up(t)
+		s.create(newApp(t, "hello", map[string]string{autoscaling + "min-scale": "1"}))
+		l := s.startLoad(host, 4)
+		l.reaches(t, 50)
+		var was unix.Rlimit
+		limit := func(n uint64) {
+			if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
+			t.Fatal(err)
+		}
+		limit(10) // what is open stays so
+		if err := s.Create(t.Context(), newApp(t, "other", nil)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the new Service says what the machine lacks", func() error {
+			if c := s.service("other").Status.Condition(servingv1.ConditionReady); c == nil || !strings.Contains(c.Message, "too many open files") {
+				return fmt.Errorf("it says %+v", c)
+			}
+			return nil
+		})
+		l.reaches(t, l.soFar()+100)
+		limit(was.Cur)
+		s.ready("other")
+		if answered, failed := l.stop(); len(failed) > 0 {
+			t.Errorf("%d requests were answered and %d failed: %s", answered, len(failed), failed[0])
+		}
+	})
 }

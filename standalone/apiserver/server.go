@@ -138,7 +138,10 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		undo = nil // run already
 		return err
 	}
-	context.AfterFunc(ctx, cancel)
+	context.AfterFunc(ctx, func() {
+		cancel()
+		time.AfterFunc(drain, s.store.Leave) // the library would wait as long as the requests
+	})
 	return nil
 }
 

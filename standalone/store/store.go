@@ -146,6 +146,9 @@ func (s *Store) While(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { cancel(nil) }
 }
 
+// Leave has whoever waits for an answer of the store wait no longer: it is to end.
+func (s *Store) Leave() { s.fails(errors.New("the store is being stopped")) }
+
 // Stop ends the store and returns when it has ended.
 func (s *Store) Stop() {
 	if s.client != nil {

@@ -34,6 +34,8 @@ type Options struct {
 	RequestLog io.Writer
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
+	// Replicas is how many may exist at a time, of all workloads together; 0 means that there is no bound.
+	Replicas int
 }
 
 func (o Options) withDefaults() Options {

@@ -31,6 +31,7 @@ type workload struct {
 	overdue  bool        // ProgressDeadline has passed and it was never ready
 	deadline *time.Timer
 	streams  *time.Timer // until spec.StreamDeadline; nil without one
+	missing  int         // replicas that the machine has no room for
 	sent     model.WorkloadStatus
 }
 
@@ -136,7 +137,8 @@ func (r *Runtime) scale(w *workload, replicas int) {
 	if len(live) == 0 && replicas > 0 {
 		w.asked, w.start = time.Now(), model.Start{}
 	}
-	for range replicas - len(live) {
+	w.missing = max(0, replicas-len(live))
+	for ; w.missing > 0 && r.hasRoom(replicas-w.missing); w.missing-- {
 		r.addReplica(w)
 	}
 	r.settle(w)
@@ -213,6 +215,7 @@ func (r *Runtime) freeNumber(revision model.Key) int {
 func (r *Runtime) removeReplica(w *workload, s *slot) {
 	w.slots = slices.DeleteFunc(w.slots, func(other *slot) bool { return other == s })
 	r.settle(w)
+	r.fill()
 }
 
 // expire runs when the progress deadline has passed.
@@ -241,7 +244,7 @@ func (r *Runtime) checkIdle() {
 // publish reports w's status if it changed.
 func (r *Runtime) publish(w *workload) {
 	status := model.WorkloadStatus{
-		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec),
+		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec), Short: r.short(w),
 	}
 	for _, s := range w.slots {
 		if !s.state.ready || s.stopping {

@@ -60,6 +60,7 @@ func (r *Runtime) reconcile(spec model.Workload) {
 	if r.closing {
 		return
 	}
+	r.exists(spec)
 	id := identity{spec.Revision, spec.UID}
 	for other, w := range r.workloads {
 		if other.revision == id.revision && other.uid != id.uid && w.spec.Replicas > 0 {

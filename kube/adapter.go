@@ -9,12 +9,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
@@ -90,6 +93,15 @@ type Adapter struct {
 // concurrency is how many objects of one kind are worked on at a time. Most of the time of one is spent
 // waiting for the API server to write.
 const concurrency = 8
+
+// lastRetry is how long an object that could not be reconciled waits for the next try at most: what was in the way may be gone at any
+// time, and an outage must not be followed by as long a one.
+const lastRetry = 30 * time.Second
+
+// retrying is how a controller tries again what failed: after 5 ms, then after twice as long each time.
+func retrying() controller.Options {
+	return controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lastRetry)}
+}
 
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {

@@ -36,6 +36,7 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
+		WithOptions(retrying()).
 		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
 

@@ -24,6 +24,7 @@ func (a *Adapter) setUpRoutes() error {
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.routes.source()).
+		WithOptions(retrying()).
 		Complete(a.settling(kindRoute, a.reconcileRoute))
 }
 

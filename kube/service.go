@@ -29,6 +29,7 @@ func (a *Adapter) setUpServices() error {
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
+		WithOptions(retrying()).
 		Complete(a.onceComplete(a.reconcileService))
 }
 

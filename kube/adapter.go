@@ -85,6 +85,7 @@ type Adapter struct {
 	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
 	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
 	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
+	leaving   notebook[model.Key, time.Time] // when a revision was first found deleted, until it is stopped
 	wrote     notebook[model.Ref, string]    // resourceVersion that the controller of a Service or Route wrote last
 
 	services, revisions, routes trigger

@@ -64,8 +64,8 @@ type Scaling struct {
 	// Set tells of a new or changed revision, Remove of one that is gone.
 	Set    func(model.Scaled)
 	Remove func(revision model.Key)
-	// Running tells how many replicas are ready and where their load can be scraped.
-	Running func(revision model.Key, uid string, ready int, metrics []model.Scrape)
+	// Running tells what the runtime reports of its replicas.
+	Running func(model.WorkloadStatus)
 	// Backed tells that from now on all requests of a revision reach an activator, or that it is so no more.
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
@@ -160,7 +160,7 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	if !a.fleet.observe(s) {
 		return
 	}
-	a.options.Scale.Running(s.Revision, s.UID, len(s.Ready), s.Metrics)
+	a.options.Scale.Running(s)
 	a.noteRevision(s.Revision)
 }
 

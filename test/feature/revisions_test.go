@@ -43,3 +43,23 @@ func TestDeletingTheLatestRevisionCostsNoRequest(t *testing.T) {
 		}
 	})
 }
+
+// TestSupersededRevisionThatCrashesIsGivenUp: nobody waits for it, whatever its min-scale says.
+func TestSupersededRevisionThatCrashesIsGivenUp(t *testing.T) {
+	t.Parallel()
+	s := up(t)
+	o := newApp(t, "hello", map[string]string{autoscaling + "min-scale": "1"}, "EXIT", "3")
+	if err := s.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is known to crash", func() error {
+		if c := s.service("hello").Status.Condition(servingv1.ConditionReady); c == nil || c.Status != "False" {
+			return fmt.Errorf("it is %+v", c)
+		}
+		return nil
+	})
+	s.change("hello", func(o *servingv1.Service) { o.Spec.Template.Spec.Containers[0].Env = nil })
+	s.ready("hello")
+	s.scaledTo("hello-00001", 0)
+	s.scaledTo("hello-00002", 1)
+}

@@ -15,11 +15,20 @@ func (r *Runtime) logFolder(revision model.Key) string {
 
 // exists takes note of whether there is a revision: the end of one is told by a workload without an UID.
 func (r *Runtime) exists(spec model.Workload) {
-	if spec.UID == "" {
+	_, known := r.existing[spec.Revision]
+	switch {
+	case spec.UID == "":
 		delete(r.existing, spec.Revision)
-		return
+	case !known:
+		r.existing[spec.Revision] = ""
 	}
-	r.existing[spec.Revision] = true
+}
+
+// proven takes note that a revision has been ready.
+func (r *Runtime) proven(spec model.Workload) {
+	if _, known := r.existing[spec.Revision]; known {
+		r.existing[spec.Revision] = spec.UID
+	}
 }
 
 // removeLogs removes the logs of revisions that are gone and have written nothing for as long as that is kept.
@@ -27,7 +36,7 @@ func (r *Runtime) removeLogs() {
 	folders, _ := filepath.Glob(r.logFolder(model.Key{Namespace: "*", Name: "*"})) // the pattern is well-formed
 	for _, folder := range folders {
 		revision := model.Key{Namespace: filepath.Base(filepath.Dir(folder)), Name: filepath.Base(folder)}
-		if r.existing[revision] || r.runs(revision) || time.Since(lastWritten(folder)) < r.opts.LogRetention {
+		if _, exists := r.existing[revision]; exists || r.runs(revision) || time.Since(lastWritten(folder)) < r.opts.LogRetention {
 			continue
 		}
 		if err := os.RemoveAll(folder); err != nil {

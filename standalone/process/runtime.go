@@ -27,6 +27,9 @@ type Options struct {
 	Quiet time.Duration
 	// Grace is the time between SIGTERM and SIGKILL; 0 means 10 s.
 	Grace time.Duration
+	// Settle is how long a container without a readiness probe that does not serve must have run before a replica counts as ready that is
+	// the first of its workload, or has failed before; 0 means 1 s.
+	Settle time.Duration
 	// LogLimit is the size in bytes at which a log file is moved aside, replacing the one moved before; 0 means 10 MiB.
 	LogLimit int64
 	// LogRetention is how long the logs of a revision that is gone are kept; 0 means an hour.
@@ -49,6 +52,7 @@ func (o Options) withDefaults() Options {
 	o.Quiet = cmp.Or(o.Quiet, time.Second)
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
 	o.LogLimit = cmp.Or(o.LogLimit, 10<<20)
+	o.Settle = cmp.Or(o.Settle, time.Second)
 	o.LogRetention = cmp.Or(o.LogRetention, time.Hour)
 	o.Starts = cmp.Or(o.Starts, 8)
 	return o
@@ -77,7 +81,7 @@ type Runtime struct {
 
 	// Only the owner goroutine touches what follows.
 	workloads map[identity]*workload
-	existing  map[model.Key]bool // revisions that there are, running or not
+	existing  map[model.Key]string // revisions that there are, running or not, with the UID that has been ready; empty if none has
 	closing   bool
 }
 
@@ -99,7 +103,7 @@ func New(opts Options) *Runtime {
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,
 		idle:      make(chan struct{}),
-		workloads: map[identity]*workload{}, existing: map[model.Key]bool{},
+		workloads: map[identity]*workload{}, existing: map[model.Key]string{},
 	}
 	r.becomeIdle = sync.OnceFunc(func() { close(r.idle) })
 	r.inbox.post(r.records.endSurvivors)

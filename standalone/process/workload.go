@@ -170,10 +170,15 @@ func (r *Runtime) addReplica(w *workload) {
 		report: func(state report) {
 			r.inbox.post(func() {
 				s.state = state
-				w.note(state)
+				if w.note(state); w.wasReady {
+					r.proven(w.spec)
+				}
 				r.publish(w)
 			})
 		},
+	}
+	if r.existing[w.spec.Revision] != w.spec.UID {
+		p.settle = r.opts.Settle
 	}
 	s.cut = p.cutStreams
 	s.stop = func(streams time.Duration) {

@@ -18,6 +18,8 @@ type Observation struct {
 	Replicas, Ready int
 	// Unreachable says that no Route names the revision.
 	Unreachable bool
+	// Failing says that its replicas fail, and not for a moment.
+	Failing bool
 	// BackedSince is since when all requests of the revision would reach an activator: every client has
 	// acknowledged endpoints that include one. It is zero when that is not so.
 	BackedSince time.Time

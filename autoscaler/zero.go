@@ -60,9 +60,11 @@ func (s *State) bound(p *model.Scaling, o *Observation, want int, d *model.Decis
 	return want
 }
 
-// startFailed says that no replica became ready in the time that they have for it.
+// startFailed says that no replica became ready in the time that they have for it. Where nobody waits for them they have none
+// after they have failed.
 func (s *State) startFailed(p *model.Scaling, o *Observation, now time.Time) bool {
-	return s.phase == activating && o.Ready <= 0 && now.Sub(s.since) > p.ProgressDeadline+activationBuffer
+	late := now.Sub(s.since) > p.ProgressDeadline+activationBuffer
+	return s.phase == activating && o.Ready <= 0 && (late || o.Unreachable && o.Failing)
 }
 
 // toZero lets zero through when it is safe (handleScaleToZero of kpa/scaler.go). It returns the count that the

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,5 +281,16 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	for b.Loop() {
 		s.Refresh()
+	}
+}
+
+// TestPipesAreNotRead: nobody writes to it, which a read would wait for.
+func TestPipesAreNotRead(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "ca.pem")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certificate.Open(certificate.Files{CA: pipe}, hclog.NewNullLogger()); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+		t.Errorf("it says %v", err)
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 )
 
 // minRSA is the size in bits below which Envoy and browsers refuse an RSA key: who has taken it over serves nobody any more.
@@ -39,13 +41,30 @@ func (f Files) read() (*Material, error) {
 		if file.path == "" {
 			continue
 		}
-		text, err := os.ReadFile(file.path)
+		text, err := readRegular(file.path)
 		if err != nil {
 			return nil, err
 		}
 		*file.to = text
 	}
 	return m, nil
+}
+
+// readRegular reads a regular file: a pipe, which nobody may write to, or a device would never come to its end.
+func readRegular(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is opened without waiting for its writer
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file, but %s: want a file", path, info.Mode().Type())
+	}
+	return io.ReadAll(f)
 }
 
 // parse checks that what the files held fits together, and makes it ready for use. The error names the file.

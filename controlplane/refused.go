@@ -30,7 +30,16 @@ func (r *refused) take(refusals []xds.Refusal, c clients) bool {
 // problems puts each refusal on the objects whose status should show it.
 func (r *refused) problems(of *translator.Output) []model.Problem {
 	var problems []model.Problem
+	told := map[string]bool{}
 	for _, x := range r.refusals {
+		if x.Deaf == x.Clients && x.Clients < r.all(x.Role) {
+			// Others serve it: the one that takes nothing says nothing of it.
+			if !told[x.Client] {
+				told[x.Client] = true
+				problems = append(problems, r.ofClient(x))
+			}
+			continue
+		}
 		message := r.message(x)
 		for _, owner := range of.Owners(x.Type, x.Name, x.Role, x.Text) {
 			problems = append(problems, model.Problem{Owner: owner, Reason: model.ResourceRefused, Message: message})
@@ -41,21 +50,50 @@ func (r *refused) problems(of *translator.Output) []model.Problem {
 
 // message is a sentence such as: 2 of 3 gateways refuse Cluster "default/hello-00001": no. They keep the version before it.
 func (r *refused) message(x xds.Refusal) string {
-	role, all := "gateways", r.clients[0]
-	switch x.Role {
-	case xds.RoleActivator:
-		role, all = "activators", r.clients[1]
-	case xds.RoleMesh:
-		role, all = "gRPC clients", r.clients[2]
-	}
-	text := strings.Join(strings.Fields(x.Text), " ")
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "…"
-	}
+	role, all := roleName(x.Role), r.all(x.Role)
 	rest := "They keep what they had."
 	if x.RolledBack {
 		rest = "All " + role + " keep the version before it."
 	}
 	return fmt.Sprintf("%d of %d %s refuse %s %q: %s. %s",
-		x.Clients, max(all, x.Clients), role, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, strings.TrimSuffix(text, "."), rest)
+		x.Clients, max(all, x.Clients), role, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, words(x.Text), rest)
+}
+
+// ofClient is a problem of a client that refuses everything: no object's status is the place for it.
+func (r *refused) ofClient(x xds.Refusal) model.Problem {
+	return model.Problem{
+		Owner: model.Ref{Kind: "Client", Key: model.Key{Name: x.Client}}, Reason: model.ResourceRefused,
+		Message: fmt.Sprintf("Client %q refuses everything that it was sent, such as %s %q: %s. Others of the %d %s serve what it does not.",
+			x.Client, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, words(x.Text), r.all(x.Role), roleName(x.Role)),
+	}
+}
+
+// all is how many clients of a role there are.
+func (r *refused) all(role uint8) int {
+	switch role {
+	case xds.RoleActivator:
+		return r.clients[1]
+	case xds.RoleMesh:
+		return r.clients[2]
+	}
+	return r.clients[0]
+}
+
+func roleName(role uint8) string {
+	switch role {
+	case xds.RoleActivator:
+		return "activators"
+	case xds.RoleMesh:
+		return "gRPC clients"
+	}
+	return "gateways"
+}
+
+// words are those of a client, as part of a sentence.
+func words(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return strings.TrimSuffix(text, ".")
 }

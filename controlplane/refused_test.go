@@ -2,6 +2,7 @@ package controlplane_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,7 +42,9 @@ func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
 func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	p := newPlant(t)
 	p.connect("bad")
-	p.loop.Offer(world(1, "bad"))
+	p.loop.Offer(world(1, "good"))
+	p.eventually("it takes what is good", p.has(1))
+	p.loop.Offer(world(2, "bad", "good"))
 	says := func(count string) func() bool {
 		return func() bool {
 			return slices.ContainsFunc(p.problems, func(x model.Problem) bool {
@@ -54,4 +57,17 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	p.eventually("it is one of two", says("1 of 2 gateways"))
 	p.connect("bad")
 	p.eventually("it is two of three", says("2 of 3 gateways"))
+}
+
+// TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject, as long as another takes what it does not.
+func TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
+	p := newPlant(t)
+	p.connect("default/")
+	p.loop.Offer(world(1, "a", "b"))
+	p.eventually("there is nobody but it: nothing is served", func() bool { return len(p.problems) > 0 && p.problems[0].Owner.Kind == "Route" })
+	p.connect("")
+	p.eventually("the client is named, and no object", func() bool {
+		return len(p.problems) == 1 && p.problems[0].Owner == model.Ref{Kind: "Client", Key: model.Key{Name: "gateway-1"}} &&
+			strings.Contains(p.problems[0].Message, `Client "gateway-1" refuses everything that it was sent`)
+	})
 }

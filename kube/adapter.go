@@ -9,12 +9,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
@@ -61,8 +64,8 @@ type Scaling struct {
 	// Set tells of a new or changed revision, Remove of one that is gone.
 	Set    func(model.Scaled)
 	Remove func(revision model.Key)
-	// Running tells how many replicas are ready and where their load can be scraped.
-	Running func(revision model.Key, uid string, ready int, metrics []model.Scrape)
+	// Running tells what the runtime reports of its replicas.
+	Running func(model.WorkloadStatus)
 	// Backed tells that from now on all requests of a revision reach an activator, or that it is so no more.
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
@@ -82,6 +85,7 @@ type Adapter struct {
 	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
 	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
 	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
+	leaving   notebook[model.Key, time.Time] // when a revision was first found deleted, until it is stopped
 	wrote     notebook[model.Ref, string]    // resourceVersion that the controller of a Service or Route wrote last
 
 	services, revisions, routes trigger
@@ -90,6 +94,15 @@ type Adapter struct {
 // concurrency is how many objects of one kind are worked on at a time. Most of the time of one is spent
 // waiting for the API server to write.
 const concurrency = 8
+
+// lastRetry is how long an object that could not be reconciled waits for the next try at most: what was in the way may be gone at any
+// time, and an outage must not be followed by as long a one.
+const lastRetry = 30 * time.Second
+
+// retrying is how a controller tries again what failed: after 5 ms, then after twice as long each time.
+func retrying() controller.Options {
+	return controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lastRetry)}
+}
 
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {
@@ -147,7 +160,7 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	if !a.fleet.observe(s) {
 		return
 	}
-	a.options.Scale.Running(s.Revision, s.UID, len(s.Ready), s.Metrics)
+	a.options.Scale.Running(s)
 	a.noteRevision(s.Revision)
 }
 

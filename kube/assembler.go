@@ -35,6 +35,8 @@ type assembler struct {
 	expected  map[model.Ref]struct{}
 	// settled are the objects that became known while expected was not known yet.
 	settled map[model.Ref]struct{}
+	// left is the generation from which on no route names a revision that one did name.
+	left map[model.Key]uint64
 	// appears is the generation in which a route became what it is now.
 	appears    map[model.Key]uint64
 	programmed uint64
@@ -45,7 +47,7 @@ func newAssembler(g model.Gateway, backed func(model.Key, bool)) *assembler {
 		gateway: g, wake: make(chan struct{}, 1), generation: 1, backed: backed, completed: make(chan struct{}),
 		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{}, kept: map[model.Key]bool{},
 		moving: map[model.Key]uint64{}, behind: map[model.Key]struct{}{},
-		settled: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{},
+		settled: map[model.Ref]struct{}{}, appears: map[model.Key]uint64{}, left: map[model.Key]uint64{},
 	}
 }
 
@@ -110,6 +112,7 @@ func (a *assembler) use(r *model.Route) {
 	for _, revision := range revisionsOf(r) {
 		a.uses[revision]++
 		if a.uses[revision] == 1 {
+			delete(a.left, revision)
 			a.insertBackend(a.backend(revision))
 		}
 	}
@@ -123,6 +126,7 @@ func (a *assembler) release(r *model.Route) {
 			continue
 		}
 		delete(a.uses, revision)
+		a.left[revision] = a.generation
 		a.leave(revision)
 	}
 }
@@ -256,6 +260,13 @@ func (a *assembler) setBackend(b *model.Backend) {
 	a.replaceUsed(b.Revision)
 }
 
+// mayGetRequests says whether a gateway may still have a route that names a revision.
+func (a *assembler) mayGetRequests(k model.Key) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.uses[k] > 0 || a.left[k] > a.programmed
+}
+
 // removeBackend forgets a revision. While a route still names it, it stays as one without endpoints.
 func (a *assembler) removeBackend(k model.Key) {
 	a.mu.Lock()
@@ -267,6 +278,7 @@ func (a *assembler) removeBackend(k model.Key) {
 	delete(a.moving, k)
 	delete(a.behind, k)
 	delete(a.kept, k)
+	delete(a.left, k)
 	a.leave(k)
 	a.replaceUsed(k)
 }

@@ -19,14 +19,36 @@ import (
 const betweenRetirements = 10 * time.Minute
 
 func (a *Adapter) setUpConfigurations() error {
-	madeBy := func(_ context.Context, o client.Object) []string {
-		return []string{o.GetLabels()[servingv1.ConfigurationLabel]}
-	}
 	return ctrl.NewControllerManagedBy(a.manager).Named("configuration").
 		For(&servingv1.Configuration{}).
-		Watches(&servingv1.Revision{}, to(madeBy)).
+		Watches(&servingv1.Revision{}, to(a.madeBy)).
+		Watches(&servingv1.Revision{}, to(a.wanting), builder.WithPredicates(onlyDeletion)).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
+		WithOptions(retrying()).
 		Complete(a.onceComplete(a.reconcileConfiguration))
+}
+
+// madeBy is the Configuration that made a revision.
+func (a *Adapter) madeBy(_ context.Context, revision client.Object) []string {
+	return []string{revision.GetLabels()[servingv1.ConfigurationLabel]}
+}
+
+// wanting are the Configurations that want to make a revision of a name that somebody else's had.
+func (a *Adapter) wanting(ctx context.Context, revision client.Object) []string {
+	var all servingv1.ConfigurationList
+	if err := a.client.List(ctx, &all, client.InNamespace(revision.GetNamespace()), client.MatchingFields{indexWanted: revision.GetName()}); err != nil {
+		a.log.Error("cannot list configurations", "wanting", revision.GetName(), "error", err)
+	}
+	names := make([]string, len(all.Items))
+	for i := range all.Items {
+		names[i] = all.Items[i].Name
+	}
+	return names
+}
+
+// wantedName is what the newest revision of a Configuration is called, or is to be.
+func wantedName(c *servingv1.Configuration) string {
+	return cmp.Or(c.Spec.Template.Metadata.Name, rollout.RevisionName(c.Name, c.Generation))
 }
 
 func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
@@ -38,7 +60,7 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 		return ctrl.Result{}, err
 	}
 	value := convert.Configuration(configuration)
-	wanted := cmp.Or(value.RevisionName, rollout.RevisionName(r.Name, value.Generation))
+	wanted := wantedName(configuration)
 	revisions, err := a.revisionsOf(ctx, r.Namespace, r.Name, wanted)
 	if err != nil {
 		return ctrl.Result{}, err

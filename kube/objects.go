@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -96,10 +97,23 @@ func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, s
 	}
 	want.SetResourceVersion(have.GetResourceVersion())
 	want.SetUID(have.GetUID())
+	want.SetFinalizers(have.GetFinalizers()) // which are others'
+	want.SetOwnerReferences(withOthers(want.GetOwnerReferences(), have.GetOwnerReferences()))
 	if err := a.client.Update(ctx, want); err != nil {
 		return nil, fmt.Errorf("updating %s/%s: %w", have.GetNamespace(), have.GetName(), err)
 	}
 	return want, nil
+}
+
+// withOthers are our references to owners, and what others have added to them.
+func withOthers(ours, all []metav1.OwnerReference) []metav1.OwnerReference {
+	merged := slices.Clone(ours)
+	for _, r := range all {
+		if !slices.ContainsFunc(ours, func(o metav1.OwnerReference) bool { return o.UID == r.UID }) {
+			merged = append(merged, r)
+		}
+	}
+	return merged
 }
 
 // sameLabels compares labels and annotations.
@@ -123,7 +137,7 @@ func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, wa
 }
 
 // outcome turns losing a race into another look: somebody changed the object since the cache read it, and the
-// cache will say so in a moment.
+// cache will say so in a moment. While the API has no store, which it says itself, there is another look from time to time.
 func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 	if err == nil {
 		return result, nil
@@ -133,6 +147,8 @@ func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 		switch status.Status().Reason {
 		case metav1.StatusReasonConflict, metav1.StatusReasonAlreadyExists, metav1.StatusReasonNotFound:
 			return ctrl.Result{RequeueAfter: afterConflict}, nil
+		case metav1.StatusReasonServiceUnavailable:
+			return ctrl.Result{RequeueAfter: afterOutage}, nil
 		}
 	}
 	return ctrl.Result{}, err

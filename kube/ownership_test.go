@@ -68,4 +68,52 @@ func TestGeneratedNameThatSomebodyElseHasIsTold(t *testing.T) {
 		c := b.service("hello").Status.Condition("ConfigurationsReady")
 		return c != nil && c.Reason == "RevisionFailed", fmt.Sprintf("%+v", c)
 	})
+	if err := b.Delete(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello") // the name is free: nobody waits for the next look, which is for old revisions
+}
+
+// TestWhatOthersHaveAddedToOurObjectsStays changes a Service whose objects have finalizers and owners of others.
+func TestWhatOthersHaveAddedToOurObjectsStays(t *testing.T) {
+	b := newBench(t)
+	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventuallyReady("hello")
+	owner := metav1.OwnerReference{APIVersion: "example.org/v1", Kind: "App", Name: "app", UID: "12345"}
+	kinds := map[string]client.Object{"Configuration": &servingv1.Configuration{}, "Route": &servingv1.Route{}}
+	for kind, o := range kinds {
+		b.eventually("the "+kind+" has them", func() (bool, string) {
+			if err := b.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "hello"}, o); err != nil {
+				t.Fatal(err)
+			}
+			o.SetFinalizers([]string{"example.org/keep"})
+			o.SetOwnerReferences(append(o.GetOwnerReferences(), owner))
+			err := b.Update(t.Context(), o)
+			return err == nil, fmt.Sprint(err)
+		})
+	}
+	b.eventually("the Service is changed", func() (bool, string) {
+		s := b.service("hello")
+		s.Spec.Template.Spec.Containers[0].Command = []string{"two"}
+		s.Labels = map[string]string{"changed": "yes"}
+		err := b.Update(t.Context(), s)
+		return err == nil, fmt.Sprint(err)
+	})
+	for kind, o := range kinds {
+		b.eventually("the "+kind+" follows", func() (bool, string) {
+			if err := b.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+				t.Fatal(err)
+			}
+			return o.GetLabels()["changed"] == "yes", fmt.Sprint(o.GetLabels())
+		})
+		if f, owners := o.GetFinalizers(), o.GetOwnerReferences(); len(f) != 1 || len(owners) != 2 || owners[1].UID != owner.UID {
+			t.Errorf("the %s has finalizers %v and owners %+v", kind, f, owners)
+		}
+		o.SetFinalizers(nil)
+		if err := b.Update(t.Context(), o); err != nil {
+			t.Logf("the %s keeps its finalizer: %v", kind, err)
+		}
+	}
 }

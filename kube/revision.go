@@ -36,6 +36,7 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.revisions.source()).
+		WithOptions(retrying()).
 		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
 
@@ -75,10 +76,9 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	if revision == nil {
-		a.fleet.remove(key)
-		a.options.Scale.Remove(key)
-		return ctrl.Result{}, nil
+		return a.endRevision(key), nil
 	}
+	a.leaving.drop(key)
 	if gone, err := a.collected(ctx, revision); gone || err != nil {
 		return ctrl.Result{}, err
 	}
@@ -88,6 +88,29 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 	}
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
+
+// endRevision stops a revision that was deleted once the gateways send nobody there any more: the Routes turn to another in a
+// moment. One that a Route goes on naming has none to give.
+func (a *Adapter) endRevision(key model.Key) ctrl.Result {
+	since, known := a.leaving.get(key)
+	if !known {
+		since = time.Now()
+		a.leaving.put(key, since)
+	}
+	if a.assembler.mayGetRequests(key) && time.Since(since) < leavePatience {
+		return ctrl.Result{RequeueAfter: leavePoll}
+	}
+	a.leaving.drop(key)
+	a.fleet.remove(key)
+	a.options.Scale.Remove(key)
+	return ctrl.Result{}
+}
+
+// leavePatience is how long a revision that was deleted goes on for Routes that name it, and leavePoll how often they are looked at.
+const (
+	leavePatience = 5 * time.Second
+	leavePoll     = 10 * time.Millisecond
+)
 
 // runRevision has the revision run and scaled, and writes its status.
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {

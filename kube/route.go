@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -24,6 +25,7 @@ func (a *Adapter) setUpRoutes() error {
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
 		WatchesRawSource(a.routes.source()).
+		WithOptions(retrying()).
 		Complete(a.settling(kindRoute, a.reconcileRoute))
 }
 
@@ -146,8 +148,12 @@ func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollo
 			return in, err
 		}
 		if c != nil {
-			in.Configurations = append(in.Configurations, convert.Configuration(c))
-			revisions = append(revisions, c.Status.LatestReadyRevisionName, c.Status.LatestCreatedRevisionName)
+			value := convert.Configuration(c)
+			if err := a.lookBehind(ctx, value); err != nil {
+				return in, err
+			}
+			in.Configurations = append(in.Configurations, value)
+			revisions = append(revisions, value.LatestReady, value.LatestCreated)
 		}
 	}
 	seen := map[string]bool{"": true}
@@ -165,6 +171,30 @@ func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollo
 		}
 	}
 	return in, nil
+}
+
+// lookBehind has a Configuration whose latest ready revision was deleted lead to the one that it is about to turn to. The deleted one
+// may have been made anew already; then it has never been ready.
+func (a *Adapter) lookBehind(ctx context.Context, c *model.Configuration) error {
+	if c.LatestReady == "" {
+		return nil
+	}
+	latest, err := find[servingv1.Revision](ctx, a.client, c.Key.Namespace, c.LatestReady)
+	if err != nil {
+		return err
+	}
+	if latest != nil {
+		if r := convert.Revision(latest); r.WasReady || r.Ready.Status == model.True {
+			return nil
+		}
+	}
+	revisions, err := a.revisionsOf(ctx, c.Key.Namespace, c.Key.Name, "")
+	if err != nil {
+		return err
+	}
+	others := slices.DeleteFunc(revisions, func(r *model.Revision) bool { return r.Key.Name == c.LatestReady })
+	c.LatestReady = rollout.Configure(c, others).LatestReady
+	return nil
 }
 
 // writeRoute has what is stored of a Route be what is wanted and what became of it.

@@ -19,6 +19,9 @@ import (
 // afterConflict is how long to wait for the cache to catch up with a write that it has not seen.
 const afterConflict = 5 * time.Millisecond
 
+// afterOutage is how long to wait for the API to have its store again.
+const afterOutage = 2 * time.Second
+
 func (a *Adapter) setUpServices() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("service").
 		For(&servingv1.Service{}, builder.WithPredicates(a.bySomebodyElse(kindService))).
@@ -26,6 +29,7 @@ func (a *Adapter) setUpServices() error {
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
+		WithOptions(retrying()).
 		Complete(a.onceComplete(a.reconcileService))
 }
 

@@ -30,6 +30,7 @@ const (
 const (
 	indexConfiguration = "configuration" // Revisions by the Configuration that made them; Routes by those that they name
 	indexRevision      = "revision"      // Routes by the Revisions that they name
+	indexWanted        = "wanted"        // Configurations by the name of their newest Revision
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -83,6 +84,11 @@ func (a *Adapter) index() error {
 	ctx, fields := context.Background(), a.manager.GetFieldIndexer()
 	if err := fields.IndexField(ctx, &servingv1.Revision{}, indexConfiguration, func(o client.Object) []string {
 		return []string{o.GetLabels()[servingv1.ConfigurationLabel]}
+	}); err != nil {
+		return err
+	}
+	if err := fields.IndexField(ctx, &servingv1.Configuration{}, indexWanted, func(o client.Object) []string {
+		return []string{wantedName(o.(*servingv1.Configuration))}
 	}); err != nil {
 		return err
 	}

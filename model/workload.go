@@ -87,6 +87,8 @@ type WorkloadStatus struct {
 	Failure *Failure
 	// Notes are things that the user should know though nothing is wrong, such as limits that are not enforced.
 	Notes []string
+	// Short says why fewer replicas run than were asked for, though nothing is wrong with them; empty when as many do.
+	Short string
 }
 
 // Failure is why a workload does not run.

@@ -21,7 +21,8 @@ type Labels struct {
 // are all Routes of that namespace, with the splits of their spec and status.
 //
 // A Route names the revisions of both splits and, where it follows a Configuration, the one that was made last: so that
-// it is treated as routed before it gets its first request. A revision that no Route has ever named stays pending.
+// it is treated as routed before it gets its first request. A revision that no Route has ever named stays pending until its
+// Configuration has made another.
 func Label(routes []*model.RouteSpec, configurations []*model.Configuration, revisions []*model.Revision, now time.Time) []Labels {
 	wanted := map[model.Key][]string{}
 	created := map[model.Key]string{}
@@ -44,7 +45,8 @@ func Label(routes []*model.RouteSpec, configurations []*model.Configuration, rev
 		if len(wanted[r.Key]) == 0 && r.RoutingSince.IsZero() && created[made[r.Key]] == r.Key.Name {
 			continue // just born, and its Route is about to name it: what it was born with is the best guess
 		}
-		if l, ok := relabel(r, wanted[r.Key], now); ok {
+		latest := created[made[r.Key]]
+		if l, ok := relabel(r, wanted[r.Key], latest != "" && latest != r.Key.Name, now); ok {
 			changed = append(changed, l)
 		}
 	}
@@ -78,12 +80,12 @@ func named(route *model.RouteSpec, t model.Target, made map[model.Key]model.Key,
 }
 
 // relabel returns the labels of a revision that these Routes name, and whether they are others than it has.
-func relabel(r *model.Revision, routes []string, now time.Time) (Labels, bool) {
+func relabel(r *model.Revision, routes []string, superseded bool, now time.Time) (Labels, bool) {
 	slices.Sort(routes)
 	l := Labels{Revision: r, Routing: model.RoutingActive, Since: r.RoutingSince, Routes: slices.Compact(routes)}
 	if len(routes) == 0 {
 		l.Routing = model.RoutingReserve
-		if r.Routing == model.RoutingPending || r.Routing == "" {
+		if !superseded && (r.Routing == model.RoutingPending || r.Routing == "") {
 			l.Routing = model.RoutingPending
 		}
 	}

@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
@@ -39,5 +40,24 @@ func TestRefusedRevisionStaysReadyAndSaysSo(t *testing.T) {
 		if c := model.FindCondition(conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != refused.Reason || c.Message != refused.Message {
 			t.Errorf("%s: ResourcesAvailable is %+v, want the refusal's words", name, c)
 		}
+	}
+}
+
+func TestRevisionAtTheCapacityOfTheMachineSaysSoWithoutHarm(t *testing.T) {
+	const short = "Revision default/hello-00001 has 1 of the 3 replicas that it needs."
+	in := rollout.RevisionInput{
+		Revision: &model.Revision{}, Replicas: 3,
+		Workload: &model.WorkloadStatus{Ready: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}, Short: short},
+	}
+	plan := rollout.Revision(in)
+	if c := model.FindCondition(plan.Conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != "AtCapacity" || c.Message != short {
+		t.Errorf("ResourcesAvailable is %+v", c)
+	}
+	if c := model.FindCondition(plan.Conditions, model.Ready); c.Status != model.True {
+		t.Errorf("Ready is %+v", c)
+	}
+	in.Workload.Ready, in.Revision.Created, in.Now = nil, time.Unix(1, 0), time.Unix(2, 0)
+	if c := model.FindCondition(rollout.Revision(in).Conditions, model.ResourcesAvailable); c.Status != model.Unknown || c.Reason != "AtCapacity" || c.Message != short {
+		t.Errorf("ResourcesAvailable is %+v before there was a replica", c)
 	}
 }

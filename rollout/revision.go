@@ -64,6 +64,9 @@ func Revision(in RevisionInput) RevisionPlan {
 			resources = neverAchieved
 		} else {
 			plan.Again = left
+			if short := in.short(); short != "" {
+				resources.Reason, resources.Message = atCapacity, short
+			}
 		}
 	case in.givenUp():
 		resources, container = in.whyGivenUp(resources, container)
@@ -109,10 +112,22 @@ func (in RevisionInput) remark() (reason, message string) {
 	switch {
 	case in.Refused != nil:
 		return in.Refused.Reason, in.Refused.Message
+	case in.short() != "":
+		return atCapacity, in.short()
 	case in.Workload != nil:
 		return "", strings.Join(in.Workload.Notes, " ")
 	}
 	return "", ""
+}
+
+// atCapacity is the reason of a revision that has fewer replicas than it needs. Those that it has serve, so it stays ready.
+const atCapacity = "AtCapacity"
+
+func (in RevisionInput) short() string {
+	if in.Workload == nil {
+		return ""
+	}
+	return in.Workload.Short
 }
 
 // initialized says whether the revision has reached its initial scale, which may be zero.

@@ -12,6 +12,7 @@ import (
 
 const (
 	maxNackText  = 4 << 10  // bytes of a refusal's text that are passed on
+	maxLogText   = 500      // bytes of it that are logged
 	maxNackRead  = 64 << 10 // and that are looked through for whom it blames
 	maxNackNames = 100      // resources that are said to be blamed
 )
@@ -60,6 +61,9 @@ func (st *stream) accept(w *watch, r *response) {
 }
 
 func (st *stream) acceptAll(w *watch, entries []*entry) {
+	if len(entries) > 0 {
+		st.listens()
+	}
 	for _, e := range entries {
 		st.vouch(w, e)
 		if _, ok := w.refused[e.Name]; ok {
@@ -112,8 +116,17 @@ func (st *stream) refuse(w *watch, r *response, refusal *status.Status) {
 			names = append(names, e.Name)
 		}
 	}
-	st.logger.Log(level, "client refuses resources", "type", w.url, "names", names, "error", text)
+	st.logger.Log(level, "client refuses resources", "type", w.url, "names", names, "error", brief(text))
 	st.server.options.Nacked(Nack{Role: st.role, Client: st.client, Type: w.url, Names: names, Text: text})
+}
+
+// brief is the beginning of a client's words, in one line: the log is not theirs to fill.
+func brief(text string) string {
+	text = strings.Join(strings.Fields(text[:min(len(text), 2*maxLogText)]), " ")
+	if len(text) > maxLogText {
+		text = strings.ToValidUTF8(text[:maxLogText], "") + "…"
+	}
+	return text
 }
 
 // withhold has refused content sent to this client no more. Where a response holds everything, it is sent again without, with

@@ -97,6 +97,8 @@ type Refusal struct {
 	Text    string // the words of the first client that refused it, shortened to 4 KiB
 	Client  string // its node id
 	Clients int    // how many refuse the name now, by streams
+	// Deaf is how many of them have accepted nothing at all, of no type: what they say is of them, rather than of the resource.
+	Deaf int
 	// RolledBack says that all clients of the role are offered the content that was acknowledged before.
 	RolledBack bool
 }
@@ -142,6 +144,9 @@ type Options struct {
 
 	MaxStreams int // streams at once, of resources and of load reports; default 10,000
 	MaxNames   int // names that a stream may ask for in one type; default 100,000
+	// Memory is how many bytes the names that all clients ask for may take; default 256 MiB. Clients that are neither gateways nor
+	// activators may take half of it.
+	Memory int
 }
 
 func (o Options) withDefaults() Options {
@@ -177,6 +182,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxNames <= 0 {
 		o.MaxNames = 100_000
+	}
+	if o.Memory <= 0 {
+		o.Memory = 256 << 20
 	}
 	return o
 }

@@ -12,7 +12,40 @@ const maxRefusals = 1000
 // refusal is what is known of a name that clients of a role refuse.
 type refusal struct {
 	version, text, client string // the newest version that is refused, and what the first client said of it
-	clients               int
+	clients, deaf         int    // deaf of them have accepted nothing at all
+}
+
+// count adds a client, or with -1 takes it away again.
+func (r *refusal) count(st *stream, n int) {
+	r.clients += n
+	if st.deaf() {
+		r.deaf += n
+	}
+}
+
+// deaf says that the client has accepted nothing of what it was sent. A stream of one type is not all that its client takes.
+func (st *stream) deaf() bool { return !st.accepts && !st.alone }
+
+// listens notes that the client has accepted something.
+func (st *stream) listens() {
+	if st.accepts {
+		return
+	}
+	s := st.server.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	deaf := st.deaf()
+	st.accepts = true
+	for _, w := range st.watches {
+		for _, r := range w.refused {
+			if deaf {
+				r.record.deaf--
+			}
+		}
+	}
+	if deaf {
+		s.noteRefusals()
+	}
 }
 
 // refused is a client's part in a refusal.
@@ -38,9 +71,9 @@ func (s *store) refuse(t *table, w *watch, e *entry, text string) {
 		record.version, record.text, record.client = e.Version, text, w.stream.client
 	}
 	if was, ok := w.refused[e.Name]; !ok || was.record != record {
-		record.clients++
+		record.count(w.stream, 1)
 		if ok {
-			was.record.clients--
+			was.record.count(w.stream, -1)
 		}
 	}
 	if record.text == text || len(w.refused) >= maxRefusals {
@@ -61,7 +94,7 @@ func (s *store) pardon(w *watch, name string) {
 		w.refused = map[string]refused{}
 	}
 	s.noteRefusals()
-	r.record.clients--
+	r.record.count(w.stream, -1)
 	t := s.tables[tableKey{w.stream.role, w.url}]
 	if r.record.clients > 0 || t == nil || t.refusals[name] != r.record {
 		return
@@ -134,7 +167,7 @@ func (s *store) refusals(seen uint64) (found []Refusal, changes uint64) {
 		for name, r := range t.refusals {
 			found = append(found, Refusal{
 				Role: key.role, Type: key.url, Name: name, Version: r.version,
-				Text: r.text, Client: r.client, Clients: r.clients, RolledBack: t.trials[name].rolledBack(),
+				Text: r.text, Client: r.client, Clients: r.clients, Deaf: r.deaf, RolledBack: t.trials[name].rolledBack(),
 			})
 		}
 	}

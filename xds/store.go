@@ -60,6 +60,7 @@ type store struct {
 	mu      sync.Mutex
 	seq     uint64
 	count   int
+	asked   [2]int // bytes of the names that clients ask for: of gateways and activators, and of all others
 	tables  map[tableKey]*table
 	given   map[string]string // versions by type URL that stand in place of hashes; nil outside of tests
 	streams [roleCount]map[*stream]struct{}

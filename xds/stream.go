@@ -68,6 +68,7 @@ type stream struct {
 	behind      uint64    // guarded by the store: oldest state not answered for; 0 means none
 	behindSince time.Time // guarded by the store
 
+	accepts   bool     // the client has accepted something; written with the store held
 	watches   []*watch // in the order of kinds
 	seq       uint64   // state that was looked at last
 	nonces    uint64

@@ -13,6 +13,37 @@ const everything = "*"
 // maxName bounds a resource name, in bytes.
 const maxName = 2048
 
+// nameCost is what a name that a client asks for takes beside its own bytes: entries of the watch's and the table's maps, as measured.
+const nameCost = 350
+
+// reserve takes the memory of a name that a client asks for, and reports false when there is none left for its role; mu is held.
+func (s *store) reserve(st *stream, name string) bool {
+	most := st.server.options.Memory
+	if st.role == RoleMesh { // whoever comes may be one
+		most /= 2
+	}
+	taken := s.asked[1]
+	if st.role != RoleMesh {
+		taken += s.asked[0]
+	}
+	if taken >= most {
+		return false
+	}
+	s.asked[meshIndex(st.role)] += nameCost + len(name)
+	return true
+}
+
+// free gives it back; mu is held.
+func (s *store) free(st *stream, name string) { s.asked[meshIndex(st.role)] -= nameCost + len(name) }
+
+// meshIndex is 1 for the role that anybody may have, and else 0.
+func meshIndex(role uint8) int {
+	if role == RoleMesh {
+		return 1
+	}
+	return 0
+}
+
 // subscriber changes what one watch wants. It is used while the store is held.
 type subscriber struct {
 	watch *watch
@@ -59,6 +90,10 @@ func (s subscriber) want(name string) error {
 	if !it.named {
 		if limit := w.stream.server.options.MaxNames; w.named >= limit {
 			return status.Errorf(codes.ResourceExhausted, "a stream may ask for %d names of %s", limit, w.url)
+		}
+		if !s.store.reserve(w.stream, name) {
+			return status.Errorf(codes.ResourceExhausted, "the names that all clients ask for take as much memory as they may (%d MiB): ask for fewer, or come back later",
+				w.stream.server.options.Memory>>20)
 		}
 		it.named = true
 		w.named++
@@ -144,6 +179,7 @@ func (s subscriber) release(name string) (released bool) {
 
 // unlist takes the watch out of the table's list of those that want a name.
 func (s subscriber) unlist(name string) {
+	s.store.free(s.watch.stream, name)
 	list := s.table.named[name]
 	i := slices.Index(list, s.watch)
 	list[i] = list[len(list)-1]

@@ -147,14 +147,16 @@ func (l *Loop) Remove(revision model.Key) {
 	})
 }
 
-// Running says how many replicas of a revision are ready, and where their load is told.
-func (l *Loop) Running(key model.Key, uid string, ready int, metrics []model.Scrape) {
-	l.about(key, uid, func(r *revision, now time.Time) {
+// Running says what a runtime reports of a revision's replicas: how many are ready, where their load is told, whether they fail.
+func (l *Loop) Running(s model.WorkloadStatus) {
+	ready := len(s.Ready)
+	l.about(s.Revision, s.UID, func(r *revision, now time.Time) {
 		was := r.ready
+		r.failing = s.Failure != nil && s.Failure.Lasting
 		if was == 0 {
 			r.directAt = now // from now on its load is waited for
 		}
-		r.ready, r.metrics = ready, metrics
+		r.ready, r.metrics = ready, s.Metrics
 		if ready == 0 {
 			r.direct, r.directKnown = load{}, false // what was known of replicas that are gone
 		}

@@ -74,7 +74,7 @@ func (p *plant) becomeReady(key model.Key, uid string, n int) {
 		return // another number is wanted by now
 	}
 	p.ready = n
-	p.Running(key, uid, n, make([]model.Scrape, n))
+	p.Running(model.WorkloadStatus{Revision: key, UID: uid, Ready: make([]model.Endpoint, n), Metrics: make([]model.Scrape, n)})
 }
 
 func (p *plant) scrape(_ context.Context, targets []scrape.Target, each func(scrape.Result)) {
@@ -304,7 +304,7 @@ func TestNoReplicaEndsBeforeEveryClientKnows(t *testing.T) {
 		defer cancel()
 		go l.Run(ctx)
 		l.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas}})
-		l.Running(hello, "1", 1, make([]model.Scrape, 1))
+		l.Running(model.WorkloadStatus{Revision: hello, UID: "1", Ready: make([]model.Endpoint, 1), Metrics: make([]model.Scrape, 1)})
 		time.Sleep(time.Hour)
 		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 1 || d.Reason != model.ReasonNotBacked {
 			t.Errorf("%d replicas because of %s, want 1 because nobody has acknowledged the activators", d.Replicas, d.Reason)
@@ -316,7 +316,7 @@ func TestNoReplicaEndsBeforeEveryClientKnows(t *testing.T) {
 		}
 		// It is deleted and made again, of which those who know how requests come need not hear.
 		l.Set(model.Scaled{Revision: hello, UID: "2", Before: model.Before{Replicas: model.UnknownReplicas}})
-		l.Running(hello, "2", 1, make([]model.Scrape, 1))
+		l.Running(model.WorkloadStatus{Revision: hello, UID: "2", Ready: make([]model.Endpoint, 1), Metrics: make([]model.Scrape, 1)})
 		time.Sleep(time.Second)
 		if d := l.Snapshot(ctx)[0].Decision; d.Replicas != 1 {
 			t.Errorf("%d replicas of a new one: %s", d.Replicas, d.Why())
@@ -491,7 +491,7 @@ func TestOldNamesakeHasNoSay(t *testing.T) {
 		s := sleeping(nil)
 		s.UID, s.Before = "2", model.Before{Replicas: model.UnknownReplicas}
 		p.Set(s)
-		p.Running(hello, "1", 7, nil)
+		p.Running(model.WorkloadStatus{Revision: hello, UID: "1", Ready: make([]model.Endpoint, 7)})
 		synctest.Wait()
 		rows := p.Snapshot(p.t.Context())
 		if len(rows) != 1 || rows[0].Ready != 0 || rows[0].Decision.Replicas != 1 {
@@ -532,7 +532,7 @@ func TestSecondsThatNoTickFallsIntoAreNoGap(t *testing.T) {
 				Revision: hello, UID: "1", Annotations: quick(),
 				Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
 			})
-			l.Running(hello, "1", 1, nil)
+			l.Running(model.WorkloadStatus{Revision: hello, UID: "1", Ready: make([]model.Endpoint, 1)})
 			loop.Drain(l, start)
 			for i := 3; i < 60; i++ {
 				now := start.Add(time.Duration(i)*time.Second + late(i))
@@ -608,7 +608,7 @@ func BenchmarkTick(b *testing.B) {
 					}
 					l.Set(s)
 					if awake {
-						l.Running(key, "1", 1, nil)
+						l.Running(model.WorkloadStatus{Revision: key, UID: "1", Ready: make([]model.Endpoint, 1)})
 					}
 				}
 				l.Report(reports)

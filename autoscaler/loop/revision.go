@@ -19,6 +19,7 @@ type revision struct {
 
 	replicas int // asked for
 	ready    int
+	failing  bool // its replicas, and not for a moment
 	metrics  []model.Scrape
 	backed   time.Time
 	woken    bool // it was without replicas until a request came
@@ -128,7 +129,7 @@ func (r *revision) keepAll() {
 func (l *Loop) decide(r *revision, now time.Time) {
 	o := autoscaler.Observation{
 		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
-		Unreachable: r.scaled.Unreachable, BackedSince: r.backed,
+		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed,
 	}
 	if r.signal[0].Signal != "" {
 		o.Signals = r.signal[:]

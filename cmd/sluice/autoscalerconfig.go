@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/cmd/sluice/manifest"
 )
 
 // maxConfig bounds a configuration file, in bytes: a ConfigMap holds no more.
@@ -35,7 +35,7 @@ func readAutoscalerConfig(path string) (autoscaler.Config, []string, error) {
 }
 
 func readConfigData(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+	f, err := manifest.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
@@ -43,7 +42,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		l.own = endpointsOf(held.Address())
 	}
 	options := process.Options{
-		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
+		Dir: u.flags.dataDir, Logger: u.log.Named("process"), Replicas: u.flags.replicas,
 		Status: func(s model.WorkloadStatus) { l.adapter.Observe(s) },
 	}
 	if u.flags.requests {
@@ -128,19 +127,8 @@ func (u *up) newActivator() (*activator.Activator, error) {
 	}
 	return activator.New(activator.Options{
 		XDS: insideTarget, Dial: u.doors.dial(), NodeID: activatorID(), Listener: listener, Logger: u.log.Named("activator"), Drain: drain, Quiet: quiet,
-		Limits: activator.Limits{WaitingTotal: heldAtMost()},
+		Limits: activator.Limits{WaitingTotal: heldAtMost(u.flags.replicas)},
 	})
-}
-
-// heldAtMost is how many requests may wait here: each takes three descriptors (the client's connection and both ends of the
-// one from gateway to activator), and etcd in the same process ends it when there is none left. 0 means the default.
-func heldAtMost() int {
-	const reserve, each, plenty = 2000, 4, 1 << 20
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > plenty {
-		return 0
-	}
-	return max(100, (int(limit.Cur)-reserve)/each)
 }
 
 // connected takes the activators that are connected now, beside our own.

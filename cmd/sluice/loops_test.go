@@ -97,7 +97,7 @@ func TestEnvoysStatisticsScaleARevision(t *testing.T) {
 		Annotations: map[string]string{"autoscaling.knative.dev/window": "6s"},
 		Before:      model.Before{Replicas: 1, Active: model.True, Initialized: true},
 	})
-	l.Running(helloRevision, "1", 1, nil)
+	l.Running(model.WorkloadStatus{Revision: helloRevision, UID: "1", Ready: make([]model.Endpoint, 1)})
 	deadline := time.After(2 * time.Minute)
 	for {
 		select {

@@ -16,6 +16,8 @@ import (
 )
 
 func main() {
+	// A file that may not grow (ulimit -f) is an error of that write. Ignored, the signal would be so in our processes too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
@@ -46,7 +48,7 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), versionCommand())
+	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand())
 	return c
 }
 

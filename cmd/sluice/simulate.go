@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/autoscaler/simulate"
+	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/model"
 )
 
@@ -152,7 +153,7 @@ func (f *simulateFlags) load(lengthGiven bool) (simulate.Load, error) {
 		f.shape.Latency = f.latency
 		return f.shape.Load()
 	}
-	file, err := os.Open(f.trace)
+	file, err := manifest.Open(f.trace)
 	if err != nil {
 		return simulate.Load{}, fmt.Errorf("reading --trace: %w", err)
 	}

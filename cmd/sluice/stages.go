@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
+
+// stagePatience bounds the end of a part. Each bounds its own, so this is for what nobody has thought of.
+const stagePatience = drain + 15*time.Second
 
 // stages are the parts of a process that depend on each other: each is started after those that it needs, and
 // ended before them. The end of any of them by itself is the end of all.
@@ -61,8 +65,12 @@ func (s *stages) stop(why error) error {
 	for i := len(s.running) - 1; i >= 0; i-- {
 		st := s.running[i]
 		st.cancel()
-		<-st.done
-		all = append(all, st.err)
+		select {
+		case <-st.done:
+			all = append(all, st.err)
+		case <-time.After(stagePatience):
+			all = append(all, fmt.Errorf("%s did not end within %v of being told to; it is left behind", st.name, stagePatience))
+		}
 	}
 	s.running = nil
 	if why != nil {

@@ -48,6 +48,7 @@ type upFlags struct {
 	config    string
 	requests  bool
 	stats     []string
+	replicas  int
 }
 
 func upCommand() *cobra.Command {
@@ -89,6 +90,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
 	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: it is read from /stats/prometheus; may be repeated")
+	flags.IntVar(&f.replicas, "max-replicas", mostReplicas(), "how many replicas this machine runs at most, of all revisions together; by default from its memory and this process's descriptors")
 	flags.BoolVar(&f.requests, "request-log", false, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&f.domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&f.gateway, "gateway", "auto", "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
@@ -134,7 +136,7 @@ func (u *up) run(ctx context.Context) error {
 	for _, key := range unknown {
 		u.log.Warn("--config has a key that config-autoscaler does not have; it is ignored", "key", key, "file", u.flags.config)
 	}
-	if err := errors.Join(u.flags.xds.check(), u.checkPorts()); err != nil {
+	if err := errors.Join(u.flags.xds.check(), u.checkReplicas(), u.checkPorts()); err != nil {
 		return err
 	}
 	u.stages = newStages()
@@ -217,7 +219,7 @@ func (u *up) startAPI(ctx context.Context, scaling *autoscaler.Config) (*apiserv
 	started := make(chan result, 1)
 	u.stages.start("API server", func(run context.Context) error {
 		api, err := apiserver.Start(run, apiserver.Options{
-			Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api"), CheckScaling: check(scaling),
+			Dir: u.flags.dataDir, Listen: u.flags.api, Logger: u.log.Named("api"), CheckScaling: u.fits(scaling), Store: storeProcess,
 		})
 		started <- result{api, err}
 		if err != nil {
@@ -231,6 +233,21 @@ func (u *up) startAPI(ctx context.Context, scaling *autoscaler.Config) (*apiserv
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// fits says what is wrong with a revision's annotations, and which of them this machine cannot follow: that is for who writes them, since
+// what is stored already runs as far as there is room.
+func (u *up) fits(scaling *autoscaler.Config) func(map[string]string) error {
+	return func(annotations map[string]string) error {
+		return errors.Join(check(scaling)(annotations), autoscaler.Fits(u.flags.replicas, annotations))
+	}
+}
+
+func (u *up) checkReplicas() error {
+	if u.flags.replicas < 1 {
+		return fmt.Errorf("--max-replicas %d is none: want 1 or more", u.flags.replicas)
+	}
+	return nil
 }
 
 func (u *up) rolloutOptions() rollout.Options {

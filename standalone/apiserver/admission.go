@@ -26,9 +26,9 @@ var (
 	_ admission.ValidationInterface = defaulting{}
 )
 
-// Handles says that creates and updates are looked at, by whatever verb they come.
+// Handles says that creates, updates and deletes are looked at, by whatever verb they come.
 func (defaulting) Handles(op admission.Operation) bool {
-	return op == admission.Create || op == admission.Update
+	return op == admission.Create || op == admission.Update || op == admission.Delete
 }
 
 // Admit fills in what the user left out. What cannot be read is left to the schema, which says better what is wrong.
@@ -88,6 +88,9 @@ func (d defaulting) wrongScaling(obj crds.Object) field.ErrorList {
 
 // Validate holds the rules that a schema cannot.
 func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	if a.GetOperation() == admission.Delete {
+		return refuseOrphans(a)
+	}
 	obj := typed(a, a.GetObject())
 	if obj == nil {
 		return nil
@@ -96,6 +99,21 @@ func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admissio
 		return apierrors.NewInvalid(a.GetKind().GroupKind(), obj.GetName(), errs)
 	}
 	return nil
+}
+
+// refuseOrphans refuses to delete an owner without what it owns: whoever collects garbage here goes by whether the owner is there.
+func refuseOrphans(a admission.Attributes) error {
+	kind := a.GetKind().Kind
+	options, ok := a.GetOperationOptions().(*metav1.DeleteOptions)
+	if !ok || a.GetKind().GroupVersion() != servingv1.GroupVersion || kind != servingv1.KindService && kind != servingv1.KindConfiguration {
+		return nil
+	}
+	orphan := options.PropagationPolicy != nil && *options.PropagationPolicy == metav1.DeletePropagationOrphan
+	//nolint:staticcheck // old clients still send it
+	if orphan = orphan || options.OrphanDependents != nil && *options.OrphanDependents; !orphan {
+		return nil
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("a %s cannot be deleted without what it owns (--cascade=orphan): nothing was deleted. Delete it with what it owns, or keep it", kind))
 }
 
 // typed returns o as a type of ours, or nil: for other kinds, for a status, and for what does not fit the type.

@@ -1,9 +1,11 @@
 package apiserver
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	noop "go.opentelemetry.io/otel/trace/noop"
@@ -11,12 +13,14 @@ import (
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	crdoptions "k8s.io/apiextensions-apiserver/pkg/cmd/server/options"
 	crdopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/egressselector"
 	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/apiserver/pkg/util/compatibility"
@@ -24,6 +28,8 @@ import (
 	"k8s.io/apiserver/pkg/util/webhook"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	basecompatibility "k8s.io/component-base/compatibility"
+
+	"sluice.dev/sluice/standalone/store"
 )
 
 const (
@@ -36,7 +42,7 @@ const (
 // settings are what a server is built from.
 type settings struct {
 	listener net.Listener
-	storeURL string
+	store    *store.Store
 	token    string
 	pair     keyPair
 	scaling  func(annotations map[string]string) error
@@ -60,7 +66,7 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	gc.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(defs, namer)
 	gc.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(defs, namer)
 
-	etcd := storeOptions(s.storeURL)
+	etcd := storeOptions(s.store)
 	if err := etcd.ApplyTo(&gc.Config); err != nil {
 		return nil, fmt.Errorf("configuring the API's storage: %w", err)
 	}
@@ -78,6 +84,10 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	}}
 	completed := config.Complete()
 	completed.GenericConfig.EnableDiscovery = true // Complete turns it off, because in a cluster the aggregator serves /apis
+	chain := completed.GenericConfig.BuildHandlerChainFunc
+	completed.GenericConfig.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return chain(whileStored(s.store, api), c)
+	}
 	server, err := completed.New(genericapiserver.NewEmptyDelegate())
 	if err != nil {
 		return nil, fmt.Errorf("building the API server: %w", err)
@@ -88,11 +98,14 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	return server, listGroups(server)
 }
 
-func storeOptions(url string) *options.EtcdOptions {
+func storeOptions(s *store.Store) *options.EtcdOptions {
 	codec := extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion)
 	etcd := options.NewEtcdOptions(storagebackend.NewDefaultConfig(storagePrefix, codec))
-	etcd.StorageConfig.Transport.ServerList = []string{url}
-	// etcd is in the process and clients are few. Without a cache in between a watch replays from etcd's own history, the
+	etcd.StorageConfig.Transport.ServerList = []string{s.URL()}
+	etcd.StorageConfig.Transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
+		return func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx) }, nil
+	}
+	// etcd is on this machine and clients are few. Without a cache in between a watch replays from etcd's own history, the
 	// first list does not wait for a cache to fill (a second), and 2,000 Services take 30 MB less.
 	etcd.EnableWatchCache = false
 	// There is no collector: foreground and orphan deletes would hang on their finalizers.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -23,9 +22,7 @@ const storagePrefix = "/registry"
 // Created over the API each would go through four controllers, and the library lets the first create of each kind sleep
 // for two seconds when the kind was established less than two seconds ago. They are generated and tested: there is
 // nothing that those controllers could find out.
-func seedDefinitions(ctx context.Context, s *store, definitions []*apiextensionsv1.CustomResourceDefinition) error {
-	client := v3client.New(s.etcd.Server)
-	defer func() { _ = client.Close() }()
+func seedDefinitions(ctx context.Context, client *clientv3.Client, definitions []*apiextensionsv1.CustomResourceDefinition) error {
 	for _, d := range definitions {
 		if err := seedDefinition(ctx, client, d.DeepCopy()); err != nil {
 			return fmt.Errorf("storing the CustomResourceDefinition %s: %w", d.Name, err)

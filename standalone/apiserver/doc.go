@@ -1,5 +1,5 @@
-// Package apiserver is a Kubernetes API server for custom resources alone, inside this process: an etcd that listens
-// on a unix socket only, and k8s.io/apiextensions-apiserver on top of it. kubectl, kn, controllers, watches and
+// Package apiserver is a Kubernetes API server for custom resources alone: k8s.io/apiextensions-apiserver inside this process, on
+// top of package store, an etcd that listens on a unix socket only. kubectl, kn, controllers, watches and
 // server-side apply talk to it as to any cluster, and its objects survive kill -9.
 //
 // It has no namespaces to create, no Secrets, Events, Leases or RBAC, and no garbage collector: whoever relies on owner

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,9 +28,14 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	if err != nil {
 		return err
 	}
-	key := []byte(storagePrefix + "/" + resource.Group + "/" + resource.Resource + "/" + o.GetNamespace() + "/" + o.GetName())
+	if err := s.store.Failure(); err != nil {
+		return unavailable(err)
+	}
+	ctx, cancel := s.store.While(ctx)
+	defer cancel()
+	key := storagePrefix + "/" + resource.Group + "/" + resource.Resource + "/" + o.GetNamespace() + "/" + o.GetName()
 	// A read of this member alone: that nobody was faster is for the transaction to say.
-	got, err := s.store.etcd.Server.Range(ctx, &etcdserverpb.RangeRequest{Key: key, Serializable: true})
+	got, err := s.store.Client().Get(ctx, key, clientv3.WithSerializable())
 	if err != nil {
 		return fmt.Errorf("reading %s %s/%s in the store: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
 	}
@@ -45,15 +50,9 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	if err != nil {
 		return fmt.Errorf("putting %s %s/%s together: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
 	}
-	done, err := s.store.etcd.Server.Txn(ctx, &etcdserverpb.TxnRequest{
-		Compare: []*etcdserverpb.Compare{{
-			Key: key, Target: etcdserverpb.Compare_MOD, Result: etcdserverpb.Compare_EQUAL,
-			TargetUnion: &etcdserverpb.Compare_ModRevision{ModRevision: stored.ModRevision},
-		}},
-		Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{
-			RequestPut: &etcdserverpb.PutRequest{Key: key, Value: value},
-		}}},
-	})
+	done, err := s.store.Client().Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", stored.ModRevision)).
+		Then(clientv3.OpPut(key, string(value))).Commit()
 	if err != nil {
 		return fmt.Errorf("storing %s %s/%s: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
 	}

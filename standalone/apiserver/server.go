@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"sluice.dev/sluice/crds"
+	"sluice.dev/sluice/standalone/store"
 )
 
 // Options say where a Server keeps its data and where it listens.
@@ -27,6 +29,8 @@ type Options struct {
 	CRDs []*apiextensionsv1.CustomResourceDefinition
 	// CheckScaling says what is wrong with the autoscaling annotations of a revision, a line each; nil where nobody knows.
 	CheckScaling func(annotations map[string]string) error
+	// Store is what serves the store as a process of its own, which then cannot end this one; nil has it within this process.
+	Store func(dir, socket string, existing bool) *exec.Cmd
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -35,7 +39,7 @@ type Options struct {
 type Server struct {
 	config     *rest.Config
 	kubeconfig string
-	store      *store
+	store      *store.Store
 	done       chan struct{}
 	err        error
 }
@@ -98,16 +102,14 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	undo.add(func() { _ = listener.Close() })
-	store, err := startStore(ctx, o.Dir)
-	if err != nil {
+	if s.store, err = store.Start(ctx, store.Options{Dir: o.Dir, Command: o.Store, Logger: o.Logger.Named("store")}); err != nil {
 		return err
 	}
-	undo.add(store.stop)
-	s.store = store
-	if err := seedDefinitions(ctx, store, o.CRDs); err != nil {
+	undo.add(s.store.Stop)
+	if err := seedDefinitions(ctx, s.store.Client(), o.CRDs); err != nil {
 		return err
 	}
-	set, err := s.settings(o, listener, store)
+	set, err := s.settings(o, listener)
 	if err != nil {
 		return err
 	}
@@ -136,12 +138,15 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 		undo = nil // run already
 		return err
 	}
-	context.AfterFunc(ctx, cancel)
+	context.AfterFunc(ctx, func() {
+		cancel()
+		time.AfterFunc(drain, s.store.Leave) // the library would wait as long as the requests
+	})
 	return nil
 }
 
 // settings collects what the server is built from, and what clients need.
-func (s *Server) settings(o Options, listener net.Listener, store *store) (settings, error) {
+func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
 	token, err := loadToken(filepath.Join(o.Dir, "token"))
 	if err != nil {
 		return settings{}, err
@@ -153,7 +158,7 @@ func (s *Server) settings(o Options, listener net.Listener, store *store) (setti
 	}
 	s.config = &rest.Config{Host: "https://" + net.JoinHostPort(host, port), BearerToken: token, QPS: -1}
 	s.config.CAData = pair.cert
-	return settings{listener: listener, storeURL: store.url, token: token, pair: pair, scaling: o.CheckScaling}, nil
+	return settings{listener: listener, store: s.store, token: token, pair: pair, scaling: o.CheckScaling}, nil
 }
 
 // listen opens the API's socket. It is the first thing that can fail for a reason of the user's.

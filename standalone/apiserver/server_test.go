@@ -160,7 +160,7 @@ func TestInformersFollow(t *testing.T) {
 // There is no garbage collector that would take the finalizers off again.
 func TestDeletesAtOnceWhateverThePropagation(t *testing.T) {
 	c := objects(t, shared, "services", "propagation")
-	for _, policy := range []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan, metav1.DeletePropagationBackground} {
+	for _, policy := range []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationBackground} {
 		create(t, c, service)
 		if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
 			t.Fatal(err)
@@ -168,6 +168,35 @@ func TestDeletesAtOnceWhateverThePropagation(t *testing.T) {
 		if u, err := c.Get(t.Context(), "hello", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Fatalf("%s: the object is there with finalizers %v (%v)", policy, u.GetFinalizers(), err)
 		}
+	}
+}
+
+func TestOwnersAreNotDeletedWithoutWhatTheyOwn(t *testing.T) {
+	for resource, manifest := range map[string]string{"services": service, "configurations": configuration} {
+		c := objects(t, shared, resource, "orphans")
+		create(t, c, manifest)
+		for name, options := range map[string]metav1.DeleteOptions{
+			"policy": {PropagationPolicy: new(metav1.DeletePropagationOrphan)},
+			"old":    {OrphanDependents: new(true)},
+		} {
+			deletes := map[string]error{
+				"one": c.Delete(t.Context(), "hello", options),
+				"all": c.DeleteCollection(t.Context(), options, metav1.ListOptions{}),
+			}
+			for what, err := range deletes {
+				if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), "--cascade=orphan") {
+					t.Errorf("%s, %s, %s: it is answered %v", resource, name, what, err)
+				}
+			}
+			if _, err := c.Get(t.Context(), "hello", metav1.GetOptions{}); err != nil {
+				t.Errorf("%s, %s: %v", resource, name, err)
+			}
+		}
+	}
+	c := objects(t, shared, "routes", "orphans") // it owns nothing
+	create(t, c, route)
+	if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationOrphan)}); err != nil {
+		t.Error(err)
 	}
 }
 

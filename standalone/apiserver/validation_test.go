@@ -83,6 +83,9 @@ var rejections = []struct {
 	{"a protocol by port name", service, container(`{image: a, ports: [{name: h2c, containerPort: 80}]}`), ""},
 	{"an unknown port name", service, container(`{image: a, ports: [{name: grpc, containerPort: 80}]}`), "Port name grpc is not allowed: name must be empty, or one of: h2c, http1"},
 	{"UDP", service, container(`{image: a, ports: [{protocol: UDP, containerPort: 80}]}`), `Unsupported value: "UDP"`},
+	{"PORT of the only container", service, container(`{image: a, env: [{name: PORT, value: "1"}]}`), `"PORT" is a reserved environment variable of the container that takes requests`},
+	{"PORT of the container with ports", service, container(`{image: a, ports: [{containerPort: 1}], env: [{name: PORT, value: "1"}]}, {image: b}`), `"PORT" is a reserved environment variable of the container that takes requests`},
+	{"our own mark", service, container(`{image: a, env: [{name: SLUICE_RUNTIME, value: x}]}`), `env[0].name: Invalid value: "SLUICE_RUNTIME" is a reserved environment variable`},
 	{"a reserved variable", service, container(`{image: a, env: [{name: A, value: b}, {name: K_SERVICE, value: x}]}`), `env[1].name: Invalid value: "K_SERVICE" is a reserved environment variable`},
 	{"a variable without a name", service, container(`{image: a, env: [{value: x}]}`), "env[0].name: Required value"},
 	{"a variable from two places", service, container(`{image: a, env: [{name: A, valueFrom: {configMapKeyRef: {name: a, key: b}, secretKeyRef: {name: a, key: b}}}]}`), "must have at most 1 item"},
@@ -221,5 +224,15 @@ func TestNamedTemplateChangesOnlyWithItsName(t *testing.T) {
 			_, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(step.patch), metav1.PatchOptions{})
 			wantInvalid(t, resource+": "+step.name, err, step.want)
 		}
+	}
+}
+
+// TestSidecarMayHaveAPORT: as in Knative the variable is reserved where it says where to take requests.
+func TestSidecarMayHaveAPORT(t *testing.T) {
+	u := object(t, service)
+	containers := object(t, container(`{image: a, ports: [{containerPort: 1}]}, {image: b, env: [{name: PORT, value: "9000"}]}`))
+	u.Object["spec"] = containers.Object["spec"]
+	if _, err := objects(t, shared, "services", "sidecar").Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
+		t.Error(err)
 	}
 }

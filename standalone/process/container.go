@@ -21,15 +21,13 @@ import (
 // can hardly run without them; all others stay here, for they may hold secrets of ours.
 var inherited = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"}
 
-// markerVariable is set in every process, and so in all that it starts, to a value that no other Runtime uses. It proves
-// that a process which survived is ours.
-const markerVariable = "SLUICE_RUNTIME"
-
 // outputPatience is how long the output of a container that has ended is waited for.
 const outputPatience = 500 * time.Millisecond
 
 // container is one running process of a replica and its group.
 type container struct {
+	runtime *Runtime
+	marker  marker
 	index   int
 	name    string
 	began   time.Time
@@ -48,8 +46,8 @@ type container struct {
 func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 	spec := r.spec.Containers[i]
 	out, err := newOutput(r.logPath(i), r.runtime.opts.LogLimit)
-	if err != nil {
-		return nil, startFailed("The log of container %q cannot be written: %v.", spec.Name, err)
+	if err != nil { // such as on a full disk, which is no reason to serve nobody
+		r.logger.Warn("the log of a container cannot be written: its output is lost until its next start", "container", spec.Name, "error", err)
 	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -57,17 +55,18 @@ func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 		return nil, startFailed("Container %q cannot have an output: %v.", spec.Name, err)
 	}
 	defer func() { _ = writer.Close() }() // the process has its own
-	cmd := r.command(i, port, append(append([]string{}, spec.Command...), spec.Args...))
+	cmd, m := r.command(i, port, append(append([]string{}, spec.Command...), spec.Args...))
 	cmd.Stdout, cmd.Stderr = writer, writer
 	if err := r.runtime.starter.start(cmd); err != nil {
 		_ = reader.Close()
 		out.close()
 		return nil, commandFailure(spec, cmd, err)
 	}
+	r.runtime.families.begin(cmd.Process.Pid, m)
 	c := &container{
-		index: i, name: spec.Name, began: time.Now(), command: cmd, output: out, reader: reader,
+		runtime: r.runtime, marker: m, index: i, name: spec.Name, began: time.Now(), command: cmd, output: out, reader: reader,
 		read: make(chan struct{}), ended: make(chan struct{}),
-		forget: r.runtime.records.write(cmd.Process.Pid, r.spec.Revision.String()),
+		forget: r.runtime.records.write(cmd.Process.Pid, m, r.spec.Revision.String()),
 	}
 	go func() { // ends with the pipe, which wait closes
 		defer close(c.read)
@@ -85,9 +84,9 @@ func (r *replica) logPath(i int) string {
 	return filepath.Join(r.runtime.opts.Dir, "logs", r.spec.Revision.Namespace, r.spec.Revision.Name, name+".log")
 }
 
-// command prepares a command line in the surroundings of container i.
-func (r *replica) command(i, port int, line []string) *exec.Cmd {
-	spec := r.spec.Containers[i]
+// command prepares a command line in the surroundings of container i, and says how what it starts is known.
+func (r *replica) command(i, port int, line []string) (*exec.Cmd, marker) {
+	m, spec := newMarker(), r.spec.Containers[i]
 	own := []model.EnvVar{
 		{Name: "K_SERVICE", Value: r.spec.Service},
 		{Name: "K_CONFIGURATION", Value: r.spec.Configuration},
@@ -96,7 +95,7 @@ func (r *replica) command(i, port int, line []string) *exec.Cmd {
 	if i == 0 {
 		own = append(own, model.EnvVar{Name: "PORT", Value: strconv.Itoa(port)})
 	}
-	reserved, values := map[string]bool{}, map[string]string{}
+	reserved, values := map[string]bool{markerVariable: true}, map[string]string{}
 	for _, v := range own {
 		reserved[v.Name], values[v.Name] = true, v.Value
 	}
@@ -106,7 +105,7 @@ func (r *replica) command(i, port int, line []string) *exec.Cmd {
 			own, values[v.Name] = append(own, v), v.Value
 		}
 	}
-	env := []string{markerVariable + "=" + r.runtime.records.marker}
+	env := []string{markerVariable + "=" + m.String()}
 	for _, name := range inherited {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -121,7 +120,7 @@ func (r *replica) command(i, port int, line []string) *exec.Cmd {
 	}
 	cmd := exec.Command(expanded[0], expanded[1:]...) //nolint:gosec // running the user's command is the purpose
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = spec.WorkingDir, env, processAttributes()
-	return cmd
+	return cmd, m
 }
 
 // expand replaces $(NAME) by its value as Kubernetes does in command, args and env: an unknown name stays as it is, and
@@ -168,7 +167,7 @@ func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failu
 	return startFailed("Container %q cannot be started: %v.", spec.Name, err)
 }
 
-// wait returns when the process and its group are gone and its output is read.
+// wait returns when the process and all that it has started are gone and its output is read.
 func (c *container) wait() {
 	defer close(c.ended)
 	pid := c.command.Process.Pid
@@ -184,6 +183,7 @@ func (c *container) wait() {
 	}
 	c.reaped = true
 	c.mu.Unlock()
+	c.runtime.families.end(c.marker)
 	select {
 	case <-c.read:
 	case <-time.After(outputPatience): // someone outside the group still has the pipe
@@ -222,7 +222,7 @@ func (c *container) exitFailure(r *replica) *model.Failure {
 
 // runCommand runs a command in the surroundings of container i, for an exec probe. Its output is part of the error.
 func runCommand(ctx context.Context, r *replica, i, port int, line []string) error {
-	cmd := r.command(i, port, line)
+	cmd, m := r.command(i, port, line)
 	var tail tail
 	cmd.Stdout, cmd.Stderr = &tail, &tail
 	cmd.WaitDelay = outputPatience
@@ -230,6 +230,8 @@ func runCommand(ctx context.Context, r *replica, i, port int, line []string) err
 		return fmt.Errorf("exec probe: %w", err)
 	}
 	pid := cmd.Process.Pid
+	r.runtime.families.begin(pid, m)
+	defer r.runtime.families.end(m)
 	killed := make(chan struct{})
 	inTime := context.AfterFunc(ctx, func() {
 		_ = syscall.Kill(-pid, syscall.SIGKILL)

@@ -165,7 +165,7 @@ func (l *life) probe(i int) *model.Failure {
 		readiness = l.serving
 	}
 	watchesReadiness := i == 0 || c.Readiness != nil
-	if watchesReadiness {
+	if watchesReadiness || l.replica.settle > 0 {
 		l.notReady[i] = true
 	}
 	l.group.Go(func() {
@@ -177,9 +177,25 @@ func (l *life) probe(i int) *model.Failure {
 		}
 		if watchesReadiness {
 			l.watchReadiness(i, readiness)
+		} else if l.replica.settle > 0 {
+			l.awaitSettled(i)
 		}
 	})
 	return nil
+}
+
+// awaitSettled reports a container as ready that has run for some time: nothing else tells of one without a probe, and one that
+// dies at its start should not have made the replica ready before.
+func (l *life) awaitSettled(i int) {
+	select {
+	case <-time.After(l.replica.settle):
+	case <-l.ctx.Done():
+		return
+	}
+	select {
+	case l.health <- health{i, true, nil}:
+	case <-l.ctx.Done():
+	}
 }
 
 func (l *life) awaitStartup(name string, p *queueproxy.Prober) bool {

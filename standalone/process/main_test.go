@@ -3,6 +3,7 @@ package process_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -44,6 +45,8 @@ var applications = map[string]func(){
 	"fickle": fickleApp,
 	"family": familyApp,
 	"parent": parentApp,
+	"daemon": func() { daemon(); serveApp() },
+	"escape": escapeApp,
 }
 
 // serveApp counts how many requests it has at a time, and ends by SIGTERM as a good application does.
@@ -125,14 +128,35 @@ func familyApp() {
 	serveApp()
 }
 
-// parentApp is a Sluice in small: it runs two replicas of familyApp until it is killed.
+// daemon has a process of its own run in a session and with an environment of its own, as daemons do, and writes its pid to a file.
+func daemon() {
+	between := exec.Command(os.Args[0])
+	between.Env = append(os.Environ(), modeVariable+"=escape")
+	if err := between.Run(); err != nil {
+		os.Exit(2)
+	}
+}
+
+// escapeApp is the process in between, which ends.
+func escapeApp() {
+	child := exec.Command("sleep", cmp.Or(os.Getenv("SECONDS"), "3600"))
+	child.Env, child.SysProcAttr = []string{}, ownSession()
+	if err := child.Start(); err != nil {
+		os.Exit(2)
+	}
+	if err := os.WriteFile(os.Getenv("CHILD"), fmt.Append(nil, child.Process.Pid), 0o600); err != nil {
+		os.Exit(2)
+	}
+}
+
+// parentApp is a Sluice in small: it runs a replica with a family until it is killed.
 func parentApp() {
 	runtime := process.New(process.Options{Dir: os.Getenv("DIR"), Status: func(s model.WorkloadStatus) {
 		if len(s.Ready) == 1 {
 			fmt.Println("ready")
 		}
 	}})
-	w := app("family", 1)
+	w := app(cmp.Or(os.Getenv("FAMILY"), "family"), 1)
 	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "CHILD", Value: os.Getenv("CHILD")})
 	runtime.Run(w)
 	select {}

@@ -2,6 +2,9 @@ package process_test
 
 import (
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,16 +36,18 @@ func recorded(t *testing.T, dir string) []int {
 // TestKillingUsLeavesNoOrphan kills a parent with SIGKILL. Its replica dies with it; the replica's own child does not,
 // and is ended by the next Runtime of the same directory.
 func TestKillingUsLeavesNoOrphan(t *testing.T) {
-	dir, childFile := t.TempDir(), filepath.Join(t.TempDir(), "child")
-	parent := startParent(t, dir, childFile)
-	replicas := recorded(t, dir)
-	text, err := os.ReadFile(childFile)
-	if err != nil {
-		t.Fatal(err)
+	for _, family := range []string{"family", "daemon"} {
+		t.Run(family, func(t *testing.T) { killingUsLeavesNoOrphan(t, family) })
 	}
-	child, err := strconv.Atoi(string(text))
-	if err != nil || len(replicas) != 1 || !alive(replicas[0]) || !alive(child) {
-		t.Fatalf("records of %v, child %q", replicas, text)
+}
+
+func killingUsLeavesNoOrphan(t *testing.T, family string) {
+	dir, childFile := t.TempDir(), filepath.Join(t.TempDir(), "child")
+	t.Setenv("FAMILY", family)
+	parent := startParent(t, dir, childFile)
+	replicas, child := recorded(t, dir), pidIn(t, childFile)
+	if len(replicas) != 1 || !alive(replicas[0]) || !alive(child) {
+		t.Fatalf("records of %v, child %d", replicas, child)
 	}
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -119,5 +124,87 @@ func TestReplicasOutliveTheThreadsOfTheirTime(t *testing.T) {
 		if !alive(pid) {
 			t.Errorf("replica %d died", pid)
 		}
+	}
+}
+
+// pidIn reads what an application has written.
+func pidIn(t *testing.T, file string) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// TestDaemonsEndWithTheirReplica: what has left the group, the session and the environment of its replica does not outlive it,
+// whether that is stopped or ends by itself.
+func TestDaemonsEndWithTheirReplica(t *testing.T) {
+	for _, how := range []string{"stopped", "exited"} {
+		t.Run(how, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "child")
+			m := newMachine(t, process.Options{})
+			w := app("daemon", 1)
+			w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "CHILD", Value: file})
+			m.Run(w)
+			endpoint := m.awaitReady(1)[0]
+			child := pidIn(t, file)
+			if !alive(child) {
+				t.Fatal("the daemon does not run")
+			}
+			if how == "stopped" {
+				w.Replicas = 0
+				m.Run(w)
+			} else {
+				_, _ = http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/exit") // which answers nothing
+			}
+			eventually(t, "the daemon has ended", func() bool { return !exists(child) })
+		})
+	}
+}
+
+// TestDaemonsThatEndAreReaped: their parents have ended before.
+func TestDaemonsThatEndAreReaped(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "child")
+	m := newMachine(t, process.Options{})
+	w := app("daemon", 1)
+	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "CHILD", Value: file}, model.EnvVar{Name: "SECONDS", Value: "1"})
+	m.Run(w)
+	m.awaitReady(1)
+	child := pidIn(t, file)
+	eventually(t, "nothing of the daemon is left", func() bool { return !exists(child) })
+	if len(recorded(t, m.dir)) != 1 {
+		t.Error("its replica has ended")
+	}
+}
+
+// exists tells whether there is a process, be it one that has ended and waits to be reaped.
+func exists(pid int) bool {
+	_, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	return err == nil
+}
+
+// TestServiceCannotTakeAnothersMarker: by it a process is known to be ours.
+func TestServiceCannotTakeAnothersMarker(t *testing.T) {
+	m := newMachine(t, process.Options{})
+	w := app("serve", 1)
+	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "SLUICE_RUNTIME", Value: "mine"})
+	m.Run(w)
+	endpoint := m.awaitReady(1)[0]
+	response, err := http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "SLUICE_RUNTIME=mine") || !strings.Contains(string(text), "SLUICE_RUNTIME=") {
+		t.Errorf("its environment is %s", text)
 	}
 }

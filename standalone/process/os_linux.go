@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,21 +83,59 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// groupMembers returns the pids of a process group.
-func groupMembers(group int) []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
+// adopt makes us the parent of whatever loses its own below us.
+func adopt() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } // since Linux 3.4
+
+// rlimitLocks is the number of a limit that Linux has not looked at since 2.4, but hands down to children; x/sys does not name it.
+const rlimitLocks = 10
+
+// brand gives a process a marker that it and its children keep whatever becomes of their environment.
+func brand(pid int, m marker) {
+	_ = unix.Prlimit(pid, rlimitLocks, &unix.Rlimit{Cur: uint64(m), Max: uint64(m)}, nil) // it may have ended
+}
+
+// brandOf returns the marker of a process, or of nobody.
+func brandOf(pid int) marker {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(pid, rlimitLocks, nil, &limit); err != nil {
+		return 0
 	}
-	var members []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && statField(pid, 5) == strconv.Itoa(group) {
-			members = append(members, pid)
+	return marker(limit.Max)
+}
+
+// children returns the pids of our children.
+func children() []int {
+	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is well-formed
+	var pids []int
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // the thread may have ended
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
 		}
 	}
-	return members
+	if len(lists) > 0 {
+		return pids
+	}
+	self := strconv.Itoa(os.Getpid())
+	return slices.DeleteFunc(processes(), func(pid int) bool { return statField(pid, 4) != self })
 }
+
+// processes returns all pids.
+func processes() []int {
+	entries, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// reap takes note of the end of a child, if it has ended.
+func reap(pid int) { _, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) }
 
 // statField returns a field of /proc/PID/stat, numbered from 1 as in proc(5); n must be above 2.
 func statField(pid, n int) string {

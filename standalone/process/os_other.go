@@ -21,4 +21,14 @@ func startTime(int) string { return "" }
 
 func bootID() string { return "" }
 
-func groupMembers(int) []int { return nil }
+func adopt() {}
+
+func brand(int, marker) {}
+
+func brandOf(int) marker { return 0 }
+
+func children() []int { return nil }
+
+func processes() []int { return nil }
+
+func reap(int) {}

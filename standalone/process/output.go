@@ -24,12 +24,12 @@ type output struct {
 	tail  tail
 }
 
-// newOutput opens the log to append to it.
+// newOutput opens the log to append to it. With an error the output is as good as any, but that nothing of it is kept in a file.
 func newOutput(path string, limit int64) (*output, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
 	o := &output{path: path, limit: limit}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return o, err
+	}
 	return o, o.open()
 }
 

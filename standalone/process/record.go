@@ -21,7 +21,7 @@ type record struct {
 	// Start is when the process started, in clock ticks since the machine did; Boot identifies that start of the machine.
 	Start string `json:"start"`
 	Boot  string `json:"boot"`
-	// Marker is the value of markerVariable in its environment, and in that of its children.
+	// Marker is its marker.
 	Marker   string `json:"marker"`
 	Revision string `json:"revision"`
 }
@@ -29,15 +29,14 @@ type record struct {
 // records is a folder with a record of each process that runs.
 type records struct {
 	dir    string
-	marker string
 	logger hclog.Logger
 }
 
 // write records a process that was just started and returns what removes the record. Where it cannot be written the
 // parent-death signal still holds, so that is only logged.
-func (r *records) write(pid int, revision string) (remove func()) {
+func (r *records) write(pid int, m marker, revision string) (remove func()) {
 	path := filepath.Join(r.dir, strconv.Itoa(pid)+".json")
-	text, err := json.Marshal(record{pid, startTime(pid), bootID(), r.marker, revision})
+	text, err := json.Marshal(record{pid, startTime(pid), bootID(), m.String(), revision})
 	if err == nil {
 		err = os.MkdirAll(r.dir, 0o700)
 	}
@@ -50,9 +49,13 @@ func (r *records) write(pid int, revision string) (remove func()) {
 	return func() { _ = os.Remove(path) }
 }
 
-// endSurvivors ends the recorded processes, and what is left of their groups, and removes the records.
+// endSurvivors ends the recorded processes, and what is left of their families, and removes the records.
 func (r *records) endSurvivors() {
 	paths, _ := filepath.Glob(filepath.Join(r.dir, "*.json")) // the pattern is well-formed
+	if len(paths) == 0 {
+		return
+	}
+	alive := processes()
 	var survivors []*os.Process
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
@@ -62,7 +65,7 @@ func (r *records) endSurvivors() {
 		}
 		if err != nil {
 			r.logger.Warn("a record of a process cannot be read", "path", path, "error", err)
-		} else if found := old.survivors(); len(found) > 0 {
+		} else if found := old.survivors(alive); len(found) > 0 {
 			r.logger.Info("ending processes that an earlier run left behind", "revision", old.Revision, "group", old.PID, "processes", len(found))
 			survivors = append(survivors, found...)
 		}
@@ -73,19 +76,20 @@ func (r *records) endSurvivors() {
 	}
 }
 
-// survivors returns handles of the processes that are provably what was recorded: the leader by its start time, the
-// members of its group by the marker in their environment.
-func (old record) survivors() []*os.Process {
-	if old.PID <= 1 || old.Boot != bootID() || old.Start == "" || old.Marker == "" {
+// survivors returns handles of those processes that are provably what was recorded: the leader by its start time, its family by the
+// marker.
+func (old record) survivors(alive []int) []*os.Process {
+	m, err := strconv.ParseUint(old.Marker, 36, 64)
+	if old.PID <= 1 || old.Boot != bootID() || old.Start == "" || err != nil || m == 0 {
 		return nil
 	}
 	var found []*os.Process
-	for _, pid := range groupMembers(old.PID) {
+	for _, pid := range alive {
 		process, err := os.FindProcess(pid) // holds on to this very process, so the check below stays true
 		if err != nil {
 			continue
 		}
-		if pid == old.PID && startTime(pid) == old.Start || hasEnvironment(pid, markerVariable+"="+old.Marker) {
+		if pid == old.PID && startTime(pid) == old.Start || belongs(pid, marker(m)) {
 			found = append(found, process)
 			continue
 		}

@@ -30,6 +30,7 @@ type replica struct {
 	number  int
 	logger  hclog.Logger
 	report  func(report)
+	settle  time.Duration                    // see Options.Settle; 0 for a replica that is like others that became ready
 	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means no bound of their own
 	proxy   atomic.Pointer[queueproxy.Proxy] // of the life that goes on, if it has one
 }
@@ -58,9 +59,11 @@ func (r *replica) run(stop context.Context) {
 		failure = &told
 		last = failure
 		r.report(report{failure: failure})
-		if time.Since(began) >= stable {
+		lived := time.Since(began)
+		if lived >= stable {
 			backOff = firstBackOff
 		}
+		r.settle = min(max(r.runtime.opts.Settle, 2*lived), max(r.runtime.opts.Settle, stable)) // it must last longer than the one before
 		r.logger.Warn("replica failed", "reason", failure.Reason, "message", failure.Message, "restart-in", backOff)
 		select {
 		case <-stop.Done():

@@ -3,7 +3,6 @@ package process
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"io"
 	"path/filepath"
 	"sync"
@@ -28,12 +27,19 @@ type Options struct {
 	Quiet time.Duration
 	// Grace is the time between SIGTERM and SIGKILL; 0 means 10 s.
 	Grace time.Duration
+	// Settle is how long a container without a readiness probe that does not serve must have run before a replica counts as ready that is
+	// the first of its workload, or has failed before; 0 means 1 s.
+	Settle time.Duration
 	// LogLimit is the size in bytes at which a log file is moved aside, replacing the one moved before; 0 means 10 MiB.
 	LogLimit int64
+	// LogRetention is how long the logs of a revision that is gone are kept; 0 means an hour.
+	LogRetention time.Duration
 	// RequestLog gets a line for each request, as JSON; nil for none.
 	RequestLog io.Writer
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
+	// Replicas is how many may exist at a time, of all workloads together; 0 means that there is no bound.
+	Replicas int
 }
 
 func (o Options) withDefaults() Options {
@@ -46,6 +52,8 @@ func (o Options) withDefaults() Options {
 	o.Quiet = cmp.Or(o.Quiet, time.Second)
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
 	o.LogLimit = cmp.Or(o.LogLimit, 10<<20)
+	o.Settle = cmp.Or(o.Settle, time.Second)
+	o.LogRetention = cmp.Or(o.LogRetention, time.Hour)
 	o.Starts = cmp.Or(o.Starts, 8)
 	return o
 }
@@ -57,6 +65,7 @@ type Runtime struct {
 	ports     *ports
 	records   *records
 	starter   *starter
+	families  *families
 	metrics   *metrics
 	starts    chan struct{} // holds one value for each replica that is starting
 
@@ -72,6 +81,7 @@ type Runtime struct {
 
 	// Only the owner goroutine touches what follows.
 	workloads map[identity]*workload
+	existing  map[model.Key]string // revisions that there are, running or not, with the UID that has been ready; empty if none has
 	closing   bool
 }
 
@@ -85,14 +95,15 @@ func New(opts Options) *Runtime {
 		opts:      opts,
 		transport: queueproxy.NewTransport(),
 		ports:     newPorts(),
-		records:   &records{dir: filepath.Join(opts.Dir, "processes"), marker: rand.Text(), logger: opts.Logger},
+		records:   &records{dir: filepath.Join(opts.Dir, "processes"), logger: opts.Logger},
 		starter:   newStarter(),
+		families:  newFamilies(),
 		metrics:   newMetrics(opts.Logger),
 		starts:    make(chan struct{}, opts.Starts),
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,
 		idle:      make(chan struct{}),
-		workloads: map[identity]*workload{},
+		workloads: map[identity]*workload{}, existing: map[model.Key]string{},
 	}
 	r.becomeIdle = sync.OnceFunc(func() { close(r.idle) })
 	r.inbox.post(r.records.endSurvivors)
@@ -100,6 +111,7 @@ func New(opts Options) *Runtime {
 	r.done.Go(func() { r.outbox.run(ctx) })
 	r.done.Go(func() { r.starter.run(ctx) })
 	r.done.Go(func() { r.metrics.run(ctx) })
+	r.done.Go(func() { r.tidy(ctx) })
 	return r
 }
 
@@ -128,6 +140,24 @@ func (r *Runtime) Close(ctx context.Context) error {
 	r.done.Wait()
 	r.transport.Close()
 	return err
+}
+
+// tidy does from time to time what nobody waits for.
+func (r *Runtime) tidy(ctx context.Context) {
+	reaping := time.NewTicker(reapPeriod)
+	defer reaping.Stop()
+	logs := time.NewTicker(r.opts.LogRetention / 4)
+	defer logs.Stop()
+	for {
+		select {
+		case <-reaping.C:
+			r.families.reapEnded()
+		case <-logs.C:
+			r.inbox.post(r.removeLogs)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // mailbox is an unbounded queue of things to do, done one after the other by run. Posting never blocks, so that whoever

@@ -31,6 +31,7 @@ type workload struct {
 	overdue  bool        // ProgressDeadline has passed and it was never ready
 	deadline *time.Timer
 	streams  *time.Timer // until spec.StreamDeadline; nil without one
+	missing  int         // replicas that the machine has no room for
 	sent     model.WorkloadStatus
 }
 
@@ -59,6 +60,7 @@ func (r *Runtime) reconcile(spec model.Workload) {
 	if r.closing {
 		return
 	}
+	r.exists(spec)
 	id := identity{spec.Revision, spec.UID}
 	for other, w := range r.workloads {
 		if other.revision == id.revision && other.uid != id.uid && w.spec.Replicas > 0 {
@@ -136,7 +138,8 @@ func (r *Runtime) scale(w *workload, replicas int) {
 	if len(live) == 0 && replicas > 0 {
 		w.asked, w.start = time.Now(), model.Start{}
 	}
-	for range replicas - len(live) {
+	w.missing = max(0, replicas-len(live))
+	for ; w.missing > 0 && r.hasRoom(replicas-w.missing); w.missing-- {
 		r.addReplica(w)
 	}
 	r.settle(w)
@@ -167,10 +170,15 @@ func (r *Runtime) addReplica(w *workload) {
 		report: func(state report) {
 			r.inbox.post(func() {
 				s.state = state
-				w.note(state)
+				if w.note(state); w.wasReady {
+					r.proven(w.spec)
+				}
 				r.publish(w)
 			})
 		},
+	}
+	if r.existing[w.spec.Revision] != w.spec.UID {
+		p.settle = r.opts.Settle
 	}
 	s.cut = p.cutStreams
 	s.stop = func(streams time.Duration) {
@@ -213,6 +221,7 @@ func (r *Runtime) freeNumber(revision model.Key) int {
 func (r *Runtime) removeReplica(w *workload, s *slot) {
 	w.slots = slices.DeleteFunc(w.slots, func(other *slot) bool { return other == s })
 	r.settle(w)
+	r.fill()
 }
 
 // expire runs when the progress deadline has passed.
@@ -241,7 +250,7 @@ func (r *Runtime) checkIdle() {
 // publish reports w's status if it changed.
 func (r *Runtime) publish(w *workload) {
 	status := model.WorkloadStatus{
-		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec),
+		Revision: w.spec.Revision, UID: w.spec.UID, Running: len(w.slots), Failure: w.failure(), Notes: notes(w.spec), Short: r.short(w),
 	}
 	for _, s := range w.slots {
 		if !s.state.ready || s.stopping {

@@ -80,14 +80,21 @@ func contented(t testing.TB, log, stats string) {
 // up is `sluice up` with the gateway, in an empty folder; it waits until it is ready.
 func (g gateway) up(t testing.TB, args ...string) *instance {
 	t.Helper()
+	s := g.prepare(t, args...)
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// prepare is `sluice up` that has not been started.
+func (g gateway) prepare(t testing.TB, args ...string) *instance {
+	t.Helper()
 	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
 		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t),
 	}, append(g.flags(t), args...)...)
 	s.envoy = g.envoy != nil && !strings.Contains(strings.Join(args, " "), "--gateway none")
-	s.start()
-	t.Cleanup(func() { s.stop() })
 	return s
 }
 

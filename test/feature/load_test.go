@@ -81,17 +81,24 @@ func (l *load) one(ctx context.Context, c *http.Client, address, host string) {
 func (l *load) reaches(t testing.TB, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d requests are answered", n), func() error {
+		answered := l.soFar()
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		answered := 0
-		for _, n := range l.counts {
-			answered += n
-		}
 		if answered < n && len(l.failed) == 0 {
 			return fmt.Errorf("%d are", answered)
 		}
 		return nil
 	})
+}
+
+// soFar is how many requests have been answered well.
+func (l *load) soFar() (answered int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.counts {
+		answered += n
+	}
+	return answered
 }
 
 // stop ends the load and returns how many requests were answered well, and every failure.

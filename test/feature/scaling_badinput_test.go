@@ -454,7 +454,7 @@ func TestHostileMetricsScaleNothingDown(t *testing.T) {
 		for i := range replicas {
 			replicas[i] = model.Scrape{URL: fmt.Sprintf("%s/%d", server.URL, i), Since: time.Now().Add(-time.Hour)}
 		}
-		l.Running(key, name, 3, replicas)
+		l.Running(model.WorkloadStatus{Revision: key, UID: name, Ready: make([]model.Endpoint, 3), Metrics: replicas})
 	}
 	idle := queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"})
 	add("idle", idle.Metrics().ServeHTTP)

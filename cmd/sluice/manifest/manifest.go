@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -72,12 +73,29 @@ func filesOf(path string) ([]string, error) {
 }
 
 func readFile(file string) []Document {
-	f, err := os.Open(file)
+	f, err := Open(file)
 	if err != nil {
 		return []Document{{Source: file, Err: err}}
 	}
 	defer f.Close()
 	return Decode(file, io.LimitReader(f, maxFile))
+}
+
+// Open opens a regular file: a pipe, which nobody may write to, or a device would never come to its end.
+func Open(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is opened without waiting for its writer
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file, but %s: want a file", file, info.Mode().Type())
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // Decode reads the documents of one stream; name is how they are called in errors.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -50,5 +51,23 @@ func TestFolderIsReadInOrder(t *testing.T) {
 	}
 	if _, err := Read([]string{filepath.Join(dir, "absent")}); err == nil || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("a path that does not exist gave %v", err)
+	}
+}
+
+// TestOnlyFilesAreRead: nobody writes to the pipe, which a read would wait for.
+func TestOnlyFilesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, dir, "/dev/zero"} {
+		docs, err := Read([]string{path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(docs) != 1 || docs[0].Err == nil || !strings.Contains(docs[0].Err.Error(), "is no regular file") {
+			t.Errorf("%s: %+v", path, docs)
+		}
 	}
 }

@@ -16,6 +16,7 @@ type PodSpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule="self.filter(c, size(c.?ports.orValue([])) > 0).size() <= 1",message="More than one container port is set: only one container may have ports"
 	// +kubebuilder:validation:XValidation:rule="size(self) == 1 || self.exists(c, size(c.?ports.orValue([])) > 0)",message="missing field(s): ports: one of several containers must say where it takes requests"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, size(self) > 1 && size(c.?ports.orValue([])) == 0 || !has(c.env) || c.env.all(e, e.name != 'PORT'))",message="\"PORT\" is a reserved environment variable of the container that takes requests"
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.?name.orValue('') == '' || self.exists_one(d, d.?name.orValue('') == c.name))",message="container names must be unique"
 	Containers []Container `json:"containers,omitempty"`
 	// volumes that containers mount.
@@ -66,7 +67,7 @@ type Container struct {
 	// env is the environment of the process.
 	// +optional
 	// +kubebuilder:validation:MaxItems=500
-	// +kubebuilder:validation:items:XValidation:rule="!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION'])",messageExpression="'\"' + self.name + '\" is a reserved environment variable'",fieldPath=".name"
+	// +kubebuilder:validation:items:XValidation:rule="!(self.name in ['K_SERVICE', 'K_CONFIGURATION', 'K_REVISION', 'SLUICE_RUNTIME'])",messageExpression="'\"' + self.name + '\" is a reserved environment variable'",fieldPath=".name"
 	Env []EnvVar `json:"env,omitempty"`
 	// envFrom adds all entries of configmaps and secrets to the environment.
 	// +optional

@@ -1,0 +1,28 @@
+package autoscaler
+
+import (
+	"testing"
+	"time"
+)
+
+// TestRevisionThatFailsAndIsNotNamedIsGivenUp: one that a Route names is tried until its deadline.
+func TestRevisionThatFailsAndIsNotNamedIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		observed Observation
+		want     int
+	}{
+		"fails, and no Route names it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Quiet: true}, 0},
+		"the same without data":        {Observation{Replicas: 1, Unreachable: true, Failing: true}, 0},
+		"fails":                        {Observation{Replicas: 1, Failing: true, Quiet: true}, 1},
+		"no Route names it":            {Observation{Replicas: 1, Unreachable: true, Quiet: true}, 1},
+		"serves all the same":          {Observation{Replicas: 1, Ready: 1, Unreachable: true, Failing: true, Quiet: true}, 1},
+	} {
+		policy := policy(t, "min-scale", "1")
+		now := time.Unix(1_000_000, 0)
+		_, state := Decide(&policy, State{}, &Observation{}, now)
+		d, _ := Decide(&policy, state, &c.observed, now.Add(time.Second))
+		if d.Replicas != c.want {
+			t.Errorf("%s: %d replicas, since %s; want %d", name, d.Replicas, d.Why(), c.want)
+		}
+	}
+}

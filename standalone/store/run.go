@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	etcd "go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
+	"go.etcd.io/etcd/server/v3/storage/schema"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+const (
+	// startPatience is how long etcd may take until it serves.
+	startPatience = time.Minute
+	// cutPatience is for how long etcd, with a leader elected, may be behind what its database has seen.
+	cutPatience = 2 * time.Second
+)
+
+// Config says what Run runs.
+type Config struct {
+	// Dir is the directory of etcd's files, and Socket where it listens.
+	Dir, Socket string
+	// Existing refuses to begin with an empty directory, and keeps what objects were before this start: somebody watches.
+	Existing bool
+	// Ready is called once, when etcd serves.
+	Ready func()
+	// Failed is called when etcd would end the process; it must not return. Without it etcd does so.
+	Failed func(error)
+}
+
+// Run runs etcd in this process until ctx ends. Its errors are sentences for the user.
+func Run(ctx context.Context, c Config) (err error) {
+	if _, err := os.Stat(c.Dir); c.Existing && errors.Is(err, os.ErrNotExist) {
+		return errGone(c.Dir)
+	}
+	unlock, err := lock(c.Dir)
+	if err != nil {
+		return explain(c.Dir, err)
+	}
+	defer unlock()
+	if err := check(c.Dir, c.Existing); err != nil {
+		return err
+	}
+	e, err := etcd.StartEtcd(c.etcd())
+	if err != nil {
+		return explain(c.Dir, err)
+	}
+	defer e.Close() // what was acknowledged is on disk long before
+	defer func() {
+		if err != nil && c.Failed != nil {
+			c.Failed(err) // before Close, which may never return then
+		}
+	}()
+	if err = c.awaitReady(ctx, e); err == nil && !c.Existing {
+		err = forget(ctx, e)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = mark(c.Dir)
+	}
+	if err != nil {
+		return explain(c.Dir, err)
+	}
+	c.Ready()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-e.Err():
+		return explain(c.Dir, err)
+	case <-e.Server.StopNotify():
+		return explain(c.Dir, errors.New("etcd has stopped"))
+	}
+}
+
+// awaitReady returns when etcd serves.
+func (c Config) awaitReady(ctx context.Context, e *etcd.Etcd) error {
+	tx := e.Server.Backend().ReadTx()
+	tx.RLock()
+	seen, _ := schema.UnsafeReadConsistentIndex(tx)
+	tx.RUnlock()
+	patience := time.NewTimer(startPatience)
+	defer patience.Stop()
+	tick := time.NewTicker(cutPatience)
+	defer tick.Stop()
+	for last := uint64(0); ; {
+		select {
+		case <-e.Server.ReadyNotify():
+			return nil
+		case err := <-e.Err():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			return fmt.Errorf("it did not serve within %v", startPatience)
+		case <-tick.C:
+			committed := e.Server.CommittedIndex()
+			// What it would log now has numbers that the database takes for old ones, and is dropped.
+			if e.Server.Leader() != 0 && committed == last && committed <= seen {
+				return fmt.Errorf("%w: it ends at entry %d, and the database has seen entry %d", errCut, committed, seen)
+			}
+			last = committed
+		}
+	}
+}
+
+// forget drops what objects were before this start; whoever watched them then is gone. The API server does the same every five
+// minutes, but begins to count at its start, so that the database of one that ends sooner each time would only grow.
+func forget(ctx context.Context, e *etcd.Etcd) error {
+	_, err := e.Server.Compact(ctx, &etcdserverpb.CompactionRequest{Revision: e.Server.KV().Rev()})
+	if errors.Is(err, mvcc.ErrCompacted) { // nothing has changed since
+		return nil
+	}
+	return err
+}
+
+func (c Config) etcd() *etcd.Config {
+	conf := etcd.NewConfig()
+	conf.Dir = c.Dir
+	nominal := []url.URL{{Scheme: "http", Host: "127.0.0.1:2380"}} // must be host:port, never dialled with one member
+	conf.ListenClientUrls, conf.AdvertiseClientUrls = []url.URL{{Scheme: "unix", Path: c.Socket}}, nominal
+	conf.ListenPeerUrls, conf.AdvertisePeerUrls = nil, nominal // nil: no peer listener at all
+	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
+	conf.EnableGRPCGateway = false
+	conf.TickMs, conf.ElectionMs = 20, 100 // one member has nothing to wait for at the election
+	// What is acknowledged is in the log; how often the database follows it is a matter of the work at the next start.
+	conf.BackendBatchInterval, conf.BackendBatchLimit = time.Second, 1000
+	conf.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several
+	if c.Failed != nil {
+		conf.ZapLoggerBuilder = etcd.NewZapLoggerBuilder(zap.New(silent{}, zap.WithFatalHook(hook(c)), zap.WithPanicHook(hook(c))))
+	}
+	conf.WatchProgressNotifyInterval = 5 * time.Second
+	// Entries of the raft log are kept in memory until a snapshot; there is no slow follower to keep them for.
+	conf.SnapshotCount, conf.SnapshotCatchUpEntries = 1000, 100
+	return conf
+}
+
+// silent is a log that keeps what ends the process alone, for hook to tell.
+type silent struct{}
+
+func (silent) Enabled(l zapcore.Level) bool        { return l >= zapcore.PanicLevel }
+func (s silent) With([]zapcore.Field) zapcore.Core { return s }
+func (silent) Write(zapcore.Entry, []zapcore.Field) error {
+	return nil
+}
+func (silent) Sync() error { return nil }
+func (s silent) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return to.AddCore(e, s)
+}
+
+// hook takes the place of the end that etcd gives to the process.
+type hook Config
+
+// OnWrite tells the reason.
+func (h hook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(e.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok {
+			err = fmt.Errorf("%s: %w", e.Message, cause)
+		}
+	}
+	h.Failed(explain(h.Dir, err))
+}
+
+// member is where etcd keeps a part of its files.
+func member(dir, part string) string { return filepath.Join(dir, "member", part) }

@@ -75,6 +75,14 @@ func (s subscriber) want(name string) error {
 	return nil
 }
 
+// wantAny is a client's asking for a name, or for everything.
+func (s subscriber) wantAny(name string) error {
+	if name == everything {
+		return s.wantAll()
+	}
+	return s.want(name)
+}
+
 // tell makes what a name is now due to be sent, as part of the state since which it is due.
 func (s subscriber) tell(name string, since uint64) {
 	w := s.watch
@@ -93,8 +101,11 @@ func (s subscriber) doom(name string) {
 }
 
 // wantAll is a client's asking for everything. It gets what it does not have; all, if it asks again.
-func (s subscriber) wantAll() {
+func (s subscriber) wantAll() error {
 	w := s.watch
+	if w.stream.namesOnly {
+		return status.Errorf(codes.PermissionDenied, "all resources of %s are for clients that have proved who they are; this one has to name those that it wants", w.url)
+	}
 	again := w.wildcard
 	w.wildcard = true
 	s.table.all[w] = struct{}{}
@@ -122,6 +133,7 @@ func (s subscriber) wantAll() {
 	if had == 0 && w.pending.empty() {
 		w.owed = true
 	}
+	return nil
 }
 
 // release lets go of a name. Where everything is wanted too, the resource stays, and the caller decides whether to say so.

@@ -19,12 +19,12 @@ func activatorCommand() *cobra.Command {
 		Use:   "activator",
 		Short: "Run an activator as a process of its own",
 		Long: `Activator holds requests for revisions that have no ready replica, or too few. It connects to an
-xDS server to learn where the replicas are, and reports what waits, which is what wakes a revision
+xDS server, that of the sluice up with the same data directory unless --xds names another, to learn where the replicas are, and reports what waits, which is what wakes a revision
 from zero. Its admin address has /metrics, /healthz and /debug/pprof.
 
 On SIGTERM it has the control plane name it to no gateway any more, and ends when requests have
 stopped coming.`,
-		Example: `  sluice activator --xds 127.0.0.1:18000 --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
+		Example: `  sluice activator --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := log.logger(c.ErrOrStderr())
@@ -33,6 +33,9 @@ stopped coming.`,
 			}
 			dial, err := server.dialOption(l.Named("xds"))
 			if err != nil {
+				return err
+			}
+			if err := server.await(l); err != nil {
 				return err
 			}
 			opts.XDS, opts.Dial = server.address, []grpc.DialOption{dial}

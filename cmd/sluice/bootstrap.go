@@ -19,7 +19,7 @@ the files when it starts.`,
   envoy -c envoy.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := server.check(); err != nil {
+			if err := server.resolve(); err != nil {
 				return err
 			}
 			o.XDS = server.address

@@ -51,16 +51,12 @@ func otherGateway(err error) error {
 
 // startEnvoy runs an Envoy in the place of the built-in gateway.
 func (u *up) startEnvoy(path string) error {
-	socket, err := socketPath(u.flags.dataDir, "envoy.sock")
+	socket, err := makeSocketPath(u.flags.dataDir, "envoy.sock")
 	if err != nil {
 		return err
 	}
 	admin := "unix:" + socket
-	server, err := u.doors.forEnvoy(u.stages, u.flags.dataDir, u.flags.xds.address)
-	if err != nil {
-		return err
-	}
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: server, Admin: admin})
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: u.doors.socket, Admin: admin})
 	if err != nil {
 		return err
 	}
@@ -103,34 +99,4 @@ func envoyAdmin(address string) http.Handler {
 		}
 		proxy.ServeHTTP(w, r)
 	})
-}
-
-// socketPath is a path for a socket of this process's own, in a folder that only this user may enter; what an earlier run has left there
-// is gone. It is absolute, or from the working directory where that is too long.
-func socketPath(dataDir, name string) (string, error) {
-	path, err := filepath.Abs(filepath.Join(dataDir, "run", name))
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Dir(path)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
-		return "", fmt.Errorf("making a folder for sockets: %w", err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("removing the socket of an earlier run: %w", err)
-	}
-	if len(path) <= envoy.MaxSocketPath {
-		return path, nil
-	}
-	working, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	if path, err = filepath.Rel(working, path); err != nil {
-		return "", err
-	}
-	if len(path) > envoy.MaxSocketPath {
-		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", envoy.MaxSocketPath, path, len(path))
-	}
-	return path, nil
 }

@@ -40,7 +40,7 @@ func TestABinaryThatIsNoEnvoyIsASentence(t *testing.T) {
 }
 
 func TestSocketPathsAreShortEnough(t *testing.T) {
-	short, err := socketPath(t.TempDir(), "envoy.sock")
+	short, err := makeSocketPath(t.TempDir(), "envoy.sock")
 	if err != nil || !filepath.IsAbs(short) {
 		t.Errorf("got %q, %v, want an absolute path", short, err)
 	}
@@ -55,7 +55,7 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 		t.Errorf("far from here: got %q, %v, want an error that names the limit and the flag", path, err)
 	}
 	t.Chdir(deep)
-	path, err := socketPath(".sluice", "envoy.sock")
+	path, err := makeSocketPath(".sluice", "envoy.sock")
 	if err != nil || path != ".sluice/run/envoy.sock" {
 		t.Fatalf("got %q, %v, want a path from here", path, err)
 	}
@@ -65,7 +65,7 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	if _, err := socketPath(".sluice", "envoy.sock"); err != nil {
+	if _, err := makeSocketPath(".sluice", "envoy.sock"); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path); err == nil {

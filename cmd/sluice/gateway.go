@@ -22,11 +22,12 @@ func gatewayCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run the built-in data plane as a process of its own",
-		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would and serves the
-listeners that it is told. Its admin address has Envoy's paths /ready, /stats/prometheus, /clusters
+		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would, that of the
+sluice up with the same data directory unless --xds names another, and serves the listeners that it is told. Its admin address has Envoy's paths /ready, /stats/prometheus, /clusters
 and /config_dump.`,
-		Example: `  sluice gateway --xds 127.0.0.1:18000 --admin 127.0.0.1:9901`,
-		Args:    cobra.NoArgs,
+		Example: `  sluice gateway
+  sluice gateway --data-dir /srv/sluice --admin 127.0.0.1:9901`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := log.logger(c.ErrOrStderr())
 			if err != nil {
@@ -34,6 +35,9 @@ and /config_dump.`,
 			}
 			dial, err := server.dialOption(l.Named("xds"))
 			if err != nil {
+				return err
+			}
+			if err := server.await(l); err != nil {
 				return err
 			}
 			g := gateway.New(gateway.Options{

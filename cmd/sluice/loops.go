@@ -63,6 +63,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		Refused: func(r []xds.Refusal) { l.control.Refuse(r) },
 		Clients: l.connected,
 		Allow:   u.doors.permits,
+		Trust:   u.doors.trusts,
 		Loads:   func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
 	l.xds.Waiting("the objects of the Kubernetes API")
@@ -88,8 +89,10 @@ func check(config *autoscaler.Config) func(map[string]string) error {
 }
 
 // startLoops runs the parts, each after those that it needs.
-func (u *up) startLoops(l *loops) {
-	u.doors.serve(u.stages, l.xds)
+func (u *up) startLoops(l *loops) error {
+	if err := u.doors.serve(u.stages, l.xds, u.flags.dataDir); err != nil {
+		return err
+	}
 	u.stages.start("autoscaler", func(ctx context.Context) error {
 		l.scale.Run(ctx)
 		l.scraper.Close()
@@ -111,6 +114,7 @@ func (u *up) startLoops(l *loops) {
 		}
 		return nil
 	})
+	return nil
 }
 
 // newActivator makes the activator of this process; nil if there is to be none.

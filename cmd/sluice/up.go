@@ -76,7 +76,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	}
 	f.log.add(c)
 	flags := c.Flags()
-	flags.StringVar(&f.dataDir, "data-dir", ".sluice", "where everything is kept: objects, kubeconfig, logs")
+	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "where everything is kept: objects, kubeconfig, logs")
 	flags.StringArrayVarP(&f.manifests, "filename", "f", nil, "manifest file or folder to apply at the start; may be repeated")
 	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "address of the gateway")
 	flags.StringVar(&f.https, "https", "127.0.0.1:8444", "address of the gateway over TLS; needs --tls-cert and --tls-key")
@@ -189,7 +189,9 @@ func (u *up) start(ctx context.Context, p parts) error {
 	l.connected(xds.RoleActivator, nil)
 	u.showScaling(l, held)
 	u.showXDS(l)
-	u.startLoops(l)
+	if err := u.startLoops(l); err != nil {
+		return err
+	}
 	u.followCertificates(l, p.gateway)
 	if held != nil {
 		u.stages.start("activator", held.Run)

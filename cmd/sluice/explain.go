@@ -19,6 +19,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/explain/tree"
+	"sluice.dev/sluice/standalone/folder"
 )
 
 // explainFlags are the flags of `sluice explain`.
@@ -149,6 +150,9 @@ func (f *explainFlags) clientConfig() (config *rest.Config, from string, err err
 	case f.kubeconfig != "":
 		from, rules.ExplicitPath = f.kubeconfig, f.kubeconfig
 	case missing == nil:
+		if err := folder.Check(f.server.dataDir); err != nil { // a kubeconfig may name programs to run
+			return nil, own, err
+		}
 		from, rules.ExplicitPath = own, own
 	case os.Getenv("KUBECONFIG") != "":
 		from = "KUBECONFIG=" + os.Getenv("KUBECONFIG")

@@ -43,7 +43,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		l.own = endpointsOf(held.Address())
 	}
 	options := process.Options{
-		Dir: u.flags.dataDir, Logger: u.log.Named("process"),
+		Dir: u.flags.dataDir, Logger: u.log.Named("process"), ActivatorToken: u.token,
 		Status: func(s model.WorkloadStatus) { l.adapter.Observe(s) },
 	}
 	if u.flags.requests {

@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
+	"sluice.dev/sluice/standalone/folder"
 	"sluice.dev/sluice/xds"
 )
 
@@ -106,6 +107,7 @@ type up struct {
 	doors    *xdsDoors
 	served   *served
 	ready    readiness
+	token    string         // by what queue-proxies know activators
 	mux      *http.ServeMux // of the admin address
 	registry *prometheus.Registry
 }
@@ -177,9 +179,12 @@ func (u *up) start(ctx context.Context, p parts) error {
 	if err := u.linkSelf(); err != nil {
 		return err
 	}
+	if u.token, err = folder.Token(filepath.Join(u.flags.dataDir, "activator-token")); err != nil {
+		return fmt.Errorf("the token of the activators: %w", err)
+	}
 	l := u.newLoops(p.scaling, held)
 	if l.adapter, err = kube.New(kube.Options{
-		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
+		Config: api.Config(), Logger: u.log, Gateway: p.gateway, ActivatorToken: u.token, Rollout: u.rolloutOptions(),
 		Worlds: l.control.Offer, Run: l.processes.Run, Scale: l.scaling(&p.scaling), Ready: u.announce.service, CollectGarbage: true,
 		AwaitActivator: held == nil, Waiting: l.xds.Waiting,
 		Put: func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },

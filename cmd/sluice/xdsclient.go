@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/certificate"
+	"sluice.dev/sluice/standalone/folder"
 )
 
 // xdsFlags are how a command reaches an xDS server: through the data directory of a `sluice up` of this machine, or by an address.
@@ -58,6 +60,10 @@ func (f *xdsFlags) resolve() error {
 	if f.ca != "" { // a certificate is for an address: the socket needs none
 		f.address = defaultXDS
 		return nil
+	}
+	// Who could put a socket there could be whatever server he likes.
+	if err := folder.Check(f.dataDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	path, err := socketPath(f.dataDir, xdsSocket)
 	f.address, f.found = unixScheme+path, true

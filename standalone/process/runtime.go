@@ -32,6 +32,8 @@ type Options struct {
 	LogLimit int64
 	// RequestLog gets a line for each request, as JSON; nil for none.
 	RequestLog io.Writer
+	// ActivatorToken is by what queue-proxies know activators; see queueproxy.Options.
+	ActivatorToken string
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
 }

@@ -1,12 +1,18 @@
 package feature
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
 )
 
@@ -83,5 +89,105 @@ func localProcessIsNeitherGatewayNorActivator(t *testing.T, g gateway) {
 	status, _ := s.inspect("status")
 	if strings.Count(status, "\n") != 3 { // the heading, and what belongs to the instance
 		t.Errorf("others are its clients:\n%s", status)
+	}
+}
+
+// The headers by which the parts of the platform speak to each other have no effect when a client sends them, in either form of
+// routes. The service direct has no queue-proxy: there it is the gateway alone that takes them away.
+func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
+	onEachGateway(t, func(t *testing.T, g gateway) {
+		for _, routes := range []model.RouteForm{model.Scoped, model.Inline} {
+			t.Run(string(routes), func(t *testing.T) {
+				t.Parallel()
+				clientsCannotSpeakAsThePlatform(t, g, routes)
+			})
+		}
+	})
+}
+
+func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.RouteForm) {
+	s := g.up(t, "--routes", string(routes), "--request-log")
+	const autoscaling = "autoscaling.knative.dev/"
+	s.create(
+		newApp(t, "proxied", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "0"}),
+		newApp(t, "held", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "-1"}),
+		newApp(t, "direct", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "0", "sluice.dev/metrics-source": "envoy"}),
+		newApp(t, "loaded", map[string]string{
+			autoscaling + "min-scale": "1", autoscaling + "max-scale": "2", autoscaling + "window": "6s", autoscaling + "target": "1",
+			autoscaling + "target-burst-capacity": "0",
+		}),
+	)
+	for _, name := range []string{"proxied", "held", "direct"} {
+		for _, header := range [][]string{
+			{"K-Network-Probe", "queue"}, {"K-Network-Probe", "activator"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
+			{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"K-Original-Host", "other.example"}, {"K-Proxy-Request", "activator"},
+		} {
+			s.unmoved(name, header)
+		}
+	}
+	s.proxied("held-00001")
+	// Load that says that an activator counts it is counted.
+	finish := filepath.Join(t.TempDir(), "finish")
+	var held sync.WaitGroup
+	for range 4 {
+		held.Go(func() {
+			request, _ := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/?until="+finish, nil)
+			request.Host = "loaded.default.localhost"
+			request.Header.Set("K-Proxy-Request", "activator")
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			response.Body.Close()
+		})
+	}
+	defer held.Wait()
+	defer touch(t, finish)
+	s.scaledTo("loaded-00001", 2)
+}
+
+// proxied fails the test unless queue-proxies have taken all requests to a revision for those of an activator.
+func (s *instance) proxied(revision string) {
+	s.t.Helper()
+	var seen map[bool]int
+	eventually(s.t, "queue-proxies have logged its requests", func() error {
+		seen = map[bool]int{}
+		for line := range strings.Lines(s.printed()) {
+			var logged struct {
+				Proxied bool
+				Labels  map[string]string
+			}
+			if json.Unmarshal([]byte(line), &logged) == nil && logged.Labels["revision"] == revision {
+				seen[logged.Proxied]++
+			}
+		}
+		if len(seen) == 0 {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	if seen[false] > 0 {
+		s.t.Errorf("%s: requests by whether they count as an activator's: %v", revision, seen)
+	}
+}
+
+// unmoved fails the test unless the application answers a request with such headers as any other.
+func (s *instance) unmoved(name string, header []string) {
+	s.t.Helper()
+	request, _ := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/", nil)
+	request.Host = name + ".default.localhost"
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	response.Body.Close()
+	got := []string{response.Status, response.Header.Get("App-Host"), strings.Join(response.Header["App-Internal"], ",")}
+	if want := []string{"200 OK", request.Host, ""}; fmt.Sprint(got) != fmt.Sprint(want) {
+		s.t.Errorf("%s with %q: status, host and headers that the application got are %q, want %q", name, header, got, want)
 	}
 }

@@ -81,8 +81,11 @@ func (u *up) startEnvoy(path string) error {
 	return nil
 }
 
-// envoyAdmin passes on what only reads, so that Envoy's admin paths are where those of the built-in gateway would be. Whoever is to
-// change or stop Envoy needs its socket, which only this user reaches.
+// envoyPages are the pages of Envoy's admin interface that --admin has. Others of them change Envoy, some also by a GET, or cost it much.
+var envoyPages = []string{"/ready", "/clusters", "/config_dump", "/stats/prometheus"}
+
+// envoyAdmin passes those on, so that they are where those of the built-in gateway would be. Whoever is to change or stop Envoy needs its
+// socket, which only this user reaches.
 func envoyAdmin(address string) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Transport: envoy.AdminTransport(address),
@@ -91,12 +94,9 @@ func envoyAdmin(address string) http.Handler {
 			http.Error(w, "Envoy does not answer: "+err.Error(), http.StatusBadGateway)
 		},
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this address only reads; what changes Envoy is at its own, "+address, http.StatusMethodNotAllowed)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	})
+	pages := http.NewServeMux()
+	for _, page := range envoyPages {
+		pages.Handle("GET "+page, proxy)
+	}
+	return pages
 }

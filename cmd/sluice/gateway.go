@@ -71,13 +71,15 @@ func nodeID() string {
 	return fmt.Sprintf("gateway-%s-%d", host, os.Getpid())
 }
 
-// startHTTP serves a handler as a stage.
+// startHTTP serves pages for operators as a stage.
 func startHTTP(s *stages, flag, address string, handler http.Handler) error {
 	listener, err := listen(flag, address)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{
+		Handler: newGuard(address, handler), ConnContext: rememberVisitor, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
 	s.start("admin server", func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { server.Close() })
 		defer stop()

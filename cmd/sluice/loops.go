@@ -38,7 +38,7 @@ type loops struct {
 
 // newLoops wires the parts, all but the adapter, which must be set before any of them runs.
 func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loops {
-	l := &loops{scraper: scrape.New(scrape.Options{}), delivery: newDelivery()}
+	l := &loops{delivery: newDelivery()}
 	if held != nil {
 		l.own = endpointsOf(held.Address())
 	}
@@ -50,6 +50,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		options.RequestLog = os.Stdout
 	}
 	l.processes = process.New(options)
+	l.scraper = scrape.New(scrape.Options{Transport: l.processes.Figures()})
 	l.scale = loop.New(loop.Options{
 		Config: scaling, Logger: u.log.Named("autoscaler"), Scrape: l.scraper.Scrape,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.adapter.Scale(revision, uid, d) },

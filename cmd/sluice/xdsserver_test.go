@@ -57,31 +57,31 @@ func opened(t *testing.T, flags xdsServerFlags) (doors *xdsDoors, dir string, re
 	return doors, dir, reports
 }
 
-// visitor is a client that comes by one of the ways.
-type visitor struct {
+// caller is a client that comes by one of the ways.
+type caller struct {
 	t    *testing.T
 	conn *grpc.ClientConn
 }
 
-func visit(t *testing.T, target string, options ...grpc.DialOption) visitor {
+func visit(t *testing.T, target string, options ...grpc.DialOption) caller {
 	t.Helper()
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return visitor{t, conn}
+	return caller{t, conn}
 }
 
 // get asks for resources of a type, and returns the names of those that come.
-func (v visitor) get(role, typeURL string, names ...string) ([]string, error) {
+func (v caller) get(role, typeURL string, names ...string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(v.conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		return nil, err
 	}
-	node := &corev3.Node{Id: "visitor", Cluster: role}
+	node := &corev3.Node{Id: "caller", Cluster: role}
 	// What is wrong is what receiving says.
 	_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, ResourceNamesSubscribe: names})
 	response, err := stream.Recv()
@@ -93,12 +93,12 @@ func (v visitor) get(role, typeURL string, names ...string) ([]string, error) {
 }
 
 // report reports load and returns when the server has answered.
-func (v visitor) report(role string) error {
+func (v caller) report(role string) error {
 	stream, err := load_statsv3.NewLoadReportingServiceClient(v.conn).StreamLoadStats(v.t.Context())
 	if err != nil {
 		return err
 	}
-	_ = stream.Send(&load_statsv3.LoadStatsRequest{Node: &corev3.Node{Id: "visitor", Cluster: role}})
+	_ = stream.Send(&load_statsv3.LoadStatsRequest{Node: &corev3.Node{Id: "caller", Cluster: role}})
 	if _, err := stream.Recv(); err != nil {
 		return err
 	}
@@ -106,13 +106,13 @@ func (v visitor) report(role string) error {
 }
 
 // ask asks what clients have.
-func (v visitor) ask() error {
+func (v caller) ask() error {
 	_, err := statusv3.NewClientStatusDiscoveryServiceClient(v.conn).FetchClientStatus(v.t.Context(), &statusv3.ClientStatusRequest{})
 	return err
 }
 
-// mayAll fails the test unless the visitor may be everything.
-func (v visitor) mayAll(by string, reported <-chan string) {
+// mayAll fails the test unless the caller may be everything.
+func (v caller) mayAll(by string, reported <-chan string) {
 	v.t.Helper()
 	for _, role := range []string{"gateway", "activator", "mesh"} {
 		if got, err := v.get(role, xds.EndpointType, "*"); err != nil || len(got) != 1 {

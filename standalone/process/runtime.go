@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -89,7 +90,7 @@ func New(opts Options) *Runtime {
 		ports:     newPorts(),
 		records:   &records{dir: filepath.Join(opts.Dir, "processes"), marker: rand.Text(), logger: opts.Logger},
 		starter:   newStarter(),
-		metrics:   newMetrics(opts.Logger),
+		metrics:   &metrics{proxies: map[string]http.Handler{}},
 		starts:    make(chan struct{}, opts.Starts),
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,
@@ -101,7 +102,6 @@ func New(opts Options) *Runtime {
 	r.done.Go(func() { r.inbox.run(ctx) })
 	r.done.Go(func() { r.outbox.run(ctx) })
 	r.done.Go(func() { r.starter.run(ctx) })
-	r.done.Go(func() { r.metrics.run(ctx) })
 	return r
 }
 

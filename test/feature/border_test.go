@@ -191,3 +191,50 @@ func (s *instance) unmoved(name string, header []string) {
 		s.t.Errorf("%s with %q: status, host and headers that the application got are %q, want %q", name, header, got, want)
 	}
 }
+
+// Whoever could put a kubeconfig or a socket where they are looked for would have commands run programs and believe servers of his.
+func TestForeignDataDirectoryIsNotUsed(t *testing.T) {
+	t.Parallel()
+	open, linked := t.TempDir(), t.TempDir()
+	data := filepath.Join(open, ".sluice")
+	if err := errors.Join(os.Mkdir(data, 0o700), os.Chmod(data, 0o777), os.Symlink(data, filepath.Join(linked, ".sluice"))); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, filepath.Join(data, "kubeconfig"))
+	for dir, want := range map[string]string{open: "others may write to the data directory .sluice", linked: "the data directory .sluice is a symbolic link"} {
+		for _, args := range [][]string{{"explain", "hello"}, {"xds", "status"}, {"gateway"}, {"activator"}, {"bootstrap"}} {
+			if out := refused(t, dir, args...); !strings.Contains(out, want) || !strings.Contains(out, "--data-dir") {
+				t.Errorf("%v: %s", args, out)
+			}
+		}
+	}
+	if out := refused(t, linked, "up", "--http", address.Free(t), "--local", "", "--activator", "none", "--xds", "none", "--api", address.Free(t), "--admin", address.Free(t)); !strings.Contains(out, "is a symbolic link") {
+		t.Errorf("up in a folder that a link leads to: %s", out)
+	}
+}
+
+// A data directory that others could read is closed, and serves as before.
+func TestDataDirectoryIsClosedAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := up(t, "-f", absolute(t, "examples/hello"))
+	s.ready("hello")
+	s.stop()
+	data := filepath.Join(s.dir, ".sluice")
+	for path, mode := range map[string]os.FileMode{"": 0o755, "run": 0o755, "kubeconfig": 0o644, "token": 0o644, "apiserver.key": 0o644} {
+		if err := os.Chmod(filepath.Join(data, path), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.start()
+	s.waitFor("others could read the data directory")
+	for path, want := range map[string]os.FileMode{"": 0o700, "run": 0o700, "kubeconfig": 0o600, "token": 0o600, "apiserver.key": 0o600, "activator-token": 0o600, "lock": 0o600} {
+		if info, err := os.Stat(filepath.Join(data, path)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%q has mode %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	s.ready("hello")
+	s.answers(host, 200)
+	if text, err := os.ReadFile(filepath.Join(data, "activator-token")); err != nil || len(text) < 20 || strings.Contains(s.printed(), strings.TrimSpace(string(text))) {
+		t.Errorf("the token of activators is logged, or none: %v", err)
+	}
+}

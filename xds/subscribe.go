@@ -100,12 +100,18 @@ func (s subscriber) doom(name string) {
 	}
 }
 
-// wantAll is a client's asking for everything. It gets what it does not have; all, if it asks again.
+// wantAll is a client's asking for everything.
 func (s subscriber) wantAll() error {
-	w := s.watch
-	if w.stream.namesOnly {
+	if w := s.watch; w.stream.namesOnly {
 		return status.Errorf(codes.PermissionDenied, "all resources of %s are for clients that have proved who they are; this one has to name those that it wants", w.url)
 	}
+	s.addAll()
+	return nil
+}
+
+// addAll has the client get everything that it does not have; all, if it asks again.
+func (s subscriber) addAll() {
+	w := s.watch
 	again := w.wildcard
 	w.wildcard = true
 	s.table.all[w] = struct{}{}
@@ -133,7 +139,6 @@ func (s subscriber) wantAll() error {
 	if had == 0 && w.pending.empty() {
 		w.owed = true
 	}
-	return nil
 }
 
 // release lets go of a name. Where everything is wanted too, the resource stays, and the caller decides whether to say so.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -111,7 +112,7 @@ func TestAdminAnswersNoOtherUser(t *testing.T) {
 		if conn == nil {
 			t.Fatal("no connection")
 		}
-		client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return conn, nil }}}
+		client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 		for _, path := range []string{"/metrics", "/debug/pprof/", "/config_dump", "/healthz"} {
 			response, err := client.Get(server.URL + path)
 			if err != nil {

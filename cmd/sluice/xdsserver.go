@@ -51,9 +51,17 @@ func (f *xdsServerFlags) check() error {
 		return errors.New("--xds-allow goes by clients' certificates: give --xds-client-ca too")
 	case f.insecure && f.cert != "":
 		return errors.New("--xds-insecure is for plain text: leave it out, or --xds-tls-cert and --xds-tls-key")
-	case f.address == noXDS && (f.cert != "" || f.insecure):
+	}
+	return f.checkAddress()
+}
+
+// checkAddress holds what is served without a proof to this machine.
+func (f *xdsServerFlags) checkAddress() error {
+	secured := f.cert != "" || f.insecure
+	switch {
+	case f.address == noXDS && secured:
 		return errors.New("--xds none has no address for --xds-tls-cert or --xds-insecure: leave these out, or give one")
-	case f.cert != "" || f.insecure || f.address == noXDS:
+	case f.address == noXDS || secured:
 		return nil
 	}
 	address, err := net.ResolveTCPAddr("tcp", f.address)

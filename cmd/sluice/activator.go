@@ -14,7 +14,7 @@ func activatorCommand() *cobra.Command {
 	var log logFlags
 	var opts activator.Options
 	var server xdsFlags
-	var admin string
+	var admin adminFlags
 	c := &cobra.Command{
 		Use:   "activator",
 		Short: "Run an activator as a process of its own",
@@ -46,7 +46,7 @@ stopped coming.`,
 			}
 			l.Info("listening", "address", a.Address())
 			s := newStages()
-			if err := startHTTP(s, "--admin", admin, activatorAdmin(a)); err != nil {
+			if err := admin.start(s, activatorAdmin(a)); err != nil {
 				a.Close()
 				return err
 			}
@@ -58,7 +58,7 @@ stopped coming.`,
 	server.add(c)
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")
-	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9092", "address of the admin paths")
+	admin.add(c, "127.0.0.1:9092", "address of the admin paths")
 	c.Flags().StringVar(&opts.NodeID, "node-id", activatorID(), "name of this activator to the xDS server; unique among activators")
 	c.Flags().StringVar(&opts.Zone, "zone", "", "zone of this activator, as locality")
 	return c

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -18,7 +14,8 @@ import (
 func gatewayCommand() *cobra.Command {
 	var log logFlags
 	var server xdsFlags
-	var admin, node, zone string
+	var admin adminFlags
+	var node, zone string
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run the built-in data plane as a process of its own",
@@ -47,7 +44,7 @@ and /config_dump.`,
 			mux := adminMux(newRegistry())
 			mux.Handle("/", g.Admin())
 			s := newStages()
-			if err := startHTTP(s, "--admin", admin, mux); err != nil {
+			if err := admin.start(s, mux); err != nil {
 				return err
 			}
 			s.start("gateway", g.Run)
@@ -56,7 +53,7 @@ and /config_dump.`,
 	}
 	log.add(c)
 	server.add(c)
-	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "address of the admin paths")
+	admin.add(c, "127.0.0.1:9901", "address of the admin paths")
 	c.Flags().StringVar(&node, "node-id", nodeID(), "name of this gateway to the xDS server; unique among gateways")
 	c.Flags().StringVar(&zone, "zone", "", "zone of this gateway, as locality")
 	return c
@@ -69,26 +66,6 @@ func nodeID() string {
 		host = "localhost"
 	}
 	return fmt.Sprintf("gateway-%s-%d", host, os.Getpid())
-}
-
-// startHTTP serves pages for operators as a stage.
-func startHTTP(s *stages, flag, address string, handler http.Handler) error {
-	listener, err := listen(flag, address)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{
-		Handler: newGuard(address, handler), ConnContext: rememberVisitor, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-	}
-	s.start("admin server", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { server.Close() })
-		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	return nil
 }
 
 // The values of --gateway.

@@ -9,20 +9,39 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/user"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
 
 // guard stands before the pages for operators. They only read, and yet tell what is not for everybody: within this machine it lets in
-// the user whom the process belongs to, and root, and it lets no web page use the browser of either.
+// the user whom the process belongs to, root, and whom the flags name, and it lets no web page use the browser of any of them.
 type guard struct {
-	name string // that the address was given by; empty for an IP address
-	next http.Handler
+	name  string // that the address was given by; empty for all addresses
+	users []int
+	next  http.Handler
 }
 
-func newGuard(address string, next http.Handler) *guard {
-	host, _, _ := net.SplitHostPort(address) // it is listened on already
-	return &guard{host, next}
+// newGuard makes the guard of an address. The error says which of the users there is not.
+func newGuard(address string, users []string, next http.Handler) (*guard, error) {
+	host, _, _ := net.SplitHostPort(address) // whoever listens on it says what is wrong with it
+	g := &guard{name: host, users: []int{0, os.Geteuid()}, next: next}
+	for _, name := range users {
+		number, err := strconv.Atoi(name)
+		if err != nil {
+			found, err := user.Lookup(name)
+			if err != nil {
+				return nil, fmt.Errorf("--admin-user %s: %w", name, err)
+			}
+			if number, err = strconv.Atoi(found.Uid); err != nil {
+				return nil, fmt.Errorf("--admin-user %s: %w", name, err)
+			}
+		}
+		g.users = append(g.users, number)
+	}
+	return g, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -32,7 +51,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this address only reads", http.StatusMethodNotAllowed)
 		return
 	}
-	err := visitorOf(r.Context()).check()
+	err := visitorOf(r.Context()).check(g.users)
 	if err == nil {
 		err = g.check(r)
 	}
@@ -80,29 +99,28 @@ func visitorOf(ctx context.Context) *visitor {
 	return v
 }
 
-var errOtherUser = errors.New("this address is for the user who runs sluice, and for root")
+var errOtherUser = errors.New("this address is for the user who runs sluice, and for root; --admin-user lets others in")
 
-// check returns nil if the visitor may be here: a process of this user or of root, or, where the address was opened to them, another
-// machine.
-func (v *visitor) check() error {
+// check returns nil if the visitor may be here: a process of one of the users, or, where the address was opened to them, another machine.
+func (v *visitor) check(users []int) error {
 	if v == nil {
 		return errOtherUser
 	}
-	v.once.Do(func() { v.error = checkUser(v.conn.LocalAddr(), v.conn.RemoteAddr()) })
+	v.once.Do(func() { v.error = checkUser(v.conn.LocalAddr(), v.conn.RemoteAddr(), users) })
 	return v.error
 }
 
-func checkUser(here, there net.Addr) error {
+func checkUser(here, there net.Addr, users []int) error {
 	local, ok1 := here.(*net.TCPAddr)
 	remote, ok2 := there.(*net.TCPAddr)
 	if !ok1 || !ok2 {
 		return errOtherUser
 	}
-	user, found, err := userOf(remote.AddrPort(), local.AddrPort())
+	who, found, err := userOf(remote.AddrPort(), local.AddrPort())
 	switch {
 	case err != nil:
 		return fmt.Errorf("it cannot be found out who asks: %w", err)
-	case found && user != 0 && user != os.Geteuid(), !found && remote.IP.IsLoopback():
+	case found && !slices.Contains(users, who), !found && remote.IP.IsLoopback():
 		return errOtherUser
 	}
 	return nil

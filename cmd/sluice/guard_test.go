@@ -13,11 +13,15 @@ import (
 )
 
 // guarded serves what a process of ours shows to operators.
-func guarded(t *testing.T, address string) *httptest.Server {
+func guarded(t *testing.T, address string, users ...string) *httptest.Server {
 	t.Helper()
 	mux := adminMux(newRegistry())
 	mux.Handle("/", gateway.New(gateway.Options{XDS: "127.0.0.1:1"}).Admin())
-	server := httptest.NewUnstartedServer(newGuard(address, mux))
+	guard, err := newGuard(address, users, mux)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(guard)
 	server.Config.ConnContext = rememberVisitor
 	server.Start()
 	t.Cleanup(server.Close)

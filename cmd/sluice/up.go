@@ -38,7 +38,7 @@ type upFlags struct {
 	local     string
 	api       string
 	xds       xdsServerFlags
-	admin     string
+	admin     adminFlags
 	domain    string
 	gateway   string
 	routes    string
@@ -86,7 +86,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringArrayVar(&f.tlsKey, "tls-key", nil, "PEM file with the key of the --tls-cert in the same place")
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
 	f.xds.add(c)
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
+	f.admin.add(c, "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
 	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: it is read from /stats/prometheus; may be repeated")

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,37 +94,50 @@ func asNobody(t *testing.T, run func()) {
 }
 
 func TestAdminAnswersNoOtherUser(t *testing.T) {
-	server := guarded(t, "127.0.0.1:9090")
+	server, invited := guarded(t, "127.0.0.1:9090"), guarded(t, "127.0.0.1:9090", strconv.Itoa(nobody))
 	for _, network := range []string{"tcp4", "tcp6"} {
-		var conn net.Conn
-		asNobody(t, func() {
-			var err error
-			// A socket for IPv6 reaches IPv4 too, and is in another table of the kernel.
-			address := strings.TrimPrefix(server.URL, "http://")
-			if network == "tcp6" {
-				conn, err = dialMapped(address)
-			} else {
-				conn, err = net.Dial(network, address)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-		if conn == nil {
-			t.Fatal("no connection")
-		}
-		client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 		for _, path := range []string{"/metrics", "/debug/pprof/", "/config_dump", "/healthz"} {
-			response, err := client.Get(server.URL + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, _ := io.ReadAll(response.Body)
-			response.Body.Close()
-			if response.StatusCode != 403 || string(text) != errOtherUser.Error()+"\n" {
-				t.Errorf("%s over %s: got %s %.200s", path, network, response.Status, text)
+			if status, text := askAsNobody(t, network, server.URL+path); status != 403 || text != errOtherUser.Error()+"\n" {
+				t.Errorf("%s over %s: got %d %.200s", path, network, status, text)
 			}
 		}
-		conn.Close()
+		if status, text := askAsNobody(t, network, invited.URL+"/metrics"); status != 200 {
+			t.Errorf("who is let in, over %s: got %d %.200s", network, status, text)
+		}
 	}
+	if _, err := newGuard("", []string{"no such user"}, nil); err == nil || !strings.Contains(err.Error(), "--admin-user") {
+		t.Errorf("a user that is not there: %v", err)
+	}
+}
+
+// askAsNobody asks for a page over a socket of another user.
+func askAsNobody(t *testing.T, network, url string) (status int, text string) {
+	t.Helper()
+	var conn net.Conn
+	asNobody(t, func() {
+		address, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+		dial := net.Dial
+		if network == "tcp6" { // reaches IPv4 too, and is in another table of the kernel
+			dial = func(_, address string) (net.Conn, error) { return dialMapped(address) }
+		}
+		var err error
+		if conn, err = dial(network, address); err != nil {
+			t.Error(err)
+		}
+	})
+	if conn == nil {
+		t.Fatal("no connection")
+	}
+	defer conn.Close()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
+	response, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
 }

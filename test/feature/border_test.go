@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -121,6 +122,7 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 		for _, header := range [][]string{
 			{"K-Network-Probe", "queue"}, {"K-Network-Probe", "activator"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
 			{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"K-Original-Host", "other.example"}, {"K-Proxy-Request", "activator"},
+			{"X-Envoy-Upstream-Rq-Timeout-Ms", "1"}, {"X-Envoy-Internal", "true"}, {"Knative-Serving-Revision", "loaded-00001", "Knative-Serving-Namespace", "default"},
 		} {
 			s.unmoved(name, header)
 		}
@@ -175,7 +177,7 @@ func (s *instance) proxied(revision string) {
 // unmoved fails the test unless the application answers a request with such headers as any other.
 func (s *instance) unmoved(name string, header []string) {
 	s.t.Helper()
-	request, _ := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/", nil)
+	request, _ := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/?ms=20", nil)
 	request.Host = name + ".default.localhost"
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
@@ -185,10 +187,14 @@ func (s *instance) unmoved(name string, header []string) {
 		s.t.Error(err)
 		return
 	}
-	response.Body.Close()
-	got := []string{response.Status, response.Header.Get("App-Host"), strings.Join(response.Header["App-Internal"], ",")}
-	if want := []string{"200 OK", request.Host, ""}; fmt.Sprint(got) != fmt.Sprint(want) {
-		s.t.Errorf("%s with %q: status, host and headers that the application got are %q, want %q", name, header, got, want)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Error(err)
+	}
+	got := []string{response.Status, strings.TrimSpace(string(body)), response.Header.Get("App-Host"), strings.Join(response.Header["App-Internal"], ",")}
+	if want := []string{"200 OK", name + "-00001", request.Host, ""}; fmt.Sprint(got) != fmt.Sprint(want) {
+		s.t.Errorf("%s with %q: status, revision, host and headers that the application got are %q, want %q", name, header, got, want)
 	}
 }
 

@@ -31,6 +31,8 @@ type Options struct {
 	Logger hclog.Logger
 	// Gateway is where the gateway listens; it goes into each World as it is, until another is given to the Adapter.
 	Gateway model.Gateway
+	// ActivatorToken goes into each World as it is.
+	ActivatorToken string
 	// Rollout are the settings of planning: domains, scheme, retention.
 	Rollout rollout.Options
 	// Worlds gets each new World; it must not block.
@@ -130,6 +132,7 @@ func New(o Options) (*Adapter, error) {
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
 		assembler: newAssembler(o.Gateway, o.Scale.Backed),
 	}
+	a.assembler.token = o.ActivatorToken
 	a.fleet = &fleet{
 		run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, forget: a.assembler.removeBackend,
 		members: map[model.Key]*member{},

@@ -11,6 +11,7 @@ import (
 // a time; it hands out complete Worlds that share every piece that did not change.
 type assembler struct {
 	gateway model.Gateway
+	token   string // of activators
 	wake    chan struct{}
 
 	mu       sync.Mutex
@@ -298,7 +299,7 @@ func (a *assembler) world() *model.World {
 		return nil
 	}
 	w := &model.World{
-		Generation: a.generation, Gateway: a.gateway,
+		Generation: a.generation, Gateway: a.gateway, ActivatorToken: a.token,
 		Routes: slices.Clone(a.routes), Backends: slices.Clone(a.backends), Activators: a.activators,
 	}
 	a.generation++

@@ -15,6 +15,8 @@ type World struct {
 	Backends []*Backend
 	// Activators are the addresses of all activators, sorted.
 	Activators []Endpoint
+	// ActivatorToken is by what queue-proxies know them (see ProxyProof). It must never be logged.
+	ActivatorToken string
 }
 
 // Gateway is where the gateway listens. A listener with an empty address does not exist.

@@ -21,6 +21,8 @@ const (
 	leastActivators = 2
 	// activatorCluster has all activators.
 	activatorCluster = "activator"
+	// activatorSecret is what activators know each other's requests by, and queue-proxies theirs.
+	activatorSecret = "activator"
 )
 
 // The zones of an assignment.

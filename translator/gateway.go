@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
 	"sluice.dev/sluice/model"
 )
 
@@ -23,7 +26,7 @@ type gatewayPart struct {
 	unit     *Unit
 	problems []model.Problem
 	// listeners, the RouteConfigurations that they use and the certificates that they serve are those that there are; activators
-	// are the cluster of all activators and its assignment.
+	// are the cluster of all activators, its assignment, and their token.
 	listeners, routes, secrets, activators []*Resource
 	http, local                            *routeTable
 	// scoping says which hosts are scopes of their own.
@@ -52,8 +55,8 @@ func (p *gatewayPart) finish(now, prev *memo) {
 	}
 	p.addRoutes(old, prev.routes.parts, now.routes.parts)
 	p.activators = old.activators
-	if old.unit == nil || !slices.Equal(now.activators, prev.activators) {
-		p.addActivators(now.activators)
+	if old.unit == nil || !slices.Equal(now.activators, prev.activators) || now.token != prev.token {
+		p.addActivators(now.activators, now.token)
 	}
 	resources := slices.Concat(p.listeners, p.routes, p.secrets, p.activators)
 	p.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
@@ -80,11 +83,16 @@ func (p *gatewayPart) listens(name string) bool {
 	return slices.ContainsFunc(p.listeners, func(r *Resource) bool { return r.Name == name })
 }
 
-// addActivators makes the cluster of all activators.
-func (p *gatewayPart) addActivators(activators []model.Endpoint) {
+// addActivators makes the cluster of all activators, and of their token a secret that they alone get.
+func (p *gatewayPart) addActivators(activators []model.Endpoint, token string) {
 	var b resourceBuilder
 	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, manner{protocol: model.HTTP1}))
 	b.add(AssignmentType, activatorCluster, RoleGateway, assignment(activatorCluster, []zone{{zoneActivator, activators}}))
+	if token != "" {
+		b.add(SecretType, activatorSecret, RoleActivator, &tlsv3.Secret{Name: activatorSecret, Type: &tlsv3.Secret_GenericSecret{
+			GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}}},
+		}})
+	}
 	if b.err != nil {
 		p.report(activatorCluster, "InvalidResource", b.err.Error())
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/model"
 )
 
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
@@ -50,7 +52,7 @@ type routeTable struct {
 // The port of a Host header is ignored in matching, not stripped: applications build URLs from the header as it came.
 func (t *routeTable) update(name string, before, now []*routePart, of func(*routePart) chunk) *routeTable {
 	head := mustMarshal(&routev3.RouteConfiguration{Name: name})
-	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true})
+	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true, RequestHeadersToRemove: model.InternalHeaders})
 	if t == nil {
 		t, before = &routeTable{resource: &Resource{Body: append(head, tail...)}}, nil
 	}
@@ -81,7 +83,7 @@ func (t *routeTable) update(name string, before, now []*routePart, of func(*rout
 		next.ends = append(next.ends, e+end-start(d.oldTo))
 	}
 	next.resource = t.resource
-	if v := formatVersion(xxhash.Sum64String(name + strconv.FormatUint(next.sum, 16))); v != t.resource.Version {
+	if v := formatVersion(xxhash.Sum64String(string(head) + string(tail) + strconv.FormatUint(next.sum, 16))); v != t.resource.Version {
 		segments = append(segments, t.resource.Body[start(d.oldTo):])
 		// Join does not clear the megabytes that it is about to write.
 		next.resource = &Resource{Type: RouteType, Name: name, Version: v, Body: bytes.Join(segments, nil), Roles: RoleGateway}

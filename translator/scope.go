@@ -52,7 +52,8 @@ func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder)
 	}
 	routes := scopeName(listener, hosts[0])
 	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
-		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})}, TypedPerFilterConfig: withoutLowerCase(),
+		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
+		RequestHeadersToRemove: model.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
 	})
 	for _, host := range hosts {
 		b.keep(scope(listener, host, routes))

@@ -10,6 +10,7 @@ import (
 // memo is what an Output remembers of how it came about. It is immutable: several Outputs share its parts.
 type memo struct {
 	activators []model.Endpoint
+	token      string // of the activators
 	backends   table[*model.Backend, backendPart]
 	routes     table[*model.Route, routePart]
 	// hosts says which Routes want a host name, refs which Routes name a revision.
@@ -39,7 +40,7 @@ func Translate(w *model.World, prev *Output) *Output {
 	if slices.Equal(activators, prev.memo.activators) {
 		activators = prev.memo.activators
 	}
-	next.memo.activators = activators
+	next.memo.activators, next.memo.token = activators, w.ActivatorToken
 	appeared := next.memo.translateBackends(w.Backends, &prev.memo)
 	next.memo.translateRoutes(w.Routes, &prev.memo, appeared)
 	gateway.finish(&next.memo, &prev.memo)

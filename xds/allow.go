@@ -31,10 +31,7 @@ func (s *Server) permit(ctx context.Context, role string, node *corev3.Node) err
 	if s.options.Allow == nil {
 		return nil
 	}
-	c := Caller{Role: role, Node: node.GetId()}
-	if p, ok := peer.FromContext(ctx); ok {
-		c.Address, c.Identities = p.Addr, identitiesOf(p.AuthInfo)
-	}
+	c := callerOf(ctx, role, node)
 	err := s.options.Allow(c)
 	if err == nil {
 		return nil
@@ -43,6 +40,20 @@ func (s *Server) permit(ctx context.Context, role string, node *corev3.Node) err
 		s.options.Logger.Warn("a client was turned away", "role", role, "client", c.Node, "address", c.Address, "error", err)
 	}
 	return status.Error(codes.PermissionDenied, err.Error())
+}
+
+// trusts is whether what a client reports counts, and whether it may ask for what it cannot name.
+func (s *Server) trusts(ctx context.Context, node *corev3.Node) bool {
+	return s.options.Trust == nil || s.options.Trust(callerOf(ctx, RoleName(roleOf(node.GetCluster())), node))
+}
+
+// callerOf is who is at the other end of a stream.
+func callerOf(ctx context.Context, role string, node *corev3.Node) Caller {
+	c := Caller{Role: role, Node: node.GetId()}
+	if p, ok := peer.FromContext(ctx); ok {
+		c.Address, c.Identities = p.Addr, identitiesOf(p.AuthInfo)
+	}
+	return c
 }
 
 // identitiesOf is what a connection proves. Only chains that were verified count: a server that does not verify knows nobody.

@@ -130,6 +130,10 @@ type Options struct {
 	// Allow, if set, is asked at the first request of each stream and at each inspection, and ends it with its error's text as
 	// PERMISSION_DENIED. It may run for several streams at once.
 	Allow func(Caller) error
+	// Trust, if set, is asked of each stream that is allowed, whether more is believed of its client than that it is there. One that is
+	// not trusted gets what it names and no more: to ask for all of a type ends its stream, and the load that it reports is dropped.
+	// Nil trusts everybody. It may run for several streams at once.
+	Trust func(Caller) bool
 	// Loads is called for each load report by the goroutine of the client that reports, so it must return soon and may run for
 	// several clients at once.
 	Loads func(LoadReport)

@@ -42,13 +42,12 @@ func (d deltaWire) subscribe(w *watch, r *request, first bool) error {
 		if first {
 			s.claims(r.initial)
 		}
-		if first && len(r.subscribe) == 0 {
-			s.wantAll()
+		asked := r.subscribe
+		if first && len(asked) == 0 {
+			asked = []string{everything}
 		}
-		for _, name := range r.subscribe {
-			if name == everything {
-				s.wantAll()
-			} else if err := s.want(name); err != nil {
+		for _, name := range asked {
+			if err := s.wantAny(name); err != nil {
 				return err
 			}
 		}

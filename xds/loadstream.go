@@ -22,6 +22,7 @@ type loadStream struct {
 	begun  chan struct{} // closed when the client has said who it is
 
 	id     uint64
+	unread bool // what the client reports is dropped
 	role   uint8
 	client string
 	last   time.Time // when the client reported last, or began
@@ -67,7 +68,9 @@ func (l *loadStream) run() error {
 		return err
 	}
 	close(l.begun)
-	defer l.tell(LoadReport{Ended: true})
+	if !l.unread {
+		defer l.tell(LoadReport{Ended: true})
+	}
 	if len(first.GetClusterStats()) > 0 {
 		l.take(first)
 	}
@@ -96,12 +99,20 @@ func (l *loadStream) greet(node *corev3.Node) error {
 		return err
 	}
 	l.role, l.client, l.last = roleOf(node.GetCluster()), node.GetId(), time.Now()
+	if !l.server.trusts(l.grpc.Context(), node) {
+		// A gRPC client that were turned away would come again and again.
+		l.unread = true
+		return l.grpc.Send(&load_statsv3.LoadStatsResponse{LoadReportingInterval: durationpb.New(maxInterval)})
+	}
 	return l.grpc.Send(&load_statsv3.LoadStatsResponse{
 		SendAllClusters: true, LoadReportingInterval: durationpb.New(l.server.options.LoadInterval),
 	})
 }
 
 func (l *loadStream) take(r *load_statsv3.LoadStatsRequest) {
+	if l.unread {
+		return
+	}
 	now := time.Now()
 	report, dropped := loadReport(r, max(now.Sub(l.last), time.Millisecond)) // nobody has to fear a division by 0
 	l.last = now

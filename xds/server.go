@@ -202,6 +202,7 @@ func (s *Server) converse(ctx context.Context, w wire, inbox <-chan *request, he
 		return nil
 	}
 	st := newStream(s, w, first.node, heard)
+	st.namesOnly = !s.trusts(ctx, first.node)
 	s.join(st)
 	defer s.part(st)
 	return st.run(ctx, first, inbox)

@@ -74,7 +74,9 @@ func (s subscriber) replace(names []string, first bool) error {
 	delete(wanted, everything)
 	if all || first && len(names) == 0 {
 		if !w.wildcard {
-			s.wantAll()
+			if err := s.wantAll(); err != nil {
+				return err
+			}
 		}
 	} else if w.wildcard {
 		s.releaseAll()

@@ -76,6 +76,7 @@ type stream struct {
 	expects   map[string]map[string]expectation // by type and name
 	never     map[string]bool                   // types that the client never asked for when it was expected to
 	alone     bool                              // the stream is of one type, and no other will be asked for
+	namesOnly bool                              // the client is not trusted with all of a type
 	silent    bool                              // did not answer in time; is not waited for until it does
 	lastRoute time.Time                         // when listeners or routes were sent last
 }

@@ -110,6 +110,14 @@ func (s subscriber) want(name string) error {
 	return nil
 }
 
+// wantAny is a client's asking for a name, or for everything.
+func (s subscriber) wantAny(name string) error {
+	if name == everything {
+		return s.wantAll()
+	}
+	return s.want(name)
+}
+
 // tell makes what a name is now due to be sent, as part of the state since which it is due.
 func (s subscriber) tell(name string, since uint64) {
 	w := s.watch
@@ -127,8 +135,17 @@ func (s subscriber) doom(name string) {
 	}
 }
 
-// wantAll is a client's asking for everything. It gets what it does not have; all, if it asks again.
-func (s subscriber) wantAll() {
+// wantAll is a client's asking for everything.
+func (s subscriber) wantAll() error {
+	if w := s.watch; w.stream.namesOnly {
+		return status.Errorf(codes.PermissionDenied, "all resources of %s are for clients that have proved who they are; this one has to name those that it wants", w.url)
+	}
+	s.addAll()
+	return nil
+}
+
+// addAll has the client get everything that it does not have; all, if it asks again.
+func (s subscriber) addAll() {
 	w := s.watch
 	again := w.wildcard
 	w.wildcard = true

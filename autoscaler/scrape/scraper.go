@@ -35,6 +35,8 @@ type Options struct {
 	Parallel int
 	// Timeout bounds the answer of one replica; 0 means 3 s, as in Knative. A revision has twice that altogether.
 	Timeout time.Duration
+	// Transport carries the requests; nil means over the network.
+	Transport http.RoundTripper
 }
 
 // Scraper asks replicas for their load and remembers what they said last. It is made by New.
@@ -57,20 +59,13 @@ type Scraper struct {
 func New(opts Options) *Scraper {
 	opts.Parallel = cmp.Or(opts.Parallel, 64)
 	opts.Timeout = cmp.Or(opts.Timeout, 3*time.Second)
-	dialer := &net.Dialer{KeepAlive: -1}
-	transport := &http.Transport{
-		DialContext:            dialer.DialContext,
-		DisableCompression:     true, // or a small answer could become a large page
-		MaxIdleConns:           maxOpen,
-		MaxIdleConnsPerHost:    opts.Parallel, // one host may tell the load of many replicas
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 16 << 10,
-		WriteBufferSize:        1 << 10,
+	if opts.Transport == nil {
+		opts.Transport = overNetwork(opts.Parallel)
 	}
 	return &Scraper{
 		opts: opts,
 		client: &http.Client{
-			Transport:     transport,
+			Transport:     opts.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errMoved },
 		},
 		places:   make(chan struct{}, opts.Parallel),
@@ -78,6 +73,20 @@ func New(opts Options) *Scraper {
 		pages:    sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		busy:     map[model.Key]struct{}{},
 		replicas: map[string]*replica{},
+	}
+}
+
+// overNetwork asks so many replicas at a time.
+func overNetwork(parallel int) *http.Transport {
+	dialer := &net.Dialer{KeepAlive: -1}
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		DisableCompression:     true, // or a small answer could become a large page
+		MaxIdleConns:           maxOpen,
+		MaxIdleConnsPerHost:    parallel, // one host may tell the load of many replicas
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+		WriteBufferSize:        1 << 10,
 	}
 }
 

@@ -72,7 +72,8 @@ func variables(c *config) []variable {
 		{name: "SLUICE_DRAIN_LONGEST_SECONDS", fallback: "0", set: seconds(&c.longest), use: "after which what is left is cut off; 0 means never: the pod's grace period ends it"},
 		{name: "SLUICE_PROTOCOL", set: c.protocol, use: "http1 or h2c, whatever the port"},
 		{name: "SLUICE_LISTEN_HOST", set: c.listenHost, use: "address to listen on; none means all"},
-		{name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535), use: "port for /wait-for-drain and /healthz"},
+		{name: "SLUICE_ACTIVATOR_TOKEN", set: c.activatorToken, use: "what an activator must say to be one, so that its requests are not counted twice; without it whoever says activator is believed"},
+		{name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535), use: "port for /ready, /wait-for-drain and /healthz"},
 		{name: "SLUICE_METRICS_PORT", fallback: "9090", set: number(&c.metricsPort, 65535), use: "port for /metrics, as Prometheus text"},
 	}
 }
@@ -190,6 +191,11 @@ func (c *config) protocol(value string) error {
 	default:
 		return errors.New("want http1 or h2c, or none to go by QUEUE_SERVING_PORT")
 	}
+	return nil
+}
+
+func (c *config) activatorToken(value string) error {
+	c.options.ActivatorToken = value
 	return nil
 }
 

@@ -27,6 +27,7 @@ type drain struct {
 func (d *drain) routes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /wait-for-drain", d.wait)
+	routes.Handle("GET /ready", d.proxy.Readiness())
 	routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if d.proxy.Draining() {
 			http.Error(w, errEnding.Error(), http.StatusServiceUnavailable)

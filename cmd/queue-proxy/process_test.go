@@ -174,15 +174,14 @@ func TestSidecarServesProbesAndMetrics(t *testing.T) {
 	var ready atomic.Bool
 	p := start(t, application(t, &ready), "SERVING_ENABLE_REQUEST_LOG", "true", "SERVING_REVISION", "hello-00001",
 		"SERVING_READINESS_PROBE", `{"httpGet":{"path":"/ready"},"periodSeconds":1}`)
-	probe := []string{"K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"}
-	if status, _ := get(t, p.url, probe...); status != 503 {
+	if status, _ := get(t, p.admin+"/ready"); status != 503 {
 		t.Errorf("before the application is ready a probe gets %d, want 503", status)
 	}
 	ready.Store(true)
-	if status, body := get(t, p.url, probe...); status != 200 || body != "queue" {
-		t.Errorf("a probe gets %d %q, want 200 queue", status, body)
+	if status, body := get(t, p.admin+"/ready"); status != 200 || body != "ok" {
+		t.Errorf("a probe gets %d %q, want 200 ok", status, body)
 	}
-	if status, body := get(t, p.url+"/a?b=c"); status != 200 || body != "hello from /a" {
+	if status, body := get(t, p.url+"/a?b=c", "K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"); status != 200 || body != "hello from /a" {
 		t.Errorf("a request gets %d %q", status, body)
 	}
 	if status, body := get(t, p.admin+"/healthz"); status != 200 || body != "ok" {
@@ -226,7 +225,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 	eventually(t, "there is load", func() bool { return answered.Load() > 200 })
 	p.terminate(t)
 	eventually(t, "probes fail", func() bool {
-		status, _ := get(t, p.url, "K-Network-Probe", "queue")
+		status, _ := get(t, p.admin+"/ready")
 		return status == 503
 	})
 	before := answered.Load()
@@ -242,7 +241,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 func TestDrainOfAContainerAlone(t *testing.T) {
 	var ready atomic.Bool
 	p := start(t, application(t, &ready), "SLUICE_DRAIN_QUIET_SECONDS", "0.1")
-	probe := func() int { status, _ := get(t, p.url, "K-Network-Probe", "queue"); return status }
+	probe := func() int { status, _ := get(t, p.admin+"/ready"); return status }
 	if probe() != 200 {
 		t.Error("not ready at first")
 	}

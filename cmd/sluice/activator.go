@@ -14,17 +14,17 @@ func activatorCommand() *cobra.Command {
 	var log logFlags
 	var opts activator.Options
 	var server xdsFlags
-	var admin string
+	var admin adminFlags
 	c := &cobra.Command{
 		Use:   "activator",
 		Short: "Run an activator as a process of its own",
 		Long: `Activator holds requests for revisions that have no ready replica, or too few. It connects to an
-xDS server to learn where the replicas are, and reports what waits, which is what wakes a revision
+xDS server, that of the sluice up with the same data directory unless --xds names another, to learn where the replicas are, and reports what waits, which is what wakes a revision
 from zero. Its admin address has /metrics, /healthz and /debug/pprof.
 
 On SIGTERM it has the control plane name it to no gateway any more, and ends when requests have
 stopped coming.`,
-		Example: `  sluice activator --xds 127.0.0.1:18000 --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
+		Example: `  sluice activator --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := log.logger(c.ErrOrStderr())
@@ -35,6 +35,9 @@ stopped coming.`,
 			if err != nil {
 				return err
 			}
+			if err := server.await(l); err != nil {
+				return err
+			}
 			opts.XDS, opts.Dial = server.address, []grpc.DialOption{dial}
 			opts.Logger, opts.Drain = l.Named("activator"), drain
 			a, err := activator.New(opts)
@@ -43,7 +46,7 @@ stopped coming.`,
 			}
 			l.Info("listening", "address", a.Address())
 			s := newStages()
-			if err := startHTTP(s, "--admin", admin, activatorAdmin(a)); err != nil {
+			if err := admin.start(s, activatorAdmin(a)); err != nil {
 				a.Close()
 				return err
 			}
@@ -55,7 +58,7 @@ stopped coming.`,
 	server.add(c)
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")
-	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9092", "address of the admin paths")
+	admin.add(c, "127.0.0.1:9092", "address of the admin paths")
 	c.Flags().StringVar(&opts.NodeID, "node-id", activatorID(), "name of this activator to the xDS server; unique among activators")
 	c.Flags().StringVar(&opts.Zone, "zone", "", "zone of this activator, as locality")
 	return c

@@ -19,7 +19,7 @@ the files when it starts.`,
   envoy -c envoy.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := server.check(); err != nil {
+			if err := server.resolve(); err != nil {
 				return err
 			}
 			o.XDS = server.address
@@ -38,6 +38,6 @@ the files when it starts.`,
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
 	server.add(c)
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
-	c.Flags().StringVar(&o.Admin, "admin", "127.0.0.1:9901", "address of Envoy's admin interface: on loopback, or unix:PATH for a socket that only its user reaches")
+	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock", "address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any process of the machine can stop Envoy")
 	return c
 }

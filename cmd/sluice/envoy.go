@@ -51,16 +51,12 @@ func otherGateway(err error) error {
 
 // startEnvoy runs an Envoy in the place of the built-in gateway.
 func (u *up) startEnvoy(path string) error {
-	socket, err := socketPath(u.flags.dataDir, "envoy.sock")
+	socket, err := makeSocketPath(u.flags.dataDir, "envoy.sock")
 	if err != nil {
 		return err
 	}
 	admin := "unix:" + socket
-	server, err := u.doors.forEnvoy(u.stages, u.flags.dataDir, u.flags.xds.address)
-	if err != nil {
-		return err
-	}
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: server, Admin: admin})
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: nodeID(), XDS: u.doors.socket, Admin: admin})
 	if err != nil {
 		return err
 	}
@@ -85,8 +81,11 @@ func (u *up) startEnvoy(path string) error {
 	return nil
 }
 
-// envoyAdmin passes on what only reads, so that Envoy's admin paths are where those of the built-in gateway would be. Whoever is to
-// change or stop Envoy needs its socket, which only this user reaches.
+// envoyPages are the pages of Envoy's admin interface that --admin has. Others of them change Envoy, some also by a GET, or cost it much.
+var envoyPages = []string{"/ready", "/clusters", "/config_dump", "/stats/prometheus"}
+
+// envoyAdmin passes those on, so that they are where those of the built-in gateway would be. Whoever is to change or stop Envoy needs its
+// socket, which only this user reaches.
 func envoyAdmin(address string) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Transport: envoy.AdminTransport(address),
@@ -95,42 +94,9 @@ func envoyAdmin(address string) http.Handler {
 			http.Error(w, "Envoy does not answer: "+err.Error(), http.StatusBadGateway)
 		},
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this address only reads; what changes Envoy is at its own, "+address, http.StatusMethodNotAllowed)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	})
-}
-
-// socketPath is a path for a socket of this process's own, in a folder that only this user may enter; what an earlier run has left there
-// is gone. It is absolute, or from the working directory where that is too long.
-func socketPath(dataDir, name string) (string, error) {
-	path, err := filepath.Abs(filepath.Join(dataDir, "run", name))
-	if err != nil {
-		return "", err
+	pages := http.NewServeMux()
+	for _, page := range envoyPages {
+		pages.Handle("GET "+page, proxy)
 	}
-	dir := filepath.Dir(path)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
-		return "", fmt.Errorf("making a folder for sockets: %w", err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("removing the socket of an earlier run: %w", err)
-	}
-	if len(path) <= envoy.MaxSocketPath {
-		return path, nil
-	}
-	working, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	if path, err = filepath.Rel(working, path); err != nil {
-		return "", err
-	}
-	if len(path) > envoy.MaxSocketPath {
-		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", envoy.MaxSocketPath, path, len(path))
-	}
-	return path, nil
+	return pages
 }

@@ -40,7 +40,7 @@ func TestABinaryThatIsNoEnvoyIsASentence(t *testing.T) {
 }
 
 func TestSocketPathsAreShortEnough(t *testing.T) {
-	short, err := socketPath(t.TempDir(), "envoy.sock")
+	short, err := makeSocketPath(t.TempDir(), "envoy.sock")
 	if err != nil || !filepath.IsAbs(short) {
 		t.Errorf("got %q, %v, want an absolute path", short, err)
 	}
@@ -55,7 +55,7 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 		t.Errorf("far from here: got %q, %v, want an error that names the limit and the flag", path, err)
 	}
 	t.Chdir(deep)
-	path, err := socketPath(".sluice", "envoy.sock")
+	path, err := makeSocketPath(".sluice", "envoy.sock")
 	if err != nil || path != ".sluice/run/envoy.sock" {
 		t.Fatalf("got %q, %v, want a path from here", path, err)
 	}
@@ -65,7 +65,7 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	if _, err := socketPath(".sluice", "envoy.sock"); err != nil {
+	if _, err := makeSocketPath(".sluice", "envoy.sock"); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -73,8 +73,8 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 	}
 }
 
-// Who reaches --admin may read what Envoy shows, and not stop it.
-func TestAdminPassesOnWhatOnlyReads(t *testing.T) {
+// Who reaches --admin may read the pages of Envoy that are documented, and nothing else.
+func TestAdminPassesOnDocumentedPagesOfEnvoyAlone(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "envoy.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -86,20 +86,27 @@ func TestAdminPassesOnWhatOnlyReads(t *testing.T) {
 	front := httptest.NewServer(envoyAdmin("unix:" + socket))
 	defer front.Close()
 	for _, test := range []struct {
-		method string
-		want   int
-	}{{http.MethodGet, 200}, {http.MethodHead, 200}, {http.MethodPost, 405}, {http.MethodDelete, 405}} {
-		request, _ := http.NewRequest(test.method, front.URL+"/stats?filter=a", nil)
+		method, path string
+		want         int
+	}{
+		{http.MethodGet, "/ready", 200}, {http.MethodHead, "/ready", 200}, {http.MethodGet, "/stats/prometheus?filter=a", 200},
+		{http.MethodGet, "/clusters?format=json", 200}, {http.MethodGet, "/config_dump?include_eds", 200},
+		{http.MethodPost, "/ready", 405}, {http.MethodPost, "/quitquitquit", 404}, {http.MethodGet, "/quitquitquit", 404},
+		{http.MethodGet, "/logging?level=trace", 404}, {http.MethodGet, "/certs", 404}, {http.MethodGet, "/stats", 404}, {http.MethodGet, "/", 404},
+		{http.MethodGet, "/heap_dump", 404}, {http.MethodGet, "/ready/../quitquitquit", 404}, {http.MethodGet, "//quitquitquit", 404},
+		{http.MethodGet, "/ready%2f..%2fquitquitquit", 404},
+	} {
+		request, _ := http.NewRequest(test.method, front.URL+test.path, nil)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		response.Body.Close()
 		if response.StatusCode != test.want {
-			t.Errorf("%s: got %s, want %d", test.method, response.Status, test.want)
+			t.Errorf("%s %s: got %s, want %d", test.method, test.path, response.Status, test.want)
 		}
 		if test.want == 200 {
-			if got, want := <-asked, test.method+" /stats?filter=a"; got != want {
+			if got, want := <-asked, test.method+" "+test.path; got != want {
 				t.Errorf("Envoy is asked for %s, want %s", got, want)
 			}
 		}

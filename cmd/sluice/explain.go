@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/explain/tree"
+	"sluice.dev/sluice/standalone/folder"
 )
 
 // explainFlags are the flags of `sluice explain`.
@@ -51,7 +53,7 @@ The exit code is 0 when everything is served as asked, 1 when a link is broken, 
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	f.add(c, "text", "text or json")
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of a SERVICE that names none")
-	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the Kubernetes API (default .sluice/kubeconfig where there is one, else what KUBECONFIG names)")
+	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long each of both servers may take")
 	return c
 }
@@ -116,7 +118,7 @@ func (f *explainFlags) objects(ctx context.Context, query explain.Query) (explai
 	if err != nil {
 		return explain.Objects{}, &explain.Failure{
 			Who: "kubeconfig " + from, Message: fmt.Sprintf("No kubeconfig can be used (tried %s): %v", from, err),
-			Remedy: "Start sluice up, run this in its folder, or name a file with --kubeconfig",
+			Remedy: "Start sluice up, name its data directory with --data-dir, or name a file with --kubeconfig",
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
@@ -134,27 +136,28 @@ func (f *explainFlags) objects(ctx context.Context, query explain.Query) (explai
 	}
 	if err != nil {
 		failure.Message = fmt.Sprintf("The Kubernetes API %s (of kubeconfig %s) cannot be read: %s", config.Host, from, inWords(err))
-		failure.Remedy = "Start sluice up, or name the kubeconfig of another with --kubeconfig"
+		failure.Remedy = "Start sluice up, name its data directory with --data-dir, or name the kubeconfig of another with --kubeconfig"
 		return explain.Objects{}, failure
 	}
 	return objects, nil
 }
 
-// ownKubeconfig is what sluice up writes, seen from the folder that it was started in.
-const ownKubeconfig = ".sluice/kubeconfig"
-
 // clientConfig reads the kubeconfig, and says which one.
 func (f *explainFlags) clientConfig() (config *rest.Config, from string, err error) {
+	own := filepath.Join(f.server.dataDir, "kubeconfig")    // what sluice up writes
 	rules := clientcmd.NewDefaultClientConfigLoadingRules() // KUBECONFIG, else kubectl's own file
-	switch _, missing := os.Stat(ownKubeconfig); {
+	switch _, missing := os.Stat(own); {
 	case f.kubeconfig != "":
 		from, rules.ExplicitPath = f.kubeconfig, f.kubeconfig
 	case missing == nil:
-		from, rules.ExplicitPath = ownKubeconfig, ownKubeconfig
+		if err := folder.Check(f.server.dataDir); err != nil { // a kubeconfig may name programs to run
+			return nil, own, err
+		}
+		from, rules.ExplicitPath = own, own
 	case os.Getenv("KUBECONFIG") != "":
 		from = "KUBECONFIG=" + os.Getenv("KUBECONFIG")
 	default:
-		return nil, ownKubeconfig + " and KUBECONFIG", errors.New("the file is not there, and the variable is not set")
+		return nil, own + " and KUBECONFIG", errors.New("the file is not there, and the variable is not set")
 	}
 	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
 	if err != nil {

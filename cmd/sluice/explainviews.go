@@ -39,12 +39,15 @@ func (f *explainFlags) views(ctx context.Context) (explain.Views, *explain.Failu
 		}
 	}
 	return explain.Views{}, &explain.Failure{
-		Who: "xDS server " + f.server.address, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.server.address, err),
-		Remedy: "Start sluice up, or name the address of its xDS server with --xds",
+		Who: "xDS server " + f.server.address, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", f.server.address, inWordsOfServer(err)),
+		Remedy: strings.ToUpper(xdsRemedy[:1]) + xdsRemedy[1:],
 	}
 }
 
 func (f *explainFlags) askViews(ctx context.Context) (explain.Views, error) {
+	if err := errors.Join(f.server.resolve(), f.server.reachable()); err != nil {
+		return explain.Views{}, err
+	}
 	server, err := f.dial()
 	if err != nil {
 		return explain.Views{}, err

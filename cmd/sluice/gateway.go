@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -18,15 +14,17 @@ import (
 func gatewayCommand() *cobra.Command {
 	var log logFlags
 	var server xdsFlags
-	var admin, node, zone string
+	var admin adminFlags
+	var node, zone string
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run the built-in data plane as a process of its own",
-		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would and serves the
-listeners that it is told. Its admin address has Envoy's paths /ready, /stats/prometheus, /clusters
+		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would, that of the
+sluice up with the same data directory unless --xds names another, and serves the listeners that it is told. Its admin address has Envoy's paths /ready, /stats/prometheus, /clusters
 and /config_dump.`,
-		Example: `  sluice gateway --xds 127.0.0.1:18000 --admin 127.0.0.1:9901`,
-		Args:    cobra.NoArgs,
+		Example: `  sluice gateway
+  sluice gateway --data-dir /srv/sluice --admin 127.0.0.1:9901`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := log.logger(c.ErrOrStderr())
 			if err != nil {
@@ -36,6 +34,9 @@ and /config_dump.`,
 			if err != nil {
 				return err
 			}
+			if err := server.await(l); err != nil {
+				return err
+			}
 			g := gateway.New(gateway.Options{
 				XDS: server.address, Dial: []grpc.DialOption{dial}, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: drain,
 				Listening: func(name, address string) { l.Info("listening", "listener", name, "address", address) },
@@ -43,7 +44,7 @@ and /config_dump.`,
 			mux := adminMux(newRegistry())
 			mux.Handle("/", g.Admin())
 			s := newStages()
-			if err := startHTTP(s, "--admin", admin, mux); err != nil {
+			if err := admin.start(s, mux); err != nil {
 				return err
 			}
 			s.start("gateway", g.Run)
@@ -52,7 +53,7 @@ and /config_dump.`,
 	}
 	log.add(c)
 	server.add(c)
-	c.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "address of the admin paths")
+	admin.add(c, "127.0.0.1:9901", "address of the admin paths")
 	c.Flags().StringVar(&node, "node-id", nodeID(), "name of this gateway to the xDS server; unique among gateways")
 	c.Flags().StringVar(&zone, "zone", "", "zone of this gateway, as locality")
 	return c
@@ -65,24 +66,6 @@ func nodeID() string {
 		host = "localhost"
 	}
 	return fmt.Sprintf("gateway-%s-%d", host, os.Getpid())
-}
-
-// startHTTP serves a handler as a stage.
-func startHTTP(s *stages, flag, address string, handler http.Handler) error {
-	listener, err := listen(flag, address)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	s.start("admin server", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { server.Close() })
-		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	return nil
 }
 
 // The values of --gateway.

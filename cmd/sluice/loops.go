@@ -37,18 +37,19 @@ type loops struct {
 
 // newLoops wires the parts, all but the adapter, which must be set before any of them runs.
 func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loops {
-	l := &loops{scraper: scrape.New(scrape.Options{}), delivery: newDelivery()}
+	l := &loops{delivery: newDelivery()}
 	if held != nil {
 		l.own = endpointsOf(held.Address())
 	}
 	options := process.Options{
-		Dir: u.flags.dataDir, Logger: u.log.Named("process"), Replicas: u.flags.replicas,
+		Dir: u.flags.dataDir, Logger: u.log.Named("process"), Replicas: u.flags.replicas, ActivatorToken: u.token,
 		Status: func(s model.WorkloadStatus) { l.adapter.Observe(s) },
 	}
 	if u.flags.requests {
 		options.RequestLog = os.Stdout
 	}
 	l.processes = process.New(options)
+	l.scraper = scrape.New(scrape.Options{Transport: l.processes.Figures()})
 	l.scale = loop.New(loop.Options{
 		Config: scaling, Logger: u.log.Named("autoscaler"), Scrape: l.scraper.Scrape,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.adapter.Scale(revision, uid, d) },
@@ -62,6 +63,7 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 		Refused: func(r []xds.Refusal) { l.control.Refuse(r) },
 		Clients: l.connected,
 		Allow:   u.doors.permits,
+		Trust:   u.doors.trusts,
 		Loads:   func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
 	l.xds.Waiting("the objects of the Kubernetes API")
@@ -87,8 +89,10 @@ func check(config *autoscaler.Config) func(map[string]string) error {
 }
 
 // startLoops runs the parts, each after those that it needs.
-func (u *up) startLoops(l *loops) {
-	u.doors.serve(u.stages, l.xds)
+func (u *up) startLoops(l *loops) error {
+	if err := u.doors.serve(u.stages, l.xds, u.flags.dataDir); err != nil {
+		return err
+	}
 	u.stages.start("autoscaler", func(ctx context.Context) error {
 		l.scale.Run(ctx)
 		l.scraper.Close()
@@ -110,6 +114,7 @@ func (u *up) startLoops(l *loops) {
 		}
 		return nil
 	})
+	return nil
 }
 
 // newActivator makes the activator of this process; nil if there is to be none.

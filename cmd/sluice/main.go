@@ -13,11 +13,16 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 )
 
 func main() {
 	// A file that may not grow (ulimit -f) is an error of that write. Ignored, the signal would be so in our processes too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
+	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
+		// What of gRPC's own log matters is in the errors that it returns.
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)

@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
+	"sluice.dev/sluice/standalone/folder"
 	"sluice.dev/sluice/xds"
 )
 
@@ -37,7 +38,7 @@ type upFlags struct {
 	local     string
 	api       string
 	xds       xdsServerFlags
-	admin     string
+	admin     adminFlags
 	domain    string
 	gateway   string
 	routes    string
@@ -77,7 +78,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	}
 	f.log.add(c)
 	flags := c.Flags()
-	flags.StringVar(&f.dataDir, "data-dir", ".sluice", "where everything is kept: objects, kubeconfig, logs")
+	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "where everything is kept: objects, kubeconfig, logs")
 	flags.StringArrayVarP(&f.manifests, "filename", "f", nil, "manifest file or folder to apply at the start; may be repeated")
 	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "address of the gateway")
 	flags.StringVar(&f.https, "https", "127.0.0.1:8444", "address of the gateway over TLS; needs --tls-cert and --tls-key")
@@ -86,7 +87,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 	flags.StringArrayVar(&f.tlsKey, "tls-key", nil, "PEM file with the key of the --tls-cert in the same place")
 	flags.StringVar(&f.api, "api", "127.0.0.1:8443", "address of the Kubernetes API")
 	f.xds.add(c)
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
+	f.admin.add(c, "127.0.0.1:9090", "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
 	flags.StringVar(&f.activator, "activator", "127.0.0.1:8012", "address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&f.config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
 	flags.StringArrayVar(&f.stats, "envoy-stats", nil, "admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: it is read from /stats/prometheus; may be repeated")
@@ -108,6 +109,7 @@ type up struct {
 	doors    *xdsDoors
 	served   *served
 	ready    readiness
+	token    string         // by what queue-proxies know activators
 	mux      *http.ServeMux // of the admin address
 	registry *prometheus.Registry
 }
@@ -179,9 +181,12 @@ func (u *up) start(ctx context.Context, p parts) error {
 	if err := u.linkSelf(); err != nil {
 		return err
 	}
+	if u.token, err = folder.Token(filepath.Join(u.flags.dataDir, "activator-token")); err != nil {
+		return fmt.Errorf("the token of the activators: %w", err)
+	}
 	l := u.newLoops(p.scaling, held)
 	if l.adapter, err = kube.New(kube.Options{
-		Config: api.Config(), Logger: u.log, Gateway: p.gateway, Rollout: u.rolloutOptions(),
+		Config: api.Config(), Logger: u.log, Gateway: p.gateway, ActivatorToken: u.token, Rollout: u.rolloutOptions(),
 		Worlds: l.control.Offer, Run: l.processes.Run, Scale: l.scaling(&p.scaling), Ready: u.announce.service, CollectGarbage: true,
 		AwaitActivator: held == nil, Waiting: l.xds.Waiting,
 		Put: func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
@@ -191,7 +196,9 @@ func (u *up) start(ctx context.Context, p parts) error {
 	l.connected(xds.RoleActivator, nil)
 	u.showScaling(l, held)
 	u.showXDS(l)
-	u.startLoops(l)
+	if err := u.startLoops(l); err != nil {
+		return err
+	}
 	u.followCertificates(l, p.gateway)
 	if held != nil {
 		u.stages.start("activator", held.Run)

@@ -22,8 +22,8 @@ func xdsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "xds",
 		Short: "Show what each client of an xDS server has: status, dump, diff",
-		Long: `Xds asks a running Sluice what its gateways, activators and gRPC clients have, over CSDS on the port of
-the xDS server. Any other xDS server that tells it by resource (generic_xds_configs) can be asked too, but for
+		Long: `Xds asks a running Sluice what its gateways, activators and gRPC clients have, over CSDS on the socket of
+its xDS server, which is in its data directory. Any other xDS server, named by --xds, that tells it by resource (generic_xds_configs) can be asked too, but for
 diff and the figures. Private keys are never shown.`,
 	}
 	c.AddCommand(xdsStatusCommand(), xdsDumpCommand(), xdsDiffCommand())
@@ -56,7 +56,14 @@ func (f *inspectFlags) dial() (*inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("passthrough:///"+f.server.address, option)
+	if err := f.server.reachable(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, xdsRemedy)
+	}
+	target := f.server.address
+	if !strings.HasPrefix(target, unixScheme) {
+		target = "passthrough:///" + target
+	}
+	conn, err := grpc.NewClient(target, option)
 	if err != nil {
 		return nil, fmt.Errorf("--xds %s: %w", f.server.address, err)
 	}
@@ -72,11 +79,30 @@ func (i *inspector) ask(ctx context.Context, q status.Query) ([]status.Client, e
 	if what := incomplete(err); what != "" {
 		return nil, fmt.Errorf("xDS server at %s: %s", i.address, what)
 	}
+	if err = inWordsOfServer(err); errors.Is(err, errUnreachable) {
+		return nil, fmt.Errorf("xDS server at %s: %w: %s", i.address, err, xdsRemedy)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("xDS server at %s: %w", i.address, err)
 	}
 	return clients, nil
 }
+
+// inWordsOfServer is an error of asking as the server says it, or what keeps it from being asked.
+func inWordsOfServer(err error) error {
+	var says interface{ GRPCStatus() *grpcstatus.Status }
+	if !errors.As(err, &says) {
+		return err
+	}
+	s := says.GRPCStatus()
+	if s.Code() == codes.Unavailable {
+		return fmt.Errorf("%w (%s)", errUnreachable, s.Message())
+	}
+	return errors.New(s.Message())
+}
+
+// errUnreachable is the error of a connection to an xDS server that cannot be made.
+var errUnreachable = errors.New("it cannot be reached")
 
 // incomplete is what a server says that has nothing to serve yet; empty for any other error.
 func incomplete(err error) string {

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -14,11 +17,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/certificate"
+	"sluice.dev/sluice/standalone/folder"
 )
 
-// xdsFlags are how a command reaches an xDS server.
+// xdsFlags are how a command reaches an xDS server: through the data directory of a `sluice up` of this machine, or by an address.
 type xdsFlags struct {
-	address    string
+	dataDir    string
+	address    string // empty until resolve, unless it is given
+	found      bool   // the address comes from dataDir
 	ca         string
 	cert       string
 	key        string
@@ -27,7 +33,8 @@ type xdsFlags struct {
 
 func (f *xdsFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.address, "xds", "127.0.0.1:18000", "address of the xDS server")
+	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "data directory of the sluice up to find")
+	flags.StringVar(&f.address, "xds", "", "address of the xDS server, host:port or unix:PATH, in place of the socket of --data-dir; with --xds-ca "+defaultXDS+" if not given")
 	flags.StringVar(&f.ca, "xds-ca", "", "PEM file with the authorities that the xDS server's certificate must be of; without it the connection is plain text")
 	flags.StringVar(&f.cert, "xds-cert", "", "PEM file with the certificate to present to the xDS server")
 	flags.StringVar(&f.key, "xds-key", "", "PEM file with the key of --xds-cert")
@@ -45,9 +52,55 @@ func (f *xdsFlags) check() error {
 	return nil
 }
 
+// resolve settles on an address. Whether anybody is there is found out by wait and by reachable.
+func (f *xdsFlags) resolve() error {
+	if err := f.check(); err != nil || f.address != "" {
+		return err
+	}
+	if f.ca != "" { // a certificate is for an address: the socket needs none
+		f.address = defaultXDS
+		return nil
+	}
+	// Who could put a socket there could be whatever server he likes.
+	if err := folder.Check(f.dataDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	path, err := socketPath(f.dataDir, xdsSocket)
+	f.address, f.found = unixScheme+path, true
+	return err
+}
+
+// xdsRemedy is what to do when there is no xDS server where one is looked for.
+const xdsRemedy = "start sluice up, name its data directory with --data-dir, or name its xDS server with --xds"
+
+// reachable returns an error if nobody listens where a `sluice up` of the data directory would.
+func (f *xdsFlags) reachable() error {
+	if !f.found {
+		return nil
+	}
+	if err := reach(strings.TrimPrefix(f.address, unixScheme)); err != nil {
+		return fmt.Errorf("no sluice up runs with the data directory %s (%w)", f.dataDir, err)
+	}
+	return nil
+}
+
+// await is reachable for commands that may be started before `sluice up` is: where there is a data directory they only say what they
+// wait for.
+func (f *xdsFlags) await(log hclog.Logger) error {
+	err := f.reachable()
+	if err == nil {
+		return nil
+	}
+	if _, missing := os.Stat(f.dataDir); missing != nil {
+		return fmt.Errorf("%w: %s", err, xdsRemedy)
+	}
+	log.Warn("the xDS server is waited for", "error", err)
+	return nil
+}
+
 // dialOption has the credentials for the server. The files are read again at each connection. It belongs after other options. The logger may be nil.
 func (f *xdsFlags) dialOption(log hclog.Logger) (grpc.DialOption, error) {
-	if err := f.check(); err != nil {
+	if err := f.resolve(); err != nil {
 		return nil, err
 	}
 	if f.ca == "" {

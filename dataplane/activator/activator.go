@@ -98,6 +98,7 @@ type Activator struct {
 	cut       context.CancelCauseFunc   // ends all requests in flight
 	connected atomic.Bool               // the control plane has answered at some time
 	heard     atomic.Pointer[time.Time] // since when it can be heard; nil while it cannot
+	token     atomic.Pointer[string]    // that queue-proxies know activators by; nil until it has come
 	draining  atomic.Bool
 	inFlight  atomic.Int64
 	arrived   atomic.Int64 // when the last request came, unix nanoseconds
@@ -147,6 +148,7 @@ const greeting = "activator"
 // Run follows the control plane and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
 func (a *Activator) Run(ctx context.Context) error {
 	a.client.Subscribe(resource.EndpointType, greeting)
+	a.client.Subscribe(resource.SecretType, tokenSecret)
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -210,6 +212,8 @@ func (a *Activator) handle(u client.Update) error {
 			a.hosts.remove(name)
 		}
 		return takeEach(u, "listener", a.hosts.setListener)
+	case resource.SecretType:
+		return takeEach(u, "secret", a.takeToken)
 	case resource.RouteType:
 		return takeEach(u, "route configuration", a.hosts.setRoutes)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/model"
 )
 
 // The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here. The
@@ -16,8 +17,7 @@ import (
 const (
 	revisionHeader  = "Knative-Serving-Revision"
 	namespaceHeader = "Knative-Serving-Namespace"
-	proxyHeader     = "K-Proxy-Request" // tells the queue-proxy that this request is counted here
-	proxyValue      = "activator"
+	proxyHeader     = model.ProxyHeader
 	timingHeader    = "Sluice-Timing" // asks for the parts of a cold start in Server-Timing
 )
 

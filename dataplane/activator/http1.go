@@ -9,11 +9,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/model"
 )
 
 // This is an HTTP/1.1 client that works in the goroutine of the request. net/http's transport is not used for two reasons: it
@@ -67,7 +69,10 @@ func (x *exchange) writeHead(c *conn) error {
 		uri = r.URL.RequestURI()
 	}
 	// An error stays in the bufio.Writer until Flush returns it.
-	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n"+proxyHeader+": "+proxyValue+"\r\n")
+	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
+	if !x.direct { // an application is not to learn the proof
+		writeAll(out, proxyHeader+": ", x.activator.proof(), "\r\n")
+	}
 	meant := x.revision.name
 	writeAll(out, namespaceHeader+": ", meant.namespace, "\r\n"+revisionHeader+": ", meant.name, "\r\n")
 	named := r.Header["Connection"]
@@ -113,10 +118,10 @@ func writeAll(out *bufio.Writer, parts ...string) {
 func staysHere(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Http2-Settings",
-		"Proxy-Authorization", "Content-Length", revisionHeader, namespaceHeader, timingHeader, proxyHeader:
+		"Proxy-Authorization", "Content-Length", revisionHeader, namespaceHeader, timingHeader:
 		return true
 	}
-	return false
+	return slices.Contains(model.InternalHeaders, name)
 }
 
 // converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.

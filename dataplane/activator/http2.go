@@ -88,7 +88,9 @@ func (x *exchange) outgoing() *http.Request {
 	if hasToken(x.r.Header["Te"], "trailers") {
 		out.Header["Te"] = []string{"trailers"}
 	}
-	out.Header[proxyHeader] = []string{proxyValue}
+	if !x.direct { // an application is not to learn the proof
+		out.Header[proxyHeader] = []string{x.activator.proof()}
+	}
 	out.Header[namespaceHeader], out.Header[revisionHeader] = []string{x.revision.name.namespace}, []string{x.revision.name.name}
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or the transport would add its own

@@ -7,38 +7,79 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/xds"
 )
 
-func TestProbes(t *testing.T) {
+// What is internal to the platform means nothing from a client.
+func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	b := start(t, Options{})
-	for _, c := range []struct {
-		value, hash string
-		status      int
-		body        string
-	}{
-		{"activator", "", 200, "activator"}, {"queue", "", 400, "unexpected probe header value: queue"},
-		{"probe", "abc", 200, ""}, {"probe", "", 400, "non-empty"},
-	} {
-		req, _ := http.NewRequest(http.MethodGet, "http://"+b.activator.Address()+"/healthz", nil)
-		req.Header.Set("K-Network-Probe", c.value)
-		if c.hash != "" {
-			req.Header.Set("K-Network-Hash", c.hash)
-		}
-		a := do(b.client, req)
-		a.want(t, c.status, c.body)
-		if got := a.Header.Get("K-Network-Hash"); got != c.hash {
-			t.Errorf("%v: hash %q", c, got)
+	seen := make(chan http.Header, 1)
+	b.set(cluster, nil, addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() })))
+	for name, c := range clients(t) {
+		for _, header := range [][]string{
+			{"K-Network-Probe", "activator"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"}, {"K-Kubelet-Probe", "yes"},
+			{"K-Original-Host", "other.example"}, {"User-Agent", "kube-probe/1.37"}, {"K-Proxy-Request", "forged"},
+		} {
+			do(c, b.request(http.MethodGet, "/healthz", nil, header...)).want(t, 200, "")
+			got := <-seen
+			for _, internal := range model.InternalHeaders {
+				if values := got[internal]; internal != model.ProxyHeader && values != nil || slices.Contains(values, "forged") {
+					t.Errorf("%s: the replica got %s: %q", name, internal, values)
+				}
+			}
 		}
 	}
+}
+
+// A queue-proxy believes who has the token, which applications are not told.
+func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
+	b := start(t, Options{})
+	seen := make(chan []string, 1)
+	replica := addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header[model.ProxyHeader] }))
+	b.set(cluster, nil, replica)
+	want := func(want ...string) {
+		t.Helper()
+		for name, c := range clients(t) {
+			do(c, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
+			if diff := cmp.Diff(want, <-seen); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+	}
+	want("activator")
+	secret := func(text string) []byte {
+		return marshal(t, &tlsv3.Secret{Name: tokenSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
+			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
+		}}})
+	}
+	b.server.Apply(xds.Update{Set: []*xds.Resource{{
+		Type: xds.SecretType, Name: tokenSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
+	}}})
+	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
+	want("activator xyz")
+	if err := b.activator.takeToken(tokenSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
+		t.Errorf("an empty one: %v", err)
+	}
+	want("activator xyz")
+	b.set(cluster, facts{"direct": true}, replica)
+	eventually(t, "the application is told nothing", func() bool {
+		do(b.client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
+		return <-seen == nil
+	})
 }
 
 func TestBadRequests(t *testing.T) {

@@ -33,14 +33,10 @@ func (a *Activator) newServer() *http.Server {
 	}
 }
 
-// ServeHTTP answers a probe of the platform, or passes a request to a replica of its revision.
+// ServeHTTP passes a request to a replica of its revision.
 func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if tooManyHeaders(r, a.opts.Limits.Headers) {
 		a.refuse(w, r, errTooManyHeaders)
-		return
-	}
-	if r.Header[networkProbe] != nil {
-		answerProbe(w, r)
 		return
 	}
 	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])

@@ -31,7 +31,7 @@ func TestDrainServesUntilItIsQuiet(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- p.Shutdown(t.Context()) }()
 			eventually(t, "probes are refused", func() bool {
-				return cmp.Equal(shuttingDown, get(t, c, "http://"+address, "K-Network-Probe", "queue"))
+				return cmp.Equal(shuttingDown, readiness(p))
 			})
 			for range 30 { // longer than the quiet period altogether
 				if got := get(t, c, "http://"+address); got.Status != 200 {

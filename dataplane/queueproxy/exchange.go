@@ -41,7 +41,7 @@ type exchange struct {
 // newExchange counts the request in and returns it with the context that it watches over.
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	e := &exchange{ResponseWriter: w, proxy: p}
-	e.visit.proxied = r.Header.Get("K-Proxy-Request") == "activator"
+	e.visit.proxied = p.isProxied(r)
 	e.visit.stream = isGRPC(r.Header)
 	p.meter.enter(&e.visit)
 	first := e.deadline()

@@ -3,6 +3,7 @@ package queueproxy
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"net/http"
@@ -62,7 +63,10 @@ type Options struct {
 	Timeout, ResponseStart, Idle time.Duration
 	// FullDuplex lets an HTTP/1.1 application answer while it still reads the request (features.knative.dev/http-full-duplex).
 	FullDuplex bool
-	// Ready asks the application's readiness for a probe of the platform. nil means always ready.
+	// ActivatorToken is by what an activator proves that it counts a request (see model.ProxyProof). Without one whoever says that
+	// it is one is believed, as in Knative: nobody else may reach the proxy then.
+	ActivatorToken string
+	// Ready asks the application's readiness for Readiness. nil means always ready.
 	Ready func(context.Context) error
 	// Transport carries requests to the application; share one among many proxies. nil makes one.
 	Transport *Transport
@@ -88,6 +92,7 @@ type Options struct {
 // Proxy stands in front of one replica. It is made by New, serves by Serve, and ends by Shutdown.
 type Proxy struct {
 	opts    Options
+	proof   string // of activators
 	breaker *breaker.Breaker
 	reverse *httputil.ReverseProxy
 	server  *http.Server
@@ -110,7 +115,7 @@ func New(opts Options) *Proxy {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
-	p := &Proxy{opts: opts, breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
+	p := &Proxy{opts: opts, proof: model.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
 	p.streams = newStreamCutter()
@@ -133,14 +138,10 @@ func newBreaker(concurrency int) *breaker.Breaker {
 	return breaker.New(concurrency, queuePerPlace*concurrency)
 }
 
-// ServeHTTP answers a probe of the platform, or passes a request to the application.
+// ServeHTTP passes a request to the application.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if tooManyHeaders(r, p.opts.Limits.Headers) {
 		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
-		return
-	}
-	if isProbe(r) {
-		p.answerProbe(w, r)
 		return
 	}
 	if p.misdirected(r) {
@@ -194,6 +195,12 @@ func (p *Proxy) misdirected(r *http.Request) bool {
 	return len(revision) == 1 && len(namespace) == 1 && (revision[0] != p.opts.Revision.Name || namespace[0] != p.opts.Revision.Namespace)
 }
 
+// isProxied is whether an activator counts a request. Who only says so would hide its load from the autoscaler.
+func (p *Proxy) isProxied(r *http.Request) bool {
+	said := r.Header[model.ProxyHeader]
+	return len(said) == 1 && subtle.ConstantTimeCompare([]byte(said[0]), []byte(p.proof)) == 1
+}
+
 // rewrite makes the request that the application gets.
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Scheme = "http"
@@ -202,9 +209,8 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Trailer = pr.In.Trailer           // the map itself, for its values come after the body
 	pr.Out.Header.Del(revisionHeader)        // these two are not for the application, as in Knative
 	pr.Out.Header.Del(namespaceHeader)
-	if original := pr.Out.Header.Get("K-Original-Host"); original != "" {
-		pr.Out.Host = original
-		pr.Out.Header.Del("K-Original-Host")
+	for _, name := range model.InternalHeaders {
+		delete(pr.Out.Header, name)
 	}
 	forward(pr.In, pr.Out)
 }

@@ -113,8 +113,8 @@ func TestRequestsPassInBothProtocols(t *testing.T) {
 	} {
 		t.Run(string(test.client+" to "+test.app), func(t *testing.T) {
 			_, address := serve(t, queueproxy.Options{Target: target, Protocol: test.app})
-			got := get(t, client(t, test.client), "http://"+address+"/a%2Fb?x=1;y", "K-Original-Host", "hello.example")
-			want := answer{200, "", test.want + " hello.example /a%2Fb?x=1;y"}
+			got := get(t, client(t, test.client), "http://"+address+"/a%2Fb?x=1;y")
+			want := answer{200, "", test.want + " " + address + " /a%2Fb?x=1;y"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -124,21 +124,21 @@ func TestRequestsPassInBothProtocols(t *testing.T) {
 
 func TestForwardedIsMadeFromTheOlderHeaders(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s | %s |%s", r.Header.Get("Forwarded"), r.Header.Get("X-Forwarded-For"), r.Header.Get("K-Original-Host"))
+		fmt.Fprintf(w, "%s | %s", r.Header.Get("Forwarded"), r.Header.Get("X-Forwarded-For"))
 	}))
 	_, address := serve(t, queueproxy.Options{Target: target})
 	for name, test := range map[string]struct {
 		headers []string
 		want    string
 	}{
-		"nothing to go by": {nil, "| 127.0.0.1 |"},
+		"nothing to go by": {nil, "| 127.0.0.1"},
 		"all three, IPv6 in quotes": {
 			[]string{"X-Forwarded-For", "10.0.0.1, ::1", "X-Forwarded-Host", "h.example", "X-Forwarded-Proto", "https"},
-			`for=10.0.0.1;host=h.example;proto=https, for="[::1]" | 10.0.0.1, ::1, 127.0.0.1 |`,
+			`for=10.0.0.1;host=h.example;proto=https, for="[::1]" | 10.0.0.1, ::1, 127.0.0.1`,
 		},
-		"host alone": {[]string{"X-Forwarded-Host", "h.example"}, "host=h.example | 127.0.0.1 |"},
+		"host alone": {[]string{"X-Forwarded-Host", "h.example"}, "host=h.example | 127.0.0.1"},
 		"one that is there stays": {
-			[]string{"Forwarded", "for=a", "X-Forwarded-For", "b"}, "for=a | b, 127.0.0.1 |",
+			[]string{"Forwarded", "for=a", "X-Forwarded-For", "b"}, "for=a | b, 127.0.0.1",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,47 +276,64 @@ func TestClientThatGoesAwayLeavesTheQueue(t *testing.T) {
 	eventually(t, "nobody is left", func() bool { l := p.Load(); return l.Waiting == 0 && l.InFlight == 0 })
 }
 
-func TestProbesAreAnsweredAsByKnative(t *testing.T) {
-	asked := false
-	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked = true
-		fmt.Fprint(w, "application")
+// What is internal to the platform means nothing from a client: its requests are all for the application, and all count.
+func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
+	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "application %s", r.Host)
+		for _, name := range model.InternalHeaders {
+			fmt.Fprint(w, r.Header[name])
+		}
 	}))
+	p, address := serve(t, queueproxy.Options{
+		Target: target, ActivatorToken: "secret", Ready: func(context.Context) error { return io.ErrUnexpectedEOF },
+	})
+	c := client(t, model.HTTP1)
+	want := answer{200, "", "application " + address + "[][][][][]"}
+	sent := 0
+	for _, header := range [][]string{
+		{"K-Proxy-Request", "activator"}, {"K-Proxy-Request", "activator "}, {"K-Proxy-Request", "activator other"}, {"K-Proxy-Request", "secret"},
+		{"K-Original-Host", "other.example"}, {"K-Network-Probe", "queue"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
+		{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"User-Agent", "Knative-Activator-Probe"},
+	} {
+		sent++
+		if diff := cmp.Diff(want, get(t, c, "http://"+address, header...)); diff != "" {
+			t.Errorf("%v: %s", header, diff)
+		}
+	}
+	if l := p.Load(); l.Requests != uint64(sent) || l.ProxiedRequests != 0 {
+		t.Errorf("%d requests count as %+v", sent, l)
+	}
+	if diff := cmp.Diff(want, get(t, c, "http://"+address, "K-Proxy-Request", model.ProxyProof("secret"))); diff != "" {
+		t.Error(diff)
+	}
+	if l := p.Load(); l.ProxiedRequests != 1 {
+		t.Errorf("an activator's request counts as %+v", l)
+	}
+}
+
+func TestReadinessIsNotForClients(t *testing.T) {
 	var ready atomic.Bool
-	ready.Store(true)
-	p, address := serve(t, queueproxy.Options{Target: target, Ready: func(context.Context) error {
+	p, _ := serve(t, queueproxy.Options{Target: application(t, http.NotFoundHandler()), Ready: func(context.Context) error {
 		if !ready.Load() {
 			return io.ErrUnexpectedEOF
 		}
 		return nil
 	}})
-	c := client(t, model.HTTP1)
-	probe := func(headers ...string) answer { return get(t, c, "http://"+address+"/healthz", headers...) }
-	queue := []string{"K-Network-Probe", "queue", "User-Agent", "Knative-Activator-Probe"}
-	for name, test := range map[string]struct {
-		headers []string
-		want    answer
-	}{
-		"activator's":         {queue, answer{200, "", "queue"}},
-		"kubelet's":           {[]string{"K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"}, answer{200, "", "queue"}},
-		"for an activator":    {[]string{"K-Network-Probe", "activator", "User-Agent", "Knative-Autoscaling-Probe"}, answer{400, "", "unexpected probe header value: activator"}},
-		"no value":            {[]string{"User-Agent", "kube-probe/1.37"}, answer{400, "", "unexpected probe header value:"}},
-		"the gateway's":       {[]string{"K-Network-Probe", "probe", "K-Network-Hash", "abc"}, answer{200, "", ""}},
-		"gateway's, no hash":  {[]string{"K-Network-Probe", "probe"}, answer{400, "", "a probe must include a non-empty K-Network-Hash header"}},
-		"unknown":             {[]string{"K-Network-Probe", "x"}, answer{400, "", "unexpected probe header value: x"}},
-		"kubelet's by header": {[]string{"K-Kubelet-Probe", "yes", "K-Network-Probe", "queue"}, answer{200, "", "queue"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, probe(test.headers...)); diff != "" {
-				t.Error(diff)
-			}
-		})
+	if got := readiness(p); got != (answer{503, "", "the application is not ready"}) {
+		t.Errorf("not ready: %v", got)
 	}
-	ready.Store(false)
-	if diff := cmp.Diff(answer{503, "", ""}, probe(queue...)); diff != "" {
-		t.Error("not ready: " + diff)
+	ready.Store(true)
+	if got := readiness(p); got != (answer{200, "", "ok"}) {
+		t.Errorf("ready: %v", got)
 	}
-	if asked || p.Load().Requests != 0 {
-		t.Error("probes reached the application or were counted")
+	if p.Load().Requests != 0 {
+		t.Error("asking was counted")
 	}
+}
+
+// readiness is what the platform is told.
+func readiness(p *queueproxy.Proxy) answer {
+	w := httptest.NewRecorder()
+	p.Readiness().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ready", nil))
+	return answer{w.Code, w.Header().Get("Sluice-Reason"), strings.TrimSpace(w.Body.String())}
 }

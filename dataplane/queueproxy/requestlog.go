@@ -56,7 +56,7 @@ func (l *requestLog) write(r *http.Request, e *exchange, took time.Duration) {
 	line := requestLine{
 		Time:      e.visit.arrived,
 		Method:    clipped(r.Method),
-		Host:      clipped(hostOf(r)),
+		Host:      clipped(r.Host),
 		Path:      clipped(r.URL.EscapedPath()),
 		Protocol:  r.Proto,
 		Status:    e.status,
@@ -83,14 +83,6 @@ func (l *requestLog) write(r *http.Request, e *exchange, took time.Duration) {
 	if encoder.Encode(line) == nil {
 		_, _ = l.out.Write(l.buffer.Bytes())
 	}
-}
-
-// hostOf returns the host that the application saw.
-func hostOf(r *http.Request) string {
-	if original := r.Header.Get("K-Original-Host"); original != "" {
-		return original
-	}
-	return r.Host
 }
 
 func clipped(s string) string { return s[:min(len(s), maxLogged)] }

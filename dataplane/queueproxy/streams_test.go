@@ -253,7 +253,7 @@ func TestDrainCanBeTakenBack(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	p, address := serve(t, queueproxy.Options{Target: target, Quiet: 10 * time.Millisecond})
 	c := client(t, model.HTTP1)
-	probe := func() answer { return get(t, c, "http://"+address, "K-Network-Probe", "queue") }
+	probe := func() answer { return readiness(p) }
 	if err := p.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}

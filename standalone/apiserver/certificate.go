@@ -13,10 +13,11 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
-	"os"
 	"time"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"sluice.dev/sluice/standalone/folder"
 )
 
 const (
@@ -31,8 +32,8 @@ type keyPair struct{ cert, key []byte }
 // loadKeyPair returns the pair kept in the two files, or makes a new one when there is none, when it is about to
 // expire, or when it is not for host.
 func loadKeyPair(certFile, keyFile, host string) (keyPair, error) {
-	cert, err1 := os.ReadFile(certFile)
-	key, err2 := os.ReadFile(keyFile)
+	cert, err1 := folder.Read(certFile)
+	key, err2 := folder.Read(keyFile)
 	for _, err := range []error{err1, err2} {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return keyPair{}, fmt.Errorf("reading the API's certificate: %w", err)
@@ -46,7 +47,7 @@ func loadKeyPair(certFile, keyFile, host string) (keyPair, error) {
 	if err != nil {
 		return keyPair{}, fmt.Errorf("making the API's certificate: %w", err)
 	}
-	if err := errors.Join(os.WriteFile(keyFile, pair.key, 0o600), os.WriteFile(certFile, pair.cert, 0o600)); err != nil {
+	if err := errors.Join(folder.Write(keyFile, pair.key), folder.Write(certFile, pair.cert)); err != nil {
 		return keyPair{}, fmt.Errorf("writing the API's certificate: %w", err)
 	}
 	return pair, nil

@@ -6,6 +6,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"sluice.dev/sluice/standalone/folder"
 )
 
 // writeKubeconfig writes what kubectl and kn need to be c's administrator, in namespace default. It holds the token, so
@@ -17,7 +19,11 @@ func writeKubeconfig(path string, c *rest.Config) error {
 	k.AuthInfos[adminName] = &clientcmdapi.AuthInfo{Token: c.BearerToken}
 	k.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: adminName, Namespace: "default"}
 	k.CurrentContext = name
-	if err := clientcmd.WriteToFile(*k, path); err != nil { // with mode 0600
+	text, err := clientcmd.Write(*k)
+	if err == nil {
+		err = folder.Write(path, text)
+	}
+	if err != nil {
 		return fmt.Errorf("writing the kubeconfig: %w", err)
 	}
 	return nil

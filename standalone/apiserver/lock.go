@@ -6,6 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/standalone/folder"
 )
 
 // ErrInUse is wrapped by the error of Start when another process has the data directory.
@@ -13,11 +17,15 @@ var ErrInUse = errors.New("in use by another process")
 
 // lockDir makes this process the only one that uses dir, until the file is closed or the process ends, however it ends.
 // Without it a second process would remove the first one's etcd socket and take over its clients.
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+func lockDir(dir string, log hclog.Logger) (*os.File, error) {
+	wasOpen, err := folder.Make(dir)
+	if err != nil {
+		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if wasOpen {
+		log.Warn("others could read the data directory; it is closed to them now, and what they have read they know", "dir", dir)
+	}
+	f, err := folder.Open(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of the data directory: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"sluice.dev/sluice/crds"
+	"sluice.dev/sluice/standalone/folder"
 	"sluice.dev/sluice/standalone/store"
 )
 
@@ -92,7 +93,7 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 			undo.run()
 		}
 	}()
-	lock, err := lockDir(o.Dir)
+	lock, err := lockDir(o.Dir, o.Logger)
 	if err != nil {
 		return err
 	}
@@ -147,9 +148,9 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 
 // settings collects what the server is built from, and what clients need.
 func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
-	token, err := loadToken(filepath.Join(o.Dir, "token"))
+	token, err := folder.Token(filepath.Join(o.Dir, "token")) // the administrator's
 	if err != nil {
-		return settings{}, err
+		return settings{}, fmt.Errorf("the API's token: %w", err)
 	}
 	host, port := reachable(listener.Addr())
 	pair, err := loadKeyPair(filepath.Join(o.Dir, "apiserver.crt"), filepath.Join(o.Dir, "apiserver.key"), host)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -412,7 +413,7 @@ func TestSaysWhatIsInUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "--api") {
 		t.Errorf("a port in use: %v, want the address and the flag", err)
 	}
-	if lock, err := lockDir(free); err != nil {
+	if lock, err := lockDir(free, hclog.NewNullLogger()); err != nil {
 		t.Errorf("a failed start keeps the directory locked: %v", err)
 	} else {
 		_ = lock.Close()

@@ -1,78 +1,71 @@
 package process
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net"
+	"bytes"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
-
-	"github.com/hashicorp/go-hclog"
 )
 
-// metrics serves the figures of all queue-proxies of this process on one loopback address, each under a path of its own:
-// a replica in a cluster has an address for that, and here a thousand listeners would serve nobody.
+// metrics are the figures of all queue-proxies of this process, each under a URL of its own as a replica in a cluster has one. The
+// URLs lead nowhere but through RoundTrip: on an address any process of the machine could read them.
 type metrics struct {
-	logger   hclog.Logger
-	listener net.Listener // nil if there was none to be had: nothing is told then
-
 	mu      sync.RWMutex
-	proxies map[int]http.Handler // by the port of the proxy
+	proxies map[string]http.Handler // by URL
 }
 
-func newMetrics(logger hclog.Logger) *metrics {
-	m := &metrics{logger: logger, proxies: map[int]http.Handler{}}
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		logger.Error("the load of replicas cannot be told, so that they are not scaled down", "error", err)
-		return m
-	}
-	m.listener = listener
-	return m
-}
-
-// add serves a proxy's figures and returns their URL, empty if they cannot be served.
+// add makes a proxy's figures known, by its port, and returns their URL.
 func (m *metrics) add(port int, figures http.Handler) string {
-	if m.listener == nil {
-		return ""
-	}
+	url := metricsURL(port)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.proxies[port] = figures
-	return fmt.Sprintf("http://%s/replicas/%d/metrics", m.listener.Addr(), port)
+	m.proxies[url] = figures
+	return url
 }
 
 func (m *metrics) remove(port int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.proxies, port)
+	delete(m.proxies, metricsURL(port))
 }
 
-// run serves until ctx ends.
-func (m *metrics) run(ctx context.Context) {
-	if m.listener == nil {
-		return
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /replicas/{port}/metrics", m.serve)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
-		m.logger.Error("the load of replicas is not told any more", "error", err)
-	}
+func metricsURL(port int) string {
+	return "http://replicas.invalid/" + strconv.Itoa(port) + "/metrics"
 }
 
-func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
-	port, _ := strconv.Atoi(r.PathValue("port"))
+// Figures carries requests for the figures of replicas, by the URLs that WorkloadStatus has.
+func (r *Runtime) Figures() http.RoundTripper { return r.metrics }
+
+// RoundTrip implements http.RoundTripper.
+func (m *metrics) RoundTrip(r *http.Request) (*http.Response, error) {
 	m.mu.RLock()
-	figures := m.proxies[port]
+	figures := m.proxies[r.URL.String()]
 	m.mu.RUnlock()
+	page := &page{header: http.Header{}, status: http.StatusOK}
 	if figures == nil {
-		http.Error(w, "there is no such replica", http.StatusNotFound)
-		return
+		figures = http.NotFoundHandler()
 	}
-	figures.ServeHTTP(w, r)
+	figures.ServeHTTP(page, r)
+	return &http.Response{
+		StatusCode: page.status, Status: strconv.Itoa(page.status) + " " + http.StatusText(page.status), Header: page.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(&page.body), ContentLength: int64(page.body.Len()), Request: r,
+	}, nil
 }
+
+// page is a response in memory.
+type page struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (p *page) Header() http.Header { return p.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (p *page) WriteHeader(status int) { p.status = status }
+
+// Write implements http.ResponseWriter.
+func (p *page) Write(b []byte) (int, error) { return p.body.Write(b) }

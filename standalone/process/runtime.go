@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	LogRetention time.Duration
 	// RequestLog gets a line for each request, as JSON; nil for none.
 	RequestLog io.Writer
+	// ActivatorToken is by what queue-proxies know activators; see queueproxy.Options.
+	ActivatorToken string
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
 	// Replicas is how many may exist at a time, of all workloads together; 0 means that there is no bound.
@@ -98,7 +101,7 @@ func New(opts Options) *Runtime {
 		records:   &records{dir: filepath.Join(opts.Dir, "processes"), logger: opts.Logger},
 		starter:   newStarter(),
 		families:  newFamilies(),
-		metrics:   newMetrics(opts.Logger),
+		metrics:   &metrics{proxies: map[string]http.Handler{}},
 		starts:    make(chan struct{}, opts.Starts),
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,
@@ -110,7 +113,6 @@ func New(opts Options) *Runtime {
 	r.done.Go(func() { r.inbox.run(ctx) })
 	r.done.Go(func() { r.outbox.run(ctx) })
 	r.done.Go(func() { r.starter.run(ctx) })
-	r.done.Go(func() { r.metrics.run(ctx) })
 	r.done.Go(func() { r.tidy(ctx) })
 	return r
 }

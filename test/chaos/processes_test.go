@@ -176,7 +176,7 @@ func newHouse(t *testing.T, with setting) (*house, error) {
 	}
 	h.admins["up"] = address.Free(t)
 	h.flags = []string{
-		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds,
+		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds, "--xds-insecure",
 		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", with.routes,
 	}
 	t.Cleanup(func() { h.close() })

@@ -97,6 +97,7 @@ func up(t testing.TB, gateway string, routes model.RouteForm) *instance {
 	s.flags = []string{
 		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config, "--routes", string(routes),
 		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
+		"--xds-insecure", // a relay stands between, and clients of every role come over it
 	}
 	s.start()
 	t.Cleanup(func() { s.cmd.stop(t) })

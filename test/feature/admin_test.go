@@ -9,7 +9,12 @@ import (
 
 // admined reads a path of the admin address.
 func (s *instance) admined(path string) (int, string, error) {
-	response, err := http.Get("http://" + s.admin + path)
+	return read(http.DefaultClient, "http://"+s.admin+path)
+}
+
+// read is the status and the body of a page.
+func read(by *http.Client, url string) (int, string, error) {
+	response, err := by.Get(url)
 	if err != nil {
 		return 0, "", err
 	}

@@ -214,7 +214,7 @@ func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
 
 func gatewayProcessOutlivesTheControlPlane(t *testing.T, g gateway) {
 	s := g.up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
-	g.beside(t, s.xds)
+	g.beside(t, s.socket())
 	s.ready("hello") // not before a gateway has acknowledged the route
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Errorf("status %d, %v: %s", status, err, body)

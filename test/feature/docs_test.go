@@ -55,6 +55,48 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 	}
 }
 
+// Each row of the table of who can reach what names the tests that hold it.
+func TestSecurityNamesTheTestsThatHoldIt(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(absolute(t, "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	err = filepath.WalkDir(absolute(t, "."), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`).FindAllStringSubmatch(string(source), -1) {
+			there[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test\\w+)`")
+	rows := regexp.MustCompile(`(?m)^\| .*\|$`).FindAllString(string(text), -1)
+	table := 0
+	for _, row := range rows {
+		if cells := strings.Split(row, "|"); len(cells) == 6 && !strings.HasPrefix(row, "| who |") {
+			table++
+			if !named.MatchString(cells[4]) {
+				t.Errorf("no test holds the row %s", row)
+			}
+		}
+	}
+	for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+		if !there[m[1]] {
+			t.Errorf("docs/security.md names %s, which is not there", m[1])
+		}
+	}
+	if table < 10 {
+		t.Errorf("%d rows were found: the test looks at nothing", table)
+	}
+}
+
 // Every sluice command in the documents is one that the binary knows, with flags that it has.
 func TestDocumentedCommandsAreKnown(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ import (
 // explain runs sluice explain where the instance was started, and returns what it prints and its exit code.
 func (s *instance) explain(args ...string) (out string, code int) {
 	s.t.Helper()
-	cmd := exec.Command(sluiceBinary, append([]string{"explain", "--xds", s.xds}, args...)...)
+	cmd := exec.Command(sluiceBinary, append([]string{"explain"}, args...)...)
 	cmd.Dir = s.dir
 	text, err := cmd.CombinedOutput()
 	var ended *exec.ExitError
@@ -139,7 +139,7 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 func TestExplainShowsWhoRefuses(t *testing.T) {
 	t.Parallel()
 	s := drowsyCanary(t, builtin)
-	refuse(t, s.xds, "default/hello-blue")
+	refuse(t, s.socket(), "default/hello-blue")
 	s.explained(1, []string{
 		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and refuses Cluster default/hello-blue: I do not like default/hello-blue",
 		"mesh stubborn  refuses",

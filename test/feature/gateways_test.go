@@ -47,11 +47,15 @@ func (g gateway) flags(t testing.TB) []string {
 	return []string{"--gateway", "envoy", "--envoy", g.envoy(t)}
 }
 
-// beside starts the gateway as a process of its own, an xDS client with such flags. The test may end before it is ready.
+// beside starts the gateway as a process of its own, an xDS client with such flags; without an address they say where the server is.
+// The test may end before it is ready.
 func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
 	t.Helper()
 	p := newPart(t, g.name)
-	flags = append([]string{"--xds", xds, "--admin", p.admin, "--node-id", "gateway-" + p.admin}, flags...)
+	flags = append([]string{"--admin", p.admin, "--node-id", "gateway-" + p.admin}, flags...)
+	if xds != "" {
+		flags = append(flags, "--xds", xds)
+	}
 	if g.envoy == nil {
 		p.launch(sluiceBinary, append([]string{"gateway"}, flags...)...)
 		return p
@@ -89,13 +93,24 @@ func (g gateway) up(t testing.TB, args ...string) *instance {
 // prepare is `sluice up` that has not been started.
 func (g gateway) prepare(t testing.TB, args ...string) *instance {
 	t.Helper()
-	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
+	s := &instance{t: t, dir: shortDir(t), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
 		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t),
 	}, append(g.flags(t), args...)...)
 	s.envoy = g.envoy != nil && !strings.Contains(strings.Join(args, " "), "--gateway none")
 	return s
+}
+
+// shortDir is an empty folder whose path leaves room for that of a socket below it, whatever the test is called.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sluice-up-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left is in the folder for temporary files
+	return dir
 }
 
 // up is for tests of which no gateway is the matter.

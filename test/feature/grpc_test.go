@@ -73,6 +73,10 @@ func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
 	if got := callShares(t, conn, 3000, "blue", "green"); math.Abs(got["blue"]-70) > 4 || math.Abs(got["green"]-30) > 4 {
 		t.Errorf("3,000 calls were split %v, want 70 to 30", got)
 	}
+	// It also wants to report load, which is not believed over an address that proves nothing; but that is no reason to turn it away.
+	if text := s.printed(); strings.Contains(text, "turned away") {
+		t.Errorf("the client does something that it may not:\n%s", text)
+	}
 	s.change("greeter", func(o *servingv1.Service) {
 		o.Spec.Traffic = servingv1.Traffic{target("greeter-green", "", 100)}
 	})

@@ -24,6 +24,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/plane"
 )
 
@@ -65,7 +66,7 @@ type instance struct {
 	dir     string // working directory; the data directory is dir/.sluice
 	gateway string // host:port
 	admin   string
-	xds     string
+	xds     string // address that is for gRPC clients, and with certificates for all
 	local   string
 	envoy   bool // whether its gateway is one
 	flags   []string
@@ -186,7 +187,9 @@ func (s *instance) envoyStats() string {
 	if !s.envoy {
 		return ""
 	}
-	_, stats, _ := s.admined("/stats")
+	transport := envoy.AdminTransport("unix:" + filepath.Join(s.dir, ".sluice", "run", "envoy.sock"))
+	defer transport.CloseIdleConnections()
+	_, stats, _ := read(&http.Client{Transport: transport}, "http://localhost/stats")
 	return stats
 }
 
@@ -197,6 +200,11 @@ func (s *instance) contented(stats string) {
 		file, _ := os.ReadFile(filepath.Join(s.dir, ".sluice", "envoy.log")) // what is below a warning
 		contented(s.t, s.printed()+"\n"+string(file), stats)
 	}
+}
+
+// socket is the way to the xDS server for clients of any role.
+func (s *instance) socket() string {
+	return "unix:" + filepath.Join(s.dir, ".sluice", "run", "xds.sock")
 }
 
 func (s *instance) kubeconfig() string { return filepath.Join(s.dir, ".sluice", "kubeconfig") }

@@ -31,7 +31,7 @@ func (s *instance) ownEnvoy() *ownEnvoy {
 	s.t.Helper()
 	path := realEnvoy.envoy(s.t)
 	e := &ownEnvoy{t: s.t, admin: address.Free(s.t)}
-	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.xds, "--admin", e.admin, "--node-id", "own").Output()
+	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.socket(), "--admin", e.admin, "--node-id", "own").Output()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	routes := "http/" + host // of its scope
 
 	var refusing, accepted atomic.Bool
-	critic := client.New(client.Config{Target: s.xds, NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
+	critic := client.New(client.Config{Target: s.socket(), NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
 		if u.Type != resource.RouteType {
 			return nil
 		}

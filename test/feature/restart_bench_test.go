@@ -17,8 +17,8 @@ func BenchmarkRestart(b *testing.B) {
 	for _, g := range gateways {
 		b.Run(g.name, func(b *testing.B) {
 			s := g.up(b, "--log-level", "warn", "--gateway", "none", "--activator", "none")
-			startActivator(b, s.xds, address.Free(b))
-			g.beside(b, s.xds)
+			startActivator(b, s.socket(), address.Free(b))
+			g.beside(b, s.socket())
 			s.fill(b, 50, 5000)
 			var all []time.Duration
 			sent := uint64(0)
@@ -38,7 +38,7 @@ func BenchmarkRestart(b *testing.B) {
 // untilAcknowledged waits until the gateway has answered for the newest state, and returns how many bytes it was sent by this server.
 func (s *instance) untilAcknowledged(b *testing.B) (sent uint64) {
 	b.Helper()
-	conn, err := grpc.NewClient(s.xds, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(s.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.Fatal(err)
 	}

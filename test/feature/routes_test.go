@@ -104,8 +104,8 @@ func TestNoRequestFailsWhenRoutesHaveAnotherFormAfterARestart(t *testing.T) {
 
 func noRequestFailsWhenRoutesHaveAnotherFormAfterARestart(t *testing.T, g gateway) {
 	s := g.up(t, "--gateway", "none", "--activator", "none", "-f", absolute(t, "examples/hello"))
-	startActivator(t, s.xds, address.Free(t))
-	gateway := g.beside(t, s.xds)
+	startActivator(t, s.socket(), address.Free(t))
+	gateway := g.beside(t, s.socket())
 	s.ready("hello")
 	s.admin = gateway.admin
 	flags := s.flags

@@ -318,7 +318,7 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	activator := address.Free(t)
 	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	// A process of its own holds as many as Knative's: the one process of everything has descriptors for fewer.
-	process := startActivator(t, s.xds, activator).ready()
+	process := startActivator(t, s.socket(), activator).ready()
 	s.ready("hello")
 	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20", "LIMIT", "1")
 	direct.Spec.Template.Spec.ContainerConcurrency = new(int64(1))

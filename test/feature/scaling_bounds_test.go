@@ -97,7 +97,7 @@ func revisionScalesByWhatTheGatewayReports(t *testing.T, g gateway) {
 }
 
 // withoutQueueProxy checks that the endpoints of a revision are the applications themselves: they take a probe that is meant
-// for queue-proxies for a request like any other.
+// that a queue-proxy would turn away, as one for another revision, for a request like any other.
 func (s *instance) withoutQueueProxy(revision string, endpoints int) {
 	s.t.Helper()
 	_, clusters, err := s.admined("/clusters")
@@ -113,7 +113,8 @@ func (s *instance) withoutQueueProxy(revision string, endpoints int) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		request.Header.Set("K-Network-Probe", "queue")
+		request.Header.Set("Knative-Serving-Namespace", "default")
+		request.Header.Set("Knative-Serving-Revision", "other")
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			s.t.Fatal(err)

@@ -228,14 +228,14 @@ func endedGatewayProcessFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 			t.Parallel()
 			const connections = 12
 			s := g.up(t, "--gateway", "none")
-			gateway := g.beside(t, s.xds).ready()
+			gateway := g.beside(t, s.socket()).ready()
 			read := s.victim("0", 0)
 			l := s.startSalvo(victimHost, "", connections)
 			var ends []span
 			for range 6 {
 				lives(l, 300)
 				ends = append(ends, gateway.end(signal))
-				gateway = g.beside(t, s.xds).ready()
+				gateway = g.beside(t, s.socket()).ready()
 			}
 			lives(l, 300)
 			v := l.judge(t, read)
@@ -270,7 +270,7 @@ func endedActivatorProcessFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 			s := g.up(t, "--activator", "none")
 			addresses := [2]string{address.Free(t), address.Free(t)}
 			start := func(i int) *part {
-				return startActivator(t, s.xds, addresses[i]).ready()
+				return startActivator(t, s.socket(), addresses[i]).ready()
 			}
 			activators := [2]*part{start(0), start(1)}
 			read := s.victim("-1", 2)
@@ -318,7 +318,7 @@ func TestActivatorsThatShareARevisionKeepItsLimit(t *testing.T) {
 func activatorsThatShareARevisionKeepItsLimit(t *testing.T, g gateway) {
 	s := g.up(t, "--activator", "none")
 	for range 2 {
-		startActivator(t, s.xds, address.Free(t)).ready()
+		startActivator(t, s.socket(), address.Free(t)).ready()
 	}
 	o := newApp(t, "victim", map[string]string{
 		"autoscaling.knative.dev/min-scale": "4", "autoscaling.knative.dev/max-scale": "4", "autoscaling.knative.dev/target-burst-capacity": "-1",

@@ -21,7 +21,7 @@ func BenchmarkActivatorMemory(b *testing.B) {
 	for b.Loop() {
 		s := up(b, "--activator", "none", "--log-level", "warn")
 		address := address.Free(b)
-		activator := startActivator(b, s.xds, address, "--log-level", "warn").ready()
+		activator := startActivator(b, s.socket(), address, "--log-level", "warn").ready()
 		pid := activator.cmd.Process.Pid
 		rest := residentOf(b, pid)
 		busy := newApp(b, "busy", map[string]string{autoscaling + "max-scale": "1", autoscaling + "target-burst-capacity": "-1"}, "MS", "600000")

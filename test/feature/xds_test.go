@@ -15,7 +15,8 @@ import (
 // inspect runs `sluice xds` against the instance and returns what it prints and its exit code.
 func (s *instance) inspect(args ...string) (string, int) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), sluiceBinary, append(append([]string{"xds"}, args...), "--xds", s.xds)...)
+	cmd := exec.CommandContext(s.t.Context(), sluiceBinary, append([]string{"xds"}, args...)...)
+	cmd.Dir = s.dir
 	out, err := cmd.CombinedOutput()
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
@@ -55,7 +56,7 @@ func TestRefusalIsShownWithTheClientsWords(t *testing.T) {
 	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
-	c := client.New(client.Config{Target: s.xds, NodeID: "picky", Role: "gateway", Handler: func(u client.Update) error {
+	c := client.New(client.Config{Target: s.socket(), NodeID: "picky", Role: "gateway", Handler: func(u client.Update) error {
 		for _, r := range u.Set {
 			if strings.HasPrefix(r.Name, "default/") {
 				return fmt.Errorf("cluster %s: not for me", r.Name)

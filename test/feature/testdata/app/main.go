@@ -3,7 +3,8 @@
 //
 //	/            answers after the query's ms milliseconds (default $MS, else 0), and not before the files of $UNTIL and of the
 //	             query's until are there, with the revision's name, and in the headers App-Process, App-Began and App-Ended its process id and from
-//	             when to when it worked, in Unix nanoseconds
+//	             when to when it worked, in Unix nanoseconds; App-Host is the host that it was asked for, App-Internal the
+//	             headers that it got whose names begin as those of the platform
 //	/started     the moments, in Unix nanoseconds, in which the process began main, listened, and got its first request
 //	/most        the most requests that it had at a time; not counted itself
 //	/echo        a WebSocket that echoes
@@ -183,6 +184,12 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("App-Process", strconv.Itoa(os.Getpid()))
 	w.Header().Set("App-Began", strconv.FormatInt(began.UnixNano(), 10))
 	w.Header().Set("App-Ended", strconv.FormatInt(time.Now().UnixNano(), 10))
+	w.Header().Set("App-Host", r.Host)
+	for name := range r.Header {
+		if strings.HasPrefix(name, "K-") {
+			w.Header().Add("App-Internal", name)
+		}
+	}
 	a.note("-", id)
 	fmt.Fprintln(w, os.Getenv("K_REVISION"))
 }

@@ -1,0 +1,15 @@
+package queueproxy_test
+
+import (
+	"testing"
+
+	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/test/hop"
+)
+
+func TestHop(t *testing.T) {
+	hop.Test(t, func(t testing.TB, app string) (address, headers string) {
+		_, address = serve(t, queueproxy.Options{Target: app})
+		return address, ""
+	})
+}

@@ -62,9 +62,7 @@ type wish struct {
 
 // Begin takes the body of a request over from the server: r.Body is not to be read by others from now on. Over HTTP/1.1 the answer
 // may be written before the body has been read. End must follow.
-//
-// Patience is how long whom the body is for may take to say that it is wanted, if the client asks; then it is taken to be. 0 is no bound.
-func Begin(w http.ResponseWriter, r *http.Request, patience time.Duration) *Body {
+func Begin(w http.ResponseWriter, r *http.Request) *Body {
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -75,13 +73,26 @@ func Begin(w http.ResponseWriter, r *http.Request, patience time.Duration) *Body
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	if r.Header["Expect"] != nil {
-		b.wish = &wish{patience: patience, known: make(chan struct{}), over: make(chan struct{})}
+		b.wish = &wish{patience: Patience, known: make(chan struct{}), over: make(chan struct{})}
 	}
 	return b
 }
 
 // Expects is whether the client waits for a word before it sends the body.
 func (b *Body) Expects() bool { return b != nil && b.wish != nil }
+
+// Unhurried has Read wait for Want without a bound, for whom it is known to say whether the body is wanted, or not unhurried again.
+func (b *Body) Unhurried(yes bool) {
+	if !b.Expects() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wish.patience = Patience
+	if yes {
+		b.wish.patience = 0
+	}
+}
 
 // Want says that the body is wanted by whom it is for. Without an expectation it is anyway.
 func (b *Body) Want() {
@@ -120,8 +131,11 @@ func (b *Body) Read(p []byte) (n int, err error) {
 // awaitWish returns whether the body is to be read.
 func (b *Body) awaitWish() bool {
 	var impatient <-chan time.Time
-	if b.wish.patience > 0 {
-		timer := time.NewTimer(b.wish.patience)
+	b.mu.Lock()
+	patience := b.wish.patience
+	b.mu.Unlock()
+	if patience > 0 {
+		timer := time.NewTimer(patience)
 		defer timer.Stop()
 		impatient = timer.C
 	}
@@ -132,13 +146,21 @@ func (b *Body) awaitWish() bool {
 		return false
 	case <-impatient:
 	}
-	b.mu.Lock()
-	refused := b.answered && !b.begun
-	b.mu.Unlock()
+	refused := b.Refused()
 	if refused {
 		<-b.wish.over // to return an error now would end the answer
 	}
 	return !refused
+}
+
+// Refused is whether the final answer has begun, and the client that asked was not told to send its body.
+func (b *Body) Refused() bool {
+	if !b.Expects() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.answered && !b.begun
 }
 
 // Close is Stop, for transports.

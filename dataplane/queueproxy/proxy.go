@@ -137,7 +137,7 @@ func newBreaker(concurrency int) *breaker.Breaker {
 
 // ServeHTTP answers a probe of the platform, or passes a request to the application.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body := intake.Begin(w, r, intake.Patience)
+	body := intake.Begin(w, r)
 	defer body.End()
 	if p.turnAway(w, r, body) {
 		return

@@ -100,7 +100,7 @@ func Says(text string) Answer {
 type Client struct {
 	testing.TB
 	net.Conn
-	in      *bufio.Reader
+	In      *bufio.Reader
 	headers string
 }
 
@@ -113,7 +113,7 @@ func Dial(t testing.TB, address, headers string) *Client {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetReadDeadline(time.Now().Add(patience)) // a connection of TCP can
-	return &Client{TB: t, Conn: conn, in: bufio.NewReader(conn), headers: headers}
+	return &Client{TB: t, Conn: conn, In: bufio.NewReader(conn), headers: headers}
 }
 
 // Send sends text, with the headers that are needed in the place of "{}".
@@ -133,7 +133,7 @@ type Reply struct {
 // Next reads the next answer to a request of the method.
 func (c *Client) Next(method string) Reply {
 	c.Helper()
-	response, err := http.ReadResponse(c.in, &http.Request{Method: method})
+	response, err := http.ReadResponse(c.In, &http.Request{Method: method})
 	if err != nil {
 		c.Fatalf("no answer: %v", err)
 	}
@@ -161,7 +161,7 @@ func (c *Client) Want(method string, status int) Reply {
 // WantEnd waits for the server to end the connection, with nothing before that.
 func (c *Client) WantEnd() {
 	c.Helper()
-	rest, err := io.ReadAll(c.in)
+	rest, err := io.ReadAll(c.In)
 	if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // a connection says it as it is
 		c.Fatal("the connection is kept")
 	}

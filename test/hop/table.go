@@ -349,7 +349,7 @@ func upgrades(t *testing.T, start Start) {
 	for _, line := range []string{Behind, "\x00\xff\x80 no: request\r\n", "\r\n", "POST / HTTP/1.1\r\n"} {
 		c.Send(line)
 		for _, part := range strings.SplitAfter(strings.TrimSuffix(line, "\n"), "\n") {
-			got, err := c.in.ReadString('\n')
+			got, err := c.In.ReadString('\n')
 			if err != nil || strings.TrimSuffix(got, "\n") != strings.TrimSuffix(part, "\n") {
 				t.Fatalf("got %q, %v; want %q", got, err, part)
 			}
@@ -358,7 +358,7 @@ func upgrades(t *testing.T, start Start) {
 	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if rest, err := io.ReadAll(c.in); string(rest) != "bye" || err != nil {
+	if rest, err := io.ReadAll(c.In); string(rest) != "bye" || err != nil {
 		t.Errorf("the other direction ended with %q, %v", rest, err)
 	}
 }
@@ -390,7 +390,7 @@ func cutAnswers(t *testing.T, start Start) {
 				return false
 			})
 			c.Send("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n")
-			response, err := http.ReadResponse(c.in, nil)
+			response, err := http.ReadResponse(c.In, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -409,4 +409,3 @@ func cutAnswers(t *testing.T, start Start) {
 		t.Errorf("got %q", got.Text)
 	}
 }
-

@@ -27,6 +27,7 @@ type App struct {
 
 	mu   sync.Mutex
 	seen []string
+	open map[net.Conn]bool // nil at the end
 }
 
 // Answer answers a request, whose body it may read. The connection is closed unless it returns true.
@@ -39,10 +40,11 @@ func NewApp(t testing.TB, answer Answer) *App {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &App{Address: ln.Addr().String()}
+	a := &App{Address: ln.Addr().String(), open: map[net.Conn]bool{}}
 	var conns sync.WaitGroup
 	t.Cleanup(func() {
 		_ = ln.Close()
+		a.end()
 		conns.Wait()
 	})
 	conns.Go(func() {
@@ -51,25 +53,57 @@ func NewApp(t testing.TB, answer Answer) *App {
 			if err != nil {
 				return
 			}
-			stop := make(chan struct{})
-			t.Cleanup(sync.OnceFunc(func() { close(stop); _ = conn.Close() })) // before the one above
+			if !a.take(conn) {
+				continue
+			}
 			conns.Go(func() {
-				defer conn.Close()
-				for in := bufio.NewReader(conn); ; {
-					r, err := http.ReadRequest(in)
-					if err != nil {
-						return
-					}
-					a.note(r.Method + " " + r.RequestURI)
-					if !answer(conn, r) {
-						return
-					}
-					_, _ = io.Copy(io.Discard, r.Body) // or what is left of it would be the next request
-				}
+				defer a.leave(conn)
+				a.serve(conn, answer)
 			})
 		}
 	})
 	return a
+}
+
+func (a *App) serve(conn net.Conn, answer Answer) {
+	for in := bufio.NewReader(conn); ; {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		a.note(r.Method + " " + r.RequestURI)
+		if !answer(conn, r) {
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // or what is left of it would be the next request
+	}
+}
+
+func (a *App) take(conn net.Conn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == nil {
+		_ = conn.Close()
+		return false
+	}
+	a.open[conn] = true
+	return true
+}
+
+func (a *App) leave(conn net.Conn) {
+	_ = conn.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, conn)
+}
+
+func (a *App) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for conn := range a.open {
+		_ = conn.Close()
+	}
+	a.open = nil
 }
 
 func (a *App) note(what string) {

@@ -151,10 +151,10 @@ func (x *exchange) fail(err error) {
 	cause := context.Cause(x.ctx)
 	var known *refusal
 	if !errors.As(cause, &known) {
-		switch {
-		case x.intake.Failed():
+		switch failed, severed := x.intake.Fate(); {
+		case failed:
 			known = errBadBody
-		case x.r.Context().Err() != nil && !x.intake.Severed() || errors.Is(cause, peer.ErrGone):
+		case x.r.Context().Err() != nil && !severed || errors.Is(cause, peer.ErrGone):
 			// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
 			panic(http.ErrAbortHandler)
 		}

@@ -21,11 +21,13 @@ func TestHop(t *testing.T) {
 }
 
 func TestHops(t *testing.T) {
-	hop.Test(t, func(t testing.TB, app string) (address, headers string) {
+	both := func(t testing.TB, app string) (address, headers string) {
 		b := start(t, Options{})
 		b.set(cluster, nil, queueOf(t, queueproxy.Options{Target: app}))
 		return b.activator.Address(), revisionHeaders
-	})
+	}
+	hop.Test(t, both)
+	hop.TestHTTP2(t, both)
 }
 
 // queueOf runs a queue-proxy.

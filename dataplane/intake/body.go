@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -192,25 +193,22 @@ func (b *Body) Stop() {
 // deadline bounds reading from the client. Where that is not supported a client that stalls is waited for.
 func (b *Body) deadline(t time.Time) { _ = http.NewResponseController(b.w).SetReadDeadline(t) }
 
-// Severed is whether a Read was interrupted. The server takes that for the end of the client, and ends the request's context.
-func (b *Body) Severed() bool {
+// Fate ends the reading, and tells what has become of it. Failed is whether the client, which is still there, sent a body that is not as
+// HTTP has it. Severed is whether a Read was interrupted: the server takes that for the end of the client, and ends the request's context.
+func (b *Body) Fate() (failed, severed bool) {
 	if b == nil {
-		return false
+		return false, false
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.severed
-}
-
-// Failed is whether the client, which is still there, sent a body that is not as HTTP has it.
-func (b *Body) Failed() bool {
-	if b == nil {
-		return false
-	}
+	b.Stop()
+	b.await()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var lost *net.OpError
-	return b.err != nil && !b.complete() && !b.severed && !errors.Is(b.err, io.ErrUnexpectedEOF) && !errors.As(b.err, &lost)
+	switch {
+	case b.err == nil, b.complete(), errors.Is(b.err, io.ErrUnexpectedEOF), errors.Is(b.err, os.ErrDeadlineExceeded), errors.As(b.err, &lost):
+		return false, b.severed
+	}
+	return true, b.severed
 }
 
 // complete is whether all of the body was read. It needs the mutex.
@@ -286,6 +284,9 @@ func (b *Body) End() {
 func Malformed(r *http.Request) string {
 	if conn := framing.Of(r); conn != nil {
 		return conn.Refusal()
+	}
+	if len(r.Header["Content-Length"]) > 1 { // HTTP/2: the server has looked at one of them
+		return "more than one Content-Length"
 	}
 	return ""
 }

@@ -7,9 +7,12 @@ import (
 	"sluice.dev/sluice/test/hop"
 )
 
+func inFront(t testing.TB, app string) (address, headers string) {
+	_, address = serve(t, queueproxy.Options{Target: app})
+	return address, ""
+}
+
 func TestHop(t *testing.T) {
-	hop.Test(t, func(t testing.TB, app string) (address, headers string) {
-		_, address = serve(t, queueproxy.Options{Target: app})
-		return address, ""
-	})
+	hop.Test(t, inFront)
+	hop.TestHTTP2(t, inFront)
 }

@@ -208,8 +208,9 @@ func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Scheme = "http"
 	pr.Out.URL.Host = e.proxy.opts.Target
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
-	if path, _, _ := strings.Cut(pr.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
-		pr.Out.URL.Opaque = path // likewise: package url would write some characters in another way
+	path, _, _ := strings.Cut(pr.In.RequestURI, "?")
+	if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.Contains(path, " ") {
+		pr.Out.URL.Opaque = path // likewise: package url would write some characters in another way, as must be with spaces that HTTP/2 lets pass
 	}
 	if e.body != nil {
 		pr.Out.Body = e.body
@@ -240,7 +241,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e.own, body = true, e.body
 	}
 	cause := context.Cause(r.Context())
-	gone := cause != nil && !body.Severed() || errors.Is(err, peer.ErrGone)
+	failed, severed := body.Fate()
+	gone := cause != nil && !severed || errors.Is(err, peer.ErrGone)
 	switch {
 	case errors.Is(cause, errRequestTimeout):
 		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
@@ -248,7 +250,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
 	case errors.Is(err, breaker.ErrFull):
 		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
-	case body.Failed():
+	case failed:
 		refuse(w, http.StatusBadRequest, ReasonBadBody, "the body of the request could not be read")
 	case gone: // nobody reads the answer
 		w.WriteHeader(clientGone)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,6 +119,9 @@ func Fuzz(f *testing.F, start Start) {
 	})
 }
 
+// attention is how long a client waits for an answer before it ends its side. Some servers look at nothing more then.
+const attention = 2 * time.Millisecond
+
 // converse sends the input, and gives what the application's answers are to, until the server ends the connection.
 func converse(t *testing.T, address string, input []byte) (answers []understood) {
 	conn, err := net.Dial("tcp", address)
@@ -125,18 +129,22 @@ func converse(t *testing.T, address string, input []byte) (answers []understood)
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience)) // a connection of TCP can
 	if _, err := conn.Write(input); err != nil {
 		return nil // the server has seen enough
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		return nil // likewise
-	}
+	ended := false
 	for in := bufio.NewReader(conn); ; {
+		if !ended {
+			_ = conn.SetReadDeadline(time.Now().Add(attention)) // a connection of TCP can
+			if _, err := in.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
+				ended = true
+				_ = conn.(*net.TCPConn).CloseWrite() // the server may have closed it
+			}
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience)) // likewise
 		response, err := http.ReadResponse(in, nil)
 		if err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("the connection is kept after %q", input)
 			}
 			return answers

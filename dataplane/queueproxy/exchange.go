@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ var errTooManyInformational = errors.New("too many informational responses")
 type exchange struct {
 	http.ResponseWriter
 	proxy    *Proxy
+	reverse  httputil.ReverseProxy // for this exchange alone, which is its transport
 	visit    visit
 	body     *intake.Body // of the request; nil when it has none
 	attempts attempts
@@ -55,7 +57,8 @@ type exchange struct {
 
 // newExchange counts the request in and returns it with the context that it watches over.
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, body *intake.Body) (*exchange, *http.Request) {
-	e := &exchange{ResponseWriter: w, proxy: p, body: body}
+	e := &exchange{ResponseWriter: w, proxy: p, reverse: p.reverse, body: body}
+	e.reverse.Transport, e.reverse.Rewrite = e, e.rewrite
 	e.attempts.reuse, e.attempts.body = &p.reuse, body
 	e.modern = r.ProtoAtLeast(1, 1)
 	e.http1 = r.ProtoMajor == 1 && r.Header["Upgrade"] == nil

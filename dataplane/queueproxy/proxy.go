@@ -90,7 +90,7 @@ type Options struct {
 type Proxy struct {
 	opts      Options
 	breaker   *breaker.Breaker
-	reverse   httputil.ReverseProxy // without a transport, which is the exchange
+	reverse   httputil.ReverseProxy // what those of all exchanges have in common
 	transport http.RoundTripper
 	reuse     reuse
 	server    *http.Server
@@ -150,9 +150,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	reverse := p.reverse
-	reverse.Transport, reverse.Rewrite = e, e.rewrite
-	reverse.ServeHTTP(e, r)
+	e.reverse.ServeHTTP(e, r)
 }
 
 // turnAway answers requests that are not for the application.
@@ -242,7 +240,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	cause := context.Cause(r.Context())
 	failed, severed := body.Fate()
-	gone := cause != nil && !severed || errors.Is(err, peer.ErrGone)
+	lost := errors.Is(cause, errLost) || errors.Is(cause, errTooManyInformational)
+	gone := cause != nil && !severed && !lost || errors.Is(err, peer.ErrGone)
 	switch {
 	case errors.Is(cause, errRequestTimeout):
 		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())

@@ -29,8 +29,10 @@ var errLost = errors.New("the connection ended before the application answered")
 // The transport would repeat a GET by itself whose connection broke, though the application may have received it: attempts keeps it from that.
 func (e *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	a := &e.attempts
-	ctx, cancel := context.WithCancelCause(r.Context())
-	a.cancel = cancel // the end of the request's own context frees this one
+	ctx := r.Context()
+	if a.cancel = e.cancel; a.cancel == nil {
+		ctx, a.cancel = context.WithCancelCause(ctx) // the end of the request's own context frees this one
+	}
 	trace := &httptrace.ClientTrace{GotConn: a.on, PutIdleConn: a.off}
 	if e.body.Expects() {
 		trace.Got100Continue = e.body.Want

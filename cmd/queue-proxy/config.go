@@ -59,7 +59,6 @@ func variables(c *config) []variable {
 		{name: "REVISION_RESPONSE_START_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.ResponseStart), use: "bounds the time to the first byte of a response"},
 		{name: "REVISION_IDLE_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.Idle), use: "bounds the time between two writes of a response"},
 		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe, use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
-		{name: "ENABLE_HTTP_FULL_DUPLEX", fallback: "false", set: boolean(&o.FullDuplex), use: "lets an HTTP/1.1 application answer while it reads"},
 		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog), use: "writes a line of JSON for each request to the standard output"},
 		{name: "SERVING_NAMESPACE", set: label("namespace"), use: "in each line of the request log; with SERVING_REVISION, requests for other revisions are turned away"},
 		{name: "SERVING_SERVICE", set: label("service"), use: "likewise"},

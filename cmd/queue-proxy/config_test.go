@@ -27,7 +27,7 @@ func TestEnvironmentOfKnative(t *testing.T) {
 	c, err := readConfig(environment(
 		"SERVING_NAMESPACE", "default", "SERVING_SERVICE", "", "SERVING_REVISION", "hello-00001", "SERVING_POD", "hello-00001-x",
 		"REVISION_RESPONSE_START_TIMEOUT_SECONDS", "20", "REVISION_IDLE_TIMEOUT_SECONDS", "10", "QUEUE_SERVING_PORT", "8013",
-		"SERVING_ENABLE_REQUEST_LOG", "true", "ENABLE_HTTP_FULL_DUPLEX", "true", "SLUICE_STREAM_DRAIN_SECONDS", "1.5",
+		"SERVING_ENABLE_REQUEST_LOG", "true", "SLUICE_STREAM_DRAIN_SECONDS", "1.5",
 		"SERVING_READINESS_PROBE", `{"httpGet":{"path":"/ready","port":8080,"host":"127.0.0.1","scheme":"HTTP",`+
 			`"httpHeaders":[{"name":"X-Key","value":"yes"}]},"successThreshold":1,"timeoutSeconds":2}`,
 		"SERVING_LOGGING_CONFIG", `{"level":"info"}`, // Knative's, which we do not read
@@ -36,7 +36,7 @@ func TestEnvironmentOfKnative(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := c.options
-	if o.Target != "127.0.0.1:8080" || o.Protocol != model.H2C || o.Concurrency != 10 || !o.FullDuplex || !c.requestLog {
+	if o.Target != "127.0.0.1:8080" || o.Protocol != model.H2C || o.Concurrency != 10 || !c.requestLog {
 		t.Errorf("got %+v", o)
 	}
 	got := []time.Duration{o.Timeout, o.ResponseStart, o.Idle, o.Quiet, o.StreamDrain, c.longest}
@@ -95,7 +95,6 @@ func TestWrongValuesAreRefusedAllAtOnce(t *testing.T) {
 		{"REVISION_TIMEOUT_SECONDS", "5m", `REVISION_TIMEOUT_SECONDS is "5m": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
 		{"REVISION_IDLE_TIMEOUT_SECONDS", "NaN", `REVISION_IDLE_TIMEOUT_SECONDS is "NaN": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
 		{"REVISION_RESPONSE_START_TIMEOUT_SECONDS", "1e10", `REVISION_RESPONSE_START_TIMEOUT_SECONDS is "1e10": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
-		{"ENABLE_HTTP_FULL_DUPLEX", "Enabled", `ENABLE_HTTP_FULL_DUPLEX is "Enabled": want true or false`},
 		{"SERVING_ENABLE_REQUEST_LOG", "on", `SERVING_ENABLE_REQUEST_LOG is "on": want true or false`},
 		{"SERVING_LOGGING_LEVEL", "loud", `SERVING_LOGGING_LEVEL is "loud": want debug, info, warn or error`},
 		{"SLUICE_STREAM_DRAIN_SECONDS", "-3", `SLUICE_STREAM_DRAIN_SECONDS is "-3": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -162,7 +163,7 @@ func (a *Activator) Run(ctx context.Context) error {
 	tasks.Go(func() { a.reportLoads(following) })
 	tasks.Go(func() { a.sweepOften(following) })
 	tasks.Go(func() {
-		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.server.Serve(framing.Listener{Listener: a.listener}); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("serving: %w", err)
 		}
 	})

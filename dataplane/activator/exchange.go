@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -37,14 +38,16 @@ type exchange struct {
 	status  int       // that the client was given; 0 while there is none
 	dirty   bool      // the client has not been sent all that was written
 
+	intake   *intake.Body // of the client; nil for a request without a body
+	interim  interim
 	body     replay.Body
 	sending  *replay.Reader // the body as the present attempt sends it; nil for a request without one
 	trailers []string       // the names of those that the client announced, sorted
 }
 
 // serve lets one request of a revision through.
-func (a *Activator) serve(w http.ResponseWriter, r *http.Request, name revisionName) {
-	x := &exchange{activator: a, w: w, r: r, upgrade: upgradeOf(r.Header)}
+func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.Body, name revisionName) {
+	x := &exchange{activator: a, w: w, r: r, intake: body, upgrade: upgradeOf(r.Header)}
 	x.arrived = time.Now()
 	x.stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 	a.arrive(x.arrived)
@@ -74,11 +77,6 @@ func (x *exchange) run() error {
 	}
 	x.startTimeout()
 	defer x.endTimeout()
-	if x.r.ProtoMajor == 1 && x.r.ContentLength != 0 {
-		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers
-		// that cannot do it have no such limit.
-		_ = http.NewResponseController(x.w).EnableFullDuplex()
-	}
 	x.takeBody()
 	defer x.releaseBody()
 	for {
@@ -107,6 +105,7 @@ func (x *exchange) await() error {
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
 func (x *exchange) send() error {
+	x.intake.Unhurried(!x.direct) // a queue-proxy always says whether a body is wanted
 	if x.r.ProtoMajor == 2 {
 		return x.sendHTTP2()
 	}
@@ -150,10 +149,15 @@ func (x *exchange) timed() bool { return x.r.Header[timingHeader] != nil }
 // fail answers a request that no replica did. The cause of the context's end says more than err.
 func (x *exchange) fail(err error) {
 	cause := context.Cause(x.ctx)
-	gone := x.r.Context().Err() != nil || errors.Is(cause, peer.ErrGone)
-	if gone && !errors.Is(cause, errShuttingDown) {
-		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
-		panic(http.ErrAbortHandler)
+	var known *refusal
+	if !errors.As(cause, &known) {
+		switch failed, severed := x.intake.Fate(); {
+		case failed:
+			known = errBadBody
+		case x.r.Context().Err() != nil && !severed || errors.Is(cause, peer.ErrGone):
+			// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
+			panic(http.ErrAbortHandler)
+		}
 	}
 	if x.status != 0 {
 		message := "a replica did not finish its response"
@@ -163,11 +167,7 @@ func (x *exchange) fail(err error) {
 		x.warn(message, err)
 		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
 	}
-	var known *refusal
-	switch {
-	case errors.As(cause, &known):
-	case errors.As(err, &known):
-	default:
+	if known == nil && !errors.As(err, &known) {
 		x.warn("a replica did not answer", err)
 		known = errUnreachable
 	}
@@ -182,9 +182,20 @@ func (x *exchange) warn(message string, err error) {
 func (x *exchange) refuse(err error) {
 	known := errUnreachable
 	errors.As(err, &known)
+	x.answer(true)
 	x.status = known.status
 	x.activator.stats.refused(known.reason)
 	known.answer(x.w, x.r)
+}
+
+// answer comes before the header of the final answer, which may be one of our own.
+func (x *exchange) answer(own bool) {
+	if x.activator.draining.Load() && x.r.ProtoMajor == 1 && x.r.Header["Upgrade"] == nil {
+		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
+		// are on their way to us: that waits until the drain is over.
+		x.w.Header().Set("Connection", "close")
+	}
+	x.intake.Answer(own)
 }
 
 // upgradeOf is the protocol that a request wants to change to. An offer of HTTP/2 is not taken up, which a server may do.

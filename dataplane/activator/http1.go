@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httputil"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
 )
@@ -21,9 +21,6 @@ import (
 // This is an HTTP/1.1 client that works in the goroutine of the request. net/http's transport is not used for two reasons: it
 // sends a GET again whose connection died while it may have been received, and its two goroutines for each connection cost
 // about as much as all the rest.
-
-// maxInformational bounds how many informational responses may precede a response.
-const maxInformational = 32
 
 // sendHTTP1 sends the request over HTTP/1.1 and relays the response. A connectError says that it cannot have been received.
 func (x *exchange) sendHTTP1() error {
@@ -127,7 +124,7 @@ func staysHere(name string) bool {
 // converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.
 func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error) {
 	u := x.startUpload(c)
-	res, err := x.readResponse(c, u) //nolint:bodyclose // closing would read on to the end; what was not read is closed with the connection
+	res, err := x.readResponse(c) //nolint:bodyclose // closing would read on to the end; what was not read is closed with the connection
 	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
 		x.finishUpload(c, u)
 		return false, x.tunnel(res, c, stop)
@@ -157,30 +154,18 @@ func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error
 }
 
 // readResponse reads the header of the final response, and passes on the informational ones before it.
-func (x *exchange) readResponse(c *conn, u *upload) (*http.Response, error) {
-	for range maxInformational {
+func (x *exchange) readResponse(c *conn) (*http.Response, error) {
+	for {
 		c.left = maxResponseHeader
 		res, err := http.ReadResponse(c.in, x.r)
 		c.left = -1
-		if err != nil {
+		if err != nil || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, err
+		}
+		if err := x.inform(res.StatusCode, res.Header); err != nil {
 			return nil, err
 		}
-		switch {
-		case res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols:
-			u.mayGo(false)
-			return res, nil
-		case res.StatusCode == http.StatusContinue:
-			u.mayGo(true) // reading the client's body makes the server say Continue to the client
-		default:
-			h := x.w.Header()
-			maps.Copy(h, res.Header)
-			x.w.WriteHeader(res.StatusCode)
-			for name := range res.Header {
-				delete(h, name)
-			}
-		}
 	}
-	return nil, errors.New("too many informational responses")
 }
 
 // writeBody sends the request's body as it comes.
@@ -206,7 +191,7 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 			break
 		}
 		if err != nil {
-			u.clientFailed.Store(!errors.Is(err, replay.ErrSuperseded))
+			u.clientFailed.Store(!errors.Is(err, replay.ErrSuperseded) && !errors.Is(err, intake.ErrStopped))
 			return err
 		}
 	}
@@ -231,23 +216,20 @@ func (x *exchange) finishUpload(c *conn, u *upload) (complete bool) {
 	if u == nil {
 		return true
 	}
-	select {
-	case <-u.done:
-		return u.err == nil
-	default:
-	}
-	timer := time.NewTimer(uploadGrace)
-	defer timer.Stop()
-	select {
-	case <-u.done:
-		return u.err == nil
-	case <-timer.C:
-	case <-x.ctx.Done():
+	if !x.intake.Refused() {
+		timer := time.NewTimer(uploadGrace)
+		defer timer.Stop()
+		select {
+		case <-u.done:
+			return u.err == nil
+		case <-timer.C:
+		case <-x.ctx.Done():
+		}
 	}
 	// The upload may hang in a write to the replica or in a read from the client. Where the latter cannot be given a
 	// deadline it does not outlive the client's connection.
 	c.abort()
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
+	x.intake.Stop()
 	<-u.done
 	return false
 }

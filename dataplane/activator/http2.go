@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
+	"sync/atomic"
+	"time"
 
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -30,7 +33,8 @@ func newHTTP2(ask bool) *http.Transport {
 		DisableCompression:     true,
 		IdleConnTimeout:        model.IdleClient,
 		MaxResponseHeaderBytes: maxResponseHeader,
-		ExpectContinueTimeout:  continuePatience,
+		// A body that is to be asked for waits in intake.Body, and so the transport need not wait.
+		ExpectContinueTimeout: 0,
 	}
 	if ask {
 		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout}
@@ -45,6 +49,7 @@ func (x *exchange) sendHTTP2() error {
 		transport = x.activator.direct
 	}
 	res, err := transport.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
+	x.interim.set(true)
 	switch {
 	case err != nil && !replay.Unprocessed(err):
 		return err
@@ -58,7 +63,7 @@ func (x *exchange) sendHTTP2() error {
 	}
 	defer func() {
 		// What the client still sends is of no use, and to close the response would wait for it.
-		_ = x.r.Body.Close()
+		x.intake.Stop()
 		_ = res.Body.Close() // it was read to its end, or its stream is to be reset
 	}()
 	x.begin()
@@ -71,11 +76,21 @@ func (x *exchange) sendHTTP2() error {
 
 // outgoing makes the request that the replica gets.
 func (x *exchange) outgoing() *http.Request {
-	ctx := x.ctx
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+		return x.inform(status, http.Header(header))
+	}}
 	if x.trial || x.cold {
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { x.connected() }})
+		trace.GotConn = func(httptrace.GotConnInfo) { x.connected() }
 	}
-	out := x.r.WithContext(ctx)
+	x.interim.set(false)
+	ctx := x.ctx
+	var body *attemptBody
+	if x.sending != nil {
+		body = &attemptBody{ReadCloser: x.sending}
+		ctx, body.cancel = context.WithCancel(ctx) // the end of the exchange ends it
+		trace.GotFirstResponseByte = func() { body.answered.Store(true) }
+	}
+	out := x.r.WithContext(httptrace.WithClientTrace(ctx, trace))
 	u := *x.r.URL
 	u.Scheme, u.Host = "http", x.replica.address
 	out.URL, out.RequestURI, out.Close = &u, "", false
@@ -96,13 +111,41 @@ func (x *exchange) outgoing() *http.Request {
 		out.Header["User-Agent"] = []string{""} // or the transport would add its own
 	}
 	out.Body, out.Trailer = nil, nil
-	if x.sending != nil {
-		out.Body = x.sending
+	if body != nil {
+		out.Body = body
 	}
 	if len(x.trailers) > 0 {
-		out.Body, out.Trailer = x.sending.Trailers(x.trailers, x.r.Trailer)
+		body.ReadCloser, out.Trailer = x.sending.Trailers(x.trailers, x.r.Trailer)
 	}
 	return out
+}
+
+// attemptBody is a request's body as one attempt sends it. The transport closes it when it gives the attempt up, but then waits for the
+// Read in progress, and so for a client that may have stopped to send. It does not wait when the attempt's context has ended.
+type attemptBody struct {
+	io.ReadCloser
+	cancel   context.CancelFunc
+	reading  atomic.Bool
+	answered atomic.Bool // a response has begun: the transport closes the body then too
+}
+
+// Read reads what the client sends.
+func (b *attemptBody) Read(p []byte) (int, error) {
+	b.reading.Store(true)
+	defer b.reading.Store(false)
+	return b.ReadCloser.Read(p)
+}
+
+// Close ends the attempt a little later: were the end of its context seen first, the transport would not say why it gave it up.
+func (b *attemptBody) Close() error {
+	if b.reading.Load() && !b.answered.Load() {
+		time.AfterFunc(uploadGrace, func() {
+			if !b.answered.Load() {
+				b.cancel()
+			}
+		})
+	}
+	return nil
 }
 
 // flushing is a response's body of unknown length: what has come so far is sent before more is waited for.

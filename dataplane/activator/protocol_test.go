@@ -107,7 +107,7 @@ func TestBodiesStreamBothWaysWithTrailers(t *testing.T) {
 	b := start(t, Options{})
 	for name, c := range clients(t) {
 		protocol := map[string]model.Protocol{"HTTP/1.1": model.HTTP1, "h2c": model.H2C}[name]
-		b.set(cluster, nil, replicaOf(t, queueproxy.Options{Protocol: protocol, FullDuplex: true}, func(w http.ResponseWriter, r *http.Request) {
+		b.set(cluster, nil, replicaOf(t, queueproxy.Options{Protocol: protocol}, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.Header().Set("Trailer", "X-Sum")
 			_ = http.NewResponseController(w).Flush()

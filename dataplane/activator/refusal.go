@@ -22,6 +22,7 @@ const (
 	ReasonUnreachable     = "Unreachable"      // 502: the replica did not answer, or not in HTTP
 	ReasonUnknownRevision = "UnknownRevision"  // 404: there is no such revision
 	ReasonBadBody         = "BadBody"          // 400: the client did not deliver the body that it promised
+	ReasonBadRequest      = "BadRequest"       // 400: it is not clear where the request ends
 	ReasonNoRevision      = "NoRevision"       // 400: the request does not say which revision is meant
 	ReasonTooManyHeaders  = "TooManyHeaders"   // 431
 )

@@ -21,11 +21,15 @@ func (x *exchange) relay(res *http.Response, body io.Reader) error {
 			h[name] = values
 		}
 	}
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil // or net/http would make a guess that the application did not
+	}
 	announced := len(res.Trailer)
 	if announced > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(res.Trailer)), ", ")}
 		delete(h, "Content-Length") // HTTP/1.1 has trailers after chunks alone
 	}
+	x.answer(false)
 	x.status = res.StatusCode
 	x.w.WriteHeader(res.StatusCode)
 	x.dirty = true

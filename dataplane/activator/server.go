@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/framing"
+	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 )
 
@@ -28,35 +30,48 @@ func (a *Activator) newServer() *http.Server {
 		IdleTimeout:       a.opts.Limits.IdleConnection,
 		MaxHeaderBytes:    a.opts.Limits.HeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       peer.Remember,
-		ErrorLog:          a.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ConnContext:       rememberConn,
+		ConnState:         framing.ConnState,
+		// What is asked of the server as such (OPTIONS *) is for the application too.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     a.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+}
+
+func rememberConn(ctx context.Context, c net.Conn) context.Context {
+	return peer.Remember(framing.ConnContext(ctx, c), c)
 }
 
 // ServeHTTP passes a request to a replica of its revision.
 func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if tooManyHeaders(r, a.opts.Limits.Headers) {
-		a.refuse(w, r, errTooManyHeaders)
+	body := intake.Begin(w, r)
+	defer body.End()
+	name, refused := a.admit(w, r)
+	if refused != nil {
+		body.Answer(true)
+		a.stats.refused(refused.reason)
+		refused.answer(w, r)
 		return
+	}
+	a.serve(w, r, body, name)
+}
+
+// admit tells which revision a request is for, or why it is refused.
+func (a *Activator) admit(w http.ResponseWriter, r *http.Request) (revisionName, *refusal) {
+	if why := intake.Malformed(r); why != "" {
+		w.Header().Set("Connection", "close")
+		return revisionName{}, &refusal{http.StatusBadRequest, ReasonBadRequest, 0, why}
+	}
+	if tooManyHeaders(r, a.opts.Limits.Headers) {
+		return revisionName{}, errTooManyHeaders
 	}
 	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])
 	if err != nil {
 		if name, err = a.resolve(r); err != nil {
-			a.refuse(w, r, refusalOf(err))
-			return
+			return name, refusalOf(err)
 		}
 	}
-	if a.draining.Load() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
-		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
-		// are on their way to us: that waits until the drain is over.
-		w.Header().Set("Connection", "close")
-	}
-	a.serve(w, r, name)
-}
-
-func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
-	a.stats.refused(why.reason)
-	why.answer(w, r)
+	return name, nil
 }
 
 func tooManyHeaders(r *http.Request, limit int) bool {

@@ -1,12 +1,17 @@
 package activator
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // tunnel relays an upgraded connection until both sides have ended it.
@@ -18,6 +23,7 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 		return context.Cause(x.ctx)
 	}
 	x.begin()
+	x.endTimeout() // the response has begun with 101, and its two sides end it, or the queue-proxy
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return fmt.Errorf("taking over the client's connection: %w", err)
@@ -40,14 +46,59 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 		return nil // the client has gone
 	}
 	ended := make(chan error, 2)
-	go func() { ended <- pipe(c.Conn, buffered) }()
-	go func() { ended <- pipe(client, c.in) }()
+	t := &tunnel{Conn: client, ahead: buffered.Reader, patience: x.timeout}
+	go func() { ended <- pipe(c.Conn, t) }()
+	go func() { ended <- pipe(t, c.in) }()
 	for range 2 {
 		if err := <-ended; err != nil {
 			break // the other direction has nobody to talk to
 		}
 	}
 	return nil
+}
+
+// tunnel is the client's side of an upgraded connection. A client that takes nothing, when there is something to take, and sends nothing
+// for as long as a request of its revision may last, is given up: it would hold a slot for ever.
+type tunnel struct {
+	net.Conn
+	ahead    *bufio.Reader // has what the client sent before it was answered
+	patience time.Duration // 0 is no bound
+	said     atomic.Bool   // the client has sent something
+}
+
+// Read reads what the client sends. Were the server's reader asked for more than it has, it would end the request with that direction.
+func (t *tunnel) Read(p []byte) (int, error) {
+	var from io.Reader = t.Conn
+	if t.ahead.Buffered() > 0 {
+		from = t.ahead
+	}
+	n, err := from.Read(p)
+	t.said.Store(true)
+	return n, err
+}
+
+// Write writes to the client.
+func (t *tunnel) Write(p []byte) (written int, err error) {
+	for t.patience > 0 {
+		t.said.Store(false)
+		if err := t.SetWriteDeadline(time.Now().Add(t.patience)); err != nil {
+			return written, err
+		}
+		n, err := t.Conn.Write(p[written:])
+		written += n
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 && !t.said.Load() {
+			return written, err
+		}
+	}
+	return t.Conn.Write(p)
+}
+
+// CloseWrite ends the direction to the client.
+func (t *tunnel) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // pipe copies one direction and passes on its end.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/model"
@@ -31,6 +32,8 @@ const (
 	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
 	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
 	ReasonUnsent         = "Unsent"         // 503: the application is gone, takes no connection, or is of another revision; another replica may be sent the request
+	ReasonBadBody        = "BadBody"        // 400: the client did not deliver the body that it promised, or not as HTTP has it
+	ReasonBadRequest     = "BadRequest"     // 400: it is not clear where the request ends
 	ReasonTooManyHeaders = "TooManyHeaders" // 431
 	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
 )
@@ -61,8 +64,6 @@ type Options struct {
 	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte
 	// written. Idle bounds the time between two writes, and so also the time to the first. 0 means no bound.
 	Timeout, ResponseStart, Idle time.Duration
-	// FullDuplex lets an HTTP/1.1 application answer while it still reads the request (features.knative.dev/http-full-duplex).
-	FullDuplex bool
 	// ActivatorToken is by what an activator proves that it counts a request (see model.ProxyProof). Without one whoever says that
 	// it is one is believed, as in Knative: nobody else may reach the proxy then.
 	ActivatorToken string
@@ -91,14 +92,16 @@ type Options struct {
 
 // Proxy stands in front of one replica. It is made by New, serves by Serve, and ends by Shutdown.
 type Proxy struct {
-	opts    Options
-	proof   string // of activators
-	breaker *breaker.Breaker
-	reverse *httputil.ReverseProxy
-	server  *http.Server
-	meter   meter
-	log     *requestLog // nil when there is none
-	lost    lost.Log
+	opts      Options
+	proof     string // of activators
+	breaker   *breaker.Breaker
+	reverse   httputil.ReverseProxy // what those of all exchanges have in common
+	transport http.RoundTripper
+	reuse     reuse
+	server    *http.Server
+	meter     meter
+	log       *requestLog // nil when there is none
+	lost      lost.Log
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
@@ -119,10 +122,9 @@ func New(opts Options) *Proxy {
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
 	p.streams = newStreamCutter()
-	p.reverse = &httputil.ReverseProxy{
-		Rewrite:        p.rewrite,
+	p.transport = opts.Transport.forProtocol(opts.Protocol)
+	p.reverse = httputil.ReverseProxy{
 		ModifyResponse: answered,
-		Transport:      sender{opts.Transport.forProtocol(opts.Protocol), &reuse{}},
 		BufferPool:     opts.Transport.buffers,
 		ErrorHandler:   p.fail,
 		ErrorLog:       opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
@@ -140,32 +142,38 @@ func newBreaker(concurrency int) *breaker.Breaker {
 
 // ServeHTTP passes a request to the application.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if tooManyHeaders(r, p.opts.Limits.Headers) {
-		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
+	body := intake.Begin(w, r)
+	defer body.End()
+	if p.turnAway(w, r, body) {
 		return
 	}
-	if p.misdirected(r) {
-		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
-		return
-	}
-	e, r := p.newExchange(w, r)
+	e, r := p.newExchange(w, r, body)
 	defer e.end(r)
-	if p.Draining() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
-		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
-		// are on their way to us: that waits until none come any more (see Retire).
-		w.Header().Set("Connection", "close")
-	}
-	if p.opts.FullDuplex && r.ProtoMajor == 1 {
-		// It cannot fail here: the writer is net/http's own.
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
 	release, err := p.acquire(r)
 	if err != nil {
 		p.fail(e, r, err)
 		return
 	}
 	defer release()
-	p.reverse.ServeHTTP(e, r)
+	e.reverse.ServeHTTP(e, r)
+}
+
+// turnAway answers requests that are not for the application.
+func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, body *intake.Body) bool {
+	switch why := intake.Malformed(r); {
+	case why != "":
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusBadRequest, ReasonBadRequest, why)
+	case tooManyHeaders(r, p.opts.Limits.Headers):
+		body.Answer(true)
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
+	case p.misdirected(r):
+		body.Answer(true)
+		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
+	default:
+		return false
+	}
+	return true
 }
 
 // acquire takes a place, waiting for one if need be.
@@ -202,12 +210,19 @@ func (p *Proxy) isProxied(r *http.Request) bool {
 }
 
 // rewrite makes the request that the application gets.
-func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Scheme = "http"
-	pr.Out.URL.Host = p.opts.Target
+	pr.Out.URL.Host = e.proxy.opts.Target
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
-	pr.Out.Trailer = pr.In.Trailer           // the map itself, for its values come after the body
-	pr.Out.Header.Del(revisionHeader)        // these two are not for the application, as in Knative
+	path, _, _ := strings.Cut(pr.In.RequestURI, "?")
+	if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.Contains(path, " ") {
+		pr.Out.URL.Opaque = path // likewise: package url would write some characters in another way, as must be with spaces that HTTP/2 lets pass
+	}
+	if e.body != nil {
+		pr.Out.Body = e.body
+	}
+	pr.Out.Trailer = pr.In.Trailer    // the map itself, for its values come after the body
+	pr.Out.Header.Del(revisionHeader) // these two are not for the application, as in Knative
 	pr.Out.Header.Del(namespaceHeader)
 	for _, name := range model.InternalHeaders {
 		delete(pr.Out.Header, name)
@@ -223,19 +238,27 @@ func answered(response *http.Response) error {
 	return nil
 }
 
-// fail answers a request that the application did not. The cause of the context's end says more than err.
+// fail answers a request that the application did not. The cause of the context's end says more than err, unless that end came of
+// not reading the body any more.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var body *intake.Body
 	if e, ok := w.(*exchange); ok {
-		e.own = true
+		e.own, body = true, e.body
 	}
-	switch cause := context.Cause(r.Context()); {
+	cause := context.Cause(r.Context())
+	failed, severed := body.Fate()
+	lost := errors.Is(cause, errLost) || errors.Is(cause, errTooManyInformational)
+	gone := cause != nil && !severed && !lost || errors.Is(err, peer.ErrGone)
+	switch {
 	case errors.Is(cause, errRequestTimeout):
 		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
 	case errors.Is(cause, errShuttingDown):
 		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
 	case errors.Is(err, breaker.ErrFull):
 		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
-	case cause != nil || errors.Is(err, peer.ErrGone): // the client went away: nobody reads the answer
+	case failed:
+		refuse(w, http.StatusBadRequest, ReasonBadBody, "the body of the request could not be read")
+	case gone: // nobody reads the answer
 		w.WriteHeader(clientGone)
 	case errors.Is(err, errUnsent):
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/model"
 )
@@ -57,15 +58,22 @@ func (p *Proxy) newServer() *http.Server {
 		IdleTimeout:       p.opts.Limits.IdleConnection,
 		MaxHeaderBytes:    p.opts.Limits.HeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       peer.Remember,
-		ErrorLog:          p.opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ConnContext:       rememberConn,
+		ConnState:         framing.ConnState,
+		// What is asked of the server as such (OPTIONS *) is for the application too.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     p.opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+}
+
+func rememberConn(ctx context.Context, c net.Conn) context.Context {
+	return peer.Remember(framing.ConnContext(ctx, c), c)
 }
 
 // Serve serves HTTP/1.1 and h2c on l until Shutdown or Close, and then returns nil at once, while requests may still
 // be in flight. It closes l.
 func (p *Proxy) Serve(l net.Listener) error {
-	if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.server.Serve(framing.Listener{Listener: l}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -153,7 +153,7 @@ func TestFullDuplexEchoesWhileTheRequestIsSent(t *testing.T) {
 	}))
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		t.Run(string(protocol), func(t *testing.T) {
-			_, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol, FullDuplex: true})
+			_, address := serve(t, queueproxy.Options{Target: target, Protocol: protocol})
 			reader, writer := io.Pipe()
 			response, err := client(t, protocol).Post("http://"+address, "text/plain", reader)
 			if err != nil {

@@ -143,29 +143,21 @@ func TestTimeoutEndsAClientThatReadsSlowly(t *testing.T) {
 	eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })
 }
 
-func TestTimeoutsEndUpgradedConnections(t *testing.T) {
+// TestIdleTimeoutEndsAnUpgradedConnection has it closed; upgrade_test.go has what keeps it open.
+func TestIdleTimeoutEndsAnUpgradedConnection(t *testing.T) {
 	target := application(t, http.HandlerFunc(echoWebSocket))
-	for name, opts := range map[string]queueproxy.Options{
-		"whole request":  {Timeout: roomy},
-		"response start": {ResponseStart: roomy},
-		"idle":           {Idle: roomy},
-	} {
-		t.Run(name, func(t *testing.T) {
-			opts.Target = target
-			p, address := serve(t, opts)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
-			conn, _, err := websocket.Dial(ctx, "ws://"+address, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.CloseNow()
-			if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
-				t.Errorf("the connection ended with %v", err)
-			}
-			eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })
-		})
+	p, address := serve(t, queueproxy.Options{Target: target, Idle: roomy})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, "ws://"+address, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer conn.CloseNow()
+	if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("the connection ended with %v", err)
+	}
+	eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })
 }
 
 func TestConnectionIsReusedAfterARequestWithTimeout(t *testing.T) {

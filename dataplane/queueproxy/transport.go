@@ -24,13 +24,13 @@ type Transport struct {
 
 // NewTransport returns a Transport without connections.
 func NewTransport() *Transport {
-	t := &Transport{http1: newTransport(), h2c: newTransport(), buffers: &buffers{}}
+	t := &Transport{http1: newTransport(false), h2c: newTransport(true), buffers: &buffers{}}
 	t.h2c.Protocols = new(http.Protocols)
 	t.h2c.Protocols.SetUnencryptedHTTP2(true)
 	return t
 }
 
-func newTransport() *http.Transport {
+func newTransport(shared bool) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: -1}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -38,12 +38,13 @@ func newTransport() *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return newAppConn(c), nil
+			return newAppConn(c, shared), nil
 		},
-		DisableCompression:    true, // what the client asked for is between it and the application
-		MaxIdleConnsPerHost:   idlePerTarget,
-		IdleConnTimeout:       model.IdleApplication,
-		ExpectContinueTimeout: time.Second,
+		DisableCompression:  true, // what the client asked for is between it and the application
+		MaxIdleConnsPerHost: idlePerTarget,
+		IdleConnTimeout:     model.IdleApplication,
+		// A body that is to be asked for waits in intake.Body, and so the transport need not wait.
+		ExpectContinueTimeout: 0,
 	}
 }
 

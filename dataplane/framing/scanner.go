@@ -1,0 +1,272 @@
+package framing
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+)
+
+// Limits on what a client may put around the bytes of a body. That of a head is the server's affair.
+const (
+	maxChunkLine = 256
+	maxTrailers  = 16 << 10
+)
+
+// errMalformed is what is read in the place of the first byte that does not fit.
+var errMalformed = errors.New("the request's body is malformed")
+
+type state int
+
+const (
+	atStart   state = iota // before the first byte of a request, or in empty lines before it
+	inHead                 // the first line of a request has come
+	inBody                 // of a length that was given
+	inSize                 // of a chunk
+	inChunk                // in its data
+	afterData              // in the line break behind its data
+	inTrailer
+	unframed // what comes is no HTTP/1
+	ended    // nothing that comes is looked at any more
+)
+
+// scanner follows a client's bytes from request to request.
+type scanner struct {
+	state state
+	part  []byte // the beginning of a line whose end has not come
+	left  int64  // bytes of the body, of a chunk's data or of the line break behind it that are still to come
+	spent int    // bytes of the trailers that have come
+	head
+}
+
+// head is what has been read of a request's head.
+type head struct {
+	old     bool // HTTP/1.0
+	lengths int
+	length  int64
+	codings int
+	refusal string
+}
+
+// scan looks at what has come, and gives how many bytes of it belong to the current request. It stops behind the head and behind the
+// end of the request, and before what is malformed; after that the state is ended.
+func (s *scanner) scan(p []byte) (n int) {
+	for n < len(p) {
+		switch s.state {
+		case unframed:
+			return len(p)
+		case ended:
+			return n
+		case inBody, inChunk:
+			m := min(s.left, int64(len(p)-n))
+			n += int(m)
+			if s.left -= m; s.left > 0 {
+				continue
+			}
+			if s.state == inBody {
+				s.next()
+				return n
+			}
+			s.state, s.left = afterData, 2
+		case afterData:
+			if p[n] != "\r\n"[2-s.left] {
+				s.state = ended
+				return n
+			}
+			n++
+			if s.left--; s.left == 0 {
+				s.state = inSize
+			}
+		default:
+			m, stop := s.scanLine(p[n:])
+			if n += m; stop {
+				return n
+			}
+		}
+	}
+	return n
+}
+
+// idle is whether nothing of a request has come after the one before.
+func (s *scanner) idle() bool { return s.state == atStart && len(s.part) == 0 }
+
+// next is the state before another request.
+func (s *scanner) next() { s.state, s.head, s.spent = atStart, head{}, 0 }
+
+// scanLine takes the next line, or what has come of it. It reports whether the scan is to stop behind it.
+func (s *scanner) scanLine(p []byte) (n int, stop bool) {
+	i := bytes.IndexByte(p, '\n')
+	n = i + 1
+	if i < 0 {
+		n = len(p)
+	}
+	if s.tooLong(len(s.part) + n) {
+		s.state = ended
+		return 0, true
+	}
+	if i < 0 {
+		s.part = append(s.part, p...)
+		return n, false
+	}
+	line := p[:n]
+	if len(s.part) > 0 {
+		s.part = append(s.part, line...)
+		line = s.part
+	}
+	before := s.state
+	s.take(line)
+	s.part = s.part[:0]
+	if s.state == ended && before != inHead {
+		return 0, true
+	}
+	return n, s.state != before && (before == inHead || s.state == atStart)
+}
+
+func (s *scanner) tooLong(line int) bool {
+	switch s.state {
+	case inSize:
+		return line > maxChunkLine
+	case inTrailer:
+		return s.spent+line > maxTrailers
+	}
+	return false
+}
+
+// take takes a whole line.
+func (s *scanner) take(line []byte) {
+	switch s.state {
+	case atStart:
+		s.takeFirst(bytes.TrimRight(line, "\r\n"))
+	case inHead:
+		s.takeHeader(bytes.TrimSuffix(line[:len(line)-1], []byte("\r")))
+	default: // of a body, where no line ends without a carriage return
+		text, ok := bytes.CutSuffix(line, []byte("\r\n"))
+		switch {
+		case !ok:
+			s.state = ended
+		case s.state == inSize:
+			s.takeSize(text)
+		default:
+			s.spent += len(line)
+			s.takeTrailer(text)
+		}
+	}
+}
+
+func (s *scanner) takeFirst(line []byte) {
+	switch {
+	case len(line) == 0:
+	case bytes.Equal(line, []byte("PRI * HTTP/2.0")):
+		s.state = unframed
+	default:
+		s.state, s.old = inHead, bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+	}
+}
+
+func (s *scanner) takeHeader(line []byte) {
+	if len(line) == 0 {
+		s.endHead()
+		return
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		s.refuse("a header field is continued on another line")
+		return
+	}
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	switch {
+	case len(name) == len("Content-Length") && bytes.EqualFold(name, []byte("Content-Length")):
+		s.lengths++
+		var err error
+		if s.length, err = parseLength(bytes.Trim(value, " \t"), 10); err != nil {
+			s.refuse("the Content-Length is no number")
+		}
+	case len(name) == len("Transfer-Encoding") && bytes.EqualFold(name, []byte("Transfer-Encoding")):
+		s.codings++
+		if !bytes.EqualFold(bytes.Trim(value, " \t"), []byte("chunked")) {
+			s.refuse("the Transfer-Encoding is not chunked")
+		}
+	}
+}
+
+func (s *scanner) refuse(why string) {
+	if s.refusal == "" {
+		s.refusal = why
+	}
+}
+
+func (s *scanner) endHead() {
+	switch {
+	case s.codings > 0 && s.lengths > 0:
+		s.refuse("both a Content-Length and a Transfer-Encoding")
+	case s.codings > 0 && s.old:
+		s.refuse("a Transfer-Encoding in HTTP/1.0")
+	case s.codings > 1 || s.lengths > 1:
+		s.refuse("more than one Content-Length or Transfer-Encoding")
+	}
+	switch {
+	case s.refusal != "":
+		s.state = ended
+	case s.codings > 0:
+		s.state = inSize
+	case s.length > 0:
+		s.state, s.left = inBody, s.length
+	default:
+		s.next()
+	}
+}
+
+func (s *scanner) takeSize(line []byte) {
+	digits := 0
+	for digits < len(line) && isHex(line[digits]) {
+		digits++
+	}
+	size, err := parseLength(line[:digits], 16)
+	extension := bytes.TrimLeft(line[digits:], " \t")
+	switch {
+	case err != nil, digits < len(line) && (len(extension) == 0 || extension[0] != ';'), hasControl(extension):
+		s.state = ended
+	case size == 0:
+		s.state = inTrailer
+	default:
+		s.state, s.left = inChunk, size
+	}
+}
+
+func (s *scanner) takeTrailer(line []byte) {
+	if len(line) == 0 {
+		s.next()
+		return
+	}
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	if !ok || !isToken(name) || hasControl(value) {
+		s.state = ended
+	}
+}
+
+var errNoLength = errors.New("no length")
+
+// parseLength reads digits, and nothing else.
+func parseLength(digits []byte, base int) (int64, error) {
+	if len(digits) == 0 || digits[0] == '+' || digits[0] == '-' || bytes.IndexByte(digits, '_') >= 0 {
+		return 0, errNoLength
+	}
+	return strconv.ParseInt(string(digits), base, 63)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func hasControl(p []byte) bool {
+	return bytes.ContainsFunc(p, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+func isToken(p []byte) bool {
+	for _, c := range p {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(p) > 0
+}

@@ -26,7 +26,7 @@ const nobody = 65534
 func asNobody(t *testing.T, run func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: only root can be somebody else")
+		absent(t, "only root can be somebody else")
 	}
 	done := make(chan struct{})
 	go func() {
@@ -34,6 +34,10 @@ func asNobody(t *testing.T, run func()) {
 		runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
 		if err := errors.Join(syscall.Setfsgid(nobody), syscall.Setfsuid(nobody)); err != nil {
 			t.Error(err)
+			return
+		}
+		if now, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ^uintptr(0), 0, 0); now != nobody { // what is no user changes nothing
+			t.Errorf("this thread is of user %d: root may not be somebody else here", now)
 			return
 		}
 		run()

@@ -6,29 +6,35 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
 // clientBody is a request's body as the client sends it. The clock looks on.
 type clientBody struct {
 	io.Reader
-	x *exchange // nil for a request without a body
+	x     *exchange // nil for a request without a body
+	ended atomic.Bool
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.x.clock.touch()
 	if err == io.EOF {
+		b.ended.Store(true)
 		b.x.clock.requestDone()
 	}
 	return n, err
 }
 
+// Close does nothing: what is left is for endRequest, and nobody else waits for it.
+func (b *clientBody) Close() error { return nil }
+
 // takeBody begins to keep what is read of a request's body, so that another attempt can begin anew.
 func (x *exchange) takeBody(req *http.Request, t *http.Transport) {
-	x.source = clientBody{req.Body, x}
 	if len(req.Trailer) > 0 { // the server fills in those of the client whenever the end of the body is read
 		x.trailers = slices.Collect(maps.Keys(req.Trailer))
 	}
@@ -57,6 +63,20 @@ func (x *exchange) rewind() (io.ReadCloser, error) {
 }
 
 var errSentInPart = errors.New("the body has been sent in part")
+
+// endRequest reads what is left of a body after its answer, or has the connection end. A client that has its whole answer is given
+// some time; the end of one without a length is still to come, and does not wait for that.
+func (x *exchange) endRequest() {
+	if x.source.ended.Load() || x.status == http.StatusSwitchingProtocols {
+		return
+	}
+	wait := time.Duration(0)
+	if len(x.writer.Header()["Content-Length"]) > 0 && len(x.view.Header["Expect"]) == 0 {
+		wait = framing.RestWait
+		_ = http.NewResponseController(x.writer).Flush() // the client may be gone
+	}
+	x.conn.Finish(x.view.Body, wait)
+}
 
 // uploadGrace is how long the end of a request is waited for after its response is complete.
 const uploadGrace = 50 * time.Millisecond

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
@@ -59,7 +61,9 @@ func debugLog(logger hclog.Logger) *log.Logger {
 
 // handle serves one request under a connection manager.
 func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
-	x := &exchange{client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now()}
+	x := &exchange{
+		client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now(), conn: framing.Of(r),
+	}
 	var cancel context.CancelCauseFunc
 	x.Context, cancel = context.WithCancelCause(r.Context())
 	x.clock = streamClock{start: x.start, cancel: cancel}
@@ -70,7 +74,21 @@ func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
 		m.stats.rqActive.Add(-1)
 		m.stats.rqXX.add(x.status)
 	}()
+	if x.conn == nil || r.ContentLength == 0 {
+		x.serve(w)
+		return
+	}
+	// Both sides may stream at once, and no answer waits for the end of its request.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	answered := false
+	defer func() {
+		if !answered { // net/http would still read the body
+			x.conn.End()
+		}
+	}()
 	x.serve(w)
+	answered = true
+	x.endRequest()
 }
 
 // rewrite makes the outgoing request out of the incoming one. The scheme and host of its URL are set per attempt.
@@ -92,9 +110,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 }
 
 func (x *exchange) rewriteHost(out *http.Request) {
-	if x.manager.stripPort != keepPort || x.manager.stripDot {
-		out.Host = x.view.host
-	}
+	out.Host = x.view.Host
 	host := x.target.hostRewrite
 	if host == "" {
 		host = x.route.forward.hostRewrite
@@ -119,6 +135,9 @@ func (x *exchange) rewritePath(out *http.Request) {
 	}
 	if plain, err := url.PathUnescape(path); err == nil {
 		out.URL.Path, out.URL.RawPath = plain, path
+	}
+	if out.URL.EscapedPath() != path && !strings.HasPrefix(path, "//") {
+		out.URL.Opaque = path // has bytes that net/url would escape
 	}
 }
 
@@ -281,6 +300,9 @@ func (p *proxy) modifyResponse(res *http.Response) error {
 		delete(res.Header, "Content-Length") // HTTP/1.1 has trailers after chunks alone
 	}
 	x.changeHeaders(res.Header, level.onResponse)
+	if _, ok := res.Header["Content-Type"]; !ok {
+		x.writer.Header()["Content-Type"] = nil // or net/http would guess one
+	}
 	if x.manager.requestIDInResponse {
 		res.Header["X-Request-Id"] = res.Request.Header["X-Request-Id"]
 	}
@@ -312,6 +334,8 @@ func (x *exchange) failure(err error) localReply {
 		return localReply{http.StatusGatewayTimeout, "UT", cause.Error()}
 	case errors.Is(cause, errIdleTimeout):
 		return localReply{http.StatusGatewayTimeout, "SI", cause.Error()}
+	case errors.Is(cause, errInterimResponses):
+		return localReply{http.StatusBadGateway, "UPE", cause.Error()}
 	case errors.Is(cause, errMaxDuration):
 		return localReply{http.StatusGatewayTimeout, "DT", cause.Error()}
 	case errors.Is(err, errNoHealthyUpstream):
@@ -356,6 +380,7 @@ func (x *exchange) reply(w http.ResponseWriter, reply localReply) {
 	if reply.body != "" && h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "text/plain")
 	}
+	h.Set("Content-Length", strconv.Itoa(len(reply.body)))
 	w.WriteHeader(reply.status)
 	if reply.body != "" && x.view.Method != http.MethodHead {
 		_, _ = io.Copy(w, strings.NewReader(reply.body)) // the client may be gone

@@ -17,6 +17,12 @@ import (
 // connectTimeout leaves room for one lost SYN, which is sent again after a second.
 const connectTimeout = 2 * time.Second
 
+// Limits on the head of a response. Envoy's own, 100 fields and 60 KiB, are less than applications have.
+const (
+	maxResponseHeaders   = 1000
+	maxResponseHeadersKB = 256
+)
+
 // manner is how a cluster's endpoints are spoken to.
 type manner struct {
 	protocol model.Protocol
@@ -60,7 +66,11 @@ func edsCluster(name string, m manner) *clusterv3.Cluster {
 // Envoy cannot tell whether it has seen a request; so without a queue-proxy before it each request has a connection of its own.
 // HTTP/2 has no need of that: there a server says which requests it has not looked at.
 func (m manner) options() *httpv3.HttpProtocolOptions {
-	common := &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(model.IdleClient)}
+	common := &corev3.HttpProtocolOptions{
+		IdleTimeout:          durationpb.New(model.IdleClient),
+		MaxHeadersCount:      wrapperspb.UInt32(maxResponseHeaders),
+		MaxResponseHeadersKb: wrapperspb.UInt32(maxResponseHeadersKB),
+	}
 	explicit := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	if m.protocol == model.H2C {
 		h2 := &corev3.Http2ProtocolOptions{AllowConnect: true}
@@ -72,7 +82,7 @@ func (m manner) options() *httpv3.HttpProtocolOptions {
 		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2}
 	} else {
 		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{EnableTrailers: true},
 		}
 		if m.direct {
 			common.MaxRequestsPerConnection = wrapperspb.UInt32(1)

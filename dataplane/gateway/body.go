@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/replay"
 )
@@ -45,6 +47,12 @@ func (x *exchange) takeBody(req *http.Request, t *http.Transport) {
 // itself that a connection was closed before anything was written to it. That for HTTP/2 would wait between attempts.
 func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reader) {
 	switch {
+	case t == x.proxy.upstreams.http1 && req.ContentLength < 0:
+		all := trailing{body, x, http.Header{}}
+		for _, name := range x.trailers {
+			all.to[name] = nil
+		}
+		req.Body, req.Trailer = all, all.to
 	case len(x.trailers) > 0:
 		req.Body, req.Trailer = body.Trailers(x.trailers, x.view.Trailer)
 	case t == x.proxy.upstreams.http1:
@@ -53,6 +61,27 @@ func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reade
 	default:
 		req.Body = body
 	}
+}
+
+// trailing is a chunked body of which all trailers pass, also those that the client did not announce. The transport for HTTP/2 takes
+// none but those.
+type trailing struct {
+	*replay.Reader
+	x  *exchange
+	to http.Header
+}
+
+// Read fills in the trailers at the end.
+func (b trailing) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		for name, values := range b.x.view.Trailer {
+			if httpguts.ValidTrailerHeader(name) {
+				b.to[name] = values
+			}
+		}
+	}
+	return n, err
 }
 
 func (x *exchange) rewind() (io.ReadCloser, error) {

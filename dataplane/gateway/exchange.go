@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice.dev/sluice/dataplane/framing"
@@ -37,6 +38,9 @@ type exchange struct {
 	counted   *zoneLoad     // that the request is counted in; nil while it is in none
 	began     time.Duration // when it was, since the proxy was made
 	stream    bool          // the request counts as a stream
+
+	carrier atomic.Pointer[upstreamConn] // takes the current attempt
+	lost    atomic.Bool                  // with its connection, before its client had sent all of it
 
 	clock     streamClock
 	interim   interimWriter

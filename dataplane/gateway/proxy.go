@@ -103,7 +103,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	x.manager.forwarded(out.Header, in)
-	x.manager.setRequestID(out.Header, in)
+	x.manager.setRequestID(out.Header)
 	x.changeHeaders(out.Header, level.onRequest)
 	x.rewriteHost(out)
 	x.rewritePath(out)
@@ -147,6 +147,9 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	transport := p.upstreams.transport(x.config, x.view.Request, x.upgrade != "")
 	if req.Body != nil {
 		x.takeBody(req, transport)
+	}
+	if transport == p.upstreams.http1 {
+		req = x.carrying(req)
 	}
 	var tried []*host
 	for {
@@ -256,6 +259,7 @@ const staleTries = 4
 func (x *exchange) send(t *http.Transport, req *http.Request) (*http.Response, error) {
 	for tries := 0; ; tries++ {
 		res, err := t.RoundTrip(req)
+		x.release()
 		if err == nil || tries == staleTries || !stale(err) || x.Err() != nil {
 			return res, err
 		}
@@ -314,7 +318,7 @@ var errNoHealthyUpstream = errors.New("no healthy upstream")
 // failed answers a request that got no response.
 func (p *proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	if x.client.Err() != nil {
+	if x.client.Err() != nil && !x.lost.Load() {
 		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
 		panic(http.ErrAbortHandler)
 	}
@@ -340,6 +344,8 @@ func (x *exchange) failure(err error) localReply {
 		return localReply{http.StatusGatewayTimeout, "DT", cause.Error()}
 	case errors.Is(err, errNoHealthyUpstream):
 		return localReply{http.StatusServiceUnavailable, "UH", err.Error()}
+	case x.lost.Load(), errors.Is(cause, errLost):
+		return localReply{http.StatusServiceUnavailable, "UC", resetBefore + "connection termination"}
 	case x.request.Failed():
 		return localReply{http.StatusBadRequest, "DPE", "the request's body could not be read"}
 	case errors.As(err, &connect):

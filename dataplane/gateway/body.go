@@ -53,6 +53,10 @@ func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reade
 			all.to[name] = nil
 		}
 		req.Body, req.Trailer = all, all.to
+		req.GetBody = func() (io.ReadCloser, error) {
+			again, err := x.rewind()
+			return trailing{again, x, all.to}, err
+		}
 	case len(x.trailers) > 0:
 		req.Body, req.Trailer = body.Trailers(x.trailers, x.view.Trailer)
 	case t == x.proxy.upstreams.http1:
@@ -66,14 +70,14 @@ func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reade
 // trailing is a chunked body of which all trailers pass, also those that the client did not announce. The transport for HTTP/2 takes
 // none but those.
 type trailing struct {
-	*replay.Reader
+	io.ReadCloser
 	x  *exchange
 	to http.Header
 }
 
 // Read fills in the trailers at the end.
 func (b trailing) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
+	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		for name, values := range b.x.view.Trailer {
 			if httpguts.ValidTrailerHeader(name) {

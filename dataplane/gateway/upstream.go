@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -100,9 +99,10 @@ type upstreamConn struct {
 	stats *clusterStats
 	once  sync.Once
 
-	begins  atomic.Bool              // nothing of the request has been written yet
-	dead    atomic.Bool              // nothing more will come
-	carries atomic.Pointer[exchange] // whose client still sends, and whose response has not begun
+	mu      sync.Mutex
+	begins  bool      // nothing of the request has been written yet
+	dead    bool      // nothing more will come
+	carries *exchange // whose client still sends, and whose response has not begun
 }
 
 var errPeerGone = errors.New("the endpoint has closed the connection")
@@ -110,7 +110,7 @@ var errPeerGone = errors.New("the endpoint has closed the connection")
 // Write fails before a request is written to a connection that its endpoint has closed, so that another one is taken. Written to it
 // the request would be lost, and could not be sent again: nobody would know whether it had been seen.
 func (c *upstreamConn) Write(p []byte) (int, error) {
-	if !c.begins.Load() {
+	if !c.unwritten() {
 		return c.Conn.Write(p)
 	}
 	if c.peer.gone() {
@@ -120,26 +120,49 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 	if n == 0 && err != nil {
 		return 0, fmt.Errorf("%w: %w", errPeerGone, err)
 	}
-	c.begins.Store(false)
-	if c.dead.Load() {
-		c.sever()
+	c.mu.Lock()
+	c.begins = false
+	var lost *exchange
+	if c.dead {
+		lost, c.carries = c.carries, nil
+	}
+	c.mu.Unlock()
+	lost.sever()
+	return n, err
+}
+
+// unwritten is whether nothing has been written of the request that the connection carries.
+func (c *upstreamConn) unwritten() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begins
+}
+
+// Read notices the beginning of a response, and the end.
+func (c *upstreamConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !isInterim(p[:n]) {
+		c.let()
+	}
+	if err != nil {
+		c.mu.Lock()
+		c.dead = true
+		var lost *exchange
+		if !c.begins { // else it gets another connection
+			lost = c.carries
+		}
+		c.carries = nil
+		c.mu.Unlock()
+		lost.sever()
 	}
 	return n, err
 }
 
-// Read notices the end.
-func (c *upstreamConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 && !isInterim(p[:n]) {
-		c.carries.Store(nil)
-	}
-	if err != nil {
-		c.dead.Store(true)
-		if !c.begins.Load() {
-			c.sever()
-		}
-	}
-	return n, err
+// let lets go of the exchange.
+func (c *upstreamConn) let() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.carries = nil
 }
 
 // isInterim is whether no more than one interim response has come.
@@ -147,10 +170,10 @@ func isInterim(p []byte) bool {
 	return bytes.HasPrefix(p, []byte("HTTP/1.1 1")) && !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) && bytes.Count(p, []byte("HTTP/1.1 ")) == 1
 }
 
-// sever ends the exchange that has lost its connection before its response has begun: the transport would wait for the client to send
-// all of its body.
-func (c *upstreamConn) sever() {
-	if x := c.carries.Swap(nil); x != nil {
+// sever ends an exchange that has lost its connection before its response has begun: the transport would wait for the client to send
+// all of its body. nil is none.
+func (x *exchange) sever() {
+	if x != nil {
 		x.lost.Store(true)
 		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now()) // where it cannot be given one the client is waited for
 	}
@@ -170,11 +193,12 @@ func (x *exchange) carriedBy(info httptrace.GotConnInfo) {
 	if !ok {
 		return
 	}
-	c.begins.Store(true)
-	if x.source.x != nil {
-		c.carries.Store(x)
+	c.mu.Lock()
+	if c.begins = true; x.source.x != nil {
+		c.carries = x
 	}
-	if before := x.carrier.Swap(c); before != nil && !before.begins.Load() {
+	c.mu.Unlock()
+	if before := x.carrier.Swap(c); before != nil && !before.unwritten() {
 		x.clock.cancel(errLost)
 	}
 }
@@ -182,7 +206,7 @@ func (x *exchange) carriedBy(info httptrace.GotConnInfo) {
 // release lets go of the connection when the response has begun, or there is none.
 func (x *exchange) release() {
 	if c := x.carrier.Swap(nil); c != nil {
-		c.carries.CompareAndSwap(x, nil)
+		c.let()
 	}
 }
 

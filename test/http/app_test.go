@@ -87,6 +87,13 @@ func (a *app) mark(text string) string {
 	return strings.NewReplacer(" HTTP/1.1\r\n", " HTTP/1.1\r\n"+line, " HTTP/1.0\r\n", " HTTP/1.0\r\n"+line).Replace(text)
 }
 
+// number is that of the current row.
+func (a *app) number() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strconv.Itoa(a.row)
+}
+
 // expect begins a row: serve answers a request whose head has come; nil reads all of it and answers 200.
 func (a *app) expect(serve func(c *appConn)) {
 	if serve == nil {

@@ -50,6 +50,9 @@ func (c *conversation) send(text string) {
 	_, _ = io.WriteString(c.Conn, c.app.mark(text)) // the hop may have closed the connection, which readAll finds out
 }
 
+// raw sends what is no request of HTTP/1.
+func (c *conversation) raw(text string) { _, _ = io.WriteString(c.Conn, text) }
+
 // read reads until a text has come.
 func (c *conversation) read(text string) {
 	b := make([]byte, 4096)

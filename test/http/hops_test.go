@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/dataplane/gateway"
-	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
@@ -38,7 +37,6 @@ type hop struct {
 const (
 	builtIn    = "built-in gateway"
 	envoyProxy = "Envoy"
-	queueProxy = "queue-proxy"
 )
 
 // hops are all of them. One that takes requests over a socket and passes them on to an address needs no more than a line here.
@@ -47,11 +45,11 @@ var hops = []hop{
 	{envoyProxy, startEnvoy},
 }
 
-var _ = queueproxy.New // TODO
-
-// host is where the application is served, and reply what becomes of its requests when they take too long.
+// host is where the application is served, and h2cHost where it is one that a queue-proxy speaks h2c to: the application stands for the
+// queue-proxy then. timeout is how long a request may take.
 const (
 	host    = "hello.default.localhost"
+	h2cHost = "h2c.default.localhost"
 	timeout = time.Second
 )
 
@@ -59,16 +57,18 @@ const (
 func control(t *testing.T, app string) (server, listen string) {
 	listen = address.Free(t)
 	at := netip.MustParseAddrPort(app)
-	revision := model.Key{Namespace: "default", Name: "hello-00001"}
 	world := &model.World{
 		Gateway: model.Gateway{HTTP: listen, Routes: model.Scoped},
-		Backends: []*model.Backend{{
-			Revision: revision, Protocol: model.HTTP1, Timeout: timeout,
+	}
+	for name, protocol := range map[string]model.Protocol{"hello": model.HTTP1, "h2c": model.H2C} {
+		revision := model.Key{Namespace: "default", Name: name + "-00001"}
+		world.Backends = append(world.Backends, &model.Backend{
+			Revision: revision, Protocol: protocol, Timeout: timeout,
 			Endpoints: []model.Endpoint{{Host: at.Addr().String(), Port: int(at.Port())}},
-		}},
-		Routes: []*model.Route{{Key: model.Key{Namespace: "default", Name: "hello"}, Rules: []model.Rule{{
-			Hosts: []string{host}, Shares: []model.Share{{Revision: revision, Percent: 100}},
-		}}}},
+		})
+		world.Routes = append(world.Routes, &model.Route{Key: model.Key{Namespace: "default", Name: name}, Rules: []model.Rule{{
+			Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: revision, Percent: 100}},
+		}}})
 	}
 	s := xds.New(xds.Options{Nacked: func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) }})
 	set, _ := translator.Diff(nil, translator.Translate(world, nil))

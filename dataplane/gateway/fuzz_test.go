@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,12 +24,12 @@ var errFraming = errors.New("no request of HTTP/1.1")
 
 // readMessage reads a request as RFC 9112 has it, with no tolerance where two readings are possible. It shares no code with what it
 // is to find out about.
-func readMessage(r *bufio.Reader) (message, error) {
+func readMessage(r *bufio.Reader) (m message, from string, err error) {
 	var lines []string
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return message{}, err
+			return message{}, "", err
 		}
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if line == "" && len(lines) == 0 {
@@ -37,10 +39,13 @@ func readMessage(r *bufio.Reader) (message, error) {
 			break
 		}
 		lines = append(lines, line)
+		if value, ok := strings.CutPrefix(line, "X-Forwarded-For: "); ok {
+			from = value[strings.LastIndexByte(value, ',')+1:]
+		}
 	}
 	first := strings.Split(lines[0], " ")
 	if len(first) != 3 || !strings.HasPrefix(first[2], "HTTP/1.") {
-		return message{}, errFraming
+		return message{}, from, errFraming
 	}
 	body, err := readFramed(r, lines[1:], first[2] == "HTTP/1.0")
 	target := first[1]
@@ -51,7 +56,7 @@ func readMessage(r *bufio.Reader) (message, error) {
 			target = "/"
 		}
 	}
-	return message{first[0], target, body}, err
+	return message{first[0], target, body}, from, err
 }
 
 func readFramed(r *bufio.Reader, fields []string, old bool) (string, error) {
@@ -133,7 +138,7 @@ func cmpErr(err error) error {
 // understoodIn are the requests that a reader takes to its end or to what is none.
 func understoodIn(input []byte) (all []message) {
 	for r := bufio.NewReader(bytes.NewReader(input)); ; {
-		m, err := readMessage(r)
+		m, _, err := readMessage(r)
 		if err != nil {
 			return all
 		}
@@ -145,8 +150,8 @@ func understoodIn(input []byte) (all []message) {
 type recording struct {
 	address string
 	mu      sync.Mutex
-	seen    []message
-	broken  error // what it could not read
+	seen    map[string][]message // by the address of the client
+	broken  map[string]error     // what it could not read
 }
 
 func record(t testing.TB) *recording {
@@ -155,7 +160,7 @@ func record(t testing.TB) *recording {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	l := &recording{address: ln.Addr().String()}
+	l := &recording{address: ln.Addr().String(), seen: map[string][]message{}, broken: map[string]error{}}
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -171,12 +176,12 @@ func record(t testing.TB) *recording {
 func (l *recording) serve(conn net.Conn) {
 	defer conn.Close()
 	for r := bufio.NewReader(conn); ; {
-		m, err := readMessage(r)
+		m, from, err := readMessage(r)
 		l.mu.Lock()
 		if err == nil {
-			l.seen = append(l.seen, m)
+			l.seen[from] = append(l.seen[from], m)
 		} else if errors.Is(err, errFraming) {
-			l.broken = err
+			l.broken[from] = err
 		}
 		l.mu.Unlock()
 		if err != nil {
@@ -186,17 +191,21 @@ func (l *recording) serve(conn net.Conn) {
 	}
 }
 
-func (l *recording) take() ([]message, error) {
+// take gives what has come of a client.
+func (l *recording) take(from string) ([]message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seen, err := l.seen, l.broken
-	l.seen, l.broken = nil, nil
+	seen, err := l.seen[from], l.broken[from]
+	delete(l.seen, from)
 	return seen, err
 }
 
 // FuzzFraming sends bytes to the gateway. What an application gets of them must be the requests that are in them, in their order and with
 // their bodies, as far as there are any: that some are refused is no matter, that another one is found is.
 func FuzzFraming(f *testing.F) {
+	if runtime.GOOS != "linux" {
+		f.Skip("clients have addresses of their own on loopback")
+	}
 	const post, next = "POST /a HTTP/1.1\r\nHost: h\r\n", "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 	for _, head := range []string{"Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
 		"Transfer-Encoding:\r\n chunked\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n", "Expect: 100-continue\r\nContent-Length: 5\r\n",
@@ -209,8 +218,12 @@ func FuzzFraming(f *testing.F) {
 	app := record(f)
 	b.push(all(one(plain(f)), backend(f, "c", app.address), one(routes(f, vhost("h", "*", to(prefix("/"), "c")))))...)
 	address := b.address("http")
+	var clients atomic.Uint32
 	f.Fuzz(func(t *testing.T, input []byte) {
-		conn, err := net.Dial("tcp", address)
+		// An address of its own, so that nothing of another input that comes late counts for this one.
+		n := clients.Add(1)
+		from := net.IPv4(127, 1+byte(n>>16)%200, byte(n>>8), byte(n))
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +234,7 @@ func FuzzFraming(f *testing.F) {
 		_ = conn.(*net.TCPConn).CloseWrite()
 		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		_, _ = io.Copy(io.Discard, conn)
-		got, broken := app.take()
+		got, broken := app.take(from.String())
 		if broken != nil {
 			t.Errorf("the gateway has sent %v for %q", broken, input)
 		}

@@ -246,6 +246,16 @@ func appHas(line string) expectation {
 	}
 }
 
+// appForwarded is that the last request has this X-Forwarded-For, with or without spaces.
+func appForwarded(addresses ...string) expectation {
+	return func(o *outcome) error {
+		if appHas("X-Forwarded-For: "+strings.Join(addresses, ","))(o) == nil {
+			return nil
+		}
+		return appHas("X-Forwarded-For: " + strings.Join(addresses, ", "))(o)
+	}
+}
+
 func appLacks(line string) expectation {
 	return func(o *outcome) error {
 		if len(o.seen) == 0 || o.seen[len(o.seen)-1].has(line) {

@@ -109,6 +109,9 @@ func (x *exchange) endRequest() {
 		_ = http.NewResponseController(x.writer).Flush() // the client may be gone
 	}
 	x.conn.Finish(x.view.Body, wait)
+	if x.client.Err() != nil { // net/http has given the connection up, and would serve no other request
+		x.conn.End()
+	}
 }
 
 // uploadGrace is how long the end of a request is waited for after its response is complete.

@@ -173,7 +173,7 @@ func isInterim(p []byte) bool {
 // sever ends an exchange that has lost its connection before its response has begun: the transport would wait for the client to send
 // all of its body. nil is none.
 func (x *exchange) sever() {
-	if x != nil {
+	if x != nil && !x.source.ended.Load() {
 		x.lost.Store(true)
 		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now()) // where it cannot be given one the client is waited for
 	}

@@ -39,7 +39,7 @@ type app struct {
 	seen  []*appConn
 	serve func(c *appConn)
 	row   int
-	conns map[net.Conn]struct{}
+	busy  map[net.Conn]struct{} // connections with a request in them
 }
 
 // appConn is one request at the application, whose body it reads when it likes.
@@ -58,7 +58,7 @@ func startApp(t testing.TB) *app {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{address: ln.Addr().String(), conns: map[net.Conn]struct{}{}}
+	a := &app{address: ln.Addr().String(), busy: map[net.Conn]struct{}{}}
 	a.expect(nil)
 	t.Cleanup(func() { ln.Close(); a.cut() })
 	go func() {
@@ -67,9 +67,6 @@ func startApp(t testing.TB) *app {
 			if err != nil {
 				return
 			}
-			a.mu.Lock()
-			a.conns[conn] = struct{}{}
-			a.mu.Unlock()
 			go a.run(conn)
 		}
 	}()
@@ -105,11 +102,11 @@ func (a *app) expect(serve func(c *appConn)) {
 	a.mu.Unlock()
 }
 
-// cut ends all connections.
+// cut ends what is still being served. Connections that are idle stay: no hop can know that one is closed before it is used.
 func (a *app) cut() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for conn := range a.conns {
+	for conn := range a.busy {
 		conn.Close()
 	}
 }
@@ -140,8 +137,13 @@ func (a *app) run(conn net.Conn) {
 			return // of a row before, which a hop has sent before it gave it up
 		}
 		a.seen = append(a.seen, c)
+		a.busy[conn] = struct{}{}
 		a.mu.Unlock()
-		if serve(c); c.failed != nil {
+		serve(c)
+		a.mu.Lock()
+		delete(a.busy, conn)
+		a.mu.Unlock()
+		if c.failed != nil {
 			return
 		}
 	}

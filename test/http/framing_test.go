@@ -88,6 +88,17 @@ var stalls = []row{
 	{name: "A client that stalls in its body is told that its replica has gone", send: post + "Content-Length: 100\r\n\r\nhello",
 		serve: func(c *appConn) { _, _ = c.reader.ReadString('o'); c.hangUp() },
 		want:  []expectation{oneOf(502, 503), appSaw(1)}},
+	{name: "A connection goes on after a request that has run out of time", send: post + "Content-Length: 5\r\n\r\nhello",
+		serve: func(c *appConn) {
+			if c.readBody(); !strings.Contains(c.head, "/second") {
+				_, _ = c.reader.ReadByte() // until the hop gives up
+				c.hangUp()
+				return
+			}
+			c.write(okay)
+		},
+		play: func(c *conversation) { c.read(" 504 "); c.send(second) },
+		want: []expectation{statuses(504, 200), appSaw(2)}},
 	{name: "A request whose connection is lost is not sent again", send: get + "\r\n", serve: loseSecond,
 		play: func(c *conversation) { c.read("ok"); c.send(second) },
 		want: []expectation{func(o *outcome) error { return appSaw(2)(o) }, func(o *outcome) error {

@@ -3,9 +3,11 @@ package http
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +70,7 @@ func (c *conversation) read(text string) {
 // readAll reads until the hop closes the connection.
 func (c *conversation) readAll() string {
 	_, err := io.Copy(&c.answer, c.Conn)
-	if netErr, ok := err.(net.Error); ok && netErr.Timeout() && c.failed == nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.failed == nil {
 		c.failed = fmt.Errorf("the connection is not closed after %v", patience)
 	}
 	return c.answer.String()
@@ -184,7 +186,7 @@ func answerLacks(line string) expectation {
 func answerBody(want string) expectation {
 	return func(o *outcome) error {
 		if a := o.last(); a.body != want || a.err != nil {
-			return fmt.Errorf("the answer's body is %q, %v; want %q", a.body, a.err, want)
+			return fmt.Errorf("the answer's body is %q, want %q: %w", a.body, want, a.err)
 		}
 		return nil
 	}

@@ -132,7 +132,7 @@ func (a *app) run(conn net.Conn) {
 		c := &appConn{Conn: conn, app: a, reader: r, request: request{head: head}}
 		a.mu.Lock()
 		serve := a.serve
-		if strings.Contains(head, rowHeader) && !c.has(rowHeader+strconv.Itoa(a.row)) {
+		if c.has(strings.TrimSpace(rowHeader)) && !c.has(rowHeader+strconv.Itoa(a.row)) {
 			a.mu.Unlock()
 			return // of a row before, which a hop has sent before it gave it up
 		}

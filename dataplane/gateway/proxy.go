@@ -226,7 +226,9 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
-	req.Close = x.config.onceOnly && x.upgrade == "" && t == x.proxy.upstreams.http1
+	// An expected body that the endpoint has refused would be sent all the same, if its connection were used again.
+	once := x.config.onceOnly && x.upgrade == "" || len(x.view.Header["Expect"]) > 0
+	req.Close = once && t == x.proxy.upstreams.http1
 	h.total.Add(1)
 	h.active.Add(1)
 	if x.began = x.start.Sub(x.proxy.made); again {

@@ -5,7 +5,7 @@ BIN := bin
 ENVOY_VERSION ?= 1.40.0
 ENVOY_DIR := .envoy/$(ENVOY_VERSION)
 
-.PHONY: help build envoy test clients chaos race lint generate verify bench
+.PHONY: help build envoy test clients chaos race fuzz lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,14 @@ chaos: ## 10,000 random operations under 1,000 requests a second, none of which 
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)
+
+fuzz: ## each fuzz test of the data plane for a while; FUZZTIME=60s
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' dataplane); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+			echo "$$name in $$(dirname $$file)"; \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),60s) ./$$(dirname $$file) || exit 1; \
+		done; \
+	done
 
 lint: ## formatting and house rules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }

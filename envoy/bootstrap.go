@@ -16,6 +16,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -43,6 +44,12 @@ const (
 	lastRetry  = time.Second
 	// defaultConnections is how many connections Envoy takes at a time unless told otherwise. Without a limit it warns that it has none.
 	defaultConnections = 100_000
+	// defaultMemory, and from which share of it on memory is given back and requests are refused, are those of Envoy's best practices for
+	// an edge proxy.
+	defaultMemory  = 2 << 30
+	shrinkAbove    = 0.95
+	refuseAbove    = 0.98
+	overloadPeriod = 250 * time.Millisecond
 )
 
 // Options are what differs between the bootstraps of two Envoys.
@@ -61,6 +68,8 @@ type Options struct {
 	Admin string
 	// Connections is how many clients' connections Envoy has at a time at most, those of the admin interface aside; 0 means 100,000.
 	Connections int64
+	// Memory is how many bytes Envoy may have allocated: near it memory is given back, and then requests get 503. 0 means 2 GiB.
+	Memory uint64
 }
 
 // TLS names the files that secure the connection to the xDS server, all PEM.
@@ -84,7 +93,7 @@ func Bootstrap(o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit, err := connectionLimit(cmp.Or(o.Connections, defaultConnections))
+	limits, err := overload(cmp.Or(o.Connections, defaultConnections), cmp.Or(o.Memory, defaultMemory))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +110,7 @@ func Bootstrap(o Options) ([]byte, error) {
 			EnableDeferredClusterCreation: true,
 		},
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-		OverloadManager:     limit,
+		OverloadManager:     limits,
 	}
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
@@ -114,15 +123,31 @@ func Bootstrap(o Options) ([]byte, error) {
 	return yaml.JSONToYAML(text)
 }
 
-// connectionLimit has Envoy turn away the connections above a number.
-func connectionLimit(n int64) (*overloadv3.OverloadManager, error) {
-	config, err := pack(&downstreamv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: n})
+// overload has Envoy turn away the connections above a number, and what comes when it has no more memory: a process that is killed for
+// it loses all requests.
+func overload(connections int64, memory uint64) (*overloadv3.OverloadManager, error) {
+	count, err := pack(&downstreamv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: connections})
 	if err != nil {
 		return nil, err
 	}
-	return &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
-		Name: "envoy.resource_monitors.global_downstream_max_connections", ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: config},
-	}}}, nil
+	heap, err := pack(&heapv3.FixedHeapConfig{MaxHeapSizeBytes: memory})
+	if err != nil {
+		return nil, err
+	}
+	const heapMonitor = "envoy.resource_monitors.fixed_heap"
+	above := func(action string, share float64) *overloadv3.OverloadAction {
+		return &overloadv3.OverloadAction{Name: "envoy.overload_actions." + action, Triggers: []*overloadv3.Trigger{{
+			Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Threshold{Threshold: &overloadv3.ThresholdTrigger{Value: share}},
+		}}}
+	}
+	monitor := func(name string, config *anypb.Any) *overloadv3.ResourceMonitor {
+		return &overloadv3.ResourceMonitor{Name: name, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: config}}
+	}
+	return &overloadv3.OverloadManager{
+		RefreshInterval:  durationpb.New(overloadPeriod),
+		ResourceMonitors: []*overloadv3.ResourceMonitor{monitor("envoy.resource_monitors.global_downstream_max_connections", count), monitor(heapMonitor, heap)},
+		Actions:          []*overloadv3.OverloadAction{above("shrink_heap", shrinkAbove), above("stop_accepting_requests", refuseAbove)},
+	}, nil
 }
 
 // adminAddress reads the address of the admin interface and holds it to this machine.

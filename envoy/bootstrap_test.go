@@ -26,6 +26,7 @@ func TestBootstrap(t *testing.T) {
 	secured.TLS = &envoy.TLS{CA: "/etc/sluice/ca.pem", ServerName: "sluice.sluice-system.svc", Certificate: "/etc/sluice/cert.pem", Key: "/etc/sluice/key.pem"}
 	socket := plain()
 	socket.XDS, socket.Admin, socket.Connections = "unix:/run/sluice/xds.sock", "unix:/run/sluice/envoy.sock", 10
+	socket.Memory = 1 << 30
 	for name, options := range map[string]envoy.Options{"plain": plain(), "tls": secured, "socket": socket} {
 		t.Run(name, func(t *testing.T) {
 			got, err := envoy.Bootstrap(options)

@@ -6,17 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"sluice.dev/sluice/model"
 )
 
 // minRSA is the size in bits below which Envoy refuses an RSA key (envoyproxy/envoy#5318).
 const minRSA = 2048
+
+// handshakeTimeout is how long a client may take for its TLS handshake. Envoy would wait without an end.
+const handshakeTimeout = 10 * time.Second
 
 // addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name. The
 // chains name their certificates and do not hold them: Envoy ends the connections of a chain that changes.
@@ -28,9 +33,9 @@ func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
 	}}
 	l.FilterChains = nil
 	for i, c := range certificates {
-		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name)}
+		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name), TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
 		if i == 0 {
-			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name)}
+			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name), TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
 		}
 		if len(c.Hosts) > 0 {
 			chain.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: c.Hosts}

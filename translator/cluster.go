@@ -17,6 +17,12 @@ import (
 // connectTimeout leaves room for one lost SYN, which is sent again after a second.
 const connectTimeout = 2 * time.Second
 
+// Limits on the head of a response. Envoy's own, 100 fields and 60 KiB, are less than applications have.
+const (
+	maxResponseHeaders   = 1000
+	maxResponseHeadersKB = 256
+)
+
 // manner is how a cluster's endpoints are spoken to.
 type manner struct {
 	protocol model.Protocol
@@ -27,7 +33,8 @@ type manner struct {
 // edsCluster is a cluster whose endpoints come by EDS under its own name.
 //
 // The protocol to the endpoints is the one that the container speaks, whatever the client spoke: a container on http1
-// never learnt HTTP/2, and gRPC needs h2c, which its port must say. The policy is ROUND_ROBIN because C-core knew no
+// never learnt HTTP/2, and gRPC needs h2c, which its port must say. Of h2c a queue-proxy takes HTTP/1.1 as well, and so it gets the
+// client's: a WebSocket of HTTP/1.1 would be extended CONNECT otherwise, which no queue-proxy takes. The policy is ROUND_ROBIN because C-core knew no
 // other for long; the circuit breakers are open wide because a bounded queue with a limit stands before every replica.
 func edsCluster(name string, m manner) *clusterv3.Cluster {
 	unlimited := wrapperspb.UInt32(math.MaxUint32)
@@ -60,28 +67,36 @@ func edsCluster(name string, m manner) *clusterv3.Cluster {
 // Envoy cannot tell whether it has seen a request; so without a queue-proxy before it each request has a connection of its own.
 // HTTP/2 has no need of that: there a server says which requests it has not looked at.
 func (m manner) options() *httpv3.HttpProtocolOptions {
-	common := &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(model.IdleClient)}
+	common := &corev3.HttpProtocolOptions{
+		IdleTimeout:          durationpb.New(model.IdleClient),
+		MaxHeadersCount:      wrapperspb.UInt32(maxResponseHeaders),
+		MaxResponseHeadersKb: wrapperspb.UInt32(maxResponseHeadersKB),
+	}
+	options := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common}
+	http1 := &corev3.Http1ProtocolOptions{EnableTrailers: true}
+	h2 := &corev3.Http2ProtocolOptions{AllowConnect: true}
+	if !m.direct { // a gRPC server ends connections on which it is asked this more often than it likes
+		h2.ConnectionKeepalive = &corev3.KeepaliveSettings{
+			Interval: durationpb.New(model.PingInterval), Timeout: durationpb.New(model.PingTimeout),
+		}
+	}
 	explicit := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
-	if m.protocol == model.H2C {
-		h2 := &corev3.Http2ProtocolOptions{AllowConnect: true}
-		if !m.direct { // a gRPC server ends connections on which it is asked this more often than it likes
-			h2.ConnectionKeepalive = &corev3.KeepaliveSettings{
-				Interval: durationpb.New(model.PingInterval), Timeout: durationpb.New(model.PingTimeout),
-			}
+	switch {
+	case m.protocol == model.H2C && !m.direct:
+		options.UpstreamProtocolOptions = &httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig{
+			UseDownstreamProtocolConfig: &httpv3.HttpProtocolOptions_UseDownstreamHttpConfig{HttpProtocolOptions: http1, Http2ProtocolOptions: h2},
 		}
+		return options
+	case m.protocol == model.H2C:
 		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2}
-	} else {
-		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-		}
+	default:
+		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: http1}
 		if m.direct {
 			common.MaxRequestsPerConnection = wrapperspb.UInt32(1)
 		}
 	}
-	return &httpv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: common,
-		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
-	}
+	options.UpstreamProtocolOptions = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit}
+	return options
 }
 
 // outlierDetection leaves an endpoint alone for some seconds after several attempts in a row that failed to connect, lost the connection

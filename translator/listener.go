@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -30,7 +31,8 @@ const (
 )
 
 // newListener is a listener of the gateway without TLS. Requests may take and pause as long as their route allows:
-// a stream that lives for hours is what WebSocket and gRPC are for, so no stream is ended for being idle.
+// a stream that lives for hours is what WebSocket and gRPC are for, so no stream is ended for being idle. What clients and
+// applications say to each other passes as it is; docs/http.md has what does not, and why.
 func newListener(name string, address netip.AddrPort, in model.Gateway) *listenerv3.Listener {
 	routes := name
 	if name == listenerHTTPS {
@@ -39,11 +41,12 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:     name,
 		RouteSpecifier: rds(routes),
-		HttpFilters:    []*hcmv3.HttpFilter{router()},
+		HttpFilters:    []*hcmv3.HttpFilter{edgeRouter()},
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout:     durationpb.New(connectionIdleTimeout),
 			MaxHeadersCount: wrapperspb.UInt32(maxRequestHeaders),
 		},
+		HttpProtocolOptions: &corev3.Http1ProtocolOptions{AcceptHttp_10: true, EnableTrailers: true},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 			AllowConnect:                true, // WebSocket over HTTP/2, RFC 8441
 			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
@@ -54,11 +57,15 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),
 		StreamIdleTimeout:     durationpb.New(0),
 		UseRemoteAddress:      wrapperspb.Bool(true),
-		UpgradeConfigs:        []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		// The application says whether it wants a body, and who has made its responses.
+		Proxy_100Continue:          true,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		StripTrailingHostDot:       true,
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 	}
 	if isScoped(in) {
 		manager.RouteSpecifier = scopedRoutes(routes)
-		manager.HttpFilters = []*hcmv3.HttpFilter{lowerCase(), router()}
+		manager.HttpFilters = []*hcmv3.HttpFilter{lowerCase(), edgeRouter()}
 	}
 	if in.AccessLog {
 		manager.AccessLog = []*accesslogv3.AccessLog{stdoutLog()}
@@ -70,6 +77,14 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 			Name:       "envoy.filters.network.http_connection_manager",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: anyOf(manager)},
 		}}}},
+	}
+}
+
+// edgeRouter is a router that adds no headers of Envoy's own.
+func edgeRouter() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:       "envoy.filters.http.router",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&routerv3.Router{SuppressEnvoyHeaders: true})},
 	}
 }
 

@@ -38,6 +38,7 @@ the files when it starts.`,
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
 	server.add(c)
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
+	c.Flags().Uint64Var(&o.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
 	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock", "address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any process of the machine can stop Envoy")
 	return c
 }

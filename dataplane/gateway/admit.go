@@ -16,8 +16,12 @@ func (m *manager) admit(v *requestView) (int, string) {
 	if count > m.maxHeaders {
 		return http.StatusRequestHeaderFieldsTooLarge, "too many headers"
 	}
-	v.host = m.host(v.Request)
-	v.path = v.URL.EscapedPath()
+	m.stripHost(v.Request)
+	v.host = strings.ToLower(v.Host)
+	v.path = pathOf(v.Request)
+	if strings.Contains(v.RequestURI, "#") {
+		return http.StatusBadRequest, "a fragment in the path"
+	}
 	if m.rejectEscapedSlashes && hasEscapedSlash(v.path) {
 		return http.StatusBadRequest, "escaped slashes in the path"
 	}
@@ -32,8 +36,22 @@ func (m *manager) admit(v *requestView) (int, string) {
 	return 0, ""
 }
 
-// host is the request's host as virtual hosts are looked for: lower case, stripped as the configuration says.
-func (m *manager) host(r *http.Request) string {
+// pathOf is the path of a request as the client sent it.
+func pathOf(r *http.Request) string {
+	path := r.RequestURI
+	if _, rest, ok := strings.Cut(path, "://"); ok && !strings.HasPrefix(path, "/") {
+		i := strings.IndexAny(rest, "/?")
+		if i < 0 || rest[i] == '?' {
+			return "/"
+		}
+		path = rest[i:]
+	}
+	path, _, _ = strings.Cut(path, "?")
+	return path
+}
+
+// stripHost takes off a request's host what the configuration says.
+func (m *manager) stripHost(r *http.Request) {
 	host := r.Host
 	switch m.stripPort {
 	case stripAnyPort:
@@ -46,9 +64,10 @@ func (m *manager) host(r *http.Request) string {
 		}
 	}
 	if m.stripDot {
-		host = strings.TrimSuffix(host, ".")
+		name := withoutPort(host)
+		host = strings.TrimSuffix(name, ".") + host[len(name):]
 	}
-	return strings.ToLower(host)
+	r.Host = host
 }
 
 func portOf(a *net.TCPAddr) string {

@@ -124,6 +124,7 @@ func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
 		switch o := options.GetUpstreamProtocolOptions().(type) {
 		case *httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:
 			c.protocol = sameAsDownstream
+			c.asks = o.UseDownstreamProtocolConfig.GetHttp2ProtocolOptions().GetConnectionKeepalive() != nil
 		case *httpv3.HttpProtocolOptions_ExplicitHttpConfig_:
 			c.protocol = http1
 			if h2 := o.ExplicitHttpConfig.GetHttp2ProtocolOptions(); h2 != nil {

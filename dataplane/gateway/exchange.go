@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
@@ -17,6 +20,7 @@ type exchange struct {
 	context.Context // ends with the client, the server or the clock
 	client          context.Context
 	writer          http.ResponseWriter
+	conn            *framing.Conn // of the client; nil for HTTP/2
 	proxy           *proxy
 	manager         *manager
 	view            requestView
@@ -35,7 +39,11 @@ type exchange struct {
 	began     time.Duration // when it was, since the proxy was made
 	stream    bool          // the request counts as a stream
 
+	carrier atomic.Pointer[upstreamConn] // takes the current attempt
+	lost    atomic.Bool                  // with its connection, before its client had sent all of it
+
 	clock     streamClock
+	interim   interimWriter
 	source    clientBody
 	request   replay.Body
 	trailers  []string // the names of those that the client announced
@@ -102,7 +110,14 @@ func (b *upgradedBody) Write(p []byte) (int, error) {
 // serve routes the request and answers it.
 func (x *exchange) serve(w http.ResponseWriter) {
 	r := x.view.Request
-	if status, reason := x.manager.admit(&x.view); status != 0 {
+	status, reason := x.manager.admit(&x.view)
+	if x.conn != nil {
+		if refusal := x.conn.Refusal(); refusal != "" {
+			w.Header().Set("Connection", "close")
+			status, reason = http.StatusBadRequest, refusal
+		}
+	}
+	if status != 0 {
 		x.reply(w, localReply{status: status, flags: "DPE", body: reason})
 		return
 	}
@@ -179,32 +194,47 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	stats.rqActive.Add(1)
 	stats.rqTotal.Add(1)
 	defer x.finish()
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// Both sides may stream at once; without this the server would read all of the request before it answers. Writers
-		// that cannot do it have no such limit.
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
-	if len(r.Header["Expect"]) > 0 {
-		w = continueOnce{w}
-	}
 	x.clock.limit(f, x.manager)
 	x.clock.run(r.ContentLength == 0)
-	x.proxy.reverse.ServeHTTP(w, r.WithContext(x))
+	x.interim = interimWriter{ResponseWriter: w, x: x}
+	in := r.WithContext(x)
+	if r.ContentLength != 0 {
+		x.source.Reader, x.source.x = r.Body, x
+		in.Body = &x.source
+	}
+	x.proxy.reverse.ServeHTTP(&x.interim, in)
 }
 
-// continueOnce leaves out the upstream's 100 Continue: the server sends its own as soon as the upstream wants the body, and
-// the client would get two.
-type continueOnce struct{ http.ResponseWriter }
+// maxInterim bounds the responses before the final one (1xx).
+const maxInterim = 1000
 
-// WriteHeader writes all but 100.
-func (w continueOnce) WriteHeader(status int) {
-	if status != http.StatusContinue {
+var errInterimResponses = errors.New("too many interim responses")
+
+// interimWriter passes interim responses on to clients of HTTP/1.1 and newer, so many and no more. It leaves out the upstream's 100
+// Continue: the server sends its own as soon as the upstream wants the body, and the client would get two.
+type interimWriter struct {
+	http.ResponseWriter
+	x     *exchange
+	count int
+}
+
+// WriteHeader writes what the client may have.
+func (w *interimWriter) WriteHeader(status int) {
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.count++; w.count > maxInterim {
+		w.x.clock.cancel(errInterimResponses)
+		return
+	}
+	if status != http.StatusContinue && w.x.view.ProtoAtLeast(1, 1) {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
 
 // Unwrap is for http.ResponseController.
-func (w continueOnce) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *interimWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // finish counts what came of the exchange with the cluster.
 func (x *exchange) finish() {

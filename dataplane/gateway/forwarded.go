@@ -30,21 +30,16 @@ func remoteIP(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// setRequestID gives the request an x-request-id where the configuration says so. That of a client outside is replaced at
+// setRequestID gives the request an x-request-id where the configuration says so. That of a client is replaced at
 // the edge, so that nobody can forge another's trace.
-func (m *manager) setRequestID(h http.Header, in *http.Request) {
+func (m *manager) setRequestID(h http.Header) {
 	if !m.requestID {
 		return
 	}
-	if len(h["X-Request-Id"]) > 0 && (!m.overwriteRequestID || !external(remoteIP(in))) {
+	if len(h["X-Request-Id"]) > 0 && !m.overwriteRequestID {
 		return
 	}
 	h["X-Request-Id"] = []string{newRequestID()}
-}
-
-func external(ip string) bool {
-	addr := net.ParseIP(ip)
-	return addr != nil && !addr.IsLoopback() && !addr.IsPrivate()
 }
 
 // newRequestID is a random UUID (RFC 9562, version 4).

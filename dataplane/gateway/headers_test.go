@@ -84,8 +84,12 @@ func TestTheUpstreamLearnsOfTheClient(t *testing.T) {
 			t.Errorf("upstream saw\n%s\nwithout %q", got, want)
 		}
 	}
+	if got := b.get("http://h/", "x-request-id", "mine").body; strings.Contains(got, "X-Request-Id: mine\n") {
+		t.Errorf("a client's request id was kept:\n%s", got)
+	}
+	b.push(plain(t, func(m *hcmv3.HttpConnectionManager) { m.PreserveExternalRequestId = true }))
 	if got := b.get("http://h/", "x-request-id", "mine").body; !strings.Contains(got, "X-Request-Id: mine\n") {
-		t.Errorf("a request id from within was replaced:\n%s", got)
+		t.Errorf("a client's request id was replaced:\n%s", got)
 	}
 	b.push(plain(t, func(m *hcmv3.HttpConnectionManager) { m.GenerateRequestId = wrapperspb.Bool(false) }))
 	if got := b.get("http://h/").body; strings.Contains(got, "X-Request-Id") {

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
@@ -59,7 +61,9 @@ func debugLog(logger hclog.Logger) *log.Logger {
 
 // handle serves one request under a connection manager.
 func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
-	x := &exchange{client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now()}
+	x := &exchange{
+		client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now(), conn: framing.Of(r),
+	}
 	var cancel context.CancelCauseFunc
 	x.Context, cancel = context.WithCancelCause(r.Context())
 	x.clock = streamClock{start: x.start, cancel: cancel}
@@ -70,7 +74,21 @@ func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
 		m.stats.rqActive.Add(-1)
 		m.stats.rqXX.add(x.status)
 	}()
+	if x.conn == nil || r.ContentLength == 0 {
+		x.serve(w)
+		return
+	}
+	// Both sides may stream at once, and no answer waits for the end of its request.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	answered := false
+	defer func() {
+		if !answered { // net/http would still read the body
+			x.conn.End()
+		}
+	}()
 	x.serve(w)
+	answered = true
+	x.endRequest()
 }
 
 // rewrite makes the outgoing request out of the incoming one. The scheme and host of its URL are set per attempt.
@@ -85,16 +103,14 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	x.manager.forwarded(out.Header, in)
-	x.manager.setRequestID(out.Header, in)
+	x.manager.setRequestID(out.Header)
 	x.changeHeaders(out.Header, level.onRequest)
 	x.rewriteHost(out)
 	x.rewritePath(out)
 }
 
 func (x *exchange) rewriteHost(out *http.Request) {
-	if x.manager.stripPort != keepPort || x.manager.stripDot {
-		out.Host = x.view.host
-	}
+	out.Host = x.view.Host
 	host := x.target.hostRewrite
 	if host == "" {
 		host = x.route.forward.hostRewrite
@@ -120,6 +136,9 @@ func (x *exchange) rewritePath(out *http.Request) {
 	if plain, err := url.PathUnescape(path); err == nil {
 		out.URL.Path, out.URL.RawPath = plain, path
 	}
+	if out.URL.EscapedPath() != path && !strings.HasPrefix(path, "//") {
+		out.URL.Opaque = path // has bytes that net/url would escape
+	}
 }
 
 // RoundTrip sends a request to an endpoint, and to another one where the retry policy allows it.
@@ -128,6 +147,9 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	transport := p.upstreams.transport(x.config, x.view.Request, x.upgrade != "")
 	if req.Body != nil {
 		x.takeBody(req, transport)
+	}
+	if transport == p.upstreams.http1 {
+		req = x.carrying(req)
 	}
 	var tried []*host
 	for {
@@ -204,7 +226,9 @@ func (x *exchange) anew(req *http.Request, t *http.Transport) *http.Request {
 func (x *exchange) attempt(t *http.Transport, req *http.Request, h *host, again bool) (*http.Response, error) {
 	x.host = h
 	req.URL.Host = h.address
-	req.Close = x.config.onceOnly && x.upgrade == "" && t == x.proxy.upstreams.http1
+	// An expected body that the endpoint has refused would be sent all the same, if its connection were used again.
+	once := x.config.onceOnly && x.upgrade == "" || len(x.view.Header["Expect"]) > 0
+	req.Close = once && t == x.proxy.upstreams.http1
 	h.total.Add(1)
 	h.active.Add(1)
 	if x.began = x.start.Sub(x.proxy.made); again {
@@ -237,6 +261,7 @@ const staleTries = 4
 func (x *exchange) send(t *http.Transport, req *http.Request) (*http.Response, error) {
 	for tries := 0; ; tries++ {
 		res, err := t.RoundTrip(req)
+		x.release()
 		if err == nil || tries == staleTries || !stale(err) || x.Err() != nil {
 			return res, err
 		}
@@ -281,6 +306,9 @@ func (p *proxy) modifyResponse(res *http.Response) error {
 		delete(res.Header, "Content-Length") // HTTP/1.1 has trailers after chunks alone
 	}
 	x.changeHeaders(res.Header, level.onResponse)
+	if _, ok := res.Header["Content-Type"]; !ok {
+		x.writer.Header()["Content-Type"] = nil // or net/http would guess one
+	}
 	if x.manager.requestIDInResponse {
 		res.Header["X-Request-Id"] = res.Request.Header["X-Request-Id"]
 	}
@@ -292,7 +320,7 @@ var errNoHealthyUpstream = errors.New("no healthy upstream")
 // failed answers a request that got no response.
 func (p *proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	if x.client.Err() != nil {
+	if x.client.Err() != nil && !x.lost.Load() {
 		// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
 		panic(http.ErrAbortHandler)
 	}
@@ -312,10 +340,14 @@ func (x *exchange) failure(err error) localReply {
 		return localReply{http.StatusGatewayTimeout, "UT", cause.Error()}
 	case errors.Is(cause, errIdleTimeout):
 		return localReply{http.StatusGatewayTimeout, "SI", cause.Error()}
+	case errors.Is(cause, errInterimResponses):
+		return localReply{http.StatusBadGateway, "UPE", cause.Error()}
 	case errors.Is(cause, errMaxDuration):
 		return localReply{http.StatusGatewayTimeout, "DT", cause.Error()}
 	case errors.Is(err, errNoHealthyUpstream):
 		return localReply{http.StatusServiceUnavailable, "UH", err.Error()}
+	case x.lost.Load(), errors.Is(cause, errLost):
+		return localReply{http.StatusServiceUnavailable, "UC", resetBefore + "connection termination"}
 	case x.request.Failed():
 		return localReply{http.StatusBadRequest, "DPE", "the request's body could not be read"}
 	case errors.As(err, &connect):
@@ -356,6 +388,7 @@ func (x *exchange) reply(w http.ResponseWriter, reply localReply) {
 	if reply.body != "" && h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "text/plain")
 	}
+	h.Set("Content-Length", strconv.Itoa(len(reply.body)))
 	w.WriteHeader(reply.status)
 	if reply.body != "" && x.view.Method != http.MethodHead {
 		_, _ = io.Copy(w, strings.NewReader(reply.body)) // the client may be gone

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/dataplane/framing"
 )
 
 // socket is a bound address and the servers of its connections. New connections go to the newest server; one whose settings
@@ -110,10 +112,49 @@ func (s *socket) takeWaiting() (some bool) {
 	return some
 }
 
-// hand gives a connection to the newest server; one that has just been replaced does not take it.
+// hand gives a connection to the newest server, after its TLS handshake.
 func (s *socket) hand(conn net.Conn) {
+	server := s.server.Load()
+	if !server.secure {
+		s.pass(framing.New(conn))
+		return
+	}
+	server.busy.Add(1)
+	s.tasks.Go(func() {
+		defer server.release()
+		if secured := s.handshake(conn, server.http.ReadHeaderTimeout); secured != nil {
+			s.pass(secured)
+		}
+	})
+}
+
+// handshake gives a connection its TLS; nil where that fails. A client of HTTP/1 is held to the framing of its requests, which is why
+// the http.Server is not left to do it.
+func (s *socket) handshake(conn net.Conn, limit time.Duration) net.Conn {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if limit > 0 {
+		defer time.AfterFunc(limit, cancel).Stop()
+	}
+	secured := tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: s.configForClient})
+	if err := secured.HandshakeContext(ctx); err != nil {
+		s.logger.Debug("a TLS handshake failed", "client", conn.RemoteAddr(), "error", err)
+		_ = conn.Close()
+		return nil
+	}
+	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+		return secured
+	}
+	return framing.New(secured)
+}
+
+// pass passes a connection to the newest server; one that has just been replaced does not take it.
+func (s *socket) pass(conn net.Conn) {
 	for !s.server.Load().take(conn) {
-		continue
+		if s.stopping() {
+			_ = conn.Close()
+			return
+		}
 	}
 }
 
@@ -145,6 +186,7 @@ func (s *socket) close(grace, limit time.Duration) {
 type server struct {
 	socket *socket
 	http   *http.Server
+	secure bool
 	cutOff context.CancelFunc
 	feed   chan net.Conn
 	ended  chan struct{} // closed when no more connections are taken
@@ -162,7 +204,7 @@ func (s *socket) newServer(l *listener) *server {
 	srv := &server{
 		socket: s, cutOff: cutOff,
 		feed: make(chan net.Conn), ended: make(chan struct{}), served: make(chan struct{}), idle: make(chan struct{}, 1),
-		stats: l.managers()[0].stats,
+		stats: l.managers()[0].stats, secure: l.settings.tls,
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -177,18 +219,14 @@ func (s *socket) newServer(l *listener) *server {
 		MaxHeaderBytes:    l.settings.maxHeaderBytes,
 		ErrorLog:          debugLog(s.logger),
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       framing.ConnContext,
 		ConnState:         srv.connState,
-	}
-	if l.settings.tls {
-		srv.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: s.configForClient}
+		// "OPTIONS *" is nobody's: its target is no path, and no route matches it.
+		DisableGeneralOptionsHandler: true,
 	}
 	s.tasks.Go(func() {
 		defer close(srv.served)
-		if l.settings.tls {
-			_ = srv.http.ServeTLS(srv, "", "") // returns when drain shuts it down
-			return
-		}
-		_ = srv.http.Serve(srv)
+		_ = srv.http.Serve(srv) // returns when drain shuts it down
 	})
 	return srv
 }
@@ -229,7 +267,8 @@ func (srv *server) Close() error { return nil }
 // Addr is the address of the socket.
 func (srv *server) Addr() net.Addr { return srv.socket.ln.Addr() }
 
-func (srv *server) connState(_ net.Conn, state http.ConnState) {
+func (srv *server) connState(conn net.Conn, state http.ConnState) {
+	framing.ConnState(conn, state)
 	switch state {
 	case http.StateNew:
 		srv.stats.cxTotal.Add(1)
@@ -264,6 +303,9 @@ func (srv *server) wait(ctx context.Context) {
 // ServeHTTP serves a request under the newest version of the listener.
 func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := ""
+	if c := framing.Of(r); c != nil {
+		r.TLS = stateOf(c.Conn)
+	}
 	if r.TLS != nil {
 		name = r.TLS.ServerName
 	}
@@ -281,6 +323,16 @@ func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close") // on HTTP/2 this sends GOAWAY
 	}
 	srv.socket.proxy.handle(w, r, chain.http)
+}
+
+// stateOf is what net/http does not know of a connection that is held to its framing; nil for plain text.
+func stateOf(conn net.Conn) *tls.ConnectionState {
+	secured, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := secured.ConnectionState()
+	return &state
 }
 
 // drain ends the server; see socket.close.

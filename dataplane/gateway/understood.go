@@ -163,7 +163,7 @@ var understood = map[protoreflect.FullName]fields{
 		"explicit_http_config use_downstream_protocol_config common_http_protocol_options", "upstream_http_protocol_options",
 	},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      {"http2_protocol_options", "http_protocol_options"},
-	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {"", "http_protocol_options http2_protocol_options"},
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {"http2_protocol_options", "http_protocol_options"},
 
 	"envoy.config.endpoint.v3.ClusterLoadAssignment":        {"cluster_name endpoints policy", ""},
 	"envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": {"", "overprovisioning_factor endpoint_stale_after weighted_priority_health"},

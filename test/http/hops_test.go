@@ -1,0 +1,154 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"sluice.dev/sluice/dataplane/gateway"
+	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/realenvoy"
+	"sluice.dev/sluice/translator"
+	"sluice.dev/sluice/xds"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
+// hop is one of those that the table is true of. start runs it before an application until the test ends, and gives its address.
+type hop struct {
+	name  string
+	start func(t *testing.T, app string) string
+}
+
+// The names of hops, as the table and docs/http.md have them.
+const (
+	builtIn    = "built-in gateway"
+	envoyProxy = "Envoy"
+)
+
+// hops are all of them. One that takes requests over a socket and passes them on to an address needs no more than a line here.
+var hops = []hop{
+	{builtIn, startBuiltIn},
+	{envoyProxy, startEnvoy},
+}
+
+// host is where the application is served, and h2cHost where it is one that a queue-proxy speaks h2c to: the application stands for the
+// queue-proxy then. timeout is how long a request may take.
+const (
+	host    = "hello.default.localhost"
+	h2cHost = "h2c.default.localhost"
+	timeout = time.Second
+)
+
+// control serves the World in which the application is the one replica of a revision, and gives the address of its gateway.
+func control(t *testing.T, app string) (server, listen string) {
+	listen = address.Free(t)
+	at := netip.MustParseAddrPort(app)
+	world := &model.World{
+		Gateway: model.Gateway{HTTP: listen, Routes: model.Scoped},
+	}
+	for name, protocol := range map[string]model.Protocol{"hello": model.HTTP1, "h2c": model.H2C} {
+		revision := model.Key{Namespace: "default", Name: name + "-00001"}
+		world.Backends = append(world.Backends, &model.Backend{
+			Revision: revision, Protocol: protocol, Timeout: timeout,
+			Endpoints: []model.Endpoint{{Host: at.Addr().String(), Port: int(at.Port())}},
+		})
+		world.Routes = append(world.Routes, &model.Route{Key: model.Key{Namespace: "default", Name: name}, Rules: []model.Rule{{
+			Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: revision, Percent: 100}},
+		}}})
+	}
+	s := xds.New(xds.Options{Nacked: func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) }})
+	set, _ := translator.Diff(nil, translator.Translate(world, nil))
+	update := xds.Update{}
+	for _, r := range set {
+		update.Set = append(update.Set, (*xds.Resource)(r))
+	}
+	s.Apply(update)
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpc := grpc.NewServer(xds.ServerOptions()...)
+	s.Register(rpc)
+	go func() { _ = rpc.Serve(socket) }()
+	t.Cleanup(func() { s.Close(); rpc.Stop() })
+	return socket.Addr().String(), listen
+}
+
+func startBuiltIn(t *testing.T, app string) string {
+	server, listen := control(t, app)
+	g := gateway.New(gateway.Options{XDS: server, NodeID: "gateway", Drain: time.Second})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, listen)
+	return listen
+}
+
+func startEnvoy(t *testing.T, app string) string {
+	path := realenvoy.Find(t)
+	server, listen := control(t, app)
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: server, Admin: address.Free(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config, logged := filepath.Join(dir, "envoy.yaml"), filepath.Join(dir, "log")
+	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "1", "--use-dynamic-base-id")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		_ = cmd.Wait()
+		text, _ := os.ReadFile(logged)
+		for _, complaint := range realenvoy.Complaints(string(text), "") {
+			t.Errorf("Envoy complains: %s", complaint)
+		}
+	})
+	await(t, listen)
+	return listen
+}
+
+// await waits until a gateway has routes: it answers for a host that is not there only then, with 404.
+func await(t *testing.T, at string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for ; time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", at)
+		if err != nil {
+			continue
+		}
+		_ = conn.SetDeadline(deadline)
+		fmt.Fprintf(conn, "GET /awaited HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host)
+		c := &conversation{Conn: conn}
+		answer := c.readAll()
+		conn.Close()
+		if strings.Contains(answer, " 200 ") {
+			return
+		}
+	}
+	t.Fatalf("after %v the gateway does not serve %s", patience, host)
+}

@@ -59,15 +59,8 @@ func Revision(in RevisionInput) RevisionPlan {
 		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.False, Reason: failure.Reason, Message: failure.Message}
 	case plan.WasReady:
 	case in.Replicas > 0:
-		left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
-		if late = left <= 0; late {
-			resources = neverAchieved
-		} else {
-			plan.Again = left
-			if short := in.short(); short != "" {
-				resources.Reason, resources.Message = atCapacity, short
-			}
-		}
+		plan.Again, resources = in.awaited(resources)
+		late = plan.Again == 0
 	case in.givenUp():
 		resources, container = in.whyGivenUp(resources, container)
 	}
@@ -76,6 +69,18 @@ func Revision(in RevisionInput) RevisionPlan {
 	}
 	plan.Conditions = Conclude(resources, container, in.active(serving, late))
 	return plan
+}
+
+// awaited is for how long a revision that has not been ready yet is waited for, 0 when it is late, and what of its resources can be said.
+func (in RevisionInput) awaited(resources model.Condition) (time.Duration, model.Condition) {
+	left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
+	if left <= 0 {
+		return 0, neverAchieved
+	}
+	if short := in.short(); short != "" {
+		resources.Reason, resources.Message = atCapacity, short
+	}
+	return left, resources
 }
 
 // neverAchieved is of a revision that did not become ready in time.

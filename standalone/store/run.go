@@ -37,29 +37,46 @@ type Config struct {
 }
 
 // Run runs etcd in this process until ctx ends. Its errors are sentences for the user.
-func Run(ctx context.Context, c Config) (err error) {
-	if _, err := os.Stat(c.Dir); c.Existing && errors.Is(err, os.ErrNotExist) {
-		return errGone(c.Dir)
-	}
-	unlock, err := lock(c.Dir)
+func Run(ctx context.Context, c Config) error {
+	unlock, err := c.claim()
 	if err != nil {
-		return explain(c.Dir, err)
-	}
-	defer unlock()
-	if err := check(c.Dir, c.Existing); err != nil {
 		return err
 	}
+	defer unlock()
 	e, err := etcd.StartEtcd(c.etcd())
 	if err != nil {
 		return explain(c.Dir, err)
 	}
 	defer e.Close() // what was acknowledged is on disk long before
-	defer func() {
-		if err != nil && c.Failed != nil {
+	if err = c.serve(ctx, e); err != nil {
+		err = explain(c.Dir, err)
+		if c.Failed != nil {
 			c.Failed(err) // before Close, which may never return then
 		}
-	}()
-	if err = c.awaitReady(ctx, e); err == nil && !c.Existing {
+	}
+	return err
+}
+
+// claim makes the files ours, if they are what etcd may be given.
+func (c Config) claim() (unlock func(), err error) {
+	if _, err := os.Stat(c.Dir); c.Existing && errors.Is(err, os.ErrNotExist) {
+		return nil, errGone(c.Dir)
+	}
+	unlock, err = lock(c.Dir)
+	if err != nil {
+		return nil, explain(c.Dir, err)
+	}
+	if err = check(c.Dir, c.Existing); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// serve returns nil when ctx ends, or why etcd does not serve.
+func (c Config) serve(ctx context.Context, e *etcd.Etcd) error {
+	err := c.awaitReady(ctx, e)
+	if err == nil && !c.Existing {
 		err = forget(ctx, e)
 	}
 	if ctx.Err() != nil {
@@ -69,16 +86,16 @@ func Run(ctx context.Context, c Config) (err error) {
 		err = mark(c.Dir)
 	}
 	if err != nil {
-		return explain(c.Dir, err)
+		return err
 	}
 	c.Ready()
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-e.Err():
-		return explain(c.Dir, err)
+		return err
 	case <-e.Server.StopNotify():
-		return explain(c.Dir, errors.New("etcd has stopped"))
+		return errors.New("etcd has stopped")
 	}
 }
 

@@ -113,13 +113,18 @@ func TestFirstWorldOfABusyMachineHasEverything(t *testing.T) {
 	b.busy = 10 * time.Millisecond
 	t.Cleanup(b.startAdapter())
 	b.eventually("a World", func() (bool, string) { return b.newest().Generation > 0, "none" })
-	b.mu.Lock()
-	first, waited := b.worlds[0], slices.Clone(b.waited)
-	b.mu.Unlock()
+	var first *model.World
+	var waited []string
+	b.eventually("the end of the waiting", func() (bool, string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		first, waited = b.worlds[0], slices.Clone(b.waited)
+		return len(waited) > 0 && waited[len(waited)-1] == "", fmt.Sprintf("%q", waited)
+	})
 	if len(first.Routes) != services || len(first.Backends) != services {
 		t.Errorf("the first World has %d routes and %d backends, want %d: gateways that serve the rest would be told that it is gone", len(first.Routes), len(first.Backends), services)
 	}
-	if len(waited) < 2 || !strings.Contains(waited[0], fmt.Sprintf("of %d objects", 2*services)) || waited[len(waited)-1] != "" {
+	if len(waited) < 2 || !strings.Contains(waited[0], fmt.Sprintf("of %d objects", 2*services)) {
 		t.Errorf("it is told that %q is waited for", waited)
 	}
 }

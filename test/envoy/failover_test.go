@@ -127,8 +127,8 @@ func TestEndpointsThatFlap(t *testing.T) {
 		c.serve(world(0))
 		begin(c)
 		together(c, t, 1000, func(begun int) {
-			if begun%20 == 0 {
-				c.serve(world(begun / 20))
+			if begun%50 == 0 {
+				c.serve(world(begun / 50))
 			}
 		}).want(t, "replica")
 	})

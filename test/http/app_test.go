@@ -39,6 +39,7 @@ type app struct {
 	seen  []*appConn
 	serve func(c *appConn)
 	row   int
+	extra []string              // lines of the head that requests to the hop have, or it would not know what they are for
 	busy  map[net.Conn]struct{} // connections with a request in them
 }
 
@@ -81,6 +82,9 @@ func (a *app) mark(text string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	line := rowHeader + strconv.Itoa(a.row) + "\r\n"
+	for _, l := range a.extra {
+		line += l + "\r\n"
+	}
 	return strings.NewReplacer(" HTTP/1.1\r\n", " HTTP/1.1\r\n"+line, " HTTP/1.0\r\n", " HTTP/1.0\r\n"+line).Replace(text)
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -36,9 +37,16 @@ var framings = []row{
 // skips is why what is no chunk may do no harm: there is only one way to read what Envoy passes on.
 const skips = "Envoy skips it, and passes on a chunk of 5 bytes"
 
-// except is the row with the reason of a hop.
+// except is the row with the reason of a hop; none if it is empty.
 func (r row) except(hop, why string) row {
-	r.but = map[string]string{hop: why}
+	but := maps.Clone(r.but)
+	if but == nil {
+		but = map[string]string{}
+	}
+	if why != "" {
+		but[hop] = why
+	}
+	r.but = but
 	return r
 }
 

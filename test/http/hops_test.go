@@ -15,7 +15,9 @@ import (
 
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/dataplane/gateway"
+	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
@@ -30,6 +32,7 @@ const patience = time.Minute
 // hop is one of those that the table is true of. start runs it before an application until the test ends, and gives its address.
 type hop struct {
 	name  string
+	extra []string
 	start func(t *testing.T, app string) string
 }
 
@@ -37,12 +40,16 @@ type hop struct {
 const (
 	builtIn    = "built-in gateway"
 	envoyProxy = "Envoy"
+	activating = "activator"
+	queueProxy = "queue-proxy"
 )
 
 // hops are all of them. One that takes requests over a socket and passes them on to an address needs no more than a line here.
 var hops = []hop{
-	{builtIn, startBuiltIn},
-	{envoyProxy, startEnvoy},
+	{name: builtIn, start: startBuiltIn},
+	{name: envoyProxy, start: startEnvoy},
+	{name: activating, start: startActivator, extra: []string{"Knative-Serving-Namespace: default", "Knative-Serving-Revision: hello-00001"}},
+	{name: queueProxy, start: startQueueProxy},
 }
 
 // host is where the application is served, and h2cHost where it is one that a queue-proxy speaks h2c to: the application stands for the
@@ -130,6 +137,39 @@ func startEnvoy(t *testing.T, app string) string {
 	})
 	await(t, listen)
 	return listen
+}
+
+func startActivator(t *testing.T, app string) string {
+	server, _ := control(t, app)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := activator.New(activator.Options{XDS: server, NodeID: "activator", Listener: ln, Drain: time.Second, Quiet: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+func startQueueProxy(t *testing.T, app string) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := queueproxy.New(queueproxy.Options{Target: app, Timeout: timeout})
+	go func() { _ = p.Serve(ln) }()
+	t.Cleanup(p.Close)
+	return ln.Addr().String()
 }
 
 // await waits until a gateway has routes: it answers for a host that is not there only then, with 404.

@@ -34,6 +34,10 @@ func (c *conversation) http2(end bool, fields ...string) *stream {
 		_ = encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
 	_ = encoder.WriteField(hpack.HeaderField{Name: "x-row", Value: c.app.number()})
+	for _, line := range c.app.extra {
+		name, value, _ := strings.Cut(line, ": ")
+		_ = encoder.WriteField(hpack.HeaderField{Name: strings.ToLower(name), Value: value})
+	}
 	_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
 	return s
 }

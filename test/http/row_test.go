@@ -321,6 +321,7 @@ func TestTable(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			a := startApp(t)
+			a.extra = h.extra
 			at := h.start(t, a.address)
 			for _, r := range table {
 				t.Run(r.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 func says(text string) func(c *appConn) { return func(c *appConn) { c.answer(text) } }
 
 // table is all rows.
-var table = concat(versions, hosts, trailers, upgrades, interims, limits, headers, paths, framings, malformedChunks(), stalls, http2Rows)
+var table = withInner(concat(versions, hosts, trailers, upgrades, interims, limits, headers, paths, framings, malformedChunks(), stalls, http2Rows))
 
 func concat(parts ...[]row) (all []row) {
 	for _, p := range parts {

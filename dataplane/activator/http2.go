@@ -124,18 +124,23 @@ type attemptBody struct {
 	io.ReadCloser
 	cancel   context.CancelFunc
 	reading  atomic.Bool
+	closed   atomic.Bool
 	answered atomic.Bool // a response has begun: the transport closes the body then too
 }
 
-// Read reads what the client sends.
+// Read reads what the client sends, and nothing after Close.
 func (b *attemptBody) Read(p []byte) (int, error) {
-	b.reading.Store(true)
+	b.reading.Store(true) // before closed is looked at: either Close sees the Read, or this sees that it was closed
 	defer b.reading.Store(false)
+	if b.closed.Load() {
+		return 0, replay.ErrSuperseded
+	}
 	return b.ReadCloser.Read(p)
 }
 
 // Close ends the attempt a little later: were the end of its context seen first, the transport would not say why it gave it up.
 func (b *attemptBody) Close() error {
+	b.closed.Store(true)
 	if b.reading.Load() && !b.answered.Load() {
 		time.AfterFunc(uploadGrace, func() {
 			if !b.answered.Load() {

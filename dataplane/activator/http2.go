@@ -79,12 +79,13 @@ func (x *exchange) outgoing() *http.Request {
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
 		return x.inform(status, http.Header(header))
 	}}
-	if x.trial || x.cold {
-		trace.GotConn = func(httptrace.GotConnInfo) { x.connected() }
-	}
 	x.interim.set(false)
 	ctx := x.ctx
 	var body *attemptBody
+	trace.GotConn = func(httptrace.GotConnInfo) {
+		x.connected()
+		body.reopen()
+	}
 	if x.sending != nil {
 		body = &attemptBody{ReadCloser: x.sending}
 		ctx, body.cancel = context.WithCancel(ctx) // the end of the exchange ends it
@@ -126,6 +127,13 @@ type attemptBody struct {
 	reading  atomic.Bool
 	closed   atomic.Bool
 	answered atomic.Bool // a response has begun: the transport closes the body then too
+}
+
+// reopen is called when there is a connection: the transport takes another one, with the same body, where it finds one closed.
+func (b *attemptBody) reopen() {
+	if b != nil {
+		b.closed.Store(false)
+	}
 }
 
 // Read reads what the client sends, and nothing after Close.

@@ -79,12 +79,13 @@ func (x *exchange) outgoing() *http.Request {
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
 		return x.inform(status, http.Header(header))
 	}}
-	if x.trial || x.cold {
-		trace.GotConn = func(httptrace.GotConnInfo) { x.connected() }
-	}
 	x.interim.set(false)
 	ctx := x.ctx
 	var body *attemptBody
+	trace.GotConn = func(httptrace.GotConnInfo) {
+		x.connected()
+		body.reopen()
+	}
 	if x.sending != nil {
 		body = &attemptBody{ReadCloser: x.sending}
 		ctx, body.cancel = context.WithCancel(ctx) // the end of the exchange ends it
@@ -126,18 +127,30 @@ type attemptBody struct {
 	io.ReadCloser
 	cancel   context.CancelFunc
 	reading  atomic.Bool
+	closed   atomic.Bool
 	answered atomic.Bool // a response has begun: the transport closes the body then too
 }
 
-// Read reads what the client sends.
+// reopen is called when there is a connection: the transport takes another one, with the same body, where it finds one closed.
+func (b *attemptBody) reopen() {
+	if b != nil {
+		b.closed.Store(false)
+	}
+}
+
+// Read reads what the client sends, and nothing after Close.
 func (b *attemptBody) Read(p []byte) (int, error) {
-	b.reading.Store(true)
+	b.reading.Store(true) // before closed is looked at: either Close sees the Read, or this sees that it was closed
 	defer b.reading.Store(false)
+	if b.closed.Load() {
+		return 0, replay.ErrSuperseded
+	}
 	return b.ReadCloser.Read(p)
 }
 
 // Close ends the attempt a little later: were the end of its context seen first, the transport would not say why it gave it up.
 func (b *attemptBody) Close() error {
+	b.closed.Store(true)
 	if b.reading.Load() && !b.answered.Load() {
 		time.AfterFunc(uploadGrace, func() {
 			if !b.answered.Load() {

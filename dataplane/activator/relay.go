@@ -9,11 +9,10 @@ import (
 	"strings"
 )
 
-// relay writes a response to the client. When it fails the client must not take what it got for all of it.
-func (x *exchange) relay(res *http.Response, body io.Reader) error {
-	h := x.w.Header()
-	named := res.Header["Connection"]
-	for name, values := range res.Header {
+// copyHeader gives the client the headers of a response, and no others.
+func copyHeader(h, from http.Header) {
+	named := from["Connection"]
+	for name, values := range from {
 		if !betweenNeighbours(name) && (len(named) == 0 || !hasToken(named, name)) {
 			if name == "Server-Timing" {
 				values = append(values, h[name]...)
@@ -24,6 +23,12 @@ func (x *exchange) relay(res *http.Response, body io.Reader) error {
 	if _, typed := h["Content-Type"]; !typed {
 		h["Content-Type"] = nil // or net/http would make a guess that the application did not
 	}
+}
+
+// relay writes a response to the client. When it fails the client must not take what it got for all of it.
+func (x *exchange) relay(res *http.Response, body io.Reader) error {
+	h := x.w.Header()
+	copyHeader(h, res.Header)
 	announced := len(res.Trailer)
 	if announced > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(res.Trailer)), ", ")}

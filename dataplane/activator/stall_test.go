@@ -111,3 +111,15 @@ func TestTimeoutDoesNotEndAnUpgradedConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAttemptThatWasGivenUpReadsNothing: the transport may be about to read when it gives an attempt up.
+func TestAnAttemptThatWasGivenUpReadsNothing(t *testing.T) {
+	source, _ := io.Pipe() // nothing ever comes
+	body := &attemptBody{ReadCloser: source, cancel: func() {}}
+	if err := body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := body.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("it read %d bytes, %v", n, err)
+	}
+}

@@ -171,7 +171,7 @@ func (c *Client) Next(method string) Reply {
 	if err != nil {
 		c.Fatalf("no answer: %v", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode < http.StatusOK {
 		return Reply{response, ""}
 	}
@@ -201,16 +201,6 @@ func (c *Client) WantEnd() {
 	}
 	if len(rest) > 0 {
 		c.Fatalf("the connection goes on with %q", rest)
-	}
-}
-
-// eventually polls until the condition holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for limit := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("timed out waiting for: %s", what)
-		}
 	}
 }
 

@@ -394,7 +394,7 @@ func cutAnswers(t *testing.T, start Start) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer response.Body.Close()
+			defer func() { _ = response.Body.Close() }()
 			if body, err := io.ReadAll(response.Body); err == nil {
 				t.Errorf("%q passes for all of the answer", body)
 			}

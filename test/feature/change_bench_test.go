@@ -168,10 +168,28 @@ func (m *movable) settled(b *testing.B) {
 // ticksPerSecond is USER_HZ, in which the kernel tells times; it is 100 wherever Go runs.
 const ticksPerSecond = 100
 
-// cpu is how much CPU the process has taken, its children not counted.
+// cpu is how much CPU the process and its store have taken, its other children not counted.
 func (s *instance) cpu(b *testing.B) time.Duration {
 	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	taken := cpuOf(b, strconv.Itoa(s.cmd.Process.Pid))
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range children {
+		pids, _ := os.ReadFile(file)
+		for _, pid := range strings.Fields(string(pids)) {
+			if line, _ := os.ReadFile("/proc/" + pid + "/cmdline"); strings.Contains(string(line), "\x00store\x00") {
+				taken += cpuOf(b, pid)
+			}
+		}
+	}
+	return taken
+}
+
+func cpuOf(b *testing.B, pid string) time.Duration {
+	b.Helper()
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		b.Skip("skipped: no /proc to read CPU times from")
 	}

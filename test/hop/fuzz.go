@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -20,12 +21,25 @@ import (
 // understood is one request as a side of a hop understood it. Run is the input that it is of, empty where that was lost.
 type understood struct{ method, target, body, run string }
 
-// matches is whether it may have become other on its way: a target that is no path is written anew.
+// matches is whether it may have become other on its way: a target that is no path is written anew, and of a path that begins with two
+// slashes, or has a space, some characters are escaped (see docs/http.md).
 func (u understood) matches(other understood) bool {
 	if u.method != other.method || u.body != other.body || u.run != other.run {
 		return false
 	}
+	if strings.HasPrefix(u.target, "//") || strings.Contains(u.target, " ") {
+		return unescaped(u.target) == unescaped(other.target)
+	}
 	return u.target == other.target || !strings.HasPrefix(u.target, "/")
+}
+
+// unescaped is a target without its escapes, as far as they are some.
+func unescaped(target string) string {
+	path, query, _ := strings.Cut(target, "?")
+	if plain, err := url.PathUnescape(path); err == nil {
+		path = plain
+	}
+	return path + "?" + query
 }
 
 // within is whether all of got are among want, in the same order.

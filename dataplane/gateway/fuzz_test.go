@@ -32,6 +32,9 @@ func readMessage(r *bufio.Reader) (m message, from string, err error) {
 			return message{}, "", err
 		}
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		if len(lines) == 0 {
+			line = strings.TrimLeft(line, "\r") // may stand before a request, as empty lines may
+		}
 		if line == "" && len(lines) == 0 {
 			continue
 		}

@@ -13,7 +13,8 @@ const everything = "*"
 // maxName bounds a resource name, in bytes.
 const maxName = 2048
 
-// nameCost is what a name that a client asks for takes beside its own bytes: entries of the watch's and the table's maps, as measured.
+// nameCost is what a name that a client asks for takes beside its own bytes, in entries of the watch's and the table's maps: 40 clients
+// with 100,000 names each took 1.4 GB.
 const nameCost = 350
 
 // reserve takes the memory of a name that a client asks for, and reports false when there is none left for its role; mu is held.

@@ -178,10 +178,8 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 		old := s.members[n.name]
 		if err := take(n); err != nil {
 			errs = append(errs, fmt.Errorf("scope %q: %w", n.name, err))
-			gone, old = append(gone, n), nil
-			kept = append(kept, s.members[n.name])
-		}
-		if old != nil {
+			gone, kept = append(gone, n), append(kept, old)
+		} else if old != nil {
 			gone = append(gone, old)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
 	"sluice.dev/sluice/standalone/folder"
+	"sluice.dev/sluice/standalone/socket"
 	"sluice.dev/sluice/xds"
 )
 
@@ -320,7 +321,7 @@ func (u *up) checkPorts() error {
 }
 
 func listen(flag, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	l, err := socket.Listen(context.Background(), address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s %s is in use: stop what listens there, or choose another address with %s", flag, address, flag)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"sluice.dev/sluice/crds"
 	"sluice.dev/sluice/standalone/folder"
+	"sluice.dev/sluice/standalone/socket"
 	"sluice.dev/sluice/standalone/store"
 )
 
@@ -164,7 +165,7 @@ func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
 
 // listen opens the API's socket. It is the first thing that can fail for a reason of the user's.
 func listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := socket.Listen(ctx, address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("address %s of the API is in use by another process: stop that one, or choose another address with --api: %w", address, err)
 	}

@@ -211,7 +211,7 @@ func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap strin
 	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--use-dynamic-base-id")
+	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--disable-hot-restart")
 	run(t, cmd)
 	t.Cleanup(func() {
 		text, _ := os.ReadFile(logged)

@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/envoy"
 )
 
 // An Envoy of somebody's own, beside sluice up --gateway none: it lives on while the control plane comes and goes.
@@ -23,36 +24,51 @@ import (
 // ownEnvoy is such an Envoy.
 type ownEnvoy struct {
 	t     testing.TB
-	admin string
+	admin *http.Client // of its admin interface
 }
 
-// ownEnvoy starts an Envoy with what `sluice bootstrap` prints. It may complain: tests give it reasons to.
+// ownEnvoy starts an Envoy with what `sluice bootstrap` prints. It may complain: tests give it reasons to. It may not end by itself.
 func (s *instance) ownEnvoy() *ownEnvoy {
 	s.t.Helper()
-	path := realEnvoy.envoy(s.t)
-	e := &ownEnvoy{t: s.t, admin: address.Free(s.t)}
-	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.socket(), "--admin", e.admin, "--node-id", "own").Output()
+	path, dir := realEnvoy.envoy(s.t), shortDir(s.t)
+	admin := "unix:" + filepath.Join(dir, "admin.sock")
+	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.socket(), "--admin", admin, "--node-id", "own").Output()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	file := filepath.Join(s.t.TempDir(), "envoy.yaml")
+	file := filepath.Join(dir, "envoy.yaml")
 	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	p := exec.Command(path, "-c", file, "--use-dynamic-base-id", "--log-level", "error")
+	p := exec.Command(path, "-c", file, "--disable-hot-restart", "--log-level", "error")
+	var log bytes.Buffer
+	p.Stdout, p.Stderr = &log, &log
 	if err := p.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	exited := make(chan error, 1)
+	go func() { exited <- p.Wait() }()
+	transport := envoy.AdminTransport(admin)
 	s.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		select {
+		case err := <-exited:
+			s.t.Errorf("the Envoy ended by itself: %v\n%s", err, log.String())
+			return
+		default:
+		}
 		_ = p.Process.Signal(syscall.SIGTERM)
-		_ = p.Wait()
+		<-exited
+		if s.t.Failed() {
+			s.t.Logf("the Envoy wrote:\n%s", log.String())
+		}
 	})
-	return e
+	return &ownEnvoy{t: s.t, admin: &http.Client{Transport: transport}}
 }
 
 // stats are the lines of the Envoy's counters and gauges whose names match.
 func (e *ownEnvoy) stats(pattern string) (lines []string, err error) {
-	response, err := http.Get("http://" + e.admin + "/stats?filter=" + url.QueryEscape(pattern))
+	response, err := e.admin.Get("http://localhost/stats?filter=" + url.QueryEscape(pattern))
 	if err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func startEnvoy(t *testing.T, app string) string {
 	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "1", "--use-dynamic-base-id")
+	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "1", "--disable-hot-restart")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -39,15 +39,14 @@ func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, state+"\n") // the reader may be gone
 }
 
-// all lists the clusters by name.
-func (t *clusterTable) all() []*cluster {
+// clusters lists the clusters by name, without those that linger.
+func (g *Gateway) clusters() []*cluster {
 	var out []*cluster
-	t.m.Range(func(_, v any) bool {
-		if c := v.(*cluster); !c.removed.Load() {
+	for c := range g.proxy.clusters.all {
+		if !c.removed.Load() {
 			out = append(out, c)
 		}
-		return true
-	})
+	}
 	slices.SortFunc(out, func(a, b *cluster) int { return strings.Compare(a.name, b.name) })
 	return out
 }
@@ -55,46 +54,46 @@ func (t *clusterTable) all() []*cluster {
 func (g *Gateway) serveClusters(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("format") == "json" {
 		m := &adminv3.Clusters{}
-		for _, c := range g.proxy.clusters.all() {
-			m.ClusterStatuses = append(m.ClusterStatuses, c.status())
+		for _, c := range g.clusters() {
+			m.ClusterStatuses = append(m.ClusterStatuses, statusOf(c))
 		}
 		writeJSON(w, m)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	var out bytes.Buffer
-	for _, c := range g.proxy.clusters.all() {
-		c.writeText(&out)
+	for _, c := range g.clusters() {
+		writeText(&out, c)
 	}
 	_, _ = out.WriteTo(w) // the reader may be gone
 }
 
 // writeText writes a cluster as lines of Envoy's "cluster::key::value".
-func (c *cluster) writeText(w *bytes.Buffer) {
+func writeText(w *bytes.Buffer, c *cluster) {
 	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.name, c.name, c.name)
 	for _, e := range c.endpoints.Load().list() {
 		at := c.name + "::" + e.address + "::"
-		for _, s := range e.stats() {
+		for _, s := range hostStats(e.host) {
 			fmt.Fprintf(w, "%s%s::%d\n", at, s.GetName(), s.GetValue())
 		}
 		health := "healthy"
-		if !e.usable() {
+		if !e.health.usable() {
 			health = "/failed_eds_health"
 		}
 		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n", at, health, at, e.weight, at, e.zone, at, e.priority)
 	}
 }
 
-func (c *cluster) status() *adminv3.ClusterStatus {
+func statusOf(c *cluster) *adminv3.ClusterStatus {
 	m := &adminv3.ClusterStatus{Name: c.name, ObservabilityName: c.name, AddedViaApi: true, EdsServiceName: c.config.Load().eds}
 	for _, e := range c.endpoints.Load().list() {
-		health := e.health
+		health := corev3.HealthStatus(e.health)
 		if health == corev3.HealthStatus_UNKNOWN {
 			health = corev3.HealthStatus_HEALTHY
 		}
 		m.HostStatuses = append(m.HostStatuses, &adminv3.HostStatus{
 			Address:      socketAddress(e.address),
-			Stats:        e.stats(),
+			Stats:        hostStats(e.host),
 			HealthStatus: &adminv3.HostHealthStatus{EdsHealthStatus: health},
 			Weight:       e.weight,
 			Priority:     e.priority,
@@ -104,16 +103,8 @@ func (c *cluster) status() *adminv3.ClusterStatus {
 	return m
 }
 
-// list gives the endpoints of an assignment, none for one that has not come.
-func (a *assignment) list() []endpoint {
-	if a == nil {
-		return nil
-	}
-	return a.endpoints
-}
-
 // stats are a host's counters under Envoy's names.
-func (h *host) stats() []*adminv3.SimpleMetric {
+func hostStats(h *host) []*adminv3.SimpleMetric {
 	return []*adminv3.SimpleMetric{
 		{Name: "rq_active", Type: adminv3.SimpleMetric_GAUGE, Value: uint64(max(0, h.active.Load()))},
 		{Name: "rq_error", Type: adminv3.SimpleMetric_COUNTER, Value: h.errors.Load()},

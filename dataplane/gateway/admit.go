@@ -8,7 +8,7 @@ import (
 
 // admit checks a request against the limits of its connection manager and works out the host and path that routes match.
 // It returns a status other than 0, with a reason, for a request that is refused.
-func (m *manager) admit(v *requestView) (int, string) {
+func (m *liveManager) admit(v *requestView) (int, string) {
 	count := 0
 	for _, values := range v.Header {
 		count += len(values)
@@ -51,7 +51,7 @@ func pathOf(r *http.Request) string {
 }
 
 // stripHost takes off a request's host what the configuration says.
-func (m *manager) stripHost(r *http.Request) {
+func (m *liveManager) stripHost(r *http.Request) {
 	host := r.Host
 	switch m.stripPort {
 	case stripAnyPort:

@@ -19,7 +19,7 @@ type directResponse struct {
 
 func compileDirect(m *routev3.DirectResponseAction) (*directResponse, error) {
 	body, err := inline(m.GetBody())
-	return &directResponse{int(m.GetStatus()), body}, at("body", err)
+	return &directResponse{status: int(m.GetStatus()), body: body}, at("body", err)
 }
 
 // inline gives the content of a data source that is within the message. Files and environment variables of the gateway's

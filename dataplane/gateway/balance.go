@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,7 +13,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 )
 
-// assignment is a decoded ClusterLoadAssignment. It is immutable but for the counters of its hosts.
+// assignment is the endpoints of a cluster as the balancer uses them. It is immutable but for the counters of its hosts.
 type assignment struct {
 	version    string
 	body       []byte
@@ -36,13 +37,48 @@ type endpoint struct {
 	zone     string
 	priority uint32
 	weight   uint32
-	health   corev3.HealthStatus
+	health   endpointHealth
 }
 
-// usable tells whether requests may go to an endpoint.
-func (e *endpoint) usable() bool {
-	switch e.health {
-	case corev3.HealthStatus_UNHEALTHY, corev3.HealthStatus_DRAINING, corev3.HealthStatus_TIMEOUT:
+// endpointGroups are the endpoints of a cluster (a ClusterLoadAssignment), by locality. They are immutable.
+type endpointGroups struct {
+	version string
+	body    []byte
+	groups  []endpointGroup
+}
+
+// endpointGroup is the endpoints of one locality.
+type endpointGroup struct {
+	zone      string
+	priority  uint32 // 0 is asked first
+	weight    uint32 // of the locality among those of its priority; 0 where none was given
+	endpoints []endpointSettings
+}
+
+// endpointSettings are an endpoint as the control plane describes it.
+type endpointSettings struct {
+	address string // host:port
+	weight  uint32 // within its locality; at least 1
+	health  endpointHealth
+}
+
+// endpointHealth is Envoy's HealthStatus, with the numbers of the API.
+type endpointHealth int32
+
+// The states of an endpoint's health.
+const (
+	healthUnknown endpointHealth = iota
+	healthHealthy
+	healthUnhealthy
+	healthDraining
+	healthTimeout
+	healthDegraded
+)
+
+// usable is whether requests may go to the endpoint.
+func (h endpointHealth) usable() bool {
+	switch h {
+	case healthUnhealthy, healthDraining, healthTimeout:
 		return false
 	}
 	return true
@@ -63,58 +99,95 @@ type locality struct {
 	next    *atomic.Uint32
 }
 
-// newAssignment decodes endpoints; prev, which may be nil, is where hosts are taken from that stay.
-func newAssignment(m *endpointv3.ClusterLoadAssignment, prev *assignment) (*assignment, error) {
-	a := &assignment{}
-	known := map[place]*host{}
+// compileEndpoints compiles a ClusterLoadAssignment.
+func compileEndpoints(name, version string, body []byte) (*endpointGroups, error) {
+	m, err := decode(body, &endpointv3.ClusterLoadAssignment{})
+	if err != nil {
+		return nil, err
+	}
+	if m.GetClusterName() != name {
+		return nil, at("cluster_name", fmt.Errorf("is %q; it must be the name of the resource", m.GetClusterName()))
+	}
+	e, err := compileGroups(m)
+	if err != nil {
+		return nil, err
+	}
+	e.version, e.body = version, body
+	return e, nil
+}
+
+func compileGroups(m *endpointv3.ClusterLoadAssignment) (*endpointGroups, error) {
+	out := &endpointGroups{groups: make([]endpointGroup, 0, len(m.GetEndpoints()))}
+	for i, locality := range m.GetEndpoints() {
+		group := endpointGroup{
+			zone: locality.GetLocality().GetZone(), priority: locality.GetPriority(), weight: locality.GetLoadBalancingWeight().GetValue(),
+			endpoints: make([]endpointSettings, 0, len(locality.GetLbEndpoints())),
+		}
+		for j, e := range locality.GetLbEndpoints() {
+			compiled, err := compileEndpoint(e)
+			if err != nil {
+				return nil, atIndex("endpoints", i, atIndex("lb_endpoints", j, err))
+			}
+			group.endpoints = append(group.endpoints, compiled)
+		}
+		out.groups = append(out.groups, group)
+	}
+	return out, nil
+}
+
+func compileEndpoint(m *endpointv3.LbEndpoint) (endpointSettings, error) {
+	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
+	if socket == nil {
+		return endpointSettings{}, errors.New("has no socket_address")
+	}
+	address, err := hostPort(socket)
+	health := endpointHealth(m.GetHealthStatus())
+	return endpointSettings{address: address, weight: max(1, m.GetLoadBalancingWeight().GetValue()), health: health}, err
+}
+
+// newAssignment is endpoints as the balancer uses them. Hosts that prev has too are taken from there; prev may be nil.
+func newAssignment(from *endpointGroups, prev *assignment) *assignment {
+	a := &assignment{version: from.version, body: from.body}
+	known := knownHosts{}
 	if prev != nil {
 		for _, e := range prev.endpoints {
 			known[place{e.address, e.zone}] = e.host
 		}
 	}
 	levels := map[uint32]*priority{}
-	for i, group := range m.GetEndpoints() {
+	for i := range from.groups {
+		group := &from.groups[i]
 		first := len(a.endpoints)
-		for j, e := range group.GetLbEndpoints() {
-			decoded, err := newEndpoint(e, group, known)
-			if err != nil {
-				return nil, atIndex("endpoints", i, atIndex("lb_endpoints", j, err))
-			}
-			a.endpoints = append(a.endpoints, decoded)
+		for j := range group.endpoints {
+			e := &group.endpoints[j]
+			a.endpoints = append(a.endpoints, endpoint{
+				host: known.host(e.address, group.zone), zone: group.zone, priority: group.priority, weight: e.weight, health: e.health,
+			})
 		}
-		level := levels[group.GetPriority()]
+		level := levels[group.priority]
 		if level == nil {
 			level = &priority{}
-			levels[group.GetPriority()] = level
+			levels[group.priority] = level
 		}
-		level.add(a.endpoints[first:], group.GetLoadBalancingWeight().GetValue())
+		level.add(a.endpoints[first:], group.weight)
 	}
 	a.priorities = ordered(levels)
-	return a, nil
+	return a
 }
 
 // place is what makes two endpoints the same host.
 type place struct{ address, zone string }
 
-func newEndpoint(m *endpointv3.LbEndpoint, group *endpointv3.LocalityLbEndpoints, known map[place]*host) (endpoint, error) {
-	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
-	if socket == nil {
-		return endpoint{}, fmt.Errorf("has no socket_address")
-	}
-	address, err := hostPort(socket)
-	if err != nil {
-		return endpoint{}, err
-	}
-	zone := group.GetLocality().GetZone()
-	h := known[place{address, zone}]
+type knownHosts map[place]*host
+
+// host finds or makes the host at a place.
+func (k knownHosts) host(address, zone string) *host {
+	h := k[place{address, zone}]
 	if h == nil {
 		h = &host{address: address}
-		known[place{address, zone}] = h
+		k[place{address, zone}] = h
 	}
-	return endpoint{
-		host: h, zone: zone, priority: group.GetPriority(),
-		weight: max(1, m.GetLoadBalancingWeight().GetValue()), health: m.GetHealthStatus(),
-	}, nil
+	return h
 }
 
 // hostPort is the address of an endpoint, which must be an IP address: names are resolved by no one here.
@@ -138,7 +211,7 @@ func (p *priority) add(endpoints []endpoint, weight uint32) {
 	l.next.Store(rand.Uint32()) // gateways do not all begin with the same endpoint
 	equal := true
 	for i := range endpoints {
-		if e := &endpoints[i]; e.usable() {
+		if e := &endpoints[i]; e.health.usable() {
 			l.hosts = append(l.hosts, e.host)
 			l.weights = append(l.weights, e.weight)
 			l.total += uint64(e.weight)
@@ -295,4 +368,23 @@ func (l *locality) draw() *host {
 		n -= uint64(w)
 	}
 	return l.hosts[len(l.hosts)-1]
+}
+
+// list gives the endpoints of an assignment, none for one that has not come.
+func (a *assignment) list() []endpoint {
+	if a == nil {
+		return nil
+	}
+	return a.endpoints
+}
+
+// healthy counts the endpoints that take requests.
+func (a *assignment) healthy() uint64 {
+	var n uint64
+	for _, e := range a.list() {
+		if e.health.usable() {
+			n++
+		}
+	}
+	return n
 }

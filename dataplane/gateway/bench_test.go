@@ -151,9 +151,9 @@ func BenchmarkFindHost(b *testing.B) {
 			})
 			b.Run(fmt.Sprintf("hosts=%d/%s/scoped", n, name), func(b *testing.B) {
 				b.ReportAllocs()
-				m := &manager{scopes: s.tables, fragments: 1}
+				find := s.tables.source(1)
 				for b.Loop() {
-					if table := m.tableFor(host); table != nil {
+					if table := find(host); table != nil {
 						table.hosts.find(host)
 					}
 				}
@@ -234,8 +234,7 @@ func BenchmarkHandler(b *testing.B) {
 	const name = "default/svc-7-0000"
 	g.push(all(one(plain(b)), backend(b, name+"1", "127.0.0.1:1"), backend(b, name+"2", "127.0.0.1:1"), one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
 	g.get("http://unknown.test/")
-	m := g.gateway.listeners["http"].serving.fallback.http
-	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.gateway.proxy.handle(w, r, m) })
+	gateway := g.gateway.listeners["http"].serving.chains[0].serves.handler
 	round := roundTripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader("hello")), ContentLength: 5, Request: r}, nil
 	})

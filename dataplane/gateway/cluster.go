@@ -23,10 +23,10 @@ type cluster struct {
 	// removed is set when the control plane has taken the cluster away and it only lingers.
 	removed atomic.Bool
 
-	// mu guards zones, which requests do not look into: hosts lead to what they count.
-	mu    sync.Mutex
-	zones map[string]*zoneLoad
-	told  struct { // of the last report; the reporter's
+	// mu guards zones, which requests do not look into: each host points at what it counts.
+	mu       sync.Mutex
+	zones    map[string]*zoneLoad
+	reported struct { // the reporter's: what the last report said
 		total uint64
 		busy  bool
 	}
@@ -42,7 +42,7 @@ type clusterConfig struct {
 	body    []byte
 	// eds is the name of the endpoint assignment to subscribe to; static holds it when it is within the cluster.
 	eds            string
-	static         *assignment
+	static         *endpointGroups
 	policy         balancing
 	protocol       upstreamProtocol
 	connectTimeout time.Duration
@@ -101,13 +101,13 @@ func compileCluster(name, version string, body []byte) (*clusterConfig, error) {
 		}
 	}
 	c.outliers = compileOutlierDetection(m.GetOutlierDetection())
-	if err := c.compileProtocol(m); err != nil {
+	if err := compileProtocol(c, m); err != nil {
 		return nil, err
 	}
-	return c, c.compileDiscovery(m)
+	return c, compileDiscovery(c, m)
 }
 
-func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
+func compileProtocol(c *clusterConfig, m *clusterv3.Cluster) error {
 	if m.GetHttp2ProtocolOptions() != nil { //nolint:staticcheck // the older way to ask for HTTP/2
 		c.protocol = h2c
 	}
@@ -135,10 +135,10 @@ func (c *clusterConfig) compileProtocol(m *clusterv3.Cluster) error {
 	return nil
 }
 
-func (c *clusterConfig) compileDiscovery(m *clusterv3.Cluster) (err error) {
+func compileDiscovery(c *clusterConfig, m *clusterv3.Cluster) (err error) {
 	switch {
 	case m.GetType() == clusterv3.Cluster_STATIC:
-		c.static, err = newAssignment(m.GetLoadAssignment(), nil)
+		c.static, err = compileGroups(m.GetLoadAssignment())
 		return at("load_assignment", err)
 	case m.GetType() != clusterv3.Cluster_EDS:
 		return at("type", fmt.Errorf("%s is %w; EDS and STATIC are", m.GetType(), errUnsupported))

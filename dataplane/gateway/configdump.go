@@ -23,7 +23,7 @@ import (
 func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
 	clusters := &adminv3.ClustersConfigDump{}
 	endpoints := &adminv3.EndpointsConfigDump{}
-	for _, c := range g.proxy.clusters.all() {
+	for _, c := range g.clusters() {
 		config := c.config.Load()
 		clusters.DynamicActiveClusters = append(clusters.DynamicActiveClusters, &adminv3.ClustersConfigDump_DynamicCluster{
 			VersionInfo: config.version, Cluster: dumped(resource.ClusterType, config.body),
@@ -64,10 +64,10 @@ func (g *Gateway) dumpListeners() *adminv3.ListenersConfigDump {
 	return dump
 }
 
-func listenerState(l *listener) *adminv3.ListenersConfigDump_DynamicListenerState {
-	state := &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: l.version}
+func listenerState(v *version) *adminv3.ListenersConfigDump_DynamicListenerState {
+	state := &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: v.config().version}
 	m := &listenerv3.Listener{}
-	if proto.Unmarshal(l.body, m) != nil {
+	if proto.Unmarshal(v.config().body, m) != nil {
 		return state
 	}
 	for _, c := range append(m.GetFilterChains(), m.GetDefaultFilterChain()) {
@@ -108,12 +108,13 @@ func (g *Gateway) dumpSecrets() *adminv3.SecretsConfigDump {
 	defer g.mu.Unlock()
 	dump := &adminv3.SecretsConfigDump{}
 	for _, name := range slices.Sorted(maps.Keys(g.secrets)) {
-		d := &adminv3.SecretsConfigDump_DynamicSecret{Name: name, VersionInfo: g.secrets[name].version}
-		if g.secrets[name].certificate == nil {
+		d := &adminv3.SecretsConfigDump_DynamicSecret{Name: name}
+		secret := g.secrets[name].secret
+		if secret == nil {
 			dump.DynamicWarmingSecrets = append(dump.DynamicWarmingSecrets, d)
 			continue
 		}
-		d.Secret = dumped(resource.SecretType, g.secrets[name].shown)
+		d.VersionInfo, d.Secret = secret.version, dumped(resource.SecretType, secret.shown)
 		dump.DynamicActiveSecrets = append(dump.DynamicActiveSecrets, d)
 	}
 	return dump
@@ -124,7 +125,7 @@ func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {
 	defer g.mu.Unlock()
 	dump := &adminv3.RoutesConfigDump{}
 	for _, name := range slices.Sorted(maps.Keys(g.routes)) {
-		if t := g.routes[name].table.Load(); t != nil {
+		if t := g.routes[name].current.Load(); t != nil {
 			dump.DynamicRouteConfigs = append(dump.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{
 				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, t.body),
 			})

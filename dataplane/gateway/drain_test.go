@@ -113,7 +113,7 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 func listening(b *bench) string {
 	b.gateway.mu.Lock()
 	defer b.gateway.mu.Unlock()
-	return b.gateway.listeners["http"].serving.address
+	return b.gateway.listeners["http"].serving.config().address
 }
 
 func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {

@@ -22,7 +22,7 @@ type exchange struct {
 	writer          http.ResponseWriter
 	conn            *framing.Conn // of the client; nil for HTTP/2
 	proxy           *proxy
-	manager         *manager
+	manager         *liveManager
 	view            requestView
 	start           time.Time
 
@@ -122,7 +122,7 @@ func (x *exchange) serve(w http.ResponseWriter) {
 		return
 	}
 	host := x.view.host
-	if x.table = x.manager.tableFor(host); x.table != nil {
+	if x.table = x.manager.routes(host); x.table != nil {
 		if x.table.ignorePort {
 			host = hostname(host)
 		}
@@ -194,7 +194,7 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	stats.rqActive.Add(1)
 	stats.rqTotal.Add(1)
 	defer x.finish()
-	x.clock.limit(f, x.manager)
+	x.clock.limit(f, x.manager.manager)
 	x.clock.run(r.ContentLength == 0)
 	x.interim = interimWriter{ResponseWriter: w, x: x}
 	in := r.WithContext(x)
@@ -276,15 +276,15 @@ func (x *exchange) changeHeaders(h http.Header, of func(level) *headerChanges) {
 
 // level is a part of a route configuration that changes headers.
 type level interface {
-	onRequest() *headerChanges
-	onResponse() *headerChanges
+	OnRequest() *headerChanges
+	OnResponse() *headerChanges
 }
 
-func (s *routeSettings) onRequest() *headerChanges    { return s.requestHeaders }
-func (s *routeSettings) onResponse() *headerChanges   { return s.responseHeaders }
-func (vh *virtualHost) onRequest() *headerChanges     { return vh.requestHeaders }
-func (vh *virtualHost) onResponse() *headerChanges    { return vh.responseHeaders }
-func (r *route) onRequest() *headerChanges            { return r.requestHeaders }
-func (r *route) onResponse() *headerChanges           { return r.responseHeaders }
-func (c *weightedCluster) onRequest() *headerChanges  { return c.requestHeaders }
-func (c *weightedCluster) onResponse() *headerChanges { return c.responseHeaders }
+func (s *routeSettings) OnRequest() *headerChanges    { return s.requestHeaders }
+func (s *routeSettings) OnResponse() *headerChanges   { return s.responseHeaders }
+func (vh *virtualHost) OnRequest() *headerChanges     { return vh.requestHeaders }
+func (vh *virtualHost) OnResponse() *headerChanges    { return vh.responseHeaders }
+func (r *route) OnRequest() *headerChanges            { return r.requestHeaders }
+func (r *route) OnResponse() *headerChanges           { return r.responseHeaders }
+func (c *weightedCluster) OnRequest() *headerChanges  { return c.requestHeaders }
+func (c *weightedCluster) OnResponse() *headerChanges { return c.responseHeaders }

@@ -9,7 +9,7 @@ import (
 )
 
 // forwarded sets the headers that tell the upstream about the client.
-func (m *manager) forwarded(h http.Header, in *http.Request) {
+func (m *liveManager) forwarded(h http.Header, in *http.Request) {
 	if m.appendForwardedFor {
 		peer := remoteIP(in)
 		if prior := h["X-Forwarded-For"]; len(prior) > 0 {
@@ -32,7 +32,7 @@ func remoteIP(r *http.Request) string {
 
 // setRequestID gives the request an x-request-id where the configuration says so. That of a client is replaced at
 // the edge, so that nobody can forge another's trace.
-func (m *manager) setRequestID(h http.Header) {
+func (m *liveManager) setRequestID(h http.Header) {
 	if !m.requestID {
 		return
 	}

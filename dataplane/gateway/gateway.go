@@ -49,10 +49,8 @@ type Gateway struct {
 	client  *client.Client
 	proxy   *proxy
 	started time.Time
-	tickets *tls.Config    // its keys encrypt TLS sessions; it replaces them itself
-	tasks   sync.WaitGroup // everything that must have ended when Run returns
-	hurry   context.Context
-	hurryUp context.CancelFunc
+	sockets *sockets
+	tickets *tls.Config // its keys encrypt TLS sessions; it replaces them itself
 
 	// mu guards what the handler of updates keeps: it writes, and the admin pages read. Requests never take it.
 	mu        sync.Mutex
@@ -61,7 +59,7 @@ type Gateway struct {
 	scopes    scopes
 	secrets   map[string]*secretSlot
 	endpoints map[string]*cluster // by the name of the endpoint assignment
-	stats     map[string]*managerStats
+	stats     map[string]*prefixStats
 	updates   map[string]*typeStats // by type URL
 	answered  bool                  // listeners have been received
 	refused   map[string]bool       // listeners that have no good version
@@ -82,12 +80,12 @@ func New(options Options) *Gateway {
 	}
 	g := &Gateway{
 		options: options, logger: options.Logger, started: time.Now(), proxy: newProxy(options.Logger),
+		sockets: newSockets(options.Logger, options.Drain),
 		tickets: &tls.Config{MinVersion: tls.VersionTLS12}, secrets: map[string]*secretSlot{},
 		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
-		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
+		stats: map[string]*prefixStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
 		leaving: map[*cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
 	}
-	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
 		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load, DialOptions: options.Dial,
@@ -113,16 +111,13 @@ func (g *Gateway) drain() {
 	g.mu.Lock()
 	for _, l := range g.listeners {
 		for _, s := range l.sockets() {
-			g.retire(s)
+			g.sockets.retire(s)
 		}
 		l.stopWarming()
 	}
 	g.mu.Unlock()
-	enough := time.AfterFunc(lameDuck, g.hurryUp)
-	defer enough.Stop()
-	g.tasks.Wait()
-	g.hurryUp()
-	g.proxy.upstreams.close()
+	g.sockets.wait(lameDuck)
+	g.proxy.close()
 }
 
 // ready tells whether all listeners that the control plane has named are being served.

@@ -22,8 +22,19 @@ type headerChange struct {
 	key string
 	// value is one value; it is shared by all requests, which its capacity of one keeps from growing into each other.
 	value  []string
-	action corev3.HeaderValueOption_HeaderAppendAction
+	action appendAction
 }
+
+// appendAction is what becomes of a header that is there already, or is not: Envoy's HeaderAppendAction, with the numbers of the API.
+type appendAction int32
+
+// The append actions.
+const (
+	appendOrAdd appendAction = iota
+	addIfAbsent
+	overwriteOrAdd
+	overwriteIfExists
+)
 
 // apply removes, then sets, which is Envoy's order within one level.
 func (c *headerChanges) apply(h http.Header) {
@@ -41,15 +52,15 @@ func (c *headerChanges) apply(h http.Header) {
 func (c *headerChange) apply(h http.Header) {
 	_, exists := h[c.key]
 	switch c.action {
-	case corev3.HeaderValueOption_ADD_IF_ABSENT:
+	case addIfAbsent:
 		if exists {
 			return
 		}
-	case corev3.HeaderValueOption_OVERWRITE_IF_EXISTS:
+	case overwriteIfExists:
 		if !exists {
 			return
 		}
-	case corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
+	case appendOrAdd:
 		if exists {
 			h[c.key] = append(h[c.key], c.value...)
 			return
@@ -100,7 +111,7 @@ func compileHeader(option *corev3.HeaderValueOption) (headerChange, error) {
 	if option.Append != nil && !option.GetAppend().GetValue() {
 		action = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
 	}
-	return headerChange{key, []string{value}, action}, nil
+	return headerChange{key: key, value: []string{value}, action: appendAction(action)}, nil
 }
 
 // changeableHeader gives the canonical form of a header that may be changed. The host and the pseudo headers have rewrites

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +15,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// listener is a decoded Listener. It is immutable but for what connect gives it, and overdue, which the gateway's mutex guards.
+// listener is a compiled Listener. It is immutable.
 type listener struct {
 	name, version string
 	body          []byte
@@ -24,13 +23,12 @@ type listener struct {
 	chains        []*filterChain
 	fallback      *filterChain // for server names that no chain is for; nil refuses them
 	settings      serverSettings
-	overdue       bool // its routes are waited for no longer
 }
 
 // filterChain is how connections for some server names are served.
 type filterChain struct {
-	serverNames []string  // lower case, "*.example.com" for one suffix; empty is all
-	tls         *chainTLS // nil is plain text
+	serverNames []string     // lower case, "*.example.com" for one suffix; empty is all
+	tls         *tlsSettings // nil is plain text
 	http        *manager
 }
 
@@ -60,10 +58,10 @@ func compileListener(name, version string, body []byte) (*listener, error) {
 			return nil, atIndex("listener_filters", i, err)
 		}
 	}
-	if err := l.compileChains(m); err != nil {
+	if err := compileChains(l, m); err != nil {
 		return nil, err
 	}
-	return l, l.settle()
+	return l, settle(l)
 }
 
 func listenAddress(s *corev3.SocketAddress) (string, error) {
@@ -88,7 +86,7 @@ func checkListenerFilter(f *listenerv3.ListenerFilter) error {
 	return at("typed_config", err)
 }
 
-func (l *listener) compileChains(m *listenerv3.Listener) error {
+func compileChains(l *listener, m *listenerv3.Listener) error {
 	for i, c := range m.GetFilterChains() {
 		chain, err := compileChain(c)
 		if err != nil {
@@ -141,7 +139,7 @@ func compileChain(m *listenerv3.FilterChain) (*filterChain, error) {
 
 // settle takes the settings of the listener's server from its filter chains, which have to agree on TLS. Where limits
 // differ the loosest holds for the server; each request is held to its own chain's.
-func (l *listener) settle() error {
+func settle(l *listener) error {
 	all := l.all()
 	if len(all) == 0 {
 		return at("filter_chains", errors.New("there are none"))
@@ -163,63 +161,34 @@ func (l *listener) settle() error {
 	return nil
 }
 
-// chain finds the filter chain for a server name: exact, then the longest suffix wildcard, then the one for all.
-func (l *listener) chain(serverName string) *filterChain {
+// chain is the place in all of the filter chain for a server name: exact, then the longest suffix wildcard, then the one for all
+// names. It is -1 when there is none.
+func (l *listener) chain(serverName string) int {
+	best, length := -1, 0
+	if l.fallback != nil {
+		best = len(l.chains)
+	}
 	if len(l.chains) == 0 {
-		return l.fallback
+		return best
 	}
 	name := strings.ToLower(serverName)
-	best, length := l.fallback, 0
-	for _, c := range l.chains {
+	for i, c := range l.chains {
 		for _, want := range c.serverNames {
 			if want == name {
-				return c
+				return i
 			}
 			if suffix, ok := strings.CutPrefix(want, "*"); ok && strings.HasSuffix(name, suffix) && len(suffix) > length {
-				best, length = c, len(suffix)
+				best, length = i, len(suffix)
 			}
 		}
 	}
 	return best
 }
 
-// all are the filter chains of a listener.
+// all are the filter chains of a listener, the one for all names last.
 func (l *listener) all() []*filterChain {
 	if l.fallback == nil {
 		return l.chains
 	}
 	return append(l.chains[:len(l.chains):len(l.chains)], l.fallback)
-}
-
-// managers are the HTTP connection managers of a listener.
-func (l *listener) managers() []*manager {
-	var out []*manager
-	for _, c := range l.all() {
-		out = append(out, c.http)
-	}
-	return out
-}
-
-// tls is what the filter chains of a listener serve TLS with.
-func (l *listener) tls() []*chainTLS {
-	var out []*chainTLS
-	for _, c := range l.all() {
-		if c.tls != nil {
-			out = append(out, c.tls)
-		}
-	}
-	return out
-}
-
-// missing are the secrets without which a listener cannot serve TLS.
-func (l *listener) missing() []string {
-	var names []string
-	for _, t := range l.tls() {
-		for i, slot := range t.slots {
-			if slot.certificate == nil && !slices.Contains(names, t.secrets[i]) {
-				names = append(names, t.secrets[i])
-			}
-		}
-	}
-	return names
 }

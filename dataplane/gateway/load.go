@@ -4,8 +4,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"sluice.dev/sluice/xds/client"
 )
 
 // zoneLoad is what the requests to the endpoints of one zone of one cluster amount to. Requests only add to its atomics; one
@@ -14,11 +12,22 @@ type zoneLoad struct {
 	issued, succeeded, failed atomic.Uint64
 	requests, streams         integral // streams are requests too
 
-	told told // what the last report was made of
+	reported reported // the reporter's: where the counters were at the last report
 }
 
-// told is where the counters of a load were when it was reported last.
-type told struct {
+// clusterLoad is the load of one cluster's endpoints in one zone since the last report.
+type clusterLoad struct {
+	cluster, zone string
+
+	issued, succeeded, failed uint64 // requests in that time
+	inProgress                uint64 // requests now
+
+	concurrency float64 // request-seconds in that time, streams too
+	streams     float64 // stream-seconds in that time: the part of concurrency that is upgraded connections and gRPC calls
+}
+
+// reported is where the counters of a load were at the last report.
+type reported struct {
 	issued, succeeded, failed uint64
 	requests, streams         int64
 	busy                      bool // the report had something to say
@@ -83,21 +92,21 @@ func (l *zoneLoad) end(at time.Duration, stream, failed bool) {
 }
 
 // report is the load since the last report; there is none where nothing happens, and did not the last time.
-func (l *zoneLoad) report(since func() time.Duration) (r client.ClusterLoad, ok bool) {
-	t := &l.told
+func (l *zoneLoad) report(since func() time.Duration) (r clusterLoad, ok bool) {
+	t := &l.reported
 	running, requests := l.requests.read(t.requests, since)
 	_, streams := l.streams.read(t.streams, since)
-	r = client.ClusterLoad{
-		Issued:      grown(&t.issued, l.issued.Load()),
-		Succeeded:   grown(&t.succeeded, l.succeeded.Load()),
-		Failed:      grown(&t.failed, l.failed.Load()),
-		InProgress:  uint64(max(0, running)),
-		Concurrency: float64(grown(&t.requests, requests)) * tick,
-		Streams:     float64(grown(&t.streams, streams)) * tick,
+	r = clusterLoad{
+		issued:      grown(&t.issued, l.issued.Load()),
+		succeeded:   grown(&t.succeeded, l.succeeded.Load()),
+		failed:      grown(&t.failed, l.failed.Load()),
+		inProgress:  uint64(max(0, running)),
+		concurrency: float64(grown(&t.requests, requests)) * tick,
+		streams:     float64(grown(&t.streams, streams)) * tick,
 	}
 	was := t.busy
-	t.busy = r.Issued > 0 || r.InProgress > 0
-	return r, t.busy || was || r.Succeeded > 0 || r.Failed > 0
+	t.busy = r.issued > 0 || r.inProgress > 0
+	return r, t.busy || was || r.succeeded > 0 || r.failed > 0
 }
 
 // grown is by how much a counter has grown, and keeps its new value. One that has shrunk, because a request was withdrawn or
@@ -141,38 +150,20 @@ func (c *cluster) busy() bool { return c.stats.rqActive.Load() > 0 }
 
 // report adds the cluster's load to loads. Most clusters sleep, and are passed by: a request is active before it is counted in
 // the total, and until its load is.
-func (c *cluster) report(loads []client.ClusterLoad, since func() time.Duration) []client.ClusterLoad {
+func (c *cluster) report(loads []clusterLoad, since func() time.Duration) []clusterLoad {
 	total := c.stats.rqTotal.Load()
 	busy := c.busy()
-	if !busy && !c.told.busy && total == c.told.total {
+	if !busy && !c.reported.busy && total == c.reported.total {
 		return loads
 	}
 	before := len(loads)
-	defer func() { c.told.total, c.told.busy = total, busy || len(loads) > before }()
+	defer func() { c.reported.total, c.reported.busy = total, busy || len(loads) > before }()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for zone, l := range c.zones {
 		if r, ok := l.report(since); ok {
-			r.Cluster, r.Zone = c.name, zone
+			r.cluster, r.zone = c.name, zone
 			loads = append(loads, r)
-		}
-	}
-	return loads
-}
-
-// load is what all clusters have to say since it was called last, those that are gone but for their last requests too.
-func (g *Gateway) load() []client.ClusterLoad {
-	var loads []client.ClusterLoad
-	g.proxy.clusters.m.Range(func(_, v any) bool {
-		loads = v.(*cluster).report(loads, g.proxy.since)
-		return true
-	})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for c := range g.leaving {
-		over := !c.busy()
-		if loads = c.report(loads, g.proxy.since); over {
-			delete(g.leaving, c)
 		}
 	}
 	return loads

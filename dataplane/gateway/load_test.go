@@ -73,24 +73,24 @@ func TestIntegralTakesABackwardStep(t *testing.T) {
 
 func TestLoadIsReportedUntilThereIsNone(t *testing.T) {
 	var l zoneLoad
-	report := func(at time.Duration, want *client.ClusterLoad) {
+	report := func(at time.Duration, want *clusterLoad) {
 		t.Helper()
 		got, ok := l.report(func() time.Duration { return at })
 		if ok != (want != nil) {
 			t.Fatalf("at %v: reported is %v: %+v", at, ok, got)
 		}
-		if diff := cmp.Diff(want, &got, cmpopts.EquateApprox(0, 1e-3)); want != nil && diff != "" {
+		if diff := cmp.Diff(want, &got, cmpopts.EquateApprox(0, 1e-3), cmp.AllowUnexported(clusterLoad{})); want != nil && diff != "" {
 			t.Errorf("at %v (-want +got):\n%s", at, diff)
 		}
 	}
 	report(time.Second, nil)
 	l.begin(1500*time.Millisecond, false)
 	l.begin(2*time.Second, true)
-	report(3*time.Second, &client.ClusterLoad{Issued: 2, InProgress: 2, Concurrency: 2.5, Streams: 1})
+	report(3*time.Second, &clusterLoad{issued: 2, inProgress: 2, concurrency: 2.5, streams: 1})
 	l.end(3500*time.Millisecond, true, false)
-	report(4*time.Second, &client.ClusterLoad{Succeeded: 1, InProgress: 1, Concurrency: 1.5, Streams: 0.5})
+	report(4*time.Second, &clusterLoad{succeeded: 1, inProgress: 1, concurrency: 1.5, streams: 0.5})
 	l.end(4*time.Second, false, true)
-	report(5*time.Second, &client.ClusterLoad{Failed: 1})
+	report(5*time.Second, &clusterLoad{failed: 1})
 	report(6*time.Second, nil)
 
 	// A request that was sent elsewhere was never here.
@@ -98,12 +98,12 @@ func TestLoadIsReportedUntilThereIsNone(t *testing.T) {
 	l.withdraw(6*time.Second, true)
 	report(7*time.Second, nil)
 	l.begin(7*time.Second, false)
-	report(8*time.Second, &client.ClusterLoad{Issued: 1, InProgress: 1, Concurrency: 1})
+	report(8*time.Second, &clusterLoad{issued: 1, inProgress: 1, concurrency: 1})
 	l.withdraw(7*time.Second, false)
-	report(9*time.Second, &client.ClusterLoad{})
+	report(9*time.Second, &clusterLoad{})
 	l.begin(9*time.Second, false)
 	l.end(10*time.Second, false, false)
-	report(10*time.Second, &client.ClusterLoad{Succeeded: 1, Concurrency: 0}) // makes up for what was told too early
+	report(10*time.Second, &clusterLoad{succeeded: 1, concurrency: 0}) // makes up for what was told too early
 }
 
 func TestLoadByClusterAndZone(t *testing.T) {
@@ -252,7 +252,7 @@ func BenchmarkLoadReport(b *testing.B) {
 				c.stats.rqActive.Add(1)
 			}
 		}
-		g.proxy.clusters.m.Store(c.name, c)
+		g.proxy.clusters.put(c)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -23,18 +22,13 @@ const (
 	defaultMaxStreams     = 1000
 )
 
-// manager is a decoded HTTP connection manager. It is immutable but for what its pointers lead to.
+// manager is a compiled HTTP connection manager. It is immutable. One of rds, inline and fragments says where its routes are.
 type manager struct {
 	statPrefix string
-	stats      *managerStats // shared by all of one statPrefix
 
-	// rds is the name of the route configuration; routes is where its newest version is. One that is within the listener
-	// has no name.
-	rds    string
-	routes *atomic.Pointer[routeTable]
-	// fragments is how many times the host is in the key of a scope, where routes are found by scope; scopes is where they are.
-	fragments int
-	scopes    *scopeTables
+	rds       string      // the name of a route configuration; empty for another source
+	inline    *routeTable // the routes within the listener; nil for another source
+	fragments int         // how many times the key of a scope has the host; 0 for another source
 
 	headersTimeout, connectionIdle, streamIdle, maxDuration time.Duration // 0 is none
 	maxHeaderBytes, maxHeaders, maxStreams                  int
@@ -97,16 +91,16 @@ func compileManager(m *hcmv3.HttpConnectionManager) (*manager, error) {
 	if m.GetRequestTimeout().AsDuration() != 0 {
 		return nil, at("request_timeout", fmt.Errorf("a limit is %w; 0s is none", errUnsupported))
 	}
-	if err := h.compilePaths(m); err != nil {
+	if err := compilePaths(h, m); err != nil {
 		return nil, err
 	}
 	if err := checkFilters(m.GetHttpFilters()); err != nil {
 		return nil, err
 	}
-	return h, h.compileRoutes(m)
+	return h, compileRouteSource(h, m)
 }
 
-func (m *manager) compilePaths(from *hcmv3.HttpConnectionManager) error {
+func compilePaths(m *manager, from *hcmv3.HttpConnectionManager) error {
 	switch {
 	case from.GetStripAnyHostPort():
 		m.stripPort = stripAnyPort
@@ -140,16 +134,8 @@ func checkFilters(filters []*hcmv3.HttpFilter) error {
 	return at("http_filters", errors.New("has no router"))
 }
 
-// tableFor is the routes for a request to a host, which may have a port; nil if there are none.
-func (m *manager) tableFor(host string) *routeTable {
-	if m.scopes != nil {
-		name, _, _ := strings.Cut(host, ":")
-		return m.scopes.find(scopeKey(name, m.fragments))
-	}
-	return m.routes.Load()
-}
-
-func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
+// compileRouteSource finds out where the routes are.
+func compileRouteSource(m *manager, from *hcmv3.HttpConnectionManager) error {
 	if rds := from.GetRds(); rds != nil {
 		m.rds = rds.GetRouteConfigName()
 		if m.rds == "" {
@@ -158,7 +144,7 @@ func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 		return at("rds", at("config_source", fromADS(rds.GetConfigSource())))
 	}
 	if scoped := from.GetScopedRoutes(); scoped != nil {
-		return at("scoped_routes", m.compileScoped(scoped))
+		return at("scoped_routes", compileScoped(m, scoped))
 	}
 	if from.GetRouteConfig() == nil {
 		return errors.New("has neither rds, scoped_routes nor route_config")
@@ -171,7 +157,6 @@ func (m *manager) compileRoutes(from *hcmv3.HttpConnectionManager) error {
 	if err != nil {
 		return at("route_config", err)
 	}
-	m.routes = &atomic.Pointer[routeTable]{}
-	m.routes.Store(table)
+	m.inline = &table.routeTable
 	return nil
 }

@@ -128,16 +128,16 @@ func compilePath(m *routev3.RouteMatch) (pathMatch, error) {
 	fold := m.GetCaseSensitive() != nil && !m.GetCaseSensitive().GetValue()
 	switch p := m.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
-		return pathMatch{startsWith(p.Prefix, fold), len(p.Prefix)}, nil
+		return pathMatch{matches: startsWith(p.Prefix, fold), length: len(p.Prefix)}, nil
 	case *routev3.RouteMatch_Path:
-		return pathMatch{exactly(p.Path, fold), len(p.Path)}, nil
+		return pathMatch{matches: exactly(p.Path, fold), length: len(p.Path)}, nil
 	case *routev3.RouteMatch_PathSeparatedPrefix:
 		prefix := startsWith(p.PathSeparatedPrefix, fold)
 		n := len(p.PathSeparatedPrefix)
-		return pathMatch{func(s string) bool { return prefix(s) && (len(s) == n || s[n] == '/') }, n}, nil
+		return pathMatch{matches: func(s string) bool { return prefix(s) && (len(s) == n || s[n] == '/') }, length: n}, nil
 	case *routev3.RouteMatch_SafeRegex:
 		matches, err := anchored(p.SafeRegex)
-		return pathMatch{matches, -1}, at("safe_regex", err)
+		return pathMatch{matches: matches, length: -1}, at("safe_regex", err)
 	}
 	return pathMatch{}, errors.New("has no path, prefix, path_separated_prefix or safe_regex")
 }

@@ -21,7 +21,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/xds"
-	"sluice.dev/sluice/xds/client"
 )
 
 // broken is one broken resource for each thing that can be wrong, and what the NACK has to name.
@@ -214,16 +213,16 @@ func TestTheTableOfFieldsNamesFieldsOfTheAPI(t *testing.T) {
 func decodeAny(body []byte) {
 	_, _ = compileListener("x", "", body)
 	_, _ = compileCluster("x", "", body)
-	_, _ = compileSecret(client.Resource{Name: "x", Body: body})
+	_, _ = compileSecret("x", "", body)
 	if table, err := compileRoutes("", "", body, nil); err == nil {
 		_, _ = compileRoutes("", "", append([]byte(nil), body...), table)
 		table.hosts.find("h.test")
 	}
-	if m, err := decode(body, &endpointv3.ClusterLoadAssignment{}); err == nil {
-		if a, err := newAssignment(m, nil); err == nil {
-			for _, policy := range []balancing{roundRobin, leastRequest, random} {
-				a.pick(policy, nil, never)
-			}
+	_, _ = compileScope("x", "", body)
+	if groups, err := compileEndpoints("x", "", body); err == nil {
+		a := newAssignment(groups, nil)
+		for _, policy := range []balancing{roundRobin, leastRequest, random} {
+			a.pick(policy, nil, never)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	out := &metricWriter{}
-	clusters := g.proxy.clusters.all()
+	clusters := g.clusters()
 	g.writeServer(out, len(clusters))
 	if r.URL.Query().Has("usedonly") {
 		clusters = slices.DeleteFunc(clusters, func(c *cluster) bool { return c.stats.rqTotal.Load() == 0 })
@@ -79,19 +79,19 @@ func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 
 func (g *Gateway) writeManagers(w *metricWriter) {
 	prefixes := slices.Sorted(maps.Keys(g.stats))
-	each := func(name, kind string, value func(*managerStats) uint64) {
+	each := func(name, kind string, value func(*prefixStats) uint64) {
 		w.family(name, kind)
 		for _, p := range prefixes {
 			w.sample(name, label("envoy_http_conn_manager_prefix", p), strconv.FormatUint(value(g.stats[p]), 10))
 		}
 	}
-	each("envoy_http_downstream_rq_total", "counter", func(s *managerStats) uint64 { return s.rqTotal.Load() })
-	each("envoy_http_downstream_rq_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.rqActive.Load())) })
-	each("envoy_http_downstream_cx_total", "counter", func(s *managerStats) uint64 { return s.cxTotal.Load() })
-	each("envoy_http_downstream_cx_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.cxActive.Load())) })
+	each("envoy_http_downstream_rq_total", "counter", func(s *prefixStats) uint64 { return s.requests.rqTotal.Load() })
+	each("envoy_http_downstream_rq_active", "gauge", func(s *prefixStats) uint64 { return uint64(max(0, s.requests.rqActive.Load())) })
+	each("envoy_http_downstream_cx_total", "counter", func(s *prefixStats) uint64 { return s.connections.total.Load() })
+	each("envoy_http_downstream_cx_active", "gauge", func(s *prefixStats) uint64 { return uint64(max(0, s.connections.active.Load())) })
 	w.family("envoy_http_downstream_rq_xx", "counter")
 	for _, p := range prefixes {
-		writeClasses(w, "envoy_http_downstream_rq_xx", label("envoy_http_conn_manager_prefix", p), &g.stats[p].rqXX)
+		writeClasses(w, "envoy_http_downstream_rq_xx", label("envoy_http_conn_manager_prefix", p), &g.stats[p].requests.rqXX)
 	}
 }
 
@@ -147,15 +147,4 @@ func writeHistogram(w *metricWriter, name, labels string, h *histogram) {
 	}
 	w.sample(name+"_sum", labels, strconv.FormatFloat(float64(h.sum.Load())/1000, 'f', -1, 64))
 	w.sample(name+"_count", labels, strconv.FormatUint(total, 10))
-}
-
-// healthy counts the endpoints that take requests.
-func (a *assignment) healthy() uint64 {
-	var n uint64
-	for _, e := range a.list() {
-		if e.usable() {
-			n++
-		}
-	}
-	return n
 }

@@ -31,7 +31,7 @@ type proxy struct {
 // since is the time since the proxy was made.
 func (p *proxy) since() time.Duration { return time.Since(p.made) }
 
-// clusterTable finds clusters by name. It is read by every request without a lock.
+// clusterTable finds clusters by name. Requests read it without a lock.
 type clusterTable struct{ m sync.Map }
 
 func (t *clusterTable) get(name string) *cluster {
@@ -39,6 +39,16 @@ func (t *clusterTable) get(name string) *cluster {
 		return c.(*cluster)
 	}
 	return nil
+}
+
+func (t *clusterTable) put(c *cluster) { t.m.Store(c.name, c) }
+
+// remove takes a cluster away, if it is still the one of its name.
+func (t *clusterTable) remove(c *cluster) bool { return t.m.CompareAndDelete(c.name, c) }
+
+// all yields the clusters in no order, removed ones that linger too.
+func (t *clusterTable) all(yield func(*cluster) bool) {
+	t.m.Range(func(_, v any) bool { return yield(v.(*cluster)) })
 }
 
 func newProxy(logger hclog.Logger) *proxy {
@@ -59,10 +69,28 @@ func debugLog(logger hclog.Logger) *log.Logger {
 	return logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 }
 
-// handle serves one request under a connection manager.
-func (p *proxy) handle(w http.ResponseWriter, r *http.Request, m *manager) {
+// liveManager serves requests under an HTTP connection manager.
+type liveManager struct {
+	*manager
+	proxy  *proxy
+	stats  *managerStats
+	routes routeSource
+}
+
+// routeSource finds the newest routes for a host, which is in lower case and may have a port; nil when there are none.
+type routeSource func(host string) *routeTable
+
+func (p *proxy) newManager(m *manager, stats *managerStats, routes routeSource) *liveManager {
+	return &liveManager{manager: m, proxy: p, stats: stats, routes: routes}
+}
+
+// close closes idle connections to endpoints.
+func (p *proxy) close() { p.upstreams.close() }
+
+// ServeHTTP serves one request.
+func (m *liveManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
-		client: r.Context(), writer: w, proxy: p, manager: m, view: requestView{Request: r}, start: time.Now(), conn: framing.Of(r),
+		client: r.Context(), writer: w, proxy: m.proxy, manager: m, view: requestView{Request: r}, start: time.Now(), conn: framing.Of(r),
 	}
 	var cancel context.CancelCauseFunc
 	x.Context, cancel = context.WithCancelCause(r.Context())
@@ -104,7 +132,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	}
 	x.manager.forwarded(out.Header, in)
 	x.manager.setRequestID(out.Header)
-	x.changeHeaders(out.Header, level.onRequest)
+	x.changeHeaders(out.Header, level.OnRequest)
 	x.rewriteHost(out)
 	x.rewritePath(out)
 }
@@ -159,7 +187,7 @@ func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, errNoHealthyUpstream
 		}
 		res, err := x.attempt(transport, req, h, len(tried) > 0)
-		failure := x.route.forward.retry.judge(res, err)
+		failure := judge(&x.route.forward.retry, res, err)
 		if failure == nil || !x.mayRetry(failure, len(tried)) {
 			x.request.Settle()
 			return res, err
@@ -291,7 +319,7 @@ func (x *exchange) watch(res *http.Response) {
 
 func (x *exchange) mayRetry(err error, before int) bool {
 	policy := &x.route.forward.retry
-	if x.Err() != nil || !policy.allows(err) {
+	if x.Err() != nil || !retriable(policy, err) {
 		return false
 	}
 	x.exhausted = before >= policy.attempts
@@ -305,7 +333,7 @@ func (p *proxy) modifyResponse(res *http.Response) error {
 	if len(res.Trailer) > 0 {
 		delete(res.Header, "Content-Length") // HTTP/1.1 has trailers after chunks alone
 	}
-	x.changeHeaders(res.Header, level.onResponse)
+	x.changeHeaders(res.Header, level.OnResponse)
 	if _, ok := res.Header["Content-Type"]; !ok {
 		x.writer.Header()["Content-Type"] = nil // or net/http would guess one
 	}
@@ -377,7 +405,7 @@ func (x *exchange) reply(w http.ResponseWriter, reply localReply) {
 	if reply.flags != "" {
 		h.Set(flagsHeader, reply.flags)
 	}
-	x.changeHeaders(h, level.onResponse)
+	x.changeHeaders(h, level.OnResponse)
 	if isGRPC(x.view.Request) {
 		h.Set("Content-Type", "application/grpc")
 		h.Set("Grpc-Status", grpcStatus(reply.status))

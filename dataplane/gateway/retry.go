@@ -64,7 +64,7 @@ func compileRetry(m *routev3.RetryPolicy) (retryPolicy, error) {
 var errRetriable = errors.New("the response asks for another attempt")
 
 // judge is err, or errRetriable for a response that is a failure.
-func (p *retryPolicy) judge(res *http.Response, err error) error {
+func judge(p *retryPolicy, res *http.Response, err error) error {
 	if err != nil {
 		return err
 	}
@@ -81,9 +81,9 @@ type connectError struct{ error }
 
 func (e *connectError) Unwrap() error { return e.error }
 
-// allows tells whether a failed attempt may be repeated. The errors of net/http's transport have no types of their own that
+// retriable is whether the policy retries a failed attempt. The errors of net/http's transport have no types of their own that
 // could be named here.
-func (p *retryPolicy) allows(err error) bool {
+func retriable(p *retryPolicy, err error) bool {
 	var connect *connectError
 	switch {
 	case err == errRetriable: //nolint:errorlint // it comes from judge alone

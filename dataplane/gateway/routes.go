@@ -14,19 +14,22 @@ import (
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
 const virtualHostsField = 2
 
-// routeTable is a compiled RouteConfiguration. It is immutable and shares the virtual hosts that did not change with the
-// version before it.
+// routeTable is the routes of a RouteConfiguration. It is immutable.
 type routeTable struct {
-	name    string
+	hosts *hostTable
+	*routeSettings
+}
+
+// routeConfig is a compiled RouteConfiguration. It is immutable and shares with the version before it the virtual hosts that did
+// not change.
+type routeConfig struct {
 	version string
-	// body is the message that it was made from, and parts are the virtual hosts' bytes within it, in order. All of them
-	// point into the newest message, so that no older one is kept in memory by a virtual host that never changes.
+	// body is the message, and parts are the bytes of its virtual hosts, in order. All of them point into the newest message, so
+	// that a virtual host that never changes keeps no older message in memory.
 	body  []byte
 	parts []routePart
-	hosts *hostTable
-	// rest is the message without its virtual hosts.
-	rest []byte
-	*routeSettings
+	rest  []byte // the message without its virtual hosts
+	routeTable
 }
 
 type routePart struct {
@@ -45,15 +48,16 @@ type routeSettings struct {
 
 // compileRoutes makes the table of a RouteConfiguration. prev is the version before it or nil: virtual hosts whose bytes
 // are the same are taken from there, so one changed virtual host of 10,000 costs one compilation and a pass over the bytes.
-func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeTable, error) {
+func compileRoutes(name, version string, body []byte, prev *routeConfig) (*routeConfig, error) {
 	if prev == nil {
-		prev = &routeTable{hosts: &hostTable{}}
+		prev = &routeConfig{routeTable: routeTable{hosts: &hostTable{}}}
 	}
 	parts, rest, err := splitRoutes(body, len(prev.parts)+1)
 	if err != nil {
 		return nil, err
 	}
-	t := &routeTable{name: name, version: version, body: body, parts: parts, rest: rest, routeSettings: prev.routeSettings}
+	t := &routeConfig{version: version, body: body, parts: parts, rest: rest}
+	t.routeSettings = prev.routeSettings
 	if t.routeSettings == nil || !bytes.Equal(rest, prev.rest) {
 		if t.routeSettings, err = compileSettings(name, rest); err != nil {
 			return nil, err
@@ -121,7 +125,7 @@ func checkFilterConfigs(all map[string]*anypb.Any) error {
 
 // reuse fills in the virtual hosts of parts, from prev where the bytes are the same, and makes the table of hosts. It first
 // strips what is the same at the beginning and at the end, which leaves a window of what was changed, added or removed.
-func reuse(parts []routePart, prev *routeTable) (*hostTable, error) {
+func reuse(parts []routePart, prev *routeConfig) (*hostTable, error) {
 	old, head := prev.parts, 0
 	for head < len(old) && head < len(parts) && bytes.Equal(old[head].raw, parts[head].raw) {
 		parts[head].vh = old[head].vh

@@ -25,12 +25,17 @@ type scopes struct {
 	tables              *scopeTables
 }
 
-// scope is one ScopedRouteConfiguration.
-type scope struct {
+// scopeConfig is a compiled ScopedRouteConfiguration. It is immutable.
+type scopeConfig struct {
 	name, version, key string
 	body               []byte
-	// rds names the routes; without a name they are in the scope itself, and so in slot.
-	rds  string
+	rds                string       // the name of the route configuration; empty where the scope holds its routes
+	inline             *routeConfig // the routes that the scope holds; nil with a name
+}
+
+// scope is a scope with the slot of its routes.
+type scope struct {
+	*scopeConfig
 	slot *routeSlot
 }
 
@@ -39,9 +44,17 @@ type scopeTables struct{ m sync.Map }
 
 func (t *scopeTables) find(key string) *routeTable {
 	if slot, ok := t.m.Load(key); ok {
-		return slot.(*routeSlot).table.Load()
+		return slot.(*routeSlot).table()
 	}
 	return nil
+}
+
+// source finds the routes of a host, with n fragments in a key.
+func (t *scopeTables) source(n int) routeSource {
+	return func(host string) *routeTable {
+		name, _, _ := strings.Cut(host, ":")
+		return t.find(scopeKey(name, n))
+	}
 }
 
 // scopeKey is the key of a host with n fragments.
@@ -64,8 +77,8 @@ func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
 	return len(b.GetFragments()), nil
 }
 
-// compileScoped notes that the manager's routes are found by scope.
-func (m *manager) compileScoped(from *hcmv3.ScopedRoutes) (err error) {
+// compileScoped takes from a manager how the key of a scope is made.
+func compileScoped(m *manager, from *hcmv3.ScopedRoutes) (err error) {
 	if from.GetScopedRds() == nil {
 		return at("scoped_route_configurations_list", errUnsupported)
 	}
@@ -80,8 +93,8 @@ func (m *manager) compileScoped(from *hcmv3.ScopedRoutes) (err error) {
 func (g *Gateway) followScopes() {
 	wanted := false
 	for _, active := range g.listeners {
-		for _, l := range []*listener{active.serving, active.warming} {
-			wanted = wanted || l != nil && slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.scopes != nil })
+		for _, l := range []*version{active.serving, active.warming} {
+			wanted = wanted || l != nil && slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.http.fragments > 0 })
 		}
 	}
 	switch s := &g.scopes; {
@@ -206,29 +219,35 @@ func (s *scopes) publish(touched map[string]bool) {
 // compileScopes decodes what can be decoded.
 func compileScopes(set []client.Resource) (fresh []*scope, err error) {
 	err = each(set, "scope", func(r client.Resource) error {
-		s, err := compileScope(r)
-		if err == nil {
-			fresh = append(fresh, s)
+		config, err := compileScope(r.Name, r.Version, r.Body)
+		if err != nil {
+			return err
 		}
-		return err
+		s := &scope{scopeConfig: config}
+		if config.inline != nil {
+			s.slot = &routeSlot{}
+			s.slot.current.Store(config.inline)
+		}
+		fresh = append(fresh, s)
+		return nil
 	})
 	return fresh, err
 }
 
 // compileScope decodes one scope, which names its routes or holds them.
-func compileScope(r client.Resource) (*scope, error) {
-	m, err := decode(r.Body, &routev3.ScopedRouteConfiguration{})
+func compileScope(name, version string, body []byte) (*scopeConfig, error) {
+	m, err := decode(body, &routev3.ScopedRouteConfiguration{})
 	if err != nil {
 		return nil, err
 	}
-	if m.GetName() != r.Name {
+	if m.GetName() != name {
 		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
 	}
 	var key []string
 	for _, f := range m.GetKey().GetFragments() {
 		key = append(key, f.GetStringKey())
 	}
-	s := &scope{name: r.Name, version: r.Version, key: strings.Join(key, "\n"), body: r.Body, rds: m.GetRouteConfigurationName()}
+	s := &scopeConfig{name: name, version: version, key: strings.Join(key, "\n"), body: body, rds: m.GetRouteConfigurationName()}
 	switch {
 	case s.rds != "" && m.GetRouteConfiguration() != nil:
 		return nil, at("route_configuration", errors.New("is there beside route_configuration_name; want one of them"))
@@ -237,23 +256,17 @@ func compileScope(r client.Resource) (*scope, error) {
 	case m.GetRouteConfiguration() == nil:
 		return nil, at("route_configuration_name", errors.New("is missing"))
 	}
-	body, err := proto.Marshal(m.GetRouteConfiguration())
-	if err != nil {
+	if body, err = proto.Marshal(m.GetRouteConfiguration()); err != nil {
 		return nil, at("route_configuration", err)
 	}
-	table, err := compileRoutes("", r.Version, body, nil)
-	if err != nil {
-		return nil, at("route_configuration", err)
-	}
-	s.slot = &routeSlot{}
-	s.slot.table.Store(table)
-	return s, nil
+	s.inline, err = compileRoutes("", version, body, nil)
+	return s, at("route_configuration", err)
 }
 
 // waits is whether routes that a scope names have not come.
 func (s *scopes) waits() bool {
 	for _, m := range s.members {
-		if m.slot.table.Load() == nil {
+		if m.slot.table() == nil {
 			return true
 		}
 	}

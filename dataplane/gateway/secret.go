@@ -13,11 +13,9 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// secretSlot is a secret by its name, which filter chains refer to.
+// secretSlot is the place of a secret, by its name. Filter chains refer to it.
 type secretSlot struct {
-	certificate *tls.Certificate // nil until it has come
-	version     string
-	shown       []byte // the message without its private key
+	secret *secretConfig // the newest good version; nil until one has come
 }
 
 // setSecret takes a certificate. Handshakes from now on use it; connections keep what they began with, and no socket and no
@@ -27,29 +25,36 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	if slot == nil {
 		return nil
 	}
-	next, err := compileSecret(r)
+	next, err := compileSecret(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
 	}
-	*slot = *next
-	leaf := slot.certificate.Leaf
+	slot.secret = next
+	leaf := next.certificate.Leaf
 	g.logger.Info("certificate in use", "secret", r.Name, "serial", leaf.SerialNumber.Text(16), "until", leaf.NotAfter.UTC().Format(time.RFC3339))
 	for l := range g.versions {
-		for _, t := range l.tls() {
-			t.renew()
+		for _, c := range l.chains {
+			c.renew()
 		}
 	}
 	g.activateWarm()
 	return nil
 }
 
-// compileSecret decodes a secret. The error never holds key material.
-func compileSecret(r client.Resource) (*secretSlot, error) {
-	m, err := decode(r.Body, &tlsv3.Secret{})
+// secretConfig is a compiled Secret. It is immutable.
+type secretConfig struct {
+	certificate tls.Certificate
+	version     string
+	shown       []byte // the message without its private key
+}
+
+// compileSecret compiles a secret. The error never holds key material.
+func compileSecret(name, version string, body []byte) (*secretConfig, error) {
+	m, err := decode(body, &tlsv3.Secret{})
 	if err != nil {
 		return nil, err
 	}
-	if m.GetName() != r.Name {
+	if m.GetName() != name {
 		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
 	}
 	certificate, err := compileCertificate(m.GetTlsCertificate())
@@ -58,13 +63,13 @@ func compileSecret(r client.Resource) (*secretSlot, error) {
 	}
 	redactCertificate(m.GetTlsCertificate())
 	shown, err := proto.Marshal(m)
-	return &secretSlot{certificate: &certificate, version: r.Version, shown: shown}, err
+	return &secretConfig{certificate: certificate, version: version, shown: shown}, err
 }
 
 // versions yields the listeners that are served and those that warm up.
-func (g *Gateway) versions(yield func(*listener) bool) {
+func (g *Gateway) versions(yield func(*version) bool) {
 	for _, active := range g.listeners {
-		for _, l := range []*listener{active.serving, active.warming} {
+		for _, l := range []*version{active.serving, active.warming} {
 			if l != nil && !yield(l) {
 				return
 			}
@@ -73,27 +78,30 @@ func (g *Gateway) versions(yield func(*listener) bool) {
 }
 
 // connectSecrets gives the filter chains of a listener the certificates that they name, and asks for those that are new.
-func (g *Gateway) connectSecrets(l *listener) {
-	for _, t := range l.tls() {
-		t.tickets = g.tickets
-		t.slots = nil
-		for _, name := range t.secrets {
-			if g.secrets[name] == nil {
-				g.secrets[name] = &secretSlot{}
-				g.client.Subscribe(resource.SecretType, name)
-			}
-			t.slots = append(t.slots, g.secrets[name])
-		}
-		t.renew()
+func (g *Gateway) connectSecrets(c *chain) {
+	if c.config.tls == nil {
+		return
 	}
+	c.serves.tls = newSecureChain(c.config.tls.base, g.tickets)
+	for _, name := range c.config.tls.secrets {
+		if g.secrets[name] == nil {
+			g.secrets[name] = &secretSlot{}
+			g.client.Subscribe(resource.SecretType, name)
+		}
+		c.secrets = append(c.secrets, g.secrets[name])
+	}
+	c.renew()
 }
 
 // forgetSecrets lets go of certificates that no listener names any more.
 func (g *Gateway) forgetSecrets() {
 	named := map[string]bool{}
 	for l := range g.versions {
-		for _, t := range l.tls() {
-			for _, name := range t.secrets {
+		for _, c := range l.chains {
+			if c.config.tls == nil {
+				continue
+			}
+			for _, name := range c.config.tls.secrets {
 				named[name] = true
 			}
 		}

@@ -369,10 +369,9 @@ func BenchmarkRenew(b *testing.B) {
 		b.Fatal(err)
 	}
 	for range 99 {
-		l.chains = append(l.chains, &filterChain{http: l.fallback.http, tls: &chainTLS{base: l.fallback.tls.base, secrets: l.fallback.tls.secrets}})
+		l.chains = append(l.chains, &filterChain{http: l.fallback.http, tls: l.fallback.tls})
 	}
-	g.listeners["https"] = &activeListener{serving: l}
-	g.connect(l)
+	g.listeners["https"] = &activeListener{serving: g.connect(l)}
 	first, _ := newSecret(b, a, "ns/one")
 	for b.Loop() {
 		if err := g.setSecret(client.Resource{Name: "ns/one", Version: "1", Body: first.Body}); err != nil {

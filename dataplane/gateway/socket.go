@@ -15,20 +15,75 @@ import (
 	"sluice.dev/sluice/dataplane/framing"
 )
 
-// socket is a bound address and the servers of its connections. New connections go to the newest server; one whose settings
-// were replaced keeps the connections that it has until they are drained.
-type socket struct {
-	name    string
-	proxy   *proxy
+// sockets are the bound addresses of a gateway.
+type sockets struct {
 	logger  hclog.Logger
-	drain   time.Duration
-	hurry   context.Context // ends when the gateway does: nothing idle is waited for then
+	drain   time.Duration   // how long a closed socket waits for its requests
+	hurry   context.Context // ends when idle connections are waited for no longer
+	hurryUp context.CancelFunc
+	tasks   sync.WaitGroup // all goroutines that serve or drain
+}
+
+func newSockets(logger hclog.Logger, drain time.Duration) *sockets {
+	s := &sockets{logger: logger, drain: drain}
+	s.hurry, s.hurryUp = context.WithCancel(context.Background())
+	return s
+}
+
+// retire closes a socket in the background: it accepts no more connections and drains those that it has.
+func (s *sockets) retire(one *socket) {
+	s.tasks.Go(func() { one.close(s.drain/2, s.drain) })
+}
+
+// wait returns when all sockets have drained. They must have been retired. Idle connections stay open for grace, so that clients notice
+// that they are to be closed.
+func (s *sockets) wait(grace time.Duration) {
+	enough := time.AfterFunc(grace, s.hurryUp)
+	defer enough.Stop()
+	s.tasks.Wait()
+	s.hurryUp()
+}
+
+// listenerVersion is one version of a listener, as its connections are served. It is immutable but for its certificates.
+type listenerVersion struct {
+	config *listener
+	chains []*servedChain // as in config.all
+	stats  *connectionStats
+}
+
+// servedChain serves the connections of a filter chain.
+type servedChain struct {
+	tls     *secureChain // nil is plain text
+	handler http.Handler
+}
+
+// connectionStats count connections of clients.
+type connectionStats struct {
+	total  atomic.Uint64
+	active atomic.Int64
+}
+
+// chain is the chain for a server name; nil when there is none.
+func (v *listenerVersion) chain(serverName string) *servedChain {
+	if i := v.config.chain(serverName); i >= 0 {
+		return v.chains[i]
+	}
+	return nil
+}
+
+// socket is a bound address and the servers of its connections. New connections go to the newest server; a server whose settings were
+// replaced keeps its connections until it has drained.
+type socket struct {
+	// Set once.
+	all     *sockets
+	logger  hclog.Logger
 	ln      *net.TCPListener
-	current atomic.Pointer[listener]
-	server  atomic.Pointer[server]
 	stop    chan struct{} // closed when no more connections are to be accepted
 	stopped chan struct{} // closed when none is accepted any more
-	tasks   *sync.WaitGroup
+
+	// The owner of the socket writes, connections read.
+	current atomic.Pointer[listenerVersion]
+	server  atomic.Pointer[server]
 }
 
 // When a socket closes, connections that are already on their way would be reset. So it is listened on until none has come
@@ -39,30 +94,32 @@ const (
 	lastCall = 150 * time.Millisecond
 )
 
-// bind takes the address of a listener. Connections wait in the kernel until start.
-func (g *Gateway) bind(l *listener) (*socket, error) {
+// bind takes the address of a listener. Connections wait in the kernel until serve.
+func (s *sockets) bind(l *listener) (*socket, error) {
 	ln, err := net.Listen("tcp", l.address)
 	if err != nil {
-		return nil, at("address", fmt.Errorf("cannot listen on %s: %w", l.address, err))
+		return nil, fmt.Errorf("cannot listen on %s: %w", l.address, err)
 	}
 	return &socket{
-		name: l.name, proxy: g.proxy, logger: g.logger.With("listener", l.name), drain: g.options.Drain, hurry: g.hurry,
-		ln: ln.(*net.TCPListener), stop: make(chan struct{}), stopped: make(chan struct{}), tasks: &g.tasks,
+		all: s, logger: s.logger.With("listener", l.name), ln: ln.(*net.TCPListener), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
 
+// addr is the address that the socket has: a configured port of 0 has become a real one.
+func (s *socket) addr() string { return s.ln.Addr().String() }
+
 // serve puts a version of the listener into force, and begins to accept with the first one.
-func (s *socket) serve(l *listener) {
-	old := s.current.Swap(l)
-	if old != nil && old.settings == l.settings {
+func (s *socket) serve(v *listenerVersion) {
+	old := s.current.Swap(v)
+	if old != nil && old.config.settings == v.config.settings {
 		return
 	}
-	before := s.server.Swap(s.newServer(l))
+	before := s.server.Swap(s.newServer(v))
 	if before == nil {
-		s.tasks.Go(s.accept)
+		s.all.tasks.Go(s.accept)
 		return
 	}
-	s.tasks.Go(func() { before.drain(s.drain, s.drain) })
+	s.all.tasks.Go(func() { before.drain(s.all.drain, s.all.drain) })
 }
 
 // accept hands connections to the newest server until the socket is stopped.
@@ -120,7 +177,7 @@ func (s *socket) hand(conn net.Conn) {
 		return
 	}
 	server.busy.Add(1)
-	s.tasks.Go(func() {
+	s.all.tasks.Go(func() {
 		defer server.release()
 		if secured := s.handshake(conn, server.http.ReadHeaderTimeout); secured != nil {
 			s.pass(secured)
@@ -196,35 +253,36 @@ type server struct {
 	// busy counts connections, and exchanges that have taken theirs over (WebSocket). idle gets a token when it falls to 0.
 	busy  atomic.Int64
 	idle  chan struct{}
-	stats *managerStats
+	stats *connectionStats
 }
 
-func (s *socket) newServer(l *listener) *server {
+func (s *socket) newServer(v *listenerVersion) *server {
+	settings := &v.config.settings
 	base, cutOff := context.WithCancel(context.Background())
 	srv := &server{
 		socket: s, cutOff: cutOff,
 		feed: make(chan net.Conn), ended: make(chan struct{}), served: make(chan struct{}), idle: make(chan struct{}, 1),
-		stats: l.managers()[0].stats, secure: l.settings.tls,
+		stats: v.stats, secure: settings.tls,
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(l.settings.tls)
-	protocols.SetUnencryptedHTTP2(!l.settings.tls)
+	protocols.SetHTTP2(settings.tls)
+	protocols.SetUnencryptedHTTP2(!settings.tls)
 	srv.http = &http.Server{
 		Handler:           srv,
 		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: l.settings.maxStreams},
-		ReadHeaderTimeout: l.settings.headerTimeout,
-		IdleTimeout:       l.settings.idleTimeout,
-		MaxHeaderBytes:    l.settings.maxHeaderBytes,
-		ErrorLog:          debugLog(s.logger),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: settings.maxStreams},
+		ReadHeaderTimeout: settings.headerTimeout,
+		IdleTimeout:       settings.idleTimeout,
+		MaxHeaderBytes:    settings.maxHeaderBytes,
+		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       framing.ConnContext,
 		ConnState:         srv.connState,
 		// "OPTIONS *" is nobody's: its target is no path, and no route matches it.
 		DisableGeneralOptionsHandler: true,
 	}
-	s.tasks.Go(func() {
+	s.all.tasks.Go(func() {
 		defer close(srv.served)
 		_ = srv.http.Serve(srv) // returns when drain shuts it down
 	})
@@ -271,10 +329,10 @@ func (srv *server) connState(conn net.Conn, state http.ConnState) {
 	framing.ConnState(conn, state)
 	switch state {
 	case http.StateNew:
-		srv.stats.cxTotal.Add(1)
-		srv.stats.cxActive.Add(1)
+		srv.stats.total.Add(1)
+		srv.stats.active.Add(1)
 	case http.StateClosed, http.StateHijacked:
-		srv.stats.cxActive.Add(-1)
+		srv.stats.active.Add(-1)
 		srv.release()
 	}
 }
@@ -322,7 +380,7 @@ func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if srv.closing.Load() {
 		w.Header().Set("Connection", "close") // on HTTP/2 this sends GOAWAY
 	}
-	srv.socket.proxy.handle(w, r, chain.http)
+	chain.handler.ServeHTTP(w, r)
 }
 
 // stateOf is what net/http does not know of a connection that is held to its framing; nil for plain text.
@@ -339,7 +397,7 @@ func stateOf(conn net.Conn) *tls.ConnectionState {
 func (srv *server) drain(grace, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	patience, enough := context.WithTimeout(srv.socket.hurry, grace)
+	patience, enough := context.WithTimeout(srv.socket.all.hurry, grace)
 	defer enough()
 	srv.closing.Store(true)
 	close(srv.ended)

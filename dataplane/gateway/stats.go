@@ -31,8 +31,6 @@ type managerStats struct {
 	rqTotal  atomic.Uint64
 	rqActive atomic.Int64
 	rqXX     statusClasses
-	cxTotal  atomic.Uint64
-	cxActive atomic.Int64
 }
 
 // histogramBounds are Envoy's default upper bounds of buckets, in milliseconds.

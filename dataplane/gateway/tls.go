@@ -1,32 +1,22 @@
 package gateway
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"slices"
-	"sync/atomic"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
-// chainTLS is how the connections of a filter chain become TLS. Of several certificates the first that fits the client's server
-// name is served, or else the first.
-type chainTLS struct {
+// tlsSettings are how the connections of a filter chain become TLS. They are immutable.
+type tlsSettings struct {
 	base    *tls.Config // with the certificates, unless they are secrets
-	secrets []string    // by name
-
-	// What follows is given by connect. The gateway's mutex guards it, but for current, which handshakes read.
-	slots   []*secretSlot
-	tickets *tls.Config
-	current atomic.Pointer[tls.Config] // nil until all secrets are there
+	secrets []string    // the names of the certificates that are secrets
 }
 
 // compileTLS makes the TLS configuration of a filter chain. Errors never hold key material.
-func compileTLS(s *corev3.TransportSocket) (*chainTLS, error) {
+func compileTLS(s *corev3.TransportSocket) (*tlsSettings, error) {
 	m, err := unpack(s.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
 	if err != nil {
 		return nil, at("typed_config", err)
@@ -44,12 +34,12 @@ func compileTLS(s *corev3.TransportSocket) (*chainTLS, error) {
 		config.MinVersion = max(config.MinVersion, tlsVersion(p.GetTlsMinimumProtocolVersion()))
 		config.MaxVersion = tlsVersion(p.GetTlsMaximumProtocolVersion())
 	}
-	t := &chainTLS{base: config}
-	return t, at("common_tls_context", t.compileCertificates(common))
+	t := &tlsSettings{base: config}
+	return t, at("common_tls_context", compileCertificates(t, common))
 }
 
 // compileCertificates takes either certificates or the names of such, as Envoy does.
-func (t *chainTLS) compileCertificates(m *tlsv3.CommonTlsContext) error {
+func compileCertificates(t *tlsSettings, m *tlsv3.CommonTlsContext) error {
 	for i, c := range m.GetTlsCertificates() {
 		certificate, err := compileCertificate(c)
 		if err != nil {
@@ -83,40 +73,6 @@ func compileCertificate(m *tlsv3.TlsCertificate) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("certificate_chain and private_key are not a pair: %w", err)
 	}
 	return certificate, nil
-}
-
-// renew has handshakes from now on use the newest certificates, when all have come.
-func (t *chainTLS) renew() {
-	config := t.base.Clone()
-	for _, slot := range t.slots {
-		if slot.certificate == nil {
-			return
-		}
-		config.Certificates = append(config.Certificates, *slot.certificate)
-	}
-	t.bindTickets(config)
-	t.current.Store(config)
-}
-
-// bindTickets has a session be resumed only under the certificates that it began with, as in Envoy: who resumes one does not
-// look at the certificate again, which may have been renewed because its key is no longer secret.
-func (t *chainTLS) bindTickets(config *tls.Config) {
-	hash := sha256.New()
-	for _, c := range config.Certificates {
-		hash.Write(c.Certificate[0])
-	}
-	mark, tickets := hash.Sum(nil), t.tickets
-	config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
-		session.Extra = append(session.Extra, mark)
-		return tickets.EncryptTicket(state, session)
-	}
-	config.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
-		session, err := tickets.DecryptTicket(ticket, state)
-		if session == nil || !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, mark) }) {
-			return nil, err // a full handshake
-		}
-		return session, nil
-	}
 }
 
 func tlsVersion(v tlsv3.TlsParameters_TlsProtocol) uint16 {

@@ -1,13 +1,13 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"sluice.dev/sluice/xds/client"
@@ -15,16 +15,74 @@ import (
 
 // activeListener is a listener by its name: the version that is served, and the one that waits for its routes.
 type activeListener struct {
-	serving, warming *listener
+	serving, warming *version
 	socket           *socket // of serving, or of warming while there is none
 	next             *socket // of warming, when its address is another one
 	timer            *time.Timer
 }
 
-// routeSlot is a route configuration by its name, which listeners and scopes look into.
+// version is one version of a listener with what it refers to.
+type version struct {
+	serves  *listenerVersion
+	chains  []*chain // as in serves.chains
+	overdue bool     // its routes are waited for no longer
+}
+
+func (v *version) config() *listener { return v.serves.config }
+
+// chain is a filter chain with what it refers to.
+type chain struct {
+	config  *filterChain
+	serves  *servedChain
+	secrets []*secretSlot
+}
+
+// renew has handshakes use the newest certificates, when all have come.
+func (c *chain) renew() {
+	if c.serves.tls == nil {
+		return
+	}
+	var certificates []tls.Certificate
+	for _, slot := range c.secrets {
+		if slot.secret == nil {
+			return
+		}
+		certificates = append(certificates, slot.secret.certificate)
+	}
+	c.serves.tls.renew(certificates)
+}
+
+// missing are the secrets without which a listener cannot serve TLS.
+func (v *version) missing() []string {
+	var names []string
+	for _, c := range v.chains {
+		for i, slot := range c.secrets {
+			if name := c.config.tls.secrets[i]; slot.secret == nil && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// routeSlot is the place of a route configuration, by its name. Listeners and scopes refer to it.
 type routeSlot struct {
-	table  atomic.Pointer[routeTable]
-	scopes int // how many name it
+	current atomic.Pointer[routeConfig] // the newest good version; nil until one has come
+	scopes  int                         // how many scopes name it
+}
+
+// table is the newest routes; nil until they have come.
+func (s *routeSlot) table() *routeTable {
+	if config := s.current.Load(); config != nil {
+		return &config.routeTable
+	}
+	return nil
+}
+
+// prefixStats are the counters of all connection managers of one stat_prefix.
+type prefixStats struct {
+	requests    managerStats
+	connections connectionStats
 }
 
 func (l *activeListener) sockets() []*socket {
@@ -113,7 +171,7 @@ func (g *Gateway) setListeners(u client.Update) error {
 }
 
 func (g *Gateway) setListener(r client.Resource) error {
-	l, err := compileListener(r.Name, r.Version, r.Body)
+	config, err := compileListener(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
 	}
@@ -121,11 +179,11 @@ func (g *Gateway) setListener(r client.Resource) error {
 	if active == nil {
 		active = &activeListener{}
 	}
-	if err := g.bindFor(active, l); err != nil {
+	if err := g.bindFor(active, config); err != nil {
 		return err // the control plane sends it again
 	}
 	g.listeners[r.Name] = active
-	g.connect(l)
+	l := g.connect(config)
 	active.warming = l
 	active.stopWarming()
 	if g.warm(l) {
@@ -135,7 +193,7 @@ func (g *Gateway) setListener(r client.Resource) error {
 	active.timer = time.AfterFunc(warmUp, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if active.warming == l && g.listeners[l.name] == active && !g.ending.Load() {
+		if active.warming == l && g.listeners[config.name] == active && !g.ending.Load() {
 			g.overdue(active)
 		}
 	})
@@ -147,17 +205,17 @@ func (g *Gateway) overdue(active *activeListener) {
 	l := active.warming
 	l.overdue = true
 	if !g.warm(l) {
-		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.name, "secrets", l.missing())
+		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.config().name, "secrets", l.missing())
 		return
 	}
-	g.logger.Warn("serving a listener whose routes have not come", "listener", l.name)
+	g.logger.Warn("serving a listener whose routes have not come", "listener", l.config().name)
 	g.activate(active)
 }
 
 // bindFor takes the address of the listener's new version, unless it has it already. When it cannot, all stays as it was: the
 // version before may still come to be served.
 func (g *Gateway) bindFor(active *activeListener, l *listener) error {
-	if active.next != nil && active.warming.address == l.address {
+	if active.next != nil && active.warming.config().address == l.address {
 		return nil
 	}
 	bound := active.serving
@@ -165,14 +223,14 @@ func (g *Gateway) bindFor(active *activeListener, l *listener) error {
 		bound = active.warming
 	}
 	var s *socket
-	if bound == nil || bound.address != l.address {
+	if bound == nil || bound.config().address != l.address {
 		var err error
 		if s, err = g.listen(l); err != nil {
 			return err
 		}
 	}
 	if active.next != nil {
-		g.retire(active.next) // of a version that never came to be served
+		g.sockets.retire(active.next) // of a version that never came to be served
 		active.next = nil
 	}
 	switch {
@@ -182,7 +240,7 @@ func (g *Gateway) bindFor(active *activeListener, l *listener) error {
 	case bound == nil:
 		active.socket = s
 	default:
-		g.retire(active.socket)
+		g.sockets.retire(active.socket)
 		active.socket = s
 	}
 	return nil
@@ -190,52 +248,70 @@ func (g *Gateway) bindFor(active *activeListener, l *listener) error {
 
 // listen takes an address, and says so.
 func (g *Gateway) listen(l *listener) (*socket, error) {
-	s, err := g.bind(l)
+	s, err := g.sockets.bind(l)
 	if err != nil {
+		err = at("address", err)
 		if g.options.Failed != nil {
 			g.options.Failed(l.name, l.address, err)
 		}
 		return nil, err
 	}
-	g.logger.Info("listening", "listener", l.name, "address", s.ln.Addr().String())
+	g.logger.Info("listening", "listener", l.name, "address", s.addr())
 	if g.options.Listening != nil {
-		g.options.Listening(l.name, s.ln.Addr().String())
+		g.options.Listening(l.name, s.addr())
 	}
 	return s, nil
 }
 
-// connect gives the managers of a listener their routes and their counters, and its filter chains their certificates.
-func (g *Gateway) connect(l *listener) {
-	g.connectSecrets(l)
-	for _, m := range l.managers() {
-		if g.stats[m.statPrefix] == nil {
-			g.stats[m.statPrefix] = &managerStats{}
+// connect makes what serves a listener: its managers with their routes and counters, and its filter chains with their certificates.
+func (g *Gateway) connect(config *listener) *version {
+	l := &version{serves: &listenerVersion{config: config}}
+	for i, f := range config.all() {
+		stats := g.stats[f.http.statPrefix]
+		if stats == nil {
+			stats = &prefixStats{}
+			g.stats[f.http.statPrefix] = stats
 		}
-		m.stats = g.stats[m.statPrefix]
-		if m.fragments > 0 {
-			m.scopes = g.scopes.tables
+		if i == 0 {
+			l.serves.stats = &stats.connections
 		}
-		if m.rds == "" {
-			continue
-		}
-		if g.routes[m.rds] == nil {
-			g.routes[m.rds] = &routeSlot{}
-			g.client.Subscribe(resource.RouteType, m.rds)
-		}
-		m.routes = &g.routes[m.rds].table
+		c := &chain{config: f, serves: &servedChain{handler: g.proxy.newManager(f.http, &stats.requests, g.routesOf(f.http))}}
+		g.connectSecrets(c)
+		l.chains, l.serves.chains = append(l.chains, c), append(l.serves.chains, c.serves)
 	}
+	return l
+}
+
+// routesOf is how requests find the newest routes of a manager. It asks for a route configuration that nobody has named before.
+func (g *Gateway) routesOf(m *manager) routeSource {
+	switch {
+	case m.fragments > 0:
+		return g.scopes.tables.source(m.fragments)
+	case m.rds == "":
+		return func(string) *routeTable { return m.inline }
+	}
+	slot := g.routes[m.rds]
+	if slot == nil {
+		slot = &routeSlot{}
+		g.routes[m.rds] = slot
+		g.client.Subscribe(resource.RouteType, m.rds)
+	}
+	return func(string) *routeTable { return slot.table() }
 }
 
 // warm tells whether all certificates and all routes of a listener are there.
-func (g *Gateway) warm(l *listener) bool {
+func (g *Gateway) warm(l *version) bool {
 	if len(l.missing()) > 0 {
 		return false
 	}
-	return l.overdue || !slices.ContainsFunc(l.managers(), func(m *manager) bool {
-		if m.scopes != nil {
+	return l.overdue || !slices.ContainsFunc(l.chains, func(c *chain) bool {
+		switch m := c.config.http; {
+		case m.fragments > 0:
 			return !g.scopes.answered || g.scopes.waits()
+		case m.rds != "":
+			return g.routes[m.rds].table() == nil
 		}
-		return m.routes.Load() == nil
+		return false
 	})
 }
 
@@ -252,24 +328,19 @@ func (g *Gateway) activateWarm() {
 func (g *Gateway) activate(active *activeListener) {
 	active.stopWarming()
 	if active.next != nil {
-		g.retire(active.socket)
+		g.sockets.retire(active.socket)
 		active.socket, active.next = active.next, nil
 	}
-	active.socket.serve(active.warming)
+	active.socket.serve(active.warming.serves)
 	active.serving, active.warming = active.warming, nil
 	g.followScopes() // the version before may have been the last that did
-}
-
-// retire drains a socket beside all else.
-func (g *Gateway) retire(s *socket) {
-	g.tasks.Go(func() { s.close(g.options.Drain/2, g.options.Drain) })
 }
 
 func (g *Gateway) removeListener(name string, active *activeListener) {
 	delete(g.listeners, name)
 	active.stopWarming()
 	for _, s := range active.sockets() {
-		g.retire(s)
+		g.sockets.retire(s)
 	}
 	g.logger.Info("listener removed", "listener", name)
 }
@@ -278,12 +349,12 @@ func (g *Gateway) removeListener(name string, active *activeListener) {
 func (g *Gateway) forgetRoutes() {
 	named := map[string]bool{}
 	for _, active := range g.listeners {
-		for _, l := range []*listener{active.serving, active.warming} {
+		for _, l := range []*version{active.serving, active.warming} {
 			if l == nil {
 				continue
 			}
-			for _, m := range l.managers() {
-				named[m.rds] = true
+			for _, c := range l.chains {
+				named[c.config.http.rds] = true
 			}
 		}
 	}
@@ -305,11 +376,11 @@ func (g *Gateway) setRoutes(r client.Resource) error {
 	if slot == nil {
 		return nil
 	}
-	table, err := compileRoutes(r.Name, r.Version, r.Body, slot.table.Load())
+	next, err := compileRoutes(r.Name, r.Version, r.Body, slot.current.Load())
 	if err != nil {
 		return err
 	}
-	slot.table.Store(table)
+	slot.current.Store(next)
 	return nil
 }
 
@@ -344,7 +415,7 @@ func (g *Gateway) removeCluster(c *cluster) {
 	time.AfterFunc(linger, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if c.removed.Load() && g.proxy.clusters.m.CompareAndDelete(c.name, c) && c.busy() {
+		if c.removed.Load() && g.proxy.clusters.remove(c) && c.busy() {
 			g.leaving[c] = struct{}{}
 		}
 	})
@@ -371,10 +442,10 @@ func (g *Gateway) setCluster(r client.Resource) (string, error) {
 		c.endpoints.Store(nil)
 	}
 	if config.static != nil {
-		c.assign(config.static)
+		c.assign(newAssignment(config.static, nil))
 	}
 	c.removed.Store(false)
-	g.proxy.clusters.m.Store(r.Name, c)
+	g.proxy.clusters.put(c)
 	if config.eds == "" || g.endpoints[config.eds] == c {
 		return "", nil
 	}
@@ -392,23 +463,15 @@ func (g *Gateway) leaveEndpoints(c *cluster, config *clusterConfig) []string {
 
 // setEndpoints takes an endpoint assignment. One that is removed while its cluster is there stays, as in Envoy.
 func (g *Gateway) setEndpoints(r client.Resource) error {
-	m, err := decode(r.Body, &endpointv3.ClusterLoadAssignment{})
+	endpoints, err := compileEndpoints(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
-	}
-	if m.GetClusterName() != r.Name {
-		return at("cluster_name", fmt.Errorf("is %q; it must be the name of the resource", m.GetClusterName()))
 	}
 	c := g.endpoints[r.Name]
 	if c == nil {
 		return nil
 	}
-	assignment, err := newAssignment(m, c.endpoints.Load())
-	if err != nil {
-		return err
-	}
-	assignment.version, assignment.body = r.Version, r.Body
-	c.assign(assignment)
+	c.assign(newAssignment(endpoints, c.endpoints.Load()))
 	c.stats.membershipChange.Add(1)
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
 // Admin gives the pages of Envoy's admin interface that tools rely on: /ready, /clusters, /config_dump and
@@ -40,14 +42,14 @@ func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 // clusters lists the clusters by name, without those that linger.
-func (g *Gateway) clusters() []*cluster {
-	var out []*cluster
-	for c := range g.proxy.clusters.all {
-		if !c.removed.Load() {
+func (g *Gateway) clusters() []*proxy.Cluster {
+	var out []*proxy.Cluster
+	for c := range g.proxy.Clusters.All {
+		if !c.Removed.Load() {
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b *cluster) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b *proxy.Cluster) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -69,46 +71,46 @@ func (g *Gateway) serveClusters(w http.ResponseWriter, r *http.Request) {
 }
 
 // writeText writes a cluster as lines of Envoy's "cluster::key::value".
-func writeText(w *bytes.Buffer, c *cluster) {
-	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.name, c.name, c.name)
-	for _, e := range c.endpoints.Load().list() {
-		at := c.name + "::" + e.address + "::"
-		for _, s := range hostStats(e.host) {
+func writeText(w *bytes.Buffer, c *proxy.Cluster) {
+	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.Name, c.Name, c.Name)
+	for _, e := range c.Endpoints.Load().List() {
+		at := c.Name + "::" + e.Address + "::"
+		for _, s := range hostStats(e.Host) {
 			fmt.Fprintf(w, "%s%s::%d\n", at, s.GetName(), s.GetValue())
 		}
 		health := "healthy"
-		if !e.health.usable() {
+		if !e.Health.Usable() {
 			health = "/failed_eds_health"
 		}
-		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n", at, health, at, e.weight, at, e.zone, at, e.priority)
+		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n", at, health, at, e.Weight, at, e.Zone, at, e.Priority)
 	}
 }
 
-func statusOf(c *cluster) *adminv3.ClusterStatus {
-	m := &adminv3.ClusterStatus{Name: c.name, ObservabilityName: c.name, AddedViaApi: true, EdsServiceName: c.config.Load().eds}
-	for _, e := range c.endpoints.Load().list() {
-		health := corev3.HealthStatus(e.health)
+func statusOf(c *proxy.Cluster) *adminv3.ClusterStatus {
+	m := &adminv3.ClusterStatus{Name: c.Name, ObservabilityName: c.Name, AddedViaApi: true, EdsServiceName: c.Config.Load().EDS}
+	for _, e := range c.Endpoints.Load().List() {
+		health := corev3.HealthStatus(e.Health)
 		if health == corev3.HealthStatus_UNKNOWN {
 			health = corev3.HealthStatus_HEALTHY
 		}
 		m.HostStatuses = append(m.HostStatuses, &adminv3.HostStatus{
-			Address:      socketAddress(e.address),
-			Stats:        hostStats(e.host),
+			Address:      socketAddress(e.Address),
+			Stats:        hostStats(e.Host),
 			HealthStatus: &adminv3.HostHealthStatus{EdsHealthStatus: health},
-			Weight:       e.weight,
-			Priority:     e.priority,
-			Locality:     &corev3.Locality{Zone: e.zone},
+			Weight:       e.Weight,
+			Priority:     e.Priority,
+			Locality:     &corev3.Locality{Zone: e.Zone},
 		})
 	}
 	return m
 }
 
 // stats are a host's counters under Envoy's names.
-func hostStats(h *host) []*adminv3.SimpleMetric {
+func hostStats(h *proxy.Host) []*adminv3.SimpleMetric {
 	return []*adminv3.SimpleMetric{
-		{Name: "rq_active", Type: adminv3.SimpleMetric_GAUGE, Value: uint64(max(0, h.active.Load()))},
-		{Name: "rq_error", Type: adminv3.SimpleMetric_COUNTER, Value: h.errors.Load()},
-		{Name: "rq_total", Type: adminv3.SimpleMetric_COUNTER, Value: h.total.Load()},
+		{Name: "rq_active", Type: adminv3.SimpleMetric_GAUGE, Value: uint64(max(0, h.Active.Load()))},
+		{Name: "rq_error", Type: adminv3.SimpleMetric_COUNTER, Value: h.Errors.Load()},
+		{Name: "rq_total", Type: adminv3.SimpleMetric_COUNTER, Value: h.Total.Load()},
 	}
 }
 

@@ -42,7 +42,7 @@ func load(n int, address func() string, host string) (stop func() (int64, []stri
 					_, err = io.Copy(io.Discard, res.Body)
 					res.Body.Close()
 					if err == nil && res.StatusCode != 200 {
-						err = fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get(flagsHeader))
+						err = fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get("X-Envoy-Response-Flags"))
 					}
 				}
 				if sent.Add(1); err != nil {
@@ -113,7 +113,7 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 func listening(b *bench) string {
 	b.gateway.mu.Lock()
 	defer b.gateway.mu.Unlock()
-	return b.gateway.listeners["http"].serving.config().address
+	return b.gateway.listeners["http"].serving.config().Address
 }
 
 func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/dataplane/gateway/listener"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -47,9 +49,9 @@ type Gateway struct {
 	options Options
 	logger  hclog.Logger
 	client  *client.Client
-	proxy   *proxy
+	proxy   *proxy.Proxy
 	started time.Time
-	sockets *sockets
+	sockets *listener.Sockets
 	tickets *tls.Config // its keys encrypt TLS sessions; it replaces them itself
 
 	// mu guards what the handler of updates keeps: it writes, and the admin pages read. Requests never take it.
@@ -58,12 +60,12 @@ type Gateway struct {
 	routes    map[string]*routeSlot
 	scopes    scopes
 	secrets   map[string]*secretSlot
-	endpoints map[string]*cluster // by the name of the endpoint assignment
+	endpoints map[string]*proxy.Cluster // by the name of the endpoint assignment
 	stats     map[string]*prefixStats
-	updates   map[string]*typeStats // by type URL
-	answered  bool                  // listeners have been received
-	refused   map[string]bool       // listeners that have no good version
-	leaving   map[*cluster]struct{} // no longer known, but for requests that still run
+	updates   map[string]*typeStats       // by type URL
+	answered  bool                        // listeners have been received
+	refused   map[string]bool             // listeners that have no good version
+	leaving   map[*proxy.Cluster]struct{} // no longer known, but for requests that still run
 	ending    atomic.Bool
 }
 
@@ -79,12 +81,12 @@ func New(options Options) *Gateway {
 		options.Drain = defaultDrain
 	}
 	g := &Gateway{
-		options: options, logger: options.Logger, started: time.Now(), proxy: newProxy(options.Logger),
-		sockets: newSockets(options.Logger, options.Drain),
+		options: options, logger: options.Logger, started: time.Now(), proxy: proxy.New(options.Logger),
+		sockets: listener.NewSockets(options.Logger, options.Drain),
 		tickets: &tls.Config{MinVersion: tls.VersionTLS12}, secrets: map[string]*secretSlot{},
-		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
+		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*proxy.Cluster{},
 		stats: map[string]*prefixStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
-		leaving: map[*cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
+		leaving: map[*proxy.Cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
 	}
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
@@ -111,13 +113,13 @@ func (g *Gateway) drain() {
 	g.mu.Lock()
 	for _, l := range g.listeners {
 		for _, s := range l.sockets() {
-			g.sockets.retire(s)
+			g.sockets.Retire(s)
 		}
 		l.stopWarming()
 	}
 	g.mu.Unlock()
-	g.sockets.wait(lameDuck)
-	g.proxy.close()
+	g.sockets.Wait(lameDuck)
+	g.proxy.Close()
 }
 
 // ready tells whether all listeners that the control plane has named are being served.

@@ -34,6 +34,9 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
+// upstreamReset begins Envoy's body of a reply to a request whose upstream connection was lost.
+const upstreamReset = "upstream connect error or disconnect/reset before headers. reset reason: "
+
 // patience bounds every wait of a test.
 const patience = 2 * time.Minute
 
@@ -50,12 +53,12 @@ type bench struct {
 	progress uint64
 	nacks    []xds.Nack
 	bound    map[string]string
-	loads    map[place]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
+	loads    map[[2]string]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
 }
 
 func start(t testing.TB, options Options) *bench {
 	t.Helper()
-	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[place]client.ClusterLoad{}}
+	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[[2]string]client.ClusterLoad{}}
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond,
 		Progress: func(p xds.Progress) {
@@ -106,8 +109,8 @@ func (b *bench) note(change func()) {
 
 func (b *bench) add(loads []xds.ClusterLoad) {
 	for _, l := range loads {
-		sum := b.loads[place{l.Cluster, l.Zone}]
-		b.loads[place{l.Cluster, l.Zone}] = client.ClusterLoad{
+		sum := b.loads[[2]string{l.Cluster, l.Zone}]
+		b.loads[[2]string{l.Cluster, l.Zone}] = client.ClusterLoad{
 			Issued: sum.Issued + l.Issued, Succeeded: sum.Succeeded + l.Succeeded, Failed: sum.Failed + l.Failed, InProgress: l.InProgress,
 			Concurrency: sum.Concurrency + l.Concurrency, Streams: sum.Streams + l.Streams,
 		}
@@ -378,7 +381,7 @@ func backend(t testing.TB, name string, addresses ...string) []*xds.Resource {
 // h2cBackend is the same for endpoints that speak h2c.
 func h2cBackend(t testing.TB, name string, addresses ...string) []*xds.Resource {
 	c := newCluster(name)
-	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptionsKey: pack(t, &httpv3.HttpProtocolOptions{
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, &httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{}},
 		}},

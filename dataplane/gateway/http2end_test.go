@@ -30,7 +30,7 @@ func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
 				req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(text))
 				b.do(req).want(t, 200, text)
 			}
-			if retried := b.gateway.proxy.clusters.get("c").stats.rqRetry.Load(); retried < 10 {
+			if retried := b.gateway.proxy.Clusters.Get("c").Stats.RqRetry.Load(); retried < 10 {
 				t.Errorf("%d of 20 requests were sent again", retried)
 			}
 		})
@@ -49,7 +49,7 @@ func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
 		one(routes(t, vhost("h", "*", to(prefix("/reset"), "reset", retries("connect-failure,refused-stream", 2)),
 			to(prefix("/"), "refuses", retries("connect-failure,refused-stream", 2))))))...)
 	req, _ := http.NewRequest(http.MethodPost, "http://h/reset", strings.NewReader("x"))
-	b.do(req).want(t, 503, resetBefore+"connection termination")
+	b.do(req).want(t, 503, upstreamReset+"connection termination")
 	failed := 0
 	for range 10 {
 		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(strings.Repeat("x", replay.Limit+1)))

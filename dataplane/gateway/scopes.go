@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -25,24 +25,16 @@ type scopes struct {
 	tables              *scopeTables
 }
 
-// scopeConfig is a compiled ScopedRouteConfiguration. It is immutable.
-type scopeConfig struct {
-	name, version, key string
-	body               []byte
-	rds                string       // the name of the route configuration; empty where the scope holds its routes
-	inline             *routeConfig // the routes that the scope holds; nil with a name
-}
-
 // scope is a scope with the slot of its routes.
 type scope struct {
-	*scopeConfig
+	*config.Scope
 	slot *routeSlot
 }
 
 // scopeTables are the routes by the key of their scope: the handler of updates writes, and requests read.
 type scopeTables struct{ m sync.Map }
 
-func (t *scopeTables) find(key string) *routeTable {
+func (t *scopeTables) find(key string) *settings.RouteTable {
 	if slot, ok := t.m.Load(key); ok {
 		return slot.(*routeSlot).table()
 	}
@@ -50,8 +42,8 @@ func (t *scopeTables) find(key string) *routeTable {
 }
 
 // source finds the routes of a host, with n fragments in a key.
-func (t *scopeTables) source(n int) routeSource {
-	return func(host string) *routeTable {
+func (t *scopeTables) source(n int) proxy.RouteSource {
+	return func(host string) *settings.RouteTable {
 		name, _, _ := strings.Cut(host, ":")
 		return t.find(scopeKey(name, n))
 	}
@@ -65,36 +57,12 @@ func scopeKey(host string, n int) string {
 	return strings.Join(slices.Repeat([]string{host}, n), "\n") // no host has a line break
 }
 
-// compileScopeKey returns how many fragments the key of a request has. Each must be its host without the port, which here is
-// in lower case.
-func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
-	for i, f := range b.GetFragments() {
-		h := f.GetHeaderValueExtractor()
-		if h.GetName() != ":authority" || h.GetElementSeparator() != ":" || h.GetIndex() != 0 || h.GetElement() != nil {
-			return 0, atIndex("fragments", i, fmt.Errorf("whatever is not the first element of :authority, cut at colons, is %w", errUnsupported))
-		}
-	}
-	return len(b.GetFragments()), nil
-}
-
-// compileScoped takes from a manager how the key of a scope is made.
-func compileScoped(m *manager, from *hcmv3.ScopedRoutes) (err error) {
-	if from.GetScopedRds() == nil {
-		return at("scoped_route_configurations_list", errUnsupported)
-	}
-	if err := at("scoped_rds", at("scoped_rds_config_source", fromADS(from.GetScopedRds().GetScopedRdsConfigSource()))); err != nil {
-		return err
-	}
-	m.fragments, err = compileScopeKey(from.GetScopeKeyBuilder())
-	return at("scope_key_builder", err)
-}
-
 // followScopes asks for scopes while a listener wants them, and lets go of them when none does.
 func (g *Gateway) followScopes() {
 	wanted := false
 	for _, active := range g.listeners {
 		for _, l := range []*version{active.serving, active.warming} {
-			wanted = wanted || l != nil && slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.http.fragments > 0 })
+			wanted = wanted || l != nil && slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.HTTP.Fragments > 0 })
 		}
 	}
 	switch s := &g.scopes; {
@@ -128,14 +96,14 @@ func (g *Gateway) setScopes(u client.Update) error {
 func (g *Gateway) nameRoutes(fresh []*scope) {
 	var wanted []string
 	for _, s := range fresh {
-		if s.rds == "" {
+		if s.RDS == "" {
 			continue
 		}
-		if g.routes[s.rds] == nil {
-			g.routes[s.rds] = &routeSlot{}
-			wanted = append(wanted, s.rds)
+		if g.routes[s.RDS] == nil {
+			g.routes[s.RDS] = &routeSlot{}
+			wanted = append(wanted, s.RDS)
 		}
-		s.slot = g.routes[s.rds]
+		s.slot = g.routes[s.RDS]
 		s.slot.scopes++
 	}
 	if len(wanted) > 0 {
@@ -147,7 +115,7 @@ func (g *Gateway) nameRoutes(fresh []*scope) {
 func (g *Gateway) leaveRoutes(gone []*scope) {
 	last := false
 	for _, s := range gone {
-		if s.rds != "" {
+		if s.RDS != "" {
 			s.slot.scopes--
 			last = last || s.slot.scopes == 0
 		}
@@ -164,16 +132,16 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 	var errs []error
 	touched := map[string]bool{}
 	leave := func(name string) {
-		if old := s.members[name]; old != nil && s.byKey[old.key] == old {
-			touched[old.key] = true
-			delete(s.byKey, old.key)
+		if old := s.members[name]; old != nil && s.byKey[old.Key] == old {
+			touched[old.Key] = true
+			delete(s.byKey, old.Key)
 		}
 	}
 	take := func(n *scope) error {
-		if other := s.byKey[n.key]; other != nil {
-			return at("key", fmt.Errorf("is that of scope %q already; each key may be used once", other.name))
+		if other := s.byKey[n.Key]; other != nil {
+			return fmt.Errorf("key: is that of scope %q already; each key may be used once", other.Name)
 		}
-		s.byKey[n.key], s.members[n.name], touched[n.key] = n, n, true
+		s.byKey[n.Key], s.members[n.Name], touched[n.Key] = n, n, true
 		return nil
 	}
 	for _, name := range removed {
@@ -184,13 +152,13 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 		delete(s.members, name)
 	}
 	for _, n := range fresh {
-		leave(n.name)
+		leave(n.Name)
 	}
 	var kept []*scope
 	for _, n := range fresh {
-		old := s.members[n.name]
+		old := s.members[n.Name]
 		if err := take(n); err != nil {
-			errs = append(errs, fmt.Errorf("scope %q: %w", n.name, err))
+			errs = append(errs, fmt.Errorf("scope %q: %w", n.Name, err))
 			gone, kept = append(gone, n), append(kept, old)
 		} else if old != nil {
 			gone = append(gone, old)
@@ -219,48 +187,19 @@ func (s *scopes) publish(touched map[string]bool) {
 // compileScopes decodes what can be decoded.
 func compileScopes(set []client.Resource) (fresh []*scope, err error) {
 	err = each(set, "scope", func(r client.Resource) error {
-		config, err := compileScope(r.Name, r.Version, r.Body)
+		config, err := config.CompileScope(r.Name, r.Version, r.Body)
 		if err != nil {
 			return err
 		}
-		s := &scope{scopeConfig: config}
-		if config.inline != nil {
+		s := &scope{Scope: config}
+		if config.Inline != nil {
 			s.slot = &routeSlot{}
-			s.slot.current.Store(config.inline)
+			s.slot.current.Store(config.Inline)
 		}
 		fresh = append(fresh, s)
 		return nil
 	})
 	return fresh, err
-}
-
-// compileScope decodes one scope, which names its routes or holds them.
-func compileScope(name, version string, body []byte) (*scopeConfig, error) {
-	m, err := decode(body, &routev3.ScopedRouteConfiguration{})
-	if err != nil {
-		return nil, err
-	}
-	if m.GetName() != name {
-		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
-	}
-	var key []string
-	for _, f := range m.GetKey().GetFragments() {
-		key = append(key, f.GetStringKey())
-	}
-	s := &scopeConfig{name: name, version: version, key: strings.Join(key, "\n"), body: body, rds: m.GetRouteConfigurationName()}
-	switch {
-	case s.rds != "" && m.GetRouteConfiguration() != nil:
-		return nil, at("route_configuration", errors.New("is there beside route_configuration_name; want one of them"))
-	case s.rds != "":
-		return s, nil
-	case m.GetRouteConfiguration() == nil:
-		return nil, at("route_configuration_name", errors.New("is missing"))
-	}
-	if body, err = proto.Marshal(m.GetRouteConfiguration()); err != nil {
-		return nil, at("route_configuration", err)
-	}
-	s.inline, err = compileRoutes("", version, body, nil)
-	return s, at("route_configuration", err)
 }
 
 // waits is whether routes that a scope names have not come.

@@ -213,7 +213,7 @@ func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
 		t.Helper()
 		got := ""
 		if m := s.byKey[host]; m != nil && s.tables.find(host) == m.slot.table() {
-			got = m.version
+			got = m.Version
 		}
 		if got != want {
 			t.Errorf("%s is that of %q, want %q", host, got, want)

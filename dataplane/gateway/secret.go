@@ -1,21 +1,19 @@
 package gateway
 
 import (
-	"crypto/tls"
-	"fmt"
 	"maps"
 	"time"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/listener"
 	"sluice.dev/sluice/xds/client"
 )
 
 // secretSlot is the place of a secret, by its name. Filter chains refer to it.
 type secretSlot struct {
-	secret *secretConfig // the newest good version; nil until one has come
+	secret *config.Secret // the newest good version; nil until one has come
 }
 
 // setSecret takes a certificate. Handshakes from now on use it; connections keep what they began with, and no socket and no
@@ -25,12 +23,12 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	if slot == nil {
 		return nil
 	}
-	next, err := compileSecret(r.Name, r.Version, r.Body)
+	next, err := config.CompileSecret(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
 	}
 	slot.secret = next
-	leaf := next.certificate.Leaf
+	leaf := next.Certificate.Leaf
 	g.logger.Info("certificate in use", "secret", r.Name, "serial", leaf.SerialNumber.Text(16), "until", leaf.NotAfter.UTC().Format(time.RFC3339))
 	for l := range g.versions {
 		for _, c := range l.chains {
@@ -39,31 +37,6 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	}
 	g.activateWarm()
 	return nil
-}
-
-// secretConfig is a compiled Secret. It is immutable.
-type secretConfig struct {
-	certificate tls.Certificate
-	version     string
-	shown       []byte // the message without its private key
-}
-
-// compileSecret compiles a secret. The error never holds key material.
-func compileSecret(name, version string, body []byte) (*secretConfig, error) {
-	m, err := decode(body, &tlsv3.Secret{})
-	if err != nil {
-		return nil, err
-	}
-	if m.GetName() != name {
-		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
-	}
-	certificate, err := compileCertificate(m.GetTlsCertificate())
-	if err != nil {
-		return nil, at("tls_certificate", err)
-	}
-	redactCertificate(m.GetTlsCertificate())
-	shown, err := proto.Marshal(m)
-	return &secretConfig{certificate: certificate, version: version, shown: shown}, err
 }
 
 // versions yields the listeners that are served and those that warm up.
@@ -79,11 +52,11 @@ func (g *Gateway) versions(yield func(*version) bool) {
 
 // connectSecrets gives the filter chains of a listener the certificates that they name, and asks for those that are new.
 func (g *Gateway) connectSecrets(c *chain) {
-	if c.config.tls == nil {
+	if c.config.TLS == nil {
 		return
 	}
-	c.serves.tls = newSecureChain(c.config.tls.base, g.tickets)
-	for _, name := range c.config.tls.secrets {
+	c.serves.TLS = listener.NewTLS(c.config.TLS.Base, g.tickets)
+	for _, name := range c.config.TLS.Secrets {
 		if g.secrets[name] == nil {
 			g.secrets[name] = &secretSlot{}
 			g.client.Subscribe(resource.SecretType, name)
@@ -98,10 +71,10 @@ func (g *Gateway) forgetSecrets() {
 	named := map[string]bool{}
 	for l := range g.versions {
 		for _, c := range l.chains {
-			if c.config.tls == nil {
+			if c.config.TLS == nil {
 				continue
 			}
-			for _, name := range c.config.tls.secrets {
+			for _, name := range c.config.TLS.Secrets {
 				named[name] = true
 			}
 		}

@@ -17,6 +17,8 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
@@ -364,12 +366,12 @@ func BenchmarkHandshake(b *testing.B) {
 func BenchmarkRenew(b *testing.B) {
 	a := authority.New(b)
 	g := New(Options{XDS: "127.0.0.1:1"})
-	l, err := compileListener("https", "1", secretListener(b, "ns/one").Body)
+	l, err := config.CompileListener("https", "1", secretListener(b, "ns/one").Body)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for range 99 {
-		l.chains = append(l.chains, &filterChain{http: l.fallback.http, tls: l.fallback.tls})
+		l.Chains = append(l.Chains, &settings.FilterChain{HTTP: l.Fallback.HTTP, TLS: l.Fallback.TLS})
 	}
 	g.listeners["https"] = &activeListener{serving: g.connect(l)}
 	first, _ := newSecret(b, a, "ns/one")

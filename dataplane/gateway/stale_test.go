@@ -86,42 +86,6 @@ func TestNoRequestFailsOnAConnectionThatItsEndpointHasClosed(t *testing.T) {
 	}
 }
 
-// BenchmarkWriteCheck is what it costs to look, before a request is written, whether the endpoint has closed the connection.
-func BenchmarkWriteCheck(b *testing.B) {
-	address, _, _ := fickle(b)
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close()
-	c := &upstreamConn{Conn: conn, peer: newPeer(conn)}
-	b.ReportAllocs()
-	for b.Loop() {
-		if c.peer.gone() {
-			b.Fatal("the connection is said to be closed")
-		}
-	}
-}
-
-func TestARetryLooksAtTheNewestEndpoints(t *testing.T) {
-	b := start(t, Options{})
-	good := upstream(t, says("good"))
-	b.push(plain(t), res(t, resource.ClusterType, "c", newCluster("c")), endpoints(t, "c", group(0, "pods", "127.0.0.1:1")),
-		routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure", 1)))))
-	b.get("http://h/").want(t, 503, resetBefore+"connection failure")
-	real := b.gateway.proxy.upstreams.http1
-	fake := &http.Transport{}
-	fake.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Host == "127.0.0.1:1" {
-			b.push(endpoints(t, "c", group(0, "pods", good)))
-			return nil, &connectError{net.ErrClosed}
-		}
-		return real.RoundTrip(r)
-	}))
-	b.gateway.proxy.upstreams.http1 = fake
-	b.get("http://h/").want(t, 200, "good")
-}
-
 func TestRequestsInFlightStayWithTheirEndpoint(t *testing.T) {
 	b := start(t, Options{})
 	first, second := upstream(t, func(w http.ResponseWriter, r *http.Request) {

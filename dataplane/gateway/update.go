@@ -10,36 +10,40 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/listener"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/xds/client"
 )
 
 // activeListener is a listener by its name: the version that is served, and the one that waits for its routes.
 type activeListener struct {
 	serving, warming *version
-	socket           *socket // of serving, or of warming while there is none
-	next             *socket // of warming, when its address is another one
+	socket           *listener.Socket // of serving, or of warming while there is none
+	next             *listener.Socket // of warming, when its address is another one
 	timer            *time.Timer
 }
 
 // version is one version of a listener with what it refers to.
 type version struct {
-	serves  *listenerVersion
+	serves  *listener.Version
 	chains  []*chain // as in serves.chains
 	overdue bool     // its routes are waited for no longer
 }
 
-func (v *version) config() *listener { return v.serves.config }
+func (v *version) config() *settings.Listener { return v.serves.Config }
 
 // chain is a filter chain with what it refers to.
 type chain struct {
-	config  *filterChain
-	serves  *servedChain
+	config  *settings.FilterChain
+	serves  *listener.Chain
 	secrets []*secretSlot
 }
 
 // renew has handshakes use the newest certificates, when all have come.
 func (c *chain) renew() {
-	if c.serves.tls == nil {
+	if c.serves.TLS == nil {
 		return
 	}
 	var certificates []tls.Certificate
@@ -47,9 +51,9 @@ func (c *chain) renew() {
 		if slot.secret == nil {
 			return
 		}
-		certificates = append(certificates, slot.secret.certificate)
+		certificates = append(certificates, slot.secret.Certificate)
 	}
-	c.serves.tls.renew(certificates)
+	c.serves.TLS.Renew(certificates)
 }
 
 // missing are the secrets without which a listener cannot serve TLS.
@@ -57,7 +61,7 @@ func (v *version) missing() []string {
 	var names []string
 	for _, c := range v.chains {
 		for i, slot := range c.secrets {
-			if name := c.config.tls.secrets[i]; slot.secret == nil && !slices.Contains(names, name) {
+			if name := c.config.TLS.Secrets[i]; slot.secret == nil && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -67,29 +71,29 @@ func (v *version) missing() []string {
 
 // routeSlot is the place of a route configuration, by its name. Listeners and scopes refer to it.
 type routeSlot struct {
-	current atomic.Pointer[routeConfig] // the newest good version; nil until one has come
-	scopes  int                         // how many scopes name it
+	current atomic.Pointer[config.Routes] // the newest good version; nil until one has come
+	scopes  int                           // how many scopes name it
 }
 
 // table is the newest routes; nil until they have come.
-func (s *routeSlot) table() *routeTable {
+func (s *routeSlot) table() *settings.RouteTable {
 	if config := s.current.Load(); config != nil {
-		return &config.routeTable
+		return &config.RouteTable
 	}
 	return nil
 }
 
 // prefixStats are the counters of all connection managers of one stat_prefix.
 type prefixStats struct {
-	requests    managerStats
-	connections connectionStats
+	requests    proxy.ManagerStats
+	connections listener.ConnectionStats
 }
 
-func (l *activeListener) sockets() []*socket {
+func (l *activeListener) sockets() []*listener.Socket {
 	if l.next != nil {
-		return []*socket{l.socket, l.next}
+		return []*listener.Socket{l.socket, l.next}
 	}
-	return []*socket{l.socket}
+	return []*listener.Socket{l.socket}
 }
 
 func (l *activeListener) stopWarming() {
@@ -171,7 +175,7 @@ func (g *Gateway) setListeners(u client.Update) error {
 }
 
 func (g *Gateway) setListener(r client.Resource) error {
-	config, err := compileListener(r.Name, r.Version, r.Body)
+	config, err := config.CompileListener(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
 	}
@@ -193,7 +197,7 @@ func (g *Gateway) setListener(r client.Resource) error {
 	active.timer = time.AfterFunc(warmUp, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if active.warming == l && g.listeners[config.name] == active && !g.ending.Load() {
+		if active.warming == l && g.listeners[config.Name] == active && !g.ending.Load() {
 			g.overdue(active)
 		}
 	})
@@ -205,32 +209,32 @@ func (g *Gateway) overdue(active *activeListener) {
 	l := active.warming
 	l.overdue = true
 	if !g.warm(l) {
-		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.config().name, "secrets", l.missing())
+		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.config().Name, "secrets", l.missing())
 		return
 	}
-	g.logger.Warn("serving a listener whose routes have not come", "listener", l.config().name)
+	g.logger.Warn("serving a listener whose routes have not come", "listener", l.config().Name)
 	g.activate(active)
 }
 
 // bindFor takes the address of the listener's new version, unless it has it already. When it cannot, all stays as it was: the
 // version before may still come to be served.
-func (g *Gateway) bindFor(active *activeListener, l *listener) error {
-	if active.next != nil && active.warming.config().address == l.address {
+func (g *Gateway) bindFor(active *activeListener, l *settings.Listener) error {
+	if active.next != nil && active.warming.config().Address == l.Address {
 		return nil
 	}
 	bound := active.serving
 	if bound == nil {
 		bound = active.warming
 	}
-	var s *socket
-	if bound == nil || bound.config().address != l.address {
+	var s *listener.Socket
+	if bound == nil || bound.config().Address != l.Address {
 		var err error
 		if s, err = g.listen(l); err != nil {
 			return err
 		}
 	}
 	if active.next != nil {
-		g.sockets.retire(active.next) // of a version that never came to be served
+		g.sockets.Retire(active.next) // of a version that never came to be served
 		active.next = nil
 	}
 	switch {
@@ -240,63 +244,63 @@ func (g *Gateway) bindFor(active *activeListener, l *listener) error {
 	case bound == nil:
 		active.socket = s
 	default:
-		g.sockets.retire(active.socket)
+		g.sockets.Retire(active.socket)
 		active.socket = s
 	}
 	return nil
 }
 
 // listen takes an address, and says so.
-func (g *Gateway) listen(l *listener) (*socket, error) {
-	s, err := g.sockets.bind(l)
+func (g *Gateway) listen(l *settings.Listener) (*listener.Socket, error) {
+	s, err := g.sockets.Bind(l)
 	if err != nil {
-		err = at("address", err)
+		err = fmt.Errorf("address: %w", err)
 		if g.options.Failed != nil {
-			g.options.Failed(l.name, l.address, err)
+			g.options.Failed(l.Name, l.Address, err)
 		}
 		return nil, err
 	}
-	g.logger.Info("listening", "listener", l.name, "address", s.addr())
+	g.logger.Info("listening", "listener", l.Name, "address", s.Addr())
 	if g.options.Listening != nil {
-		g.options.Listening(l.name, s.addr())
+		g.options.Listening(l.Name, s.Addr())
 	}
 	return s, nil
 }
 
 // connect makes what serves a listener: its managers with their routes and counters, and its filter chains with their certificates.
-func (g *Gateway) connect(config *listener) *version {
-	l := &version{serves: &listenerVersion{config: config}}
-	for i, f := range config.all() {
-		stats := g.stats[f.http.statPrefix]
+func (g *Gateway) connect(config *settings.Listener) *version {
+	l := &version{serves: &listener.Version{Config: config}}
+	for i, f := range config.All() {
+		stats := g.stats[f.HTTP.StatPrefix]
 		if stats == nil {
 			stats = &prefixStats{}
-			g.stats[f.http.statPrefix] = stats
+			g.stats[f.HTTP.StatPrefix] = stats
 		}
 		if i == 0 {
-			l.serves.stats = &stats.connections
+			l.serves.Stats = &stats.connections
 		}
-		c := &chain{config: f, serves: &servedChain{handler: g.proxy.newManager(f.http, &stats.requests, g.routesOf(f.http))}}
+		c := &chain{config: f, serves: &listener.Chain{Handler: g.proxy.NewManager(f.HTTP, &stats.requests, g.routesOf(f.HTTP))}}
 		g.connectSecrets(c)
-		l.chains, l.serves.chains = append(l.chains, c), append(l.serves.chains, c.serves)
+		l.chains, l.serves.Chains = append(l.chains, c), append(l.serves.Chains, c.serves)
 	}
 	return l
 }
 
 // routesOf is how requests find the newest routes of a manager. It asks for a route configuration that nobody has named before.
-func (g *Gateway) routesOf(m *manager) routeSource {
+func (g *Gateway) routesOf(m *settings.Manager) proxy.RouteSource {
 	switch {
-	case m.fragments > 0:
-		return g.scopes.tables.source(m.fragments)
-	case m.rds == "":
-		return func(string) *routeTable { return m.inline }
+	case m.Fragments > 0:
+		return g.scopes.tables.source(m.Fragments)
+	case m.RDS == "":
+		return func(string) *settings.RouteTable { return m.Inline }
 	}
-	slot := g.routes[m.rds]
+	slot := g.routes[m.RDS]
 	if slot == nil {
 		slot = &routeSlot{}
-		g.routes[m.rds] = slot
-		g.client.Subscribe(resource.RouteType, m.rds)
+		g.routes[m.RDS] = slot
+		g.client.Subscribe(resource.RouteType, m.RDS)
 	}
-	return func(string) *routeTable { return slot.table() }
+	return func(string) *settings.RouteTable { return slot.table() }
 }
 
 // warm tells whether all certificates and all routes of a listener are there.
@@ -305,11 +309,11 @@ func (g *Gateway) warm(l *version) bool {
 		return false
 	}
 	return l.overdue || !slices.ContainsFunc(l.chains, func(c *chain) bool {
-		switch m := c.config.http; {
-		case m.fragments > 0:
+		switch m := c.config.HTTP; {
+		case m.Fragments > 0:
 			return !g.scopes.answered || g.scopes.waits()
-		case m.rds != "":
-			return g.routes[m.rds].table() == nil
+		case m.RDS != "":
+			return g.routes[m.RDS].table() == nil
 		}
 		return false
 	})
@@ -328,10 +332,10 @@ func (g *Gateway) activateWarm() {
 func (g *Gateway) activate(active *activeListener) {
 	active.stopWarming()
 	if active.next != nil {
-		g.sockets.retire(active.socket)
+		g.sockets.Retire(active.socket)
 		active.socket, active.next = active.next, nil
 	}
-	active.socket.serve(active.warming.serves)
+	active.socket.Serve(active.warming.serves)
 	active.serving, active.warming = active.warming, nil
 	g.followScopes() // the version before may have been the last that did
 }
@@ -340,7 +344,7 @@ func (g *Gateway) removeListener(name string, active *activeListener) {
 	delete(g.listeners, name)
 	active.stopWarming()
 	for _, s := range active.sockets() {
-		g.sockets.retire(s)
+		g.sockets.Retire(s)
 	}
 	g.logger.Info("listener removed", "listener", name)
 }
@@ -354,7 +358,7 @@ func (g *Gateway) forgetRoutes() {
 				continue
 			}
 			for _, c := range l.chains {
-				named[c.config.http.rds] = true
+				named[c.config.HTTP.RDS] = true
 			}
 		}
 	}
@@ -376,7 +380,7 @@ func (g *Gateway) setRoutes(r client.Resource) error {
 	if slot == nil {
 		return nil
 	}
-	next, err := compileRoutes(r.Name, r.Version, r.Body, slot.current.Load())
+	next, err := config.CompileRoutes(r.Name, r.Version, r.Body, slot.current.Load())
 	if err != nil {
 		return err
 	}
@@ -395,9 +399,9 @@ func (g *Gateway) setClusters(u client.Update) error {
 	})
 	var gone []string
 	for _, name := range u.Removed {
-		if c := g.proxy.clusters.get(name); c != nil {
+		if c := g.proxy.Clusters.Get(name); c != nil {
 			g.removeCluster(c)
-			gone = append(gone, g.leaveEndpoints(c, c.config.Load())...)
+			gone = append(gone, g.leaveEndpoints(c, c.Config.Load())...)
 		}
 	}
 	if len(gone) > 0 {
@@ -409,13 +413,17 @@ func (g *Gateway) setClusters(u client.Update) error {
 	return err
 }
 
+// linger is how long a removed cluster still serves requests that have been routed to it: their routes may be older than
+// its removal, by as long as the scheduler kept them from running.
+const linger = 2 * time.Second
+
 // removeCluster lets a cluster linger, and then forgets it unless it has come back.
-func (g *Gateway) removeCluster(c *cluster) {
-	c.removed.Store(true)
+func (g *Gateway) removeCluster(c *proxy.Cluster) {
+	c.Removed.Store(true)
 	time.AfterFunc(linger, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if c.removed.Load() && g.proxy.clusters.remove(c) && c.busy() {
+		if c.Removed.Load() && g.proxy.Clusters.Remove(c) && c.Busy() {
 			g.leaving[c] = struct{}{}
 		}
 	})
@@ -423,47 +431,47 @@ func (g *Gateway) removeCluster(c *cluster) {
 
 // setCluster takes a cluster; it returns the name of the endpoint assignment to subscribe to, if that is a new one.
 func (g *Gateway) setCluster(r client.Resource) (string, error) {
-	config, err := compileCluster(r.Name, r.Version, r.Body)
+	config, err := config.CompileCluster(r.Name, r.Version, r.Body)
 	if err != nil {
 		return "", err
 	}
-	if other := g.endpoints[config.eds]; config.eds != "" && other != nil && other.name != r.Name {
-		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own", config.eds, other.name)
+	if other := g.endpoints[config.EDS]; config.EDS != "" && other != nil && other.Name != r.Name {
+		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own", config.EDS, other.Name)
 	}
-	c := g.proxy.clusters.get(r.Name)
+	c := g.proxy.Clusters.Get(r.Name)
 	if c == nil {
-		c = &cluster{name: r.Name}
+		c = &proxy.Cluster{Name: r.Name}
 	}
-	old := c.config.Swap(config)
-	if old != nil && old.eds != config.eds {
+	old := c.Config.Swap(config)
+	if old != nil && old.EDS != config.EDS {
 		if gone := g.leaveEndpoints(c, old); len(gone) > 0 {
 			g.client.Unsubscribe(resource.EndpointType, gone...)
 		}
-		c.endpoints.Store(nil)
+		c.Endpoints.Store(nil)
 	}
-	if config.static != nil {
-		c.assign(newAssignment(config.static, nil))
+	if config.Static != nil {
+		c.Assign(proxy.NewAssignment(config.Static, nil))
 	}
-	c.removed.Store(false)
-	g.proxy.clusters.put(c)
-	if config.eds == "" || g.endpoints[config.eds] == c {
+	c.Removed.Store(false)
+	g.proxy.Clusters.Put(c)
+	if config.EDS == "" || g.endpoints[config.EDS] == c {
 		return "", nil
 	}
-	g.endpoints[config.eds] = c
-	return config.eds, nil
+	g.endpoints[config.EDS] = c
+	return config.EDS, nil
 }
 
-func (g *Gateway) leaveEndpoints(c *cluster, config *clusterConfig) []string {
-	if config.eds == "" || g.endpoints[config.eds] != c {
+func (g *Gateway) leaveEndpoints(c *proxy.Cluster, config *settings.Cluster) []string {
+	if config.EDS == "" || g.endpoints[config.EDS] != c {
 		return nil
 	}
-	delete(g.endpoints, config.eds)
-	return []string{config.eds}
+	delete(g.endpoints, config.EDS)
+	return []string{config.EDS}
 }
 
 // setEndpoints takes an endpoint assignment. One that is removed while its cluster is there stays, as in Envoy.
 func (g *Gateway) setEndpoints(r client.Resource) error {
-	endpoints, err := compileEndpoints(r.Name, r.Version, r.Body)
+	endpoints, err := config.CompileEndpoints(r.Name, r.Version, r.Body)
 	if err != nil {
 		return err
 	}
@@ -471,7 +479,7 @@ func (g *Gateway) setEndpoints(r client.Resource) error {
 	if c == nil {
 		return nil
 	}
-	c.assign(newAssignment(endpoints, c.endpoints.Load()))
-	c.stats.membershipChange.Add(1)
+	c.Assign(proxy.NewAssignment(endpoints, c.Endpoints.Load()))
+	c.Stats.MembershipChange.Add(1)
 	return nil
 }

@@ -8,29 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// takeLast hands over the connections that wait to be accepted, and sees to it that there are none when the listener closes: they
-// would be reset. The kernel is told to let no more than one wait, and then that one is ours. Whoever else asks for a
-// connection is not answered, asks again after a second, and is refused then or finds who has taken over.
+// takeLast hands over the connections that wait to be accepted, and keeps others from waiting when the socket closes, which would reset
+// them. It tells the kernel to let one connection wait, and then is that connection itself. Clients that connect meanwhile get no
+// answer, try again after a second, and then are refused or find the process that has taken over.
 func (s *Socket) takeLast() {
-	const tries, patience = 10, 10 * time.Millisecond
+	const tries, timeout = 10, 10 * time.Millisecond
 	raw, err := s.ln.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), 0) }) // where it fails connections are reset, as without it
+	_ = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), 0) }) // where it fails, connections may be reset
 	var plugs []net.Conn
 	defer func() {
-		_ = s.ln.Close() // before them, or others would take their place
+		_ = s.ln.Close() // before the plugs, or clients would take their place
 		for _, plug := range plugs {
 			_ = plug.Close()
 		}
 	}()
 	for range tries {
 		some := s.takeWaiting()
-		plug, err := net.DialTimeout("tcp", s.ln.Addr().String(), patience)
+		plug, err := net.DialTimeout("tcp", s.ln.Addr().String(), timeout)
 		if err != nil {
 			if !some && !s.takeWaiting() {
-				return // nobody gets in any more
+				return // the kernel takes no more connections
 			}
 			continue
 		}
@@ -40,12 +40,12 @@ func (s *Socket) takeLast() {
 	}
 }
 
-// waiting is how many connections wait to be accepted; -1 if that is not known.
+// waiting is how many connections wait to be accepted; -1 if that is unknown.
 func waiting(raw syscall.RawConn) int {
 	n := -1
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = int(info.Unacked) // which it is for a socket that listens
+			n = int(info.Unacked) // its meaning for a listening socket
 		}
 	})
 	return n

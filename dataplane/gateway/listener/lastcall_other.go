@@ -2,5 +2,5 @@
 
 package listener
 
-// takeLast hands over the connections that wait to be accepted. Those that come before the listener is closed are reset.
+// takeLast hands over the connections that wait to be accepted. Later ones are reset when the socket closes.
 func (s *Socket) takeLast() { s.takeWaiting() }

@@ -16,28 +16,29 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// sockets are the bound addresses of a gateway.
+// Sockets are the bound addresses of a gateway.
 type Sockets struct {
 	logger  hclog.Logger
-	drain   time.Duration   // how long a closed socket waits for its requests
-	hurry   context.Context // ends when idle connections are waited for no longer
+	drain   time.Duration   // how long a retired socket waits for its requests
+	hurry   context.Context // ends when no socket waits for idle connections any more
 	hurryUp context.CancelFunc
 	tasks   sync.WaitGroup // all goroutines that serve or drain
 }
 
+// NewSockets makes an empty set. drain bounds how long a retired socket waits for its requests.
 func NewSockets(logger hclog.Logger, drain time.Duration) *Sockets {
 	s := &Sockets{logger: logger, drain: drain}
 	s.hurry, s.hurryUp = context.WithCancel(context.Background())
 	return s
 }
 
-// retire closes a socket in the background: it accepts no more connections and drains those that it has.
+// Retire closes a socket in the background: it accepts no more connections and drains those that it has.
 func (s *Sockets) Retire(one *Socket) {
 	s.tasks.Go(func() { one.close(s.drain/2, s.drain) })
 }
 
-// wait returns when all sockets have drained. They must have been retired. Idle connections stay open for grace, so that clients notice
-// that they are to be closed.
+// Wait returns when all sockets have drained. The caller has retired them. Idle connections stay open for grace, so that clients learn
+// with a last response that they must open new ones.
 func (s *Sockets) Wait(grace time.Duration) {
 	enough := time.AfterFunc(grace, s.hurryUp)
 	defer enough.Stop()
@@ -45,20 +46,20 @@ func (s *Sockets) Wait(grace time.Duration) {
 	s.hurryUp()
 }
 
-// listenerVersion is one version of a listener, as its connections are served. It is immutable but for its certificates.
+// Version is one version of a listener with what serves its connections. It is immutable but for its certificates.
 type Version struct {
 	Config *settings.Listener
-	Chains []*Chain // as in config.all
+	Chains []*Chain // one for each of Config.All
 	Stats  *ConnectionStats
 }
 
-// servedChain serves the connections of a filter chain.
+// Chain serves the connections of a filter chain.
 type Chain struct {
 	TLS     *TLS // nil is plain text
 	Handler http.Handler
 }
 
-// connectionStats count connections of clients.
+// ConnectionStats count connections of clients.
 type ConnectionStats struct {
 	Total  atomic.Uint64
 	Active atomic.Int64
@@ -72,7 +73,7 @@ func (v *Version) chain(serverName string) *Chain {
 	return nil
 }
 
-// socket is a bound address and the servers of its connections. New connections go to the newest server; a server whose settings were
+// Socket is a bound address and the servers of its connections. New connections go to the newest server; a server whose settings were
 // replaced keeps its connections until it has drained.
 type Socket struct {
 	// Set once.
@@ -82,20 +83,20 @@ type Socket struct {
 	stop    chan struct{} // closed when no more connections are to be accepted
 	stopped chan struct{} // closed when none is accepted any more
 
-	// The owner of the socket writes, connections read.
+	// Written by whoever calls Serve, read by each connection.
 	current atomic.Pointer[Version]
 	server  atomic.Pointer[server]
 }
 
-// When a socket closes, connections that are already on their way would be reset. So it is listened on until none has come
-// for quiet, but no longer than lastCall, since under load there always is one. That is less than lameDuck, which leaves those
-// that came last the time to be answered.
+// Closing a socket resets the connections that the kernel has not handed over. So a socket goes on accepting until no connection has come
+// for quiet, and for lastCall at most, since under load there always is one. The gateway's lameDuck is longer, which leaves the last
+// connections the time to be served.
 const (
 	quiet    = 20 * time.Millisecond
 	lastCall = 150 * time.Millisecond
 )
 
-// bind takes the address of a listener. Connections wait in the kernel until serve.
+// Bind takes the address of a listener. Connections wait in the kernel until Serve.
 func (s *Sockets) Bind(l *settings.Listener) (*Socket, error) {
 	ln, err := net.Listen("tcp", l.Address)
 	if err != nil {
@@ -106,10 +107,10 @@ func (s *Sockets) Bind(l *settings.Listener) (*Socket, error) {
 	}, nil
 }
 
-// addr is the address that the socket has: a configured port of 0 has become a real one.
+// Addr is the address that the socket has: a configured port of 0 has become a real one.
 func (s *Socket) Addr() string { return s.ln.Addr().String() }
 
-// serve puts a version of the listener into force, and begins to accept with the first one.
+// Serve puts a version of the listener into force. The first one begins to accept connections. One caller at a time.
 func (s *Socket) Serve(v *Version) {
 	old := s.current.Swap(v)
 	if old != nil && old.Config.Server == v.Config.Server {
@@ -127,18 +128,18 @@ func (s *Socket) Serve(v *Version) {
 func (s *Socket) accept() {
 	defer close(s.stopped)
 	defer func() { _ = s.ln.Close() }()
-	for told := false; !s.stopping(); {
+	for warned := false; !s.stopping(); {
 		conn, err := s.ln.Accept()
 		switch {
 		case err == nil:
-			told = false
+			warned = false
 			s.hand(conn)
 		case !s.stopping():
-			// Out of file descriptors, most likely: some will be given back.
-			if !told {
+			// Most likely the process is out of file descriptors until some are closed.
+			if !warned {
 				s.logger.Warn("accepting connections fails", "error", err)
 			}
-			told = true
+			warned = true
 			select {
 			case <-s.stop:
 			case <-time.After(quiet):
@@ -151,7 +152,7 @@ func (s *Socket) accept() {
 	s.takeLast()
 }
 
-// takeNext waits so long for another connection, and reports whether there was one.
+// takeNext waits for another connection, and reports whether there was one.
 func (s *Socket) takeNext(wait time.Duration) bool {
 	_ = s.ln.SetDeadline(time.Now().Add(wait))
 	conn, err := s.ln.Accept()
@@ -161,8 +162,8 @@ func (s *Socket) takeNext(wait time.Duration) bool {
 	return err == nil
 }
 
-// takeWaiting hands over the connections that wait to be accepted, and reports whether there were any. It does not wait for an
-// end of those that come.
+// takeWaiting hands over the connections that wait to be accepted, and reports whether there were any. It ends after quiet, however many
+// still come.
 func (s *Socket) takeWaiting() (some bool) {
 	for end := time.Now().Add(quiet); time.Now().Before(end) && s.takeNext(time.Millisecond); {
 		some = true
@@ -186,8 +187,8 @@ func (s *Socket) hand(conn net.Conn) {
 	})
 }
 
-// handshake gives a connection its TLS; nil where that fails. A client of HTTP/1 is held to the framing of its requests, which is why
-// the http.Server is not left to do it.
+// handshake makes a connection TLS; nil where that fails. The http.Server cannot do it, because an HTTP/1 connection must be wrapped by
+// package framing after the handshake.
 func (s *Socket) handshake(conn net.Conn, limit time.Duration) net.Conn {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -206,7 +207,7 @@ func (s *Socket) handshake(conn net.Conn, limit time.Duration) net.Conn {
 	return framing.New(secured)
 }
 
-// pass passes a connection to the newest server; one that has just been replaced does not take it.
+// pass passes a connection to the newest server. It tries again when that server has just been replaced.
 func (s *Socket) pass(conn net.Conn) {
 	for !s.server.Load().take(conn) {
 		if s.stopping() {
@@ -225,8 +226,8 @@ func (s *Socket) stopping() bool {
 	}
 }
 
-// close stops accepting and drains: connections are asked to end with their next response, those that are idle after grace
-// are closed, and what still runs when limit has passed is cut off. It returns when all is over.
+// close stops accepting and drains. Each connection ends with its next response, those that are idle after grace are closed, and requests
+// that still run after limit are cut off. It returns when all connections have ended.
 func (s *Socket) close(grace, limit time.Duration) {
 	close(s.stop)
 	server := s.server.Load()
@@ -235,177 +236,7 @@ func (s *Socket) close(grace, limit time.Duration) {
 		return
 	}
 	server.closing.Store(true)
-	_ = s.ln.SetDeadline(time.Unix(1, 0)) // ends the Accept that is waiting
+	_ = s.ln.SetDeadline(time.Unix(1, 0)) // ends the Accept that waits
 	<-s.stopped
 	server.drain(grace, limit)
-}
-
-// server serves connections under one set of serverSettings.
-type server struct {
-	socket *Socket
-	http   *http.Server
-	secure bool
-	cutOff context.CancelFunc
-	feed   chan net.Conn
-	ended  chan struct{} // closed when no more connections are taken
-	served chan struct{} // closed when the http.Server has returned
-
-	closing atomic.Bool
-	// busy counts connections, and exchanges that have taken theirs over (WebSocket). idle gets a token when it falls to 0.
-	busy  atomic.Int64
-	idle  chan struct{}
-	stats *ConnectionStats
-}
-
-func (s *Socket) newServer(v *Version) *server {
-	settings := &v.Config.Server
-	base, cutOff := context.WithCancel(context.Background())
-	srv := &server{
-		socket: s, cutOff: cutOff,
-		feed: make(chan net.Conn), ended: make(chan struct{}), served: make(chan struct{}), idle: make(chan struct{}, 1),
-		stats: v.Stats, secure: settings.TLS,
-	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(settings.TLS)
-	protocols.SetUnencryptedHTTP2(!settings.TLS)
-	srv.http = &http.Server{
-		Handler:           srv,
-		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: settings.MaxStreams},
-		ReadHeaderTimeout: settings.HeaderTimeout,
-		IdleTimeout:       settings.IdleTimeout,
-		MaxHeaderBytes:    settings.MaxHeaderBytes,
-		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       framing.ConnContext,
-		ConnState:         srv.connState,
-		// "OPTIONS *" is nobody's: its target is no path, and no route matches it.
-		DisableGeneralOptionsHandler: true,
-	}
-	s.all.tasks.Go(func() {
-		defer close(srv.served)
-		_ = srv.http.Serve(srv) // returns when drain shuts it down
-	})
-	return srv
-}
-
-func (s *Socket) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	chain := s.current.Load().chain(hello.ServerName)
-	if chain == nil {
-		return nil, fmt.Errorf("no filter chain for server name %q", hello.ServerName)
-	}
-	return chain.TLS.current.Load(), nil // there, or the listener would not be in force
-}
-
-// take hands a connection over; it reports false when the server has ended.
-func (srv *server) take(conn net.Conn) bool {
-	srv.busy.Add(1)
-	select {
-	case srv.feed <- conn:
-		return true
-	case <-srv.ended:
-		srv.release()
-		return false
-	}
-}
-
-// Accept, Close and Addr make the server the net.Listener of its http.Server.
-func (srv *server) Accept() (net.Conn, error) {
-	select {
-	case conn := <-srv.feed:
-		return conn, nil
-	case <-srv.ended:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close does nothing: the socket may live on with another server.
-func (srv *server) Close() error { return nil }
-
-// Addr is the address of the socket.
-func (srv *server) Addr() net.Addr { return srv.socket.ln.Addr() }
-
-func (srv *server) connState(conn net.Conn, state http.ConnState) {
-	framing.ConnState(conn, state)
-	switch state {
-	case http.StateNew:
-		srv.stats.Total.Add(1)
-		srv.stats.Active.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		srv.stats.Active.Add(-1)
-		srv.release()
-	}
-}
-
-// release gives back one of busy.
-func (srv *server) release() {
-	if srv.busy.Add(-1) == 0 {
-		select {
-		case srv.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// wait returns when nothing is busy any more, or when ctx ends.
-func (srv *server) wait(ctx context.Context) {
-	for srv.busy.Load() > 0 {
-		select {
-		case <-srv.idle:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// ServeHTTP serves a request under the newest version of the listener.
-func (srv *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := ""
-	if c := framing.Of(r); c != nil {
-		r.TLS = stateOf(c.Conn)
-	}
-	if r.TLS != nil {
-		name = r.TLS.ServerName
-	}
-	chain := srv.socket.current.Load().chain(name)
-	if chain == nil {
-		// The chain of this connection has been taken away; a new connection would not get this far.
-		w.Header().Set("Connection", "close")
-		http.Error(w, "no filter chain", http.StatusMisdirectedRequest)
-		return
-	}
-	if len(r.Header["Upgrade"]) > 0 {
-		srv.busy.Add(1)
-		defer srv.release()
-	} else if srv.closing.Load() {
-		w.Header().Set("Connection", "close") // on HTTP/2 this sends GOAWAY
-	}
-	chain.Handler.ServeHTTP(w, r)
-}
-
-// stateOf is what net/http does not know of a connection that is held to its framing; nil for plain text.
-func stateOf(conn net.Conn) *tls.ConnectionState {
-	secured, ok := conn.(*tls.Conn)
-	if !ok {
-		return nil
-	}
-	state := secured.ConnectionState()
-	return &state
-}
-
-// drain ends the server; see socket.close.
-func (srv *server) drain(grace, limit time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	patience, enough := context.WithTimeout(srv.socket.all.hurry, grace)
-	defer enough()
-	srv.closing.Store(true)
-	close(srv.ended)
-	srv.wait(patience)
-	_ = srv.http.Shutdown(ctx) // what it could not wait for is cut off below
-	srv.wait(ctx)
-	srv.cutOff()
-	_ = srv.http.Close()
-	<-srv.served
 }

@@ -8,8 +8,8 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// admit checks a request against the limits of its connection manager and works out the host and path that routes match.
-// It returns a status other than 0, with a reason, for a request that is refused.
+// admit checks a request against the limits of its connection manager and fills in the host and path that routes match. It returns a
+// status with a reason for a request that it refuses, and 0 for the others.
 func (m *Manager) admit(v *settings.Request) (int, string) {
 	count := 0
 	for _, values := range v.Header {
@@ -52,7 +52,7 @@ func pathOf(r *http.Request) string {
 	return path
 }
 
-// stripHost takes off a request's host what the configuration says.
+// stripHost takes the port and the trailing dot off a request's host, where the configuration says so.
 func (m *Manager) stripHost(r *http.Request) {
 	host := r.Host
 	switch m.StripPort {
@@ -77,7 +77,7 @@ func portOf(a *net.TCPAddr) string {
 	return port
 }
 
-// withoutPort takes a port off, and leaves an IPv6 address its brackets.
+// withoutPort is a host without its port; an IPv6 address keeps its brackets.
 func withoutPort(host string) string {
 	i := strings.LastIndexByte(host, ':')
 	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 {
@@ -104,7 +104,7 @@ func hasEscapedSlash(path string) bool {
 	return false
 }
 
-// withoutDots removes "." and ".." segments as RFC 3986, section 5.2.4 has it.
+// withoutDots removes "." and ".." segments as in RFC 3986, section 5.2.4.
 func withoutDots(path string) string {
 	var out []string
 	segments := strings.Split(path, "/")[1:]

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// assignment is the endpoints of a cluster as the balancer uses them. It is immutable but for the counters of its hosts.
+// Assignment is the endpoints of a cluster as the balancer uses them. It is immutable but for the counters of its hosts.
 type Assignment struct {
 	Version    string
 	Body       []byte
@@ -16,17 +16,17 @@ type Assignment struct {
 	priorities []priority // by falling precedence, empty ones left out
 }
 
-// host is an address in a zone and what is counted about it. It outlives assignments as long as it is in them.
+// Host is an address in a zone, with its counters. Consecutive assignments with the same address in the same zone share it.
 type Host struct {
 	Address string
 	load    *zoneLoad // of its zone; nil until its assignment is in force
-	standing
+	outlierState
 	Active atomic.Int64
 	Total  atomic.Uint64
 	Errors atomic.Uint64
 }
 
-// endpoint is a host as one assignment has it.
+// Endpoint is a host as one assignment describes it.
 type Endpoint struct {
 	*Host
 	Zone     string
@@ -50,7 +50,7 @@ type locality struct {
 	next    *atomic.Uint32
 }
 
-// newAssignment is endpoints as the balancer uses them. Hosts that prev has too are taken from there; prev may be nil.
+// NewAssignment makes an assignment. Hosts that prev has too are taken from there; prev may be nil.
 func NewAssignment(from *settings.Endpoints, prev *Assignment) *Assignment {
 	a := &Assignment{Version: from.Version, Body: from.Body}
 	known := knownHosts{}
@@ -95,7 +95,7 @@ func (k knownHosts) host(address, zone string) *Host {
 	return h
 }
 
-// add takes the usable endpoints of a locality. A weight of 0 is one that was not given.
+// add adds a locality with its usable endpoints. A weight of 0 is one that was not given.
 func (p *priority) add(endpoints []Endpoint, weight uint32) {
 	l := locality{weight: weight, next: &atomic.Uint32{}}
 	l.next.Store(rand.Uint32()) // gateways do not all begin with the same endpoint
@@ -116,8 +116,8 @@ func (p *priority) add(endpoints []Endpoint, weight uint32) {
 	}
 }
 
-// ordered sorts priorities and settles the weights of localities: where some are given, localities without get nothing;
-// where none is, each weighs as many as it has endpoints.
+// ordered sorts priorities and completes the weights of localities. Where some of a priority have a weight, localities without get no
+// requests; where none has, each weighs as much as it has endpoints.
 func ordered(levels map[uint32]*priority) []priority {
 	var numbers []uint32
 	for n := range levels {
@@ -144,23 +144,22 @@ func ordered(levels map[uint32]*priority) []priority {
 	return out
 }
 
-// pick chooses a host of the first priority that has a usable one. Hosts that are to be avoided come last: another of the
-// same priority, then one of the next, then one that is avoided but was not tried, and only then the same again. It returns nil when
-// there is none at all.
+// Pick chooses a host of the first priority that has a usable one. It prefers, in this order: a host that was neither tried nor is to be
+// avoided, of the first priority or else of the next ones; a host that was not tried; any host. It returns nil when there is none.
 func (a *Assignment) Pick(policy settings.Balancing, tried []*Host, avoid func(*Host) bool) *Host {
 	if a == nil || len(a.priorities) == 0 {
 		return nil
 	}
-	if h := a.pickUnlike(policy, func(h *Host) bool { return slices.Contains(tried, h) || avoid(h) }); h != nil {
+	if h := a.pickExcept(policy, func(h *Host) bool { return slices.Contains(tried, h) || avoid(h) }); h != nil {
 		return h
 	}
-	if h := a.pickUnlike(policy, func(h *Host) bool { return slices.Contains(tried, h) }); h != nil {
+	if h := a.pickExcept(policy, func(h *Host) bool { return slices.Contains(tried, h) }); h != nil {
 		return h
 	}
 	return a.priorities[0].pick(policy)
 }
 
-func (a *Assignment) pickUnlike(policy settings.Balancing, avoid func(*Host) bool) *Host {
+func (a *Assignment) pickExcept(policy settings.Balancing, avoid func(*Host) bool) *Host {
 	for i := range a.priorities {
 		p := &a.priorities[i]
 		h := p.pick(policy)
@@ -174,8 +173,8 @@ func (a *Assignment) pickUnlike(policy settings.Balancing, avoid func(*Host) boo
 	return nil
 }
 
-// pickLast chooses a host for the last attempt: of a priority that was not tried yet, if there is one. When all endpoints of a
-// priority are gone at once, and there are more than there are attempts, the next priority answers all the same.
+// pickLast chooses a host for the last attempt: of a priority that was not tried yet, if there is one. So when all endpoints of a priority
+// fail at once, the next priority answers, even if there are more endpoints than attempts.
 func (a *Assignment) pickLast(policy settings.Balancing, tried []*Host, avoid func(*Host) bool) *Host {
 	if a == nil {
 		return nil
@@ -218,7 +217,7 @@ func (p *priority) pick(policy settings.Balancing) *Host {
 func (p *priority) other(avoid func(*Host) bool) *Host {
 	for i := range p.localities {
 		hosts := p.localities[i].hosts
-		first := rand.IntN(len(hosts)) // not always the one that stands beside the host that is avoided
+		first := rand.IntN(len(hosts)) // not always the host next to the one to be avoided
 		for j := range hosts {
 			if h := hosts[(first+j)%len(hosts)]; !avoid(h) {
 				return h
@@ -260,7 +259,7 @@ func (l *locality) draw() *Host {
 	return l.hosts[len(l.hosts)-1]
 }
 
-// list gives the endpoints of an assignment, none for one that has not come.
+// List is all endpoints. A nil assignment has none.
 func (a *Assignment) List() []Endpoint {
 	if a == nil {
 		return nil
@@ -268,7 +267,7 @@ func (a *Assignment) List() []Endpoint {
 	return a.endpoints
 }
 
-// healthy counts the endpoints that take requests.
+// Healthy counts the endpoints that take requests.
 func (a *Assignment) Healthy() uint64 {
 	var n uint64
 	for _, e := range a.List() {

@@ -12,7 +12,7 @@ func TestHostIsEjectedForSomeTimeAfterFailuresInARow(t *testing.T) {
 	o := settings.OutlierDetection{Failures: 3, Ejection: 5 * time.Second}
 	now := time.Second
 	clock := func() time.Duration { return now }
-	var s standing
+	var s outlierState
 	s.failed(o, now)
 	s.failed(o, now)
 	s.answered()
@@ -30,7 +30,7 @@ func TestHostIsEjectedForSomeTimeAfterFailuresInARow(t *testing.T) {
 }
 
 func TestNoHostIsEjectedUnlessTheClusterSaysSo(t *testing.T) {
-	var s standing
+	var s outlierState
 	for range 100 {
 		s.failed(settings.OutlierDetection{}, 0)
 	}

@@ -15,7 +15,7 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// clientBody is a request's body as the client sends it. The clock looks on.
+// clientBody is a request's body as the client sends it. Each read resets the idle limit of the clock.
 type clientBody struct {
 	io.Reader
 	x     *exchange // nil for a request without a body
@@ -32,30 +32,30 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close does nothing: what is left is for endRequest, and nobody else waits for it.
+// Close does nothing: endRequest reads the rest of the body.
 func (b *clientBody) Close() error { return nil }
 
-// takeBody begins to keep what is read of a request's body, so that another attempt can begin anew.
-func (x *exchange) takeBody(req *http.Request, t *http.Transport) {
+// keepBody begins to keep what is read of a request's body, so that a retry can send it again.
+func (x *exchange) keepBody(req *http.Request, t *http.Transport) {
 	if len(req.Trailer) > 0 { // the server fills in those of the client whenever the end of the body is read
 		x.trailers = slices.Collect(maps.Keys(req.Trailer))
 	}
-	x.fill(req, t, x.request.Begin(&x.source, x.proxy.buffers))
+	x.setBody(req, t, x.request.Begin(&x.source, x.proxy.buffers))
 }
 
-// fill gives a request its body from the beginning. The transport for HTTP/1.1 is shown how to do the same: it finds out by
-// itself that a connection was closed before anything was written to it. That for HTTP/2 would wait between attempts.
-func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reader) {
+// setBody gives a request its body from the beginning. The transport for HTTP/1.1 gets GetBody too, since it retries by itself when a
+// connection was closed before anything was written to it. The transport for HTTP/2 would wait between attempts, and gets none.
+func (x *exchange) setBody(req *http.Request, t *http.Transport, body *replay.Reader) {
 	switch {
 	case t == x.proxy.upstreams.http1 && req.ContentLength < 0:
-		all := trailing{body, x, http.Header{}}
+		all := trailerBody{body, x, http.Header{}}
 		for _, name := range x.trailers {
 			all.to[name] = nil
 		}
 		req.Body, req.Trailer = all, all.to
 		req.GetBody = func() (io.ReadCloser, error) {
 			again, err := x.rewind()
-			return trailing{again, x, all.to}, err
+			return trailerBody{again, x, all.to}, err
 		}
 	case len(x.trailers) > 0:
 		req.Body, req.Trailer = body.Trailers(x.trailers, x.view.Trailer)
@@ -67,16 +67,16 @@ func (x *exchange) fill(req *http.Request, t *http.Transport, body *replay.Reade
 	}
 }
 
-// trailing is a chunked body of which all trailers pass, also those that the client did not announce. The transport for HTTP/2 takes
-// none but those.
-type trailing struct {
+// trailerBody is a chunked body that passes on all trailers, announced or not. The transport for HTTP/2 sends only those that were
+// announced.
+type trailerBody struct {
 	io.ReadCloser
 	x  *exchange
 	to http.Header
 }
 
 // Read fills in the trailers at the end.
-func (b trailing) Read(p []byte) (int, error) {
+func (b trailerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		for name, values := range b.x.view.Trailer {
@@ -97,8 +97,8 @@ func (x *exchange) rewind() (io.ReadCloser, error) {
 
 var errSentInPart = errors.New("the body has been sent in part")
 
-// endRequest reads what is left of a body after its answer, or has the connection end. A client that has its whole answer is given
-// some time; the end of one without a length is still to come, and does not wait for that.
+// endRequest reads the rest of a body after its response, or ends the connection. It waits for a client that has its whole response. A
+// response without a length ends when this handler returns, so then it does not wait.
 func (x *exchange) endRequest() {
 	if x.source.ended.Load() || x.status == http.StatusSwitchingProtocols {
 		return
@@ -114,17 +114,16 @@ func (x *exchange) endRequest() {
 	}
 }
 
-// uploadGrace is how long the end of a request is waited for after its response is complete.
+// uploadGrace is how long the proxy waits for the end of a request after its response is complete.
 const uploadGrace = 50 * time.Millisecond
 
-// endUpload ends what the client still sends after the response is complete: the transport for HTTP/2 would wait for it.
+// endUpload ends the request after its response is complete: the transport for HTTP/2 would wait for the rest of its body.
 func (x *exchange) endUpload() {
 	switch {
 	case x.source.x == nil:
 	case x.view.ProtoMajor == 2:
 		_ = x.view.Body.Close() // it never fails
 	case x.request.Waiting():
-		// Where it cannot be given a deadline the client is waited for.
-		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(uploadGrace))
+		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(uploadGrace)) // where it fails, the transport waits for the client
 	}
 }

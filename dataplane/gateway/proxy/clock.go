@@ -10,35 +10,35 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// The reasons for which a stream is ended by the clock.
+// The reasons for which the clock ends a stream.
 var (
 	errResponseTimeout = errors.New("upstream request timeout")
 	errIdleTimeout     = errors.New("stream timeout")
 	errMaxDuration     = errors.New("max duration timeout")
 )
 
-// streamClock holds the time limits of one stream behind a single timer: how long the response may take once the request
-// is complete, how long an attempt may take to begin it, how long nothing may happen, and how long all of it may last. The zero
-// value has no limits.
+// streamClock ends a stream that exceeds a time limit. One timer serves all limits. The zero value has none.
 type streamClock struct {
-	start    time.Time
-	cancel   context.CancelCauseFunc
-	response time.Duration // 0 is none; it counts from the end of the request
-	attempt  time.Duration // 0 is none; it counts from the end of the request, or the beginning of the attempt when that is later
-	idle     time.Duration // 0 is none
-	whole    time.Duration // 0 is none
+	// Set once, by limit. 0 is no limit.
+	start  time.Time
+	cancel context.CancelCauseFunc
+	idle   time.Duration // without traffic
+	whole  time.Duration // of the whole stream
 
-	last atomic.Int64 // when something happened, in nanoseconds since start
+	last atomic.Int64 // the last traffic, in nanoseconds since start
 
+	// Guarded by mu.
 	mu         sync.Mutex
+	response   time.Duration // of the response, from the end of the request
+	attempt    time.Duration // of the attempt, from its beginning or the end of the request, whichever is later; written by RoundTrip's goroutine
 	timer      *time.Timer
-	responseBy time.Duration // since start; 0 is not yet, or none
-	complete   bool          // the request is
-	attemptBy  time.Duration // since start; 0 is not yet, or none
+	complete   bool          // the request has been read
+	responseBy time.Duration // the deadline, since start; 0 is none, or not yet
+	attemptBy  time.Duration // the deadline, since start; 0 is none, or not yet
 	stopped    bool
 }
 
-// limit takes the limits of a route, or of the connection manager where the route has none of its own.
+// limit sets the limits: those of the route, or of the connection manager where the route leaves them to it.
 func (c *streamClock) limit(f *settings.Forward, m *settings.Manager) {
 	c.response, c.idle, c.whole = f.Timeout, f.Idle, f.MaxDuration
 	c.attempt = f.Retry.PerTry
@@ -50,14 +50,14 @@ func (c *streamClock) limit(f *settings.Forward, m *settings.Manager) {
 	}
 }
 
-// touch notes that something was read or written.
+// touch resets the idle limit.
 func (c *streamClock) touch() {
 	if c.idle > 0 {
 		c.last.Store(int64(time.Since(c.start)))
 	}
 }
 
-// run starts the clock; complete tells that the request has no body that is still to come.
+// run starts the clock; complete is whether the request has no body.
 func (c *streamClock) run(complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,7 +68,7 @@ func (c *streamClock) run(complete bool) {
 	c.schedule()
 }
 
-// attempted notes that an attempt begins.
+// attempted starts the limit of an attempt.
 func (c *streamClock) attempted() {
 	if c.attempt <= 0 {
 		return
@@ -81,7 +81,7 @@ func (c *streamClock) attempted() {
 	}
 }
 
-// answered notes that the response has begun.
+// answered ends the limit of the attempt: the response has begun.
 func (c *streamClock) answered() {
 	if c.attempt <= 0 {
 		return
@@ -91,7 +91,7 @@ func (c *streamClock) answered() {
 	c.attempt, c.attemptBy = 0, 0
 }
 
-// requestDone starts the limit of the response.
+// requestDone starts the limits of the response and of the attempt: the request has been read.
 func (c *streamClock) requestDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *streamClock) requestDone() {
 	c.schedule()
 }
 
-// upgraded lifts the limit of the response: the stream has become a connection of its own, as Envoy has it too.
+// upgraded ends the limit of the response, as in Envoy: the stream has become a connection.
 func (c *streamClock) upgraded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *streamClock) stop() {
 	}
 }
 
-// next is the earliest moment at which a limit may be passed, and the reason it would be; 0 when there is none.
+// next is the earliest deadline, since start, and the reason that it stands for; 0 when there is none. The caller holds mu.
 func (c *streamClock) next() (by time.Duration, why error) {
 	earliest := func(t time.Duration, reason error) {
 		if by == 0 || t < by {
@@ -144,7 +144,7 @@ func (c *streamClock) next() (by time.Duration, why error) {
 	return by, why
 }
 
-// schedule sets the timer. The caller holds the lock.
+// schedule sets the timer. The caller holds mu.
 func (c *streamClock) schedule() {
 	by, _ := c.next()
 	if by == 0 || c.stopped {

@@ -9,20 +9,20 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// cluster is a named group of endpoints. It lives as long as its name does; what may change hangs off atomic pointers, so
-// that a request reads one version of each.
+// Cluster is a named group of endpoints. It lives as long as its name; each request loads one version of Config and Endpoints.
 type Cluster struct {
 	Name      string
 	Stats     ClusterStats
 	Config    atomic.Pointer[settings.Cluster]
 	Endpoints atomic.Pointer[Assignment] // nil until it has been received
-	// removed is set when the control plane has taken the cluster away and it only lingers.
-	Removed atomic.Bool
+	Removed   atomic.Bool                // the control plane has removed it; it still serves requests that are routed to it
 
-	// mu guards zones, which requests do not look into: each host points at what it counts.
-	mu       sync.Mutex
-	zones    map[string]*zoneLoad
-	reported struct { // the reporter's: what the last report said
+	// Guarded by mu. Requests do not look into zones: each host points at the load that it counts in.
+	mu    sync.Mutex
+	zones map[string]*zoneLoad
+
+	// Only by the goroutine that reports: RqTotal and Busy at the last report.
+	reported struct {
 		total uint64
 		busy  bool
 	}
@@ -43,7 +43,7 @@ func (c *Cluster) zone(name string) *zoneLoad {
 	return l
 }
 
-// assign puts endpoints in force, and has what is sent to them counted.
+// Assign puts endpoints into force. Requests to them count in the load of their zone.
 func (c *Cluster) Assign(a *Assignment) {
 	for i := range a.endpoints {
 		if e := &a.endpoints[i]; e.load == nil {
@@ -53,11 +53,11 @@ func (c *Cluster) Assign(a *Assignment) {
 	c.Endpoints.Store(a)
 }
 
-// busy is whether requests run.
+// Busy is whether requests run.
 func (c *Cluster) Busy() bool { return c.Stats.RqActive.Load() > 0 }
 
-// report adds the cluster's load to loads. Most clusters sleep, and are passed by: a request is active before it is counted in
-// the total, and until its load is.
+// Report appends the cluster's load since the last report to loads. It skips a cluster without requests, as most are. RqActive
+// rises before RqTotal counts a request, and falls after its load has been counted.
 func (c *Cluster) Report(loads []Load, since func() time.Duration) []Load {
 	total := c.Stats.RqTotal.Load()
 	busy := c.Busy()

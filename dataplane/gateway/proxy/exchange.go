@@ -15,9 +15,10 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// exchange is one request and its response. It is also the request's context, so that the proxy's callbacks and the
-// dialer find it without further allocations.
+// exchange is one request and its response. It is also the request's context, so that the callbacks of the ReverseProxy and the dialer
+// find it without an allocation.
 type exchange struct {
+	// Set before the request is forwarded.
 	context.Context // ends with the client, the server or the clock
 	client          context.Context
 	writer          http.ResponseWriter
@@ -26,32 +27,32 @@ type exchange struct {
 	manager         *Manager
 	view            settings.Request
 	start           time.Time
+	table           *settings.RouteTable
+	vh              *settings.VirtualHost
+	route           *settings.Route
+	target          *settings.WeightedCluster
+	cluster         *Cluster
+	config          *settings.Cluster
+	upgrade         string   // the protocol that the client wants, in lower case; empty for none
+	stream          bool     // the request counts as a stream: it is an upgrade or a gRPC call
+	trailers        []string // the names of those that the client announced
 
-	table  *settings.RouteTable
-	vh     *settings.VirtualHost
-	route  *settings.Route
-	target *settings.WeightedCluster
-
-	cluster   *Cluster
-	config    *settings.Cluster
+	// Only by the handler's goroutine, which runs the ReverseProxy and RoundTrip.
 	endpoints *Assignment
-	host      *Host         // that answers the request
-	counted   *zoneLoad     // that the request is counted in; nil while it is in none
-	began     time.Duration // when it was, since the proxy was made
-	stream    bool          // the request counts as a stream
-
-	carrier atomic.Pointer[upstreamConn] // takes the current attempt
-	lost    atomic.Bool                  // with its connection, before its client had sent all of it
-
-	clock     streamClock
+	host      *Host         // of the current attempt; nil when it has failed
+	counted   *zoneLoad     // the load that the request counts in; nil for none
+	began     time.Duration // when it began to count there, since the proxy was made
 	interim   interimWriter
-	source    clientBody
-	request   replay.Body
-	trailers  []string // the names of those that the client announced
 	response  responseBody
-	upgrade   string // lower case; empty when no upgrade is asked for
-	status    int    // that the client was given; 0 while there is none
-	exhausted bool   // the retry policy gave up
+	status    int  // of the response to the client; 0 until there is one
+	exhausted bool // the retry policy allows no more attempts
+
+	// By the transport's goroutines too; these types guard themselves.
+	clock   streamClock
+	source  clientBody
+	request replay.Body
+	carrier atomic.Pointer[upstreamConn] // of the current attempt
+	lost    atomic.Bool                  // the connection was lost before the client had sent all of the request
 }
 
 type exchangeKey struct{}
@@ -66,8 +67,8 @@ func (x *exchange) Value(key any) any {
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
-// responseBody is a response's body that keeps the clock from running out while it flows. Before more is waited for, what
-// has been read so far is flushed to the client, if there is a flusher; a body that comes in one piece costs no flush.
+// responseBody is a response's body. Each read resets the idle limit of the clock. Before it waits for more, it flushes what it has read
+// so far to the client; a body that comes in one piece costs no flush.
 type responseBody struct {
 	io.ReadCloser
 	x       *exchange
@@ -108,7 +109,7 @@ func (b *upgradedBody) Write(p []byte) (int, error) {
 	return b.ReadWriteCloser.Write(p)
 }
 
-// serve routes the request and answers it.
+// serve routes the request and responds to it.
 func (x *exchange) serve(w http.ResponseWriter) {
 	r := x.view.Request
 	status, reason := x.manager.admit(&x.view)
@@ -147,7 +148,7 @@ func (x *exchange) serve(w http.ResponseWriter) {
 	}
 }
 
-// admitUpgrade finds out whether the client asks for another protocol, and whether it may have it.
+// admitUpgrade fills in the protocol that the client wants to upgrade to, and reports whether the configuration allows it.
 func (x *exchange) admitUpgrade() bool {
 	wanted := upgradeOf(x.view.Header)
 	if wanted == "" {
@@ -166,7 +167,7 @@ func (x *exchange) admitUpgrade() bool {
 	return x.manager.Upgrades[wanted]
 }
 
-// upgradeOf is the protocol that a request wants to change to, in lower case.
+// upgradeOf is the protocol that a request wants to upgrade to, in lower case; empty for none.
 func upgradeOf(h http.Header) string {
 	if len(h["Upgrade"]) == 0 {
 		return ""
@@ -211,15 +212,15 @@ const maxInterim = 1000
 
 var errInterimResponses = errors.New("too many interim responses")
 
-// interimWriter passes interim responses on to clients of HTTP/1.1 and newer, so many and no more. It leaves out the upstream's 100
-// Continue: the server sends its own as soon as the upstream wants the body, and the client would get two.
+// interimWriter passes up to maxInterim interim responses on to clients of HTTP/1.1 and newer. It drops the upstream's 100 Continue: the
+// server sends its own when the transport begins to read the body, and the client would get two.
 type interimWriter struct {
 	http.ResponseWriter
 	x     *exchange
 	count int
 }
 
-// WriteHeader writes what the client may have.
+// WriteHeader writes or drops a response.
 func (w *interimWriter) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		w.ResponseWriter.WriteHeader(status)
@@ -237,7 +238,7 @@ func (w *interimWriter) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (w *interimWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// finish counts what came of the exchange with the cluster.
+// finish counts the exchange in its cluster.
 func (x *exchange) finish() {
 	x.clock.stop()
 	x.request.Release()

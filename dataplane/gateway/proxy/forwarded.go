@@ -19,7 +19,7 @@ func (m *Manager) forwarded(h http.Header, in *http.Request) {
 		}
 		h["X-Forwarded-For"] = []string{peer}
 	}
-	// A proxy in front is believed about the scheme; a client is not.
+	// A trusted proxy in front knows the client's scheme; a client may claim any.
 	if len(h["X-Forwarded-Proto"]) == 0 || m.Edge && m.TrustedHops == 0 {
 		h["X-Forwarded-Proto"] = []string{settings.Scheme(in)}
 	}
@@ -32,8 +32,8 @@ func remoteIP(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// setRequestID gives the request an x-request-id where the configuration says so. That of a client is replaced at
-// the edge, so that nobody can forge another's trace.
+// setRequestID gives the request an x-request-id where the configuration says so. At the edge it replaces that of a client, so that nobody
+// can forge the trace of another.
 func (m *Manager) setRequestID(h http.Header) {
 	if !m.RequestID {
 		return

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// zoneLoad is what the requests to the endpoints of one zone of one cluster amount to. Requests only add to its atomics; one
-// goroutine, that of the reports, reads.
+// zoneLoad is the load of the endpoints of one zone of one cluster. Requests add to its atomics; the goroutine that reports reads them.
 type zoneLoad struct {
 	issued, succeeded, failed atomic.Uint64
 	requests, streams         integral // streams are requests too
 
-	reported reported // the reporter's: where the counters were at the last report
+	reported reported // only by the goroutine that reports
 }
 
-// report is the load of all clusters since the last report. One goroutine may call it.
+// Report is the load of all clusters since the last report. One goroutine at a time may call it.
 func (p *Proxy) Report() (loads []Load) {
 	for c := range p.Clusters.All {
 		loads = c.Report(loads, p.Since)
@@ -22,7 +21,7 @@ func (p *Proxy) Report() (loads []Load) {
 	return loads
 }
 
-// clusterLoad is the load of one cluster's endpoints in one zone since the last report.
+// Load is the load of one cluster's endpoints in one zone since the last report.
 type Load struct {
 	Cluster, Zone string
 
@@ -33,35 +32,35 @@ type Load struct {
 	Streams     float64 // stream-seconds in that time: the part of concurrency that is upgraded connections and gRPC calls
 }
 
-// reported is where the counters of a load were at the last report.
+// reported is the counters of a load at the last report.
 type reported struct {
 	issued, succeeded, failed uint64
 	requests, streams         int64
 	busy                      bool // the report had something to say
 }
 
-// integral is how many requests run and how long all that there were have run together, up to any moment, in one word: what
-// begins and what ends is seen whole or not at all, without a lock.
+// integral is two numbers in one word, which a reader sees in step without a lock: how many requests run, and the sum of the durations of
+// all requests up to now.
 //
-// A request adds span - t when it begins at t, and takes off span - t' when it ends at t'. What has ended leaves its duration,
-// and what runs leaves span and less its beginning, so that at a time T the word is running × (span - T) + duration. As the
-// durations between two readings are far less than half of span, both can be told from the word.
+// A request that begins at t adds span - t, and when it ends at t' it subtracts span - t'. A request that has ended leaves t' - t, and one
+// that runs leaves span - t. So at a time T the word is running × (span - T) + duration. The durations between two readings are far less
+// than half of span, which is how read can separate the two.
 type integral struct{ word atomic.Int64 }
 
-// Times are counted in ticks since the gateway was made. A span of ticks is nine years, and 500,000 requests may run at once.
+// Times are in ticks since the proxy was made. A span is nine years, and 500,000 requests may run at once.
 const (
 	tickShift = 15 // a tick is 2^15 ns, about 33 µs
 	span      = int64(1) << 43
 	tick      = float64(int64(1)<<tickShift) / float64(time.Second) // in seconds
 )
 
-// begin and end take the time since the gateway was made.
+// begin and end take the time since the proxy was made.
 func (i *integral) begin(at time.Duration) { i.word.Add(span - int64(at)>>tickShift) }
 
 func (i *integral) end(at time.Duration) { i.word.Add(int64(at)>>tickShift - span) }
 
-// read is how many run and the duration of all in ticks; before is what it was at the last reading. now must have been read
-// after what it is about, so it is asked for here.
+// read is how many requests run and the sum of the durations in ticks; before is that sum at the last reading. It calls since after it has
+// loaded the word, since no request may have begun later than that.
 func (i *integral) read(before int64, since func() time.Duration) (running, duration int64) {
 	word := i.word.Load()
 	each := span - int64(since())>>tickShift
@@ -69,7 +68,7 @@ func (i *integral) read(before int64, since func() time.Duration) (running, dura
 	return running, word - running*each
 }
 
-// begin counts a request; the time is that since the gateway was made.
+// begin counts a request; at is the time since the proxy was made.
 func (l *zoneLoad) begin(at time.Duration, stream bool) {
 	l.issued.Add(1)
 	l.requests.begin(at)
@@ -78,7 +77,7 @@ func (l *zoneLoad) begin(at time.Duration, stream bool) {
 	}
 }
 
-// withdraw takes back a request that began at a time: it is sent again to another host, and counts there alone.
+// withdraw uncounts a request that began at a time: it is retried at another host, and counts only there.
 func (l *zoneLoad) withdraw(began time.Duration, stream bool) {
 	l.issued.Add(^uint64(0))
 	l.requests.end(began)
@@ -99,7 +98,7 @@ func (l *zoneLoad) end(at time.Duration, stream, failed bool) {
 	}
 }
 
-// report is the load since the last report; there is none where nothing happens, and did not the last time.
+// report is the load since the last report. ok is false when there is none, now and at the last report.
 func (l *zoneLoad) report(since func() time.Duration) (r Load, ok bool) {
 	t := &l.reported
 	running, requests := l.requests.read(t.requests, since)
@@ -117,8 +116,8 @@ func (l *zoneLoad) report(since func() time.Duration) (r Load, ok bool) {
 	return r, t.busy || was || r.Succeeded > 0 || r.Failed > 0
 }
 
-// grown is by how much a counter has grown, and keeps its new value. One that has shrunk, because a request was withdrawn or
-// had ended a moment before the last reading, has not grown until it has made up for that.
+// grown is by how much a counter has grown since from, which it sets to the new value. A counter can shrink: a request was withdrawn, or
+// ended a moment before the last reading. Then it has not grown until it is larger than from again.
 func grown[T int64 | uint64](from *T, to T) T {
 	if to <= *from {
 		return 0

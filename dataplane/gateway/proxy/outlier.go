@@ -7,29 +7,29 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// standing is what is known of a host by the attempts that were made with it.
-type standing struct {
+// outlierState is the failures of a host, and until when it is ejected.
+type outlierState struct {
 	failures atomic.Int32
-	until    atomic.Int64 // when it may be asked again, in nanoseconds since the proxy was made; 0 is now
+	until    atomic.Int64 // the end of its ejection, in nanoseconds since the proxy was made; 0 is not ejected
 }
 
 // failed counts a failed attempt.
-func (s *standing) failed(o settings.OutlierDetection, now time.Duration) {
+func (s *outlierState) failed(o settings.OutlierDetection, now time.Duration) {
 	if o.Failures > 0 && s.failures.Add(1) >= o.Failures {
 		s.failures.Store(0)
 		s.until.Store(int64(now + o.Ejection))
 	}
 }
 
-// answered counts an answer. Only what failed since is held against the host from now on.
-func (s *standing) answered() {
+// answered counts a response, which ends a row of failures.
+func (s *outlierState) answered() {
 	if s.failures.Load() != 0 {
 		s.failures.Store(0)
 	}
 }
 
-// ejected is whether the host is to be left alone.
-func (s *standing) ejected(now func() time.Duration) bool {
+// ejected is whether the host is ejected.
+func (s *outlierState) ejected(now func() time.Duration) bool {
 	until := s.until.Load()
 	if until == 0 {
 		return false

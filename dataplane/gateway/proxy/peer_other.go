@@ -4,7 +4,7 @@ package proxy
 
 import "net"
 
-// peer is for systems on which there is no way to look whether the other side has closed a connection.
+// peer is for systems that cannot say whether the other side has closed a connection.
 type peer struct{}
 
 func newPeer(net.Conn) *peer { return nil }

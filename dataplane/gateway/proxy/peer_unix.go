@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// peer looks whether the other side of a connection has closed it.
+// peer finds out whether the other side has closed a connection.
 type peer struct {
 	raw    syscall.RawConn
 	look   func(fd uintptr)
@@ -27,15 +27,15 @@ func newPeer(conn net.Conn) *peer {
 	p := &peer{raw: raw}
 	var buffer [1]byte
 	p.look = func(fd uintptr) {
-		// Sockets of package net do not block.
+		// It does not block: sockets of package net never do.
 		n, _, err := syscall.Recvfrom(int(fd), buffer[:], syscall.MSG_PEEK)
 		p.closed = n == 0 && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR)
 	}
 	return p
 }
 
-// gone is whether the other side has closed the connection and all that it has sent has been read. Reading does not find that
-// out before the scheduler lets it. Control is used since Read would wait for the reader that is waiting already.
+// gone is whether the other side has closed the connection and all that it sent has been read. The reader of the connection learns the
+// same, but only once it is scheduled. raw.Read would wait for that reader; raw.Control does not.
 func (p *peer) gone() bool {
 	if p == nil || p.raw.Control(p.look) != nil {
 		return false

@@ -9,11 +9,11 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// errRetriable stands for a response with a header by which it is a failure.
+// errRetriable stands for a response with one of the retriable headers.
 var errRetriable = errors.New("the response asks for another attempt")
 
-// judge is err, or errRetriable for a response that is a failure.
-func judge(p *settings.Retry, res *http.Response, err error) error {
+// judge is err, or errRetriable for a response with a retriable header.
+func failureOf(p *settings.Retry, res *http.Response, err error) error {
 	if err != nil {
 		return err
 	}
@@ -25,13 +25,13 @@ func judge(p *settings.Retry, res *http.Response, err error) error {
 	return nil
 }
 
-// connectError is a failure to connect to an endpoint: nothing has been sent.
+// connectError is a failure to connect to an endpoint: nothing was sent.
 type connectError struct{ error }
 
 func (e *connectError) Unwrap() error { return e.error }
 
-// retriable is whether the policy retries a failed attempt. The errors of net/http's transport have no types of their own that
-// could be named here.
+// retriable is whether the policy retries a failed attempt. Some errors of net/http's transport have no exported type or value, so it looks
+// at their text.
 func retriable(p *settings.Retry, err error) bool {
 	var connect *connectError
 	switch {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// statusClasses counts by the first digit of the status, under 1 to 5.
+// StatusClasses counts responses by the first digit of the status, at index 1 to 5.
 type StatusClasses [6]atomic.Uint64
 
 func (s *StatusClasses) add(status int) {
@@ -14,7 +14,7 @@ func (s *StatusClasses) add(status int) {
 	}
 }
 
-// clusterStats are one cluster's counters under Envoy's names.
+// ClusterStats are one cluster's counters, under Envoy's names.
 type ClusterStats struct {
 	RqTotal, RqTimeout, RqRetry atomic.Uint64
 	RqActive                    atomic.Int64
@@ -26,19 +26,19 @@ type ClusterStats struct {
 	MembershipChange            atomic.Uint64
 }
 
-// managerStats are the counters of one stat_prefix of an HTTP connection manager.
+// ManagerStats are the counters of all HTTP connection managers of one stat_prefix, under Envoy's names.
 type ManagerStats struct {
 	RqTotal  atomic.Uint64
 	RqActive atomic.Int64
 	RqXX     StatusClasses
 }
 
-// histogramBounds are Envoy's default upper bounds of buckets, in milliseconds.
+// HistogramBounds are Envoy's default upper bounds of buckets, in milliseconds.
 var HistogramBounds = [...]float64{
 	0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
 }
 
-// histogram counts durations; the last bucket takes what is beyond all bounds.
+// Histogram counts durations. The last bucket counts those above all bounds.
 type Histogram struct {
 	Buckets [len(HistogramBounds) + 1]atomic.Uint64
 	Sum     atomic.Uint64 // microseconds

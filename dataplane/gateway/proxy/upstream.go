@@ -23,8 +23,7 @@ const (
 	maxResponseHeaderBytes = 256 << 10
 )
 
-// upstreams are the connections to all endpoints of all clusters: one transport for each protocol, and for HTTP/2 one that asks
-// endpoints whether they are there.
+// upstreams are the connections to all endpoints of all clusters: a transport for each protocol, and one for HTTP/2 with pings.
 type upstreams struct {
 	http1, h2c, asking *http.Transport
 }
@@ -43,18 +42,18 @@ func newTransport(h2 bool) *http.Transport {
 		DialContext:        dialUpstream,
 		Protocols:          protocols,
 		DisableCompression: true,
-		// As Envoy is told.
+		// The translator tells Envoy the same.
 		MaxResponseHeaderBytes: maxResponseHeaderBytes,
 		MaxIdleConnsPerHost:    idlePerEndpoint,
 		IdleConnTimeout:        model.IdleClient,
 		ReadBufferSize:         upstreamBufferBytes,
 		WriteBufferSize:        upstreamBufferBytes,
-		// The upstream says whether it wants the body; after this long it is sent all the same.
+		// A client with Expect: 100-continue waits for the endpoint to ask for the body; after this time it is sent anyway.
 		ExpectContinueTimeout: time.Second,
 	}
 }
 
-// keepalive has connections end whose endpoint's machine has vanished.
+// keepalive ends connections to a machine that has vanished.
 var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes}
 
 func (u *upstreams) close() {
@@ -63,8 +62,8 @@ func (u *upstreams) close() {
 	u.asking.CloseIdleConnections()
 }
 
-// transport is the one for an exchange. A protocol upgrade is always asked for in HTTP/1.1: over HTTP/2 there is none
-// without extended CONNECT, which the queue-proxies do not speak.
+// transport is the transport for a request. An upgrade always takes HTTP/1.1: over HTTP/2 it needs extended CONNECT, which queue-proxies
+// do not support.
 func (u *upstreams) transport(c *settings.Cluster, in *http.Request, upgrade bool) *http.Transport {
 	if upgrade || c.Protocol == settings.HTTP1 || c.Protocol == settings.SameAsDownstream && in.ProtoMajor != 2 {
 		return u.http1
@@ -75,7 +74,7 @@ func (u *upstreams) transport(c *settings.Cluster, in *http.Request, upgrade boo
 	return u.h2c
 }
 
-// dialUpstream connects on behalf of the exchange in the context: with the connect timeout of its cluster, counted there.
+// dialUpstream connects for the exchange in the context, with the connect timeout of its cluster, and counts the connection there.
 func dialUpstream(ctx context.Context, network, address string) (net.Conn, error) {
 	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -93,7 +92,7 @@ func dialUpstream(ctx context.Context, network, address string) (net.Conn, error
 	return &upstreamConn{Conn: conn, peer: newPeer(conn), stats: stats}, nil
 }
 
-// upstreamConn is a connection that its cluster counts. Of HTTP/1.1 it knows which exchange it carries.
+// upstreamConn is a connection to an endpoint. With HTTP/1.1 it knows which exchange it carries.
 type upstreamConn struct {
 	net.Conn
 	peer  *peer
@@ -102,14 +101,14 @@ type upstreamConn struct {
 
 	mu      sync.Mutex
 	begins  bool      // nothing of the request has been written yet
-	dead    bool      // nothing more will come
-	carries *exchange // whose client still sends, and whose response has not begun
+	dead    bool      // a read has failed
+	carries *exchange // with a client that still sends and a response that has not begun; else nil
 }
 
 var errPeerGone = errors.New("the endpoint has closed the connection")
 
-// Write fails before a request is written to a connection that its endpoint has closed, so that another one is taken. Written to it
-// the request would be lost, and could not be sent again: nobody would know whether it had been seen.
+// Write fails before it writes a request to a connection that the endpoint has closed, so that the request takes another one. Once written,
+// the request would be lost and could not be retried: nobody would know whether the endpoint has seen it.
 func (c *upstreamConn) Write(p []byte) (int, error) {
 	if !c.unwritten() {
 		return c.Conn.Write(p)
@@ -128,68 +127,68 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 		lost, c.carries = c.carries, nil
 	}
 	c.mu.Unlock()
-	lost.sever()
+	lost.connectionLost()
 	return n, err
 }
 
-// unwritten is whether nothing has been written of the request that the connection carries.
+// unwritten is whether nothing of the current request has been written.
 func (c *upstreamConn) unwritten() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.begins
 }
 
-// Read notices the beginning of a response, and the end.
+// Read notices the beginning of a response, and the end of the connection.
 func (c *upstreamConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !isInterim(p[:n]) {
-		c.let()
+		c.detach()
 	}
 	if err != nil {
 		c.mu.Lock()
 		c.dead = true
 		var lost *exchange
-		if !c.begins { // else it gets another connection
+		if !c.begins { // else the request takes another connection
 			lost = c.carries
 		}
 		c.carries = nil
 		c.mu.Unlock()
-		lost.sever()
+		lost.connectionLost()
 	}
 	return n, err
 }
 
-// let lets go of the exchange.
-func (c *upstreamConn) let() {
+// detach ends the connection's interest in its exchange.
+func (c *upstreamConn) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.carries = nil
 }
 
-// isInterim is whether no more than one interim response has come.
+// isInterim is whether p is one interim response and nothing after it.
 func isInterim(p []byte) bool {
 	return bytes.HasPrefix(p, []byte("HTTP/1.1 1")) && !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) && bytes.Count(p, []byte("HTTP/1.1 ")) == 1
 }
 
-// sever ends an exchange that has lost its connection before its response has begun: the transport would wait for the client to send
+// connectionLost ends an exchange whose connection was lost before its response began: the transport would wait until the client has sent
 // all of its body. nil is none.
-func (x *exchange) sever() {
+func (x *exchange) connectionLost() {
 	if x != nil && !x.source.ended.Load() {
 		x.lost.Store(true)
-		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now()) // where it cannot be given one the client is waited for
+		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now()) // where it fails, the transport waits for the client
 	}
 }
 
-// carrying has the exchange know the connection that takes an attempt, in HTTP/1.1.
-func (x *exchange) carrying(req *http.Request) *http.Request {
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: x.carriedBy}))
+// traced has gotConn learn which connection an HTTP/1.1 attempt takes.
+func (x *exchange) traced(req *http.Request) *http.Request {
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: x.gotConn}))
 }
 
 var errLost = errors.New("the connection was lost with the request on it")
 
-// carriedBy is told of a connection. The transport takes another one by itself when one is lost, for methods that HTTP calls idempotent
-// even after it has written the request: then it is stopped.
-func (x *exchange) carriedBy(info httptrace.GotConnInfo) {
+// gotConn links the exchange and its connection. When a connection is lost, the transport takes another one by itself, for idempotent
+// methods even after it has written the request. gotConn cancels the exchange then: the endpoint may have seen the request.
+func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	c, ok := info.Conn.(*upstreamConn)
 	if !ok {
 		return
@@ -204,10 +203,10 @@ func (x *exchange) carriedBy(info httptrace.GotConnInfo) {
 	}
 }
 
-// release lets go of the connection when the response has begun, or there is none.
+// release unlinks the exchange and its connection: the response has begun, or the attempt has failed.
 func (x *exchange) release() {
 	if c := x.carrier.Swap(nil); c != nil {
-		c.let()
+		c.detach()
 	}
 }
 

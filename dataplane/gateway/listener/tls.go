@@ -8,28 +8,26 @@ import (
 	"sync/atomic"
 )
 
-// secureChain is what the handshakes of a filter chain use. Of several certificates the client gets the first that fits its server
-// name, or else the first.
+// TLS is what the handshakes of a filter chain use. Of several certificates the client gets the first that fits its server name, or else
+// the first.
 type TLS struct {
 	base    *tls.Config
-	tickets *tls.Config                // encrypts the tickets of all sessions
-	current atomic.Pointer[tls.Config] // nil until renew
+	tickets *tls.Config                // encrypts session tickets
+	current atomic.Pointer[tls.Config] // nil until Renew
 }
 
+// NewTLS needs Renew before the first handshake. tickets encrypts the session tickets of all filter chains.
 func NewTLS(base, tickets *tls.Config) *TLS {
 	return &TLS{base: base, tickets: tickets}
 }
 
-// renew has handshakes from now on use the certificates of the base and these.
+// Renew has handshakes from now on use the certificates of the base and these. Connections keep what they began with.
 func (t *TLS) Renew(certificates []tls.Certificate) {
 	config := t.base.Clone()
 	config.Certificates = slices.Concat(config.Certificates, certificates)
 	t.bindTickets(config)
 	t.current.Store(config)
 }
-
-// ready is whether handshakes have certificates.
-func (t *TLS) ready() bool { return t.current.Load() != nil }
 
 // bindTickets lets a session be resumed only under the certificates that it began with, as in Envoy: a client that resumes a session
 // does not look at the certificate again, and the server may have renewed it because its key was stolen.

@@ -16,8 +16,8 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
-// Admin gives the pages of Envoy's admin interface that tools rely on: /ready, /clusters, /config_dump and
-// /stats/prometheus. All are GET. It has no access control of its own: serve it on loopback.
+// Admin serves the pages of Envoy's admin interface that tools rely on: GET /ready, /clusters, /config_dump and /stats/prometheus. It has no
+// access control: serve it on loopback.
 func (g *Gateway) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", g.serveReady)
@@ -27,7 +27,7 @@ func (g *Gateway) Admin() http.Handler {
 	return mux
 }
 
-// serveReady answers 200 LIVE when all listeners are being served, else 503 with Envoy's word for the state.
+// serveReady responds with 200 LIVE when the gateway serves all listeners, else with 503 and Envoy's word for the state.
 func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 	status, state := http.StatusServiceUnavailable, "INITIALIZING"
 	switch {
@@ -41,7 +41,7 @@ func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, state+"\n") // the reader may be gone
 }
 
-// clusters lists the clusters by name, without those that linger.
+// clusters are the clusters by name, without removed ones.
 func (g *Gateway) clusters() []*proxy.Cluster {
 	var out []*proxy.Cluster
 	for c := range g.proxy.Clusters.All {
@@ -70,7 +70,7 @@ func (g *Gateway) serveClusters(w http.ResponseWriter, r *http.Request) {
 	_, _ = out.WriteTo(w) // the reader may be gone
 }
 
-// writeText writes a cluster as lines of Envoy's "cluster::key::value".
+// writeText writes a cluster as Envoy does: lines of cluster::key::value.
 func writeText(w *bytes.Buffer, c *proxy.Cluster) {
 	fmt.Fprintf(w, "%s::observability_name::%s\n%s::added_via_api::true\n", c.Name, c.Name, c.Name)
 	for _, e := range c.Endpoints.Load().List() {
@@ -105,7 +105,7 @@ func statusOf(c *proxy.Cluster) *adminv3.ClusterStatus {
 	return m
 }
 
-// stats are a host's counters under Envoy's names.
+// hostStats are a host's counters under Envoy's names.
 func hostStats(h *proxy.Host) []*adminv3.SimpleMetric {
 	return []*adminv3.SimpleMetric{
 		{Name: "rq_active", Type: adminv3.SimpleMetric_GAUGE, Value: uint64(max(0, h.Active.Load()))},

@@ -21,7 +21,7 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/config"
 )
 
-// serveConfigDump shows what is in force, in Envoy's shape; endpoints are in it with ?include_eds. Private keys are not.
+// serveConfigDump shows the resources in force, in Envoy's format. It adds endpoints with ?include_eds, and never shows private keys.
 func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
 	clusters := &adminv3.ClustersConfigDump{}
 	endpoints := &adminv3.EndpointsConfigDump{}
@@ -92,7 +92,7 @@ func withoutKeys(listener []byte) []byte {
 	return body
 }
 
-// redact takes the private keys out of a transport socket, as Envoy does; it reports false when it could not look.
+// redact takes the private keys out of a transport socket, as Envoy does. It reports false when it could not decode the socket.
 func redact(s *corev3.TransportSocket) bool {
 	if s == nil {
 		return true
@@ -152,8 +152,7 @@ func (g *Gateway) dumpScopes() *adminv3.ScopedRoutesConfigDump {
 	return dump
 }
 
-// dumped packs a resource, or nothing if it has parts (such as the configuration of an access log) that this program does
-// not know and so cannot write as JSON.
+// dumped packs a resource. It is nil for one with a message that this program cannot write as JSON, because it does not know its type.
 func dumped(typeURL string, body []byte) *anypb.Any {
 	packed := &anypb.Any{TypeUrl: typeURL, Value: body}
 	if _, err := protojson.Marshal(packed); err != nil {

@@ -16,22 +16,23 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// scopes are the scoped routes (SRDS): all there are, as soon as a listener finds its routes by scope. As in Envoy, one
-// subscription serves all listeners, and a listener waits for the first response and for the routes that it names.
+// scopes are the scoped routes (SRDS). The gateway subscribes to all of them while a listener finds its routes by scope. As in Envoy, one
+// subscription serves all listeners, and a new listener waits for the first response and for the routes that its scopes name.
 type scopes struct {
-	following, answered bool
-	members             map[string]*scope // by the name of the resource
-	byKey               map[string]*scope
-	tables              *scopeTables
+	following bool              // subscribed
+	answered  bool              // a response has come
+	members   map[string]*scope // by the name of the resource
+	byKey     map[string]*scope // in force
+	tables    *scopeTables
 }
 
-// scope is a scope with the slot of its routes.
+// scope is a scope with its routes.
 type scope struct {
 	*config.Scope
 	slot *routeSlot
 }
 
-// scopeTables are the routes by the key of their scope: the handler of updates writes, and requests read.
+// scopeTables are the routes by the key of their scope. The handler of updates writes, and requests read without a lock.
 type scopeTables struct{ m sync.Map }
 
 func (t *scopeTables) find(key string) *settings.RouteTable {
@@ -41,7 +42,7 @@ func (t *scopeTables) find(key string) *settings.RouteTable {
 	return nil
 }
 
-// source finds the routes of a host, with n fragments in a key.
+// source finds the routes of a host by a key with n fragments.
 func (t *scopeTables) source(n int) proxy.RouteSource {
 	return func(host string) *settings.RouteTable {
 		name, _, _ := strings.Cut(host, ":")
@@ -57,13 +58,11 @@ func scopeKey(host string, n int) string {
 	return strings.Join(slices.Repeat([]string{host}, n), "\n") // no host has a line break
 }
 
-// followScopes asks for scopes while a listener wants them, and lets go of them when none does.
+// followScopes subscribes to scopes when the first listener wants them, and unsubscribes when the last one no longer does.
 func (g *Gateway) followScopes() {
 	wanted := false
-	for _, active := range g.listeners {
-		for _, l := range []*version{active.serving, active.warming} {
-			wanted = wanted || l != nil && slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.HTTP.Fragments > 0 })
-		}
+	for l := range g.versions {
+		wanted = wanted || slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.HTTP.Fragments > 0 })
 	}
 	switch s := &g.scopes; {
 	case wanted == s.following:
@@ -78,7 +77,7 @@ func (g *Gateway) followScopes() {
 	}
 }
 
-// setScopes takes what one response brings.
+// setScopes applies one response.
 func (g *Gateway) setScopes(u client.Update) error {
 	if !g.scopes.following {
 		return nil
@@ -92,7 +91,7 @@ func (g *Gateway) setScopes(u client.Update) error {
 	return errors.Join(err, conflicts)
 }
 
-// nameRoutes gives scopes the routes that they name, and asks for those that nobody named before.
+// nameRoutes links scopes to the route configurations that they name. It subscribes to those that no other names.
 func (g *Gateway) nameRoutes(fresh []*scope) {
 	var wanted []string
 	for _, s := range fresh {
@@ -111,7 +110,7 @@ func (g *Gateway) nameRoutes(fresh []*scope) {
 	}
 }
 
-// leaveRoutes lets go of the routes that nobody but these scopes named.
+// leaveRoutes unlinks scopes from their routes, and unsubscribes from those that no other names.
 func (g *Gateway) leaveRoutes(gone []*scope) {
 	last := false
 	for _, s := range gone {
@@ -125,9 +124,10 @@ func (g *Gateway) leaveRoutes(gone []*scope) {
 	}
 }
 
-// change makes the next version, and returns the scopes that are not in force any more, or did not come to be. Every key that a
-// scope leaves is free before any takes one, and no request finds a key without routes that has some before and after. A scope that
-// is refused leaves its last good version in force, unless another has its key now.
+// change applies one response: scopes are removed, added and replaced. It returns the versions that are no longer in force, and those that
+// it refused because another scope has their key. All scopes of the response give up their old keys before any takes a new one, so two
+// may swap keys. Requests see each key change once, from its old routes to its new ones. When a scope is refused, its last good version
+// stays in force, unless another scope has taken its key.
 func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err error) {
 	var errs []error
 	touched := map[string]bool{}
@@ -166,14 +166,14 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 	}
 	for _, old := range kept {
 		if old != nil {
-			_ = take(old) // another may have the key
+			_ = take(old) // fails where another scope has the key
 		}
 	}
 	s.publish(touched)
 	return gone, errors.Join(errs...)
 }
 
-// publish shows requests the scopes of the keys that changed.
+// publish has requests see the keys that changed.
 func (s *scopes) publish(touched map[string]bool) {
 	for key := range touched {
 		if now := s.byKey[key]; now != nil {
@@ -184,7 +184,7 @@ func (s *scopes) publish(touched map[string]bool) {
 	}
 }
 
-// compileScopes decodes what can be decoded.
+// compileScopes compiles the scopes of one response; it leaves out those that it refuses.
 func compileScopes(set []client.Resource) (fresh []*scope, err error) {
 	err = each(set, "scope", func(r client.Resource) error {
 		config, err := config.CompileScope(r.Name, r.Version, r.Body)

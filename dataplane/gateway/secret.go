@@ -11,13 +11,13 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// secretSlot is the place of a secret, by its name. Filter chains refer to it.
+// secretSlot holds the newest good version of a secret. Filter chains that name it share the slot.
 type secretSlot struct {
-	secret *config.Secret // the newest good version; nil until one has come
+	secret *config.Secret // nil until one has come
 }
 
-// setSecret takes a certificate. Handshakes from now on use it; connections keep what they began with, and no socket and no
-// server is another one. One that is removed while a listener names it stays, as in Envoy.
+// setSecret puts a certificate into force. Handshakes from now on use it, and connections keep what they began with. The gateway keeps a
+// secret that is removed while a listener names it, as Envoy does.
 func (g *Gateway) setSecret(r client.Resource) error {
 	slot := g.secrets[r.Name]
 	if slot == nil {
@@ -39,18 +39,7 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	return nil
 }
 
-// versions yields the listeners that are served and those that warm up.
-func (g *Gateway) versions(yield func(*version) bool) {
-	for _, active := range g.listeners {
-		for _, l := range []*version{active.serving, active.warming} {
-			if l != nil && !yield(l) {
-				return
-			}
-		}
-	}
-}
-
-// connectSecrets gives the filter chains of a listener the certificates that they name, and asks for those that are new.
+// connectSecrets links a filter chain to the secrets that it names. It subscribes to those that no other names.
 func (g *Gateway) connectSecrets(c *chain) {
 	if c.config.TLS == nil {
 		return
@@ -66,7 +55,7 @@ func (g *Gateway) connectSecrets(c *chain) {
 	c.renew()
 }
 
-// forgetSecrets lets go of certificates that no listener names any more.
+// forgetSecrets unsubscribes from secrets that no listener names any more.
 func (g *Gateway) forgetSecrets() {
 	named := map[string]bool{}
 	for l := range g.versions {

@@ -38,7 +38,7 @@ func manyHosts(t testing.TB, n int, mark string) []byte {
 	return res(t, resource.RouteType, "http", m).Body
 }
 
-// One changed virtual host of many: what it costs here, and what unmarshalling the message alone would cost.
+// BenchmarkRouteUpdate changes one virtual host of many; unmarshal is what unmarshalling the message alone would cost.
 func BenchmarkRouteUpdate(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
@@ -73,8 +73,8 @@ func BenchmarkRouteUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkRouteForms is the routes of one host of many changed, within a route configuration or as a scope of its own: what
-// it takes until requests find them. B/change is what was received.
+// BenchmarkRouteForms changes the routes of one host of many, within a route configuration or as a scope of its own, until requests find
+// them. B/change is the size of the message.
 func BenchmarkRouteForms(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}

@@ -37,8 +37,8 @@ import (
 // upstreamReset begins Envoy's body of a reply to a request whose upstream connection was lost.
 const upstreamReset = "upstream connect error or disconnect/reset before headers. reset reason: "
 
-// patience bounds every wait of a test.
-const patience = 2 * time.Minute
+// waitLimit bounds every wait of a test.
+const waitLimit = 2 * time.Minute
 
 // bench is a gateway with a control plane in front of it, over real sockets.
 type bench struct {
@@ -117,10 +117,10 @@ func (b *bench) add(loads []xds.ClusterLoad) {
 	}
 }
 
-// until waits for a condition on what note has noted.
+// until waits for a condition on what note has changed.
 func (b *bench) until(what string, condition func() bool) {
 	b.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	for {
 		b.mu.Lock()
 		ok, changed := condition(), b.changed
@@ -136,7 +136,7 @@ func (b *bench) until(what string, condition func() bool) {
 	}
 }
 
-// push applies resources and waits until the gateway has answered for them.
+// push applies resources and waits until the gateway has acknowledged them.
 func (b *bench) push(set ...*xds.Resource) {
 	b.Helper()
 	had := b.refusals()
@@ -152,7 +152,7 @@ func (b *bench) update(u xds.Update) {
 	b.until(fmt.Sprintf("answers to update %d", seq), func() bool { return b.progress >= seq })
 }
 
-// refusal gives the text of the newest NACK; it waits for one more than had.
+// refusal is the text of the newest NACK. It waits until there are more than had.
 func (b *bench) refusal(had int) string {
 	b.Helper()
 	b.until("a NACK", func() bool { return len(b.nacks) > had })
@@ -215,7 +215,7 @@ func (b *bench) do(req *http.Request) answer {
 }
 
 var noRedirects = &http.Client{
-	Timeout:       patience,
+	Timeout:       waitLimit,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -12,8 +12,8 @@ import (
 	"sluice.dev/sluice/test/refuser"
 )
 
-// A request whose body has been sent may be sent again to another endpoint, if the first has said that it did not look at it.
-func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
+// The gateway may retry a request whose body it has sent, if the endpoint has said that it did not process the request.
+func TestARequestThatAnEndpointDidNotProcessIsRetriedElsewhere(t *testing.T) {
 	for name, say := range map[string]func(f *http2.Framer, stream uint32) error{
 		"refused": func(f *http2.Framer, stream uint32) error {
 			return f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
@@ -37,8 +37,8 @@ func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
 	}
 }
 
-// One that it has looked at may not, and neither may one that is too large to be kept.
-func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
+// It must not retry a request that the endpoint may have processed, nor one that is too large to be kept.
+func TestARequestThatAnEndpointMayHaveProcessedIsNotRetried(t *testing.T) {
 	b := start(t, Options{})
 	reset := refuser.Listen(t, func(f *http2.Framer, stream uint32) error { return f.WriteRSTStream(stream, http2.ErrCodeInternal) })
 	refuses := refuser.Listen(t, func(f *http2.Framer, stream uint32) error {

@@ -60,7 +60,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 		t.Errorf("four requests took %v s, streams %v s", before.Concurrency, before.Streams)
 	}
 
-	// One that runs, and streams: a WebSocket and a gRPC call.
+	// A request in progress, and streams: a WebSocket and a gRPC call.
 	caller := &http.Client{}
 	defer caller.CloseIdleConnections()
 	hold := func(contentType string) *http.Response {
@@ -80,7 +80,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 	}
 	grpcCall := hold("application/grpc")
 	defer grpcCall.Body.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+b.address("http")+"/ws", nil)
 	if err != nil {
@@ -90,12 +90,12 @@ func TestLoadByClusterAndZone(t *testing.T) {
 	is("pods", client.ClusterLoad{Issued: 7, Succeeded: 3, Failed: 1, InProgress: 3})
 	b.until("stream-seconds", func() bool { l := b.loads[[2]string{"c", "pods"}]; return l.Streams > 0.1 && l.Concurrency > l.Streams })
 
-	// The cluster's endpoints move to another zone and it goes at last: what runs is still told of.
+	// The endpoints move to another zone, and then the cluster is removed: the gateway still reports its requests in progress.
 	b.push(endpoints(t, "c", group(0, "pods"), group(1, "activator", upstream(t, says("held")))))
 	b.get("http://h/").want(t, 200, "held")
 	is("activator", client.ClusterLoad{Issued: 1, Succeeded: 1})
 	b.update(xds.Update{Set: []*xds.Resource{routes(t)}, Removed: []*xds.Resource{cluster, endpoints(t, "c")}})
-	b.until("the cluster to be forgotten", func() bool { return b.gateway.proxy.Clusters.Get("c") == nil })
+	b.until("the cluster to be removed", func() bool { return b.gateway.proxy.Clusters.Get("c") == nil })
 	before := sum("pods").Streams
 	b.until("more stream-seconds", func() bool { return b.loads[[2]string{"c", "pods"}].Streams > before })
 	close(held)
@@ -103,7 +103,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 	_, _ = io.Copy(io.Discard, grpcCall.Body)
 	ws.CloseNow()
 	is("pods", client.ClusterLoad{Issued: 7, Succeeded: 6, Failed: 1})
-	b.until("it to be let go of", func() bool {
+	b.until("the last report of the cluster", func() bool {
 		b.gateway.mu.Lock()
 		defer b.gateway.mu.Unlock()
 		return len(b.gateway.leaving) == 0
@@ -126,6 +126,6 @@ func TestARetriedRequestCountsWhereItIsAnswered(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if pods := b.loads[[2]string{"c", "pods"}]; pods.Issued != 1 || pods.Succeeded != 0 {
-		t.Errorf("what was not answered by pods counts there: %+v", pods)
+		t.Errorf("a request that pods did not answer counts there: %+v", pods)
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// broken is one broken resource for each thing that can be wrong, and what the NACK has to name.
+// broken are broken resources by what is wrong, with what the NACK has to name.
 func broken(t testing.TB) map[string]struct {
 	resource *xds.Resource
 	want     []string
@@ -159,7 +159,7 @@ func tlsSocket(t testing.TB, c *tlsv3.CommonTlsContext) *corev3.TransportSocket 
 	}}
 }
 
-func TestWhatIsNotUnderstoodIsRefusedAndTheLastGoodServes(t *testing.T) {
+func TestAResourceThatIsNotUnderstoodIsRefusedAndTheLastGoodServes(t *testing.T) {
 	b := start(t, Options{})
 	good := all(one(plain(t)), backend(t, "c", upstream(t, says("good"))), one(routes(t, vhost("h", "h.test", to(prefix("/"), "c")))))
 	b.push(good...)
@@ -196,8 +196,8 @@ func TestGoodResourcesBesideABadOneTakeEffect(t *testing.T) {
 	b.get("http://h/").want(t, 200, "good")
 }
 
-// decodeAny decodes a body as each kind of resource.
-func decodeAny(body []byte) {
+// compileAny compiles a body as each kind of resource.
+func compileAny(body []byte) {
 	_, _ = config.CompileListener("x", "", body)
 	_, _ = config.CompileCluster("x", "", body)
 	_, _ = config.CompileSecret("x", "", body)
@@ -222,5 +222,5 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range all(one(plain(f)), backend(f, "x", "127.0.0.1:1"), h2cBackend(f, "x"), one(routes(f, vhost("h", "h.test *.x y.*", to(prefix("/"), "", weights("a", 1, "b", 2)))))) {
 		f.Add(r.Body)
 	}
-	f.Fuzz(func(_ *testing.T, body []byte) { decodeAny(body) })
+	f.Fuzz(func(_ *testing.T, body []byte) { compileAny(body) })
 }

@@ -15,8 +15,8 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
-// serveStats writes the counters in Prometheus' text format under Envoy's names. With ?usedonly, clusters that have had no
-// request are left out; the histograms of these are left out always.
+// serveStats writes the counters in Prometheus' text format as Envoy does. With ?usedonly it leaves out clusters without a request; it
+// always leaves out their histograms.
 func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	out := &metricWriter{}
@@ -45,10 +45,11 @@ func (w *metricWriter) sample(name, labels string, value string) {
 	w.WriteByte('\n')
 }
 
-// label writes one label; Go's quoting of a name differs from Prometheus' only in characters that names do not have.
-func label(name, value string) string {
-	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
-}
+// label is one label.
+func label(name, value string) string { return name + `="` + escaped.Replace(value) + `"` }
+
+// escaped is the escaping of label values.
+var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 	live := g.ready()

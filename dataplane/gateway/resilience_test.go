@@ -29,7 +29,7 @@ func timeout(d time.Duration) func(*routev3.RouteAction) {
 	return func(a *routev3.RouteAction) { a.Timeout = durationpb.New(d) }
 }
 
-// block answers only when the client has gone.
+// block responds only when the client has gone.
 func block(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func TestFailuresAnswerAsEnvoyDoes(t *testing.T) {
@@ -160,12 +160,12 @@ func TestPrioritiesFallThrough(t *testing.T) {
 	degraded.LbEndpoints[0].HealthStatus = corev3.HealthStatus_DEGRADED
 	b.push(endpoints(t, "c", degraded, group(1, "activator", activator)))
 	ask("pod")
-	// The pods are gone and nobody has said so yet: the retry falls through too.
+	// The pods have gone, but their endpoints have not: the retry falls through too.
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t)), group(1, "activator", activator)))
 	ask("activator")
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t)), group(1, "activator", activator)))
 	ask("activator")
-	// With what is left of a priority, it is what is asked first.
+	// A priority with one good endpoint left still comes first.
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), pod), group(1, "activator", activator)))
 	ask("pod")
 	b.push(endpoints(t, "c"))
@@ -218,7 +218,7 @@ func TestASlowLorisIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\nX-Slow: "); err != nil {
 		t.Fatal(err)
 	}

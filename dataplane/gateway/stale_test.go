@@ -13,8 +13,8 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 )
 
-// fickle is an upstream that answers one request of each connection as if it would keep the connection, and closes it at
-// once, which it tells. Its counter is of the requests that it has read.
+// fickle is an upstream that responds to one request of each connection, as if it would keep the connection, and then closes it and sends
+// to closed. seen counts the requests that it has read.
 func fickle(t testing.TB) (address string, seen *atomic.Int64, closed <-chan struct{}) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -23,7 +23,7 @@ func fickle(t testing.TB) (address string, seen *atomic.Int64, closed <-chan str
 	}
 	t.Cleanup(func() { ln.Close() })
 	seen = &atomic.Int64{}
-	told := make(chan struct{}, 1000)
+	ended := make(chan struct{}, 1000)
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -31,7 +31,7 @@ func fickle(t testing.TB) (address string, seen *atomic.Int64, closed <-chan str
 				return
 			}
 			go func() {
-				defer func() { conn.Close(); told <- struct{}{} }()
+				defer func() { conn.Close(); ended <- struct{}{} }()
 				r, err := http.ReadRequest(bufio.NewReader(conn))
 				if err != nil {
 					return
@@ -45,11 +45,11 @@ func fickle(t testing.TB) (address string, seen *atomic.Int64, closed <-chan str
 			}()
 		}
 	}()
-	return ln.Addr().String(), seen, told
+	return ln.Addr().String(), seen, ended
 }
 
-// An endpoint may close a connection that it has kept alive at any time. A request that was about to be sent over it has not
-// been seen by anyone and must not fail, whatever its method.
+// An endpoint may close an idle connection at any time. A request that the gateway was about to send over it has been seen by nobody, and
+// must not fail, whatever its method.
 func TestNoRequestFailsOnAConnectionThatItsEndpointHasClosed(t *testing.T) {
 	b := start(t, Options{})
 	address, seen, closed := fickle(t)

@@ -71,7 +71,7 @@ func (x *exchange) pick(tried []*Host) *Host {
 
 func (x *exchange) ejected(h *Host) bool { return h.ejected(x.proxy.Since) }
 
-// anew is a copy of a request for a retry, since the transport may still use the one before; nil when the beginning of its body is no
+// retryOf is a copy of a request for a retry, since the transport may still use the one before; nil when the beginning of its body is no
 // longer kept.
 func (x *exchange) retryOf(req *http.Request, t *http.Transport) *http.Request {
 	again := *req.URL

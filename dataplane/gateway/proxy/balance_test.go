@@ -19,13 +19,13 @@ func TestHostIsEjectedForSomeTimeAfterFailuresInARow(t *testing.T) {
 	s.failed(o, now)
 	s.failed(o, now)
 	if s.ejected(clock) {
-		t.Error("a host is ejected that has answered between its failures")
+		t.Error("a host is ejected that has responded between its failures")
 	}
 	if s.failed(o, now); !s.ejected(clock) {
 		t.Error("a host is not ejected after three failures in a row")
 	}
 	if now += 5 * time.Second; s.ejected(clock) {
-		t.Error("a host is ejected for longer than it is to be")
+		t.Error("a host is ejected for longer than its ejection time")
 	}
 }
 
@@ -39,7 +39,7 @@ func TestNoHostIsEjectedUnlessTheClusterSaysSo(t *testing.T) {
 	}
 }
 
-// An ejected host comes last, but it comes: of a priority where all are ejected the next one is asked, and one of them where there is no other.
+// Where all hosts of a priority are ejected the next priority gets the request, and where all of all are, an ejected host does.
 func TestEjectedHostsComeLast(t *testing.T) {
 	a, b, c := &Host{Address: "a"}, &Host{Address: "b"}, &Host{Address: "c"}
 	level := func(hosts ...*Host) priority {

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// An integral must say at each reading what adding up by hand says, also when the gateway has been up for years.
+// Each reading of an integral must be the sum that the test adds up, even if the gateway has been up for years.
 func TestIntegralAddsUpRequestSeconds(t *testing.T) {
 	const tickTime = time.Duration(1) << tickShift
 	for _, up := range []time.Duration{0, time.Hour, 4 * 365 * 24 * time.Hour} {
@@ -50,7 +50,7 @@ func TestIntegralAddsUpRequestSeconds(t *testing.T) {
 	}
 }
 
-// What ends a moment before a reading, but is counted after it, makes the duration shrink by that moment.
+// A request that ended a moment before a reading, but was counted after it, makes the duration shrink by that moment.
 func TestIntegralTakesABackwardStep(t *testing.T) {
 	var i integral
 	at := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
@@ -86,7 +86,7 @@ func TestLoadIsReportedUntilThereIsNone(t *testing.T) {
 	report(5*time.Second, &Load{Failed: 1})
 	report(6*time.Second, nil)
 
-	// A request that was sent elsewhere was never here.
+	// A request that is retried elsewhere does not count.
 	l.begin(6*time.Second, true)
 	l.withdraw(6*time.Second, true)
 	report(7*time.Second, nil)
@@ -96,7 +96,7 @@ func TestLoadIsReportedUntilThereIsNone(t *testing.T) {
 	report(9*time.Second, &Load{})
 	l.begin(9*time.Second, false)
 	l.end(10*time.Second, false, false)
-	report(10*time.Second, &Load{Succeeded: 1, Concurrency: 0}) // makes up for what was told too early
+	report(10*time.Second, &Load{Succeeded: 1, Concurrency: 0}) // makes up for what the reports had too much
 }
 
 func BenchmarkLoadOfARequest(b *testing.B) {

@@ -35,7 +35,7 @@ func says(r *http.Request, text string) *http.Response {
 	}
 }
 
-// put has the proxy know a cluster with one endpoint.
+// put adds a cluster with one endpoint.
 func put(p *Proxy, name, address string) {
 	c := &Cluster{Name: name}
 	c.Config.Store(&settings.Cluster{})

@@ -30,6 +30,7 @@ func (p *Proxy) Since() time.Duration { return time.Since(p.made) }
 // ClusterTable finds clusters by name. Requests read it without a lock.
 type ClusterTable struct{ m sync.Map }
 
+// Get is the cluster of a name; nil when there is none.
 func (t *ClusterTable) Get(name string) *Cluster {
 	if c, ok := t.m.Load(name); ok {
 		return c.(*Cluster)
@@ -37,6 +38,7 @@ func (t *ClusterTable) Get(name string) *Cluster {
 	return nil
 }
 
+// Put adds a cluster.
 func (t *ClusterTable) Put(c *Cluster) { t.m.Store(c.Name, c) }
 
 // Remove removes a cluster, if it is still the one of its name.
@@ -47,6 +49,7 @@ func (t *ClusterTable) All(yield func(*Cluster) bool) {
 	t.m.Range(func(_, v any) bool { return yield(v.(*Cluster)) })
 }
 
+// New makes a proxy without clusters.
 func New(logger hclog.Logger) *Proxy {
 	p := &Proxy{upstreams: newUpstreams(), buffers: &replay.Buffers{}, made: time.Now()}
 	p.reverse = &httputil.ReverseProxy{
@@ -76,6 +79,7 @@ type Manager struct {
 // RouteSource finds the newest routes for a host, which is in lower case and may have a port; nil when there are none.
 type RouteSource func(host string) *settings.RouteTable
 
+// NewManager makes a manager. Managers may share stats.
 func (p *Proxy) NewManager(m *settings.Manager, stats *ManagerStats, routes RouteSource) *Manager {
 	return &Manager{Manager: m, proxy: p, stats: stats, routes: routes}
 }

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
 // page gets an admin page as "status body".
@@ -128,5 +131,25 @@ func TestTLSByServerName(t *testing.T) {
 	}
 	if dump := b.page("/config_dump"); strings.Contains(dump, "PRIVATE KEY") || !strings.Contains(dump, "[redacted]") {
 		t.Error("/config_dump shows a private key")
+	}
+}
+
+// BenchmarkStatsPage is /stats/prometheus with 10,000 clusters, of which one in a hundred has had a request.
+func BenchmarkStatsPage(b *testing.B) {
+	g := New(Options{})
+	for i := range 10_000 {
+		c := &proxy.Cluster{Name: fmt.Sprintf("default/hello-%05d", i)}
+		if i%100 == 0 {
+			c.Stats.RqTotal.Add(1)
+		}
+		g.proxy.Clusters.Put(c)
+	}
+	for _, query := range []string{"", "?usedonly"} {
+		b.Run("all"+query, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Admin().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/stats/prometheus"+query, nil))
+			}
+		})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/xds/client"
 )
@@ -38,26 +38,26 @@ func manyHosts(t testing.TB, n int, mark string) []byte {
 	return res(t, resource.RouteType, "http", m).Body
 }
 
-// One changed virtual host of many: what it costs here, and what unmarshalling the message alone would cost.
+// BenchmarkRouteUpdate changes one virtual host of many; unmarshal is what unmarshalling the message alone would cost.
 func BenchmarkRouteUpdate(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
 		b.Run(fmt.Sprintf("hosts=%d/first", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := compileRoutes("http", "", bodies[0], nil); err != nil {
+				if _, err := config.CompileRoutes("http", "", bodies[0], nil); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run(fmt.Sprintf("hosts=%d/changed=1", n), func(b *testing.B) {
 			b.ReportAllocs()
-			table, err := compileRoutes("http", "", bodies[0], nil)
+			table, err := config.CompileRoutes("http", "", bodies[0], nil)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for i := 1; b.Loop(); i++ {
-				if table, err = compileRoutes("http", "", bodies[i%2], table); err != nil {
+				if table, err = config.CompileRoutes("http", "", bodies[i%2], table); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -73,19 +73,19 @@ func BenchmarkRouteUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkRouteForms is the routes of one host of many changed, within a route configuration or as a scope of its own: what
-// it takes until requests find them. B/change is what was received.
+// BenchmarkRouteForms changes the routes of one host of many, within a route configuration or as a scope of its own, until requests find
+// them. B/change is the size of the message.
 func BenchmarkRouteForms(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		bodies := [2][]byte{manyHosts(b, n, "a"), manyHosts(b, n, "b")}
 		b.Run(fmt.Sprintf("hosts=%d/inline", n), func(b *testing.B) {
 			b.ReportAllocs()
-			table, err := compileRoutes("http", "", bodies[1], nil)
+			table, err := config.CompileRoutes("http", "", bodies[1], nil)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for i := 0; b.Loop(); i++ {
-				if table, err = compileRoutes("http", "", bodies[i%2], table); err != nil {
+				if table, err = config.CompileRoutes("http", "", bodies[i%2], table); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -136,7 +136,7 @@ func hostScopes(t testing.TB, body []byte) (set []client.Resource) {
 
 func BenchmarkFindHost(b *testing.B) {
 	for _, n := range []int{100, 10000} {
-		table, err := compileRoutes("http", "", manyHosts(b, n, ""), nil)
+		table, err := config.CompileRoutes("http", "", manyHosts(b, n, ""), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -146,15 +146,15 @@ func BenchmarkFindHost(b *testing.B) {
 			b.Run(fmt.Sprintf("hosts=%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					table.hosts.find(host)
+					table.Hosts.Find(host)
 				}
 			})
 			b.Run(fmt.Sprintf("hosts=%d/%s/scoped", n, name), func(b *testing.B) {
 				b.ReportAllocs()
-				m := &manager{scopes: s.tables, fragments: 1}
+				find := s.tables.source(1)
 				for b.Loop() {
-					if table := m.tableFor(host); table != nil {
-						table.hosts.find(host)
+					if table := find(host); table != nil {
+						table.Hosts.Find(host)
 					}
 				}
 			})
@@ -167,8 +167,7 @@ func BenchmarkFindHost(b *testing.B) {
 func BenchmarkProxy(b *testing.B) {
 	addr := upstream(b, says("hello"))
 	target := &url.URL{Scheme: "http", Host: addr}
-	transport := newTransport(false)
-	transport.DialContext = nil
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1024, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10} // as the gateway's
 	bare := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 		Transport:  transport,
@@ -226,46 +225,3 @@ func measure(b *testing.B, address, host string) {
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 	}
 }
-
-// BenchmarkHandler compares the work of one request without a client's and an upstream's: both proxies talk to a
-// connection-less transport.
-func BenchmarkHandler(b *testing.B) {
-	g := start(b, Options{})
-	const name = "default/svc-7-0000"
-	g.push(all(one(plain(b)), backend(b, name+"1", "127.0.0.1:1"), backend(b, name+"2", "127.0.0.1:1"), one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
-	g.get("http://unknown.test/")
-	m := g.gateway.listeners["http"].serving.fallback.http
-	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.gateway.proxy.handle(w, r, m) })
-	round := roundTripper(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader("hello")), ContentLength: 5, Request: r}, nil
-	})
-	// The gateway's transports take a registered round tripper for the scheme in place of a connection.
-	g.gateway.proxy.upstreams.http1 = &http.Transport{Protocols: new(http.Protocols)}
-	g.gateway.proxy.upstreams.http1.RegisterProtocol("http", round)
-	bare := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = "http", "127.0.0.1:1"
-			r.SetXForwarded()
-		},
-		Transport:  g.gateway.proxy.upstreams.http1,
-		BufferPool: &replay.Buffers{},
-	}
-	for name, handler := range map[string]http.Handler{"reverseproxy": bare, "gateway": gateway} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				r := httptest.NewRequest(http.MethodGet, "http://svc-7.default.example.com/", nil)
-				r.Header = http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}}
-				handler.ServeHTTP(w, r)
-				if w.Code != 200 {
-					b.Fatal(w.Code)
-				}
-			}
-		})
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -10,27 +10,29 @@ import (
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"     // known, so that listeners that log can be dumped
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"     // so that listeners with an access log can be dumped
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3" // the same for routes that retry
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"sluice.dev/sluice/dataplane/gateway/config"
 )
 
-// serveConfigDump shows what is in force, in Envoy's shape; endpoints are in it with ?include_eds. Private keys are not.
+// serveConfigDump shows the resources in force, in Envoy's format. It adds endpoints with ?include_eds, and never shows private keys.
 func (g *Gateway) serveConfigDump(w http.ResponseWriter, r *http.Request) {
 	clusters := &adminv3.ClustersConfigDump{}
 	endpoints := &adminv3.EndpointsConfigDump{}
-	for _, c := range g.proxy.clusters.all() {
-		config := c.config.Load()
+	for _, c := range g.clusters() {
+		config := c.Config.Load()
 		clusters.DynamicActiveClusters = append(clusters.DynamicActiveClusters, &adminv3.ClustersConfigDump_DynamicCluster{
-			VersionInfo: config.version, Cluster: dumped(resource.ClusterType, config.body),
+			VersionInfo: config.Version, Cluster: dumped(resource.ClusterType, config.Body),
 		})
-		if a := c.endpoints.Load(); a != nil && a.body != nil {
+		if a := c.Endpoints.Load(); a != nil && a.Body != nil {
 			endpoints.DynamicEndpointConfigs = append(endpoints.DynamicEndpointConfigs, &adminv3.EndpointsConfigDump_DynamicEndpointConfig{
-				VersionInfo: a.version, EndpointConfig: dumped(resource.EndpointType, a.body),
+				VersionInfo: a.Version, EndpointConfig: dumped(resource.EndpointType, a.Body),
 			})
 		}
 	}
@@ -64,24 +66,33 @@ func (g *Gateway) dumpListeners() *adminv3.ListenersConfigDump {
 	return dump
 }
 
-func listenerState(l *listener) *adminv3.ListenersConfigDump_DynamicListenerState {
-	state := &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: l.version}
-	m := &listenerv3.Listener{}
-	if proto.Unmarshal(l.body, m) != nil {
-		return state
-	}
-	for _, c := range append(m.GetFilterChains(), m.GetDefaultFilterChain()) {
-		if !redact(c.GetTransportSocket()) {
-			return state // rather nothing than a key
-		}
-	}
-	if body, err := proto.Marshal(m); err == nil {
+func listenerState(v *version) *adminv3.ListenersConfigDump_DynamicListenerState {
+	state := &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: v.config().Version}
+	if body := withoutKeys(v.config().Body); body != nil {
 		state.Listener = dumped(resource.ListenerType, body)
 	}
 	return state
 }
 
-// redact takes the private keys out of a transport socket, as Envoy does; it reports false when it could not look.
+// withoutKeys is the message of a listener without its private keys; nil when they cannot be taken out.
+func withoutKeys(listener []byte) []byte {
+	m := &listenerv3.Listener{}
+	if proto.Unmarshal(listener, m) != nil {
+		return nil
+	}
+	for _, c := range append(m.GetFilterChains(), m.GetDefaultFilterChain()) {
+		if !redact(c.GetTransportSocket()) {
+			return nil
+		}
+	}
+	body, err := proto.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+// redact takes the private keys out of a transport socket, as Envoy does. It reports false when it could not decode the socket.
 func redact(s *corev3.TransportSocket) bool {
 	if s == nil {
 		return true
@@ -91,16 +102,11 @@ func redact(s *corev3.TransportSocket) bool {
 		return false
 	}
 	for _, c := range m.GetCommonTlsContext().GetTlsCertificates() {
-		redactCertificate(c)
+		config.RedactCertificate(c)
 	}
 	packed, err := anypb.New(m)
 	s.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: packed}
 	return err == nil
-}
-
-// redactCertificate takes the private key out.
-func redactCertificate(m *tlsv3.TlsCertificate) {
-	m.PrivateKey = &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "[redacted]"}}
 }
 
 func (g *Gateway) dumpSecrets() *adminv3.SecretsConfigDump {
@@ -108,12 +114,13 @@ func (g *Gateway) dumpSecrets() *adminv3.SecretsConfigDump {
 	defer g.mu.Unlock()
 	dump := &adminv3.SecretsConfigDump{}
 	for _, name := range slices.Sorted(maps.Keys(g.secrets)) {
-		d := &adminv3.SecretsConfigDump_DynamicSecret{Name: name, VersionInfo: g.secrets[name].version}
-		if g.secrets[name].certificate == nil {
+		d := &adminv3.SecretsConfigDump_DynamicSecret{Name: name}
+		secret := g.secrets[name].secret
+		if secret == nil {
 			dump.DynamicWarmingSecrets = append(dump.DynamicWarmingSecrets, d)
 			continue
 		}
-		d.Secret = dumped(resource.SecretType, g.secrets[name].shown)
+		d.VersionInfo, d.Secret = secret.Version, dumped(resource.SecretType, secret.Body)
 		dump.DynamicActiveSecrets = append(dump.DynamicActiveSecrets, d)
 	}
 	return dump
@@ -124,9 +131,9 @@ func (g *Gateway) dumpRoutes() *adminv3.RoutesConfigDump {
 	defer g.mu.Unlock()
 	dump := &adminv3.RoutesConfigDump{}
 	for _, name := range slices.Sorted(maps.Keys(g.routes)) {
-		if t := g.routes[name].table.Load(); t != nil {
+		if t := g.routes[name].current.Load(); t != nil {
 			dump.DynamicRouteConfigs = append(dump.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{
-				VersionInfo: t.version, RouteConfig: dumped(resource.RouteType, t.body),
+				VersionInfo: t.Version, RouteConfig: dumped(resource.RouteType, t.Body),
 			})
 		}
 	}
@@ -139,14 +146,13 @@ func (g *Gateway) dumpScopes() *adminv3.ScopedRoutesConfigDump {
 	dump := &adminv3.ScopedRoutesConfigDump{}
 	for _, s := range g.scopes.sorted() {
 		dump.DynamicScopedRouteConfigs = append(dump.DynamicScopedRouteConfigs, &adminv3.ScopedRoutesConfigDump_DynamicScopedRouteConfigs{
-			Name: s.name, VersionInfo: s.version, ScopedRouteConfigs: []*anypb.Any{dumped(resource.ScopedRouteType, s.body)},
+			Name: s.Name, VersionInfo: s.Version, ScopedRouteConfigs: []*anypb.Any{dumped(resource.ScopedRouteType, s.Body)},
 		})
 	}
 	return dump
 }
 
-// dumped packs a resource, or nothing if it has parts (such as the configuration of an access log) that this program does
-// not know and so cannot write as JSON.
+// dumped packs a resource. It is nil for one with a message that this program cannot write as JSON, because it does not know its type.
 func dumped(typeURL string, body []byte) *anypb.Any {
 	packed := &anypb.Any{TypeUrl: typeURL, Value: body}
 	if _, err := protojson.Marshal(packed); err != nil {

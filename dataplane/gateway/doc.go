@@ -1,12 +1,14 @@
-// Package gateway is the built-in data plane: an ordinary xDS client of the role "gateway" that serves HTTP where no Envoy
-// is installed.
+// Package gateway is the built-in data plane: an xDS client of the role "gateway" that serves HTTP where no Envoy is installed. In all
+// that users see it follows Envoy: matching, header changes, timeouts, local replies, admin pages and metric names.
 //
-// It subscribes to all listeners and clusters, and to the route configurations and endpoint assignments that they name.
-// Each resource is decoded once into a small immutable model (listener, routeTable, clusterConfig, assignment); the request
-// path reads that model through atomic pointers and never sees a proto. What the gateway does not understand it refuses
-// with a NACK that names the resource and the field, and the last good version keeps serving (understood.go is the one
-// table of what it understands). In all behaviour that users see it follows Envoy: host and path matching, the order of
-// header changes, timeouts, local replies and their response flags, admin paths and metric names.
+// It subscribes to all listeners and clusters, and to the routes, secrets and endpoint assignments that they name. This package puts each
+// good version into force, NACKs the bad ones while the last good version goes on serving, reports load, and serves the admin pages. Its
+// rooms do the rest. config, listener and proxy know settings, and not each other:
 //
-// It must not know Worlds, revisions, Kubernetes, or how the resources come about: whatever speaks xDS may drive it.
+//   - settings: the plain values that say what the gateway is to do
+//   - config: compiles Envoy's resources into settings, or refuses them
+//   - listener: sockets, TLS handshakes, HTTP servers and their drain
+//   - proxy: the request path: route, balance, retry, limit, count
+//
+// The package must not know Worlds, revisions or Kubernetes: whatever speaks xDS may drive it.
 package gateway

@@ -22,7 +22,7 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// load sends requests from n connections until it is stopped, which gives the number of requests and the failures.
+// load sends requests from n connections. stop ends it and returns the number of requests and the failures.
 func load(n int, address func() string, host string) (stop func() (int64, []string)) {
 	var sent atomic.Int64
 	var mu sync.Mutex
@@ -31,10 +31,10 @@ func load(n int, address func() string, host string) (stop func() (int64, []stri
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: waitLimit}
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
-				// A POST is not repeated by Go's client: a lost one shows.
+				// Go's client does not retry a POST, so a lost one shows.
 				req, _ := http.NewRequest(http.MethodPost, "http://"+address()+"/", io.NopCloser(strings.NewReader("body")))
 				req.Host = host
 				res, err := client.Do(req)
@@ -42,7 +42,7 @@ func load(n int, address func() string, host string) (stop func() (int64, []stri
 					_, err = io.Copy(io.Discard, res.Body)
 					res.Body.Close()
 					if err == nil && res.StatusCode != 200 {
-						err = fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get(flagsHeader))
+						err = fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get("X-Envoy-Response-Flags"))
 					}
 				}
 				if sent.Add(1); err != nil {
@@ -60,7 +60,7 @@ func load(n int, address func() string, host string) (stop func() (int64, []stri
 	}
 }
 
-// Every kind of change, 200 of them, under the load of 16 connections, and not one request fails.
+// 200 changes of every kind under the load of 16 connections: not one request may fail.
 func TestChangesUnderLoadLoseNothing(t *testing.T) {
 	b := start(t, Options{})
 	const backends = 4
@@ -113,7 +113,7 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 func listening(b *bench) string {
 	b.gateway.mu.Lock()
 	defer b.gateway.mu.Unlock()
-	return b.gateway.listeners["http"].serving.address
+	return b.gateway.listeners["http"].serving.config().Address
 }
 
 func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {
@@ -141,7 +141,7 @@ func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {
 	}
 	stopped := make(chan struct{})
 	go func() { b.stop(); close(stopped) }()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for {
 		conn, err := net.Dial("tcp", b.address("http"))
 		if err != nil {
@@ -155,7 +155,7 @@ func TestTheEndOfTheGatewayLosesNothing(t *testing.T) {
 	close(release)
 	for range 2 {
 		if got := <-answers; got != "done" {
-			t.Errorf("a request that was being served got %q", got)
+			t.Errorf("a request in progress got %q", got)
 		}
 	}
 	<-stopped
@@ -204,7 +204,7 @@ func TestARemovedListenerDrains(t *testing.T) {
 	b.update(xds.Update{Removed: []*xds.Resource{plain(t)}})
 	close(release)
 	if got := <-answer; got != "done false" && got != "done true" {
-		t.Errorf("a request that was being served got %q", got)
+		t.Errorf("a request in progress got %q", got)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 	b.get("http://h/").want(t, 200, "a")
 }
 
-// Such as by a gateway that is about to end, when another one takes its place.
+// A gateway that drains may still have the address that its successor needs.
 func TestAnAddressThatBecomesFreeIsTaken(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -273,14 +273,14 @@ func TestAnAddressThatBecomesFreeIsTaken(t *testing.T) {
 	_ = ln.Close()
 	b.until("the address to be taken", func() bool { return b.bound["other"] == taken })
 	b.get("http://h/").want(t, 200, "a")
-	for deadline := time.Now().Add(patience); !strings.HasPrefix(b.page("/ready"), "200"); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); !strings.HasPrefix(b.page("/ready"), "200"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("/ready says %q", b.page("/ready"))
 		}
 	}
 }
 
-func TestAVersionThatWaitsIsServedWhereItSaysThoughTheNextIsRefused(t *testing.T) {
+func TestAWarmingVersionIsServedAtItsAddressThoughTheNextIsRefused(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -303,16 +303,16 @@ func TestAVersionThatWaitsIsServedWhereItSaysThoughTheNextIsRefused(t *testing.T
 	b.get("http://h/").want(t, 200, "a")
 }
 
-// A change of the limits makes a new server; an open connection lives on under the old one until it is drained.
+// New limits make a new server. Open connections stay with the old one until it has drained.
 func TestOpenConnectionsSurviveAChangeOfLimits(t *testing.T) {
-	b := start(t, Options{Drain: patience})
+	b := start(t, Options{Drain: waitLimit})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
 	conn, err := net.Dial("tcp", b.address("http"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	ask := func() string {
 		t.Helper()
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
@@ -338,7 +338,7 @@ func TestOpenConnectionsSurviveAChangeOfLimits(t *testing.T) {
 	}
 }
 
-// A request may have been routed just before its cluster was taken away.
+// A request may have found its route just before its cluster was removed.
 func TestARemovedClusterLingers(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
@@ -348,7 +348,7 @@ func TestARemovedClusterLingers(t *testing.T) {
 	if got := b.page("/clusters"); got != "200 " {
 		t.Errorf("/clusters still shows %q", got)
 	}
-	for deadline := time.Now().Add(patience); b.get("http://h/").StatusCode != http.StatusServiceUnavailable; {
+	for deadline := time.Now().Add(waitLimit); b.get("http://h/").StatusCode != http.StatusServiceUnavailable; {
 		if time.Now().After(deadline) {
 			t.Fatal("the removed cluster serves for ever")
 		}

@@ -14,7 +14,7 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// stillSending sends a request of which the second part comes when it is told to, and gives the body of the answer with its trailer.
+// stillSending begins a request. send sends more of its body, end ends it, and got yields the body of the response with its trailer.
 func stillSending(client *http.Client, url string) (send func(text string), end func(), got <-chan string) {
 	in, out := io.Pipe()
 	answer := make(chan string, 1)
@@ -40,7 +40,7 @@ func wantAnswer(t *testing.T, got <-chan string, want string) {
 		if answer != want {
 			t.Errorf("got %q, want %q", answer, want)
 		}
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Error("no answer")
 	}
 }
@@ -54,7 +54,7 @@ func eachWay(t *testing.T, test func(t *testing.T, client *http.Client, path str
 	}
 }
 
-// An application may answer before the request has ended, as a gRPC server does with a stream that it does not want.
+// An application may respond before the request has ended, as a gRPC server does when it rejects a stream.
 func TestAnEarlyAnswerEndsTheRequest(t *testing.T) {
 	b := start(t, Options{})
 	early := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +73,7 @@ func TestAnEarlyAnswerEndsTheRequest(t *testing.T) {
 	})
 }
 
-// An endpoint says that it has not passed a request on while the client still sends: what comes goes to another endpoint.
+// An endpoint says that it has not processed a request while the client still sends: the gateway retries at another endpoint.
 func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 	b := start(t, Options{})
 	var mu sync.Mutex
@@ -113,7 +113,7 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 		send("first ")
 		select {
 		case <-taken:
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			t.Fatal("no other endpoint has got the request")
 		}
 		send("second ")

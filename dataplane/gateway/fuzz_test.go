@@ -22,8 +22,7 @@ type message struct{ method, target, body string }
 
 var errFraming = errors.New("no request of HTTP/1.1")
 
-// readMessage reads a request as RFC 9112 has it, with no tolerance where two readings are possible. It shares no code with what it
-// is to find out about.
+// readMessage reads a request by RFC 9112, and rejects one that can be read in two ways. It shares no code with the gateway.
 func readMessage(r *bufio.Reader) (m message, from string, err error) {
 	var lines []string
 	for {
@@ -138,7 +137,7 @@ func cmpErr(err error) error {
 	return err
 }
 
-// understoodIn are the requests that a reader takes to its end or to what is none.
+// understoodIn are the requests in the input, up to the first bytes that are none.
 func understoodIn(input []byte) (all []message) {
 	for r := bufio.NewReader(bytes.NewReader(input)); ; {
 		m, _, err := readMessage(r)
@@ -149,7 +148,7 @@ func understoodIn(input []byte) (all []message) {
 	}
 }
 
-// recording is an application that notes the requests that it has read to their end.
+// recording is an application that records the requests that it has read completely.
 type recording struct {
 	address string
 	mu      sync.Mutex
@@ -194,7 +193,7 @@ func (l *recording) serve(conn net.Conn) {
 	}
 }
 
-// take gives what has come of a client.
+// take returns the requests of a client.
 func (l *recording) take(from string) ([]message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -203,8 +202,8 @@ func (l *recording) take(from string) ([]message, error) {
 	return seen, err
 }
 
-// FuzzFraming sends bytes to the gateway. What an application gets of them must be the requests that are in them, in their order and with
-// their bodies, as far as there are any: that some are refused is no matter, that another one is found is.
+// FuzzFraming sends bytes to the gateway. The application may get only requests that are in them, in order and with their bodies. The
+// gateway may refuse some, but must not find another.
 func FuzzFraming(f *testing.F) {
 	if runtime.GOOS != "linux" {
 		f.Skip("clients have addresses of their own on loopback")
@@ -223,7 +222,7 @@ func FuzzFraming(f *testing.F) {
 	address := b.address("http")
 	var clients atomic.Uint32
 	f.Fuzz(func(t *testing.T, input []byte) {
-		// An address of its own, so that nothing of another input that comes late counts for this one.
+		// Each input has an address of its own, so that late bytes of another do not count for it.
 		n := clients.Add(1)
 		from := net.IPv4(127, 1+byte(n>>16)%200, byte(n>>8), byte(n))
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).Dial("tcp", address)
@@ -235,7 +234,7 @@ func FuzzFraming(f *testing.F) {
 		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 		_, _ = io.Copy(io.Discard, conn)
 		_ = conn.(*net.TCPConn).CloseWrite()
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_ = conn.SetReadDeadline(time.Now().Add(waitLimit))
 		_, _ = io.Copy(io.Discard, conn)
 		got, broken := app.take(from.String())
 		if broken != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/dataplane/gateway/listener"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -21,55 +23,55 @@ type Options struct {
 	XDS string
 	// Dial are options of the connection to it, such as credentials; without them it is plain text.
 	Dial []grpc.DialOption
-	// NodeID tells this gateway from others; Zone is its locality and may be empty.
+	// NodeID is the node id of this gateway; Zone is its locality and may be empty.
 	NodeID, Zone string
 	// Logger may be nil.
 	Logger hclog.Logger
-	// Drain is how long requests that are being served may take to finish when a listener goes away or Run ends. Default 10 s.
+	// Drain is how long requests may take to finish when their listener is removed or Run ends. Default 10 s.
 	Drain time.Duration
-	// Listening, if set, is called when a listener's address has been bound; addr is the address it really has.
+	// Listening, if set, is called when a listener's address has been bound. addr has the real port where the configured one is 0.
 	Listening func(name, addr string)
-	// Failed, if set, is called when a listener's address could not be bound. The control plane is told as well.
+	// Failed, if set, is called when a listener's address could not be bound. The control plane gets a NACK too.
 	Failed func(name, addr string, err error)
 }
 
 const (
 	defaultDrain = 10 * time.Second
-	// lameDuck is how long connections are left open at the end for clients to notice that they are to be closed.
+	// lameDuck is how long idle connections stay open at the end, so that clients learn that they must open new ones.
 	lameDuck = 500 * time.Millisecond
-	// warmUp is how long a new listener waits for its routes before it serves without them, as in Envoy. It waits for its
-	// certificates without an end, since it cannot.
+	// warmUp is how long a new listener waits for its routes before it serves without them, as in Envoy. It never serves without its
+	// certificates.
 	warmUp = 15 * time.Second
 )
 
 // Gateway serves what a control plane tells it to. Make it with New.
 type Gateway struct {
+	// Set once.
 	options Options
 	logger  hclog.Logger
 	client  *client.Client
-	proxy   *proxy
+	proxy   *proxy.Proxy
 	started time.Time
-	tickets *tls.Config    // its keys encrypt TLS sessions; it replaces them itself
-	tasks   sync.WaitGroup // everything that must have ended when Run returns
-	hurry   context.Context
-	hurryUp context.CancelFunc
+	sockets *listener.Sockets
+	tickets *tls.Config // encrypts the session tickets of all listeners; crypto/tls rotates its keys
 
-	// mu guards what the handler of updates keeps: it writes, and the admin pages read. Requests never take it.
+	ending atomic.Bool
+
+	// Guarded by mu. The handler of updates writes, the admin pages and the load report read, and requests never take it.
 	mu        sync.Mutex
 	listeners map[string]*activeListener
 	routes    map[string]*routeSlot
 	scopes    scopes
 	secrets   map[string]*secretSlot
-	endpoints map[string]*cluster // by the name of the endpoint assignment
-	stats     map[string]*managerStats
-	updates   map[string]*typeStats // by type URL
-	answered  bool                  // listeners have been received
-	refused   map[string]bool       // listeners that have no good version
-	leaving   map[*cluster]struct{} // no longer known, but for requests that still run
-	ending    atomic.Bool
+	endpoints map[string]*proxy.Cluster   // by the name of the endpoint assignment
+	stats     map[string]*prefixStats     // by stat_prefix
+	updates   map[string]*typeStats       // by type URL
+	answered  bool                        // a response with listeners has come
+	refused   map[string]bool             // listeners without a good version
+	leaving   map[*proxy.Cluster]struct{} // removed clusters whose last requests still run
 }
 
-// typeStats counts the updates of one type of resource.
+// typeStats count the updates of one type of resource.
 type typeStats struct{ ok, rejected uint64 }
 
 // New makes a gateway; Run starts it.
@@ -81,13 +83,13 @@ func New(options Options) *Gateway {
 		options.Drain = defaultDrain
 	}
 	g := &Gateway{
-		options: options, logger: options.Logger, started: time.Now(), proxy: newProxy(options.Logger),
+		options: options, logger: options.Logger, started: time.Now(), proxy: proxy.New(options.Logger),
+		sockets: listener.NewSockets(options.Logger, options.Drain),
 		tickets: &tls.Config{MinVersion: tls.VersionTLS12}, secrets: map[string]*secretSlot{},
-		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*cluster{},
-		stats: map[string]*managerStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
-		leaving: map[*cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
+		listeners: map[string]*activeListener{}, routes: map[string]*routeSlot{}, endpoints: map[string]*proxy.Cluster{},
+		stats: map[string]*prefixStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
+		leaving: map[*proxy.Cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
 	}
-	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
 		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load, DialOptions: options.Dial,
@@ -95,7 +97,8 @@ func New(options Options) *Gateway {
 	return g
 }
 
-// Run follows the control plane, tells it what load there is, and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
+// Run follows the control plane, reports load to it, and serves, until ctx ends. Then it drains, for Options.Drain at most, and returns
+// nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	g.client.Subscribe(resource.ClusterType, client.Wildcard)
 	g.client.Subscribe(resource.ListenerType, client.Wildcard)
@@ -108,24 +111,21 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
-// drain ends all listeners at once and waits for them.
+// drain retires all listeners at once and waits for them.
 func (g *Gateway) drain() {
 	g.mu.Lock()
 	for _, l := range g.listeners {
 		for _, s := range l.sockets() {
-			g.retire(s)
+			g.sockets.Retire(s)
 		}
 		l.stopWarming()
 	}
 	g.mu.Unlock()
-	enough := time.AfterFunc(lameDuck, g.hurryUp)
-	defer enough.Stop()
-	g.tasks.Wait()
-	g.hurryUp()
-	g.proxy.upstreams.close()
+	g.sockets.Wait(lameDuck)
+	g.proxy.Close()
 }
 
-// ready tells whether all listeners that the control plane has named are being served.
+// ready is whether the gateway serves all listeners that the control plane has named.
 func (g *Gateway) ready() bool {
 	if g.ending.Load() {
 		return false

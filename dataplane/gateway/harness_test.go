@@ -34,8 +34,11 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// patience bounds every wait of a test.
-const patience = 2 * time.Minute
+// upstreamReset begins Envoy's body of a reply to a request whose upstream connection was lost.
+const upstreamReset = "upstream connect error or disconnect/reset before headers. reset reason: "
+
+// waitLimit bounds every wait of a test.
+const waitLimit = 2 * time.Minute
 
 // bench is a gateway with a control plane in front of it, over real sockets.
 type bench struct {
@@ -50,12 +53,12 @@ type bench struct {
 	progress uint64
 	nacks    []xds.Nack
 	bound    map[string]string
-	loads    map[place]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
+	loads    map[[2]string]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
 }
 
 func start(t testing.TB, options Options) *bench {
 	t.Helper()
-	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[place]client.ClusterLoad{}}
+	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[[2]string]client.ClusterLoad{}}
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond,
 		Progress: func(p xds.Progress) {
@@ -106,18 +109,18 @@ func (b *bench) note(change func()) {
 
 func (b *bench) add(loads []xds.ClusterLoad) {
 	for _, l := range loads {
-		sum := b.loads[place{l.Cluster, l.Zone}]
-		b.loads[place{l.Cluster, l.Zone}] = client.ClusterLoad{
+		sum := b.loads[[2]string{l.Cluster, l.Zone}]
+		b.loads[[2]string{l.Cluster, l.Zone}] = client.ClusterLoad{
 			Issued: sum.Issued + l.Issued, Succeeded: sum.Succeeded + l.Succeeded, Failed: sum.Failed + l.Failed, InProgress: l.InProgress,
 			Concurrency: sum.Concurrency + l.Concurrency, Streams: sum.Streams + l.Streams,
 		}
 	}
 }
 
-// until waits for a condition on what note has noted.
+// until waits for a condition on what note has changed.
 func (b *bench) until(what string, condition func() bool) {
 	b.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	for {
 		b.mu.Lock()
 		ok, changed := condition(), b.changed
@@ -133,7 +136,7 @@ func (b *bench) until(what string, condition func() bool) {
 	}
 }
 
-// push applies resources and waits until the gateway has answered for them.
+// push applies resources and waits until the gateway has acknowledged them.
 func (b *bench) push(set ...*xds.Resource) {
 	b.Helper()
 	had := b.refusals()
@@ -149,7 +152,7 @@ func (b *bench) update(u xds.Update) {
 	b.until(fmt.Sprintf("answers to update %d", seq), func() bool { return b.progress >= seq })
 }
 
-// refusal gives the text of the newest NACK; it waits for one more than had.
+// refusal is the text of the newest NACK. It waits until there are more than had.
 func (b *bench) refusal(had int) string {
 	b.Helper()
 	b.until("a NACK", func() bool { return len(b.nacks) > had })
@@ -212,7 +215,7 @@ func (b *bench) do(req *http.Request) answer {
 }
 
 var noRedirects = &http.Client{
-	Timeout:       patience,
+	Timeout:       waitLimit,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -378,7 +381,7 @@ func backend(t testing.TB, name string, addresses ...string) []*xds.Resource {
 // h2cBackend is the same for endpoints that speak h2c.
 func h2cBackend(t testing.TB, name string, addresses ...string) []*xds.Resource {
 	c := newCluster(name)
-	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptionsKey: pack(t, &httpv3.HttpProtocolOptions{
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, &httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{}},
 		}},

@@ -12,8 +12,8 @@ import (
 	"sluice.dev/sluice/test/refuser"
 )
 
-// A request whose body has been sent may be sent again to another endpoint, if the first has said that it did not look at it.
-func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
+// The gateway may retry a request whose body it has sent, if the endpoint has said that it did not process the request.
+func TestARequestThatAnEndpointDidNotProcessIsRetriedElsewhere(t *testing.T) {
 	for name, say := range map[string]func(f *http2.Framer, stream uint32) error{
 		"refused": func(f *http2.Framer, stream uint32) error {
 			return f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
@@ -30,15 +30,15 @@ func TestWhatAnEndpointDidNotLookAtIsSentElsewhere(t *testing.T) {
 				req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(text))
 				b.do(req).want(t, 200, text)
 			}
-			if retried := b.gateway.proxy.clusters.get("c").stats.rqRetry.Load(); retried < 10 {
+			if retried := b.gateway.proxy.Clusters.Get("c").Stats.RqRetry.Load(); retried < 10 {
 				t.Errorf("%d of 20 requests were sent again", retried)
 			}
 		})
 	}
 }
 
-// One that it has looked at may not, and neither may one that is too large to be kept.
-func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
+// It must not retry a request that the endpoint may have processed, nor one that is too large to be kept.
+func TestARequestThatAnEndpointMayHaveProcessedIsNotRetried(t *testing.T) {
 	b := start(t, Options{})
 	reset := refuser.Listen(t, func(f *http2.Framer, stream uint32) error { return f.WriteRSTStream(stream, http2.ErrCodeInternal) })
 	refuses := refuser.Listen(t, func(f *http2.Framer, stream uint32) error {
@@ -49,7 +49,7 @@ func TestWhatAnEndpointMayHaveLookedAtIsNotSentElsewhere(t *testing.T) {
 		one(routes(t, vhost("h", "*", to(prefix("/reset"), "reset", retries("connect-failure,refused-stream", 2)),
 			to(prefix("/"), "refuses", retries("connect-failure,refused-stream", 2))))))...)
 	req, _ := http.NewRequest(http.MethodPost, "http://h/reset", strings.NewReader("x"))
-	b.do(req).want(t, 503, resetBefore+"connection termination")
+	b.do(req).want(t, 503, upstreamReset+"connection termination")
 	failed := 0
 	for range 10 {
 		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader(strings.Repeat("x", replay.Limit+1)))

@@ -14,17 +14,18 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/xds"
-	"sluice.dev/sluice/xds/client"
 )
 
-// broken is one broken resource for each thing that can be wrong, and what the NACK has to name.
+// broken are broken resources by what is wrong, with what the NACK has to name.
 func broken(t testing.TB) map[string]struct {
 	resource *xds.Resource
 	want     []string
@@ -158,7 +159,7 @@ func tlsSocket(t testing.TB, c *tlsv3.CommonTlsContext) *corev3.TransportSocket 
 	}}
 }
 
-func TestWhatIsNotUnderstoodIsRefusedAndTheLastGoodServes(t *testing.T) {
+func TestAResourceThatIsNotUnderstoodIsRefusedAndTheLastGoodServes(t *testing.T) {
 	b := start(t, Options{})
 	good := all(one(plain(t)), backend(t, "c", upstream(t, says("good"))), one(routes(t, vhost("h", "h.test", to(prefix("/"), "c")))))
 	b.push(good...)
@@ -195,35 +196,20 @@ func TestGoodResourcesBesideABadOneTakeEffect(t *testing.T) {
 	b.get("http://h/").want(t, 200, "good")
 }
 
-func TestTheTableOfFieldsNamesFieldsOfTheAPI(t *testing.T) {
-	for message, f := range understood {
-		kind, err := protoregistry.GlobalTypes.FindMessageByName(message)
-		if err != nil {
-			t.Errorf("%s: %v", message, err)
-			continue
-		}
-		for _, name := range strings.Fields(f.used + " " + f.ignored) {
-			if kind.Descriptor().Fields().ByTextName(name) == nil {
-				t.Errorf("%s has no field %s", message, name)
-			}
-		}
+// compileAny compiles a body as each kind of resource.
+func compileAny(body []byte) {
+	_, _ = config.CompileListener("x", "", body)
+	_, _ = config.CompileCluster("x", "", body)
+	_, _ = config.CompileSecret("x", "", body)
+	if table, err := config.CompileRoutes("", "", body, nil); err == nil {
+		_, _ = config.CompileRoutes("", "", append([]byte(nil), body...), table)
+		table.Hosts.Find("h.test")
 	}
-}
-
-// decodeAny decodes a body as each kind of resource.
-func decodeAny(body []byte) {
-	_, _ = compileListener("x", "", body)
-	_, _ = compileCluster("x", "", body)
-	_, _ = compileSecret(client.Resource{Name: "x", Body: body})
-	if table, err := compileRoutes("", "", body, nil); err == nil {
-		_, _ = compileRoutes("", "", append([]byte(nil), body...), table)
-		table.hosts.find("h.test")
-	}
-	if m, err := decode(body, &endpointv3.ClusterLoadAssignment{}); err == nil {
-		if a, err := newAssignment(m, nil); err == nil {
-			for _, policy := range []balancing{roundRobin, leastRequest, random} {
-				a.pick(policy, nil, never)
-			}
+	_, _ = config.CompileScope("x", "", body)
+	if groups, err := config.CompileEndpoints("x", "", body); err == nil {
+		a := proxy.NewAssignment(groups, nil)
+		for _, policy := range []settings.Balancing{settings.RoundRobin, settings.LeastRequest, settings.Random} {
+			a.Pick(policy, nil, func(*proxy.Host) bool { return false })
 		}
 	}
 }
@@ -236,5 +222,5 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range all(one(plain(f)), backend(f, "x", "127.0.0.1:1"), h2cBackend(f, "x"), one(routes(f, vhost("h", "h.test *.x y.*", to(prefix("/"), "", weights("a", 1, "b", 2)))))) {
 		f.Add(r.Body)
 	}
-	f.Fuzz(func(_ *testing.T, body []byte) { decodeAny(body) })
+	f.Fuzz(func(_ *testing.T, body []byte) { compileAny(body) })
 }

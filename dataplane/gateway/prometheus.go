@@ -11,17 +11,19 @@ import (
 	"time"
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
-// serveStats writes the counters in Prometheus' text format under Envoy's names. With ?usedonly, clusters that have had no
-// request are left out; the histograms of these are left out always.
+// serveStats writes the counters in Prometheus' text format as Envoy does. With ?usedonly it leaves out clusters without a request; it
+// always leaves out their histograms.
 func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	out := &metricWriter{}
-	clusters := g.proxy.clusters.all()
+	clusters := g.clusters()
 	g.writeServer(out, len(clusters))
 	if r.URL.Query().Has("usedonly") {
-		clusters = slices.DeleteFunc(clusters, func(c *cluster) bool { return c.stats.rqTotal.Load() == 0 })
+		clusters = slices.DeleteFunc(clusters, func(c *proxy.Cluster) bool { return c.Stats.RqTotal.Load() == 0 })
 	}
 	writeClusters(out, clusters)
 	_, _ = out.WriteTo(w) // the reader may be gone
@@ -43,10 +45,11 @@ func (w *metricWriter) sample(name, labels string, value string) {
 	w.WriteByte('\n')
 }
 
-// label writes one label; Go's quoting of a name differs from Prometheus' only in characters that names do not have.
-func label(name, value string) string {
-	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
-}
+// label is one label.
+func label(name, value string) string { return name + `="` + escaped.Replace(value) + `"` }
+
+// escaped is the escaping of label values.
+var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 	live := g.ready()
@@ -79,83 +82,72 @@ func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 
 func (g *Gateway) writeManagers(w *metricWriter) {
 	prefixes := slices.Sorted(maps.Keys(g.stats))
-	each := func(name, kind string, value func(*managerStats) uint64) {
+	each := func(name, kind string, value func(*prefixStats) uint64) {
 		w.family(name, kind)
 		for _, p := range prefixes {
 			w.sample(name, label("envoy_http_conn_manager_prefix", p), strconv.FormatUint(value(g.stats[p]), 10))
 		}
 	}
-	each("envoy_http_downstream_rq_total", "counter", func(s *managerStats) uint64 { return s.rqTotal.Load() })
-	each("envoy_http_downstream_rq_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.rqActive.Load())) })
-	each("envoy_http_downstream_cx_total", "counter", func(s *managerStats) uint64 { return s.cxTotal.Load() })
-	each("envoy_http_downstream_cx_active", "gauge", func(s *managerStats) uint64 { return uint64(max(0, s.cxActive.Load())) })
+	each("envoy_http_downstream_rq_total", "counter", func(s *prefixStats) uint64 { return s.requests.RqTotal.Load() })
+	each("envoy_http_downstream_rq_active", "gauge", func(s *prefixStats) uint64 { return uint64(max(0, s.requests.RqActive.Load())) })
+	each("envoy_http_downstream_cx_total", "counter", func(s *prefixStats) uint64 { return s.connections.Total.Load() })
+	each("envoy_http_downstream_cx_active", "gauge", func(s *prefixStats) uint64 { return uint64(max(0, s.connections.Active.Load())) })
 	w.family("envoy_http_downstream_rq_xx", "counter")
 	for _, p := range prefixes {
-		writeClasses(w, "envoy_http_downstream_rq_xx", label("envoy_http_conn_manager_prefix", p), &g.stats[p].rqXX)
+		writeClasses(w, "envoy_http_downstream_rq_xx", label("envoy_http_conn_manager_prefix", p), &g.stats[p].requests.RqXX)
 	}
 }
 
-func writeClasses(w *metricWriter, name, labels string, s *statusClasses) {
+func writeClasses(w *metricWriter, name, labels string, s *proxy.StatusClasses) {
 	for class := 1; class < len(s); class++ {
 		w.sample(name, label("envoy_response_code_class", strconv.Itoa(class))+","+labels, strconv.FormatUint(s[class].Load(), 10))
 	}
 }
 
-func writeClusters(w *metricWriter, clusters []*cluster) {
+func writeClusters(w *metricWriter, clusters []*proxy.Cluster) {
 	labels := make([]string, len(clusters))
 	for i, c := range clusters {
-		labels[i] = label("envoy_cluster_name", c.name)
+		labels[i] = label("envoy_cluster_name", c.Name)
 	}
-	each := func(name, kind string, value func(*cluster) uint64) {
+	each := func(name, kind string, value func(*proxy.Cluster) uint64) {
 		w.family("envoy_cluster_"+name, kind)
 		for i, c := range clusters {
 			w.sample("envoy_cluster_"+name, labels[i], strconv.FormatUint(value(c), 10))
 		}
 	}
-	each("upstream_rq_total", "counter", func(c *cluster) uint64 { return c.stats.rqTotal.Load() })
-	each("upstream_rq_active", "gauge", func(c *cluster) uint64 { return uint64(max(0, c.stats.rqActive.Load())) })
-	each("upstream_rq_timeout", "counter", func(c *cluster) uint64 { return c.stats.rqTimeout.Load() })
-	each("upstream_rq_retry", "counter", func(c *cluster) uint64 { return c.stats.rqRetry.Load() })
-	each("upstream_cx_total", "counter", func(c *cluster) uint64 { return c.stats.cxTotal.Load() })
-	each("upstream_cx_active", "gauge", func(c *cluster) uint64 { return uint64(max(0, c.stats.cxActive.Load())) })
-	each("upstream_cx_connect_fail", "counter", func(c *cluster) uint64 { return c.stats.cxConnectFail.Load() })
-	each("upstream_cx_none_healthy", "counter", func(c *cluster) uint64 { return c.stats.cxNoneHealthy.Load() })
-	each("membership_change", "counter", func(c *cluster) uint64 { return c.stats.membershipChange.Load() })
-	each("membership_total", "gauge", func(c *cluster) uint64 { return uint64(len(c.endpoints.Load().list())) })
-	each("membership_healthy", "gauge", func(c *cluster) uint64 { return c.endpoints.Load().healthy() })
+	each("upstream_rq_total", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.RqTotal.Load() })
+	each("upstream_rq_active", "gauge", func(c *proxy.Cluster) uint64 { return uint64(max(0, c.Stats.RqActive.Load())) })
+	each("upstream_rq_timeout", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.RqTimeout.Load() })
+	each("upstream_rq_retry", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.RqRetry.Load() })
+	each("upstream_cx_total", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.CxTotal.Load() })
+	each("upstream_cx_active", "gauge", func(c *proxy.Cluster) uint64 { return uint64(max(0, c.Stats.CxActive.Load())) })
+	each("upstream_cx_connect_fail", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.CxConnectFail.Load() })
+	each("upstream_cx_none_healthy", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.CxNoneHealthy.Load() })
+	each("membership_change", "counter", func(c *proxy.Cluster) uint64 { return c.Stats.MembershipChange.Load() })
+	each("membership_total", "gauge", func(c *proxy.Cluster) uint64 { return uint64(len(c.Endpoints.Load().List())) })
+	each("membership_healthy", "gauge", func(c *proxy.Cluster) uint64 { return c.Endpoints.Load().Healthy() })
 	w.family("envoy_cluster_upstream_rq_xx", "counter")
 	for i, c := range clusters {
-		writeClasses(w, "envoy_cluster_upstream_rq_xx", labels[i], &c.stats.rqXX)
+		writeClasses(w, "envoy_cluster_upstream_rq_xx", labels[i], &c.Stats.RqXX)
 	}
 	w.family("envoy_cluster_upstream_rq_time", "histogram")
 	for i, c := range clusters {
-		if c.stats.rqTotal.Load() > 0 {
-			writeHistogram(w, "envoy_cluster_upstream_rq_time", labels[i], &c.stats.rqTime)
+		if c.Stats.RqTotal.Load() > 0 {
+			writeHistogram(w, "envoy_cluster_upstream_rq_time", labels[i], &c.Stats.RqTime)
 		}
 	}
 }
 
-func writeHistogram(w *metricWriter, name, labels string, h *histogram) {
+func writeHistogram(w *metricWriter, name, labels string, h *proxy.Histogram) {
 	var total uint64
-	for i := range h.buckets {
-		total += h.buckets[i].Load()
+	for i := range h.Buckets {
+		total += h.Buckets[i].Load()
 		bound := "+Inf"
-		if i < len(histogramBounds) {
-			bound = strconv.FormatFloat(histogramBounds[i], 'f', -1, 64)
+		if i < len(proxy.HistogramBounds) {
+			bound = strconv.FormatFloat(proxy.HistogramBounds[i], 'f', -1, 64)
 		}
 		w.sample(name+"_bucket", labels+","+label("le", bound), strconv.FormatUint(total, 10))
 	}
-	w.sample(name+"_sum", labels, strconv.FormatFloat(float64(h.sum.Load())/1000, 'f', -1, 64))
+	w.sample(name+"_sum", labels, strconv.FormatFloat(float64(h.Sum.Load())/1000, 'f', -1, 64))
 	w.sample(name+"_count", labels, strconv.FormatUint(total, 10))
-}
-
-// healthy counts the endpoints that take requests.
-func (a *assignment) healthy() uint64 {
-	var n uint64
-	for _, e := range a.list() {
-		if e.usable() {
-			n++
-		}
-	}
-	return n
 }

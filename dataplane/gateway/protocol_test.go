@@ -14,21 +14,20 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 func h2cClient() *http.Client {
 	t := &http.Transport{Protocols: new(http.Protocols)}
 	t.Protocols.SetUnencryptedHTTP2(true)
-	return &http.Client{Transport: t, Timeout: patience}
+	return &http.Client{Transport: t, Timeout: waitLimit}
 }
 
 func TestHTTP1AndH2CInAndOut(t *testing.T) {
@@ -105,7 +104,7 @@ func TestGRPC(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return testpb.NewTestServiceClient(conn)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	client := dial("h")
 	var trailer metadata.MD
@@ -161,7 +160,7 @@ func TestWebSocket(t *testing.T) {
 	})
 	b.push(all(one(plain(t)), backend(t, "one", addr), h2cBackend(t, "two", addr),
 		one(routes(t, vhost("h", "*", off, to(prefix("/one"), "one", timeout(time.Second)), to(prefix("/two"), "two")))))...)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for _, path := range []string{"/one", "/two"} {
 		conn, _, err := websocket.Dial(ctx, "ws://"+b.address("http")+path, nil)
@@ -295,7 +294,7 @@ func TestExpectContinueWaitsForTheUpstream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(waitLimit))
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", path)
 		reader := bufio.NewReader(conn)
 		line, err := reader.ReadString('\n')

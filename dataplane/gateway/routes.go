@@ -1,188 +1,77 @@
 package gateway
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"hash/maphash"
+	"sync/atomic"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/types/known/anypb"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/gateway/settings"
+	"sluice.dev/sluice/xds/client"
 )
 
-// virtualHostsField is the number of RouteConfiguration.virtual_hosts.
-const virtualHostsField = 2
-
-// routeTable is a compiled RouteConfiguration. It is immutable and shares the virtual hosts that did not change with the
-// version before it.
-type routeTable struct {
-	name    string
-	version string
-	// body is the message that it was made from, and parts are the virtual hosts' bytes within it, in order. All of them
-	// point into the newest message, so that no older one is kept in memory by a virtual host that never changes.
-	body  []byte
-	parts []routePart
-	hosts *hostTable
-	// rest is the message without its virtual hosts.
-	rest []byte
-	*routeSettings
+// routeSlot holds the newest good version of a route configuration. Listeners and scopes that name it share the slot.
+type routeSlot struct {
+	current atomic.Pointer[config.Routes] // nil until one has come
+	scopes  int                           // how many scopes name it
 }
 
-type routePart struct {
-	raw []byte
-	vh  *virtualHost
-}
-
-// routeSettings are what a RouteConfiguration says beside its virtual hosts.
-type routeSettings struct {
-	requestHeaders, responseHeaders *headerChanges
-	// mostSpecificWins turns the order of header changes round: route configuration first, weighted cluster last.
-	mostSpecificWins bool
-	// ignorePort leaves a port out when looking for the virtual host.
-	ignorePort bool
-}
-
-// compileRoutes makes the table of a RouteConfiguration. prev is the version before it or nil: virtual hosts whose bytes
-// are the same are taken from there, so one changed virtual host of 10,000 costs one compilation and a pass over the bytes.
-func compileRoutes(name, version string, body []byte, prev *routeTable) (*routeTable, error) {
-	if prev == nil {
-		prev = &routeTable{hosts: &hostTable{}}
-	}
-	parts, rest, err := splitRoutes(body, len(prev.parts)+1)
-	if err != nil {
-		return nil, err
-	}
-	t := &routeTable{name: name, version: version, body: body, parts: parts, rest: rest, routeSettings: prev.routeSettings}
-	if t.routeSettings == nil || !bytes.Equal(rest, prev.rest) {
-		if t.routeSettings, err = compileSettings(name, rest); err != nil {
-			return nil, err
-		}
-	}
-	t.hosts, err = reuse(parts, prev)
-	return t, err
-}
-
-// splitRoutes walks the message without unmarshalling it. It likely finds as many virtual hosts as expected.
-func splitRoutes(body []byte, expected int) (parts []routePart, rest []byte, err error) {
-	parts = make([]routePart, 0, expected)
-	for b := body; len(b) > 0; {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return nil, nil, fmt.Errorf("not a RouteConfiguration: %w", protowire.ParseError(n))
-		}
-		m := protowire.ConsumeFieldValue(number, kind, b[n:])
-		if m < 0 {
-			return nil, nil, fmt.Errorf("not a RouteConfiguration: %w", protowire.ParseError(m))
-		}
-		if number == virtualHostsField && kind == protowire.BytesType {
-			raw, _ := protowire.ConsumeBytes(b[n:])
-			parts = append(parts, routePart{raw: raw})
-		} else {
-			rest = append(rest, b[:n+m]...)
-		}
-		b = b[n+m:]
-	}
-	return parts, rest, nil
-}
-
-func compileSettings(name string, rest []byte) (*routeSettings, error) {
-	m, err := decode(rest, &routev3.RouteConfiguration{})
-	if err != nil {
-		return nil, err
-	}
-	if name != "" && m.GetName() != name {
-		return nil, fmt.Errorf("name: is %q; it must be the name of the resource, %q", m.GetName(), name)
-	}
-	if err := checkFilterConfigs(m.GetTypedPerFilterConfig()); err != nil {
-		return nil, at("typed_per_filter_config", err)
-	}
-	s := &routeSettings{
-		mostSpecificWins: m.GetMostSpecificHeaderMutationsWins(),
-		ignorePort:       m.GetIgnorePortInHostMatching(),
-	}
-	s.requestHeaders, s.responseHeaders, err = compileBothHeaders(m)
-	return s, err
-}
-
-// checkFilterConfigs takes what turns filters off, or may be left out: the only filter here is the router.
-func checkFilterConfigs(all map[string]*anypb.Any) error {
-	for name, config := range all {
-		m, err := unpack(config, &routev3.FilterConfig{})
-		if err == nil && !m.GetDisabled() && !m.GetIsOptional() {
-			err = errors.New("does neither turn the filter off nor say that it is optional")
-		}
-		if err != nil {
-			return at(name, err)
-		}
+// table is the newest routes; nil until they have come.
+func (s *routeSlot) table() *settings.RouteTable {
+	if config := s.current.Load(); config != nil {
+		return &config.RouteTable
 	}
 	return nil
 }
 
-// reuse fills in the virtual hosts of parts, from prev where the bytes are the same, and makes the table of hosts. It first
-// strips what is the same at the beginning and at the end, which leaves a window of what was changed, added or removed.
-func reuse(parts []routePart, prev *routeTable) (*hostTable, error) {
-	old, head := prev.parts, 0
-	for head < len(old) && head < len(parts) && bytes.Equal(old[head].raw, parts[head].raw) {
-		parts[head].vh = old[head].vh
-		head++
+// routesOf is how requests find the newest routes of a manager. It subscribes to a route configuration that no other names.
+func (g *Gateway) routesOf(m *settings.Manager) proxy.RouteSource {
+	switch {
+	case m.Fragments > 0:
+		return g.scopes.tables.source(m.Fragments)
+	case m.RDS == "":
+		return func(string) *settings.RouteTable { return m.Inline }
 	}
-	oldEnd, end := len(old), len(parts)
-	for oldEnd > head && end > head && bytes.Equal(old[oldEnd-1].raw, parts[end-1].raw) {
-		oldEnd, end = oldEnd-1, end-1
-		parts[end].vh = old[oldEnd].vh
+	slot := g.routes[m.RDS]
+	if slot == nil {
+		slot = &routeSlot{}
+		g.routes[m.RDS] = slot
+		g.client.Subscribe(resource.RouteType, m.RDS)
 	}
-	if oldEnd == head && end == head {
-		return prev.hosts, nil
-	}
-	return window(parts[head:end], old[head:oldEnd], prev.hosts)
+	return func(string) *settings.RouteTable { return slot.table() }
 }
 
-// window matches what lies between by content and compiles the rest.
-func window(parts, old []routePart, hosts *hostTable) (*hostTable, error) {
-	edit := editHosts(hosts)
-	for _, gone := range match(parts, old) {
-		for _, domain := range gone.domains {
-			edit.remove(domain, gone)
+// forgetRoutes unsubscribes from route configurations that no listener and no scope names any more.
+func (g *Gateway) forgetRoutes() {
+	named := map[string]bool{}
+	for l := range g.versions {
+		for _, c := range l.chains {
+			named[c.config.HTTP.RDS] = true
 		}
 	}
-	for i := range parts {
-		if parts[i].vh != nil {
-			continue
-		}
-		vh, err := compileVirtualHost(parts[i].raw)
-		if err != nil {
-			return nil, err
-		}
-		parts[i].vh = vh
-		for _, domain := range vh.domains {
-			if other := edit.set(domain, vh); other != nil {
-				return nil, fmt.Errorf("virtual host %q: domain %q belongs to virtual host %q already; each domain may be used once",
-					vh.name, domain, other.name)
-			}
+	var gone []string
+	for name, slot := range g.routes {
+		if !named[name] && slot.scopes == 0 {
+			delete(g.routes, name)
+			gone = append(gone, name)
 		}
 	}
-	return edit.done(), nil
+	if len(gone) > 0 {
+		g.client.Unsubscribe(resource.RouteType, gone...)
+	}
 }
 
-// match gives parts the virtual hosts of old that have the same bytes, and returns those that no part has.
-func match(parts, old []routePart) (gone []*virtualHost) {
-	seed := maphash.MakeSeed()
-	byContent := make(map[uint64]int, len(old))
-	for i := range old {
-		byContent[maphash.Bytes(seed, old[i].raw)] = i
+// setRoutes puts a route configuration into force. The gateway keeps one that is removed while a listener or scope names it, as Envoy does.
+func (g *Gateway) setRoutes(r client.Resource) error {
+	slot := g.routes[r.Name]
+	if slot == nil {
+		return nil
 	}
-	kept := make([]bool, len(old))
-	for i := range parts {
-		j, ok := byContent[maphash.Bytes(seed, parts[i].raw)]
-		if ok && !kept[j] && bytes.Equal(old[j].raw, parts[i].raw) {
-			parts[i].vh, kept[j] = old[j].vh, true
-		}
+	next, err := config.CompileRoutes(r.Name, r.Version, r.Body, slot.current.Load())
+	if err != nil {
+		return err
 	}
-	for i := range old {
-		if !kept[i] {
-			gone = append(gone, old[i].vh)
-		}
-	}
-	return gone
+	slot.current.Store(next)
+	return nil
 }

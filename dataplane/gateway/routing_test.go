@@ -33,7 +33,7 @@ func TestHostsAreMatchedExactlyThenByTheLongestWildcard(t *testing.T) {
 	}
 	unknown := b.get("http://unknown.test/")
 	unknown.want(t, http.StatusNotFound, "")
-	if flags := unknown.Header.Get(flagsHeader); flags != "NR" {
+	if flags := unknown.Header.Get("X-Envoy-Response-Flags"); flags != "NR" {
 		t.Errorf("response flags %q, want NR", flags)
 	}
 	b.push(routes(t, append(hosts, vhost("any", "*", to(prefix("/"), "exact")))...))

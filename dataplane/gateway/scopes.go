@@ -8,40 +8,46 @@ import (
 	"strings"
 	"sync"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/xds/client"
 )
 
-// scopes are the scoped routes (SRDS): all there are, as soon as a listener finds its routes by scope. As in Envoy, one
-// subscription serves all listeners, and a listener waits for the first response and for the routes that it names.
+// scopes are the scoped routes (SRDS). The gateway subscribes to all of them while a listener finds its routes by scope. As in Envoy, one
+// subscription serves all listeners, and a new listener waits for the first response and for the routes that its scopes name.
 type scopes struct {
-	following, answered bool
-	members             map[string]*scope // by the name of the resource
-	byKey               map[string]*scope
-	tables              *scopeTables
+	following bool              // subscribed
+	answered  bool              // a response has come
+	members   map[string]*scope // by the name of the resource
+	byKey     map[string]*scope // in force
+	tables    *scopeTables
 }
 
-// scope is one ScopedRouteConfiguration.
+// scope is a scope with its routes.
 type scope struct {
-	name, version, key string
-	body               []byte
-	// rds names the routes; without a name they are in the scope itself, and so in slot.
-	rds  string
+	*config.Scope
 	slot *routeSlot
 }
 
-// scopeTables are the routes by the key of their scope: the handler of updates writes, and requests read.
+// scopeTables are the routes by the key of their scope. The handler of updates writes, and requests read without a lock.
 type scopeTables struct{ m sync.Map }
 
-func (t *scopeTables) find(key string) *routeTable {
+func (t *scopeTables) find(key string) *settings.RouteTable {
 	if slot, ok := t.m.Load(key); ok {
-		return slot.(*routeSlot).table.Load()
+		return slot.(*routeSlot).table()
 	}
 	return nil
+}
+
+// source finds the routes of a host by a key with n fragments.
+func (t *scopeTables) source(n int) proxy.RouteSource {
+	return func(host string) *settings.RouteTable {
+		name, _, _ := strings.Cut(host, ":")
+		return t.find(scopeKey(name, n))
+	}
 }
 
 // scopeKey is the key of a host with n fragments.
@@ -52,37 +58,11 @@ func scopeKey(host string, n int) string {
 	return strings.Join(slices.Repeat([]string{host}, n), "\n") // no host has a line break
 }
 
-// compileScopeKey returns how many fragments the key of a request has. Each must be its host without the port, which here is
-// in lower case.
-func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
-	for i, f := range b.GetFragments() {
-		h := f.GetHeaderValueExtractor()
-		if h.GetName() != ":authority" || h.GetElementSeparator() != ":" || h.GetIndex() != 0 || h.GetElement() != nil {
-			return 0, atIndex("fragments", i, fmt.Errorf("whatever is not the first element of :authority, cut at colons, is %w", errUnsupported))
-		}
-	}
-	return len(b.GetFragments()), nil
-}
-
-// compileScoped notes that the manager's routes are found by scope.
-func (m *manager) compileScoped(from *hcmv3.ScopedRoutes) (err error) {
-	if from.GetScopedRds() == nil {
-		return at("scoped_route_configurations_list", errUnsupported)
-	}
-	if err := at("scoped_rds", at("scoped_rds_config_source", fromADS(from.GetScopedRds().GetScopedRdsConfigSource()))); err != nil {
-		return err
-	}
-	m.fragments, err = compileScopeKey(from.GetScopeKeyBuilder())
-	return at("scope_key_builder", err)
-}
-
-// followScopes asks for scopes while a listener wants them, and lets go of them when none does.
+// followScopes subscribes to scopes when the first listener wants them, and unsubscribes when the last one no longer does.
 func (g *Gateway) followScopes() {
 	wanted := false
-	for _, active := range g.listeners {
-		for _, l := range []*listener{active.serving, active.warming} {
-			wanted = wanted || l != nil && slices.ContainsFunc(l.managers(), func(m *manager) bool { return m.scopes != nil })
-		}
+	for l := range g.versions {
+		wanted = wanted || slices.ContainsFunc(l.chains, func(c *chain) bool { return c.config.HTTP.Fragments > 0 })
 	}
 	switch s := &g.scopes; {
 	case wanted == s.following:
@@ -97,7 +77,7 @@ func (g *Gateway) followScopes() {
 	}
 }
 
-// setScopes takes what one response brings.
+// setScopes applies one response.
 func (g *Gateway) setScopes(u client.Update) error {
 	if !g.scopes.following {
 		return nil
@@ -111,18 +91,18 @@ func (g *Gateway) setScopes(u client.Update) error {
 	return errors.Join(err, conflicts)
 }
 
-// nameRoutes gives scopes the routes that they name, and asks for those that nobody named before.
+// nameRoutes links scopes to the route configurations that they name. It subscribes to those that no other names.
 func (g *Gateway) nameRoutes(fresh []*scope) {
 	var wanted []string
 	for _, s := range fresh {
-		if s.rds == "" {
+		if s.RDS == "" {
 			continue
 		}
-		if g.routes[s.rds] == nil {
-			g.routes[s.rds] = &routeSlot{}
-			wanted = append(wanted, s.rds)
+		if g.routes[s.RDS] == nil {
+			g.routes[s.RDS] = &routeSlot{}
+			wanted = append(wanted, s.RDS)
 		}
-		s.slot = g.routes[s.rds]
+		s.slot = g.routes[s.RDS]
 		s.slot.scopes++
 	}
 	if len(wanted) > 0 {
@@ -130,11 +110,11 @@ func (g *Gateway) nameRoutes(fresh []*scope) {
 	}
 }
 
-// leaveRoutes lets go of the routes that nobody but these scopes named.
+// leaveRoutes unlinks scopes from their routes, and unsubscribes from those that no other names.
 func (g *Gateway) leaveRoutes(gone []*scope) {
 	last := false
 	for _, s := range gone {
-		if s.rds != "" {
+		if s.RDS != "" {
 			s.slot.scopes--
 			last = last || s.slot.scopes == 0
 		}
@@ -144,23 +124,24 @@ func (g *Gateway) leaveRoutes(gone []*scope) {
 	}
 }
 
-// change makes the next version, and returns the scopes that are not in force any more, or did not come to be. Every key that a
-// scope leaves is free before any takes one, and no request finds a key without routes that has some before and after. A scope that
-// is refused leaves its last good version in force, unless another has its key now.
+// change applies one response: scopes are removed, added and replaced. It returns the versions that are no longer in force, and those that
+// it refused because another scope has their key. All scopes of the response give up their old keys before any takes a new one, so two
+// may swap keys. Requests see each key change once, from its old routes to its new ones. When a scope is refused, its last good version
+// stays in force, unless another scope has taken its key.
 func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err error) {
 	var errs []error
 	touched := map[string]bool{}
 	leave := func(name string) {
-		if old := s.members[name]; old != nil && s.byKey[old.key] == old {
-			touched[old.key] = true
-			delete(s.byKey, old.key)
+		if old := s.members[name]; old != nil && s.byKey[old.Key] == old {
+			touched[old.Key] = true
+			delete(s.byKey, old.Key)
 		}
 	}
 	take := func(n *scope) error {
-		if other := s.byKey[n.key]; other != nil {
-			return at("key", fmt.Errorf("is that of scope %q already; each key may be used once", other.name))
+		if other := s.byKey[n.Key]; other != nil {
+			return fmt.Errorf("key: is that of scope %q already; each key may be used once", other.Name)
 		}
-		s.byKey[n.key], s.members[n.name], touched[n.key] = n, n, true
+		s.byKey[n.Key], s.members[n.Name], touched[n.Key] = n, n, true
 		return nil
 	}
 	for _, name := range removed {
@@ -171,13 +152,13 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 		delete(s.members, name)
 	}
 	for _, n := range fresh {
-		leave(n.name)
+		leave(n.Name)
 	}
 	var kept []*scope
 	for _, n := range fresh {
-		old := s.members[n.name]
+		old := s.members[n.Name]
 		if err := take(n); err != nil {
-			errs = append(errs, fmt.Errorf("scope %q: %w", n.name, err))
+			errs = append(errs, fmt.Errorf("scope %q: %w", n.Name, err))
 			gone, kept = append(gone, n), append(kept, old)
 		} else if old != nil {
 			gone = append(gone, old)
@@ -185,14 +166,14 @@ func (s *scopes) change(removed []string, fresh []*scope) (gone []*scope, err er
 	}
 	for _, old := range kept {
 		if old != nil {
-			_ = take(old) // another may have the key
+			_ = take(old) // fails where another scope has the key
 		}
 	}
 	s.publish(touched)
 	return gone, errors.Join(errs...)
 }
 
-// publish shows requests the scopes of the keys that changed.
+// publish has requests see the keys that changed.
 func (s *scopes) publish(touched map[string]bool) {
 	for key := range touched {
 		if now := s.byKey[key]; now != nil {
@@ -203,57 +184,28 @@ func (s *scopes) publish(touched map[string]bool) {
 	}
 }
 
-// compileScopes decodes what can be decoded.
+// compileScopes compiles the scopes of one response; it leaves out those that it refuses.
 func compileScopes(set []client.Resource) (fresh []*scope, err error) {
 	err = each(set, "scope", func(r client.Resource) error {
-		s, err := compileScope(r)
-		if err == nil {
-			fresh = append(fresh, s)
+		config, err := config.CompileScope(r.Name, r.Version, r.Body)
+		if err != nil {
+			return err
 		}
-		return err
+		s := &scope{Scope: config}
+		if config.Inline != nil {
+			s.slot = &routeSlot{}
+			s.slot.current.Store(config.Inline)
+		}
+		fresh = append(fresh, s)
+		return nil
 	})
 	return fresh, err
-}
-
-// compileScope decodes one scope, which names its routes or holds them.
-func compileScope(r client.Resource) (*scope, error) {
-	m, err := decode(r.Body, &routev3.ScopedRouteConfiguration{})
-	if err != nil {
-		return nil, err
-	}
-	if m.GetName() != r.Name {
-		return nil, at("name", fmt.Errorf("is %q; it must be the name of the resource", m.GetName()))
-	}
-	var key []string
-	for _, f := range m.GetKey().GetFragments() {
-		key = append(key, f.GetStringKey())
-	}
-	s := &scope{name: r.Name, version: r.Version, key: strings.Join(key, "\n"), body: r.Body, rds: m.GetRouteConfigurationName()}
-	switch {
-	case s.rds != "" && m.GetRouteConfiguration() != nil:
-		return nil, at("route_configuration", errors.New("is there beside route_configuration_name; want one of them"))
-	case s.rds != "":
-		return s, nil
-	case m.GetRouteConfiguration() == nil:
-		return nil, at("route_configuration_name", errors.New("is missing"))
-	}
-	body, err := proto.Marshal(m.GetRouteConfiguration())
-	if err != nil {
-		return nil, at("route_configuration", err)
-	}
-	table, err := compileRoutes("", r.Version, body, nil)
-	if err != nil {
-		return nil, at("route_configuration", err)
-	}
-	s.slot = &routeSlot{}
-	s.slot.table.Store(table)
-	return s, nil
 }
 
 // waits is whether routes that a scope names have not come.
 func (s *scopes) waits() bool {
 	for _, m := range s.members {
-		if m.slot.table.Load() == nil {
+		if m.slot.table() == nil {
 			return true
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// byScope has a manager find its routes by scope, with the host n times in the key.
+// byScope makes a manager find its routes by scope, with the host n times in the key.
 func byScope(n int) func(*hcmv3.HttpConnectionManager) {
 	host := &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{
 		Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
@@ -50,7 +50,7 @@ func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route)
 	})
 }
 
-func TestGatewayLetsGoOfScopesWithItsLastListenerThatHasThem(t *testing.T) {
+func TestGatewayUnsubscribesFromScopesWithItsLastListenerThatHasThem(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))))...)
 	b.get("http://x.test/").want(t, 200, "a")
@@ -63,7 +63,7 @@ func TestGatewayLetsGoOfScopesWithItsLastListenerThatHasThem(t *testing.T) {
 	})
 }
 
-// toBoth are two clusters that say their names.
+// toBoth are the clusters a and b, whose endpoints respond with their names.
 func toBoth(t testing.TB) []*xds.Resource {
 	return all(backend(t, "a", upstream(t, says("a"))), backend(t, "b", upstream(t, says("b"))))
 }
@@ -94,7 +94,7 @@ func TestScopedRoutesAreServed(t *testing.T) {
 	}
 }
 
-// namedScope leads a host to a route configuration.
+// namedScope is the scope of a host that names a route configuration.
 func namedScope(t testing.TB, host, routes string) *xds.Resource {
 	return res(t, resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{
 		Name: host, RouteConfigurationName: routes,
@@ -135,7 +135,7 @@ func TestScopesShareRoutesByName(t *testing.T) {
 		t.Error("routes are gone that a scope still names")
 	}
 	b.update(xds.Update{Removed: all(one(namedScope(t, "www.test", "")), one(routesOf(t, "x", "")))})
-	b.until("the routes are let go of", func() bool { return !has() })
+	b.until("the gateway unsubscribes from the routes", func() bool { return !has() })
 	b.push(namedScope(t, "x.test", "x"), routesOf(t, "x", "b"))
 	b.get("http://x.test/").want(t, 200, "b")
 	if b.refusals() > 0 {
@@ -162,7 +162,7 @@ func TestKeyMovesBetweenScopes(t *testing.T) {
 	}
 }
 
-func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
+func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
 	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", OnDemand: true, RouteConfigurationName: "elsewhere", Key: &routev3.ScopedRouteConfiguration_Key{
@@ -197,8 +197,8 @@ func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// A scope that is refused while another takes its key loses it, and gives up no more when it goes.
-func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
+// A refused scope loses its old key to another scope that takes it. When the refused scope is removed, the other one keeps the key.
+func TestRefusedScopeLosesAKeyThatAnotherTook(t *testing.T) {
 	s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
 	change := func(removed []string, set ...*xds.Resource) error {
 		var u client.Update
@@ -212,8 +212,8 @@ func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
 	finds := func(host, want string) {
 		t.Helper()
 		got := ""
-		if table := s.tables.find(host); table != nil {
-			got = table.version
+		if m := s.byKey[host]; m != nil && s.tables.find(host) == m.slot.table() {
+			got = m.Version
 		}
 		if got != want {
 			t.Errorf("%s is that of %q, want %q", host, got, want)
@@ -233,7 +233,7 @@ func TestRefusedScopeKeepsWhatNobodyTook(t *testing.T) {
 	finds("x.test", "z")
 }
 
-// Requests that come as soon as there is an address wait for the scopes.
+// Requests that come as soon as the address is bound wait for the scopes.
 func TestNoRequestIsAnsweredBeforeTheScopes(t *testing.T) {
 	for range 5 {
 		b := start(t, Options{})

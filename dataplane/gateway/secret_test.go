@@ -17,6 +17,8 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
+	"sluice.dev/sluice/dataplane/gateway/config"
+	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
@@ -51,21 +53,21 @@ func newSecret(t testing.TB, a *authority.Authority, name string) (*xds.Resource
 	return secret(t, name, string(chain), string(key)), pair.Leaf.SerialNumber
 }
 
-// trusting does not look at the certificate that it is shown: the tests do.
+// trusting accepts any certificate: the tests look at it.
 func trusting(protocols ...string) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, NextProtos: protocols} //nolint:gosec // see above
 }
 
-// handshake connects to the listener "https" and returns what came of it.
+// handshake connects to the listener "https" and returns the state of the connection.
 func (b *bench) handshake(config *tls.Config) tls.ConnectionState {
 	b.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", b.address("https"), config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: waitLimit}, "tcp", b.address("https"), config)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer conn.Close()
-	// In TLS 1.3 the ticket of a session comes with the first answer.
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	// In TLS 1.3 the session ticket comes with the first response.
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 	if _, err := io.ReadAll(conn); err != nil {
 		b.Fatal(err)
@@ -80,7 +82,7 @@ func (b *bench) wantSerial(want *big.Int) {
 	}
 }
 
-// session is a client with one connection on which a request goes on for as long as it likes.
+// session is a client with one connection, on which one request goes on until the test ends it.
 type session struct {
 	client *http.Client
 	dials  atomic.Int64
@@ -155,7 +157,7 @@ func streams(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// served is what all tests of secrets have beside the listener "https".
+// served are the resources that the tests of secrets need beside the listener "https".
 func served(t testing.TB) []*xds.Resource {
 	return append(h2cBackend(t, "a", upstream(t, streams)), routes(t, vhost("h", "*", to(prefix("/"), "a"))))
 }
@@ -277,7 +279,7 @@ func TestListenerTakesNoConnectionBeforeItsSecretsAreThere(t *testing.T) {
 	if b.gateway.ready() {
 		t.Error("the gateway is ready with one certificate of two")
 	}
-	// Long enough for the routes, but not without the certificate.
+	// The wait for routes is over, but there is no certificate.
 	b.gateway.mu.Lock()
 	active := b.gateway.listeners["https"]
 	b.gateway.overdue(active)
@@ -288,7 +290,7 @@ func TestListenerTakesNoConnectionBeforeItsSecretsAreThere(t *testing.T) {
 	}
 	second, _ := newSecret(t, a, "ns/two")
 	b.push(second)
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	secure := tls.Client(conn, trusting("http/1.1"))
 	if err := secure.Handshake(); err != nil {
 		t.Fatal(err)
@@ -360,19 +362,18 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
-// BenchmarkRenew is a renewed certificate, from its bytes to where handshakes find it, with 100 filter chains that name it.
+// BenchmarkRenew renews a certificate that 100 filter chains name, from its bytes to where handshakes find it.
 func BenchmarkRenew(b *testing.B) {
 	a := authority.New(b)
 	g := New(Options{XDS: "127.0.0.1:1"})
-	l, err := compileListener("https", "1", secretListener(b, "ns/one").Body)
+	l, err := config.CompileListener("https", "1", secretListener(b, "ns/one").Body)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for range 99 {
-		l.chains = append(l.chains, &filterChain{http: l.fallback.http, tls: &chainTLS{base: l.fallback.tls.base, secrets: l.fallback.tls.secrets}})
+		l.Chains = append(l.Chains, &settings.FilterChain{HTTP: l.Fallback.HTTP, TLS: l.Fallback.TLS})
 	}
-	g.listeners["https"] = &activeListener{serving: l}
-	g.connect(l)
+	g.listeners["https"] = &activeListener{serving: g.connect(l)}
 	first, _ := newSecret(b, a, "ns/one")
 	for b.Loop() {
 		if err := g.setSecret(client.Resource{Name: "ns/one", Version: "1", Body: first.Body}); err != nil {

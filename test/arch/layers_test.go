@@ -43,13 +43,19 @@ var layers = map[string][]string{
 	"explain/tree":         {"explain"},
 	"controlplane":         {"model", "translator", "xds"},
 	"dataplane/queueproxy": {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer"},
-	"dataplane/gateway":    {"model", "dataplane/breaker", "dataplane/framing", "dataplane/replay", "xds/client"},
-	"dataplane/activator":  {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
-	"kube":                 {"model", "rollout", "crds"},
-	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
-	"cmd":                  {""},
-	"examples":             {},
-	"test":                 {""},
+	"dataplane/gateway":    {"xds/client"},
+
+	"dataplane/gateway/settings": {},
+	"dataplane/gateway/config":   {"dataplane/gateway/settings"},
+	"dataplane/gateway/listener": {"dataplane/framing", "dataplane/gateway/settings"},
+	"dataplane/gateway/proxy":    {"model", "dataplane/framing", "dataplane/replay", "dataplane/gateway/settings"},
+
+	"dataplane/activator": {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
+	"kube":                {"model", "rollout", "crds"},
+	"standalone":          {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
+	"cmd":                 {""},
+	"examples":            {},
+	"test":                {""},
 }
 
 // foreign says where packages of others may be imported, by the beginning of their path, and why nowhere else.
@@ -81,7 +87,7 @@ var foreign = []struct {
 }
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
-var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain"}
+var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain", "dataplane/gateway/config"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
 
@@ -114,7 +120,7 @@ func TestPurePackagesImportNothingImpure(t *testing.T) {
 		}
 		for _, imported := range p.Imports {
 			if slices.Contains(impure, imported) {
-				t.Errorf("%s imports %s: Plan, Decide and Translate take values and return values", name, imported)
+				t.Errorf("%s imports %s: a pure package takes values and returns values", name, imported)
 			}
 		}
 	}
@@ -129,6 +135,22 @@ func TestQueueProxyStaysSmall(t *testing.T) {
 		for _, heavy := range []string{"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/"} {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("dataplane/queueproxy depends on %s: the sidecar holds no Kubernetes and no Envoy protos", dep)
+			}
+		}
+	}
+}
+
+func TestTheRequestPathOfTheGatewayHoldsNoProto(t *testing.T) {
+	for _, room := range []string{"settings", "listener", "proxy"} {
+		out, err := exec.Command("go", "list", "-deps", module+"/dataplane/gateway/"+room).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			for _, proto := range []string{"github.com/envoyproxy/", "github.com/cncf/xds/", "google.golang.org/protobuf/", "google.golang.org/grpc", module + "/xds"} {
+				if strings.HasPrefix(dep, proto) {
+					t.Errorf("dataplane/gateway/%s depends on %s: config compiles Envoy's resources, and the request path reads plain values", room, dep)
+				}
 			}
 		}
 	}

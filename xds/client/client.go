@@ -168,7 +168,7 @@ var errRetired = errors.New("the client has retired")
 
 // keep runs a stream again and again until ctx ends. A stream says whether the server answered at all.
 func (c *Client) keep(ctx context.Context, kind string, follow func(context.Context) (answered bool, err error)) error {
-	var pause pauser
+	pause := newBackOff()
 	lastErr := ""
 	for {
 		answered, err := follow(ctx)
@@ -176,7 +176,7 @@ func (c *Client) keep(ctx context.Context, kind string, follow func(context.Cont
 			return ctx.Err()
 		}
 		if answered {
-			pause.reset()
+			pause.Reset()
 			lastErr = ""
 		}
 		if errors.Is(err, errRetired) {
@@ -186,7 +186,7 @@ func (c *Client) keep(ctx context.Context, kind string, follow func(context.Cont
 			c.logger.Warn(kind+" stream ended, trying again", "target", c.config.Target, "error", text)
 			lastErr = text
 		}
-		if !sleep(ctx, pause.next()) {
+		if !sleep(ctx, pause.NextBackOff()) {
 			return ctx.Err()
 		}
 	}

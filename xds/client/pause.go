@@ -2,11 +2,12 @@ package client
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
-// The pauses between attempts grow from minPause by pauseFactor to maxPause: a control plane that restarts is found within a
+// The pauses between attempts grow from minPause by pauseFactor to maxPause. The client finds a control plane that restarts within a
 // fraction of a second, and one that is gone costs an attempt every few seconds.
 const (
 	minPause    = 50 * time.Millisecond
@@ -14,15 +15,12 @@ const (
 	pauseFactor = 1.6
 )
 
-// pauser yields exponentially growing pauses with jitter.
-type pauser struct{ last time.Duration }
-
-func (p *pauser) reset() { p.last = 0 }
-
-// next is the following pause: between half of the nominal one and all of it.
-func (p *pauser) next() time.Duration {
-	p.last = min(max(time.Duration(float64(p.last)*pauseFactor), minPause), maxPause)
-	return p.last/2 + rand.N(p.last/2)
+// newBackOff yields pauses between half of the nominal one and all of it, so that the clients of a restarted control plane do not come
+// back all at once.
+func newBackOff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: minPause * 3 / 4, MaxInterval: maxPause * 3 / 4, Multiplier: pauseFactor, RandomizationFactor: 1. / 3,
+	}
 }
 
 // sleep waits and reports false when ctx ended meanwhile.

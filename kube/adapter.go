@@ -82,6 +82,8 @@ type Adapter struct {
 	client    client.Client
 	direct    client.Reader // asks the API server itself, not the cache
 	assembler *assembler
+	backing   *backing
+	barrier   *barrier
 	problems  notebook[model.Ref, model.Problem]
 	fleet     *fleet
 	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
@@ -130,11 +132,11 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway, o.Scale.Backed),
+		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(),
 	}
-	a.assembler.token = o.ActivatorToken
+	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
-		run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, forget: a.assembler.removeBackend,
+		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
 		members: map[model.Key]*member{},
 	}
 	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
@@ -170,7 +172,7 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 // Scale takes what a revision's autoscaler decided, and has it carried out at once.
 func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
 	if a.fleet.scale(revision, uid, d) {
-		a.assembler.settle(model.Ref{Kind: kindRevision, Key: revision})
+		a.barrier.settle(model.Ref{Kind: kindRevision, Key: revision})
 		a.noteRevision(revision)
 	}
 }
@@ -189,13 +191,18 @@ func (a *Adapter) noteRevision(revision model.Key) {
 }
 
 // Activators takes the addresses of all activators that are there now.
-func (a *Adapter) Activators(endpoints []model.Endpoint) { a.assembler.setActivators(endpoints) }
+func (a *Adapter) Activators(endpoints []model.Endpoint) {
+	a.backing.setActivators(endpoints)
+	if len(endpoints) > 0 {
+		a.barrier.settle(someActivator) // when the assembler has them
+	}
+}
 
 // Gateway takes where the gateway listens from now on, such as with a certificate that was renewed.
 func (a *Adapter) Gateway(g model.Gateway) { a.assembler.setGateway(g) }
 
 // Reached notes that every client, of whatever kind, has acknowledged a World.
-func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }
+func (a *Adapter) Reached(generation uint64) { a.backing.acknowledge(generation) }
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {
@@ -231,16 +238,20 @@ func (a *Adapter) Report(problems []model.Problem) {
 	}
 }
 
-// emitWorlds hands out a new World whenever something in it changed.
+// emitWorlds hands out the first World when it is complete, and a new World after each change.
 func (a *Adapter) emitWorlds(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-a.barrier.completed:
+		a.assembler.signal() // the first World may be empty
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.assembler.wake:
-			if w := a.assembler.world(); w != nil {
-				a.options.Worlds(w)
-			}
+		case <-a.assembler.changed:
+			a.options.Worlds(a.assembler.world())
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	again, err := a.runRevision(ctx, revision)
-	if err != nil || !a.assembler.isComplete() {
+	if err != nil || !a.barrier.isComplete() {
 		return ctrl.Result{RequeueAfter: again}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
@@ -125,7 +125,7 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	if crew.Decision == nil {
 		return 0, nil // it comes at once, and has us look again: until then the status is what the autoscaler goes on from
 	}
-	if !a.assembler.isComplete() {
+	if !a.barrier.isComplete() {
 		return afterFirstWorld, nil
 	}
 	in := rollout.RevisionInput{

@@ -69,8 +69,8 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	}
 	plan := rollout.Route(in)
 	wait := a.tell(in, plan)
-	a.assembler.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
-	if !a.assembler.isComplete() {
+	a.barrier.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
+	if !a.barrier.isComplete() {
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
 	if wait > 0 {

@@ -7,7 +7,7 @@ import "slices"
 
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
-	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.AccessLog == o.AccessLog && g.Routes == o.Routes &&
+	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }
 
@@ -23,7 +23,7 @@ func (r Route) Equal(o Route) bool {
 
 // Equal says whether two rules are the same.
 func (r Rule) Equal(o Rule) bool {
-	return r.Tag == o.Tag && r.Timeout == o.Timeout && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
+	return r.Tag == o.Tag && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
 		slices.Equal(r.Shares, o.Shares) && slices.Equal(r.TagHeader, o.TagHeader)
 }
 

@@ -29,8 +29,6 @@ type Gateway struct {
 	Local string
 	// Certificates are served on HTTPS, chosen by server name; the first is the default.
 	Certificates []Certificate
-	// AccessLog makes the gateway write one line per request to its standard output.
-	AccessLog bool
 	// Routes is the form in which routes reach the gateway; empty means Inline.
 	Routes RouteForm
 }
@@ -81,8 +79,6 @@ type Rule struct {
 	Shares []Share
 	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
 	TagHeader []TagShare
-	// Timeout is how long a whole request may take; 0 means no limit.
-	Timeout time.Duration
 }
 
 // Share is the part of a Rule's requests that one revision gets.

@@ -22,6 +22,14 @@ type ConfigurationPlan struct {
 	Problems []model.Problem
 }
 
+// Of returns the Configuration with this plan in its status.
+func (p ConfigurationPlan) Of(c *model.Configuration) *model.Configuration {
+	planned := *c
+	planned.Observed = c.Generation
+	planned.LatestCreated, planned.LatestReady, planned.Conditions = p.LatestCreated, p.LatestReady, p.Conditions
+	return &planned
+}
+
 // Configure plans a Configuration, given the revisions of its namespace: those that it made, and whichever has the name that it asks for.
 func Configure(c *model.Configuration, revisions []*model.Revision) ConfigurationPlan {
 	plan := ConfigurationPlan{LatestCreated: c.LatestCreated, LatestReady: c.LatestReady}

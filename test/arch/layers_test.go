@@ -114,7 +114,7 @@ func TestPurePackagesImportNothingImpure(t *testing.T) {
 		}
 		for _, imported := range p.Imports {
 			if slices.Contains(impure, imported) {
-				t.Errorf("%s imports %s: Plan, Decide and Translate take values and return values", name, imported)
+				t.Errorf("%s imports %s: rollout, Decide and Translate take values and return values", name, imported)
 			}
 		}
 	}

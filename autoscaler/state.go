@@ -100,23 +100,23 @@ func (s *State) prepare(p *model.Scaling, now time.Time) {
 	}
 }
 
-// sane bounds what a source may claim: more is a lie, and would spoil the sums for a whole window.
-const sane = 1e9
+// maxLoad bounds what a source may report. A larger figure is wrong, and would spoil the sums of a whole window.
+const maxLoad = 1e9
 
-// record adds the samples. Figures that make no sense are left out, and so is the sample.
+// record adds the samples. A sample with a figure that is negative, not finite or over maxLoad is left out.
 func (s *State) record(samples []model.Sample, now time.Time) {
 	for i := range samples {
 		sample := &samples[i]
-		value, part := sample.Concurrency, sample.ProxiedConcurrency
+		value, replaced := sample.Concurrency, sample.ReplacedConcurrency
 		if s.metric == model.RPS {
-			value, part = sample.Requests, sample.ProxiedRequests
+			value, replaced = sample.Requests, sample.ReplacedRequests
 		}
-		if !(value >= 0 && value <= sane && part >= 0 && part <= sane) {
+		if !(value >= 0 && value <= maxLoad && replaced >= 0 && replaced <= maxLoad) {
 			continue
 		}
 		sec := min(sample.Time.Unix(), now.Unix())
-		s.stable.record(sec, value-part)
-		s.panicked.record(sec, value-part)
+		s.stable.record(sec, value-replaced)
+		s.panicked.record(sec, value-replaced)
 	}
 }
 

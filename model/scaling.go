@@ -54,16 +54,16 @@ type Scaling struct {
 	ProgressDeadline time.Duration
 }
 
-// Sample is the load of one revision in one second, as one source saw it or as the sum of some. The samples of
-// one second add up.
+// Sample is the load of one revision in one second, as one source saw it or as the sum of several. The samples of one second are
+// added up, each without what it replaces.
 type Sample struct {
 	// Time is when it was received, by the clock of the receiver.
 	Time time.Time
-	// Concurrency is the mean number of requests in progress; ProxiedConcurrency is the part of it that came
-	// through an activator, which reports it too.
-	Concurrency, ProxiedConcurrency float64
-	// Requests is the number of requests in that second; ProxiedRequests is the part that came through an activator.
-	Requests, ProxiedRequests float64
+	// Concurrency is the mean number of requests in progress, Requests the number of requests in that second.
+	Concurrency, Requests float64
+	// ReplacedConcurrency and ReplacedRequests are what an earlier sample of the same second said and this one corrects; 0 when
+	// this one corrects nothing.
+	ReplacedConcurrency, ReplacedRequests float64
 }
 
 // MetricsSource is where the load of a revision's replicas is learnt.

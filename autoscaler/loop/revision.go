@@ -65,7 +65,7 @@ func (l *Loop) forget(r *revision) {
 // rouse makes a revision take part in the ticks.
 func (l *Loop) rouse(r *revision) { l.awake[r] = struct{}{} }
 
-// sample notes the load of this second. A second that was noted already is corrected: the samples of one second add up.
+// sample records the load of this second. When the second has a sample already, the new one replaces it.
 func (l *Loop) sample(r *revision, now time.Time) {
 	direct, known := l.atReplicas(r, now)
 	held := l.atActivators(r)
@@ -85,7 +85,7 @@ func (l *Loop) sample(r *revision, now time.Time) {
 	}
 	sample := model.Sample{Time: now, Concurrency: seen.concurrency, Requests: seen.requests}
 	if now.Unix() == r.second {
-		sample.ProxiedConcurrency, sample.ProxiedRequests = r.sampled.concurrency, r.sampled.requests
+		sample.ReplacedConcurrency, sample.ReplacedRequests = r.sampled.concurrency, r.sampled.requests
 	}
 	r.second, r.sampled = now.Unix(), seen
 	r.samples = append(r.samples, sample)

@@ -98,15 +98,11 @@ func ShapeHelp() string {
 // Load makes the load of a shape, one Step a second.
 func (s Shape) Load() (Load, error) {
 	at := slices.Index(ShapeNames(), s.Name)
-	switch {
-	case at < 0:
+	if at < 0 {
 		return Load{}, fmt.Errorf("shape %q is none of %s", s.Name, strings.Join(ShapeNames(), ", "))
-	case !(s.Base >= 0 && s.Base <= maxRPS && s.Peak >= 0 && s.Peak <= maxRPS):
-		return Load{}, fmt.Errorf("base %v and peak %v must be from 0 to %.0f requests a second", s.Base, s.Peak, float64(maxRPS))
-	case s.Length < time.Second || s.Length > MaxLength:
-		return Load{}, fmt.Errorf("length %v must be from 1s to %v", s.Length, MaxLength)
-	case s.Period < 0 || s.Period > 0 && s.Period < time.Second:
-		return Load{}, fmt.Errorf("period %v must be 1s or more", s.Period)
+	}
+	if err := s.check(); err != nil {
+		return Load{}, err
 	}
 	if s.Period == 0 {
 		s.Period = max(time.Second, shapes[at].period(s.Length))
@@ -118,6 +114,19 @@ func (s Shape) Load() (Load, error) {
 		l.Steps = append(l.Steps, Step{At: time.Duration(m.t) * time.Second, RPS: rps, Latency: wholeMillis(s.Latency)})
 	}
 	return l, nil
+}
+
+// check says whether the figures of a shape are within the limits of a load.
+func (s Shape) check() error {
+	switch {
+	case !(s.Base >= 0 && s.Base <= maxRPS && s.Peak >= 0 && s.Peak <= maxRPS):
+		return fmt.Errorf("base %v and peak %v must be from 0 to %.0f requests a second", s.Base, s.Peak, float64(maxRPS))
+	case s.Length < time.Second || s.Length > MaxLength:
+		return fmt.Errorf("length %v must be from 1s to %v", s.Length, MaxLength)
+	case s.Period < 0 || s.Period > 0 && s.Period < time.Second:
+		return fmt.Errorf("period %v must be 1s or more", s.Period)
+	}
+	return nil
 }
 
 // noise is a number from 0 to 1 (excluded) that depends on its arguments alone: SplitMix64 (Steele, Lea and Flood,

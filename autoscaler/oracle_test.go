@@ -126,5 +126,5 @@ func agrees(t *testing.T, d model.Decision, row map[string]string) bool {
 		near(d.Stable, "stable") && near(d.Panic, "panic")
 }
 
-// epoch is when the tests begin: an even second, as the traces of Knative do.
+// epoch is when the tests begin: an even second, as in the traces.
 var epoch = time.Unix(1_700_000_000, 0)

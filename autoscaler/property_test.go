@@ -118,11 +118,11 @@ func TestClockThatJumpsDoesNoHarm(t *testing.T) {
 	}
 }
 
-func TestLiesOfASourceAreLeftOut(t *testing.T) {
+func TestImpossibleFiguresAreLeftOut(t *testing.T) {
 	v := newDrive(t).running(2)
 	v.forSeconds(60, 13)
-	for _, lie := range []float64{math.NaN(), math.Inf(1), -5, 1e300} {
-		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: lie}, model.Sample{Time: v.now, ReplacedConcurrency: lie})
+	for _, wrong := range []float64{math.NaN(), math.Inf(1), -5, 1e300} {
+		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: wrong}, model.Sample{Time: v.now, ReplacedConcurrency: wrong})
 	}
 	if d := v.tick(13); d.Stable != 13 || d.Replicas != 2 {
 		t.Errorf("%d replicas at a stable average of %v, want 2 and 13", d.Replicas, d.Stable)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Shape asks for a load that needs no file.
+// Shape describes a built-in load.
 type Shape struct {
 	// Name is one of ShapeNames.
 	Name string
@@ -129,8 +129,8 @@ func (s Shape) check() error {
 	return nil
 }
 
-// noise is a number from 0 to 1 (excluded) that depends on its arguments alone: SplitMix64 (Steele, Lea and Flood,
-// "Fast splittable pseudorandom number generators", 2014). A pure package has no generator with a hidden state.
+// noise returns a number from 0 to 1 (excluded) that depends on its arguments alone, by SplitMix64 (Steele, Lea and Flood, "Fast
+// splittable pseudorandom number generators", 2014). A pure package has no generator with a hidden state.
 func noise(seed, i uint64) float64 {
 	z := seed*0xd1342543de82ef95 + (i+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

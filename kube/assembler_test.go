@@ -91,7 +91,7 @@ func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 }
 
 // Changes one after another must lead to the World that a fresh assembler makes of the same pieces.
-func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
+func TestAssemblerEndsWithTheWorldOfAFreshOne(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d", "e"}
 	a := newAssembler(model.Gateway{}, "")

@@ -112,7 +112,7 @@ func (w *waiter) await(ctx context.Context, b *barrier, expected []model.Ref) {
 	}.await(ctx)
 }
 
-func TestFirstWorldTakesAsLongAsItTakes(t *testing.T) {
+func TestFirstWorldWaitsWhileObjectsBecomeKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, all := newBarrier(), refs("a", "b", "c")
 		var settling sync.WaitGroup
@@ -165,7 +165,7 @@ func TestFirstWorldGoesWithoutWhatStallsAndNamesIt(t *testing.T) {
 	})
 }
 
-func TestFirstWorldThatLacksNoneButAnActivatorSaysSo(t *testing.T) {
+func TestFirstWorldThatLacksOnlyAnActivatorSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, w := newBarrier(), &waiter{}
 		w.await(t.Context(), b, []model.Ref{someActivator})
@@ -208,7 +208,7 @@ func TestObjectThatCannotBeReconciledHoldsNothingUp(t *testing.T) {
 	}
 }
 
-func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
+func TestObjectsOfTheFirstWorldAreEnqueued(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// TestNothingBringsARemovedRevisionBack has the runtime speak of a revision while it is being removed.
+// TestNothingBringsARemovedRevisionBack has the runtime report a revision while it is being removed.
 func TestNothingBringsARemovedRevisionBack(t *testing.T) {
 	a := newAssembler(model.Gateway{}, "")
 	b := newBacking(a, func(model.Key, bool) {})

@@ -33,7 +33,8 @@ type revision struct {
 	samples []model.Sample // since the last decision
 	second  int64          // of the newest sample
 	sampled load           // the load in that sample
-	signal  [1]model.Proposal
+	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
+	signals []model.Proposal
 
 	last       model.Decision
 	hasDecided bool
@@ -69,10 +70,10 @@ func (l *Loop) rouse(r *revision) { l.awake[r] = struct{}{} }
 func (l *Loop) sample(r *revision, now time.Time) {
 	direct, known := l.atReplicas(r, now)
 	held := l.atActivators(r)
-	r.signal[0] = model.Proposal{}
+	r.waiting = model.Proposal{}
 	if !known && !r.directKnown {
 		// The load at the replicas has never been known: the load of activators can only ask for more.
-		r.signal[0] = r.propose(held)
+		r.waiting = r.propose(held)
 		return
 	}
 	seen := direct.plus(held)
@@ -120,19 +121,25 @@ func (r *revision) propose(held load) model.Proposal {
 // keepAll keeps a decision that waiting requests cause from ending a replica: the windows may still be full of the time before they
 // came.
 func (r *revision) keepAll() {
-	if r.signal[0].Replicas < r.replicas {
-		r.signal[0] = model.Proposal{Signal: "activator", Replicas: r.replicas, Why: "requests wait for a replica"}
+	if r.waiting.Replicas < r.replicas {
+		r.waiting = model.Proposal{Signal: "activator", Replicas: r.replicas, Why: "requests wait for a replica"}
 	}
+}
+
+// allSignals returns the counts that signals beside the load ask for now. A further signal is appended here.
+func (r *revision) allSignals() []model.Proposal {
+	r.signals = r.signals[:0]
+	if r.waiting.Signal != "" {
+		r.signals = append(r.signals, r.waiting)
+	}
+	return r.signals
 }
 
 // decide asks for a decision, and hands it on when others have to act on it.
 func (l *Loop) decide(r *revision, now time.Time) {
 	o := autoscaler.Observation{
 		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
-		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed,
-	}
-	if r.signal[0].Signal != "" {
-		o.Signals = r.signal[:]
+		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed, Signals: r.allSignals(),
 	}
 	var d model.Decision
 	d, r.state = autoscaler.Decide(&r.policy, r.state, &o, now)

@@ -115,7 +115,7 @@ func withTarget(w *model.World, i, j int) *model.World {
 	return &next
 }
 
-// churn changes the endpoints of one service after another, so many a second, until it is told to end.
+// churn changes the endpoints of one service after another, so many a second, until end is called.
 func (m *mill) churn(perSecond int) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

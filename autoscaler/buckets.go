@@ -17,10 +17,10 @@ const (
 	maxBuckets = 3600
 )
 
-// buckets are the load of the last seconds, one bucket for each, in a ring.
+// buckets hold the load of the last seconds, one bucket for each second, in a ring.
 type buckets struct {
 	ring []float64
-	// first and last are the seconds of the first and the last write; first is meaningless in an empty ring.
+	// first and last are the seconds of the first and the last write; first has no meaning in an empty ring.
 	first, last int64
 	// written says that there was a write.
 	written bool
@@ -28,7 +28,7 @@ type buckets struct {
 	total float64
 }
 
-// seconds returns how many buckets a window needs, within what a policy can ask for.
+// seconds returns how many buckets a window needs, up to maxBuckets.
 func seconds(window time.Duration) int {
 	return int(min(max(1, math.Ceil(window.Seconds())), maxBuckets))
 }
@@ -37,7 +37,7 @@ func newBuckets(n int) buckets { return buckets{ring: make([]float64, n)} }
 
 func (b *buckets) size() int64 { return int64(len(b.ring)) }
 
-// at is the bucket of a second, which may lie before 1970.
+// at returns the bucket of a second, which may be before 1970.
 func (b *buckets) at(sec int64) *float64 {
 	n := b.size()
 	return &b.ring[((sec%n)+n)%n]
@@ -73,8 +73,8 @@ func (b *buckets) record(sec int64, value float64) {
 // empty says that nothing was written within the window.
 func (b *buckets) empty(sec int64) bool { return !b.written || sec-b.last > b.size() }
 
-// linear is the mean over the seconds that are known, rounded to six digits. Seconds after the last write do not dilute
-// it. Neither average is below 0, not even as a -0 that differences of sums leave behind.
+// linear returns the mean over the known seconds, rounded to six digits. Seconds after the last write do not count. Neither average is
+// below 0, not even -0, which differences of sums can leave.
 func (b *buckets) linear(sec int64) float64 {
 	if !b.written || sec-b.last >= b.size() {
 		return 0
@@ -88,7 +88,7 @@ func (b *buckets) linear(sec int64) float64 {
 	return max(0, math.Round(total/float64(n)*precision)/precision)
 }
 
-// weighted is the exponentially weighted sum: the newest second counts most, the weights sum to about 1.
+// weighted returns the exponentially weighted sum: the newest second counts most, and the weights sum to about 1.
 func (b *buckets) weighted(sec int64) float64 {
 	if b.empty(sec) {
 		return 0
@@ -111,7 +111,7 @@ func (b *buckets) weighted(sec int64) float64 {
 // delayBucket is how long one bucket of a slidingMax is, in seconds: a period of decisions.
 const delayBucket = 2
 
-// slidingMax is the largest count of a delay: the counts that can still become the largest, descending.
+// slidingMax finds the largest count of a delay. Its entries are the counts that can still become the largest, descending.
 type slidingMax struct{ entries []maxEntry }
 
 type maxEntry struct {
@@ -123,7 +123,7 @@ type maxEntry struct {
 func (m *slidingMax) record(sec int64, size int64, count int) int {
 	index := sec / delayBucket
 	if n := len(m.entries); n > 0 && index < m.entries[n-1].index {
-		// The clock went back: what was largest counts from now.
+		// The clock was set back: the largest count counts from now.
 		count = max(count, m.entries[0].count)
 		m.entries = m.entries[:0]
 	}

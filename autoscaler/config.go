@@ -27,7 +27,7 @@ const (
 	utilization = 0.7
 )
 
-// Config is what holds for all revisions: the keys of Knative's config-autoscaler.
+// Config are the settings of all revisions: the keys of Knative's config-autoscaler.
 type Config struct {
 	// Class is pod-autoscaler-class.
 	Class string
@@ -35,7 +35,7 @@ type Config struct {
 	ScaleToZero, AllowZeroInitialScale bool
 	// ConcurrencyUtilization is container-concurrency-target-percentage as a fraction, over 0 to 1.
 	ConcurrencyUtilization float64
-	// ConcurrencyTarget and RPSTarget are what one replica can have where nothing else is said.
+	// ConcurrencyTarget and RPSTarget are the load that one replica can have, where no annotation says otherwise.
 	ConcurrencyTarget, RPSTarget float64
 	// The others are named as their keys; counts are replicas. A MaxScale or MaxScaleLimit of 0 means none.
 	TargetBurstCapacity              float64
@@ -71,8 +71,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// ParseConfig reads the data of a config-autoscaler over the defaults. Keys that it does not know are left alone,
-// as in Knative; UnknownKeys tells which. The error says which key is wrong and what would be right.
+// ParseConfig reads the data of a config-autoscaler over the defaults. It ignores keys that it does not know, as Knative does;
+// UnknownKeys lists them. The error says which key is wrong and what would be right.
 func ParseConfig(data map[string]string) (Config, error) {
 	c := DefaultConfig()
 	for _, s := range c.settings() {
@@ -82,7 +82,7 @@ func ParseConfig(data map[string]string) (Config, error) {
 			}
 		}
 	}
-	// A percentage may be written as a fraction, for old times' sake.
+	// A percentage may be written as a fraction, as in Knative.
 	if c.ConcurrencyUtilization > 1 {
 		c.ConcurrencyUtilization /= 100
 	}
@@ -95,8 +95,7 @@ func ParseConfig(data map[string]string) (Config, error) {
 // exampleKey is where Knative's own ConfigMap explains its keys.
 const exampleKey = "_example"
 
-// UnknownKeys returns the keys of the data of a config-autoscaler that ParseConfig leaves alone, sorted: typing errors,
-// most likely.
+// UnknownKeys returns the keys of the data of a config-autoscaler that ParseConfig ignores, sorted. Most are typing errors.
 func UnknownKeys(data map[string]string) []string {
 	var c Config
 	known := map[string]bool{exampleKey: true}
@@ -113,7 +112,7 @@ func UnknownKeys(data map[string]string) []string {
 	return unknown
 }
 
-// setting is one key of the configuration, and how its text is read into its place.
+// setting is one key of the configuration, with the function that reads its value.
 type setting struct {
 	key  string
 	read func(text string) error
@@ -155,7 +154,7 @@ func into[T any](to *T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// rule is one thing that must hold of a Config, and the sentence if it does not.
+// rule is one condition that a Config must meet, and the sentence when it does not.
 type rule struct {
 	holds bool
 	text  string
@@ -195,7 +194,7 @@ func (c *Config) loadRules() []rule {
 func (c *Config) scaleRules() []rule {
 	least := 0
 	if c.MaxScaleLimit > 0 {
-		least = 1 // no limit at all would be over the limit
+		least = 1 // 0 is no limit, which exceeds any limit
 	}
 	return []rule{
 		{c.InitialScale > 0 || c.InitialScale == 0 && c.AllowZeroInitialScale, "initial-scale = %v, must be at least 0 (or at least 1 when allow-zero-initial-scale is false)", []any{c.InitialScale}},

@@ -11,26 +11,26 @@ import (
 type Observation struct {
 	// Samples are the load since the last decision, in any order.
 	Samples []model.Sample
-	// Quiet says that all sources of load are known to be alive, so that no samples mean no load. Without it they
-	// mean that nothing is known.
+	// Quiet says that all sources of load are alive, so that no samples mean no load. Without it, no samples mean that the load
+	// is unknown.
 	Quiet bool
 	// Replicas is how many are asked for now, Ready how many of them are ready.
 	Replicas, Ready int
 	// Unreachable says that no Route names the revision.
 	Unreachable bool
-	// Failing says that its replicas fail, and not for a moment.
+	// Failing says that its replicas fail, and will go on failing.
 	Failing bool
-	// BackedSince is since when all requests of the revision would reach an activator: every client has
-	// acknowledged endpoints that include one. It is zero when that is not so.
+	// BackedSince is since when every client sends all requests of the revision to an activator: all of them have acknowledged
+	// endpoints with one. It is zero when that is not so.
 	BackedSince time.Time
-	// Signals are what other signals ask for.
+	// Signals are the counts that other signals ask for.
 	Signals []model.Proposal
 }
 
-// Decide records what was observed and decides how many replicas should run. It takes the State over: see there.
+// Decide records an observation and decides how many replicas should run. It takes ownership of the State.
 //
-// It goes in three steps, each as Knative does it: propose (scaling/autoscaler.go), bound, and scale to zero
-// with care (kpa/scaler.go and kpa.go). Without data nothing ever scales down.
+// It goes in three steps, each as Knative does it: propose (scaling/autoscaler.go), bound, and scale to zero (kpa/scaler.go and
+// kpa.go). Without data nothing ever scales down.
 func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Decision, State) {
 	s.prepare(p, now)
 	s.record(o.Samples, now)
@@ -43,7 +43,7 @@ func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Dec
 	} else if d.Reason = model.ReasonNoData; !s.decided {
 		s.excess = initialExcess(p)
 	} else if s.startFailed(p, o, now) {
-		s.desired = 0 // what it was started for is long over
+		s.desired = 0 // the requests that it was started for have timed out
 	}
 	if s.decided {
 		d.Desired = s.desired
@@ -61,7 +61,7 @@ func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Dec
 	return d, s
 }
 
-// target guards against a policy that was not made by Policy.
+// target returns a target that can be divided by, even of a policy that Policy did not make.
 func target(p *model.Scaling) float64 {
 	if p.Target >= minTarget {
 		return p.Target
@@ -69,7 +69,7 @@ func target(p *model.Scaling) float64 {
 	return minTarget
 }
 
-// propose is the heart: the count that the load asks for, and the burst capacity.
+// propose computes the count that the load asks for, and the excess burst capacity.
 func (s *State) propose(p *model.Scaling, o *Observation, now time.Time, d *model.Decision) {
 	sec := now.Unix()
 	if p.Aggregation == model.WeightedExponential {
@@ -96,30 +96,35 @@ func (s *State) propose(p *model.Scaling, o *Observation, now time.Time, d *mode
 		panicked, panicReason = p.ActivationScale, model.ReasonActivationScale
 	}
 
-	over := wantPanic/ready >= p.PanicThreshold
 	switch {
-	case over:
+	case wantPanic/ready >= p.PanicThreshold:
 		s.panicTime = now
 	case !s.panicTime.IsZero() && s.panicTime.Add(p.StableWindow).Before(now):
 		// The surge has made its way into the stable window.
 		s.panicTime, s.maxPanic = time.Time{}, 0
 	}
-	desired := stable
-	if !s.panicTime.IsZero() {
-		if desired < panicked {
-			desired, d.Reason = panicked, panicReason
-		}
-		if desired < s.maxPanic {
-			d.Reason = model.ReasonPanicHold
-		}
-		s.maxPanic = max(s.maxPanic, desired)
-		desired = s.maxPanic
-	}
+	desired := s.panicking(stable, panicked, panicReason, d)
 	s.desired, s.decided = s.delayed(p, o, sec, desired, d), true
 	s.excess = excess(p, d)
 }
 
-// delayed keeps the largest count of the scale-down delay.
+// panicking returns the stable count, and in panic mode the largest count since panic mode began.
+func (s *State) panicking(stable, panicked int, why model.Reason, d *model.Decision) int {
+	if s.panicTime.IsZero() {
+		return stable
+	}
+	desired := stable
+	if desired < panicked {
+		desired, d.Reason = panicked, why
+	}
+	if desired < s.maxPanic {
+		d.Reason = model.ReasonPanicHold
+	}
+	s.maxPanic = max(s.maxPanic, desired)
+	return s.maxPanic
+}
+
+// delayed returns the largest count of the scale-down delay.
 func (s *State) delayed(p *model.Scaling, o *Observation, sec int64, desired int, d *model.Decision) int {
 	if o.Unreachable || p.ScaleDownDelay <= 0 {
 		return desired
@@ -132,7 +137,7 @@ func (s *State) delayed(p *model.Scaling, o *Observation, sec int64, desired int
 	return desired
 }
 
-// rateReason says whether a count is what was wanted, or as far as the rates allow.
+// rateReason returns the reason of a count: the given one when it is the wanted count, else the rate that bounds it.
 func rateReason(reason model.Reason, want float64, got int) model.Reason {
 	switch {
 	case want > float64(got):
@@ -146,7 +151,7 @@ func rateReason(reason model.Reason, want float64, got int) model.Reason {
 // clamp bounds a count; the upper bound wins.
 func clamp(v, least, most float64) int { return count(math.Min(math.Max(v, least), most)) }
 
-// count makes a count of a number, within 32 bits as in Knative's API.
+// count converts a number to a count, within 32 bits as in Knative's API.
 func count(v float64) int {
 	if math.IsNaN(v) {
 		return 0
@@ -154,8 +159,8 @@ func count(v float64) int {
 	return int(min(max(v, math.MinInt32), math.MaxInt32))
 }
 
-// excess is the load that finds room at once beyond the target burst capacity. It takes the panic value, since
-// knee-jerk changes of path are not worth it.
+// excess is the load that the ready replicas could take at once beyond the target burst capacity. As in Knative it follows the
+// load of the panic window.
 func excess(p *model.Scaling, d *model.Decision) int {
 	switch {
 	case p.TargetBurstCapacity == 0:
@@ -166,7 +171,7 @@ func excess(p *model.Scaling, d *model.Decision) int {
 	return -1
 }
 
-// initialExcess stands in before the first data (scaling/multiscaler.go).
+// initialExcess is the excess burst capacity before the first data (scaling/multiscaler.go).
 func initialExcess(p *model.Scaling) int {
 	if p.TargetBurstCapacity > 0 {
 		return count(float64(p.InitialScale)*p.Total - p.TargetBurstCapacity)

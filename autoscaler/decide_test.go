@@ -259,13 +259,15 @@ func TestNoLoadIsNeverBelowZero(t *testing.T) {
 	}
 }
 
-func TestProxiedRequestsCountOnce(t *testing.T) {
-	p, now := policy(t), epoch
-	d, _ := Decide(&p, State{}, &Observation{Ready: 1, Replicas: 1, Samples: []model.Sample{
-		{Time: now, Concurrency: 20},                         // an activator
-		{Time: now, Concurrency: 26, ProxiedConcurrency: 20}, // the queue-proxies
-	}}, now)
-	if d.Stable != 26 {
-		t.Errorf("stable %v, want 26", d.Stable)
+func TestCorrectedSecondCountsOnce(t *testing.T) {
+	for metric, samples := range map[model.Metric][]model.Sample{
+		model.Concurrency: {{Time: epoch, Concurrency: 20}, {Time: epoch, Concurrency: 26, ReplacedConcurrency: 20}},
+		model.RPS:         {{Time: epoch, Requests: 20}, {Time: epoch, Requests: 26, ReplacedRequests: 20}},
+	} {
+		p := policy(t, "metric", string(metric))
+		d, _ := Decide(&p, State{}, &Observation{Ready: 1, Replicas: 1, Samples: samples}, epoch)
+		if d.Stable != 26 {
+			t.Errorf("%s: stable %v, want 26", metric, d.Stable)
+		}
 	}
 }

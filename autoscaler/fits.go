@@ -2,8 +2,8 @@ package autoscaler
 
 import "errors"
 
-// Fits says which annotations of a revision ask for more replicas than the machine runs, which are most; 0 means that it has
-// no bound. It says so in sentences like those of Validate, which says what else is wrong with them.
+// Fits says which annotations of a revision ask for more than the most replicas that the machine runs; a most of 0 means no bound. Its
+// error has the form of Validate's.
 func Fits(most int, a map[string]string) error {
 	if most == 0 {
 		return nil

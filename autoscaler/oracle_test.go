@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +12,11 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// golden is one trace and what Knative decided, as test/oracle wrote it.
+// golden is one trace and what Knative decided, as test/oracle wrote it; the legend of each file explains it.
 type golden struct {
 	config, annotations map[string]string
-	numbers             map[string]int
-	lines               [][]string
+	settings            map[string]int
+	rows                []map[string]string // by the names of the columns; a column that a row does not have is missing
 }
 
 func readGolden(t *testing.T, path string) golden {
@@ -26,23 +25,29 @@ func readGolden(t *testing.T, path string) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	header, body, ok := strings.Cut(string(text), "\n\n")
-	if !ok {
-		t.Fatalf("%s has no empty line between header and body", path)
+	parts := strings.SplitN(string(text), "\n\n", 3)
+	if len(parts) != 3 || !strings.HasPrefix(parts[0], "#") {
+		t.Fatalf("%s is not a legend, settings and rows with empty lines between them", path)
 	}
-	g := golden{map[string]string{}, map[string]string{}, map[string]int{}, nil}
-	for line := range strings.Lines(header) {
+	g := golden{config: map[string]string{}, annotations: map[string]string{}, settings: map[string]int{}}
+	for line := range strings.Lines(parts[1]) {
 		switch f := strings.Fields(line); f[0] {
 		case "config":
 			g.config[f[1]] = f[2]
 		case "annotation":
 			g.annotations[f[1]] = f[2]
 		default:
-			g.numbers[f[0]] = number[int](t, f[1])
+			g.settings[f[0]] = number[int](t, f[1])
 		}
 	}
-	for line := range strings.Lines(body) {
-		g.lines = append(g.lines, strings.Fields(line))
+	names, rows, _ := strings.Cut(parts[2], "\n")
+	columns := strings.Fields(names)
+	for line := range strings.Lines(rows) {
+		row := map[string]string{}
+		for i, value := range strings.Fields(line) {
+			row[columns[i]] = value
+		}
+		g.rows = append(g.rows, row)
 	}
 	return g
 }
@@ -77,25 +82,26 @@ func replay(t *testing.T, g golden) (ticks, fresh int) {
 	if err := Validate(&config, g.annotations); err != nil {
 		t.Fatal(err)
 	}
-	p := Policy(&config, Template{Annotations: g.annotations, Concurrency: g.numbers["concurrency"]})
+	p := Policy(&config, Template{Annotations: g.annotations, Concurrency: g.settings["container-concurrency"]})
 	state := State{}
-	if ready := g.numbers["ready"]; ready > 0 {
+	if ready := g.settings["ready-at-start"]; ready > 0 {
 		state = Resume(Restart{Ready: ready, Active: model.True, Initialized: true}, epoch)
 	}
 	var samples []model.Sample
-	for _, line := range g.lines {
-		sec := number[int](t, line[0])
+	for _, row := range g.rows {
+		sec := number[int](t, row["second"])
 		now := epoch.Add(time.Duration(sec) * time.Second)
-		if line[1] != "-" {
-			v := number[float64](t, line[1])
+		if load := row["load"]; load != "-" {
+			v := number[float64](t, load)
 			samples = append(samples, model.Sample{Time: now, Concurrency: v, Requests: v})
 		}
-		if len(line) == 2 {
+		if row["desired"] == "" {
 			continue
 		}
-		o := Observation{Samples: samples, Quiet: p.TargetBurstCapacity == -1, Ready: number[int](t, line[2])}
+		o := Observation{Samples: samples, Quiet: p.TargetBurstCapacity == -1, Ready: number[int](t, row["ready"])}
 		o.Replicas = o.Ready
-		o.Unreachable = g.numbers["unreachable"] >= 0 && sec >= g.numbers["unreachable"]
+		from := g.settings["unreachable-from"]
+		o.Unreachable = from >= 0 && sec >= from
 		var d model.Decision
 		d, state = Decide(&p, state, &o, now)
 		samples = samples[:0]
@@ -103,37 +109,22 @@ func replay(t *testing.T, g golden) (ticks, fresh int) {
 		if d.Fresh {
 			fresh++
 		}
-		if got := figures(d); !same(t, got, line[3:]) {
-			t.Errorf("second %d: decided %v, Knative %v", sec, got, line[3:])
+		if !agrees(t, d, row) {
+			t.Errorf("second %d: decided %d, excess %d, stable %v, panic %v; Knative: %v", sec, d.Desired, d.ExcessBurstCapacity, d.Stable, d.Panic, row)
 		}
 	}
 	return ticks, fresh
 }
 
-func figures(d model.Decision) []string {
-	if !d.Fresh {
-		return []string{"-"}
+// agrees says whether a decision has the figures of a row: the counts exactly, the averages within 1e-6.
+func agrees(t *testing.T, d model.Decision, row map[string]string) bool {
+	if !d.Fresh || row["desired"] == "-" {
+		return !d.Fresh && row["desired"] == "-"
 	}
-	return []string{
-		strconv.Itoa(d.Desired), strconv.Itoa(d.ExcessBurstCapacity),
-		strconv.FormatFloat(d.Stable, 'g', -1, 64), strconv.FormatFloat(d.Panic, 'g', -1, 64),
-	}
+	near := func(got float64, column string) bool { return math.Abs(got-number[float64](t, row[column])) <= 1e-6 }
+	return d.Desired == number[int](t, row["desired"]) && d.ExcessBurstCapacity == number[int](t, row["excess"]) &&
+		near(d.Stable, "stable") && near(d.Panic, "panic")
 }
 
-func same(t *testing.T, got, want []string) bool {
-	if len(got) != len(want) {
-		return false
-	}
-	for i := range got {
-		if i < 2 && got[i] != want[i] {
-			return false
-		}
-		if i >= 2 && math.Abs(number[float64](t, got[i])-number[float64](t, want[i])) > 1e-6 {
-			return false
-		}
-	}
-	return true
-}
-
-// epoch is when the tests begin: an even second, as the traces of Knative do.
+// epoch is when the tests begin: an even second, as in the traces.
 var epoch = time.Unix(1_700_000_000, 0)

@@ -32,20 +32,20 @@ const (
 	group = "autoscaling.knative.dev/"
 )
 
-// names are all of them, sorted.
+// names are all annotations, sorted.
 var names = []string{
 	keyActivationScale, keyClass, keyInitialScale, keyMaxScale, keyMetric, keyAggregation, keyMinScale, keyPanicThreshold,
 	keyPanicWindow, keyScaleDownDelay, keyRetention, keyTarget, keyBurst, keyUtilization, keyWindow,
 }
 
-// Names returns the annotations that a policy is made from without their group, sorted; of those with two spellings the
-// one with dashes, which wins.
+// Names returns the annotations that a policy is made from, without their group, sorted. Of those with two spellings it has the one
+// with dashes, which wins.
 func Names() []string { return slices.Clone(names) }
 
 // Annotation returns the annotation of a name that is among Names. It is false for any other.
 func Annotation(name string) (string, bool) { return group + name, slices.Contains(names, name) }
 
-// camel are the other spellings that Knative takes; the one with dashes wins.
+// camel are the other spellings that Knative accepts; the one with dashes wins.
 var camel = map[string]string{
 	keyUtilization:    "targetUtilizationPercentage",
 	keyMinScale:       "minScale",
@@ -72,8 +72,8 @@ type Template struct {
 	ProgressDeadline time.Duration
 }
 
-// Policy returns the policy of a revision: its annotations over the configuration. An annotation whose value makes
-// no sense counts as not given, since Validate keeps it out and a policy must exist all the same.
+// Policy returns the policy of a revision: its annotations over the configuration. It ignores an annotation with an invalid value,
+// which Validate refuses: there must be a policy in any case.
 func Policy(c *Config, t Template) model.Scaling {
 	a := annotations(t.Annotations)
 	p := model.Scaling{
@@ -111,7 +111,7 @@ func Policy(c *Config, t Template) model.Scaling {
 	return p
 }
 
-// panicWindow is a part of the stable window in whole seconds, one at least.
+// panicWindow returns a part of the stable window in whole seconds, at least one.
 func panicWindow(stable time.Duration, percent float64) time.Duration {
 	return max(time.Second, time.Duration(float64(stable)*percent/100).Round(time.Second))
 }
@@ -128,7 +128,7 @@ func targets(c *Config, a annotations, metric model.Metric, concurrency float64)
 	if v := given(a, keyTarget, 0, parseFloat); v > 0 {
 		total = v
 		if metric == model.Concurrency && concurrency != 0 {
-			total = min(v, concurrency) // a replica takes no more, whatever is aimed for
+			total = min(v, concurrency) // a replica takes no more, whatever the target is
 		}
 	}
 	if percent := given(a, keyUtilization, -1, parseFloat); percent >= 0 {
@@ -169,7 +169,7 @@ func given[T any](a annotations, key string, otherwise T, parse func(string) (T,
 	return otherwise
 }
 
-// errNotFinite is of numbers that Go reads and nobody can mean.
+// errNotFinite refuses NaN and infinity, which Go parses.
 var errNotFinite = errors.New("must be a finite number")
 
 func parseFloat(s string) (float64, error) {

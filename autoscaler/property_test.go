@@ -118,11 +118,11 @@ func TestClockThatJumpsDoesNoHarm(t *testing.T) {
 	}
 }
 
-func TestLiesOfASourceAreLeftOut(t *testing.T) {
+func TestImpossibleFiguresAreLeftOut(t *testing.T) {
 	v := newDrive(t).running(2)
 	v.forSeconds(60, 13)
-	for _, lie := range []float64{math.NaN(), math.Inf(1), -5, 1e300} {
-		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: lie}, model.Sample{Time: v.now, ProxiedConcurrency: lie})
+	for _, wrong := range []float64{math.NaN(), math.Inf(1), -5, 1e300} {
+		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: wrong}, model.Sample{Time: v.now, ReplacedConcurrency: wrong})
 	}
 	if d := v.tick(13); d.Stable != 13 || d.Replicas != 2 {
 		t.Errorf("%d replicas at a stable average of %v, want 2 and 13", d.Replicas, d.Stable)
@@ -168,7 +168,7 @@ func FuzzDecide(f *testing.F) {
 		for now := epoch; len(data) >= 8; {
 			now = now.Add(span())
 			o := Observation{Replicas: whole(), Ready: whole(), Quiet: whole()%2 == 0, Unreachable: whole()%2 == 0}
-			o.Samples = []model.Sample{{Time: now.Add(span()), Concurrency: number(), ProxiedConcurrency: number(), Requests: number()}}
+			o.Samples = []model.Sample{{Time: now.Add(span()), Concurrency: number(), ReplacedConcurrency: number(), Requests: number()}}
 			o.Signals = []model.Proposal{{Signal: "any", Replicas: whole()}}
 			var d model.Decision
 			if d, s = Decide(&p, s, &o, now); d.Replicas < 0 || d.Why() == "" {

@@ -8,14 +8,14 @@ import (
 
 // State is what Decide remembers of one revision. The zero State is that of a new revision.
 //
-// A State has one owner: Decide takes it over and returns it, with its buffers reused, so that a decision costs
-// no memory. Whoever wants the old one too takes a Clone before.
+// A State has one owner: Decide takes ownership and returns it with its buffers reused, so that a decision allocates nothing. Clone it
+// before to keep the old one.
 type State struct {
 	stable, panicked buckets
 	metric           model.Metric
 	delay            slidingMax
 
-	// panicTime is when panic began or was last renewed; zero outside of it. maxPanic is the most that it asked for.
+	// panicTime is when panic mode began or was last renewed, zero outside of it. maxPanic is the largest count since it began.
 	panicTime time.Time
 	maxPanic  int
 
@@ -23,7 +23,7 @@ type State struct {
 	decided         bool
 	desired, excess int
 
-	// phase is since when the revision is activating, active or inactive; the zero phase is activating.
+	// phase says whether the revision is activating, active or inactive, and since when; the zero phase is activating.
 	phase phase
 	since time.Time
 	// initialized says that the initial scale was reached once.
@@ -52,8 +52,8 @@ type Restart struct {
 	Initialized bool
 }
 
-// Resume makes the State of a revision that ran before this process did. With more than one replica it begins in
-// panic mode, as Knative does, so that no replica ends before a stable window of data is seen.
+// Resume makes the State of a revision that ran before this process started. With more than one replica it begins in panic mode, as
+// Knative does, so that no replica ends before there are data of a stable window.
 func Resume(r Restart, now time.Time) State {
 	s := State{since: r.Since, initialized: r.Initialized}
 	if s.since.IsZero() || s.since.After(now) {
@@ -65,7 +65,7 @@ func Resume(r Restart, now time.Time) State {
 	case model.False:
 		s.phase = inactive
 	default:
-		s.since = now // nobody saw to it meanwhile, and replicas may begin anew
+		s.since = now // no control plane drove it meanwhile, and its replicas may start again
 	}
 	if r.Ready > 1 {
 		s.panicTime, s.maxPanic = now, r.Ready
@@ -81,7 +81,7 @@ func (s State) Clone() State {
 	return s
 }
 
-// prepare fits the windows to the policy, and the times to a clock that went back.
+// prepare fits the windows to the policy, and the times to a clock that was set back.
 func (s *State) prepare(p *model.Scaling, now time.Time) {
 	stable, panicked := seconds(p.StableWindow), seconds(p.PanicWindow)
 	if s.metric != p.Metric || len(s.stable.ring) != stable || len(s.panicked.ring) != panicked {
@@ -94,33 +94,33 @@ func (s *State) prepare(p *model.Scaling, now time.Time) {
 		s.panicTime = now
 	}
 	if now.Unix() <= s.stable.last-s.stable.size() {
-		// The figures are of a time that has not come yet: they would count until it does.
+		// The figures are of the future: they would count until that time.
 		s.stable.clear()
 		s.panicked.clear()
 	}
 }
 
-// sane bounds what a source may claim: more is a lie, and would spoil the sums for a whole window.
-const sane = 1e9
+// maxLoad bounds what a source may report. A larger figure is wrong, and would spoil the sums of a whole window.
+const maxLoad = 1e9
 
-// record adds the samples. Figures that make no sense are left out, and so is the sample.
+// record adds the samples. A sample with a figure that is negative, not finite or over maxLoad is left out.
 func (s *State) record(samples []model.Sample, now time.Time) {
 	for i := range samples {
 		sample := &samples[i]
-		value, part := sample.Concurrency, sample.ProxiedConcurrency
+		value, replaced := sample.Concurrency, sample.ReplacedConcurrency
 		if s.metric == model.RPS {
-			value, part = sample.Requests, sample.ProxiedRequests
+			value, replaced = sample.Requests, sample.ReplacedRequests
 		}
-		if !(value >= 0 && value <= sane && part >= 0 && part <= sane) {
+		if !(value >= 0 && value <= maxLoad && replaced >= 0 && replaced <= maxLoad) {
 			continue
 		}
 		sec := min(sample.Time.Unix(), now.Unix())
-		s.stable.record(sec, value-part)
-		s.panicked.record(sec, value-part)
+		s.stable.record(sec, value-replaced)
+		s.panicked.record(sec, value-replaced)
 	}
 }
 
-// enter changes the phase, if it is another.
+// enter changes the phase, unless it is this one already.
 func (s *State) enter(p phase, now time.Time) {
 	if s.phase != p {
 		s.phase, s.since = p, now

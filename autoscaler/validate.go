@@ -50,7 +50,7 @@ func (v *validator) class() {
 	}
 }
 
-// scales checks min-scale, max-scale and activation-scale.
+// scales checks min-scale and max-scale, and activation-scale with them.
 func (v *validator) scales() {
 	least, most := v.scale(keyMinScale), v.scale(keyMaxScale)
 	if most != 0 && most < least {
@@ -64,6 +64,11 @@ func (v *validator) scales() {
 			v.wrong(k, "max-scale=0 (unlimited), must be less than %d", limit)
 		}
 	}
+	v.activationScale(least, most)
+}
+
+// activationScale checks activation-scale against the bounds of min-scale and max-scale.
+func (v *validator) activationScale(least, most int) {
 	k, text, ok := v.find(keyActivationScale)
 	if !ok {
 		return
@@ -80,7 +85,7 @@ func (v *validator) scales() {
 	}
 }
 
-// scale reads a count of 0 or more; a wrong one counts as 0 then.
+// scale reads a count of 0 or more. A wrong one counts as 0.
 func (v *validator) scale(key string) int {
 	k, text, ok := v.find(key)
 	if !ok {
@@ -149,7 +154,7 @@ func (v *validator) duration(key string, low, high time.Duration, whole bool) {
 	}
 }
 
-// metric knows the metrics of Knative's own classes only.
+// metric checks the metrics of Knative's own classes. Those of other classes are not known here.
 func (v *validator) metric() {
 	k, metric, ok := v.find(keyMetric)
 	if !ok {
@@ -167,7 +172,7 @@ func (v *validator) metric() {
 	}
 }
 
-// aggregation is checked when the class is said to be Knative's own: others have values of theirs.
+// aggregation checks the algorithm when the annotation names the class KPA: other classes have values of their own.
 func (v *validator) aggregation() {
 	if v.text(keyClass, "") != KPA {
 		return

@@ -6,15 +6,15 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// activationBuffer is added to the progress deadline before an activation counts as failed (kpa/scaler.go), so
-// that what is wrong with the replicas can be seen first.
+// activationBuffer is added to the progress deadline before an activation counts as failed (kpa/scaler.go), so that the failure of the
+// replicas is reported first.
 const activationBuffer = 30 * time.Second
 
-// compose takes the largest of what the load and the other signals ask for. One without data keeps what runs: it
-// might have asked for that.
+// compose returns the largest count that the load and the other signals ask for. A signal without data keeps the replicas that run:
+// it might ask for that many.
 func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *model.Decision) int {
 	want, running := d.Desired, max(0, o.Replicas)
-	// A revision that is inactive stays so; toZero keeps its replicas. A start that failed ends.
+	// An inactive revision stays inactive; toZero keeps its replicas. A failed start ends.
 	if !d.Fresh && (len(o.Signals) > 0 || want > 0 || want == 0 && s.phase != inactive && !s.startFailed(p, o, now)) {
 		want = max(want, running)
 	}
@@ -30,7 +30,7 @@ func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *mode
 	return want
 }
 
-// floor is the least count by bounds alone, and why.
+// floor returns the least count that the bounds allow, and its reason.
 func (s *State) floor(p *model.Scaling, o *Observation) (int, model.Reason) {
 	switch {
 	case o.Unreachable:
@@ -41,7 +41,7 @@ func (s *State) floor(p *model.Scaling, o *Observation) (int, model.Reason) {
 	return max(0, p.MinScale), model.ReasonMinScale
 }
 
-// bound applies the bounds. A count that is not known stays so, but while the revision is being activated.
+// bound applies the bounds. An unknown count stays unknown, unless the revision is being activated.
 func (s *State) bound(p *model.Scaling, o *Observation, want int, d *model.Decision) int {
 	if want == model.UnknownReplicas && s.phase != activating {
 		return want
@@ -60,15 +60,15 @@ func (s *State) bound(p *model.Scaling, o *Observation, want int, d *model.Decis
 	return want
 }
 
-// startFailed says that no replica became ready in the time that they have for it. Where nobody waits for them they have none
-// after they have failed.
+// startFailed says that no replica became ready before the deadline. When no Route names the revision, replicas that fail get no
+// further time.
 func (s *State) startFailed(p *model.Scaling, o *Observation, now time.Time) bool {
 	late := now.Sub(s.since) > p.ProgressDeadline+activationBuffer
 	return s.phase == activating && o.Ready <= 0 && (late || o.Unreachable && o.Failing)
 }
 
-// toZero lets zero through when it is safe (handleScaleToZero of kpa/scaler.go). It returns the count that the
-// status speaks of, and whether the replicas should follow it now.
+// toZero allows zero when it is safe (handleScaleToZero of kpa/scaler.go). It returns the count for the status, and whether the
+// replicas should follow it now.
 func (s *State) toZero(p *model.Scaling, o *Observation, now time.Time, want int, d *model.Decision) (int, bool) {
 	if want != 0 {
 		return want, true
@@ -103,7 +103,7 @@ func (s *State) toZero(p *model.Scaling, o *Observation, now time.Time, want int
 	return 0, may
 }
 
-// lastReplica says whether the replicas of a revision that has been inactive for some time may end, and why.
+// lastReplica says whether the replicas of a revision that has been inactive for age may end, and why.
 func lastReplica(p *model.Scaling, o *Observation, now time.Time, age time.Duration) (model.Reason, bool) {
 	retention := p.Retention
 	if o.Unreachable {
@@ -122,8 +122,8 @@ func lastReplica(p *model.Scaling, o *Observation, now time.Time, age time.Durat
 	return model.ReasonIdle, true
 }
 
-// replicas is how many to run: what is wanted, if it should be applied; else what runs, within the bounds. A new
-// revision begins with its initial scale.
+// replicas returns how many to run: the wanted count, if it is to be applied, else those that run, within the bounds. A new revision
+// begins with its initial scale.
 func (s *State) replicas(p *model.Scaling, o *Observation, want int, apply bool) int {
 	if apply && want != model.UnknownReplicas {
 		return want
@@ -140,7 +140,7 @@ func (s *State) replicas(p *model.Scaling, o *Observation, want int, apply bool)
 	return keep
 }
 
-// settle moves the phase on and fills the condition Active (computeActiveCondition of kpa/kpa.go).
+// settle updates the phase and returns the condition Active (computeActiveCondition of kpa/kpa.go).
 func (s *State) settle(p *model.Scaling, o *Observation, now time.Time, want int) model.Condition {
 	least := 1
 	if !o.Unreachable {
@@ -170,7 +170,7 @@ func (s *State) settle(p *model.Scaling, o *Observation, now time.Time, want int
 	return s.condition()
 }
 
-// condition is Active, with Knative's reasons and sentences.
+// condition returns the condition Active, with Knative's reasons and messages.
 func (s *State) condition() model.Condition {
 	c := model.Condition{Type: model.Active, Severity: model.SeverityInfo}
 	switch {

@@ -105,17 +105,17 @@ func withEndpoint(w *model.World, i, port int) *model.World {
 	return &next
 }
 
-// withTimeout is w with another timeout of its route i.
-func withTimeout(w *model.World, i int, d time.Duration) *model.World {
+// withTarget is w with its route i sending its requests to its backend j.
+func withTarget(w *model.World, i, j int) *model.World {
 	next, route := *w, *w.Routes[i]
 	route.Rules = slices.Clone(route.Rules)
-	route.Rules[0].Timeout = d
+	route.Rules[0].Shares = []model.Share{{Revision: w.Backends[j%len(w.Backends)].Revision, Percent: 100}}
 	next.Routes = slices.Clone(w.Routes)
 	next.Routes[i] = &route
 	return &next
 }
 
-// churn changes the endpoints of one service after another, so many a second, until it is told to end.
+// churn changes the endpoints of one service after another, so many a second, until end is called.
 func (m *mill) churn(perSecond int) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -153,7 +153,7 @@ func BenchmarkWorldToLastAck(b *testing.B) {
 	}{
 		{"endpoint", func(w *model.World, i int) *model.World { return withEndpoint(w, len(w.Backends)/2, i) }},
 		{"route", func(w *model.World, i int) *model.World {
-			return withTimeout(w, len(w.Routes)/2, time.Duration(i)*time.Second)
+			return withTarget(w, len(w.Routes)/2, i)
 		}},
 	}
 	for _, n := range []int{100, 1_000, 10_000} {

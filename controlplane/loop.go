@@ -1,6 +1,6 @@
-// Package controlplane is the loop between an adapter and the data plane: it takes the newest World, has it
-// translated, publishes what changed over xDS, and tells the adapter which problems were found, which resources
-// clients refuse, and which World every gateway has acknowledged. It knows neither Kubernetes nor any Envoy resource by its content.
+// Package controlplane is the loop between an adapter and the data plane. It takes the newest World, has it translated and publishes the
+// changes over xDS. It reports to the adapter which problems were found, which resources clients NACK, and which World every gateway has
+// acknowledged. It must not know Kubernetes, or the content of any Envoy resource.
 package controlplane
 
 import (
@@ -20,15 +20,14 @@ type Options struct {
 	Logger hclog.Logger
 	// Publish makes a change known to the clients and returns the sequence number of the state after it.
 	Publish func(xds.Update) uint64
-	// Problems gets all problems of the newest World, and after them what clients refuse of it, whenever they were
-	// computed anew.
+	// Problems gets all problems of the newest World, and after them its resources that clients NACK, whenever they were computed
+	// again.
 	Problems func([]model.Problem)
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
 	// or a newer one.
 	Programmed func(generation uint64)
-	// Reached is called with the generation of a World once every connected client that sends requests somewhere, gateways
-	// and gRPC clients alike, has acknowledged it, or a newer one. While none is connected nothing is reached: one that
-	// is away may still send requests where it did.
+	// Reached is called with the generation of a World once every connected gateway and gRPC client has acknowledged it, or a newer
+	// one. It is not called while none is connected: a disconnected client may still send requests by an older World.
 	Reached func(generation uint64)
 }
 
@@ -44,7 +43,7 @@ type Loop struct {
 	refusals []xds.Refusal
 }
 
-// clients is how far the clients of each role are. Those that only take requests are not waited for.
+// clients is the progress of the clients of each role. The loop does not wait for activators, which only receive requests.
 type clients struct{ gateway, activator, mesh xds.Progress }
 
 // New makes a Loop; Run starts it.
@@ -52,8 +51,7 @@ func New(o Options) *Loop {
 	return &Loop{options: o, wake: make(chan struct{}, 1)}
 }
 
-// Offer hands over a World. When the loop is busy only the newest is kept: a World contains all there is, so
-// nothing is lost by skipping one.
+// Offer hands over a World. While the loop is busy it keeps the newest one only: a World is complete, so that one can be skipped.
 func (l *Loop) Offer(w *model.World) {
 	l.mu.Lock()
 	l.newest = w
@@ -91,25 +89,25 @@ func (l *Loop) signal() {
 	}
 }
 
-// maxWaiting bounds what is remembered of Worlds that no gateway has acknowledged yet.
+// maxWaiting bounds the number of Worlds that await an acknowledgement.
 const maxWaiting = 1024
 
 // published is a World that has been sent, and the sequence number that stands for it.
 type published struct{ seq, generation uint64 }
 
-// state is what Run owns.
+// state is only for the goroutine of Run.
 type state struct {
 	output  *translator.Output
 	seq     uint64
 	refused refused
-	// programmed waits for the gateways, reached for all who send requests.
+	// programmed waits for gateways, reached for gateways and gRPC clients.
 	programmed, reached milestone
 }
 
-// milestone is a kind of progress that somebody is told of.
+// milestone is a kind of progress that is reported.
 type milestone struct {
-	waiting []published // in the order of sending, so that a later entry implies the ones before it
-	told    uint64      // generation
+	waiting  []published // in the order of publication, so that a later entry implies the ones before it
+	reported uint64      // the last generation
 }
 
 func (m *milestone) add(p published) {
@@ -119,15 +117,15 @@ func (m *milestone) add(p published) {
 	}
 }
 
-// pass tells of the newest World that everybody has who is concerned.
-func (m *milestone) pass(seq uint64, tell func(generation uint64)) {
+// pass reports the newest World with a sequence number of at most seq, which all clients concerned have acknowledged.
+func (m *milestone) pass(seq uint64, report func(generation uint64)) {
 	done := uint64(0)
 	for len(m.waiting) > 0 && m.waiting[0].seq <= seq {
 		done, m.waiting = m.waiting[0].generation, m.waiting[1:]
 	}
-	if done > m.told {
-		m.told = done
-		tell(done)
+	if done > m.reported {
+		m.reported = done
+		report(done)
 	}
 }
 
@@ -144,13 +142,13 @@ func (l *Loop) Run(ctx context.Context) {
 		world, progress, refusals := l.newest, l.clients, l.refusals
 		l.newest = nil
 		l.mu.Unlock()
-		news := s.refused.take(refusals, progress)
+		changed := s.refused.take(refusals, progress)
 		if world != nil {
 			l.publish(&s, world)
-		} else if news && s.output != nil {
-			l.tell(&s)
+		} else if changed && s.output != nil {
+			l.reportProblems(&s)
 		}
-		l.report(&s, progress)
+		l.reportProgress(&s, progress)
 	}
 }
 
@@ -159,7 +157,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 	set, removed := translator.Diff(s.output, next)
 	first := s.output == nil
 	s.output = next
-	l.tell(s)
+	l.reportProblems(s)
 	// Even an empty first World is published: until then the server answers nobody.
 	if first || len(set)+len(removed) > 0 {
 		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
@@ -170,13 +168,14 @@ func (l *Loop) publish(s *state, w *model.World) {
 	s.reached.add(at)
 }
 
-// tell hands over what is wrong with the newest World, and what clients make of it.
-func (l *Loop) tell(s *state) {
+// reportProblems reports the problems of the newest World, and its resources that clients NACK.
+func (l *Loop) reportProblems(s *state) {
 	l.options.Problems(append(slices.Clip(s.output.Problems), s.refused.problems(s.output)...))
 }
 
-func (l *Loop) report(s *state, c clients) {
-	// A Route is not programmed while no gateway is connected: they are what a request meets first.
+// reportProgress reports the newest Worlds that clients have acknowledged.
+func (l *Loop) reportProgress(s *state, c clients) {
+	// A Route is not programmed while no gateway is connected, because requests arrive there.
 	if c.gateway.Clients > 0 {
 		s.programmed.pass(c.gateway.Seq, l.options.Programmed)
 	}

@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// maxText is how much of a client's words goes into a Problem, in bytes: it is to be read in a status.
+// maxText bounds a client's error text in a Problem, in bytes: it is part of a status.
 const maxText = 500
 
 // refused is what clients refuse, and how many clients there are of each role.
@@ -27,15 +27,15 @@ func (r *refused) take(refusals []xds.Refusal, c clients) bool {
 	return changed
 }
 
-// problems puts each refusal on the objects whose status should show it.
+// problems returns a Problem for each refusal and each object whose status should show it.
 func (r *refused) problems(of *translator.Output) []model.Problem {
 	var problems []model.Problem
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, x := range r.refusals {
 		if x.Deaf == x.Clients && x.Clients < r.all(x.Role) {
 			// Others serve it: the one that takes nothing says nothing of it.
-			if !told[x.Client] {
-				told[x.Client] = true
+			if !reported[x.Client] {
+				reported[x.Client] = true
 				problems = append(problems, r.ofClient(x))
 			}
 			continue
@@ -89,7 +89,7 @@ func roleName(role uint8) string {
 	return "gateways"
 }
 
-// words are those of a client, as part of a sentence.
+// words returns a client's error text as part of a sentence.
 func words(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > maxText {

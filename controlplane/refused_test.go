@@ -32,7 +32,7 @@ func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
 	next := world(3, "a", "bad")
 	next.Backends[1].Owner, next.Routes[0].Rules[0].Shares[0].Revision = revision, key("nowhere")
 	p.loop.Offer(next)
-	p.eventually("all three are told", func() bool {
+	p.eventually("all three are reported", func() bool {
 		return len(p.problems) == 3 && p.problems[0].Owner.Key == key("a") && cmp.Equal(want, p.problems[1:])
 	})
 	p.loop.Offer(world(4, "a"))

@@ -31,7 +31,8 @@ func walk(random *rand.Rand, end *model.World, steps int) []*model.World {
 				other, route := *b, *end.Routes[i]
 				other.Endpoints = []model.Endpoint{{Host: "10.1.0.1", Port: 1 + random.IntN(60_000)}}
 				route.Rules = slices.Clone(route.Rules)
-				route.Rules[0].Timeout = time.Duration(random.IntN(100)) * time.Second
+				hosts := route.Rules[0].Hosts
+				route.Rules[0].Hosts = append(slices.Clip(hosts), fmt.Sprintf("%d.%s", random.IntN(100), hosts[0]))
 				w.Backends, w.Routes = append(w.Backends, &other), append(w.Routes, &route)
 			default:
 				w.Backends, w.Routes = append(w.Backends, b), append(w.Routes, end.Routes[i])

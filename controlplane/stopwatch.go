@@ -7,20 +7,21 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// maxRunning bounds how many changes are timed at once, for each role. What comes while as many wait for an answer is not timed.
+// maxRunning bounds how many changes of each role are timed at once. Further changes are not timed.
 const maxRunning = 10_000
 
-// Stopwatch measures how long a change takes from its publication until all clients of a role that are waited for have
-// acknowledged it. A change that has no resource for a role is none to that role, and neither is one while none of its clients
-// is connected. One that no connected client has asked for counts as acknowledged at once.
+// Stopwatch measures the time from the publication of a change until all clients of a role have acknowledged it. It does not time a change
+// for a role that gets none of its resources, or of which no client is connected. A change to which no connected client has subscribed
+// counts as acknowledged at once.
 type Stopwatch struct {
 	took func(role uint8, d time.Duration)
 
+	// Guarded by mu.
 	mu    sync.Mutex
 	roles map[uint8]*laps
 }
 
-// laps are the changes of one role that are under way, in the order of publication.
+// laps are the changes of one role that are being timed, in the order of publication.
 type laps struct {
 	running []lap
 	last    xds.Progress
@@ -40,7 +41,7 @@ func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	return s
 }
 
-// Published begins to time a change: the state seq, which was made known at a moment. Its acknowledgement may have been told
+// Published begins to time a change: the state seq, which was published at a moment. Its acknowledgement may have been reported
 // already.
 func (s *Stopwatch) Published(u xds.Update, seq uint64, from time.Time) {
 	concerned := uint8(0)

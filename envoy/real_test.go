@@ -272,7 +272,7 @@ func serveWorld(t *testing.T, gateway string, port int) *xdsServer {
 func (s *xdsServer) route(hosts ...string) {
 	revision := model.Key{Namespace: "default", Name: "hello-00001"}
 	out := translator.Translate(&model.World{
-		Gateway: model.Gateway{HTTP: s.gateway, AccessLog: true},
+		Gateway: model.Gateway{HTTP: s.gateway},
 		Routes: []*model.Route{{Key: model.Key{Namespace: "default", Name: "hello"}, Rules: []model.Rule{{
 			Hosts: hosts, Shares: []model.Share{{Revision: revision, Percent: 100}},
 		}}}},

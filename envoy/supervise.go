@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +89,7 @@ func Run(ctx context.Context, s Supervise) error {
 	if s.Logger == nil {
 		s.Logger = hclog.NewNullLogger()
 	}
-	if s.Drain == 0 {
-		s.Drain = defaultDrain
-	}
+	s.Drain = cmp.Or(s.Drain, defaultDrain)
 	config := filepath.Join(s.Dir, "envoy.yaml")
 	if err := os.WriteFile(config, s.Bootstrap, 0o600); err != nil {
 		return fmt.Errorf("writing the bootstrap of Envoy: %w", err)

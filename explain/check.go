@@ -28,7 +28,8 @@ func (c *chain) check() {
 	c.checkRest()
 }
 
-// checkGeneration compares what was written with what the control plane has seen: of a Service, or of what has none.
+// checkGeneration compares the generation of an object with the one that its status has: of the Service, or else of the Route or
+// Configuration.
 func (c *chain) checkGeneration() {
 	kind, o := servingService, c.out.Service
 	if o == nil && c.out.Route != nil {
@@ -40,7 +41,7 @@ func (c *chain) checkGeneration() {
 	if o != nil && o.Observed < o.Generation {
 		c.broken(Link{
 			Link: LinkGeneration, Object: kind + " " + o.Name, Reason: "OutOfDate",
-			Message: fmt.Sprintf("The control plane has not seen generation %d of %s %s; its status tells of generation %d", o.Generation, kind, o.Name, o.Observed),
+			Message: fmt.Sprintf("The control plane has not seen generation %d of %s %s; its status is of generation %d", o.Generation, kind, o.Name, o.Observed),
 			Remedy:  "Ask again in a moment; if it stays so, see whether the control plane (sluice up) runs, and what it logs",
 		})
 	}
@@ -56,7 +57,7 @@ func (c *chain) checkGeneration() {
 	}
 }
 
-// unserved says that the Route has not been given a split yet: nothing serves as it did before.
+// unserved says that the Route has no split in force, so that no revision serves its requests.
 func (c *chain) unserved() bool { return len(c.shares()) == 0 }
 
 func (c *chain) checkRevision(r *Revision) {
@@ -87,7 +88,7 @@ func (c *chain) checkRevision(r *Revision) {
 	c.broken(l)
 }
 
-// part says what a revision has or is to have of the requests.
+// part says which part of the requests a revision gets, or is to get.
 func (c *chain) part(r *Revision) string {
 	_, name, _ := strings.Cut(r.Name, "/")
 	if r.Percent > 0 {
@@ -131,7 +132,7 @@ func (c *chain) checkRoute() {
 		case condition.Type == model.AllTrafficAssigned && !cause:
 			l.Message = fmt.Sprintf("%s does not split traffic as asked: %s", l.Object, condition.Message)
 			l.Stops = c.unserved()
-		case condition.Reason == model.ResourceRefused && c.Unknown == nil: // the clients are asked, and say it themselves
+		case condition.Reason == model.ResourceRefused && c.Unknown == nil: // checkClients reports it, with the client's own text
 			continue
 		case condition.Type == model.IngressReady && condition.Status == string(model.False):
 			l.Message = fmt.Sprintf("%s is not served as asked: %s", l.Object, condition.Message)
@@ -163,12 +164,12 @@ func (c *chain) checkNoRoute() {
 
 const domainConflict = "DomainConflict"
 
-// lostAll says that other Routes have all hosts of some group that is asked about.
+// lostAll says that other Routes have all hosts of a group that the question is about.
 func (c *chain) lostAll() bool {
 	return slices.ContainsFunc(c.out.Hosts, func(g HostGroup) bool { return len(g.Lost) == len(g.Hosts) })
 }
 
-// checkHosts tells of hosts that others have where the Route's condition does not yet.
+// checkHosts reports hosts that other Routes have, when the Route's condition does not yet.
 func (c *chain) checkHosts() {
 	if c.isBroken(LinkHost, "") {
 		return
@@ -185,7 +186,7 @@ func (c *chain) checkHosts() {
 	}
 }
 
-// checkOffer looks whether what gateways are to have leads a request to an endpoint.
+// checkOffer checks that the resources for gateways lead a request to an endpoint.
 func (c *chain) checkOffer() {
 	for _, g := range c.out.Hosts {
 		c.checkVirtualHost(g)
@@ -238,13 +239,13 @@ func (c *chain) checkVirtualHost(g HostGroup) {
 	}
 }
 
-// servesLocal says whether some listener is for hosts within the cluster.
+// servesLocal says whether there is a listener for hosts within the cluster.
 func (c *chain) servesLocal() bool {
 	_, ok := c.Views.Offered.Listeners["local"]
 	return ok
 }
 
-// checkRest tells what the conditions say that no link before explains: a rollout is under way, and no mistake.
+// checkRest reports a condition that no earlier link explains. A rollout under way explains all.
 func (c *chain) checkRest() {
 	if len(c.out.Broken) > 0 || len(c.shifts()) > 0 || c.claim != nil {
 		return

@@ -9,7 +9,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// checkClients looks who has acknowledged what is offered.
+// checkClients checks which clients have acknowledged the offered resources.
 func (c *chain) checkClients() {
 	var gateways, serving int
 	var refusing, behind, unknown []Client
@@ -42,12 +42,12 @@ func (c *chain) checkClients() {
 		}
 	}
 	if len(refusing) == 0 {
-		c.checkTakenBack()
+		c.checkRolledBack()
 	}
 }
 
-// checkTakenBack tells of what a client refuses while all are offered, and have, the content before it.
-func (c *chain) checkTakenBack() {
+// checkRolledBack reports a resource that a client has NACKed and that the server has rolled back for all clients.
+func (c *chain) checkRolledBack() {
 	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool { return o.Reason == model.ResourceRefused && o.Type != model.Ready })
 	if i < 0 {
 		return
@@ -62,7 +62,7 @@ func (c *chain) checkTakenBack() {
 	}
 }
 
-// checkClient tells what is wrong with some clients, by the first of them; nobody says that no gateway serves the requests.
+// checkClient reports what is wrong with some clients, by the first of them; nobody says that no gateway serves the requests.
 func (c *chain) checkClient(first Client, share string, nobody bool) {
 	l := Link{Link: LinkClient, Object: first.Role + " " + first.ID}
 	switch first.State {
@@ -82,12 +82,12 @@ func (c *chain) checkClient(first Client, share string, nobody bool) {
 		l.Message = fmt.Sprintf("%s (%s) has not acknowledged %s for %.3g s", share, l.Object, first.Behind[0], first.BehindSeconds)
 	default:
 		l.Reason, l.Remedy = "HeldUp", "See whether that client, or the network to it, hangs"
-		l.Message = fmt.Sprintf("%s (%s) does not take what it is sent, so what it has cannot be told", share, l.Object)
+		l.Message = fmt.Sprintf("%s (%s) does not take what it is sent, so it is unknown what it has", share, l.Object)
 	}
 	c.broken(l)
 }
 
-// serves says whether a gateway has, for each group of hosts that people ask for, a listener and its routes in force.
+// serves says whether a gateway has a listener and routes for each group of hosts that the question is about.
 func (c *chain) serves(client Client) bool {
 	for _, g := range c.out.Hosts {
 		if g.VirtualHost == nil || g.Local && c.claim == nil {
@@ -106,7 +106,7 @@ func (c *chain) serves(client Client) bool {
 	return true
 }
 
-// isTaken says whether a client's words are about an address that it cannot have, as Envoy's and Go's are.
+// isTaken says whether a client's error text is about an address that it cannot bind, in the words of Envoy or Go.
 func isTaken(text string) bool {
 	text = strings.ToLower(text)
 	return strings.Contains(text, "cannot bind") || strings.Contains(text, ": bind: ")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// describeClients tells what each client has of the chain.
+// describeClients describes which resources of the chain each client has.
 func (c *chain) describeClients() {
 	wanted := c.wanted()
 	for _, v := range c.Views.Clients {
@@ -36,17 +36,22 @@ func (c *chain) client(v View, wanted map[resourceName]bool) Client {
 		lacking := c.lacking(v)
 		takes, out.Behind = takes || len(lacking) > 0, append(out.Behind, lacking...)
 	}
+	out.conclude(v, takes)
+	return out
+}
+
+// conclude sets the state of a client; takes says that it has subscribed to a resource of the chain.
+func (c *Client) conclude(v View, takes bool) {
 	switch {
 	case v.Unknown:
-		out.State, out.BehindSeconds = StateUnknown, v.Lag.Seconds()
-	case len(out.Refuses) > 0:
-		out.State = StateRefuses
-	case len(out.Behind) > 0:
-		out.State, out.BehindSeconds = StateBehind, v.Lag.Seconds()
+		c.State, c.BehindSeconds = StateUnknown, v.Lag.Seconds()
+	case len(c.Refuses) > 0:
+		c.State = StateRefuses
+	case len(c.Behind) > 0:
+		c.State, c.BehindSeconds = StateBehind, v.Lag.Seconds()
 	case takes:
-		out.State = StateInSync
+		c.State = StateInSync
 	}
-	return out
 }
 
 // The roles of clients.
@@ -55,7 +60,7 @@ const (
 	roleActivator = "activator"
 )
 
-// roleOrder is the way that a request takes; gRPC clients come last.
+// roleOrder sorts roles in the order in which a request passes them; gRPC clients come last.
 func roleOrder(role string) int {
 	switch role {
 	case roleGateway:
@@ -68,7 +73,7 @@ func roleOrder(role string) int {
 
 type resourceName struct{ kind, name string }
 
-// wanted are the resources that the chain is made of, for all roles.
+// wanted returns the resources of the chain, for all roles.
 func (c *chain) wanted() map[resourceName]bool {
 	out := map[resourceName]bool{}
 	for _, g := range c.out.Hosts {
@@ -97,7 +102,7 @@ func (c *chain) wanted() map[resourceName]bool {
 	return out
 }
 
-// routesOf are the resources that have the routes of a group of hosts at a listener.
+// routesOf returns the resources with the routes of a group of hosts at a listener.
 func (c *chain) routesOf(listener string, g HostGroup) []resourceName {
 	l := c.Views.Offered.Listeners[listener]
 	if !l.Scoped {
@@ -112,7 +117,7 @@ func (c *chain) routesOf(listener string, g HostGroup) []resourceName {
 	return scopes
 }
 
-// lacking are the resources of the chain that a gateway, which takes everything, has not even been told of.
+// lacking returns the resources of the chain that a gateway, which subscribes to everything, has not been sent.
 func (c *chain) lacking(v View) []string {
 	has := map[resourceName]bool{}
 	for _, r := range v.Resources {

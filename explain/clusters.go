@@ -12,7 +12,7 @@ const (
 	zoneActivator = "activator"
 )
 
-// cluster is how gateways reach a revision; nil where that is not known or there is none.
+// cluster describes how gateways reach a revision; nil when that is unknown or there is no cluster.
 func (c *chain) cluster(revision string) *Cluster {
 	name := c.key(revision).String()
 	if !c.Views.Offered.Clusters[name] {
@@ -35,7 +35,7 @@ func (c *chain) cluster(revision string) *Cluster {
 	return out
 }
 
-// why says why requests go the way that they go.
+// why says why requests take the way that they take.
 func why(cluster *Cluster, r *RevisionState) string {
 	ready := endpoints(cluster.Zones, zonePods)
 	behind := endpoints(cluster.Zones, zoneActivator)
@@ -49,7 +49,7 @@ func why(cluster *Cluster, r *RevisionState) string {
 	case ready > 0 && alwaysBehind(r):
 		return fmt.Sprintf("%s; target-burst-capacity -1 keeps the activator in the path", count(ready, "replica is ready", "replicas are ready"))
 	case ready > 0:
-		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds what finds no slot", count(ready, "replica is ready", "replicas are ready"))
+		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds requests that find no slot", count(ready, "replica is ready", "replicas are ready"))
 	case r != nil && r.Desired == 0:
 		return "asleep: no replica runs, and the first request starts one"
 	case r != nil && r.Desired > 0:
@@ -58,7 +58,7 @@ func why(cluster *Cluster, r *RevisionState) string {
 	return "no replica is ready"
 }
 
-// alwaysBehind says that the revision asks for the activator in its path at all times.
+// alwaysBehind says that the revision asks for the activator in its path always.
 func alwaysBehind(r *RevisionState) bool { return r != nil && r.BurstCapacity == "-1" }
 
 func endpoints(zones []Zone, name string) int {

@@ -25,7 +25,7 @@ func (c *chain) conclude() {
 		return
 	}
 	if c.Unknown != nil {
-		out.Verdict = fmt.Sprintf("%s is not as asked, and whether it is served cannot be told: %s", c.what(), first.sentence())
+		out.Verdict = fmt.Sprintf("%s is not as asked, and whether it is served is unknown: %s", c.what(), first.sentence())
 		return
 	}
 	out.Served = true
@@ -39,7 +39,7 @@ func (l Link) sentence() string {
 	return l.Message + ". " + l.Remedy
 }
 
-// what is served: the subject, and the host where that was the question.
+// what names the subject, and the host where the question was about one.
 func (c *chain) what() string {
 	if c.claim != nil {
 		return fmt.Sprintf("%s of %s", c.Query.Host, c.subject())
@@ -47,7 +47,7 @@ func (c *chain) what() string {
 	return c.subject()
 }
 
-// split is who gets the requests, in a few words.
+// split says which revisions get the requests, in a few words.
 func (c *chain) split() string {
 	var percents []string
 	asleep := 0
@@ -77,7 +77,7 @@ func (c *chain) split() string {
 	return text
 }
 
-// having is who has it.
+// having says which clients have acknowledged the chain.
 func (c *chain) having() string {
 	n := 0
 	for _, client := range c.out.Clients {

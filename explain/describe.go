@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// describe fills in what is, link by link.
+// describe describes the chain, link by link.
 func (c *chain) describe() {
 	if s := c.service; s != nil {
 		o := object(s.Key, s.Generation, s.Observed, s.Conditions)
@@ -32,7 +33,7 @@ func (c *chain) describeConfigurations() {
 	}
 }
 
-// followed are the Configuration of the name and those that the Route's targets follow, sorted by name.
+// followed returns the Configuration of the name and those that the Route's targets follow, sorted by name.
 func (c *chain) followed() []*model.Configuration {
 	var out []*model.Configuration
 	for _, o := range c.Objects.Configurations {
@@ -46,7 +47,7 @@ func (c *chain) followed() []*model.Configuration {
 	return out
 }
 
-// targets are the entries of spec.traffic that the question is about; those that differ in nothing but their percent are one.
+// targets returns the entries of spec.traffic that the question is about. Entries that differ in their percent only are merged.
 func (c *chain) targets() []model.Target {
 	var out []model.Target
 	for _, t := range c.route.Traffic {
@@ -77,7 +78,7 @@ func (c *chain) describeRoute() {
 		if !taken[i] && c.about(s.Tag) {
 			out.Targets = append(out.Targets, Target{
 				Tag: s.Tag, Revision: s.Revision, Given: []Share{{s.Revision, s.Percent}},
-				Why: "no longer asked for; it stays in force until what is asked for can be served",
+				Why: "no longer asked for; it stays in force until the new split can be served",
 			})
 		}
 	}
@@ -94,7 +95,7 @@ func (c *chain) describeRoute() {
 	c.out.Route = out
 }
 
-// target finds what the status gives to an entry of the spec; taken notes the entries of the status that are somebody's.
+// target compares an entry of the spec with the status. It marks the entries of the status that it uses as taken.
 func (c *chain) target(t model.Target, taken []bool) Target {
 	out := Target{Tag: t.Tag, Revision: t.Revision, Configuration: t.Configuration, Asked: t.Percent}
 	for i, s := range c.route.Served {
@@ -112,7 +113,7 @@ func (c *chain) about(tag string) bool {
 	return c.claim == nil || c.claim.Tag == "" || c.claim.Tag == tag
 }
 
-// shifts are the rollouts that the question is about.
+// shifts returns the gradual rollouts that the question is about.
 func (c *chain) shifts() []rollout.Shift {
 	if c.route == nil {
 		return nil
@@ -120,7 +121,7 @@ func (c *chain) shifts() []rollout.Shift {
 	return slices.DeleteFunc(rollout.UnderWay(c.route), func(s rollout.Shift) bool { return c.claim != nil && c.claim.Tag != s.Tag })
 }
 
-// whyNot says why a target is not given what it asks for; empty when it is.
+// whyNot returns why a target does not get what it asks for; empty when it does.
 func (c *chain) whyNot(t model.Target, given []Share) string {
 	has := 0
 	for _, s := range given {
@@ -146,7 +147,7 @@ func (c *chain) whyNot(t model.Target, given []Share) string {
 	return "not in force yet"
 }
 
-// notLatest says why a Configuration's newest revision is not the one that its requests go to; empty when it is.
+// notLatest returns why a Configuration's newest revision does not get its requests; empty when it does.
 func (c *chain) notLatest(name string) string {
 	o, ok := find(c.Objects.Configurations, func(o *model.Configuration) bool {
 		return o.Key.Namespace == c.route.Key.Namespace && o.Key.Name == name
@@ -162,7 +163,7 @@ func (c *chain) notLatest(name string) string {
 	return ""
 }
 
-// notReady says why a revision may not have requests; empty when it may.
+// notReady returns why a revision may not have requests; empty when it may.
 func (c *chain) notReady(name string) string {
 	r := c.revisions[name]
 	switch {
@@ -176,7 +177,7 @@ func (c *chain) notReady(name string) string {
 	return ""
 }
 
-// describeRevisions lists those that have or should have requests.
+// describeRevisions describes the revisions that have or should have requests.
 func (c *chain) describeRevisions() {
 	shares, tags := c.shares(), c.tags()
 	for _, name := range c.concerned() {
@@ -206,7 +207,7 @@ func replicas(n int) *int {
 	return &n
 }
 
-// key is a name in the namespace of the question.
+// key returns a name in the namespace of the question.
 func (c *chain) key(name string) model.Key {
 	switch {
 	case c.route != nil:
@@ -217,26 +218,13 @@ func (c *chain) key(name string) model.Key {
 	return model.Key{Namespace: c.configuration.Key.Namespace, Name: name}
 }
 
-// concerned are the names of revisions that have requests or should have, and the newest of each Configuration; sorted.
+// concerned returns the names of revisions that have or should have requests, and the newest of each Configuration; sorted.
 func (c *chain) concerned() []string {
-	var names []string
-	for name := range c.shares() {
-		names = append(names, name)
+	names := slices.Collect(maps.Keys(c.shares()))
+	if c.claim == nil {
+		names = slices.AppendSeq(names, maps.Keys(c.tags()))
 	}
-	if c.claim == nil || c.claim.Tag == "" {
-		for name := range c.tags() {
-			if c.claim == nil {
-				names = append(names, name)
-			}
-		}
-	}
-	if c.route != nil {
-		for _, t := range c.targets() {
-			if t.Revision != "" && (c.claim == nil || c.claim.Tag != "" || t.Percent > 0) {
-				names = append(names, t.Revision)
-			}
-		}
-	}
+	names = append(names, c.namedByTargets()...)
 	for _, o := range c.followed() {
 		names = append(names, o.LatestCreated)
 	}
@@ -245,7 +233,21 @@ func (c *chain) concerned() []string {
 	return slices.Compact(names)
 }
 
-// shares are the percents in force of the hosts that the question is about: the Route's own, or those of a tag.
+// namedByTargets returns the revisions that targets name, without those of 0 percent where the question is about the Route's own hosts.
+func (c *chain) namedByTargets() []string {
+	if c.route == nil {
+		return nil
+	}
+	var names []string
+	for _, t := range c.targets() {
+		if t.Revision != "" && (c.claim == nil || c.claim.Tag != "" || t.Percent > 0) {
+			names = append(names, t.Revision)
+		}
+	}
+	return names
+}
+
+// shares returns the percents in force for the hosts that the question is about: the Route's own, or those of a tag.
 func (c *chain) shares() map[string]int {
 	out := map[string]int{}
 	switch {
@@ -262,7 +264,7 @@ func (c *chain) shares() map[string]int {
 				out[p.Revision.Name] += p.Percent
 			}
 		}
-		for _, s := range slices.Backward(c.route.Served) { // the last of a tag is the one that it leads to
+		for _, s := range slices.Backward(c.route.Served) { // the tag leads to its last entry
 			if s.Tag == c.claim.Tag && len(out) == 0 {
 				out[s.Revision] = 100
 			}
@@ -271,7 +273,7 @@ func (c *chain) shares() map[string]int {
 	return out
 }
 
-// tags are those that lead to each revision.
+// tags returns the tags that lead to each revision.
 func (c *chain) tags() map[string][]string {
 	out := map[string][]string{}
 	if c.route == nil {

@@ -9,7 +9,7 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// chain is an Explanation in the making.
+// chain builds an Explanation.
 type chain struct {
 	Input
 	out *Explanation
@@ -17,7 +17,7 @@ type chain struct {
 	service       *model.Service
 	configuration *model.Configuration
 	route         *model.RouteSpec
-	// claim narrows the question down to the hosts of one tag, or to the Route's own; nil for all.
+	// claim restricts the question to the hosts of one tag, or to the Route's own; nil for all hosts.
 	claim     *Claim
 	options   rollout.Options
 	revisions map[string]*RevisionState
@@ -38,7 +38,7 @@ func Explain(in Input) *Explanation {
 	return c.out
 }
 
-// find sets the objects that the question is about, and reports false when there are none.
+// find sets the objects that the question is about. It reports false when there are none.
 func (c *chain) find() bool {
 	key := c.Query.Key
 	if c.Query.Host != "" {
@@ -120,12 +120,12 @@ func (c *chain) broken(l Link) {
 	c.out.Broken = append(c.out.Broken, l)
 }
 
-// isBroken says whether a link of that kind is; with an object, whether that object's is.
+// isBroken says whether a link of that kind is broken: of any object, or of the given one.
 func (c *chain) isBroken(link, object string) bool {
 	return slices.ContainsFunc(c.out.Broken, func(l Link) bool { return l.Link == link && (object == "" || l.Object == object) })
 }
 
-// name of a Service, Route or Configuration that the question is about, with its kind.
+// subject returns the kind and name of the Route, Service or Configuration that the question is about.
 func (c *chain) subject() string {
 	switch {
 	case c.route != nil:
@@ -136,10 +136,10 @@ func (c *chain) subject() string {
 	return servingConfiguration + " " + c.configuration.Key.String()
 }
 
-// longestLine bounds a sentence: what an application wrote before it ended may be long.
+// longestLine bounds a sentence: the last output of an application may be long.
 const longestLine = 400
 
-// line makes one line of a text.
+// line joins the lines of a text, and cuts it to longestLine.
 func line(text string) string {
 	text = strings.TrimRight(strings.Join(strings.Fields(text), " "), ".")
 	if r := []rune(text); len(r) > longestLine {
@@ -148,7 +148,7 @@ func line(text string) string {
 	return text
 }
 
-// choice lists names as a question has them.
+// choice lists names with "or" before the last.
 func choice(names []string) string {
 	if len(names) == 1 {
 		return names[0]

@@ -46,7 +46,7 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server 127.0.0.1:18000 cannot be asked", "Start sluice up"}
 		}, "cannot tell whether Route default/hello is served: The xDS server 127.0.0.1:18000 cannot be asked. Start sluice up", LinkXDS, false},
 		{"a generation that nobody has seen", func(i *Input) { i.Objects.Services[0].Generation = 3 },
-			"Route default/hello is served, but not as asked: The control plane has not seen generation 3 of Service default/hello; its status tells of generation 2", LinkGeneration, true},
+			"Route default/hello is served, but not as asked: The control plane has not seen generation 3 of Service default/hello; its status is of generation 2", LinkGeneration, true},
 		{"a newest revision that fails while the ones before serve", func(i *Input) {
 			i.Objects.Revisions = append(i.Objects.Revisions, failed(revision("hello-red", 0, 0), "ImagePullBackOff", "no such image"))
 			i.Objects.Configurations[0].LatestCreated = "hello-red"
@@ -104,20 +104,20 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"an address within the cluster that cannot be had", func(i *Input) {
 			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Refused: "local: cannot bind", Without: true}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) does not serve Listener local", LinkClient, true},
-		{"content that was taken back from all, for one refuses it", func(i *Input) { i.Objects.Routes[0].Conditions = refused("default/hello-blue") },
+		{"content that was rolled back for all clients, since one NACKs it", func(i *Input) { i.Objects.Routes[0].Conditions = refused("default/hello-blue") },
 			`is served, but not as asked: 1 of 3 gateways refuse Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
 		{"a host that has no part in what is refused", func(i *Input) {
 			i.Query, i.Objects.Routes[0].Conditions = Query{Host: "green-hello.default.localhost"}, refused("default/hello-blue")
 		}, "is served: 1 revision", "", true},
-		{"a refusal that only the condition can tell of", func(i *Input) {
+		{"a refusal that only the condition has", func(i *Input) {
 			i.Objects.Routes[0].Conditions = refused("default/hello-blue")
 			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server cannot be asked", "Start sluice up"}
-		}, "is not as asked, and whether it is served cannot be told: Route default/hello is not served as asked: 1 of 3 gateways refuse", LinkRoute, false},
+		}, "is not as asked, and whether it is served is unknown: Route default/hello is not served as asked: 1 of 3 gateways refuse", LinkRoute, false},
 		{"a client that is behind", func(i *Input) {
 			i.Views.Clients[0].Lag = 2500 * time.Millisecond
 			i.Views.Clients[0].Resources[2].Acknowledged = false
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) has not acknowledged RouteConfiguration http for 2.5 s", LinkClient, true},
-		{"a gateway that was not told of a cluster", func(i *Input) {
+		{"a gateway that was not sent a cluster", func(i *Input) {
 			i.Views.Clients[0].Resources = i.Views.Clients[0].Resources[:6]
 		}, "has not acknowledged Cluster default/hello-green", LinkClient, true},
 		{"a client that takes nothing", func(i *Input) { i.Views.Clients[0] = View{ID: "edge-1", Role: roleGateway, Unknown: true} },
@@ -170,7 +170,7 @@ func TestConsequencesAreNotToldAsCauses(t *testing.T) {
 	i.Objects.Routes[0].Conditions = []model.Condition{{Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing", Message: "…"}}
 	i.Objects.Services[0].Conditions = []model.Condition{{Type: model.ConfigurationsReady, Status: model.False, Reason: "RevisionFailed", Message: "…"}}
 	if got := Explain(i); len(got.Broken) != 1 {
-		t.Errorf("one revision failed; told are %+v", got.Broken)
+		t.Errorf("one revision failed; broken links are %+v", got.Broken)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestSplitAskedForIsComparedWithTheOneInForce(t *testing.T) {
 	want := []Target{
 		{Revision: "hello-blue", Asked: 50, Given: []Share{{"hello-blue", 70}}, Why: "not in force yet"},
 		{Revision: "hello-red", Asked: 50, Why: "Revision hello-red failed (ExitCode1)"},
-		{Tag: "green", Revision: "hello-green", Given: []Share{{"hello-green", 30}}, Why: "no longer asked for; it stays in force until what is asked for can be served"},
+		{Tag: "green", Revision: "hello-green", Given: []Share{{"hello-green", 30}}, Why: "no longer asked for; it stays in force until the new split can be served"},
 	}
 	if diff := cmp.Diff(want, Explain(i).Route.Targets); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -249,7 +249,7 @@ func TestScopesAreFound(t *testing.T) {
 	}
 	gateway := &i.Views.Clients[0]
 	if got := Explain(i).Broken; len(got) == 0 || !strings.Contains(got[0].Message, "ScopedRouteConfiguration http/hello.default.localhost") {
-		t.Errorf("a gateway that was not told of a scope: got %+v", got)
+		t.Errorf("a gateway that was not sent a scope: got %+v", got)
 	}
 	for _, h := range []string{"hello.default.localhost", "green-hello.default.localhost"} {
 		gateway.Resources = append(gateway.Resources, acknowledged(KindScope, "http/"+h))

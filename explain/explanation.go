@@ -12,7 +12,7 @@ type Explanation struct {
 	Asked string `json:"asked"`
 	// Verdict is the answer in one line, with the first broken link and its remedy where there is one.
 	Verdict string `json:"verdict"`
-	// Served says that requests are answered by revisions; false also where that cannot be told.
+	// Served says that revisions answer requests; it is false when that is unknown, too.
 	Served bool `json:"served"`
 	// Broken are the broken links of the chain, causes before consequences; empty when everything is as asked.
 	Broken []Link `json:"broken"`
@@ -37,7 +37,7 @@ type Explanation struct {
 // The links of the chain, in its order.
 const (
 	LinkAPI           = "api"           // the Kubernetes API can be read
-	LinkObject        = "object"        // what is asked for exists
+	LinkObject        = "object"        // the object of the question exists
 	LinkGeneration    = "generation"    // the control plane has seen the newest generation
 	LinkRevision      = "revision"      // revisions that requests should go to are ready
 	LinkConfiguration = "configuration" // the newest template has become the latest ready revision
@@ -47,7 +47,7 @@ const (
 	LinkVirtualHost   = "virtualHost"   // the host is offered to the data plane
 	LinkCluster       = "cluster"       // each revision with a share is offered too
 	LinkEndpoints     = "endpoints"     // a request finds a replica or an activator
-	LinkClient        = "client"        // clients have acknowledged all that
+	LinkClient        = "client"        // clients have acknowledged these resources
 )
 
 // Link is a broken link of the chain.
@@ -59,23 +59,23 @@ type Link struct {
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message"`
 	Remedy  string `json:"remedy,omitempty"`
-	// Stops says that requests fail because of it. Without it what was there before serves.
+	// Stops says that requests fail because of it. Without it the state before is still served.
 	Stops bool `json:"stops"`
 }
 
-// Object is what every object of the API has.
+// Object are the fields that all objects of the API have.
 type Object struct {
 	// Name is "namespace/name".
 	Name string `json:"name"`
-	// Generation counts the changes of the spec; Observed is the one that the status speaks of: less means that the control
-	// plane has not seen the newest.
+	// Generation counts the changes of the spec; Observed is the generation of the status. When it is less, the control plane has not
+	// seen the newest spec.
 	Generation int64 `json:"generation,omitempty"`
 	Observed   int64 `json:"observed,omitempty"`
 	// Conditions are those that are not True.
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 
-// Condition is one statement of a status.
+// Condition is one condition of a status.
 type Condition struct {
 	Type    string `json:"type"`
 	Status  string `json:"status"`
@@ -83,7 +83,7 @@ type Condition struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Configuration is the template, and the revisions that came of it.
+// Configuration is the template, and the revisions made from it.
 type Configuration struct {
 	Object
 	// LatestCreated and LatestReady are names of revisions.
@@ -107,14 +107,14 @@ type Target struct {
 	// Revision is the one that the spec names; without one the target follows Configuration's latest ready revision.
 	Revision      string `json:"revision,omitempty"`
 	Configuration string `json:"configuration,omitempty"`
-	// Asked is the percent that the spec asks for, Given who has it.
+	// Asked is the percent that the spec asks for, Given the revisions that have it.
 	Asked int     `json:"asked"`
 	Given []Share `json:"given,omitempty"`
-	// Why is why what is given is not what is asked for.
+	// Why is why Given differs from what is asked for.
 	Why string `json:"why,omitempty"`
 }
 
-// Share is the part of some requests that a revision has.
+// Share is the part of the requests that a revision gets.
 type Share struct {
 	// Revision is a name in the Route's namespace.
 	Revision string `json:"revision"`
@@ -126,7 +126,7 @@ type Share struct {
 type Rollout struct {
 	Configuration string `json:"configuration"`
 	Tag           string `json:"tag,omitempty"`
-	// Shares go from the oldest revision to the newest, which will have all.
+	// Shares are sorted from the oldest revision to the newest, which has all requests in the end.
 	Shares []Share `json:"shares"`
 	// Next is when the next step is due, Step how many percent it moves; both are absent until the data plane has the first.
 	Next *time.Time `json:"next,omitempty"`
@@ -144,10 +144,10 @@ type Revision struct {
 	Ready   string `json:"ready"`
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Desired and Actual are replicas asked for and ready; absent while nobody has decided.
+	// Desired and Actual are replicas asked for and ready; absent before the first decision.
 	Desired *int `json:"desired,omitempty"`
 	Actual  *int `json:"actual,omitempty"`
-	// Scale is the autoscaler's why of its last step.
+	// Scale is the autoscaler's sentence on its last step.
 	Scale string `json:"scale,omitempty"`
 	// Cluster is absent where the xDS server offers none, or cannot be asked.
 	Cluster *Cluster `json:"cluster,omitempty"`
@@ -160,13 +160,13 @@ const (
 	ViaNobody    = "nobody"
 )
 
-// Cluster is a revision as gateways are to see it.
+// Cluster is the cluster of a revision as the server offers it to gateways.
 type Cluster struct {
 	Name string `json:"name"`
 	// Via is ViaReplicas, ViaActivator or ViaNobody; Why is why.
 	Via string `json:"via"`
 	Why string `json:"why"`
-	// Zones are sorted by priority: the first gets the requests, the next when that is gone.
+	// Zones are sorted by priority: the first gets the requests, the next one when that has no healthy endpoint.
 	Zones []Zone `json:"zones"`
 }
 
@@ -179,7 +179,7 @@ type Zone struct {
 	Endpoints []string `json:"endpoints"`
 }
 
-// HostGroup is some names that lead to the same revisions.
+// HostGroup are hosts that lead to the same revisions.
 type HostGroup struct {
 	Hosts []string `json:"hosts"`
 	// Tag is empty for the Route's own hosts.
@@ -199,7 +199,7 @@ type Lost struct {
 	Holder string `json:"holder"`
 }
 
-// VirtualHost is a group of hosts as gateways are to see it.
+// VirtualHost is the virtual host of a group of hosts as the server offers it to gateways.
 type VirtualHost struct {
 	Name string `json:"name"`
 	// Listener is its name and Address where that listens.
@@ -209,7 +209,7 @@ type VirtualHost struct {
 	Domains []string `json:"domains"`
 	// Routes is the RouteConfiguration that its hosts' scopes lead to, where each host is a scope of its own.
 	Routes string `json:"routes,omitempty"`
-	// Clusters are who gets its requests. Without any it answers by itself, with the status Answers.
+	// Clusters get its requests. Without any it answers by itself, with the status Answers.
 	Clusters []Weight `json:"clusters,omitempty"`
 	Answers  int      `json:"answers,omitempty"`
 }
@@ -220,35 +220,35 @@ type Weight struct {
 	Weight  int    `json:"weight"`
 }
 
-// What a client can be in.
+// The states of a client.
 const (
-	StateInSync  = "in sync" // has acknowledged everything of the chain that it takes
+	StateInSync  = "in sync" // has acknowledged every resource of the chain that it subscribes to
 	StateBehind  = "behind"  // has not acknowledged something yet
 	StateRefuses = "refuses" // keeps an older version, or nothing
 	StateAside   = "does not take it"
-	StateUnknown = "unknown" // is held up in taking what it was sent, so what it has cannot be told
+	StateUnknown = "unknown" // does not read from its stream, so it is unknown what it has
 )
 
-// Client is a client of the xDS server, and what it has of the chain.
+// Client is a client of the xDS server, with the resources of the chain that it has.
 type Client struct {
 	ID string `json:"id"`
 	// Role is gateway, activator or mesh (a proxyless gRPC client).
 	Role string `json:"role"`
 	// State is one of the constants above.
 	State string `json:"state"`
-	// BehindSeconds is for how long it has not acknowledged something.
+	// BehindSeconds is for how long a resource has been unacknowledged.
 	BehindSeconds float64 `json:"behindSeconds,omitempty"`
 	// Behind are the resources of the chain that it has not acknowledged, as "type name".
 	Behind []string `json:"behind,omitempty"`
-	// Refuses are the resources of the chain that it refuses.
+	// Refuses are the resources of the chain that it NACKs.
 	Refuses []Refusal `json:"refuses,omitempty"`
 }
 
-// Refusal is a resource that a client refuses.
+// Refusal is a resource that a client NACKs.
 type Refusal struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
-	// Text is the client's.
+	// Text is the client's error text.
 	Text string `json:"text"`
 	// Without says that the client has no version of it, not even an older one.
 	Without bool `json:"without,omitempty"`

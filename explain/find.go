@@ -17,7 +17,7 @@ type Claim struct {
 	Local bool
 }
 
-// Claims are the Routes that have a host, the one that keeps it first: the oldest, then the first by name.
+// Claims returns the Routes that claim a host. The first one has it: the oldest, then the first by name.
 func Claims(routes []*model.RouteSpec, host string) []Claim {
 	var out []Claim
 	options := settings(routes)
@@ -35,7 +35,7 @@ func Claims(routes []*model.RouteSpec, host string) []Claim {
 	return out
 }
 
-// settings are those of the installation, as far as the status of any Route tells.
+// settings returns the settings of the installation that follow from the status of Routes.
 func settings(routes []*model.RouteSpec) rollout.Options {
 	var all rollout.Options
 	for _, r := range routes {
@@ -48,7 +48,7 @@ func settings(routes []*model.RouteSpec) rollout.Options {
 	return all
 }
 
-// tagsOf are the tags of a Route, asked for or in force, sorted; the first is the empty one, of the Route itself.
+// tagsOf returns the tags of a Route, asked for or in force, sorted. The first is the empty one, of the Route itself.
 func tagsOf(r *model.RouteSpec) []string {
 	tags := []string{""}
 	for _, targets := range [][]model.Target{r.Traffic, r.Served} {
@@ -63,8 +63,8 @@ func tagsOf(r *model.RouteSpec) []string {
 // mostNear bounds how many names are proposed.
 const mostNear = 5
 
-// nearNames are Services and Routes with a name like the one asked for, the likest first; one of the same name in another
-// namespace is the likest of all.
+// nearNames returns Services and Routes with a similar name, the most similar first. The same name in another namespace comes before
+// all others.
 func nearNames(o Objects, key model.Key) []string {
 	var keys []model.Key
 	for _, s := range o.Services {
@@ -84,7 +84,7 @@ func nearNames(o Objects, key model.Key) []string {
 	return nearest(distances)
 }
 
-// nearHosts are hosts of Routes like the one asked for.
+// nearHosts returns hosts of Routes that are similar to the one asked for.
 func nearHosts(routes []*model.RouteSpec, host string) []string {
 	distances := map[string]int{}
 	options := settings(routes)
@@ -114,13 +114,13 @@ func nearest(distances map[string]int) []string {
 	return names[:min(len(names), mostNear)]
 }
 
-// alike says whether somebody may have mistaken one name for the other.
+// alike says whether a user may have mistyped one name for the other.
 func alike(a, b string) bool {
 	short := min(len(a), len(b))
 	return distance(a, b) <= max(1, short/3) || short >= 3 && (strings.Contains(a, b) || strings.Contains(b, a))
 }
 
-// distance is how many letters must be put in, left out, changed, or swapped with their neighbour to make b of a.
+// distance returns how many letters must be inserted, deleted, changed, or swapped with their neighbour to make b of a.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

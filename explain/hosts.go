@@ -11,7 +11,7 @@ import (
 // hostIndex finds the virtual host that has a domain.
 type hostIndex map[string]*VirtualHost
 
-// newHostIndex gives each virtual host the listeners that serve it.
+// newHostIndex joins each virtual host with the listeners that serve it.
 func newHostIndex(o Offer) hostIndex {
 	index := hostIndex{}
 	for _, routes := range slices.Sorted(maps.Keys(o.VirtualHosts)) {
@@ -22,7 +22,7 @@ func newHostIndex(o Offer) hostIndex {
 			}
 		}
 		if len(listeners) == 0 {
-			continue // what no listener uses answers nobody
+			continue // no listener uses it
 		}
 		for _, vh := range o.VirtualHosts[routes] {
 			vh.Listener, vh.Address = strings.Join(listeners, ", "), strings.Join(addresses, ", ")
@@ -69,7 +69,7 @@ func (c *chain) addHosts(g HostGroup) {
 	c.out.Hosts = append(c.out.Hosts, g)
 }
 
-// url of a tag, or of the Route itself, as the status has it.
+// url returns the URL of a tag, or of the Route itself, from the status.
 func (c *chain) url(tag string) string {
 	if tag == "" {
 		return c.route.URL
@@ -89,7 +89,7 @@ func virtualHostName(route model.Key, tag string) string {
 	return route.String() + "/" + tag
 }
 
-// holder is the Route that a virtual host belongs to.
+// holder returns the Route that a virtual host belongs to.
 func holder(virtualHost string) string {
 	parts := strings.SplitN(virtualHost, "/", 3)
 	return servingRoute + " " + strings.Join(parts[:min(2, len(parts))], "/")

@@ -9,23 +9,23 @@ import (
 // Input is what an Explanation depends on.
 type Input struct {
 	Query Query
-	// Objects are what the API server has; Unreadable is why it could not be asked, with the remedy.
+	// Objects are those in the API server; Unreadable is why they could not be read, with the remedy.
 	Objects    Objects
 	Unreadable *Failure
-	// Views are what the xDS server says; Unknown is why it could not be asked, with the remedy.
+	// Views are the state of the xDS server; Unknown is why it could not be asked, with the remedy.
 	Views   Views
 	Unknown *Failure
 }
 
-// Failure is why something could not be asked.
+// Failure is why a server could not be asked.
 type Failure struct {
 	// Who could not be asked; Message is a sentence that names it, Remedy says what to do.
 	Who, Message, Remedy string
 }
 
-// Objects are those that the question is about: the Service, Configuration and Route of its name with the Configurations and
-// Revisions that the Route names. All Routes are in it for a question about a host, and all Services and Routes where nothing
-// of the name exists. More does no harm.
+// Objects are those that the question is about: the Service, Configuration and Route of its name, with the Configurations and Revisions
+// that the Route names. For a question about a host all Routes are among them, and where no object has the name, all Services and
+// Routes. Further objects are ignored.
 type Objects struct {
 	Services       []*model.Service
 	Configurations []*model.Configuration
@@ -33,12 +33,12 @@ type Objects struct {
 	Revisions      []*RevisionState
 }
 
-// RevisionState is a Revision with what its status says of its replicas.
+// RevisionState is a Revision with the state of its replicas by its status.
 type RevisionState struct {
 	*model.Revision
-	// Generation counts the changes of the object itself, not of the Configuration; Observed is the one that the status speaks of.
+	// Generation counts the changes of the object itself, not of the Configuration; Observed is the generation of the status.
 	Generation, Observed int64
-	// Desired and Actual are replicas asked for and ready; model.UnknownReplicas while nobody has decided.
+	// Desired and Actual are replicas asked for and ready; model.UnknownReplicas before the first decision.
 	Desired, Actual int
 	// Why is the sentence of its last scale step; empty when there was none.
 	Why string
@@ -46,14 +46,14 @@ type RevisionState struct {
 	BurstCapacity string
 }
 
-// Views are what the xDS server offers and what its clients have.
+// Views are the resources that the xDS server offers, and those that its clients have.
 type Views struct {
-	// Offered is what gateways are to have, with its content.
+	// Offered are the resources for gateways, with their content.
 	Offered Offer
 	Clients []View
 }
 
-// Offer is the resources of one role.
+// Offer are the resources for one role.
 type Offer struct {
 	// Listeners are by name.
 	Listeners map[string]Listener
@@ -76,11 +76,11 @@ type Listener struct {
 type View struct {
 	// ID is the node's; Role is gateway, activator or mesh.
 	ID, Role string
-	// Lag is for how long it has not acknowledged something.
+	// Lag is for how long a resource has been unacknowledged.
 	Lag time.Duration
-	// Unknown says that what it has cannot be told: it is held up in taking what it was sent.
+	// Unknown says that the resources it has are unknown: it does not read from its stream.
 	Unknown bool
-	// Resources are those that it has asked for.
+	// Resources are those that it has subscribed to.
 	Resources []ResourceView
 }
 
@@ -97,11 +97,11 @@ const (
 type ResourceView struct {
 	// Kind is one of the constants above.
 	Kind, Name string
-	// Acknowledged says that it has what is offered. Refused is the client's text where it refuses that.
+	// Acknowledged says that the client has acknowledged the offered version. Refused is its error text when it NACKs that version.
 	Acknowledged bool
 	Refused      string
-	// Without says that the client has no version of it in force, where it refuses what is offered.
+	// Without says that the client NACKs the offered version and has no older one.
 	Without bool
-	// Absent says that the client asks for it, and that there is none.
+	// Absent says that the client has subscribed to it, and that it does not exist.
 	Absent bool
 }

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Query is what is asked about: one of a name and a host.
+// Query is the subject of a question: a name or a host.
 type Query struct {
 	// Key is of a Service or Route; zero for a host.
 	Key model.Key
@@ -16,8 +16,8 @@ type Query struct {
 	Host string
 }
 
-// ParseQuery reads NAME, NAMESPACE/NAME, HOST, HOST:PORT or a URL. What has a dot or a colon is a host; a name without a
-// namespace is in the given one.
+// ParseQuery reads NAME, NAMESPACE/NAME, HOST, HOST:PORT or a URL. A text with a dot or a colon is a host. A name without a namespace is
+// in the given one.
 func ParseQuery(text, namespace string) (Query, error) {
 	text = strings.TrimSpace(text)
 	if scheme, _, ok := strings.Cut(text, "://"); ok {
@@ -47,7 +47,7 @@ func hostQuery(text string) (Query, error) {
 	return Query{Host: host}, nil
 }
 
-// normal is a host as virtual hosts have it.
+// normal returns a host in the form of virtual hosts.
 func normal(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
 
 // String is the question in full.

@@ -6,8 +6,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// remedies say what to do about a reason of a condition. A reason that ends in * stands for all that begin like it; KEY and
-// NAMESPACE are those of the object that has the condition.
+// remedies say what to do about a reason of a condition. A reason that ends in * stands for all with that beginning. KEY and NAMESPACE are
+// those of the object with the condition.
 var remedies = []struct {
 	reasons []string
 	text    string
@@ -22,13 +22,13 @@ var remedies = []struct {
 		"Have the container listen on $PORT, or give it more time with the annotation serving.knative.dev/progress-deadline"},
 	{[]string{"InvalidAnnotation"}, "Correct the annotation and apply it again"},
 	{[]string{"RevisionMissing", "ConfigurationMissing", "RevisionNotOwned"},
-		"Correct spec.traffic; what there is: kubectl get revisions -n NAMESPACE"},
+		"Correct spec.traffic; to list the revisions: kubectl get revisions -n NAMESPACE"},
 	{[]string{"RevisionFailed", "RevisionNameTaken"}, "Give the template another name, or none"},
 	{[]string{domainConflict}, "Give the younger one another name or tag, or delete the other"},
 	{[]string{model.ResourceRefused}, "Change what the client's text names, or update that client"},
 }
 
-// remedy is what to do about a reason; the key is of the object whose reason it is.
+// remedy returns what to do about a reason; the key is that of the object with the condition.
 func remedy(reason string, key model.Key) string {
 	fill := strings.NewReplacer("KEY", key.String(), "NAMESPACE", key.Namespace)
 	for _, r := range remedies {

@@ -29,7 +29,7 @@ type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
 	Logger hclog.Logger
-	// Gateway is where the gateway listens; it goes into each World as it is, until another is given to the Adapter.
+	// Gateway is where the gateway listens. It goes into each World as it is; the method Gateway replaces it.
 	Gateway model.Gateway
 	// ActivatorToken goes into each World as it is.
 	ActivatorToken string
@@ -37,71 +37,78 @@ type Options struct {
 	Rollout rollout.Options
 	// Worlds gets each new World; it must not block.
 	Worlds func(*model.World)
-	// Run makes the runtime run a Workload; it must not block. What becomes of it comes back through Observe.
+	// Run makes the runtime run a Workload; it must not block. The runtime reports its state through Observe.
 	Run func(model.Workload)
-	// Scale is where each revision's autoscaler learns of it, or of its end; it must not block. Decisions come back through
-	// Scale of the Adapter; without one nothing of a revision runs.
+	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
+	// without a decision does not run.
 	Scale Scaling
-	// Ready is called when a Service becomes ready, and once for one that is so from the start, with its URL; it may be nil.
+	// Ready is called with the URL of a Service when it becomes ready, and once for one that is ready at the start; it may be nil.
 	Ready func(service model.Key, url string)
-	// AwaitActivator has the first World after a restart wait some seconds for an activator: all of them are other processes.
+	// AwaitActivator has the first World after a restart wait some seconds for an activator. Set it when all activators are other
+	// processes.
 	AwaitActivator bool
-	// Waiting is called with what the first World waits for, in words, whenever that has changed much, and with nothing when there
+	// Waiting is called with a sentence that says what the first World waits for, whenever that changes, and with an empty one when there
 	// is a World; it may be nil.
 	Waiting func(what string)
-	// Put stores an object of the controllers over the version that it names, past the API server, and sets its new version:
-	// the status, and with whole also labels, annotations, generation and spec. It is for an API server in the same process;
-	// nil writes over the API, which takes spec and status in one write each.
+	// Put stores an object of the controllers without a call to the API server, and sets its new resourceVersion. It fails unless the
+	// stored object has the resourceVersion that o has. It writes the status, and with whole also labels, annotations, generation and
+	// spec. It is for an API server in the same process. When it is nil, the adapter uses the API, with one write for the spec and one
+	// for the status.
 	Put func(ctx context.Context, o client.Object, whole bool) error
-	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write tells
-	// both; 0 means 50 ms, within which they do as a rule.
+	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write has both;
+	// 0 means 50 ms, which is usually enough.
 	Patience time.Duration
-	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server beside which no
-	// garbage collector runs.
+	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
 }
 
-// Scaling is what autoscalers need to be told. None of the functions may block.
+// Scaling are the functions that inform autoscalers. None of them may block.
 type Scaling struct {
-	// Set tells of a new or changed revision, Remove of one that is gone.
+	// Set adds or changes a revision, Remove removes one.
 	Set    func(model.Scaled)
 	Remove func(revision model.Key)
-	// Running tells what the runtime reports of its replicas.
+	// Running takes what the runtime reports of its replicas.
 	Running func(model.WorkloadStatus)
-	// Backed tells that from now on all requests of a revision reach an activator, or that it is so no more.
+	// Backed says whether, from now on, all requests of a revision reach an activator.
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
 	Check func(annotations map[string]string) error
 }
 
-// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Programmed, Reached and Report may be called from any goroutine.
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Programmed, Reached and Report may be called from
+// any goroutine.
 type Adapter struct {
-	options   Options
-	log       hclog.Logger
-	manager   manager.Manager
-	client    client.Client
-	direct    client.Reader // asks the API server itself, not the cache
+	// Set once.
+	options Options
+	log     hclog.Logger
+	manager manager.Manager
+	client  client.Client
+	direct  client.Reader // reads from the API server, not from the cache
+
+	// Each with a lock of its own.
 	assembler *assembler
-	problems  notebook[model.Ref, model.Problem]
+	backing   *backing
+	barrier   *barrier
 	fleet     *fleet
-	announced notebook[model.Key, string]    // UID of the Service that Ready was last called for
-	told      notebook[model.Key, time.Time] // when the data plane was last told something new of a Route
-	fresh     notebook[model.Key, version]   // the newest generation of a Service, and when it was first looked at
-	leaving   notebook[model.Key, time.Time] // when a revision was first found deleted, until it is stopped
-	wrote     notebook[model.Ref, string]    // resourceVersion that the controller of a Service or Route wrote last
+	problems  notebook[model.Ref, model.Problem] // of the newest World
+	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
+	changed   notebook[model.Key, time.Time]     // when the rules of a Route last changed
+	fresh     notebook[model.Key, version]       // the newest generation of a Service, and when it was first reconciled
+	leaving   notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
+	wrote     notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
 
 	services, revisions, routes trigger
 }
 
-// concurrency is how many objects of one kind are worked on at a time. Most of the time of one is spent
-// waiting for the API server to write.
+// concurrency is how many objects of one kind are reconciled at a time. Most of that time goes into waiting for the API server to
+// write.
 const concurrency = 8
 
-// lastRetry is how long an object that could not be reconciled waits for the next try at most: what was in the way may be gone at any
-// time, and an outage must not be followed by as long a one.
+// lastRetry is the longest back-off of an object whose reconciliation fails. The cause may be over at any time, and a long outage must not
+// be followed by a long back-off.
 const lastRetry = 30 * time.Second
 
-// retrying is how a controller tries again what failed: after 5 ms, then after twice as long each time.
+// retrying has a controller retry failed reconciliations with an exponential back-off from 5 ms to lastRetry.
 func retrying() controller.Options {
 	return controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lastRetry)}
 }
@@ -130,11 +137,11 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway, o.Scale.Backed),
+		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(),
 	}
-	a.assembler.token = o.ActivatorToken
+	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
-		run: o.Run, backend: a.assembler.setBackend, keep: a.assembler.keep, forget: a.assembler.removeBackend,
+		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
 		members: map[model.Key]*member{},
 	}
 	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
@@ -167,19 +174,19 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	a.noteRevision(s.Revision)
 }
 
-// Scale takes what a revision's autoscaler decided, and has it carried out at once.
+// Scale takes a decision of a revision's autoscaler, and carries it out at once.
 func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
 	if a.fleet.scale(revision, uid, d) {
-		a.assembler.settle(model.Ref{Kind: kindRevision, Key: revision})
+		a.barrier.settle(model.Ref{Kind: kindRevision, Key: revision})
 		a.noteRevision(revision)
 	}
 }
 
-// scaleDelay is how long the status of a revision that scales may lag behind: what follows within it is written at once.
+// scaleDelay is how long the status of a revision that scales may lag behind, so that one write has all changes of that time.
 const scaleDelay = 100 * time.Millisecond
 
-// noteRevision has the status of a revision follow what was carried out already. Somebody may wait for a new revision to
-// become ready.
+// noteRevision has the status of a revision follow. A new revision is reconciled without delay, because users may wait until it is
+// ready.
 func (a *Adapter) noteRevision(revision model.Key) {
 	if a.fleet.initialized(revision) {
 		a.revisions.addAfter(revision, scaleDelay)
@@ -189,25 +196,30 @@ func (a *Adapter) noteRevision(revision model.Key) {
 }
 
 // Activators takes the addresses of all activators that are there now.
-func (a *Adapter) Activators(endpoints []model.Endpoint) { a.assembler.setActivators(endpoints) }
+func (a *Adapter) Activators(endpoints []model.Endpoint) {
+	a.backing.setActivators(endpoints)
+	if len(endpoints) > 0 {
+		a.barrier.settle(someActivator) // when the assembler has them
+	}
+}
 
-// Gateway takes where the gateway listens from now on, such as with a certificate that was renewed.
+// Gateway replaces where the gateway listens, and its certificates, such as after a renewal.
 func (a *Adapter) Gateway(g model.Gateway) { a.assembler.setGateway(g) }
 
 // Reached notes that every client, of whatever kind, has acknowledged a World.
-func (a *Adapter) Reached(generation uint64) { a.assembler.reach(generation) }
+func (a *Adapter) Reached(generation uint64) { a.backing.acknowledge(generation) }
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {
 	for _, route := range a.assembler.acknowledge(generation) {
 		a.routes.add(route)
 		if _, announced := a.announced.get(route); !announced {
-			a.services.add(route) // which has the same name, and may have waited for this to be announced
+			a.services.add(route) // the Service of that name may have waited for this to be announced
 		}
 	}
 }
 
-// Report takes all problems that the newest World has; what is not among them is solved.
+// Report takes all problems of the newest World. A problem that is not among them is solved.
 func (a *Adapter) Report(problems []model.Problem) {
 	byOwner := make(map[model.Ref]model.Problem, len(problems))
 	for _, p := range problems {
@@ -221,26 +233,30 @@ func (a *Adapter) Report(problems []model.Problem) {
 			a.routes.add(owner.Key)
 		case kindRevision:
 			a.revisions.add(owner.Key)
-		default: // no object has a status to show it in
+		default: // there is no object whose status could show it
 			if p, ok := byOwner[owner]; ok {
 				a.log.Error("cannot serve all that was asked for", "of", owner, "reason", p.Reason, "problem", p.Message)
 			} else {
-				a.log.Info("what could not be served is served now", "of", owner)
+				a.log.Info("all that was asked for is served again", "of", owner)
 			}
 		}
 	}
 }
 
-// emitWorlds hands out a new World whenever something in it changed.
+// emitWorlds hands out the first World when it is complete, and a new World after each change.
 func (a *Adapter) emitWorlds(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-a.barrier.completed:
+		a.assembler.signal() // the first World may be empty
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.assembler.wake:
-			if w := a.assembler.world(); w != nil {
-				a.options.Worlds(w)
-			}
+		case <-a.assembler.changed:
+			a.options.Worlds(a.assembler.world())
 		}
 	}
 }

@@ -27,7 +27,7 @@ import (
 	"sluice.dev/sluice/standalone/apiserver"
 )
 
-// bench is an adapter on a real API server, with a runtime that reports every revision ready unless told
+// bench is an adapter on a real API server, with a runtime that reports every revision ready unless configured
 // otherwise, and a data plane that acknowledges every World.
 type bench struct {
 	client.Client
@@ -43,7 +43,7 @@ type bench struct {
 	mute    map[string]bool           // revisions that never report
 
 	retention rollout.Retention
-	told      map[string][]int // replicas to run, one after the other, by revision name
+	asked     map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
 	scaling   autoscaler.Config
 	silent    bool                                             // the data plane acknowledges nothing
@@ -86,7 +86,7 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 		Client: c, t: t, config: api.Config(),
 		put:     func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
 		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
-		told: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
+		asked: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
 	}
 }
 
@@ -183,7 +183,7 @@ func (b *bench) announced() string {
 func (b *bench) run(w model.Workload) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told[w.Revision.Name] = append(b.told[w.Revision.Name], w.Replicas)
+	b.asked[w.Revision.Name] = append(b.asked[w.Revision.Name], w.Replicas)
 	if w.Replicas == 0 {
 		delete(b.running, w.Revision)
 	} else {

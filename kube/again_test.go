@@ -33,7 +33,7 @@ func (b *bench) endpoints(revision model.Key) []model.Endpoint {
 	return nil
 }
 
-func TestLastWordsOfADeletedRevisionDoNotHideTheNewOne(t *testing.T) {
+func TestLateReportOnADeletedRevisionDoesNotReplaceTheNewOne(t *testing.T) {
 	b := newBench(t)
 	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
 		t.Fatal(err)

@@ -25,8 +25,7 @@ func backendNames(w *model.World) []string {
 }
 
 func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
-	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	a.expect(nil)
+	a := newAssembler(model.Gateway{}, "")
 	known := &model.Backend{Revision: model.Key{Namespace: "default", Name: "a"}, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}}
 	a.setBackend(known)
 	a.setBackend(&model.Backend{Revision: model.Key{Namespace: "default", Name: "unrouted"}})
@@ -49,8 +48,7 @@ func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
 }
 
 func TestRevisionThatRunsStaysWithoutARoute(t *testing.T) {
-	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	a.expect(nil)
+	a := newAssembler(model.Gateway{}, "")
 	key := model.Key{Namespace: "default", Name: "a"}
 	a.keep(key, true)
 	a.setBackend(&model.Backend{Revision: key})
@@ -68,43 +66,8 @@ func TestRevisionThatRunsStaysWithoutARoute(t *testing.T) {
 	}
 }
 
-func TestRevisionIsBackedWhenEveryClientHasTheWorldThatSaysSo(t *testing.T) {
-	backed := map[string]bool{}
-	a := newAssembler(model.Gateway{}, func(k model.Key, yes bool) { backed[k.Name] = yes })
-	a.expect(nil)
-	key := model.Key{Namespace: "default", Name: "a"}
-	via := func(v model.Via) uint64 {
-		a.setBackend(&model.Backend{Revision: key, Via: v})
-		return a.world().Generation
-	}
-	a.setRoute(route("r", "a"))
-	first := via(model.ViaActivator)
-	a.reach(first)
-	if backed["a"] {
-		t.Fatal("backed although there is no activator")
-	}
-	a.setActivators([]model.Endpoint{{Host: "127.0.0.1", Port: 8012}})
-	if a.reach(first); !backed["a"] {
-		t.Fatal("not backed although every client has the World")
-	}
-	if via(model.ViaReplicas); backed["a"] {
-		t.Fatal("still backed although requests go to the replicas again")
-	}
-	again := via(model.ViaActivator)
-	if a.reach(again - 1); backed["a"] {
-		t.Fatal("backed by the acknowledgement of an older World")
-	}
-	if a.reach(again); !backed["a"] {
-		t.Fatal("not backed by the acknowledgement of the World")
-	}
-	if a.setActivators(nil); backed["a"] {
-		t.Fatal("still backed when the last activator has gone")
-	}
-}
-
 func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
-	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	a.expect(nil)
+	a := newAssembler(model.Gateway{}, "")
 	programmed := func() bool {
 		_, programmed := a.current(model.Key{Namespace: "default", Name: "r"})
 		return programmed
@@ -127,12 +90,11 @@ func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 	}
 }
 
-// The incremental bookkeeping must come to what a fresh assembler makes of the same pieces.
-func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
+// Changes one after another must lead to the World that a fresh assembler makes of the same pieces.
+func TestAssemblerEndsWithTheWorldOfAFreshOne(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d", "e"}
-	a := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-	a.expect(nil)
+	a := newAssembler(model.Gateway{}, "")
 	have := map[string]*model.Route{}
 	for range 2000 {
 		name := names[random.IntN(len(names))]
@@ -144,8 +106,7 @@ func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 			a.setRoute(r)
 			have[name] = r
 		}
-		want := newAssembler(model.Gateway{}, func(model.Key, bool) {})
-		want.expect(nil)
+		want := newAssembler(model.Gateway{}, "")
 		for _, r := range have {
 			want.setRoute(r)
 		}
@@ -156,16 +117,15 @@ func TestAssemblerForgetsNothingAndKeepsNothing(t *testing.T) {
 }
 
 func TestNewCertificateIsANewWorldThatSharesTheRest(t *testing.T) {
-	a := newAssembler(model.Gateway{HTTPS: ":8443"}, func(model.Key, bool) {})
-	a.expect(nil)
+	a := newAssembler(model.Gateway{HTTPS: ":8443"}, "")
 	a.setRoute(route("one", "one-00001"))
 	before := a.world()
-	<-a.wake
+	<-a.changed
 	a.setGateway(model.Gateway{HTTPS: ":8443", Certificates: []model.Certificate{{Name: "ns/renewed"}}})
 	select {
-	case <-a.wake:
+	case <-a.changed:
 	default:
-		t.Error("nobody is told of the new World")
+		t.Error("the change is not signalled")
 	}
 	after := a.world()
 	if len(after.Gateway.Certificates) != 1 || after.Routes[0] != before.Routes[0] || after.Generation <= before.Generation {

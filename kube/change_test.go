@@ -92,7 +92,7 @@ func TestChangeOfTrafficIsThreeWrites(t *testing.T) {
 	}
 }
 
-func TestDataPlaneIsToldBeforeAnythingIsWritten(t *testing.T) {
+func TestDataPlaneGetsAChangeBeforeItIsWritten(t *testing.T) {
 	for name, direct := range map[string]bool{"in one process": true, "over the API": false} {
 		t.Run(name, func(t *testing.T) {
 			b := newBenchWithoutAdapter(t)
@@ -107,7 +107,7 @@ func TestDataPlaneIsToldBeforeAnythingIsWritten(t *testing.T) {
 			b.change("hello", traffic(to("hello-00001", "", 40), to("hello-00002", "", 60)))
 			b.eventuallySplit("hello", map[string]int{"hello-00001": 40, "hello-00002": 60})
 			if n := b.writes() - before; n != 1 {
-				t.Errorf("%d writes when the data plane was told, want the user's", n)
+				t.Errorf("%d writes when the data plane had the change, want the user's", n)
 			}
 			// Neither says that it is in force.
 			if s := b.service("hello"); s.Status.ObservedGeneration == s.Generation {

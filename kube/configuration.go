@@ -15,7 +15,7 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// betweenRetirements is how often a Configuration looks for revisions that have grown old; the rules count in hours.
+// betweenRetirements is the time between two checks for revisions that are old enough to go; the rules count in hours.
 const betweenRetirements = 10 * time.Minute
 
 func (a *Adapter) setUpConfigurations() error {
@@ -28,12 +28,12 @@ func (a *Adapter) setUpConfigurations() error {
 		Complete(a.onceComplete(a.reconcileConfiguration))
 }
 
-// madeBy is the Configuration that made a revision.
+// madeBy returns the Configuration that made a revision.
 func (a *Adapter) madeBy(_ context.Context, revision client.Object) []string {
 	return []string{revision.GetLabels()[servingv1.ConfigurationLabel]}
 }
 
-// wanting are the Configurations that want to make a revision of a name that somebody else's had.
+// wanting returns the Configurations that need the name of a revision, which was deleted, for one of their own.
 func (a *Adapter) wanting(ctx context.Context, revision client.Object) []string {
 	var all servingv1.ConfigurationList
 	if err := a.client.List(ctx, &all, client.InNamespace(revision.GetNamespace()), client.MatchingFields{indexWanted: revision.GetName()}); err != nil {
@@ -46,7 +46,7 @@ func (a *Adapter) wanting(ctx context.Context, revision client.Object) []string 
 	return names
 }
 
-// wantedName is what the newest revision of a Configuration is called, or is to be.
+// wantedName returns the name that the newest revision of a Configuration has, or is to have.
 func wantedName(c *servingv1.Configuration) string {
 	return cmp.Or(c.Spec.Template.Metadata.Name, rollout.RevisionName(c.Name, c.Generation))
 }
@@ -95,7 +95,7 @@ func (a *Adapter) retire(ctx context.Context, c *model.Configuration, revisions 
 	return nil
 }
 
-// revisionsOf lists the revisions that a Configuration made, and whichever else has the name that it asks for.
+// revisionsOf lists the revisions that a Configuration made, and another one that has the name it asks for.
 func (a *Adapter) revisionsOf(ctx context.Context, namespace, configuration, wanted string) ([]*model.Revision, error) {
 	var made servingv1.RevisionList
 	err := a.client.List(ctx, &made, client.InNamespace(namespace), client.MatchingFields{indexConfiguration: configuration})

@@ -24,7 +24,12 @@ import (
 	"sluice.dev/sluice/standalone/apiserver"
 )
 
-func newTestAssembler() *assembler { return newAssembler(model.Gateway{}, func(model.Key, bool) {}) }
+// newTestAdapter is an Adapter that knows no API server.
+func newTestAdapter() *Adapter {
+	a := &Adapter{log: hclog.NewNullLogger(), assembler: newAssembler(model.Gateway{}, ""), barrier: newBarrier()}
+	a.backing = newBacking(a.assembler, func(model.Key, bool) {})
+	return a
+}
 
 func refs(names ...string) []model.Ref {
 	var all []model.Ref
@@ -35,46 +40,59 @@ func refs(names ...string) []model.Ref {
 }
 
 func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
-	a, all := newTestAssembler(), refs("one", "two")
-	a.expect(all)
-	a.settle(all[0])
-	if w := a.world(); w != nil {
-		t.Fatalf("got a World of generation %d while a route had not been looked at", w.Generation)
-	}
-	a.settle(all[1])
-	if a.world() == nil {
-		t.Fatal("no World although everything has been looked at")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a, all := newTestAdapter(), refs("one", "two")
+		worlds := make(chan *model.World, 1)
+		a.options.Worlds = func(w *model.World) { worlds <- w }
+		ctx, cancel := context.WithCancel(t.Context())
+		var emitting sync.WaitGroup
+		emitting.Go(func() { _ = a.emitWorlds(ctx) })
+		defer emitting.Wait()
+		defer cancel()
+		a.assembler.setRoute(route("one"))
+		a.barrier.expect(all)
+		a.barrier.settle(all[0])
+		synctest.Wait()
+		select {
+		case w := <-worlds:
+			t.Fatalf("got a World of generation %d while a route had not been reconciled", w.Generation)
+		default:
+		}
+		a.barrier.settle(all[1])
+		if w := <-worlds; len(w.Routes) != 1 {
+			t.Fatalf("got a World of %d routes, want the one that is set", len(w.Routes))
+		}
+	})
 }
 
 func TestFirstWorldWaitsForAnActivatorWhereThatIsExpected(t *testing.T) {
 	one := refs("one")[0]
 	there := []model.Endpoint{{Host: "127.0.0.1", Port: 8012}}
 	for name, c := range map[string]struct {
-		steps []func(*assembler)
+		steps []func(*Adapter)
 		want  bool
 	}{
-		"none came":                 {[]func(*assembler){func(a *assembler) { a.setActivators(nil) }, func(a *assembler) { a.settle(one) }}, false},
-		"none came for long":        {[]func(*assembler){func(a *assembler) { a.settle(one) }, func(a *assembler) { a.settleAll() }}, true},
-		"one came":                  {[]func(*assembler){func(a *assembler) { a.settle(one) }, func(a *assembler) { a.setActivators(there) }}, true},
-		"one came, a route did not": {[]func(*assembler){func(a *assembler) { a.setActivators(there) }}, false},
+		"none came":                 {[]func(*Adapter){func(a *Adapter) { a.Activators(nil) }, func(a *Adapter) { a.barrier.settle(one) }}, false},
+		"none came for long":        {[]func(*Adapter){func(a *Adapter) { a.barrier.settle(one) }, func(a *Adapter) { a.barrier.settleAll() }}, true},
+		"one came":                  {[]func(*Adapter){func(a *Adapter) { a.barrier.settle(one) }, func(a *Adapter) { a.Activators(there) }}, true},
+		"one came, a route did not": {[]func(*Adapter){func(a *Adapter) { a.Activators(there) }}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newTestAssembler()
-			a.expect([]model.Ref{one, someActivator})
+			a := newTestAdapter()
+			a.barrier.expect([]model.Ref{one, someActivator})
 			for _, step := range c.steps {
 				step(a)
 			}
-			if got := a.world() != nil; got != c.want {
-				t.Errorf("there is a World: %t, want %t", got, c.want)
+			if got := a.barrier.isComplete(); got != c.want {
+				t.Errorf("the first World is complete: %t, want %t", got, c.want)
 			}
 		})
 	}
-	early := newTestAssembler()
-	early.setActivators(there)
-	early.expect([]model.Ref{someActivator})
-	if early.world() == nil {
-		t.Error("an activator that came before it was expected is waited for")
+	early := newTestAdapter()
+	early.Activators(there)
+	early.barrier.expect([]model.Ref{someActivator})
+	if !early.barrier.isComplete() {
+		t.Error("the barrier waits for an activator that came before it was expected")
 	}
 }
 
@@ -83,34 +101,34 @@ type waiter struct {
 	said, logged, warned []string
 }
 
-func (w *waiter) await(ctx context.Context, a *assembler, expected []model.Ref) {
-	a.expect(expected)
+func (w *waiter) await(ctx context.Context, b *barrier, expected []model.Ref) {
+	b.expect(expected)
 	line := func(to *[]string) func(string, ...any) {
 		return func(message string, args ...any) { *to = append(*to, message+": "+fmt.Sprint(args...)) }
 	}
 	firstWorld{
-		assembler: a, of: len(expected), say: func(what string) { w.said = append(w.said, what) },
+		barrier: b, of: len(expected), say: func(what string) { w.said = append(w.said, what) },
 		log: line(&w.logged), warn: line(&w.warned),
 	}.await(ctx)
 }
 
-func TestFirstWorldTakesAsLongAsItTakes(t *testing.T) {
+func TestFirstWorldWaitsWhileObjectsBecomeKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, all := newTestAssembler(), refs("a", "b", "c")
+		b, all := newBarrier(), refs("a", "b", "c")
 		var settling sync.WaitGroup
 		defer settling.Wait()
 		settling.Go(func() {
 			for _, o := range all {
 				time.Sleep(stalledAfter - time.Second)
-				if a.world() != nil {
+				if b.isComplete() {
 					t.Errorf("there is a World without %v", o)
 				}
-				a.settle(o)
+				b.settle(o)
 			}
 		})
 		w := &waiter{}
-		w.await(t.Context(), a, all)
-		if a.world() == nil || len(w.warned) > 0 {
+		w.await(t.Context(), b, all)
+		if !b.isComplete() || len(w.warned) > 0 {
 			t.Errorf("no World, or a warning: %v", w.warned)
 		}
 		want := []string{
@@ -128,30 +146,30 @@ func TestFirstWorldTakesAsLongAsItTakes(t *testing.T) {
 
 func TestFirstWorldGoesWithoutWhatStallsAndNamesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, all := newTestAssembler(), refs("a", "b", "c", "d", "e", "f", "g")
+		b, all := newBarrier(), refs("a", "b", "c", "d", "e", "f", "g")
 		var settling sync.WaitGroup
 		defer settling.Wait()
 		settling.Go(func() {
 			time.Sleep(stalledAfter - time.Second)
-			a.settle(all[0])
+			b.settle(all[0])
 			time.Sleep(stalledAfter - time.Second)
-			if a.world() != nil {
+			if b.isComplete() {
 				t.Error("there is a World although something became known within the time")
 			}
 		})
 		w := &waiter{}
-		w.await(t.Context(), a, all)
-		if a.world() == nil || len(w.warned) != 1 || !strings.Contains(w.warned[0], "Route default/b") || !strings.Contains(w.warned[0], "1 more") {
+		w.await(t.Context(), b, all)
+		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "Route default/b") || !strings.Contains(w.warned[0], "1 more") {
 			t.Errorf("warnings %q", w.warned)
 		}
 	})
 }
 
-func TestFirstWorldThatLacksNoneButAnActivatorSaysSo(t *testing.T) {
+func TestFirstWorldThatLacksOnlyAnActivatorSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, w := newTestAssembler(), &waiter{}
-		w.await(t.Context(), a, []model.Ref{someActivator})
-		if a.world() == nil || len(w.warned) != 1 || !strings.Contains(w.warned[0], "activator") {
+		b, w := newBarrier(), &waiter{}
+		w.await(t.Context(), b, []model.Ref{someActivator})
+		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "activator") {
 			t.Errorf("warnings %q", w.warned)
 		}
 		if want := "1 of 1 objects: an activator that connects"; w.said[0] != want {
@@ -177,20 +195,20 @@ func TestObjectThatCannotBeReconciledHoldsNothingUp(t *testing.T) {
 		"it fails because we are done": {ended, func() error { return context.Canceled }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &Adapter{assembler: newTestAssembler(), log: hclog.NewNullLogger()}
-			a.assembler.expect([]model.Ref{o})
+			a := newTestAdapter()
+			a.barrier.expect([]model.Ref{o})
 			func() {
 				defer func() { _ = recover() }() // as controller-runtime does
 				_, _ = a.settling(kindRoute, func(context.Context, ctrl.Request) (ctrl.Result, error) { return ctrl.Result{}, c.do() })(c.ctx, request("default", "broken"))
 			}()
-			if got := a.assembler.world() != nil; got != c.want {
+			if got := a.barrier.isComplete(); got != c.want {
 				t.Errorf("the object is settled: %t, want %t", got, c.want)
 			}
 		})
 	}
 }
 
-func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
+func TestObjectsOfTheFirstWorldAreEnqueued(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -212,7 +230,8 @@ func TestWhatTheFirstWorldWaitsForIsLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	looked, done := context.WithCancel(ctx)
-	a := &Adapter{client: c, log: hclog.NewNullLogger(), assembler: newTestAssembler()}
+	a := newTestAdapter()
+	a.client = c
 	a.options.Waiting = func(string) { done() } // it has listed, and waits
 	if err := a.awaitFirstWorld(looked); err != nil {
 		t.Fatal(err)

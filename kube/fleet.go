@@ -7,15 +7,17 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// fleet is what runs: for each revision what the runtime was told and says, and what its autoscaler decided. What
-// a decision or a replica changes reaches the runtime and the next World at once, without a look at the API server: a
-// request may be waiting for it.
+// fleet joins, for each revision, what the API server asks for, what its autoscaler decides and what the runtime reports. A decision or a
+// change of the replicas reaches the runtime and the next World at once, without a call to the API server, because requests may wait for
+// it.
 type fleet struct {
+	// Set once. Called with mu held, so that calls for a revision are in order; none of them may block.
 	run     func(model.Workload)
 	backend func(*model.Backend)
 	keep    func(model.Key, bool)
-	forget  func(model.Key) // the backend, and that it is kept
+	forget  func(model.Key) // removes the backend
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	members map[model.Key]*member
 }
@@ -24,25 +26,25 @@ type fleet struct {
 type member struct {
 	uid      string
 	scaled   model.Scaled
-	workload model.Workload // with the replicas that the runtime was last told
+	workload model.Workload // with the replicas of the last decision
 	runnable bool
-	told     bool // the runtime knows the workload as it is
+	applied  bool // the runtime has the workload as it is
 	backend  model.Backend
 	decision *model.Decision
 	why      string // of the last scale step
 	status   *model.WorkloadStatus
 }
 
-// crew is how a revision fares: a member as it was at one moment.
-type crew struct {
-	// Replicas is how many were asked for; 0 until somebody has decided.
+// state is a member at one moment.
+type state struct {
+	// Replicas is how many were asked for; 0 until the first decision.
 	Replicas int
 	Decision *model.Decision
 	Why      string
 	Status   *model.WorkloadStatus
 }
 
-// plan is what the API server says of a revision.
+// plan is what the API server asks for.
 type plan struct {
 	scaled   model.Scaled
 	workload model.Workload
@@ -50,7 +52,7 @@ type plan struct {
 	backend  model.Backend
 }
 
-// set takes what the API server says of a revision, and reports whether that is news to its autoscaler.
+// set takes what the API server asks for, and reports whether the autoscaler must be informed of a change.
 func (f *fleet) set(p plan) (rescale bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -62,16 +64,16 @@ func (f *fleet) set(p plan) (rescale bool) {
 		rescale = true
 	}
 	was, is := m.scaled, p.scaled
-	was.Before, is.Before = model.Before{}, model.Before{} // which matters once, and then is what we wrote
+	was.Before, is.Before = model.Before{}, model.Before{} // it counts at the start only; later it is what this adapter wrote
 	rescale = rescale || !reflect.DeepEqual(was, is)
 	p.workload.Replicas = m.workload.Replicas
-	m.told = m.told && reflect.DeepEqual(m.workload, p.workload)
+	m.applied = m.applied && reflect.DeepEqual(m.workload, p.workload)
 	m.scaled, m.workload, m.runnable, m.backend = p.scaled, p.workload, p.runnable, p.backend
 	f.carryOut(m)
 	return rescale
 }
 
-// scale carries out a decision. It reports false when the revision is gone or another by now.
+// scale carries out a decision. It reports false when the revision is gone, or another has its name.
 func (f *fleet) scale(key model.Key, uid string, d model.Decision) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -80,7 +82,7 @@ func (f *fleet) scale(key model.Key, uid string, d model.Decision) bool {
 		return false
 	}
 	if m.workload.Replicas != d.Replicas {
-		m.workload.Replicas, m.told = d.Replicas, false
+		m.workload.Replicas, m.applied = d.Replicas, false
 		m.why = d.Why()
 	}
 	m.decision = &d
@@ -88,8 +90,8 @@ func (f *fleet) scale(key model.Key, uid string, d model.Decision) bool {
 	return true
 }
 
-// observe takes what the runtime says. It reports false when the revision is gone or another by now: the last words of
-// one that had the name before must not hide what became of the new one.
+// observe takes a report of the runtime. It reports false when the revision is gone, or another has its name: a late report on the old
+// one must not replace the state of the new one.
 func (f *fleet) observe(s model.WorkloadStatus) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -102,8 +104,8 @@ func (f *fleet) observe(s model.WorkloadStatus) bool {
 	return true
 }
 
-// remove ends a revision: first nobody is sent there any more, then it stops. Nothing that is decided or observed meanwhile
-// brings it back.
+// remove ends a revision: it first removes the backend and then stops the replicas. A decision or report that comes meanwhile does not
+// bring the revision back.
 func (f *fleet) remove(key model.Key) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,15 +114,15 @@ func (f *fleet) remove(key model.Key) {
 	f.run(model.Workload{Revision: key})
 }
 
-// get returns how a revision fares; it is empty while nothing is known.
-func (f *fleet) get(key model.Key, uid string) crew {
+// get returns the state of a revision; it is empty when the fleet does not have it.
+func (f *fleet) get(key model.Key, uid string) state {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[key]
 	if m == nil || m.uid != uid {
-		return crew{}
+		return state{}
 	}
-	return crew{Replicas: m.workload.Replicas, Decision: m.decision, Why: m.why, Status: m.status}
+	return state{Replicas: m.workload.Replicas, Decision: m.decision, Why: m.why, Status: m.status}
 }
 
 // initialized says that the revision has reached its initial scale once.
@@ -131,7 +133,7 @@ func (f *fleet) initialized(key model.Key) bool {
 	return m != nil && m.decision != nil && m.decision.Initialized
 }
 
-// undecided says that the revision's autoscaler has yet to say how requests reach it. The answer comes without anybody asking.
+// undecided says that the revision's autoscaler has not decided yet how requests reach it. Its decision comes by itself.
 func (f *fleet) undecided(key model.Key) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,19 +141,18 @@ func (f *fleet) undecided(key model.Key) bool {
 	return m != nil && m.runnable && m.decision == nil
 }
 
-// carryOut tells the runtime what to run and the assembler how the revision is reached. It is called with the lock held,
-// so that both hear of changes in their order; neither blocks.
+// carryOut hands the workload to the runtime, and the backend to the World.
 func (f *fleet) carryOut(m *member) {
-	if m.runnable && m.decision != nil && !m.told {
-		m.told = true
+	if m.runnable && m.decision != nil && !m.applied {
+		m.applied = true
 		f.run(m.workload)
 	}
 	f.keep(m.workload.Revision, m.workload.Replicas > 0 || m.status != nil && len(m.status.Ready) > 0)
-	f.backend(m.reached())
+	f.backend(m.current())
 }
 
-// reached is how requests reach the revision.
-func (m *member) reached() *model.Backend {
+// current returns the backend with the decision and the replicas of now.
+func (m *member) current() *model.Backend {
 	b := m.backend
 	b.Via = model.ViaActivator
 	if m.decision != nil {

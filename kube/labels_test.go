@@ -39,9 +39,9 @@ func TestMinScaleHoldsFromTheFirstMomentUntilSuperseded(t *testing.T) {
 	})
 }
 
-// scales are the numbers of replicas that the runtime was told to run of a revision, one after the other.
+// scales are the numbers of replicas that the runtime was asked to run of a revision, one after the other.
 func (b *bench) scales(revision string) []int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]int(nil), b.told[revision]...)
+	return append([]int(nil), b.asked[revision]...)
 }

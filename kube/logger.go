@@ -11,8 +11,7 @@ import (
 // sink lets the Kubernetes libraries, which log through logr, write to an hclog.Logger.
 type sink struct{ to hclog.Logger }
 
-// Bridge returns a logr.Logger that writes to log. What the libraries call information is detail to our users,
-// so it becomes debug and trace.
+// Bridge returns a logr.Logger that writes to log. Information of the libraries is detail for our users, so it becomes debug and trace.
 func Bridge(log hclog.Logger) logr.Logger { return logr.New(sink{log}) }
 
 func (s sink) Init(logr.RuntimeInfo) {}
@@ -25,7 +24,7 @@ func (s sink) Info(level int, message string, pairs ...any) {
 
 func (s sink) Error(err error, message string, pairs ...any) {
 	if errors.Is(err, context.Canceled) {
-		// Somebody stopped what was going on: that is news to nobody.
+		// The work was stopped on purpose.
 		s.to.Debug(message, append(pairs, "error", err)...)
 		return
 	}

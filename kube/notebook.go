@@ -2,7 +2,7 @@ package kube
 
 import "sync"
 
-// notebook keeps the newest value per key: what comes from outside between two looks of a reconciler.
+// notebook keeps the newest value per key, for a reconciler to read later.
 type notebook[K comparable, V any] struct {
 	mu     sync.Mutex
 	values map[K]V
@@ -30,7 +30,7 @@ func (n *notebook[K, V]) drop(k K) {
 	delete(n.values, k)
 }
 
-// replace puts a whole new set of values in place and returns the keys whose value came, went or is not the same.
+// replace replaces all values, and returns the keys whose value was added, removed or changed.
 func (n *notebook[K, V]) replace(values map[K]V, same func(a, b V) bool) []K {
 	n.mu.Lock()
 	defer n.mu.Unlock()

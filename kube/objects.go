@@ -35,7 +35,7 @@ func find[T any, P object[T]](ctx context.Context, from client.Reader, namespace
 	return o, nil
 }
 
-// owners are the kinds that own others, and how to read one.
+// owners are the kinds that own others, with the functions that read them.
 var owners = map[string]func(context.Context, client.Reader, string, string) (client.Object, error){
 	kindService:       findAny[servingv1.Service],
 	kindConfiguration: findAny[servingv1.Configuration],
@@ -49,8 +49,7 @@ func findAny[T any, P object[T]](ctx context.Context, from client.Reader, namesp
 	return o, nil
 }
 
-// collected deletes an object whose owner is gone, where no garbage collector runs, and reports whether it did
-// or whether the object is on its way out anyway.
+// collected deletes an object whose owner is gone, where no garbage collector runs. It reports whether the object is being deleted.
 func (a *Adapter) collected(ctx context.Context, o client.Object) (bool, error) {
 	if o.GetDeletionTimestamp() != nil {
 		return true, nil
@@ -59,7 +58,7 @@ func (a *Adapter) collected(ctx context.Context, o client.Object) (bool, error) 
 	if !a.options.CollectGarbage || owner == nil || owners[owner.Kind] == nil {
 		return false, nil
 	}
-	// The cache may not have the owner yet, so only the API server's own answer counts for a death.
+	// The cache may not have the owner yet, so the API server must confirm that it is gone.
 	for _, reader := range []client.Reader{a.client, a.direct} {
 		have, err := owners[owner.Kind](ctx, reader, o.GetNamespace(), owner.Name)
 		if err != nil {
@@ -69,11 +68,11 @@ func (a *Adapter) collected(ctx context.Context, o client.Object) (bool, error) 
 			return false, nil
 		}
 	}
-	a.log.Debug("deleting what a gone owner left", "namespace", o.GetNamespace(), "name", o.GetName(), "owner", owner.Kind+" "+owner.Name)
+	a.log.Debug("deleting an object whose owner is gone", "namespace", o.GetNamespace(), "name", o.GetName(), "owner", owner.Kind+" "+owner.Name)
 	return true, a.remove(ctx, o)
 }
 
-// remove deletes exactly this object, not another one that has its name by now.
+// remove deletes this object, and not another one that has its name by now.
 func (a *Adapter) remove(ctx context.Context, o client.Object) error {
 	uid := o.GetUID()
 	err := a.client.Delete(ctx, o, client.Preconditions{UID: &uid})
@@ -83,8 +82,8 @@ func (a *Adapter) remove(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// ensure makes the API server have want: it creates it, or writes it over have when spec, labels or annotations differ;
-// same compares the specs. It returns the object as it is afterwards.
+// ensure stores want: it creates it, or updates have when spec, labels or annotations differ; same compares the specs. It returns the
+// stored object.
 func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, same func(have, want P) bool) (P, error) {
 	if have == nil {
 		if err := a.client.Create(ctx, want); err != nil {
@@ -97,7 +96,7 @@ func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, s
 	}
 	want.SetResourceVersion(have.GetResourceVersion())
 	want.SetUID(have.GetUID())
-	want.SetFinalizers(have.GetFinalizers()) // which are others'
+	want.SetFinalizers(have.GetFinalizers()) // which belong to others
 	want.SetOwnerReferences(withOthers(want.GetOwnerReferences(), have.GetOwnerReferences()))
 	if err := a.client.Update(ctx, want); err != nil {
 		return nil, fmt.Errorf("updating %s/%s: %w", have.GetNamespace(), have.GetName(), err)
@@ -105,7 +104,7 @@ func ensure[T any, P object[T]](ctx context.Context, a *Adapter, have, want P, s
 	return want, nil
 }
 
-// withOthers are our references to owners, and what others have added to them.
+// withOthers returns our references to owners, with those that others have added.
 func withOthers(ours, all []metav1.OwnerReference) []metav1.OwnerReference {
 	merged := slices.Clone(ours)
 	for _, r := range all {
@@ -136,8 +135,8 @@ func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, wa
 	return nil
 }
 
-// outcome turns losing a race into another look: somebody changed the object since the cache read it, and the
-// cache will say so in a moment. While the API has no store, which it says itself, there is another look from time to time.
+// outcome turns the error of a lost race into a retry: another client has changed the object, and the cache will have the change in a
+// moment. While the API server has no store, it retries from time to time.
 func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 	if err == nil {
 		return result, nil

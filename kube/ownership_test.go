@@ -54,7 +54,7 @@ func TestObjectOfSomebodyElseIsTakenOverWhenItGoes(t *testing.T) {
 	}
 }
 
-func TestGeneratedNameThatSomebodyElseHasIsTold(t *testing.T) {
+func TestGeneratedNameThatAnotherObjectHasIsReported(t *testing.T) {
 	b := newBench(t)
 	theirs := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: helloOne.Name}}
 	theirs.Spec = newService("x", "theirs").Spec.Template.Spec

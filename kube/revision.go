@@ -21,7 +21,7 @@ import (
 
 func uid(s string) types.UID { return types.UID(s) }
 
-// labelDelay is for how long changes of Routes are gathered before a Revision's labels follow them.
+// labelDelay is for how long changes of Routes are collected before the labels of a Revision follow them.
 const labelDelay = time.Second
 
 func (a *Adapter) setUpRevisions() error {
@@ -40,13 +40,13 @@ func (a *Adapter) setUpRevisions() error {
 		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
 
-// mentions is a fingerprint of what a Route names.
+// mentions is a fingerprint of the objects that a Route names.
 func mentions(o client.Object) string {
 	configurations, revisions := named(o.(*servingv1.Route))
 	return fmt.Sprint(configurations, revisions)
 }
 
-// latestNames are the revisions that a Configuration made last, and has its requests go to.
+// latestNames returns the latest created and the latest ready revision of a Configuration.
 func latestNames(o client.Object) [2]string {
 	s := o.(*servingv1.Configuration).Status
 	return [2]string{s.LatestCreatedRevisionName, s.LatestReadyRevisionName}
@@ -83,14 +83,14 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	again, err := a.runRevision(ctx, revision)
-	if err != nil || !a.assembler.isComplete() {
+	if err != nil || !a.barrier.isComplete() {
 		return ctrl.Result{RequeueAfter: again}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
 }
 
-// endRevision stops a revision that was deleted once the gateways send nobody there any more: the Routes turn to another in a
-// moment. One that a Route goes on naming has none to give.
+// endRevision stops a deleted revision when no gateway has a route to it any more. Routes change to another revision within a moment. A
+// Route that still names it after leavePatience has no other.
 func (a *Adapter) endRevision(key model.Key) ctrl.Result {
 	since, known := a.leaving.get(key)
 	if !known {
@@ -106,7 +106,7 @@ func (a *Adapter) endRevision(key model.Key) ctrl.Result {
 	return ctrl.Result{}
 }
 
-// leavePatience is how long a revision that was deleted goes on for Routes that name it, and leavePoll how often they are looked at.
+// leavePatience is how long a deleted revision runs on for Routes that name it; leavePoll is how often that is checked.
 const (
 	leavePatience = 5 * time.Second
 	leavePoll     = 10 * time.Millisecond
@@ -121,15 +121,15 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: len(problems) == 0, backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}
-	crew := a.fleet.get(value.Key, value.UID)
-	if crew.Decision == nil {
-		return 0, nil // it comes at once, and has us look again: until then the status is what the autoscaler goes on from
+	state := a.fleet.get(value.Key, value.UID)
+	if state.Decision == nil {
+		return 0, nil // it comes at once, and enqueues the revision; the autoscaler resumes from the status as it is until then
 	}
-	if !a.assembler.isComplete() {
+	if !a.barrier.isComplete() {
 		return afterFirstWorld, nil
 	}
 	in := rollout.RevisionInput{
-		Revision: value, Replicas: crew.Replicas, Decision: crew.Decision, Workload: crew.Status, Now: time.Now(),
+		Revision: value, Replicas: state.Replicas, Decision: state.Decision, Workload: state.Status, Now: time.Now(),
 	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
@@ -140,32 +140,32 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 			in.Blocked = &p
 		}
 	}
-	return a.writeRevisionStatus(ctx, revision, in, crew)
+	return a.writeRevisionStatus(ctx, revision, in, state)
 }
 
-func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput, crew crew) (time.Duration, error) {
+func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput, state state) (time.Duration, error) {
 	plan := rollout.Revision(in)
 	after := revision.DeepCopy()
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
 	s.ContainerStatuses = convert.ContainerStatuses(revision)
-	s.DesiredReplicas = new(int32(crew.Replicas))
-	if crew.Why != "" {
+	s.DesiredReplicas = new(int32(state.Replicas))
+	if state.Why != "" {
 		s.Annotations = maps.Clone(s.Annotations)
 		if s.Annotations == nil {
 			s.Annotations = map[string]string{}
 		}
-		s.Annotations[servingv1.ScaleWhyAnnotation] = crew.Why
+		s.Annotations[servingv1.ScaleWhyAnnotation] = state.Why
 	}
 	s.ActualReplicas = new(int32(0))
-	if crew.Status != nil {
-		s.ActualReplicas = new(int32(len(crew.Status.Ready)))
+	if state.Status != nil {
+		s.ActualReplicas = new(int32(len(state.Status.Ready)))
 	}
 	return plan.Again, writeStatus(ctx, a, after, revision.Status, after.Status)
 }
 
-// annotationProblems are the annotations of a revision that cannot be read. Where admission runs there are none.
+// annotationProblems returns the invalid annotations of a revision. With admission there are none.
 func (a *Adapter) annotationProblems(revision *servingv1.Revision) []model.Problem {
 	problems := convert.RevisionProblems(revision)
 	if err := a.options.Scale.Check(revision.Annotations); err != nil {
@@ -181,7 +181,7 @@ func backendOf(revision *model.Revision, workload *model.Workload) model.Backend
 	}
 }
 
-// labelRevision writes on the revision which Routes name it. A patch, because nothing else of it may change.
+// labelRevision writes the labels that say which Routes name the revision. It patches, because nothing else may change.
 func (a *Adapter) labelRevision(ctx context.Context, revision *servingv1.Revision) error {
 	routes, configurations, err := a.whoNames(ctx, revision)
 	if err != nil {
@@ -200,7 +200,7 @@ func (a *Adapter) labelRevision(ctx context.Context, revision *servingv1.Revisio
 	return nil
 }
 
-// whoNames lists the Routes that name a revision, itself or by its Configuration, and that Configuration.
+// whoNames lists the Routes that name a revision or its Configuration, and that Configuration.
 func (a *Adapter) whoNames(ctx context.Context, revision *servingv1.Revision) ([]*model.RouteSpec, []*model.Configuration, error) {
 	named, err := a.routesNaming(ctx, revision.Namespace, namesOf(revision))
 	if err != nil {

@@ -29,13 +29,13 @@ func (a *Adapter) setUpRoutes() error {
 		Complete(a.settling(kindRoute, a.reconcileRoute))
 }
 
-// latestOf is what of a Configuration matters to Routes.
+// latestOf returns the part of a Configuration that Routes depend on.
 func latestOf(o client.Object) [3]string {
 	c := o.(*servingv1.Configuration)
 	return [3]string{c.Status.LatestCreatedRevisionName, c.Status.LatestReadyRevisionName, readinessOf(c.Status.Status)}
 }
 
-// readiness is what of a Revision matters to Routes.
+// readiness returns the part of a Revision that Routes depend on.
 func readiness(o client.Object) string { return readinessOf(o.(*servingv1.Revision).Status.Status) }
 
 func readinessOf(s servingv1.Status) string {
@@ -53,7 +53,7 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	}
 	if route == nil {
 		a.assembler.removeRoute(key)
-		a.told.drop(key)
+		a.changed.drop(key)
 		return ctrl.Result{}, nil
 	}
 	if gone, err := a.collected(ctx, route); gone || err != nil {
@@ -68,9 +68,9 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	plan := rollout.Route(in)
-	wait := a.tell(in, plan)
-	a.assembler.settle(model.Ref{Kind: kindRoute, Key: key}) // whatever becomes of its status
-	if !a.assembler.isComplete() {
+	wait := a.publish(in, plan)
+	a.barrier.settle(model.Ref{Kind: kindRoute, Key: key}) // its status may follow later
+	if !a.barrier.isComplete() {
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
 	if wait > 0 {
@@ -86,9 +86,9 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: plan.Again}, a.writeRoute(ctx, route, wanted, plan, in.Now)
 }
 
-// asServiceSays returns a Route as its Service wants it by now; the Route itself when that is how it is stored, or when it is
-// nobody's, or must not follow yet. The data plane is told before the Route is written: a request is served as the user
-// asked one write earlier, and the write can tell at once that it is in force.
+// asServiceSays returns a Route as its Service wants it. It returns the Route itself when it is stored like that, when no Service owns it,
+// or when it must not follow yet. So the data plane gets a change before the Route is written: it is served one write earlier, and that
+// write can already say that it is in force.
 func (a *Adapter) asServiceSays(ctx context.Context, route *servingv1.Route) (*servingv1.Route, error) {
 	service, err := find[servingv1.Service](ctx, a.client, route.Namespace, route.Name)
 	if service == nil || err != nil || service.DeletionTimestamp != nil || !metav1.IsControlledBy(route, service) {
@@ -104,8 +104,7 @@ func (a *Adapter) asServiceSays(ctx context.Context, route *servingv1.Route) (*s
 	return follow(route, convert.RouteOf(service)), nil
 }
 
-// follow returns the Route that follows from one that is stored when spec, labels and annotations become those of another;
-// what is stored when they are that already.
+// follow returns the stored Route with the spec, labels and annotations of another, or the stored one itself when they are the same.
 func follow(have, want *servingv1.Route) *servingv1.Route {
 	same := equality.Semantic.DeepEqual(have.Spec, want.Spec)
 	if same && sameLabels(have, want) {
@@ -119,17 +118,17 @@ func follow(have, want *servingv1.Route) *servingv1.Route {
 	return next
 }
 
-// tell hands a Route's rules to the data plane, and returns for how long what is stored of it should wait: until the gateways
-// have them, but never long. The state of a gradual rollout does not wait.
-func (a *Adapter) tell(in rollout.RouteInput, plan rollout.RoutePlan) time.Duration {
+// publish hands a Route's rules to the data plane, and returns for how long the write of the Route should wait: until the gateways have
+// acknowledged them, but for Patience at most. The state of a gradual rollout does not wait.
+func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Duration {
 	key := in.Route.Key
 	unchanged := a.assembler.setRoute(&model.Route{
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: in.Route.Created, Rules: plan.Rules,
 	})
 	if !unchanged {
-		a.told.put(key, in.Now)
+		a.changed.put(key, in.Now)
 	}
-	since, known := a.told.get(key)
+	since, known := a.changed.get(key)
 	inForce := unchanged && in.Programmed
 	if !known || inForce || in.Route.RolloutDuration > 0 && plan.Rollout != in.Route.Rollout {
 		return 0
@@ -137,7 +136,7 @@ func (a *Adapter) tell(in rollout.RouteInput, plan rollout.RoutePlan) time.Durat
 	return a.options.Patience - in.Now.Sub(since)
 }
 
-// routeInput reads what a Route names: Configurations, their newest revisions, and revisions by name.
+// routeInput reads the objects that a Route names: Configurations, their newest revisions, and revisions by name.
 func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollout.RouteInput, error) {
 	in := rollout.RouteInput{Route: convert.Route(route), Now: time.Now(), Options: a.options.Rollout}
 	in.Current, in.Programmed = a.assembler.current(in.Route.Key)
@@ -173,8 +172,8 @@ func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollo
 	return in, nil
 }
 
-// lookBehind has a Configuration whose latest ready revision was deleted lead to the one that it is about to turn to. The deleted one
-// may have been made anew already; then it has never been ready.
+// lookBehind handles a Configuration whose latest ready revision was deleted: it sets the one that the Configuration is about to change
+// to. When the deleted revision exists again, it is a new one that has never been ready.
 func (a *Adapter) lookBehind(ctx context.Context, c *model.Configuration) error {
 	if c.LatestReady == "" {
 		return nil
@@ -197,7 +196,7 @@ func (a *Adapter) lookBehind(ctx context.Context, c *model.Configuration) error 
 	return nil
 }
 
-// writeRoute has what is stored of a Route be what is wanted and what became of it.
+// writeRoute stores the wanted Route with its status.
 func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route, plan rollout.RoutePlan, now time.Time) error {
 	after := wanted.DeepCopy()
 	if wanted != route && a.options.Put == nil {

@@ -60,7 +60,7 @@ func TestLastReplicaEndsAfterEveryClientKnowsTheActivators(t *testing.T) {
 	})
 	time.Sleep(4 * time.Second) // longer than the grace; nobody has acknowledged
 	if n := b.scales("hello-00001"); n[len(n)-1] != 1 {
-		t.Fatalf("the runtime was told %v before any client knew", n)
+		t.Fatalf("the runtime was asked for %v replicas before any client knew", n)
 	}
 	b.adapter.Reached(b.newest().Generation)
 	b.eventually("the replica ends", func() (bool, string) {
@@ -79,7 +79,7 @@ func TestLastReplicaEndsAfterEveryClientKnowsTheActivators(t *testing.T) {
 	}
 }
 
-func TestRestartLeavesASleeperAsleep(t *testing.T) {
+func TestRestartDoesNotWakeARevision(t *testing.T) {
 	b := newBenchWithoutAdapter(t)
 	b.scaling = autoscaler.DefaultConfig()
 	b.scaling.StableWindow, b.scaling.ScaleToZeroGrace = 6*time.Second, time.Second
@@ -94,7 +94,7 @@ func TestRestartLeavesASleeperAsleep(t *testing.T) {
 	})
 	stop()
 	b.mu.Lock()
-	b.worlds, b.told = nil, map[string][]int{}
+	b.worlds, b.asked = nil, map[string][]int{}
 	b.mu.Unlock()
 	t.Cleanup(b.startAdapter())
 	b.eventually("the first World has it behind the activators", func() (bool, string) {
@@ -103,7 +103,7 @@ func TestRestartLeavesASleeperAsleep(t *testing.T) {
 	})
 	for _, n := range b.scales("hello-00001") {
 		if n != 0 {
-			t.Errorf("the runtime was told %v", b.scales("hello-00001"))
+			t.Errorf("the runtime was asked for %v replicas", b.scales("hello-00001"))
 		}
 	}
 }

@@ -16,16 +16,16 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// afterConflict is how long to wait for the cache to catch up with a write that it has not seen.
+// afterConflict is the delay of a retry after a conflict, until the cache has the write that it lacked.
 const afterConflict = 5 * time.Millisecond
 
-// afterOutage is how long to wait for the API to have its store again.
+// afterOutage is the delay of a retry while the API server has no store.
 const afterOutage = 2 * time.Second
 
 func (a *Adapter) setUpServices() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("service").
 		For(&servingv1.Service{}, builder.WithPredicates(a.bySomebodyElse(kindService))).
-		// By name, not by owner: when somebody else's object of that name goes, it is the Service's turn.
+		// By name, not by owner: when an object of that name that another owns is deleted, the Service can create its own.
 		Watches(&servingv1.Configuration{}, to(itself)).
 		Watches(&servingv1.Route{}, to(itself)).
 		WatchesRawSource(a.services.source()).
@@ -38,7 +38,7 @@ type family struct {
 	service       *servingv1.Service
 	configuration *servingv1.Configuration
 	route         *servingv1.Route
-	behind        bool // the Route is not what the Service says
+	behind        bool // the Route is not what the Service asks for
 	revisions     []*model.Revision
 }
 
@@ -50,27 +50,27 @@ func (f *family) input() rollout.ServiceInput {
 	if f.route != nil {
 		in.Route = convert.Route(f.route)
 		if f.behind {
-			in.Route.Generation++ // the one that was not observed yet
+			in.Route.Generation++ // which its status does not have yet
 		}
 	}
 	return in
 }
 
-// take has a Route be that of the family.
+// take sets the Route of the family.
 func (f *family) take(route *servingv1.Route) {
 	f.route = route
 	f.behind = route != nil && metav1.IsControlledBy(route, f.service) && follow(route, convert.RouteOf(f.service)) != route
 }
 
-// routeMayFollow says that the Route may be what the Service says: the Configuration is so already, and which revision traffic
-// would go to is known.
+// routeMayFollow says that the Route may become what the Service asks for: the Configuration already is, and the revision that would get
+// the traffic is known.
 func (f *family) routeMayFollow() bool {
 	want := convert.ConfigurationOf(f.service)
 	return f.configuration != nil && equality.Semantic.DeepEqual(f.configuration.Spec, want.Spec) && sameLabels(f.configuration, want) &&
 		!rollout.Service(f.input()).KeepRoute
 }
 
-// familyOf reads what belongs to a Service.
+// familyOf reads the objects of a Service.
 func (a *Adapter) familyOf(ctx context.Context, service *servingv1.Service) (f *family, err error) {
 	f = &family{service: service}
 	if f.configuration, err = find[servingv1.Configuration](ctx, a.client, service.Namespace, service.Name); err != nil {
@@ -109,8 +109,8 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 	return ctrl.Result{}, a.writeServiceStatus(ctx, f, plan)
 }
 
-// ensureOwned makes the Configuration be what the Service says, and sees to it that there is a Route once it is known which
-// revision it would lead to. A Route that is there is its controller's, which has it follow.
+// ensureOwned creates or updates the Configuration, and creates the Route when the revision that it would lead to is known. It enqueues a
+// Route that exists: the Route's controller updates it.
 func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 	if !rollout.Service(f.input()).KeepConfiguration {
 		f.configuration, err = ensure(ctx, a, f.configuration, convert.ConfigurationOf(f.service), func(have, want *servingv1.Configuration) bool {
@@ -133,14 +133,14 @@ func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 	return nil
 }
 
-// version is a generation of an object, and when it was seen first.
+// version is a generation of an object, and when it was first seen.
 type version struct {
 	generation int64
 	seen       time.Time
 }
 
-// mayWait returns for how long the status of a Service may wait, twice as long as that of its Route. While a change is being carried out there is nothing to tell
-// that a moment later is not wrong: until then the status is that of the generation before, and says so.
+// mayWait returns for how long the status of a Service may wait, twice as long as that of its Route. A status that is written while a
+// change is carried out would be outdated a moment later. Until then the status is that of the generation before, which it names.
 func (a *Adapter) mayWait(service *servingv1.Service, plan rollout.ServicePlan, now time.Time) time.Duration {
 	ready := model.FindCondition(plan.Conditions, model.Ready)
 	if service.Status.ObservedGeneration == 0 || service.Status.ObservedGeneration == service.Generation || ready.Status != model.Unknown {
@@ -173,14 +173,14 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollou
 	return nil
 }
 
-// announce tells that a Service has become ready, or is so in our first look at it. The gateway must have it by then:
-// after a restart a status says what was before.
+// announce calls Ready when a Service has become ready, or is ready when it is first reconciled. The gateways must have its Route by then:
+// after a restart the status is that of the process before.
 func (a *Adapter) announce(before, after *servingv1.Service) {
 	key := keyOf(after)
 	uid, _ := a.announced.get(key)
 	_, programmed := a.assembler.current(key)
-	news := uid != string(after.UID) || !isReady(before.Status.Status)
-	if a.options.Ready != nil && isReady(after.Status.Status) && programmed && news {
+	becameReady := uid != string(after.UID) || !isReady(before.Status.Status)
+	if a.options.Ready != nil && isReady(after.Status.Status) && programmed && becameReady {
 		a.announced.put(key, string(after.UID))
 		a.options.Ready(key, after.Status.URL)
 	}

@@ -26,7 +26,7 @@ const (
 	kindRoute         = "Route"
 )
 
-// Indexes of the cache: by what a field or label names.
+// Indexes of the cache: by the object that a field or label names.
 const (
 	indexConfiguration = "configuration" // Revisions by the Configuration that made them; Routes by those that they name
 	indexRevision      = "revision"      // Routes by the Revisions that they name
@@ -35,9 +35,9 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// trigger lets whoever is not a watch have an object looked at. What is added before the controller has
-// started is kept.
+// trigger enqueues objects for a controller, besides its watches. It keeps those that are added before the controller has started.
 type trigger struct {
+	// Guarded by mu.
 	mu      sync.Mutex
 	queue   queue
 	waiting []model.Key
@@ -58,7 +58,7 @@ func (t *trigger) source() source.Source {
 
 func (t *trigger) add(k model.Key) { t.addAfter(k, 0) }
 
-// addAfter gathers what is added within the delay into one look.
+// addAfter enqueues an object after a delay. Within it further additions of the object have no effect.
 func (t *trigger) addAfter(k model.Key, delay time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,7 +79,7 @@ func keyOf(o client.Object) model.Key {
 
 func refOf(kind string, o client.Object) model.Ref { return model.Ref{Kind: kind, Key: keyOf(o)} }
 
-// index makes the cache answer who names whom.
+// index adds the indexes to the cache.
 func (a *Adapter) index() error {
 	ctx, fields := context.Background(), a.manager.GetFieldIndexer()
 	if err := fields.IndexField(ctx, &servingv1.Revision{}, indexConfiguration, func(o client.Object) []string {
@@ -122,12 +122,12 @@ func named(r *servingv1.Route) (configurations, revisions []string) {
 	return configurations, revisions
 }
 
-// to makes a handler that adds what pick returns, of the same namespace, for the object before and after a change.
+// to makes a handler that enqueues the names that pick returns for the object before and after a change, in its namespace.
 func to(pick func(context.Context, client.Object) []string) handler.EventHandler {
 	return within(0, pick)
 }
 
-// within is like to, for what may wait: the changes of that time are looked at together.
+// within is like to, with a delay in which further changes have no effect.
 func within(delay time.Duration, pick func(context.Context, client.Object) []string) handler.EventHandler {
 	add := func(ctx context.Context, o client.Object, q queue) {
 		for _, name := range pick(ctx, o) {
@@ -144,7 +144,7 @@ func within(delay time.Duration, pick func(context.Context, client.Object) []str
 	}
 }
 
-// itself names an object of another kind with the same name.
+// itself returns the name of an object, for objects of another kind with that name.
 func itself(_ context.Context, o client.Object) []string { return []string{o.GetName()} }
 
 // routesFollowing lists the Routes that name a Configuration.
@@ -152,13 +152,13 @@ func (a *Adapter) routesFollowing(ctx context.Context, configuration client.Obje
 	return a.routesConcerned(ctx, configuration, map[string]string{indexConfiguration: configuration.GetName()})
 }
 
-// routesServedBy lists the Routes that a revision matters to. One that follows its Configuration may have found it not ready: then
-// the Route's status does not name it, and nothing of the Configuration changes when the revision recovers.
+// routesServedBy lists the Routes that depend on a revision: those that name it, and those that follow its Configuration. When a revision
+// recovers, the status of the latter may not name it, and the Configuration does not change.
 func (a *Adapter) routesServedBy(ctx context.Context, revision client.Object) []string {
 	return a.routesConcerned(ctx, revision, namesOf(revision))
 }
 
-// namesOf are the names by which Routes may have a revision, by index.
+// namesOf returns the names by which Routes may name a revision, by index.
 func namesOf(revision client.Object) map[string]string {
 	return map[string]string{
 		indexRevision: revision.GetName(), indexConfiguration: revision.GetLabels()[servingv1.ConfigurationLabel],
@@ -177,7 +177,7 @@ func (a *Adapter) routesConcerned(ctx context.Context, o client.Object, by map[s
 	return names
 }
 
-// routesNaming lists the Routes that one of the indexes has under its name, each once.
+// routesNaming lists the Routes that at least one of the indexes has under the given name, each once.
 func (a *Adapter) routesNaming(ctx context.Context, namespace string, by map[string]string) ([]*servingv1.Route, error) {
 	seen := map[string]bool{}
 	var routes []*servingv1.Route
@@ -196,22 +196,21 @@ func (a *Adapter) routesNaming(ctx context.Context, namespace string, by map[str
 	return routes, nil
 }
 
-// onlyDeletion lets through nothing but the end of an object. One that was deleted and made again while the watch was
-// interrupted comes as an update.
+// onlyDeletion lets deletions through. An object that was deleted and created again while the watch was interrupted comes as an update.
 var onlyDeletion = predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
 	UpdateFunc:  func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 
-// whenChanged lets an update through when what a function reads of the object differs.
+// whenChanged lets an update through when the result of read differs.
 func whenChanged[T comparable](read func(client.Object) T) predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return read(e.ObjectOld) != read(e.ObjectNew)
 	}}
 }
 
-// bySomebodyElse keeps back the change that a controller made itself: what it goes by has not changed by that.
+// bySomebodyElse drops the update that the controller itself caused with its last write.
 func (a *Adapter) bySomebodyElse(kind string) predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {

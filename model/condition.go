@@ -10,7 +10,7 @@ const (
 	Unknown Status = "Unknown"
 )
 
-// Severity says whether a Condition counts: empty means that Ready depends on it, SeverityInfo that it only informs.
+// Severity says whether Ready depends on a Condition: it does when the Severity is empty.
 type Severity string
 
 // SeverityInfo marks a Condition that Ready does not depend on, such as Active.
@@ -33,7 +33,7 @@ const (
 	Active             = "Active"
 )
 
-// Condition is one entry of an object's status. When it last changed is not part of it: whoever writes it down knows.
+// Condition is one entry of an object's status. The time of its last transition is not part of it: the writer of the status has that.
 type Condition struct {
 	// Type is Ready or one of the other constants.
 	Type   string

@@ -2,27 +2,28 @@ package model
 
 import "time"
 
-// How long connections are kept without requests. On each hop whoever sends requests gives a connection up long before the other side
-// does: a request that meets a connection which is being closed is lost, since nobody knows whether it has been seen.
+// Idle timeouts of connections. On each hop the client closes an idle connection long before the server does. A request on a connection
+// that the server is closing is lost, because the client cannot know whether the server has seen it.
 const (
-	// IdleServer is how long activators and queue-proxies keep a connection of those who send them requests.
+	// IdleServer is how long activators and queue-proxies keep idle connections of their clients.
 	IdleServer = 3 * time.Minute
-	// IdleClient is how long gateways keep one to activators and queue-proxies, and activators one to queue-proxies.
+	// IdleClient is how long gateways keep idle connections to activators and queue-proxies, and activators to queue-proxies.
 	IdleClient = time.Minute
-	// IdleApplication is how long a queue-proxy keeps one to its application. It is less than the keep-alive timeout of the
+	// IdleApplication is how long a queue-proxy keeps an idle connection to its application. It is less than the keep-alive timeout of
 	// common servers (gunicorn has 2 s, Node.js 5 s).
 	IdleApplication = time.Second
 )
 
-// How soon those who send requests notice that the other side has gone without a word. A machine that has vanished does not answer
-// TCP's keep-alive, a process that hangs does not answer HTTP/2's. Half a dozen lost packets, or some seconds without a CPU, are no
+// How soon a client notices that its server has gone without closing the connection. A machine that has vanished does not answer
+// keep-alives of TCP, a process that hangs does not answer pings of HTTP/2. Some lost packets, or some seconds without a CPU, are no
 // reason to end the streams of a connection.
 const (
-	// KeepaliveIdle is after how long without anything TCP asks, KeepaliveInterval how often, KeepaliveProbes how often in vain.
+	// KeepaliveIdle is after how long an idle connection is probed, KeepaliveInterval the time between probes, KeepaliveProbes after how
+	// many unanswered ones the connection ends.
 	KeepaliveIdle     = 5 * time.Second
 	KeepaliveInterval = 3 * time.Second
 	KeepaliveProbes   = 3
-	// PingInterval is how often HTTP/2 asks, PingTimeout how long it waits for the answer.
+	// PingInterval is the time between pings of HTTP/2, PingTimeout how long to wait for the answer.
 	PingInterval = 5 * time.Second
 	PingTimeout  = 10 * time.Second
 )

@@ -2,13 +2,13 @@ package model
 
 import "time"
 
-// Service is a Service of the API, as far as the life of its revisions depends on it.
+// Service is the part of a Service of the API that its revisions depend on.
 type Service struct {
 	Key Key
 	UID string
 	// Generation counts the changes of the spec; Observed is the one that the status speaks of.
 	Generation, Observed int64
-	// Conditions are what the status says now.
+	// Conditions are those of the status.
 	Conditions []Condition
 }
 
@@ -30,7 +30,7 @@ type Configuration struct {
 	Protocol Protocol
 	// LatestCreated and LatestReady are names of revisions, from the status; empty when there was none yet.
 	LatestCreated, LatestReady string
-	// Conditions are what the status says now.
+	// Conditions are those of the status.
 	Conditions []Condition
 }
 
@@ -49,11 +49,11 @@ type Revision struct {
 	Created  time.Time
 	// Ready is its condition Ready.
 	Ready Condition
-	// WasReady says that it has been ready at some time. No others get requests.
+	// WasReady says that it has been ready at some time. No other revision gets requests.
 	WasReady bool
 	// Preserved keeps it from being retired (annotation serving.knative.dev/no-gc).
 	Preserved bool
-	// Routing says whether Routes name it; RoutingSince is when that last changed, zero when it never did.
+	// Routing says whether Routes name it; RoutingSince is when that last changed, zero if never.
 	Routing      RoutingState
 	RoutingSince time.Time
 	// Routes are the names of the Routes that name it, sorted.
@@ -62,11 +62,11 @@ type Revision struct {
 	Protocol Protocol
 	// ProgressDeadline is how long it may take to become ready.
 	ProgressDeadline time.Duration
-	// Conditions are what the status says now.
+	// Conditions are those of the status.
 	Conditions []Condition
 }
 
-// RoutingState says whether Routes name a Revision. It is empty when nobody has said yet, which counts as pending.
+// RoutingState says whether Routes name a Revision. It is empty before the first labelling, which counts as pending.
 type RoutingState string
 
 // The routing states, as the label serving.knative.dev/routingState has them.
@@ -76,7 +76,7 @@ const (
 	RoutingReserve RoutingState = "reserve"
 )
 
-// RouteSpec is a Route of the API, as written, with what its status says. A Route is what it is resolved to.
+// RouteSpec is a Route of the API, as written, with its status. A Route is the result of resolving it.
 type RouteSpec struct {
 	Key Key
 	UID string
@@ -91,15 +91,15 @@ type RouteSpec struct {
 	Traffic []Target
 	// ClusterLocal keeps it from being visible outside (label networking.knative.dev/visibility).
 	ClusterLocal bool
-	// RolloutDuration is how long a new revision takes to get its whole share; 0 means at once.
+	// RolloutDuration is how long it takes until a new revision has its whole share; 0 means at once.
 	RolloutDuration time.Duration
 	// Served is the split that the status lists: the one in force.
 	Served []Target
 	// URL and Address (the URL within the cluster) are from the status; they are empty before the first reconciliation.
 	URL, Address string
-	// Rollout is the state of gradual rollouts as it was last kept: JSON, empty when there is none.
+	// Rollout is the stored state of gradual rollouts: JSON, empty when there is none.
 	Rollout string
-	// Conditions are what the status says now.
+	// Conditions are those of the status.
 	Conditions []Condition
 }
 

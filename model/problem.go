@@ -10,8 +10,8 @@ type Ref struct {
 // String returns "Kind namespace/name".
 func (r Ref) String() string { return r.Kind + " " + r.Key.String() }
 
-// Problem is a user's mistake that something downstream found. It never stops the rest: it becomes a status
-// condition of its owner.
+// Problem is a user's mistake that the translator or the data plane found. It becomes a status condition of its owner, and never affects
+// other objects.
 type Problem struct {
 	// Owner is the object whose status shows it.
 	Owner Ref
@@ -21,9 +21,9 @@ type Problem struct {
 	Message string
 }
 
-// ResourceRefused is the reason of a Problem that clients of the data plane refuse what the owner became. It is no user's mistake,
-// and what was in force before is served still.
+// ResourceRefused is the reason of a Problem when clients of the data plane NACK a resource of the owner. It is no user's mistake, and the
+// last acknowledged version of the resource is still served.
 const ResourceRefused = "ResourceRefused"
 
-// Error makes a Problem printable where an error is expected.
+// Error makes a Problem an error.
 func (p Problem) Error() string { return p.Owner.String() + ": " + p.Message + " (" + p.Reason + ")" }

@@ -7,14 +7,14 @@ type Reason string
 
 // The reasons of a Decision.
 const (
-	// ReasonNoData keeps what runs, since nothing is known of the load.
+	// ReasonNoData keeps the replicas, because the load is unknown.
 	ReasonNoData Reason = "NoData"
 	// ReasonStable and ReasonPanic follow the load of the window of that name.
 	ReasonStable Reason = "Stable"
 	ReasonPanic  Reason = "Panic"
-	// ReasonPanicHold keeps the most replicas of this panic.
+	// ReasonPanicHold keeps the largest count since panic mode began.
 	ReasonPanicHold Reason = "PanicHold"
-	// ReasonScaleUpRate and ReasonScaleDownRate go as far as one step may.
+	// ReasonScaleUpRate and ReasonScaleDownRate go as far as one step is allowed to.
 	ReasonScaleUpRate   Reason = "ScaleUpRate"
 	ReasonScaleDownRate Reason = "ScaleDownRate"
 	// ReasonActivationScale starts with the least count from zero.
@@ -34,7 +34,7 @@ const (
 	ReasonActivationTimeout Reason = "ActivationTimeout"
 	// ReasonRecentlyActive keeps one replica until the revision has been active for a stable window.
 	ReasonRecentlyActive Reason = "RecentlyActive"
-	// ReasonDeactivating has made the revision inactive; its replicas stay until requests go through the activator.
+	// ReasonDeactivating makes the revision inactive; its replicas stay until requests go through the activator.
 	ReasonDeactivating Reason = "Deactivating"
 	// ReasonNotBacked waits until the activator backs the revision; ReasonGrace until it has done so for long enough.
 	ReasonNotBacked Reason = "NotBacked"
@@ -67,8 +67,7 @@ var sentences = map[Reason]string{
 	ReasonIdle:              "there is no load, and the activator backs the revision",
 }
 
-// Why says in one sentence why the Decision is what it is. It is made when it is asked for, since most
-// decisions change nothing and nobody asks.
+// Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
 func (d Decision) Why() string {
 	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready", d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
 	replicas := fmt.Sprintf("%d replicas", d.Replicas)

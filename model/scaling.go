@@ -2,7 +2,7 @@ package model
 
 import "time"
 
-// Metric is the load that a revision is scaled on.
+// Metric is the load by which a revision is scaled.
 type Metric string
 
 // Concurrency counts requests in progress, RPS requests per second.
@@ -20,7 +20,7 @@ const (
 	WeightedExponential Aggregation = "weighted-exponential"
 )
 
-// Scaling is the policy of one revision: what its annotations and the configuration come to.
+// Scaling is the policy of one revision, made from its annotations and the configuration.
 type Scaling struct {
 	// Class is the kind of autoscaler, such as kpa.autoscaling.knative.dev.
 	Class       string
@@ -30,19 +30,20 @@ type Scaling struct {
 	Target, Total float64
 	// MaxScaleUpRate and MaxScaleDownRate bound the ratio of one step to the ready replicas; both are over 1.
 	MaxScaleUpRate, MaxScaleDownRate float64
-	// PanicThreshold is the ratio of wanted to ready replicas at which panic begins.
+	// PanicThreshold is the ratio of wanted to ready replicas at which panic mode begins.
 	PanicThreshold float64
-	// TargetBurstCapacity is the load that must find room at once, else the activator stands in the path. -1 means always.
+	// TargetBurstCapacity is the further load that the ready replicas must be able to take at once; otherwise requests pass through the
+	// activator. -1 means that they always do.
 	TargetBurstCapacity float64
-	// ActivatorCapacity is the load that one activator is meant for.
+	// ActivatorCapacity is the load for one activator.
 	ActivatorCapacity float64
 	// StableWindow and PanicWindow are whole seconds.
 	StableWindow, PanicWindow time.Duration
-	// ScaleDownDelay is how long a lower count must have been enough before it is taken.
+	// ScaleDownDelay is how long a lower count must have been enough before Decide returns it.
 	ScaleDownDelay time.Duration
 	// MinScale and MaxScale bound the replicas; a MaxScale of 0 means no bound.
 	MinScale, MaxScale int
-	// InitialScale is how many replicas a new revision starts with; ActivationScale is the least to start from zero with.
+	// InitialScale is how many replicas a new revision starts with, ActivationScale the least number for a start from zero.
 	InitialScale, ActivationScale int
 	// ScaleToZero allows zero replicas.
 	ScaleToZero bool
@@ -54,29 +55,29 @@ type Scaling struct {
 	ProgressDeadline time.Duration
 }
 
-// Sample is the load of one revision in one second, as one source saw it or as the sum of some. The samples of
-// one second add up.
+// Sample is the load of one revision in one second, as one source saw it or as the sum of several. The samples of one second are
+// added up, each without what it replaces.
 type Sample struct {
 	// Time is when it was received, by the clock of the receiver.
 	Time time.Time
-	// Concurrency is the mean number of requests in progress; ProxiedConcurrency is the part of it that came
-	// through an activator, which reports it too.
-	Concurrency, ProxiedConcurrency float64
-	// Requests is the number of requests in that second; ProxiedRequests is the part that came through an activator.
-	Requests, ProxiedRequests float64
+	// Concurrency is the mean number of requests in progress, Requests the number of requests in that second.
+	Concurrency, Requests float64
+	// ReplacedConcurrency and ReplacedRequests are what an earlier sample of the same second said and this one corrects; 0 when
+	// this one corrects nothing.
+	ReplacedConcurrency, ReplacedRequests float64
 }
 
-// MetricsSource is where the load of a revision's replicas is learnt.
+// MetricsSource is where the load of a revision's replicas comes from.
 type MetricsSource string
 
-// Queue-proxies are scraped; or gateways report over LRS, and no queue-proxy stands in the path. What activators
-// hold is reported by them in both cases.
+// Queue-proxies are scraped; or gateways report over LRS, where there is no queue-proxy in the path. In both cases activators report the
+// requests that they hold.
 const (
 	FromQueueProxy MetricsSource = "queue-proxy"
 	FromEnvoy      MetricsSource = "envoy"
 )
 
-// Scaled is a revision as its autoscaler must know it.
+// Scaled is what its autoscaler must know of a revision.
 type Scaled struct {
 	Revision Key
 	// UID tells apart two revisions that had the same name one after the other.
@@ -86,17 +87,17 @@ type Scaled struct {
 	// Concurrency is containerConcurrency; 0 means no limit.
 	Concurrency      int
 	ProgressDeadline time.Duration
-	// Source is where the load of the replicas is learnt; empty means FromQueueProxy.
+	// Source is where the load of the replicas comes from; empty means FromQueueProxy.
 	Source MetricsSource
-	// Unreachable says that no Route names it. Its streams are no load then: they end by a deadline.
+	// Unreachable says that no Route names it. Its streams do not count as load then: the runtime ends them at a deadline.
 	Unreachable bool
-	// Before is what was known of it when this process first saw it.
+	// Before is the status of the revision when this process first saw it.
 	Before Before
 }
 
-// Before is what the status of a revision said when a control plane came upon it.
+// Before is the part of a revision's status from which an autoscaler resumes.
 type Before struct {
-	// Replicas is how many were asked for; UnknownReplicas for a revision that nobody has scaled yet.
+	// Replicas is how many were asked for; UnknownReplicas for a revision that has not been scaled yet.
 	Replicas int
 	// Active is the status of the condition of that name, Since when it last changed.
 	Active Status
@@ -105,7 +106,7 @@ type Before struct {
 	Initialized bool
 }
 
-// UnknownReplicas in place of a count says that nothing is known.
+// UnknownReplicas in place of a count says that the count is unknown.
 const UnknownReplicas = -1
 
 // Proposal is the count that one signal asks for.
@@ -122,7 +123,7 @@ type Proposal struct {
 type Decision struct {
 	// Replicas is how many to run now.
 	Replicas int
-	// Via says how requests should reach the revision, Activators through how many activators if they do.
+	// Via says how requests should reach the revision, Activators how many activators serve it with ViaActivator.
 	Via        Via
 	Activators int
 	// Active is the condition of that name for the revision's status.
@@ -132,11 +133,12 @@ type Decision struct {
 	// Desired is the count that the load asks for, before other signals, bounds and scale to zero. It is
 	// UnknownReplicas until the first data; without new data it stays.
 	Desired int
-	// ExcessBurstCapacity is the load that would find room at once beyond TargetBurstCapacity; negative when there is too little.
+	// ExcessBurstCapacity is the load that the ready replicas could take at once beyond TargetBurstCapacity; negative when they could
+	// not take that.
 	ExcessBurstCapacity int
-	// Fresh says that there were data to decide on; the next figures speak of them.
+	// Fresh says that there were data to decide on; the next figures are theirs.
 	Fresh bool
-	// Stable and Panic are the averages over the two windows, Target is what one replica should have.
+	// Stable and Panic are the averages over the two windows, Target is the load that one replica should have.
 	Stable, Panic, Target float64
 	Metric                Metric
 	// Panicking says that panic mode is on.
@@ -145,6 +147,6 @@ type Decision struct {
 	Ready int
 	// Initialized says that the revision has reached its initial scale once.
 	Initialized bool
-	// Signal is the other signal that won; its name is empty when the load did.
+	// Signal is the signal that asked for the largest count; its name is empty when that was the load.
 	Signal Proposal
 }

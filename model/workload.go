@@ -25,10 +25,10 @@ type Workload struct {
 	ProgressDeadline time.Duration
 	// Direct has requests reach the replicas without a queue-proxy before them.
 	Direct bool
-	// StreamDrain is how long streams (upgraded connections and gRPC streams) may go on when their replica is to end.
+	// StreamDrain is how long streams (upgraded connections and gRPC streams) may go on when their replica drains.
 	StreamDrain time.Duration
-	// StreamDeadline is when all streams end, whether or not their replica does: no Route names the revision any more. It
-	// is zero otherwise.
+	// StreamDeadline is when all streams end although their replica runs on, because no Route names the revision any more. It is zero
+	// otherwise.
 	StreamDeadline time.Time
 }
 
@@ -77,17 +77,17 @@ type WorkloadStatus struct {
 	UID      string
 	// Ready are the addresses of the queue-proxies of the replicas that are ready, sorted.
 	Ready []Endpoint
-	// Metrics are where the load of the ready replicas is told, for those that have a queue-proxy.
+	// Metrics are where the load of the ready replicas can be scraped, for those that have a queue-proxy.
 	Metrics []Scrape
-	// Start is how the first ready replica came about after there was none.
+	// Start are the moments of the start of the first ready replica after there was none.
 	Start Start
 	// Running is how many replicas exist, ready or not.
 	Running int
-	// Failure is why replicas do not become ready; nil when all is well or it is too early to say.
+	// Failure is why replicas do not become ready; nil while no failure is known.
 	Failure *Failure
-	// Notes are things that the user should know though nothing is wrong, such as limits that are not enforced.
+	// Notes are remarks for the user when nothing is wrong, such as limits that are not enforced.
 	Notes []string
-	// Short says why fewer replicas run than were asked for, though nothing is wrong with them; empty when as many do.
+	// Short says why fewer replicas run than were asked for although none has failed; empty when all of them run.
 	Short string
 }
 
@@ -97,11 +97,11 @@ type Failure struct {
 	Reason string
 	// Message is a sentence, with the last lines of the container's output where there are some.
 	Message string
-	// Lasting says that it is no passing trouble: nobody need wait for it to go by.
+	// Lasting says that it will not pass by itself, so that requests need not wait for that.
 	Lasting bool
 }
 
-// Scrape is where one ready replica tells its load, as Prometheus text.
+// Scrape is where one ready replica serves its load, as Prometheus text.
 type Scrape struct {
 	URL string
 	// Since is when the replica became ready.

@@ -5,17 +5,17 @@ import "time"
 // World is everything that the data plane serves at one moment. It is immutable and shares structure with
 // the World before it: a Route or Backend that did not change keeps its pointer.
 type World struct {
-	// Generation counts the Worlds of one process, so that whoever acknowledges one can say which. It is not translated.
+	// Generation numbers the Worlds of one process, so that an acknowledgement can name one. It is not translated.
 	Generation uint64
 	// Gateway says where the gateway listens.
 	Gateway Gateway
 	// Routes are sorted by Key; no two have the same.
 	Routes []*Route
-	// Backends are all revisions that some Route names, sorted by Revision; no two have the same.
+	// Backends are the revisions that a Route names or that still run, sorted by Revision; no two have the same.
 	Backends []*Backend
 	// Activators are the addresses of all activators, sorted.
 	Activators []Endpoint
-	// ActivatorToken is by what queue-proxies know them (see ProxyProof). It must never be logged.
+	// ActivatorToken is the secret by which queue-proxies recognize activators (see ProxyProof). It must never be logged.
 	ActivatorToken string
 }
 
@@ -29,8 +29,6 @@ type Gateway struct {
 	Local string
 	// Certificates are served on HTTPS, chosen by server name; the first is the default.
 	Certificates []Certificate
-	// AccessLog makes the gateway write one line per request to its standard output.
-	AccessLog bool
 	// Routes is the form in which routes reach the gateway; empty means Inline.
 	Routes RouteForm
 }
@@ -39,11 +37,11 @@ type Gateway struct {
 type RouteForm string
 
 const (
-	// Inline puts the virtual hosts of all Routes into one RouteConfiguration for each listener: any gateway takes that, and
-	// builds the whole of it anew when a Route changes.
+	// Inline puts the virtual hosts of all Routes into one RouteConfiguration for each listener. Every gateway understands it, and
+	// rebuilds all of it when one Route changes.
 	Inline RouteForm = "inline"
-	// Scoped makes the routes of each host a resource of its own, found by SRDS: a change costs what changed. Envoy and the
-	// built-in gateway take it.
+	// Scoped makes the routes of each host a resource of its own, found by SRDS, so that a change costs as much as has changed. Envoy
+	// and the built-in gateway understand it.
 	Scoped RouteForm = "scoped"
 )
 
@@ -63,7 +61,7 @@ type Route struct {
 	Key Key
 	// Owner is the object whose status shows a Problem with this Route.
 	Owner Ref
-	// Created is when the Route was created. When two Routes claim one host, the older one keeps it (then the lower Key).
+	// Created is when the Route was created. Of two Routes that claim one host the older one has it, then the one with the lower Key.
 	Created time.Time
 	// Rules are one per virtual host: the default one first, then one per tag, sorted by tag.
 	Rules []Rule
@@ -77,12 +75,10 @@ type Rule struct {
 	Hosts []string
 	// LocalHosts are the names within the cluster: h.ns, h.ns.svc, h.ns.svc.cluster.local.
 	LocalHosts []string
-	// Shares split the requests and sum to 100 percent. A Rule without shares answers 503: nothing has been ready yet.
+	// Shares split the requests and sum to 100 percent. A Rule without shares answers 503: no revision has been ready yet.
 	Shares []Share
 	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
 	TagHeader []TagShare
-	// Timeout is how long a whole request may take; 0 means no limit.
-	Timeout time.Duration
 }
 
 // Share is the part of a Rule's requests that one revision gets.
@@ -107,26 +103,26 @@ type Backend struct {
 	Owner Ref
 	// Protocol is spoken to the endpoints.
 	Protocol Protocol
-	// Direct is that no queue-proxy stands before the replicas: the endpoints are the applications themselves.
+	// Direct says that the endpoints are the applications themselves, without a queue-proxy before them.
 	Direct bool
 	// Endpoints are the ready queue-proxies of the revision, sorted.
 	Endpoints []Endpoint
 	// Via says whether requests go to the endpoints or through activators.
 	Via Via
-	// Activators is how many activators stand in for it; 0 means two.
+	// Activators is how many activators serve it when Via is ViaActivator; 0 means two.
 	Activators int
 	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. It is for activators.
 	Concurrency int
-	// Timeout bounds a request with its wait for an endpoint; 0 means no bound. Activators keep it, and gateways bound the time to
-	// the response by it.
+	// Timeout bounds a request, its wait for an endpoint included; 0 means no bound. Activators enforce it, and gateways bound the time
+	// to the response by it.
 	Timeout time.Duration
-	// Failure is why the revision can have no endpoint for now, so that nobody need wait for one; nil while one may come.
+	// Failure is why the revision gets no endpoint, so that requests need not wait for one; nil while one may come.
 	Failure *Failure
-	// Start is how the revision came by an endpoint after it had none, for those who tell what a cold start was spent on.
+	// Start are the moments of the revision's last start from zero, to report what the time of a cold start was spent on.
 	Start Start
 }
 
-// Start are the moments of a start from zero; all are zero where nothing is known.
+// Start are the moments of a start from zero; all are zero when they are unknown.
 type Start struct {
 	// Asked is when the runtime was asked for a replica, Started when the replica's process existed, Ready when it
 	// was ready for requests.

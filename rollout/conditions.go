@@ -7,9 +7,9 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Conclude returns the conditions sorted by type, with Ready as it follows from them: False as the first that is False,
-// else Unknown as the first that is Unknown, else True. Conditions that only inform do not count. Where there is more
-// than one of a type, the last counts: so whoever finds something out later appends it.
+// Conclude returns the conditions sorted by type, with Ready as it follows from them: False like the first that is False, else Unknown
+// like the first that is Unknown, else True. Conditions of SeverityInfo do not count. Of several conditions of one type the last
+// counts, so that a later finding can be appended.
 func Conclude(conditions ...model.Condition) []model.Condition {
 	out := make([]model.Condition, 0, len(conditions)+1)
 	for i, c := range conditions {
@@ -31,7 +31,7 @@ func Conclude(conditions ...model.Condition) []model.Condition {
 	return slices.Insert(out, at, ready)
 }
 
-// as returns what c says under another type, without the reason of a True one, and Unknown when c is the zero Condition.
+// as returns c under another type, without its reason when it is True, and Unknown when c is the zero Condition.
 func as(kind string, c model.Condition) model.Condition {
 	switch c.Status {
 	case model.True:
@@ -43,12 +43,12 @@ func as(kind string, c model.Condition) model.Condition {
 	}
 }
 
-// problem makes a Problem of a condition that says that the user made a mistake.
+// problem returns the Problem of a condition that reports a user's mistake.
 func problem(kind string, key model.Key, c model.Condition) model.Problem {
 	return model.Problem{Owner: model.Ref{Kind: kind, Key: key}, Reason: c.Reason, Message: c.Message}
 }
 
-// shownBy are the conditions that show a problem which something downstream found, by the kind of its owner.
+// shownBy are the conditions that show a problem that the translator or the data plane found, by the kind of its owner.
 var shownBy = map[string]string{
 	"Service":       model.RoutesReady,
 	"Configuration": model.Ready,
@@ -56,7 +56,7 @@ var shownBy = map[string]string{
 	"Revision":      model.ResourcesAvailable,
 }
 
-// WithProblem returns the conditions with a problem of the same object in them, such as a host that another Route has.
+// WithProblem returns the conditions of an object with one of its problems in them, such as a host that another Route has.
 func WithProblem(conditions []model.Condition, p model.Problem) []model.Condition {
 	c := model.Condition{Type: shownBy[p.Owner.Kind], Status: model.False, Reason: p.Reason, Message: p.Message}
 	if c.Type == model.Ready || c.Type == "" {

@@ -10,9 +10,9 @@ import (
 
 // ConfigurationPlan is what should become of a Configuration.
 type ConfigurationPlan struct {
-	// Create is the name of the revision to make now from the template; empty when it exists or may not be made.
+	// Create is the name of the revision to create now from the template; empty when it exists or may not be created.
 	Create string
-	// NameTaken says that another revision has the name that the template asks for: no traffic may be moved to it.
+	// NameTaken says that another revision has the name that the template asks for: it may not get the traffic.
 	NameTaken bool
 	// LatestCreated and LatestReady are names of revisions for the status; empty when there is none.
 	LatestCreated, LatestReady string
@@ -22,7 +22,15 @@ type ConfigurationPlan struct {
 	Problems []model.Problem
 }
 
-// Configure plans a Configuration, given the revisions of its namespace: those that it made, and whichever has the name that it asks for.
+// Of returns the Configuration with this plan in its status.
+func (p ConfigurationPlan) Of(c *model.Configuration) *model.Configuration {
+	planned := *c
+	planned.Observed = c.Generation
+	planned.LatestCreated, planned.LatestReady, planned.Conditions = p.LatestCreated, p.LatestReady, p.Conditions
+	return &planned
+}
+
+// Configure plans a Configuration, given the revisions that it made and the one, if any, that has the name it asks for.
 func Configure(c *model.Configuration, revisions []*model.Revision) ConfigurationPlan {
 	plan := ConfigurationPlan{LatestCreated: c.LatestCreated, LatestReady: c.LatestReady}
 	created, name, taken := latestCreated(c, revisions)
@@ -31,8 +39,8 @@ func Configure(c *model.Configuration, revisions []*model.Revision) Configuratio
 			Type: model.Ready, Status: model.Unknown, Reason: "RevisionFailed",
 			Message: fmt.Sprintf("Revision creation failed with message: revisions.serving.knative.dev %q already exists.", name),
 		}
-		// A name that the user chose stays taken; one that we made is free again when a Configuration that is being
-		// deleted has taken its revisions with it.
+		// A name that the user chose stays taken. A generated name is free again when the revisions of a deleted Configuration are
+		// deleted, too.
 		if plan.NameTaken = c.RevisionName != ""; plan.NameTaken {
 			ready.Status = model.False
 		}
@@ -49,8 +57,8 @@ func Configure(c *model.Configuration, revisions []*model.Revision) Configuratio
 	return plan
 }
 
-// latestCreated returns the revision that the template of now made, or nil when there is none yet, with the name that it
-// has or is to have, and whether somebody else has that name.
+// latestCreated returns the revision of the present template, nil when there is none yet, with the name that it has or will have, and
+// whether another object has that name.
 func latestCreated(c *model.Configuration, revisions []*model.Revision) (created *model.Revision, name string, taken bool) {
 	name = c.RevisionName
 	if name == "" {
@@ -70,11 +78,11 @@ func latestCreated(c *model.Configuration, revisions []*model.Revision) (created
 	}
 }
 
-// latestReady returns the name of the revision that the Configuration's requests go to: the newest that is ready, between
-// the one that it is and the newest. So an older revision that becomes ready late changes nothing, and one that fails
-// leaves it where it was. A revision that the user names counts as the newest whatever its age.
+// latestReady returns the name of the revision that gets the Configuration's requests: the newest ready one that is not older than the
+// present one. So an older revision that becomes ready late changes nothing, and neither does a newer one that fails. A revision that
+// the user names counts as the newest, whatever its age.
 //
-// Only when the user has deleted the revision that it is can it go back.
+// It goes back to an older revision only when the user has deleted the present one.
 func latestReady(c *model.Configuration, created *model.Revision, revisions []*model.Revision) string {
 	isReady := func(r *model.Revision) bool { return r.Ready.Status == model.True }
 	if created != nil && isReady(created) {
@@ -92,12 +100,12 @@ func latestReady(c *model.Configuration, created *model.Revision, revisions []*m
 	return c.LatestReady
 }
 
-// newest returns the newest of the revisions that the Configuration made since a generation and that are as asked, nil
-// when there is none. Of two of one generation it takes the first by name.
-func newest(c *model.Configuration, revisions []*model.Revision, since int64, as func(*model.Revision) bool) *model.Revision {
+// newest returns the newest of the revisions that the Configuration made since a generation and that accept allows, nil when there is
+// none. Of two of one generation it takes the first by name.
+func newest(c *model.Configuration, revisions []*model.Revision, since int64, accept func(*model.Revision) bool) *model.Revision {
 	var best *model.Revision
 	for _, r := range revisions {
-		if r.Generation < since || r.Generation > c.Generation || !made(c, r) || !as(r) {
+		if r.Generation < since || r.Generation > c.Generation || !made(c, r) || !accept(r) {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(r.Generation, best.Generation), strings.Compare(best.Key.Name, r.Key.Name)) > 0 {
@@ -119,7 +127,7 @@ func configurationReady(plan ConfigurationPlan, created *model.Revision) model.C
 	return ready
 }
 
-// made says whether the Configuration made the revision: not another one that had the same name before.
+// made says whether this Configuration made the revision, and not an earlier one of the same name.
 func made(c *model.Configuration, r *model.Revision) bool {
 	return r.Key.Namespace == c.Key.Namespace && r.Configuration == c.Key.Name && r.Owner == c.UID
 }

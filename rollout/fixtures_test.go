@@ -81,3 +81,11 @@ func says(t *testing.T, conditions []model.Condition, kind string, status model.
 		t.Errorf("%s = %s %q %q,\n want %s %q %q", kind, got.Status, got.Reason, got.Message, status, reason, message)
 	}
 }
+
+// Of returns the Route with this plan in its status.
+func (p RoutePlan) Of(r *model.RouteSpec) *model.RouteSpec {
+	planned := *r
+	planned.Observed = r.Generation
+	planned.Served, planned.URL, planned.Rollout, planned.Conditions = p.Traffic, p.URL, p.Rollout, p.Conditions
+	return &planned
+}

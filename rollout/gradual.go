@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// gradual is the state of all gradual rollouts of a Route. Its JSON is what Knative keeps in the annotation
+// gradual is the state of all gradual rollouts of a Route. Its JSON has the form of Knative's annotation
 // networking.internal.knative.dev/rollout.
 type gradual struct {
 	// Configurations are sorted by tag, then by configuration.
@@ -20,9 +20,9 @@ type gradual struct {
 type shift struct {
 	Configuration string `json:"configurationName"`
 	Tag           string `json:"tag,omitempty"`
-	// Percent of the requests of the tag are the Configuration's; the Revisions' sum to it.
+	// Percent is the Configuration's share of the requests of the tag, and the sum of the percents of Revisions.
 	Percent int `json:"percent"`
-	// Revisions go from the oldest to the newest, which will have all in the end. More than one are a rollout under way.
+	// Revisions are sorted from the oldest to the newest, which has all requests in the end. More than one are a rollout under way.
 	Revisions []portion `json:"revisions,omitempty"`
 	Step      step      `json:"stepParams"`
 }
@@ -32,8 +32,8 @@ type portion struct {
 	Percent  int    `json:"percent"`
 }
 
-// step is when and how far a rollout moves; times are nanoseconds. Until the data plane has been seen to take up the
-// first percent, there is only a Start.
+// step is when and how far a rollout moves; times are nanoseconds. Until the data plane has acknowledged the first percent, only Start
+// is set.
 type step struct {
 	Start    int64 `json:"starttime,omitempty"`
 	Next     int64 `json:"nextStepTime,omitempty"`
@@ -41,7 +41,7 @@ type step struct {
 	Size     int   `json:"stepSize,omitempty"`
 }
 
-// parseGradual reads a kept state. What is corrupt or contradicts itself counts as no state.
+// parseGradual reads a stored state. A corrupt or contradictory one counts as none.
 func parseGradual(s string) *gradual {
 	var g gradual
 	if s == "" || json.Unmarshal([]byte(s), &g) != nil {
@@ -70,7 +70,7 @@ func (c *shift) valid() bool {
 		s.Start >= 0 && s.Next >= 0 && s.Duration >= 0 && (s.Duration == 0) == (s.Size == 0)
 }
 
-// String is the state to keep; empty when there is nothing to remember.
+// String returns the state to store; empty when there is none.
 func (g *gradual) String() string {
 	if len(g.Configurations) == 0 {
 		return ""
@@ -88,7 +88,7 @@ func (g *gradual) find(tag, configuration string) *shift {
 	return nil
 }
 
-// want adds to the goal: so many percent of the tag's requests to the newest revision of a configuration.
+// want adds to the goal that the newest revision of a configuration gets so many percent of the tag's requests.
 func (g *gradual) want(tag, configuration, revision string, percent int) {
 	if c := g.find(tag, configuration); c != nil {
 		c.Percent += percent
@@ -105,8 +105,7 @@ func (g *gradual) underWay() bool {
 	return slices.ContainsFunc(g.Configurations, func(c *shift) bool { return len(c.Revisions) > 1 })
 }
 
-// advance returns the state after prev on the way to the goal g, and when it wants to go on, 0 for never. Programmed
-// says that the data plane serves prev; alive, which revisions may have requests.
+// advance returns the state after prev on the way to the goal g, and after what time the next step is due, 0 for never.
 func (g *gradual) advance(prev *gradual, r ramp) (next *gradual, again time.Duration) {
 	next = &gradual{}
 	for _, goal := range g.Configurations {
@@ -132,8 +131,8 @@ func (g *gradual) advance(prev *gradual, r ramp) (next *gradual, again time.Dura
 type ramp struct {
 	// now is since 1970; duration is how long a rollout should take.
 	now, duration time.Duration
-	programmed    bool
-	alive         func(revision string) bool
+	programmed    bool                       // the data plane serves the state before
+	alive         func(revision string) bool // says which revisions may have requests
 }
 
 // move returns the state after old on the way to goal.
@@ -166,8 +165,8 @@ func (r ramp) move(goal, old *shift) *shift {
 	return &c
 }
 
-// bound keeps times within what a rollout of this duration can have, so that a clock that was set back, or a duration
-// that was shortened, does not hold it up.
+// bound limits the times of a step to those that a rollout of this duration can have, so that a clock that was set back or a shorter
+// duration does not delay it.
 func (r ramp) bound(s step) step {
 	s.Start = min(cmp.Or(s.Start, int64(r.now)), int64(r.now))
 	s.Duration = min(s.Duration, int64(max(r.duration, time.Second)))
@@ -175,8 +174,8 @@ func (r ramp) bound(s step) step {
 	return s
 }
 
-// pace sets the steps of a rollout of percent that the data plane has just taken up: as long as that took, in whole
-// seconds, is the least that makes sense between two steps.
+// pace returns the steps of a rollout of percent when the data plane has just acknowledged its start. The time that this took, in whole
+// seconds, is the least time between two steps.
 func (r ramp) pace(start int64, percent int) step {
 	least := max(1, math.Ceil((r.now - time.Duration(start)).Seconds()))
 	left := max(1, math.Floor(r.duration.Seconds())-least)
@@ -188,7 +187,7 @@ func (r ramp) pace(start int64, percent int) step {
 	}
 }
 
-// take moves one step's size to the newest revision: first from the second newest, and so backwards.
+// take moves one step's size to the newest revision: from the second newest first, then from older ones.
 func (c *shift) take(now time.Duration) {
 	last := len(c.Revisions) - 1
 	newest, rest := c.Revisions[last], c.Revisions[:last]
@@ -210,7 +209,8 @@ func (c *shift) take(now time.Duration) {
 	c.Step.Next = int64(now) + c.Step.Duration
 }
 
-// introduce gives a new revision its first percent, from the newest that has any. A revision that comes back keeps what it has.
+// introduce gives a new revision its first percent, which the newest other revision gives up. A revision that comes back keeps its
+// percent.
 func introduce(revisions []portion, name string) []portion {
 	newest := portion{name, 0}
 	out := make([]portion, 0, len(revisions)+1)
@@ -231,7 +231,7 @@ func introduce(revisions []portion, name string) []portion {
 	return append(out, newest)
 }
 
-// prune leaves out revisions that may not have requests.
+// prune removes revisions that may not have requests.
 func prune(revisions []portion, alive func(string) bool) []portion {
 	out := make([]portion, 0, len(revisions))
 	for _, p := range revisions {
@@ -242,8 +242,8 @@ func prune(revisions []portion, alive func(string) bool) []portion {
 	return out
 }
 
-// rescale makes the percents sum to percent, which is above 0: what is added, or was a revision's that is gone, goes to the newest revision, what is cut
-// comes from the oldest ones.
+// rescale makes the percents sum to percent, which is above 0. The newest revision gets what is missing; the oldest ones give up what is
+// too much.
 func rescale(revisions []portion, percent int) []portion {
 	sum := 0
 	for _, p := range revisions {

@@ -10,7 +10,7 @@ import (
 
 const longestHost = 253
 
-// hosts are the names under which one rule of a Route is reached.
+// hosts are the host names of one rule of a Route.
 type hosts struct {
 	// external is empty when the Route is cluster-local.
 	external []string
@@ -18,8 +18,8 @@ type hosts struct {
 	url      string
 }
 
-// hostsOf returns the hosts of a Route's tag, or of the Route itself when tag is empty, and false with the bad name when
-// they would not be host names.
+// hostsOf returns the hosts of a Route's tag, or of the Route itself when tag is empty. When one would not be a host name, it returns
+// that one as bad and no hosts.
 func (o Options) hostsOf(route *model.RouteSpec, tag string) (h hosts, bad string) {
 	name := hostName(route.Key.Name, tag)
 	local := name + "." + route.Key.Namespace

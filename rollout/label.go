@@ -7,7 +7,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Labels are what a Revision must be labelled with.
+// Labels are the labels that a Revision must have.
 type Labels struct {
 	Revision *model.Revision
 	// Routing and Since are the state and when it began.
@@ -20,9 +20,8 @@ type Labels struct {
 // Label returns the labels of those revisions of one namespace whose labels must change, in the order of their names. Routes
 // are all Routes of that namespace, with the splits of their spec and status.
 //
-// A Route names the revisions of both splits and, where it follows a Configuration, the one that was made last: so that
-// it is treated as routed before it gets its first request. A revision that no Route has ever named stays pending until its
-// Configuration has made another.
+// A Route names the revisions of both splits and, where it follows a Configuration, the one that was made last, which so counts as
+// routed before its first request. A revision that no Route has ever named stays pending until its Configuration has made another.
 func Label(routes []*model.RouteSpec, configurations []*model.Configuration, revisions []*model.Revision, now time.Time) []Labels {
 	wanted := map[model.Key][]string{}
 	created := map[model.Key]string{}
@@ -43,7 +42,7 @@ func Label(routes []*model.RouteSpec, configurations []*model.Configuration, rev
 	var changed []Labels
 	for _, r := range revisions {
 		if len(wanted[r.Key]) == 0 && r.RoutingSince.IsZero() && created[made[r.Key]] == r.Key.Name {
-			continue // just born, and its Route is about to name it: what it was born with is the best guess
+			continue // it is new, and its Route is about to name it: keep the labels that it was created with
 		}
 		latest := created[made[r.Key]]
 		if l, ok := relabel(r, wanted[r.Key], latest != "" && latest != r.Key.Name, now); ok {
@@ -54,8 +53,7 @@ func Label(routes []*model.RouteSpec, configurations []*model.Configuration, rev
 	return changed
 }
 
-// lastMade returns the name of the revision that a Configuration made last: its status says so a moment after the revision
-// is there.
+// lastMade returns the name of the revision that a Configuration made last. The revision exists a moment before the status names it.
 func lastMade(c *model.Configuration, revisions []*model.Revision) string {
 	for _, r := range revisions {
 		if made(c, r) && r.Generation >= c.Generation {
@@ -79,7 +77,7 @@ func named(route *model.RouteSpec, t model.Target, made map[model.Key]model.Key,
 	return keys
 }
 
-// relabel returns the labels of a revision that these Routes name, and whether they are others than it has.
+// relabel returns the labels of a revision that these Routes name, and whether they differ from those that it has.
 func relabel(r *model.Revision, routes []string, superseded bool, now time.Time) (Labels, bool) {
 	slices.Sort(routes)
 	l := Labels{Revision: r, Routing: model.RoutingActive, Since: r.RoutingSince, Routes: slices.Compact(routes)}

@@ -14,9 +14,8 @@ const (
 	headLength  = longestName - hashLength
 )
 
-// ChildName returns the name of an object that belongs to parent: parent+suffix, shortened to 63 characters by an MD5
-// of what was cut off where that is longer, exactly as Knative does (knative.dev/pkg/kmeta.ChildName), so that names
-// stay what they were for who comes from there.
+// ChildName returns the name of an object that belongs to parent: parent+suffix. A name of more than 63 characters is cut and gets the
+// MD5 of the whole, exactly as in Knative (knative.dev/pkg/kmeta.ChildName), so that users of Knative find the same names.
 func ChildName(parent, suffix string) string {
 	if len(parent)+len(suffix) <= longestName {
 		return parent + suffix

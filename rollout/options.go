@@ -2,7 +2,7 @@ package rollout
 
 import "time"
 
-// Options are the settings of an installation. The zero value is completed by Knative's defaults.
+// Options are the settings of an installation. Zero fields mean Knative's defaults.
 type Options struct {
 	// Domain is the domain of external hosts, NAME.NAMESPACE.DOMAIN; empty means localhost.
 	Domain string
@@ -22,10 +22,10 @@ const Disabled = -1
 // Retention are the rules for revisions that no Route names, as Knative's config-gc has them. Zero fields mean the
 // defaults; Disabled (-1) switches a rule off.
 type Retention struct {
-	// SinceCreated and SinceActive are how long ago a revision must have been made, and last been routed to, before it may go; 48 and 15 hours.
+	// SinceCreated is the least age of a revision that may go, SinceActive the least time since a Route last named it; 48 and 15 hours.
 	SinceCreated, SinceActive time.Duration
-	// Min is how many are kept however old they are; 20.
+	// Min is how many are kept whatever their age; 20.
 	Min int
-	// Max is how many are kept however young they are; 1000.
+	// Max is how many are kept at most, whatever their age; 1000.
 	Max int
 }

@@ -12,14 +12,70 @@ import (
 	"sluice.dev/sluice/model"
 )
 
+// objects are everything of one Service, or of a Configuration and a Route of their own: then Service is nil.
+type objects struct {
+	// Service, Configuration and Route may each be nil when there is none.
+	Service       *model.Service
+	Configuration *model.Configuration
+	Route         *model.RouteSpec
+	// Configurations are others that the Route names.
+	Configurations []*model.Configuration
+	// Revisions are those of the Configuration, and others that the Route names.
+	Revisions []*model.Revision
+	// Current and Programmed are as in RouteInput.
+	Current    []model.Rule
+	Programmed bool
+	Now        time.Time
+	Options    Options
+}
+
+// plans are what should become of them.
+type plans struct {
+	Service       ServicePlan
+	Configuration ConfigurationPlan
+	Route         RoutePlan
+	// Retire are the revisions to delete.
+	Retire []*model.Revision
+	// Problems are those of all three.
+	Problems []model.Problem
+}
+
+// planAll does in one step what the controllers of the kinds do one after another: it plans the Configuration, then the Route with the
+// Configuration as planned, then the Service with both.
+func planAll(in objects) plans {
+	var out plans
+	configurations := in.Configurations
+	if in.Configuration != nil {
+		out.Configuration = Configure(in.Configuration, in.Revisions)
+		planned := out.Configuration.Of(in.Configuration)
+		out.Retire = Retire(planned, in.Revisions, in.Options.Retention, in.Now)
+		in.Configuration = planned
+		configurations = append(slices.Clone(configurations), planned)
+	}
+	if in.Route != nil {
+		out.Route = Route(RouteInput{
+			Route: in.Route, Configurations: configurations, Revisions: in.Revisions,
+			Current: in.Current, Programmed: in.Programmed, Now: in.Now, Options: in.Options,
+		})
+		in.Route = out.Route.Of(in.Route)
+	}
+	if in.Service != nil {
+		out.Service = Service(ServiceInput{
+			Service: in.Service, Configuration: in.Configuration, Route: in.Route, Revisions: in.Revisions,
+		})
+	}
+	out.Problems = slices.Concat(out.Service.Problems, out.Configuration.Problems, out.Route.Problems)
+	return out
+}
+
 // A Service from its first manifest to its second revision, with nothing but the plans written back.
 func TestPlanCarriesAServiceThrough(t *testing.T) {
-	in := Input{
+	in := objects{
 		Service:       &model.Service{Key: key("hello"), UID: "s"},
 		Configuration: config(1, ""), Route: route(latest(100, "")), Now: epoch,
 	}
-	step := func() Output {
-		out := Plan(in)
+	step := func() plans {
+		out := planAll(in)
 		if name := out.Configuration.Create; name != "" {
 			in.Revisions = append(in.Revisions, rev(name, in.Configuration.Generation, model.Unknown))
 		}
@@ -51,11 +107,11 @@ func TestPlanCarriesAServiceThrough(t *testing.T) {
 }
 
 // arbitrary makes an input of anything that could be in an API server, and more.
-func arbitrary(next func(int) int) Input {
+func arbitrary(next func(int) int) objects {
 	statuses := []model.Status{model.True, model.False, model.Unknown, ""}
 	names := []string{"hello-00001", "hello-00002", "hello-00003", "hello-00004", "other", ""}
 	tags := []string{"", "", "", "a", "b", "c", "-"}
-	in := Input{Now: epoch.Add(time.Duration(next(1000)-500) * time.Second), Programmed: next(2) == 0}
+	in := objects{Now: epoch.Add(time.Duration(next(1000)-500) * time.Second), Programmed: next(2) == 0}
 	for i := range next(5) {
 		r := rev(names[next(len(names))], int64(next(6)), statuses[next(4)])
 		r.WasReady = r.WasReady || next(3) == 0
@@ -117,9 +173,9 @@ func arbitraryState(next func(int) int, names, tags []string) string {
 
 // keeps checks what holds of every plan: shares sum to 100, none is of a revision that was never ready, and the order
 // of the input changes nothing.
-func keeps(t *testing.T, in Input) {
+func keeps(t *testing.T, in objects) {
 	t.Helper()
-	out := Plan(in)
+	out := planAll(in)
 	if in.Route != nil {
 		wellFormed(t, RouteInput{Route: in.Route, Revisions: in.Revisions}, out.Route)
 		sum := 0
@@ -133,7 +189,7 @@ func keeps(t *testing.T, in Input) {
 	reversed := in
 	reversed.Revisions = slices.Clone(in.Revisions)
 	slices.Reverse(reversed.Revisions)
-	if diff := cmp.Diff(out, Plan(reversed)); diff != "" {
+	if diff := cmp.Diff(out, planAll(reversed)); diff != "" {
 		t.Fatalf("the order of revisions changes the plan:\n%s", diff)
 	}
 }
@@ -186,13 +242,13 @@ func BenchmarkRoute(b *testing.B) {
 func BenchmarkPlan(b *testing.B) {
 	for _, n := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("revisions=%d", n), func(b *testing.B) {
-			in := Input{
+			in := objects{
 				Service: &model.Service{Key: key("hello"), UID: "s"}, Configuration: config(int64(n), RevisionName("hello", int64(n))),
 				Route: route(latest(100, "")), Revisions: idle(n, time.Hour), Now: epoch,
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if out := Plan(in); len(out.Route.Rules) != 1 {
+				if out := planAll(in); len(out.Route.Rules) != 1 {
 					b.Fatalf("rules = %v", out.Route.Rules)
 				}
 			}

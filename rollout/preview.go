@@ -7,16 +7,16 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Preview is what manifests say, for a look at what would be served without serving it.
+// Preview are the objects of manifests, to find out what would be served without serving it.
 type Preview struct {
 	Configurations []*model.Configuration
 	Routes         []*model.RouteSpec
-	// Revisions are those of the manifests. What Configurations would make, and what Routes name beyond that, is assumed.
+	// Revisions are those of the manifests. World assumes those that Configurations would make, and others that Routes name.
 	Revisions []*model.Revision
 	Options   Options
 }
 
-// World returns what would be served if every revision were ready. Its backends have no endpoints, because nothing runs.
+// World returns the World if every revision were ready. Its backends have no endpoints, because nothing runs.
 func (p Preview) World() (*model.World, []model.Problem) {
 	var problems []model.Problem
 	revisions := make([]*model.Revision, 0, len(p.Revisions))
@@ -45,7 +45,7 @@ func (p Preview) World() (*model.World, []model.Problem) {
 			revisions = append(revisions, assumed(model.Revision{Key: key, Service: route.Service, Protocol: p.protocolOf(route)}))
 			problems = append(problems, model.Problem{
 				Owner: model.Ref{Kind: "Route", Key: route.Key}, Reason: "RevisionAssumed",
-				Message: fmt.Sprintf("Revision %q is not among the manifests: it is taken to be there and ready.", t.Revision),
+				Message: fmt.Sprintf("Revision %q is not among the manifests: it is assumed to exist and to be ready.", t.Revision),
 			})
 		}
 	}
@@ -62,7 +62,7 @@ func (p Preview) World() (*model.World, []model.Problem) {
 	return w, problems
 }
 
-// protocolOf is what the Route's Service speaks now, which is the best guess of what it spoke before.
+// protocolOf returns the present protocol of the Route's Service, the best guess for its earlier revisions.
 func (p Preview) protocolOf(route *model.RouteSpec) model.Protocol {
 	for _, c := range p.Configurations {
 		if c.Key == route.Key && c.Service == route.Service {
@@ -72,7 +72,7 @@ func (p Preview) protocolOf(route *model.RouteSpec) model.Protocol {
 	return model.HTTP1
 }
 
-// assumed returns a revision that is ready, and speaks HTTP/1 when nobody knows better.
+// assumed returns a revision as if it were ready, of HTTP/1 when its protocol is unknown.
 func assumed(r model.Revision) *model.Revision {
 	r.Ready = model.Condition{Type: model.Ready, Status: model.True}
 	r.WasReady = true

@@ -8,9 +8,9 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Retire returns those of a Configuration's revisions that are to be deleted, those first that have been without a
-// Route the longest. Revisions that a Route names or nobody has labelled yet, the latest ready and latest created ones
-// and preserved ones always stay.
+// Retire returns the revisions of a Configuration that are to be deleted; those come first that have been without a Route the longest.
+// Some always stay: revisions that a Route names or that have no labels yet, the latest ready and latest created ones, and preserved
+// ones.
 func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention, now time.Time) []*model.Revision {
 	rules = rules.complete()
 	var idle []*model.Revision
@@ -24,7 +24,7 @@ func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention
 	})
 	var retired, kept []*model.Revision
 	for i, r := range idle {
-		// What is left if this one goes: those kept so far, and all after it.
+		// If this one goes, those kept so far and all after it are left.
 		if len(kept)+len(idle)-i > max(rules.Min, 0) && rules.stale(r, now) {
 			retired = append(retired, r)
 		} else {
@@ -37,7 +37,7 @@ func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention
 	return retired
 }
 
-// complete puts Knative's defaults (config-gc) in the place of what is zero.
+// complete replaces zero fields by Knative's defaults (config-gc).
 func (r Retention) complete() Retention {
 	return Retention{
 		SinceCreated: cmp.Or(r.SinceCreated, 48*time.Hour),
@@ -47,7 +47,7 @@ func (r Retention) complete() Retention {
 	}
 }
 
-// stale says whether a revision is old enough to go; with both ages disabled none is.
+// stale says whether a revision is old enough to go. When both ages are disabled, none is.
 func (r Retention) stale(v *model.Revision, now time.Time) bool {
 	if r.SinceCreated < 0 && r.SinceActive < 0 {
 		return false

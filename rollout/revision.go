@@ -20,9 +20,9 @@ type RevisionInput struct {
 	Replicas int
 	// Decision is the autoscaler's newest, nil when there has been none.
 	Decision *model.Decision
-	// Blocked is why the revision cannot be given to the runtime at all; nil when it can.
+	// Blocked is why the runtime cannot run the revision at all; nil when it can.
 	Blocked *model.Problem
-	// Refused is what clients of the data plane refuse of it, nil when nothing. It is served as before, so it stays ready.
+	// Refused says which of its resources clients NACK; nil when none. They serve it as before, so it stays ready.
 	Refused *model.Problem
 	Now     time.Time
 }
@@ -31,15 +31,14 @@ type RevisionInput struct {
 type RevisionPlan struct {
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
-	// WasReady says that it is ready or has been; it never goes back.
+	// WasReady says that it is or has been ready; it never becomes false again.
 	WasReady bool
-	// Again is after what time the conditions can change by themselves; 0 means never.
+	// Again is after what time the conditions may change without another event; 0 means never.
 	Again time.Duration
 }
 
-// Revision plans the conditions of a Revision. Once it has been ready it stays so, also without replicas, until its
-// replicas fail; even then one of ResourcesAvailable and ContainerHealthy stays True, which tells it from a revision that
-// has never been ready.
+// Revision plans the conditions of a Revision. Once ready, it stays ready, also without replicas, until its replicas fail. Even then one
+// of ResourcesAvailable and ContainerHealthy stays True, which distinguishes it from a revision that has never been ready.
 func Revision(in RevisionInput) RevisionPlan {
 	serving := in.Workload != nil && len(in.Workload.Ready) > 0
 	plan := RevisionPlan{WasReady: in.initialized(serving) || in.Revision.WasReady}
@@ -71,7 +70,8 @@ func Revision(in RevisionInput) RevisionPlan {
 	return plan
 }
 
-// awaited is for how long a revision that has not been ready yet is waited for, 0 when it is late, and what of its resources can be said.
+// awaited returns how much longer a revision may take to become ready, 0 when its deadline is over, and its condition
+// ResourcesAvailable.
 func (in RevisionInput) awaited(resources model.Condition) (time.Duration, model.Condition) {
 	left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
 	if left <= 0 {
@@ -83,7 +83,7 @@ func (in RevisionInput) awaited(resources model.Condition) (time.Duration, model
 	return left, resources
 }
 
-// neverAchieved is of a revision that did not become ready in time.
+// neverAchieved is the condition of a revision that did not become ready in time.
 var neverAchieved = model.Condition{
 	Type: model.ResourcesAvailable, Status: model.False, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved",
 }
@@ -93,7 +93,7 @@ func (in RevisionInput) givenUp() bool {
 	return in.Replicas == 0 && in.Decision != nil && in.Decision.Active.Status == model.False
 }
 
-// whyGivenUp are the conditions of a revision that was given up: what was wrong with its replicas, if that is known.
+// whyGivenUp returns the conditions of a revision that was given up: the failure of its replicas, if that is known.
 func (in RevisionInput) whyGivenUp(resources, container model.Condition) (_, _ model.Condition) {
 	before := func(kind string) (model.Condition, bool) {
 		c := model.FindCondition(in.Revision.Conditions, kind)
@@ -112,7 +112,7 @@ func (in RevisionInput) whyGivenUp(resources, container model.Condition) (_, _ m
 	return resources, container
 }
 
-// remark is what is to be said of a revision with which nothing is wrong.
+// remark returns the reason and message of a revision that has no failure.
 func (in RevisionInput) remark() (reason, message string) {
 	switch {
 	case in.Refused != nil:
@@ -143,7 +143,7 @@ func (in RevisionInput) initialized(serving bool) bool {
 	return in.Decision.Initialized && (serving || in.Replicas == 0)
 }
 
-// failure is why replicas do not become ready, nil when nothing is known to be wrong.
+// failure returns why replicas do not become ready, nil when no failure is known.
 func (in RevisionInput) failure() *model.Failure {
 	switch {
 	case in.Blocked != nil:
@@ -154,7 +154,7 @@ func (in RevisionInput) failure() *model.Failure {
 	return nil
 }
 
-// containerFault says whether the fault is the container's own and not that of what it runs on.
+// containerFault says whether the container itself failed, and not its environment.
 func containerFault(reason string) bool {
 	return reason == "ContainerMissing" || strings.HasPrefix(reason, "ExitCode")
 }
@@ -170,7 +170,7 @@ func exitMessage(f *model.Failure) string {
 	return f.Message
 }
 
-// active tells how requests are met now; Ready does not depend on it.
+// active returns the condition Active, which Ready does not depend on.
 func (in RevisionInput) active(serving, late bool) model.Condition {
 	if in.Decision != nil {
 		return in.Decision.Active

@@ -24,15 +24,15 @@ type RouteInput struct {
 
 // RoutePlan is what should become of a Route.
 type RoutePlan struct {
-	// Rules are what the data plane serves, also while a target is bad: then the split before stays in force.
+	// Rules are served by the data plane. While a target is bad, they are those of the split before.
 	Rules []model.Rule
 	// Traffic is the same split for the status, in the order of the spec.
 	Traffic []model.Target
 	// URL and Address are the URLs from outside and within the cluster.
 	URL, Address string
-	// Rollout is the state of gradual rollouts, to be kept beside Traffic and handed back as RouteSpec.Rollout.
+	// Rollout is the state of gradual rollouts, to be stored beside Traffic and passed in again as RouteSpec.Rollout.
 	Rollout string
-	// Again is after what time the Route wants to be planned again, for the next step of a rollout; 0 means that nothing is due.
+	// Again is after what time the next step of a rollout is due; 0 means never.
 	Again time.Duration
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
@@ -40,8 +40,8 @@ type RoutePlan struct {
 	Problems []model.Problem
 }
 
-// Route plans a Route: it resolves the targets to revisions, and to hosts. One target that cannot be served holds up the
-// whole Route: the split before stays as it is.
+// Route plans a Route: it resolves targets to revisions, and computes hosts. When one target cannot be served, the whole Route keeps the
+// split before.
 func Route(in RouteInput) RoutePlan {
 	prev := parseGradual(in.Route.Rollout)
 	r := newResolver(in, prev)
@@ -78,7 +78,7 @@ func Route(in RouteInput) RoutePlan {
 	return plan
 }
 
-// rules are the virtual hosts: the default one first, then one per tag. What cannot be a host name has none.
+// rules returns the virtual hosts: the default one first, then one per tag. A tag that cannot be part of a host name has none.
 func (o Options) rules(route *model.RouteSpec, s split) []model.Rule {
 	rules := make([]model.Rule, 0, 1+len(s.tags))
 	add := func(tag string) {
@@ -106,7 +106,7 @@ func (o Options) tagURLs(route *model.RouteSpec, traffic []model.Target) {
 	}
 }
 
-// unnameable says which host of the Route could not be a host name.
+// unnameable returns a condition when a host of the Route would not be a host name.
 func (o Options) unnameable(route *model.RouteSpec) *model.Condition {
 	_, bad := o.hostsOf(route, "")
 	for _, t := range route.Traffic {
@@ -149,7 +149,7 @@ func (in RouteInput) programmed(rules []model.Rule, resolved, underWay bool) mod
 	return c
 }
 
-// restarted says that we have just come back and plan what was served before: the data plane still serves it.
+// restarted says that this process has just started and plans the rules that were served before, which the data plane still serves.
 func (in RouteInput) restarted(rules []model.Rule, before model.Condition) bool {
 	if in.Current != nil || before.Status != model.True {
 		return false
@@ -162,7 +162,7 @@ func (in RouteInput) servedSplit() split {
 	return keptSplit(newResolver(in, prev), prev)
 }
 
-// certificate says that nobody asked for one: certificates are the gateway's, not a Route's.
+// certificate returns the condition CertificateProvisioned: certificates belong to the gateway, not to a Route.
 func certificate(route *model.RouteSpec) model.Condition {
 	message := "external-domain-tls is not enabled"
 	if route.ClusterLocal {

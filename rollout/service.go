@@ -19,8 +19,8 @@ type ServiceInput struct {
 
 // ServicePlan is what should become of a Service.
 type ServicePlan struct {
-	// KeepConfiguration and KeepRoute say that the object may not be made or changed now: it belongs to
-	// somebody else, or the revision that traffic would go to is not known yet.
+	// KeepConfiguration and KeepRoute say that the object may not be created or changed now: another object owns it, or the revision
+	// that would get the traffic is not known yet.
 	KeepConfiguration, KeepRoute bool
 	// Conditions are for the status, sorted by type.
 	Conditions []model.Condition
@@ -28,8 +28,8 @@ type ServicePlan struct {
 	Problems []model.Problem
 }
 
-// Service plans a Service, given the two objects that it owns as they are. A controller asks before it makes the
-// Configuration follow the Service, again before the Route, and takes the conditions once both have.
+// Service plans a Service, given the two objects that it owns. A controller calls it before it updates the Configuration, again before
+// it updates the Route, and takes the conditions after both.
 func Service(in ServiceInput) ServicePlan {
 	var plan ServicePlan
 	configurations, proceed := in.configurations()
@@ -52,7 +52,7 @@ func Service(in ServiceInput) ServicePlan {
 	return plan
 }
 
-// configurations is the condition ConfigurationsReady, and whether the Route may be looked at.
+// configurations returns the condition ConfigurationsReady, and whether to go on with the Route.
 func (in ServiceInput) configurations() (c model.Condition, proceed bool) {
 	c = model.Condition{Type: model.ConfigurationsReady, Status: model.Unknown}
 	configuration := in.Configuration
@@ -64,13 +64,13 @@ func (in ServiceInput) configurations() (c model.Condition, proceed bool) {
 	case configuration == nil || configuration.Observed != configuration.Generation:
 		c.Reason = "OutOfDate"
 		c.Message = "The Configuration is still working to reflect the latest desired specification."
-		// Which revision a name stands for must be known before traffic goes there.
+		// The revision of a chosen name must be known before it gets traffic.
 		return c, configuration != nil && configuration.RevisionName == ""
 	}
 	return as(model.ConfigurationsReady, model.FindCondition(configuration.Conditions, model.Ready)), true
 }
 
-// routes is the condition RoutesReady, and whether the Route may be made to follow the Service.
+// routes returns the condition RoutesReady, and whether the Route may be updated.
 func (in ServiceInput) routes() (c model.Condition, proceed bool) {
 	c = model.Condition{Type: model.RoutesReady, Status: model.Unknown}
 	route := in.Route
@@ -96,9 +96,9 @@ func (in ServiceInput) routes() (c model.Condition, proceed bool) {
 	return c, true
 }
 
-// migrated says whether the split in force is the one asked for, with the latest ready revision in the place of the
-// Configuration. Knative compares the two lists as they are; here entries that a status merges are merged first, or a
-// spec that lists the same target twice would never be ready.
+// migrated says whether the split in force is the one asked for, with the latest ready revision in the place of the Configuration.
+// Knative compares the two lists as they are. Here entries that the status merges are merged first: otherwise a spec that lists a target
+// twice would never be ready.
 func migrated(route *model.RouteSpec, c *model.Configuration) bool {
 	var want []model.Target
 	for _, t := range route.Traffic {

@@ -9,7 +9,7 @@ import (
 
 // split is who gets the requests of a Route: the default group, and one group per tag.
 type split struct {
-	// traffic lists the same for the status.
+	// traffic is the same split for the status.
 	traffic []model.Target
 	// groups are shares by tag; the default group has the tag "". The shares of a group sum to 100, or there are none.
 	groups map[string][]model.Share
@@ -17,7 +17,8 @@ type split struct {
 	tags []model.TagShare
 }
 
-// goalOf is where rollouts lead: all of each configuration's requests to its newest revision. Every tag has all of its own requests.
+// goalOf returns the goal of rollouts: the newest revision of each configuration has all of its requests. A tag is a goal of its own, of
+// 100 percent.
 func goalOf(targets []model.Target) *gradual {
 	g := &gradual{}
 	for _, t := range targets {
@@ -32,7 +33,7 @@ func goalOf(targets []model.Target) *gradual {
 	return g
 }
 
-// splitOf spreads resolved targets over revisions, as far as the rollouts have come.
+// splitOf splits the requests of resolved targets between revisions, by the state of their rollouts.
 func splitOf(route *model.RouteSpec, targets []model.Target, state *gradual) split {
 	s := split{groups: map[string][]model.Share{}}
 	taken := map[string]int{}
@@ -57,8 +58,8 @@ func splitOf(route *model.RouteSpec, targets []model.Target, state *gradual) spl
 	return s
 }
 
-// apportion returns the revisions of one target. Targets that follow the same configuration take what its rollout has in
-// the order of the spec; taken counts what is gone.
+// apportion returns the revisions of one target and their percents. Targets that follow the same configuration share the percents of its
+// rollout in the order of the spec; taken counts those that earlier targets have.
 func apportion(t model.Target, state *gradual, taken map[string]int) []portion {
 	c := state.find("", t.Configuration)
 	if !t.Latest || c == nil || t.Percent == 0 {
@@ -78,7 +79,7 @@ func apportion(t model.Target, state *gradual, taken map[string]int) []portion {
 	return out
 }
 
-// add lists a part of a target, merged with one before it that differs in nothing but its percent.
+// add lists a part of a target. It merges the part with an earlier one that differs in the percent only.
 func (s *split) add(route *model.RouteSpec, t model.Target, p portion) {
 	s.groups[""] = share(s.groups[""], route, p)
 	for i := range s.traffic {
@@ -90,8 +91,8 @@ func (s *split) add(route *model.RouteSpec, t model.Target, p portion) {
 	s.traffic = append(s.traffic, model.Target{Tag: t.Tag, Revision: p.Revision, Latest: t.Latest, Percent: p.Percent})
 }
 
-// listed adds to the parts of a tagged target, with 0 percent, the revisions that only the tag's own group has: its rollout
-// may take longer, and the status names every revision that has requests.
+// listed adds to the parts of a tagged target, with 0 percent, the revisions that only the tag's own group has. The tag's rollout may take
+// longer, and the status names every revision that has requests.
 func listed(group, parts []portion) []portion {
 	var only []portion
 	for _, p := range group {
@@ -106,7 +107,7 @@ func revisionKey(route *model.RouteSpec, name string) model.Key {
 	return model.Key{Namespace: route.Key.Namespace, Name: name}
 }
 
-// share adds to a group; equal revisions are merged, and 0 percent are no share.
+// share adds to a group. It merges shares of one revision, and leaves out a share of 0 percent.
 func share(group []model.Share, route *model.RouteSpec, p portion) []model.Share {
 	if p.Percent <= 0 {
 		return group
@@ -121,8 +122,8 @@ func share(group []model.Share, route *model.RouteSpec, p portion) []model.Share
 	return append(group, model.Share{Revision: key, Percent: p.Percent})
 }
 
-// keptSplit is the split before, from the status and the state of rollouts, for as long as the spec cannot be served.
-// What revisions that are gone had goes to the others.
+// keptSplit returns the split before, from the status and the state of rollouts, for a spec that cannot be served. The shares of deleted
+// revisions go to the others.
 func keptSplit(r *resolver, prev *gradual) split {
 	s := split{traffic: r.route.Served, groups: map[string][]model.Share{}}
 	for _, t := range r.route.Served {
@@ -154,7 +155,7 @@ func keptSplit(r *resolver, prev *gradual) split {
 	return s
 }
 
-// normalize makes the percents of a group sum to 100 in proportion; what rounding leaves goes to the last.
+// normalize scales the percents of a group to a sum of 100. The last one gets the rounding error.
 func normalize(group []model.Share) []model.Share {
 	sum := 0
 	for _, s := range group {
@@ -178,7 +179,7 @@ func normalize(group []model.Share) []model.Share {
 	return out
 }
 
-// sort puts shares and tags into the order of their names, so that the same split is the same rule.
+// sort sorts shares and tags by name, so that the same split makes the same rule.
 func (s *split) sort() {
 	for _, group := range s.groups {
 		slices.SortFunc(group, func(a, b model.Share) int { return a.Revision.Compare(b.Revision) })

@@ -14,7 +14,7 @@ type resolver struct {
 	revisions      map[string]*model.Revision
 }
 
-// newResolver keeps of the lists what the Route names: a namespace has many revisions, and a Route few.
+// newResolver keeps the objects that the Route names: few of those of a namespace.
 func newResolver(in RouteInput, prev *gradual) *resolver {
 	r := &resolver{in.Route, map[string]*model.Configuration{}, map[string]*model.Revision{}}
 	for _, t := range in.Route.Traffic {
@@ -50,8 +50,8 @@ func (r *resolver) alive(revision string) bool {
 	return v != nil && (v.WasReady || v.Ready.Status == model.True)
 }
 
-// resolve names the revision of each target, in the order of the spec. One bad target is enough for none to be resolved:
-// then bad says why. All are visited, and a failure says more than something that is still to become ready.
+// resolve returns the targets with their revisions, in the order of the spec. When one target is bad, it returns none and says why. A
+// target that has failed counts more than one that is not ready yet.
 func (r *resolver) resolve() (targets []model.Target, bad *model.Condition) {
 	if bad := malformed(r.route.Traffic); bad != nil {
 		return nil, bad
@@ -69,7 +69,7 @@ func (r *resolver) resolve() (targets []model.Target, bad *model.Condition) {
 	return targets, nil
 }
 
-// malformed says what is wrong with a split that the API server should have refused.
+// malformed returns what is wrong with a split that the API server should have refused, nil when nothing is.
 func malformed(traffic []model.Target) *model.Condition {
 	sum := 0
 	for i, t := range traffic {
@@ -108,7 +108,7 @@ func (r *resolver) target(t model.Target) (model.Target, *model.Condition) {
 	return t, r.ready(t.Revision)
 }
 
-// pinned checks a revision that the Route names.
+// pinned checks a revision that a target names.
 func (r *resolver) pinned(name string) *model.Condition {
 	if bad := r.ready(name); bad != nil {
 		return bad

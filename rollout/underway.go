@@ -11,15 +11,15 @@ import (
 type Shift struct {
 	// Configuration is a name in the Route's namespace; Tag is empty for the Route's own hosts.
 	Configuration, Tag string
-	// Shares go from the oldest revision to the newest, which will have all in the end. Their percents are of all requests of
-	// the Route's own hosts, or of the tag's.
+	// Shares are sorted from the oldest revision to the newest, which has all requests in the end. Their percents are of all requests
+	// to the Route's own hosts, or to the tag's.
 	Shares []model.Share
-	// Next is when the next step is due, zero while the data plane has not taken up the first percent; Step is its size in percent.
+	// Next is when the next step is due, zero until the data plane has acknowledged the first percent; Step is its size in percent.
 	Next time.Time
 	Step int
 }
 
-// UnderWay are the gradual rollouts of a Route that have not ended, as its kept state has them.
+// UnderWay returns the gradual rollouts of a Route that have not ended, from its stored state.
 func UnderWay(route *model.RouteSpec) []Shift {
 	var out []Shift
 	for _, c := range parseGradual(route.Rollout).Configurations {
@@ -38,14 +38,14 @@ func UnderWay(route *model.RouteSpec) []Shift {
 	return out
 }
 
-// Hosts are the names of a Route, or of one of its tags: visible from outside, and within the cluster. Both are empty when they
-// could not be host names.
+// Hosts returns the host names of a Route, or of one of its tags: those visible from outside, and those within the cluster. Both are
+// empty when they would not be host names.
 func (o Options) Hosts(route *model.RouteSpec, tag string) (external, local []string) {
 	h, _ := o.hostsOf(route, tag)
 	return h.external, h.local
 }
 
-// OptionsOf reads from the status of a Route which settings gave it its URLs; what the status does not tell is left empty.
+// OptionsOf returns the settings by which a Route got the URLs of its status; those that do not follow from it are empty.
 func OptionsOf(route *model.RouteSpec) Options {
 	var o Options
 	prefix := route.Key.Name + "." + route.Key.Namespace + "."

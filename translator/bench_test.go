@@ -23,7 +23,6 @@ func world(n int) *model.World {
 				Hosts:      []string{name + ".default.localhost"},
 				LocalHosts: []string{name + ".default", name + ".default.svc", name + ".default.svc.cluster.local"},
 				Shares:     []model.Share{{Revision: revision, Percent: 100}},
-				Timeout:    5 * time.Minute,
 			}},
 		})
 		w.Backends = append(w.Backends, &model.Backend{
@@ -36,11 +35,11 @@ func world(n int) *model.World {
 	return w
 }
 
-// withTimeout is w with another timeout of route i: a change of the gateway's routes and of nothing else.
-func withTimeout(w *model.World, i int, d time.Duration) *model.World {
+// withTarget is w with route i sending its requests to backend j: a change of routes and of nothing else.
+func withTarget(w *model.World, i, j int) *model.World {
 	next, route := *w, *w.Routes[i]
 	route.Rules = slices.Clone(route.Rules)
-	route.Rules[0].Timeout = d
+	route.Rules[0].Shares = []model.Share{{Revision: w.Backends[j%len(w.Backends)].Revision, Percent: 100}}
 	next.Routes = slices.Clone(w.Routes)
 	next.Routes[i] = &route
 	return &next
@@ -98,7 +97,7 @@ func benchmarkChange(b *testing.B, change func(w *model.World) *model.World) {
 }
 
 func BenchmarkOneRouteChanged(b *testing.B) {
-	benchmarkChange(b, func(w *model.World) *model.World { return withTimeout(w, len(w.Routes)/2, time.Second) })
+	benchmarkChange(b, func(w *model.World) *model.World { return withTarget(w, len(w.Routes)/2, len(w.Routes)/2+1) })
 }
 
 // BenchmarkRouteForms is one route changed in either form; B/change is what a gateway is sent.
@@ -107,7 +106,7 @@ func BenchmarkRouteForms(b *testing.B) {
 		for _, n := range sizes {
 			w := world(n)
 			w.Gateway.Routes = mode
-			next := withTimeout(w, n/2, time.Second)
+			next := withTarget(w, n/2, n/2+1)
 			prev := translator.Translate(w, nil)
 			b.Run(fmt.Sprintf("%s/routes=%d", mode, n), func(b *testing.B) {
 				b.ReportAllocs()

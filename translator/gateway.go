@@ -36,7 +36,7 @@ type gatewayPart struct {
 // startGateway makes the gateway's listeners. What did not change is taken over from prev.
 func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
-	if old := prev.gateway; old != nil && equalGateway(in, old.in) {
+	if old := prev.gateway; old != nil && in.Equal(old.in) {
 		part.listeners, part.secrets, part.problems, part.scoping = old.listeners, old.secrets, slices.Clip(old.problems), old.scoping
 		return part
 	}
@@ -157,11 +157,4 @@ func parseAddress(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("%q is no address to listen on; want an IP address and a port, such as 127.0.0.1:8080", s)
 	}
 	return address, nil
-}
-
-func equalGateway(a, b model.Gateway) bool {
-	return a.HTTP == b.HTTP && a.HTTPS == b.HTTPS && a.Local == b.Local && a.AccessLog == b.AccessLog && a.Routes == b.Routes &&
-		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b model.Certificate) bool {
-			return a.Name == b.Name && a.Chain == b.Chain && a.Key == b.Key && slices.Equal(a.Hosts, b.Hosts)
-		})
 }

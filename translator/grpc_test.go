@@ -130,7 +130,7 @@ func mustCall(t *testing.T, ctx context.Context, c grpc_health_v1.HealthClient, 
 func greeter(shares ...model.Share) *model.Route {
 	key := model.Key{Namespace: "default", Name: "greeter"}
 	return &model.Route{Key: key, Owner: model.Ref{Kind: "Service", Key: key}, Rules: []model.Rule{{
-		Hosts: []string{"greeter.default.localhost"}, LocalHosts: []string{"greeter.default"}, Shares: shares, Timeout: time.Minute,
+		Hosts: []string{"greeter.default.localhost"}, LocalHosts: []string{"greeter.default"}, Shares: shares,
 	}}}
 }
 

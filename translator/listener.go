@@ -4,14 +4,11 @@ import (
 	"net/netip"
 	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/model"
@@ -67,9 +64,6 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 		manager.RouteSpecifier = scopedRoutes(routes)
 		manager.HttpFilters = []*hcmv3.HttpFilter{lowerCase(), edgeRouter()}
 	}
-	if in.AccessLog {
-		manager.AccessLog = []*accesslogv3.AccessLog{stdoutLog()}
-	}
 	return &listenerv3.Listener{
 		Name:    name,
 		Address: socketAddress(address.Addr().String(), int(address.Port())),
@@ -85,26 +79,5 @@ func edgeRouter() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name:       "envoy.filters.http.router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&routerv3.Router{SuppressEnvoyHeaders: true})},
-	}
-}
-
-// stdoutLog writes one JSON object per request.
-func stdoutLog() *accesslogv3.AccessLog {
-	fields := map[string]*structpb.Value{}
-	for name, operator := range map[string]string{
-		"time": "%START_TIME%", "method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%", "host": "%REQ(:AUTHORITY)%", "protocol": "%PROTOCOL%",
-		"status": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%", "received": "%BYTES_RECEIVED%", "sent": "%BYTES_SENT%",
-		"duration_ms": "%DURATION%", "client": "%DOWNSTREAM_REMOTE_ADDRESS%", "user_agent": "%REQ(USER-AGENT)%",
-		"request_id": "%REQ(X-REQUEST-ID)%", "revision": "%UPSTREAM_CLUSTER%", "upstream": "%UPSTREAM_HOST%",
-	} {
-		fields[name] = structpb.NewStringValue(operator)
-	}
-	return &accesslogv3.AccessLog{
-		Name: "envoy.access_loggers.stdout",
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: anyOf(&streamv3.StdoutAccessLog{
-			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},
-			}},
-		})},
 	}
 }

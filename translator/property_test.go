@@ -48,7 +48,7 @@ func randomRoute(r *rand.Rand, key model.Key) *model.Route {
 	revision := func() model.Key { return model.Key{Namespace: key.Namespace, Name: fmt.Sprintf("r%d", r.IntN(12))} }
 	route := &model.Route{Key: key, Owner: model.Ref{Kind: "Route", Key: key}, Created: time.Unix(int64(r.IntN(3)), 0)}
 	for _, tag := range []string{"", "a", "b"}[:1+r.IntN(3)] {
-		rule := model.Rule{Tag: tag, Timeout: time.Duration(r.IntN(2)) * time.Minute}
+		rule := model.Rule{Tag: tag}
 		for range r.IntN(3) {
 			rule.Hosts = append(rule.Hosts, fmt.Sprintf("h%d.example.com", r.IntN(20)))
 			rule.LocalHosts = append(rule.LocalHosts, fmt.Sprintf("h%d.%s", r.IntN(20), key.Namespace))

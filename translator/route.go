@@ -95,7 +95,6 @@ func (d *draft) takeRules() {
 		r.LocalHosts = d.takeHosts(r, r.LocalHosts, taken)
 		r.Shares = d.takeShares(r)
 		r.TagHeader = d.takeTagHeader(r)
-		r.Timeout = max(r.Timeout, 0)
 		d.rules = append(d.rules, r)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
@@ -101,7 +100,7 @@ func TestChangeOfARouteChangesNoScope(t *testing.T) {
 	w := world(100)
 	w.Gateway.Routes = model.Scoped
 	before := translator.Translate(w, nil)
-	set, removed := translator.Diff(before, translator.Translate(withTimeout(w, 7, time.Second), before))
+	set, removed := translator.Diff(before, translator.Translate(withTarget(w, 7, 8), before))
 	var got []string
 	for _, r := range set {
 		if r.Roles&translator.RoleGateway != 0 {

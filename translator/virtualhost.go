@@ -51,7 +51,7 @@ func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
 	vh.RetryPolicy = retryPolicy(v.answerWithin)
 	action := func(shares []model.Share) *routev3.RouteAction {
 		a := split(shares)
-		a.Timeout = durationpb.New(v.rule.Timeout)
+		a.Timeout = durationpb.New(0) // no bound; Envoy's own default is 15 s
 		return a
 	}
 	for _, t := range v.rule.TagHeader {
@@ -88,14 +88,7 @@ func (v virtualHost) mesh() *routev3.RouteConfiguration {
 	if len(v.rule.Shares) == 0 {
 		return rc
 	}
-	action := func(shares []model.Share) *routev3.Route_Route {
-		a := split(shares)
-		if v.rule.Timeout > 0 {
-			// gRPC has no timeout of a route but this one.
-			a.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(v.rule.Timeout)}
-		}
-		return &routev3.Route_Route{Route: a}
-	}
+	action := func(shares []model.Share) *routev3.Route_Route { return &routev3.Route_Route{Route: split(shares)} }
 	vh := &routev3.VirtualHost{Name: v.name, Domains: []string{"*"}}
 	for _, t := range v.rule.TagHeader {
 		match := &routev3.HeaderMatcher_ExactMatch{ExactMatch: t.Tag} //nolint:staticcheck // string_match is refused by C-core before gRFC A63

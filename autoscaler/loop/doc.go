@@ -1,10 +1,9 @@
-// Package loop decides, again and again, how many replicas each revision needs: one goroutine owns what is known of all
-// of them, gathers their load, asks autoscaler.Decide and hands on what changed.
+// Package loop decides, again and again, how many replicas each revision needs. One goroutine owns the state of all revisions: it
+// gathers their load, calls autoscaler.Decide and hands on decisions that changed.
 //
-// Load comes as reports of the data plane (LRS: what activators hold, what gateways send to replicas) and as scrapes of
-// queue-proxies, in the shape of this package; see load.go. A tick a second samples it, and a revision decides every
-// second tick as in Knative. A request that waits does not wait for a tick: its report has the revision decide at once.
-// A revision that sleeps (no replica, no load) costs nothing until something concerns it.
+// Load comes in reports of the data plane (LRS: the requests that activators hold and that gateways send to replicas) and in scrapes
+// of queue-proxies; load.go has both. The loop samples it once a second, and a revision decides on every second tick, as in Knative.
+// A report of requests that wait has their revision decide at once. A revision without replicas and load costs nothing.
 //
-// It must not know where replicas run, of Kubernetes, of xDS or of routes.
+// The package must not know where replicas run, Kubernetes, xDS or routes.
 package loop

@@ -9,7 +9,7 @@ import (
 // Ticker returns what a tick does, for a loop that does not run.
 func Ticker(l *Loop) func(now time.Time) { return l.tick }
 
-// Drain carries out what a loop that does not run was told.
+// Drain carries out the calls of a loop that does not run.
 func Drain(l *Loop, now time.Time) {
 	for _, do := range l.inbox {
 		do(now)

@@ -8,18 +8,18 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Report is what one client of the data plane says of the load that it sees.
+// Report is the load that one client of the data plane sees.
 type Report struct {
 	// Reporter identifies the client, as long as it is connected.
 	Reporter string
-	// Activator says that it is one; others are gateways and gRPC clients, which count for revisions that take their load
-	// from Envoy.
+	// Activator says that the client is an activator. Others are gateways and gRPC clients, which count for revisions that take
+	// their load from Envoy.
 	Activator bool
-	// Whole says that its figures hold requests to activators too, as those of Envoy's statistics do, which tell no zones.
+	// Whole says that the figures include requests to activators, as those of Envoy's statistics do, which do not tell zones apart.
 	Whole bool
-	// Loads are all revisions that it has anything to say of; of any other it sees no load.
+	// Loads are the revisions for which the client sees load; it sees none for any other.
 	Loads []Load
-	// Over is the time that it speaks of; 0 means a second or more.
+	// Over is the time that the report covers; 0 means a second or more.
 	Over time.Duration
 	// Ended says that the client is gone, and its load with it.
 	Ended bool
@@ -40,42 +40,42 @@ func (r Report) idle() bool {
 	return !slices.ContainsFunc(r.Loads, func(l Load) bool { return l.Concurrency != 0 || l.Requests != 0 })
 }
 
-// load is what one source, or all of them together, say of a revision.
+// load is the load of a revision, from one source or from all of them together.
 type load struct{ concurrency, streams, requests float64 }
 
 func (a load) plus(b load) load {
 	return load{a.concurrency + b.concurrency, a.streams + b.streams, a.requests + b.requests}
 }
 
-// told is what one client says of a revision.
-type told struct {
-	load // but for requests, which pace has
+// minus is a less b, and never less than 0: the two may have been measured at different moments.
+func (a load) minus(b load) load {
+	return load{max(0, a.concurrency-b.concurrency), max(0, a.streams-b.streams), max(0, a.requests-b.requests)}
+}
+
+// reported is the load of a revision in the last report of one client.
+type reported struct {
+	load // without requests, which are in pace
 	pace pace
 }
 
-func (t told) figures() load { return load{t.concurrency, t.streams, t.pace.perSecond()} }
-
-// without is what is left of a without b, which was seen by others at another moment: never less than nothing.
-func (a load) without(b load) load {
-	return load{max(0, a.concurrency-b.concurrency), max(0, a.streams-b.streams), max(0, a.requests-b.requests)}
-}
+func (r reported) figures() load { return load{r.concurrency, r.streams, r.pace.perSecond()} }
 
 // reporter is a client that reports.
 type reporter struct {
 	activator bool
 	whole     bool
-	last      time.Time
-	idle      bool                   // its last report told of no load
-	seen      map[*revision]struct{} // what its last report spoke of
+	last      time.Time              // its last report
+	idle      bool                   // its last report had no load
+	seen      map[*revision]struct{} // the revisions for which it has load
 }
 
-// known says that the figures of a reporter are those of now. One that is connected and idle may be silent, as gRPC's C++ and
-// Python clients are until they have something to tell; one whose statistics are read is not connected.
+// known says that the figures of a reporter are current. A client that is connected and idle may be silent, as gRPC's C++ and
+// Python clients are until they have load again. A reporter whose statistics we read is not connected.
 func (r *reporter) known(now time.Time) bool {
 	return now.Sub(r.last) < patience || r.idle && !r.whole
 }
 
-// Report takes what a client says. Requests that wait have their revision decide at once.
+// Report takes the report of a client. When requests wait, their revision decides at once.
 func (l *Loop) Report(r Report) {
 	l.post(func(now time.Time) { l.takeReport(r, now) })
 }
@@ -86,7 +86,7 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 		if report.Ended {
 			return
 		}
-		from = &reporter{activator: report.Activator, whole: report.Whole, seen: map[*revision]struct{}{}}
+		from = &reporter{activator: report.Activator, whole: report.Whole}
 		l.reporters[report.Reporter] = from
 		if !from.activator {
 			l.gateways++
@@ -95,6 +95,15 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 	from.last, from.idle = now, report.idle()
 	before := from.seen
 	from.seen = make(map[*revision]struct{}, len(report.Loads))
+	l.takeLoads(report, from, before, now)
+	l.fadeOut(report, from, before)
+	if report.Ended {
+		l.endReporter(report.Reporter, from)
+	}
+}
+
+// takeLoads takes the loads of a report, and removes their revisions from those of the report before.
+func (l *Loop) takeLoads(report Report, from *reporter, before map[*revision]struct{}, now time.Time) {
 	for _, seen := range report.Loads {
 		r := l.revisions[seen.Revision]
 		if r == nil {
@@ -102,37 +111,43 @@ func (l *Loop) takeReport(report Report, now time.Time) {
 		}
 		delete(before, r)
 		from.seen[r] = struct{}{}
-		r.loads[report.Reporter] = told{
+		r.loads[report.Reporter] = reported{
 			load{concurrency: seen.Concurrency, streams: seen.Streams},
 			r.loads[report.Reporter].pace.after(l.ticks, seen.Requests, seen.Over),
 		}
 		if from.activator || r.scaled.Source == model.FromEnvoy {
-			l.heard(r, seen, now)
+			l.react(r, seen, now)
 		}
 	}
-	for r := range before {
+}
+
+// fadeOut removes the load of revisions that a report no longer has. Their requests per second end when the second is over.
+func (l *Loop) fadeOut(report Report, from *reporter, gone map[*revision]struct{}) {
+	for r := range gone {
 		pace := r.loads[report.Reporter].pace.after(l.ticks, 0, report.Over)
 		if pace.perSecond() == 0 {
 			delete(r.loads, report.Reporter)
 			continue
 		}
 		from.seen[r] = struct{}{}
-		r.loads[report.Reporter] = told{pace: pace}
-	}
-	if report.Ended {
-		for r := range from.seen {
-			delete(r.loads, report.Reporter)
-		}
-		delete(l.reporters, report.Reporter)
-		if !from.activator {
-			l.gateways--
-		}
+		r.loads[report.Reporter] = reported{pace: pace}
 	}
 }
 
-// heard reacts to load that cannot wait for the next tick: the first of a revision without replicas, and requests that
-// go on waiting.
-func (l *Loop) heard(r *revision, seen Load, now time.Time) {
+// endReporter removes a client and all its load.
+func (l *Loop) endReporter(name string, from *reporter) {
+	for r := range from.seen {
+		delete(r.loads, name)
+	}
+	delete(l.reporters, name)
+	if !from.activator {
+		l.gateways--
+	}
+}
+
+// react decides at once on load that cannot wait for the next tick: the first load of a revision without replicas, and requests
+// that go on waiting.
+func (l *Loop) react(r *revision, seen Load, now time.Time) {
 	if seen.Concurrency <= 0 && seen.Waiting <= 0 {
 		return
 	}
@@ -145,48 +160,56 @@ func (l *Loop) heard(r *revision, seen Load, now time.Time) {
 	}
 }
 
-// scraped takes the load that a revision's queue-proxies tell.
+// scraped takes the load that a revision's queue-proxies report.
 func (l *Loop) scraped(result scrape.Result) {
 	l.about(result.Revision, result.UID, func(r *revision, now time.Time) {
 		if !result.OK {
 			l.missing(r, now, result.Err)
 			return
 		}
-		// What came through an activator is reported by that.
+		// Activators report the requests that they pass on.
 		r.direct = load{
 			concurrency: result.Concurrency - result.ProxiedConcurrency,
 			streams:     result.Streams - result.ProxiedStreams,
 			requests:    result.Requests - result.ProxiedRequests,
 		}
 		r.directKnown, r.directAt = true, now
-		if r.complained {
-			r.complained = false
+		if r.warned {
+			r.warned = false
 			l.log.Info("the load is known again", "revision", r.scaled.Revision)
 		}
 	})
 }
 
-// missing says once that the load of a revision cannot be learnt.
+// missing warns once that the load of a revision is unknown.
 func (l *Loop) missing(r *revision, now time.Time, why error) {
-	if r.complained || r.ready == 0 || now.Sub(r.directAt) < 10*patience {
+	if r.warned || r.ready == 0 || now.Sub(r.directAt) < 10*patience {
 		return
 	}
-	r.complained = true
-	l.log.Warn("the load cannot be learnt; until it can, nothing scales down", "revision", r.scaled.Revision, "error", why)
+	r.warned = true
+	l.log.Warn("the load is unknown; until it is known, nothing scales down", "revision", r.scaled.Revision, "error", why)
 }
 
-// atReplicas is the load that reaches the replicas without an activator. It is not known when its source has not spoken
-// for a while; the last that it said counts then.
+// atReplicas is the load that reaches the replicas without an activator. It is not known when its source has been silent for some
+// time; then the last figures are returned.
 func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
-	if r.ready == 0 {
-		return load{}, true
-	}
-	if r.hidden() {
+	if r.ready == 0 || r.hidden() {
 		return load{}, true
 	}
 	if r.scaled.Source != model.FromEnvoy {
 		return r.direct, r.directKnown && now.Sub(r.directAt) < patience
 	}
+	sum, known = l.atGateways(r, now)
+	// A gateway that is silent keeps its own figures, whatever the others report.
+	if known || r.directKnown && l.gateways > 0 {
+		r.direct, r.directKnown = sum, true
+	}
+	return r.direct, known
+}
+
+// atGateways is the load that gateways and gRPC clients report, without what they send to activators. It is known when there is
+// such a client and the figures of each are current.
+func (l *Loop) atGateways(r *revision, now time.Time) (sum load, known bool) {
 	known = l.gateways > 0
 	var whole load
 	for name, from := range l.reporters {
@@ -200,17 +223,13 @@ func (l *Loop) atReplicas(r *revision, now time.Time) (sum load, known bool) {
 		}
 		known = known && from.known(now)
 	}
-	// One that is silent keeps its own figures, not those of others.
-	if known || r.directKnown && l.gateways > 0 {
-		if whole != (load{}) {
-			sum = sum.plus(whole.without(l.atActivators(r)))
-		}
-		r.direct, r.directKnown = sum, true
+	if whole != (load{}) {
+		sum = sum.plus(whole.minus(l.atActivators(r)))
 	}
-	return r.direct, known
+	return sum, known
 }
 
-// hidden says that nobody but activators has ever known of the replicas, since the revision was woken behind them.
+// hidden says that requests have reached the replicas by activators alone, since the revision was woken.
 func (r *revision) hidden() bool {
 	return r.woken && !r.directKnown && !r.backed.IsZero() && !r.backed.After(r.directAt)
 }

@@ -17,8 +17,7 @@ const (
 	tick = time.Second
 	// period is how many ticks lie between two decisions of a revision: two seconds, as in Knative.
 	period = 2
-	// early is the least time between two decisions that waiting requests ask for. It gives those that the first replica
-	// can serve the time to be served.
+	// early is the least time between two decisions that waiting requests cause. Within it the first replica may serve them.
 	early = 100 * time.Millisecond
 	// patience is how long a source may be silent before its figures count as missing.
 	patience = 3 * time.Second
@@ -29,24 +28,26 @@ type Options struct {
 	// Config holds for all revisions; the zero value means autoscaler.DefaultConfig.
 	Config autoscaler.Config
 	Logger hclog.Logger
-	// Decided gets every decision that differs from the one before in what should run, in how requests reach the revision
-	// or in what its status says. It is called by the loop's goroutine, one call at a time, and must not block.
+	// Decided gets every decision that differs from the one before in the replicas, in how requests reach the revision or in its
+	// status. The loop's goroutine makes one call at a time; it must not block.
 	Decided func(revision model.Key, uid string, d model.Decision)
-	// Scrape asks replicas for their load and calls each with what it found; nil where nothing is scraped.
+	// Scrape asks replicas for their load and calls each with the results; nil where nothing is scraped.
 	Scrape func(ctx context.Context, targets []scrape.Target, each func(scrape.Result))
 }
 
-// Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run, and never
-// block: what they say is carried out in order.
+// Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run. They never block: the
+// goroutine of Run carries them out in order.
 type Loop struct {
+	// Set once.
 	options Options
 	log     hclog.Logger
 	wake    chan struct{}
 
+	// Guarded by mu.
 	mu    sync.Mutex
 	inbox []func(now time.Time)
 
-	// The goroutine of Run alone touches what follows.
+	// Only for the goroutine of Run.
 	revisions map[model.Key]*revision
 	awake     map[*revision]struct{}
 	reporters map[string]*reporter
@@ -109,7 +110,7 @@ func (l *Loop) post(do func(now time.Time)) {
 	}
 }
 
-// Set adds a revision or changes what is known of it, and decides at once.
+// Set adds or changes a revision, and decides at once.
 func (l *Loop) Set(s model.Scaled) {
 	l.post(func(now time.Time) {
 		r := l.revisions[s.Revision]
@@ -124,8 +125,8 @@ func (l *Loop) Set(s model.Scaled) {
 	})
 }
 
-// replace makes a revision, in the place of the one that had its name, if there was one. How requests come goes by the name:
-// nobody says anew that they reach an activator.
+// replace makes a revision in place of the one that had its name, if there was one. Whether activators back it goes by the name, and
+// is not reported again.
 func (l *Loop) replace(old *revision, s model.Scaled, now time.Time) *revision {
 	r := l.newRevision(s, now)
 	if old != nil {
@@ -147,18 +148,18 @@ func (l *Loop) Remove(revision model.Key) {
 	})
 }
 
-// Running says what a runtime reports of a revision's replicas: how many are ready, where their load is told, whether they fail.
+// Running takes what a runtime reports of a revision's replicas: how many are ready, where their load is scraped, whether they fail.
 func (l *Loop) Running(s model.WorkloadStatus) {
 	ready := len(s.Ready)
 	l.about(s.Revision, s.UID, func(r *revision, now time.Time) {
 		was := r.ready
 		r.failing = s.Failure != nil && s.Failure.Lasting
 		if was == 0 {
-			r.directAt = now // from now on its load is waited for
+			r.directAt = now // from now on its load is awaited
 		}
 		r.ready, r.metrics = ready, s.Metrics
 		if ready == 0 {
-			r.direct, r.directKnown = load{}, false // what was known of replicas that are gone
+			r.direct, r.directKnown = load{}, false // those replicas are gone
 		}
 		if was == 0 && ready > 0 || ready == 0 {
 			l.decide(r, now) // its status, and how requests reach it, follow
@@ -180,7 +181,7 @@ func (l *Loop) Backed(revision model.Key, yes bool) {
 	})
 }
 
-// about does something with a revision, if it is still the same.
+// about calls do with a revision, unless it is gone or another has its name.
 func (l *Loop) about(key model.Key, uid string, do func(*revision, time.Time)) {
 	l.post(func(now time.Time) {
 		if r := l.revisions[key]; r != nil && r.scaled.UID == uid {
@@ -228,7 +229,7 @@ func (l *Loop) tick(now time.Time) {
 	l.ticked = now.Unix()
 }
 
-// scrape asks for the load of the replicas that are awake. A round that takes longer than a tick is not doubled.
+// scrape asks the replicas of awake revisions for their load. While a round goes on, no other begins.
 func (l *Loop) scrape(ctx context.Context, running *sync.WaitGroup) {
 	if l.options.Scrape == nil || l.scraping {
 		return

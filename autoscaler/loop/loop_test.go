@@ -226,6 +226,21 @@ func TestRequestsThatWaitEndNoReplica(t *testing.T) {
 	})
 }
 
+// Queue-proxies report the requests that an activator passes on, too.
+func TestRequestsThatComeByActivatorsCountOnce(t *testing.T) {
+	run(t, 20*time.Millisecond, func(p *plant) {
+		p.Set(sleeping(quick()))
+		for range 10 {
+			p.hold(28, 0)
+			p.mu.Lock()
+			p.load = scrape.Result{Concurrency: 35, ProxiedConcurrency: 28}
+			p.mu.Unlock()
+			time.Sleep(time.Second)
+		}
+		p.want("28 by an activator and 7 directly, at 7 each", 5)
+	})
+}
+
 func TestScalesUpAndDownWithTheLoadOfReplicas(t *testing.T) {
 	run(t, 200*time.Millisecond, func(p *plant) {
 		p.Set(sleeping(quick()))

@@ -3,22 +3,22 @@ package loop
 import "time"
 
 const (
-	// nearly is how much of a second counts as all of it: reports come a second apart, more or less.
-	nearly = 0.9
-	// hardly is how many requests per second are none, where they are what is left of a pace that went down.
-	hardly = 0.001
+	// wholeSecond is how much of a second counts as all of it: reports come about a second apart.
+	wholeSecond = 0.9
+	// negligible is how many requests per second count as none. Without it a pace that goes down would never reach 0.
+	negligible = 0.001
 )
 
-// pace is how many requests per second a client has, by reports that each speak of a time of their own. An activator reports
-// whenever a request begins to wait, of all revisions: one request in a millisecond would make a thousand a second. So what was
-// told since the last tick is taken together, and for what it leaves open of a second the pace is what it was before.
+// pace is how many requests per second a client has. Its reports cover times of different lengths: an activator reports whenever a
+// request begins to wait, and one request in a millisecond would make a thousand a second. So pace adds up the reports since the last
+// tick, and takes the pace before for the rest of the second that they do not cover.
 type pace struct {
-	tick           uint64 // since when it is
-	count, seconds float64
-	before         float64 // per second, until then
+	tick           uint64  // the last tick before these reports
+	count, seconds float64 // requests since then, and the time that they cover
+	before         float64 // requests per second until then
 }
 
-// after is the pace after one more report: of so many requests per second, over a time that is a second or more where it is 0.
+// after is the pace after one more report: so many requests per second, over a time that is a second or more where it is 0.
 func (p pace) after(tick uint64, requests float64, over time.Duration) pace {
 	if tick != p.tick {
 		p = pace{tick: tick, before: p.perSecond()}
@@ -33,10 +33,10 @@ func (p pace) after(tick uint64, requests float64, over time.Duration) pace {
 }
 
 func (p pace) perSecond() float64 {
-	if p.seconds >= nearly {
+	if p.seconds >= wholeSecond {
 		return p.count / p.seconds
 	}
-	if sum := p.count + p.before*(1-p.seconds); sum >= hardly {
+	if sum := p.count + p.before*(1-p.seconds); sum >= negligible {
 		return sum
 	}
 	return 0

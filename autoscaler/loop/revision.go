@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// revision is what the loop knows of one.
+// revision is what the loop knows of one revision.
 type revision struct {
 	scaled model.Scaled
 	policy model.Scaling
@@ -19,32 +19,33 @@ type revision struct {
 
 	replicas int // asked for
 	ready    int
-	failing  bool // its replicas, and not for a moment
+	failing  bool // its replicas fail, and will go on failing
 	metrics  []model.Scrape
-	backed   time.Time
-	woken    bool // it was without replicas until a request came
+	backed   time.Time // since when activators back it; zero when they do not
+	woken    bool      // it had no replicas until a request came
 
-	loads       map[string]told // by reporter
-	direct      load            // the newest figures of what reaches the replicas directly
-	directKnown bool            // there were some
-	directAt    time.Time
-	complained  bool
+	loads       map[string]reported // by reporter
+	direct      load                // the newest figures of the load that reaches the replicas directly
+	directKnown bool                // there were some
+	directAt    time.Time           // when they came, or when the first replica became ready
+	warned      bool                // that the load is unknown
 
 	samples []model.Sample // since the last decision
 	second  int64          // of the newest sample
-	sampled load           // what that second was said to be
-	signal  [1]model.Proposal
+	sampled load           // the load in that sample
+	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
+	signals []model.Proposal
 
-	last    model.Decision
-	any     bool // there was a decision
-	decided time.Time
+	last       model.Decision
+	hasDecided bool
+	decided    time.Time
 }
 
 var seed = maphash.MakeSeed()
 
-// newRevision makes a revision that nothing is known of but what its status says.
+// newRevision makes a revision of which only its status is known.
 func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
-	r := &revision{loads: map[string]told{}, phase: maphash.Comparable(seed, s.Revision) % period}
+	r := &revision{loads: map[string]reported{}, phase: maphash.Comparable(seed, s.Revision) % period}
 	if before := s.Before; before.Replicas != model.UnknownReplicas {
 		r.replicas = before.Replicas
 		r.state = autoscaler.Resume(autoscaler.Restart{
@@ -62,37 +63,37 @@ func (l *Loop) forget(r *revision) {
 	}
 }
 
-// rouse makes a revision take part in the ticks.
+// rouse has a revision take part in the ticks.
 func (l *Loop) rouse(r *revision) { l.awake[r] = struct{}{} }
 
-// sample notes the load of this second. A second that was noted already is corrected: the samples of one second add up.
+// sample records the load of this second. When the second has a sample already, the new one replaces it.
 func (l *Loop) sample(r *revision, now time.Time) {
 	direct, known := l.atReplicas(r, now)
 	held := l.atActivators(r)
-	r.signal[0] = model.Proposal{}
+	r.waiting = model.Proposal{}
 	if !known && !r.directKnown {
-		// Nothing at all is known of what reaches the replicas: what activators hold can only ask for more.
-		r.signal[0] = r.propose(held)
+		// The load at the replicas has never been known: the load of activators can only ask for more.
+		r.waiting = r.propose(held)
 		return
 	}
 	seen := direct.plus(held)
 	if r.scaled.Unreachable {
-		seen.concurrency -= seen.streams // they end by a deadline, which is the runtime's to keep
+		seen.concurrency -= seen.streams // the runtime ends them at a deadline
 	}
 	seen.concurrency, seen.requests = max(0, seen.concurrency), max(0, seen.requests)
 	if r.ready == 0 && seen.concurrency == 0 && seen.requests == 0 {
-		return // nobody speaks of a revision that sleeps
+		return // a revision without replicas and load needs no sample
 	}
 	sample := model.Sample{Time: now, Concurrency: seen.concurrency, Requests: seen.requests}
 	if now.Unix() == r.second {
-		sample.ProxiedConcurrency, sample.ProxiedRequests = r.sampled.concurrency, r.sampled.requests
+		sample.ReplacedConcurrency, sample.ReplacedRequests = r.sampled.concurrency, r.sampled.requests
 	}
 	r.second, r.sampled = now.Unix(), seen
 	r.samples = append(r.samples, sample)
 }
 
-// hold notes the load of the seconds that no tick fell into since the one of that second, for a tick may be late: what was held
-// then. The window would count them as seconds without load. One that is over begins anew, and has no such seconds.
+// hold records the load of the seconds since the last tick that no tick fell into, because a tick may be late. The last sample
+// counts for them; without it the window would count them as seconds without load. After a whole window there is nothing to fill in.
 func (r *revision) hold(ticked int64, now time.Time) {
 	sec := now.Unix()
 	if r.second < ticked || time.Duration(sec-r.second)*time.Second >= r.policy.StableWindow {
@@ -105,7 +106,7 @@ func (r *revision) hold(ticked int64, now time.Time) {
 	}
 }
 
-// propose is the count that the load of activators alone asks for.
+// propose returns the count that the load of activators alone asks for.
 func (r *revision) propose(held load) model.Proposal {
 	amount := held.concurrency
 	if r.policy.Metric == model.RPS {
@@ -117,28 +118,34 @@ func (r *revision) propose(held load) model.Proposal {
 	}
 }
 
-// keepAll has a decision that waiting requests ask for end no replica: the windows may still be made of the time before
-// they came.
+// keepAll keeps a decision that waiting requests cause from ending a replica: the windows may still be full of the time before they
+// came.
 func (r *revision) keepAll() {
-	if r.signal[0].Replicas < r.replicas {
-		r.signal[0] = model.Proposal{Signal: "activator", Replicas: r.replicas, Why: "requests wait for a replica"}
+	if r.waiting.Replicas < r.replicas {
+		r.waiting = model.Proposal{Signal: "activator", Replicas: r.replicas, Why: "requests wait for a replica"}
 	}
 }
 
-// decide asks for a decision and hands it on if it says anything new.
+// allSignals returns the counts that signals beside the load ask for now. A further signal is appended here.
+func (r *revision) allSignals() []model.Proposal {
+	r.signals = r.signals[:0]
+	if r.waiting.Signal != "" {
+		r.signals = append(r.signals, r.waiting)
+	}
+	return r.signals
+}
+
+// decide asks for a decision, and hands it on when others have to act on it.
 func (l *Loop) decide(r *revision, now time.Time) {
 	o := autoscaler.Observation{
 		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
-		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed,
-	}
-	if r.signal[0].Signal != "" {
-		o.Signals = r.signal[:]
+		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed, Signals: r.allSignals(),
 	}
 	var d model.Decision
 	d, r.state = autoscaler.Decide(&r.policy, r.state, &o, now)
 	r.samples = r.samples[:0]
-	before, first := r.last, !r.any
-	r.last, r.any, r.decided, r.replicas = d, true, now, d.Replicas
+	before, first := r.last, !r.hasDecided
+	r.last, r.hasDecided, r.decided, r.replicas = d, true, now, d.Replicas
 	if d.Replicas > 0 || r.ready > 0 || d.Active.Status != model.False {
 		l.rouse(r)
 	} else if len(r.loads) == 0 {
@@ -147,13 +154,13 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	if d.Replicas != before.Replicas { // before the first decision it was 0
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
-	if first || news(&before, &d) {
+	if first || changed(&before, &d) {
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}
 }
 
-// news says whether a decision differs from the one before in something that others act on.
-func news(before, d *model.Decision) bool {
+// changed says whether a decision differs from the one before in something that others act on.
+func changed(before, d *model.Decision) bool {
 	return before.Replicas != d.Replicas || before.Via != d.Via || before.Active != d.Active ||
 		before.Initialized != d.Initialized || d.Via == model.ViaActivator && before.Activators != d.Activators
 }

@@ -1,8 +1,8 @@
-// Package scrape asks queue-proxies for the load of their replicas and makes of it the load of revisions.
+// Package scrape asks queue-proxies for the load of their replicas and computes the load of revisions from it.
 //
-// Of many replicas it asks a sample, as Knative does: enough for an error of a quarter at 95 % confidence if load is
-// spread as a Poisson process spreads it. The average over the sample times the number of replicas is the revision's load.
-// What a replica says is not trusted: it may hang, lie, or never stop talking, and harms nobody but its own revision.
+// Of many replicas it asks a sample, as Knative does. The sample is large enough for an error of 25 % at 95 % confidence, if requests
+// are spread as by a Poisson process. The load of the revision is the average over the sample times the number of replicas. The
+// package does not trust replicas: one that hangs, reports wrong figures or never ends its answer harms its own revision only.
 //
-// It must not know what the load is for, nor what a revision runs on.
+// The package must not know what the load is for, nor what a revision runs on.
 package scrape

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// The figures of a queue-proxy, in the order of figureNames. The first seven grow; their Proxied parts follow the whole.
+// The figures of a queue-proxy, in the order of figureNames. The first seven are counters; a proxied part follows its whole.
 const (
 	uptime = iota
 	requests
@@ -44,17 +44,17 @@ var figureByName = func() map[string]int {
 }()
 
 const (
-	// absurd is more than any load can be: a replica with more requests at once, or in a second, does not tell the truth.
-	absurd = 1e9
-	// absurdCount is more than any counter can have come to: as many seconds are 30 million years.
-	absurdCount = 1e15
+	// maxLoad bounds requests at once and requests per second. A replica that reports more is wrong.
+	maxLoad = 1e9
+	// maxCount bounds the counters: as many seconds are 30 million years.
+	maxCount = 1e15
 )
 
-// reading is what a queue-proxy said once.
+// reading is one answer of a queue-proxy.
 type reading [figures]float64
 
-// parse reads a page of Prometheus text. Of its lines only those matter that have one of our names and no labels; each
-// must be there once, with a value that can be.
+// parse reads a page of Prometheus text. It ignores lines with labels or with names other than ours. Each of ours must be there
+// once, with a possible value.
 func parse(page []byte) (reading, error) {
 	var r reading
 	var seen [figures]bool
@@ -91,12 +91,12 @@ func parse(page []byte) (reading, error) {
 	return r, r.check()
 }
 
-// check refuses what cannot be true.
+// check returns an error when figures are impossible or contradict each other.
 func (r reading) check() error {
 	for i, value := range r {
-		most := float64(absurdCount)
+		most := float64(maxCount)
 		if i >= inFlight {
-			most = absurd
+			most = maxLoad
 		}
 		if math.IsNaN(value) || value < 0 || value > most {
 			return fmt.Errorf("%s%s is %v, want 0 to %v", prefix, figureNames[i], value, most)
@@ -107,7 +107,7 @@ func (r reading) check() error {
 		{proxiedInFlight, inFlight}, {proxiedStreamsNow, streamsNow}, {streamsNow, inFlight},
 	} {
 		part, whole := r[pair[0]], r[pair[1]]
-		if part > whole+1e-6*(1+whole) { // the integrals are sums of their own, rounded apart
+		if part > whole+1e-6*(1+whole) { // each is a sum of its own, with rounding errors of its own
 			return fmt.Errorf("%s%s is %v, want at most %s%s, which is %v",
 				prefix, figureNames[pair[0]], part, prefix, figureNames[pair[1]], whole)
 		}

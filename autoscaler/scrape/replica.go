@@ -8,19 +8,21 @@ import (
 )
 
 const (
-	// recent is how long ago, in seconds, a reading may be for the average since then to be the load of now.
+	// recent is the longest time, in seconds, between two readings whose average counts as the present load.
 	recent = 5.0
-	// young is up to which uptime in seconds the average since the start is the load of now.
+	// young is the longest uptime, in seconds, over which the average since the start counts as the present load.
 	young = 5.0
 )
 
-// replica is what is known of one replica. A queue-proxy is asked by one run at a time unless two revisions name the
-// same URL, so the mutex is hardly ever contended.
+// replica is what is known of one replica. One run asks a queue-proxy at a time, unless two revisions name the same URL.
 type replica struct {
-	request *http.Request // nil when the URL is none
-	bad     error         // says why
-	round   uint64        // the last in which it was named
+	// Set once.
+	request *http.Request // nil when the URL is invalid
+	bad     error         // why it is invalid
 
+	round uint64 // the last one in which it was named; guarded by the Scraper's mu
+
+	// Guarded by mu.
 	mu    sync.Mutex
 	last  reading
 	known bool      // there is a last reading
@@ -46,7 +48,7 @@ func (l load) times(f float64) load {
 	}
 }
 
-// take makes the load of a reading and keeps that for the next.
+// take returns the load by a reading, and keeps the reading for the next one.
 func (r *replica) take(now reading, at time.Time) (load, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,8 +60,8 @@ func (r *replica) take(now reading, at time.Time) (load, error) {
 	}
 	r.last, r.known, r.at = now, true, at
 	for _, figure := range [...]float64{l.concurrency, l.requests} {
-		if figure > absurd {
-			return load{}, fmt.Errorf("its load comes to %v, want at most %v", figure, absurd)
+		if figure > maxLoad {
+			return load{}, fmt.Errorf("its load comes to %v, want at most %v", figure, maxLoad)
 		}
 	}
 	return l, nil
@@ -82,8 +84,8 @@ func (r reading) follows(before reading) bool {
 	return r[uptime] > before[uptime]
 }
 
-// since is the load between two readings: the averages over the time between them, by the replica's own clock, so that
-// it does not matter how long answers travel. Over a time that is too long for that, what is in flight says more.
+// since is the load between two readings: the averages over the time between them, by the replica's own clock, so that the latency
+// of answers does not matter. When that time is too long, the requests in flight are the better figure.
 func since(before, now reading) load {
 	seconds := now[uptime] - before[uptime]
 	mean := func(i int) float64 { return (now[i] - before[i]) / seconds }
@@ -96,11 +98,11 @@ func since(before, now reading) load {
 	return l
 }
 
-// first is the load of a replica that has not been asked before. What is in flight is the best guess at its load, but
-// a burst that a young replica had and worked off counts too: what led to its start may come again.
+// first is the load of a replica by its first reading. The requests in flight are the best guess at its load. A burst that a young
+// replica has served already counts too: the load that led to its start may come again.
 //
-// Requests per second are the mean of its life, as if it had lived for a second at least: the first request of a replica
-// that is 10 ms old is not 100 a second.
+// Requests per second are the mean over its uptime, which counts as a second at least: one request to a replica that is 10 ms old
+// is not 100 a second.
 func first(now reading) load {
 	seconds := max(now[uptime], 1)
 	l := load{requests: now[requests] / seconds, proxiedRequests: now[proxiedRequests] / seconds}

@@ -9,25 +9,27 @@ import (
 
 // run is one target in one round.
 type run struct {
+	// Set once.
 	scraper *Scraper
 	target  Target
 	each    func(Result)
 	size    int        // of the sample
-	order   []*replica // those to ask: the sample, then those who stand in for failed ones
+	order   []*replica // to ask: the sample, then the substitutes for those that fail
 
 	start    sync.Once
-	deadline time.Time // for all of it
+	deadline time.Time // of the whole run; set by start
 
+	// Guarded by mu.
 	mu     sync.Mutex
 	next   int   // in order
-	failed error // why the last replica that failed did
+	failed error // of the replica that failed last
 	left   int   // places of the sample that have no answer yet
 	sum    load
-	err    error // the first of a place
+	err    error // of the first place that failed
 }
 
-// sample fills one place of the sample: it asks until one replica has answered or none is left. It has a place and an
-// opening of the scraper and gives them back.
+// sample fills one place of the sample: it asks one replica after another until one answers or none is left. The caller has taken a
+// slot of places and one of open; sample frees both.
 func (r *run) sample(ctx context.Context) {
 	s := r.scraper
 	defer func() { <-s.open }()
@@ -61,8 +63,8 @@ func (r *run) sample(ctx context.Context) {
 	}
 }
 
-// take returns the replica to ask next. When there is none left, its error says why the last that failed did, whichever
-// place had asked it: this one may have come too late to ask any.
+// take returns the replica to ask next. When none is left, its error is that of the replica that failed last, whichever place had
+// asked it: this place may have asked none itself.
 func (r *run) take() (*replica, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,15 +75,15 @@ func (r *run) take() (*replica, error) {
 	return r.order[r.next-1], nil
 }
 
-// fail notes why a replica gave no answer. There are at least as many replicas as places, so a place that finds none
-// left always finds this noted.
+// fail records why a replica gave no answer. There are at least as many replicas as places, so a place that finds no replica left
+// finds this recorded.
 func (r *run) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = err
 }
 
-// done notes the answer for one place, and reports when it was the last.
+// done records the answer for one place, and reports when it was the last.
 func (r *run) done(l load, err error) {
 	r.mu.Lock()
 	r.sum = r.sum.plus(l)
@@ -96,8 +98,8 @@ func (r *run) done(l load, err error) {
 	}
 }
 
-// report hands the result over, and the target to the next round. As in Knative one place without an answer makes the
-// whole of it unknown.
+// report hands the result over, and lets the next round ask the target. As in Knative, one place without an answer makes the whole
+// result unknown.
 func (r *run) report() {
 	result := Result{Revision: r.target.Revision, UID: r.target.UID, At: time.Now(), OK: r.err == nil}
 	if r.err != nil {

@@ -19,8 +19,8 @@ func sampleSize(n int) int {
 // order returns the indices of a target's replicas in the order in which they are asked: those that are older than the
 // window first, the sample's places filled at random among those that compete for them.
 //
-// Unlike Knative's, a sample mostly stays: an average needs two readings, and one that began when the replica's turn
-// came last would be old. One place of it changes in each round, so that all replicas have their turn.
+// Unlike Knative's, a sample stays the same but for one place in each round. An average needs two readings that are not far apart,
+// so most of the sample is asked again; by the one place all replicas have their turn.
 func order(t Target, now time.Time, fresh func(i int) bool) []int {
 	n := len(t.Replicas)
 	k := sampleSize(n)
@@ -45,11 +45,11 @@ func order(t Target, now time.Time, fresh func(i int) bool) []int {
 	return append(append(indices, mix(old, k, fresh)...), rest...)
 }
 
-// mix shuffles candidates for k places so that all but one of the places go to fresh ones.
+// mix shuffles the candidates for k places, and gives all places but one to those with a recent reading.
 func mix(candidates []int, k int, fresh func(i int) bool) []int {
 	rand.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
 	mixed := make([]int, 0, len(candidates))
-	var stale, spare []int
+	var stale, rest []int
 	for _, i := range candidates {
 		switch {
 		case !fresh(i):
@@ -57,8 +57,8 @@ func mix(candidates []int, k int, fresh func(i int) bool) []int {
 		case len(mixed) < k-1:
 			mixed = append(mixed, i)
 		default:
-			spare = append(spare, i)
+			rest = append(rest, i)
 		}
 	}
-	return append(append(mixed, stale...), spare...)
+	return append(append(mixed, stale...), rest...)
 }

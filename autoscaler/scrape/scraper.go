@@ -19,14 +19,14 @@ import (
 const (
 	// maxPage is how many bytes of a page are read; a queue-proxy's has about 5 KiB.
 	maxPage = 256 << 10
-	// patience is after how long an answer no longer holds up those that are waited for next: a replica that takes so
-	// long costs memory, but no work.
+	// patience is how long an answer may take before the next replica is asked beside it. A replica that takes longer costs memory,
+	// but holds up no other.
 	patience = 100 * time.Millisecond
-	// maxOpen is how many answers are waited for at a time, slow ones included.
+	// maxOpen is how many answers are awaited at a time, slow ones included.
 	maxOpen = 1024
 )
 
-// errMoved is for redirects: a replica must not send the control plane elsewhere.
+// errMoved refuses redirects: a replica must not direct the control plane to other servers.
 var errMoved = errors.New("it redirects, want the page itself")
 
 // Options bound a Scraper. Zero fields have the defaults given.
@@ -39,18 +39,20 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
-// Scraper asks replicas for their load and remembers what they said last. It is made by New.
+// Scraper asks replicas for their load and remembers their last readings. It is made by New.
 type Scraper struct {
+	// Set once.
 	opts   Options
 	client *http.Client
+
 	places chan struct{} // Parallel
 	open   chan struct{} // maxOpen
 	pages  sync.Pool
+	runs   sync.WaitGroup
 
-	round uint64
-	runs  sync.WaitGroup
-
+	// Guarded by mu.
 	mu       sync.Mutex
+	round    uint64
 	busy     map[model.Key]struct{}
 	replicas map[string]*replica
 }
@@ -76,26 +78,25 @@ func New(opts Options) *Scraper {
 	}
 }
 
-// overNetwork asks so many replicas at a time.
+// overNetwork returns a transport for so many replicas at a time.
 func overNetwork(parallel int) *http.Transport {
 	dialer := &net.Dialer{KeepAlive: -1}
 	return &http.Transport{
 		DialContext:            dialer.DialContext,
 		DisableCompression:     true, // or a small answer could become a large page
 		MaxIdleConns:           maxOpen,
-		MaxIdleConnsPerHost:    parallel, // one host may tell the load of many replicas
+		MaxIdleConnsPerHost:    parallel, // one host may serve the load of many replicas
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 16 << 10,
 		WriteBufferSize:        1 << 10,
 	}
 }
 
-// Scrape begins a round: it asks replicas of all targets and calls each with what they come to, once for each target
-// that has replicas, from several goroutines at a time. It returns when all have been asked; answers that take long
-// arrive after that. A target whose last round is not over yet is skipped, so that a slow replica delays nobody else.
-// Replicas that no target names are forgotten.
+// Scrape begins a round: it asks replicas of all targets, and calls each once for every target that has replicas, from several
+// goroutines at a time. It returns when all replicas have been asked; answers that take long arrive after that. It skips a target
+// whose last round is not over yet, so that a slow replica delays no other target. It forgets replicas that no target names.
 //
-// It is to be called once a second from one goroutine. When ctx ends, what was not answered is reported as failed.
+// Call it once a second from one goroutine. When ctx ends, targets without an answer are reported as failed.
 func (s *Scraper) Scrape(ctx context.Context, targets []Target, each func(Result)) {
 	for _, r := range s.begin(targets, each) {
 		for range r.size {
@@ -118,10 +119,10 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target, each func(Result
 	}
 }
 
-// Wait returns when all that was asked is answered, or has failed.
+// Wait returns when every request has been answered or has failed.
 func (s *Scraper) Wait() { s.runs.Wait() }
 
-// Close closes the connections that are kept.
+// Close closes idle connections.
 func (s *Scraper) Close() { s.client.CloseIdleConnections() }
 
 // begin makes the runs of a round, one for each target that has replicas and is not still running.

@@ -13,11 +13,11 @@ type Target struct {
 	UID string
 	// Window is the stable window: replicas that are older than it are asked first.
 	Window time.Duration
-	// Replicas are where the ready ones tell their load.
+	// Replicas are where the load of the ready ones is scraped.
 	Replicas []model.Scrape
 }
 
-// Result is the load of one revision, all its replicas together, as its queue-proxies tell it.
+// Result is the load of one revision, all its replicas together, as its queue-proxies report it.
 type Result struct {
 	Revision model.Key
 	UID      string
@@ -27,7 +27,7 @@ type Result struct {
 	OK  bool
 	Err error
 	// Concurrency is the mean number of requests in flight since the replicas were asked last, Streams the part of it that are
-	// streams; the Proxied ones are the part of each that came through an activator.
+	// streams. ProxiedConcurrency and ProxiedStreams are the parts that came through an activator.
 	Concurrency, ProxiedConcurrency, Streams, ProxiedStreams float64
 	// Requests is how many arrived per second, ProxiedRequests the part that came through an activator.
 	Requests, ProxiedRequests float64

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Describe says in a line what a policy comes to: its bounds, targets and windows, and what differs from Knative's defaults.
+// Describe sums a policy up in a line: its bounds, targets and windows, and what differs from Knative's defaults.
 func Describe(p *model.Scaling, concurrency int) string {
 	parts := []string{fmt.Sprintf("target %.4g of %.4g %s", p.Target, p.Total, p.Metric)}
 	if concurrency > 0 {

@@ -1,11 +1,11 @@
-// Package simulate says what a policy would do with a load before it is deployed: it feeds autoscaler.Decide, the
-// very function that scales revisions, from a model of requests and replicas in place of real ones.
+// Package simulate says what a policy would do with a load before it is deployed. It calls autoscaler.Decide, the function that scales
+// revisions, with a model of requests and replicas in place of real ones.
 //
-// The model is small on purpose, and docs/simulate.md tells its limits. Requests arrive evenly; each takes a fixed
-// time of one of containerConcurrency slots of a ready replica, or waits for one, first come, first served, until it
-// times out. A replica is ready a fixed time, plus a random part by seed, after it was asked for. Load is measured once a
-// second and decided on every other one, as in production, and at once when a request finds no replica.
+// The model is small on purpose; docs/simulate.md has its limits. Requests arrive evenly. Each takes one of the containerConcurrency
+// slots of a ready replica for a fixed time, or waits for a slot, first come, first served, until it times out. A replica is ready a
+// fixed time, plus a random part by seed, after it was asked for. Load is measured once a second. Decide is called on every second
+// tick, as in production, and at once when a request finds no replica.
 //
-// It is pure: a load and a policy are values, and so is the result. It must know no clock, no file and no
-// Kubernetes; what is random depends on the seed alone. Package chart beside it draws.
+// The package is pure: a load and a policy are values, and so is the result. It must not know a clock, a file or Kubernetes; what is
+// random depends on the seed alone. Package chart draws.
 package simulate

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Limits of a load: beyond them a simulation would take more memory than a mistake in a file is worth.
+// Limits of a load, so that a mistake in a file does not take all memory.
 const (
 	maxRPS         = 1e6
 	maxConcurrency = 1e6
@@ -43,9 +43,9 @@ type Step struct {
 	Latency time.Duration
 }
 
-// ReadTrace reads a CSV whose header is seconds,rps, seconds,rps,latency_ms or seconds,concurrency. A row holds
-// until the next one, the last as long as the one before it. A concurrency is as many requests in progress as there would be if
-// none had to wait. Latency is for rows that name none. Errors name the line.
+// ReadTrace reads a CSV whose header is seconds,rps, seconds,rps,latency_ms or seconds,concurrency. A row holds until the next one, the
+// last row as long as the one before it. A concurrency is the number of requests in progress if none had to wait. Latency is for rows
+// without one. Errors name the line.
 func ReadTrace(from io.Reader, latency time.Duration) (Load, error) {
 	limited := &io.LimitedReader{R: from, N: maxBytes + 1}
 	r := csv.NewReader(limited)
@@ -144,7 +144,7 @@ func (t *trace) load() (Load, error) {
 	return Load{Steps: t.steps, Length: min(t.steps[n-1].At+hold, MaxLength)}, nil
 }
 
-// number reads one that is not negative.
+// number parses a number from 0 to most.
 func number(column, text string, most float64) (float64, error) {
 	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || !(v >= 0 && v <= most) { // NaN is neither
@@ -153,7 +153,7 @@ func number(column, text string, most float64) (float64, error) {
 	return v, nil
 }
 
-// wholeMillis rounds to what the model can tell apart, and to no less than that.
+// wholeMillis rounds to whole milliseconds, the resolution of the model, and to at least one.
 func wholeMillis(d time.Duration) time.Duration {
 	return max(time.Millisecond, d.Round(time.Millisecond))
 }

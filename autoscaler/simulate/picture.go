@@ -8,22 +8,30 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Chart draws the first simulation of a Report; what another one would have done stands beside it, dashed.
+// Chart draws the first simulation of a Report, and a second one beside it, dashed.
 func (r *Report) Chart() *chart.Chart {
 	first := &r.Runs[0]
+	rps := column(first, func(r *Row) float64 { return float64(r.RPS) })
+	concurrency := column(first, func(r *Row) float64 { return r.Concurrency })
+	desired, ready := func(r *Row) float64 { return float64(r.Desired) }, func(r *Row) float64 { return float64(r.Ready) }
+	waiting := func(r *Row) float64 { return float64(r.Waiting) }
 	c := &chart.Chart{
-		Title: "sluice simulate: " + strings.Join(fields(first.Name, r.Load.Name), ", "), Subtitles: []string{first.Policy}, Seconds: r.Load.Length.Seconds(),
+		Title:     "sluice simulate: " + strings.Join(fields(first.Name, r.Load.Name), ", "),
+		Subtitles: []string{first.Policy}, Seconds: r.Load.Length.Seconds(),
 		Panels: []chart.Panel{
-			{Title: "Load", Unit: "requests/s", Series: []chart.Series{{Name: "arriving", Colour: chart.Blue, Fill: true, Y: column(first, func(r *Row) float64 { return float64(r.RPS) })}}},
-			{Title: "Concurrency", Unit: "requests in progress or waiting", Series: []chart.Series{{Name: "measured", Colour: chart.Blue, Fill: true, Y: column(first, func(r *Row) float64 { return r.Concurrency })}}},
-			{Title: "Replicas", Series: r.both("desired", "ready", func(r *Row) float64 { return float64(r.Desired) }, func(r *Row) float64 { return float64(r.Ready) }),
-				Bands: panics(first.Rows), BandName: "panic mode"},
-			{Title: "Waiting", Unit: "requests", Series: r.each("waiting for a replica", chart.Vermillion, func(r *Row) float64 { return float64(r.Waiting) })},
+			{Title: "Load", Unit: "requests/s", Series: []chart.Series{{Name: "arriving", Colour: chart.Blue, Fill: true, Y: rps}}},
+			{Title: "Concurrency", Unit: "requests in progress or waiting", Series: []chart.Series{
+				{Name: "measured", Colour: chart.Blue, Fill: true, Y: concurrency},
+			}},
+			{Title: "Replicas", Series: r.both("desired", "ready", desired, ready), Bands: panics(first.Rows), BandName: "panic mode"},
+			{Title: "Waiting", Unit: "requests", Series: r.each("waiting for a replica", chart.Vermillion, waiting)},
 			{Title: "Cost", Unit: "replica-seconds", Series: r.each("asked for", chart.Green, func(r *Row) float64 { return r.ReplicaSeconds })},
 		},
 	}
 	cost := &c.Panels[len(c.Panels)-1]
-	cost.Series = append(cost.Series, chart.Series{Name: "load / target", Colour: chart.Grey, Y: column(first, func(r *Row) float64 { return r.IdealReplicaSeconds })})
+	cost.Series = append(cost.Series, chart.Series{
+		Name: "load / target", Colour: chart.Grey, Y: column(first, func(r *Row) float64 { return r.IdealReplicaSeconds }),
+	})
 	if first.Scaling.Target > 0 {
 		load := &c.Panels[1]
 		if first.Scaling.Metric == model.RPS {
@@ -40,19 +48,21 @@ func (r *Report) Chart() *chart.Chart {
 	return c
 }
 
-// both are the two lines of replicas; of another simulation only the second one, since four would be a tangle.
+// both returns the two lines of replicas, and of a second simulation only the ready ones: four lines are hard to read.
 func (r *Report) both(desired, ready string, wanted, got func(*Row) float64) []chart.Series {
 	out := []chart.Series{
 		{Name: ready, Colour: chart.Blue, Step: true, Fill: true, Y: column(&r.Runs[0], got)},
 		{Name: desired, Colour: chart.Vermillion, Step: true, Y: column(&r.Runs[0], wanted)},
 	}
 	if len(r.Runs) > 1 {
-		out = append(out, chart.Series{Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Step: true, Dashed: true, Y: column(&r.Runs[1], got)})
+		out = append(out, chart.Series{
+			Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Step: true, Dashed: true, Y: column(&r.Runs[1], got),
+		})
 	}
 	return out
 }
 
-// each is one line per simulation.
+// each returns one line per simulation.
 func (r *Report) each(name, colour string, value func(*Row) float64) []chart.Series {
 	out := []chart.Series{{Name: name, Colour: colour, Fill: true, Y: column(&r.Runs[0], value)}}
 	if len(r.Runs) > 1 {
@@ -69,7 +79,7 @@ func column(n *Named, value func(*Row) float64) []float64 {
 	return out
 }
 
-// panics are the times in panic mode.
+// panics returns the times in panic mode.
 func panics(rows []Row) []chart.Band {
 	var out []chart.Band
 	for i := range rows {

@@ -1,7 +1,7 @@
 package simulate
 
-// queue holds the requests of one revision: those that wait, in the order of their arrival, and those that a replica
-// works on. Times are in ticks of the model.
+// queue holds the requests of one revision: those that wait, in the order of their arrival, and those that run on a replica. Times are
+// in ticks of the model.
 type queue struct {
 	cohorts []cohort
 	head    int
@@ -9,9 +9,9 @@ type queue struct {
 	running int
 	// ends are how many requests end at a tick, in a ring that is longer than any request takes.
 	ends []int
-	// waits are how many requests waited for so many ticks.
+	// waits[n] is how many requests waited for n ticks.
 	waits []int
-	// timeout is after how many ticks a request that waits is given up.
+	// timeout is after how many ticks a waiting request times out.
 	timeout int64
 	// arrived = served + waiting + timedOut, always.
 	arrived, served, timedOut int
@@ -32,21 +32,21 @@ func (q *queue) arrive(now int64, n int, latency int64) {
 	}
 }
 
-// finish ends the requests whose time has come.
+// finish ends the requests that are due.
 func (q *queue) finish(now int64) {
 	end := &q.ends[now%int64(len(q.ends))]
 	q.running -= *end
 	*end = 0
 }
 
-// expire gives up what has waited for too long.
+// expire ends the requests that have waited for the timeout.
 func (q *queue) expire(now int64) {
 	for q.waiting > 0 && now-q.cohorts[q.head].at >= q.timeout {
 		q.timedOut += q.take(now, q.waiting)
 	}
 }
 
-// admit gives up to free requests to replicas.
+// admit hands up to free requests to replicas.
 func (q *queue) admit(now int64, free int) {
 	for free > 0 && q.waiting > 0 {
 		latency := q.cohorts[q.head].latency
@@ -58,7 +58,7 @@ func (q *queue) admit(now int64, free int) {
 	}
 }
 
-// take removes up to most requests of the oldest cohort, and notes how long they waited.
+// take removes up to most requests of the oldest cohort, and records how long they waited.
 func (q *queue) take(now int64, most int) int {
 	c := &q.cohorts[q.head]
 	n := min(c.n, most)
@@ -85,14 +85,14 @@ func (q *queue) note(ticks int64, n int) {
 	q.waits[ticks] += n
 }
 
-// close notes the waits of those that wait at the end: so long it has been at least.
+// close records the waits of the requests that still wait at the end.
 func (q *queue) close(now int64) {
 	for _, c := range q.cohorts[q.head:] {
 		q.note(now-c.at, c.n)
 	}
 }
 
-// percentile is the wait, in ticks, that a share of all requests did not exceed.
+// percentile returns the wait, in ticks, that a share of all requests did not exceed.
 func (q *queue) percentile(share float64) int {
 	left := int(share * float64(q.arrived))
 	for ticks, n := range q.waits {
@@ -103,7 +103,7 @@ func (q *queue) percentile(share float64) int {
 	return max(0, len(q.waits)-1)
 }
 
-// over is how many requests waited for more than some ticks.
+// over returns how many requests waited for more than so many ticks.
 func (q *queue) over(ticks int) int {
 	sum := 0
 	for i := ticks + 1; i < len(q.waits); i++ {

@@ -2,11 +2,11 @@ package simulate
 
 import "slices"
 
-// replicas are those of one revision. Times are in ticks of the model.
+// replicas are the replicas of one revision. Times are in ticks of the model.
 type replicas struct {
 	// asked are all that should run: ready or starting.
 	asked, ready int
-	// starting are the ticks at which those that start will be ready, oldest replica first.
+	// starting are the ticks at which starting replicas will be ready, oldest replica first.
 	starting []int64
 	// next is the least of them.
 	next int64
@@ -15,8 +15,8 @@ type replicas struct {
 	seed, started   uint64
 }
 
-// scale asks for so many from now on. Those that have not become ready go first, the newest before the others:
-// so a Deployment does it. Requests of a replica that goes are finished elsewhere (queue.running).
+// scale changes the number of replicas. Replicas that are not ready end first, the newest before the others, as in a Deployment. The
+// requests of a replica that ends run on (queue.running).
 func (r *replicas) scale(now int64, to int) {
 	for ; r.asked < to; r.asked++ {
 		extra := int64(noise(r.seed, r.started) * float64(r.jitter+1))
@@ -34,7 +34,7 @@ func (r *replicas) scale(now int64, to int) {
 	}
 }
 
-// settle makes those ready whose time has come.
+// settle makes starting replicas ready when they are due.
 func (r *replicas) settle(now int64) {
 	if len(r.starting) == 0 || now < r.next {
 		return

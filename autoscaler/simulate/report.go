@@ -13,7 +13,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Report is one simulation or several of the same load, to be compared.
+// Report is one simulation, or several of the same load to compare.
 type Report struct {
 	Load Load
 	Runs []Named
@@ -23,13 +23,13 @@ type Report struct {
 
 // Named is the Result of one policy.
 type Named struct {
-	// Name says which policy it is, Policy what it comes to, in words.
+	// Name says which policy it is; Policy describes it.
 	Name, Policy string
 	Scaling      model.Scaling
 	*Result
 }
 
-// WriteTable writes rows and totals to be read.
+// WriteTable writes rows and totals as text.
 func (r *Report) WriteTable(to io.Writer) error {
 	fmt.Fprintf(to, "load    %s for %s\n", r.Load.Name, short(r.Load.Length))
 	for _, run := range r.Runs {
@@ -78,7 +78,7 @@ func (r *Report) wanted(i int, row, before *Row) bool {
 	return i == 0 || row.Desired != before.Desired || row.Ready != before.Ready || row.Via != before.Via || row.Panicking != before.Panicking
 }
 
-// note is why the row is as it is: the sentence of a decision, or that replicas became ready.
+// note says why the row is as it is: the sentence of a decision, or that replicas became ready.
 func note(row *Row, before int) string {
 	switch {
 	case row.Seconds == 0:
@@ -150,7 +150,7 @@ func (r *Report) writeTotals(to io.Writer) error {
 	return w.Flush()
 }
 
-// fields are those that are not empty.
+// fields returns the strings that are not empty.
 func fields(all ...string) []string {
 	var out []string
 	for _, s := range all {
@@ -161,7 +161,7 @@ func fields(all ...string) []string {
 	return out
 }
 
-// WriteJSON writes all rows, or every so manieth, and the totals of each policy.
+// WriteJSON writes all rows, or one in Every, and the totals of each policy.
 func (r *Report) WriteJSON(to io.Writer) error {
 	type run struct {
 		Name   string `json:"name,omitempty"`
@@ -174,14 +174,14 @@ func (r *Report) WriteJSON(to io.Writer) error {
 		Runs    []run   `json:"runs"`
 	}{Load: r.Load.Name, Seconds: r.Load.Length.Seconds()}
 	for _, n := range r.Runs {
-		out.Runs = append(out.Runs, run{n.Name, n.Policy, Result{r.everySo(n.Rows), n.Totals}})
+		out.Runs = append(out.Runs, run{n.Name, n.Policy, Result{r.thinned(n.Rows), n.Totals}})
 	}
 	enc := json.NewEncoder(to)
 	enc.SetIndent("", "  ")
 	return enc.Encode(out)
 }
 
-func (r *Report) everySo(rows []Row) []Row {
+func (r *Report) thinned(rows []Row) []Row {
 	if r.Every <= 1 {
 		return rows
 	}
@@ -192,13 +192,13 @@ func (r *Report) everySo(rows []Row) []Row {
 	return out
 }
 
-// WriteCSV writes all rows, or every so manieth.
+// WriteCSV writes all rows, or one in Every.
 func (r *Report) WriteCSV(to io.Writer) error {
 	w := csv.NewWriter(to)
 	_ = w.Write([]string{"policy", "seconds", "rps", "concurrency", "stable", "panic", "desired", "ready", "starting", "waiting",
 		"panicking", "excess_burst_capacity", "via", "reason", "replica_seconds", "ideal_replica_seconds", "why"}) // Flush has the error
 	for _, run := range r.Runs {
-		for _, row := range r.everySo(run.Rows) {
+		for _, row := range r.thinned(run.Rows) {
 			_ = w.Write([]string{ // Flush has the error
 				run.Name, strconv.Itoa(row.Seconds), strconv.Itoa(row.RPS), decimal(row.Concurrency), decimal(row.Stable), decimal(row.Panic),
 				strconv.Itoa(row.Desired), strconv.Itoa(row.Ready), strconv.Itoa(row.Starting), strconv.Itoa(row.Waiting),

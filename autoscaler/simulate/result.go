@@ -2,7 +2,7 @@ package simulate
 
 import "sluice.dev/sluice/model"
 
-// Result is what happened.
+// Result is the outcome of a simulation.
 type Result struct {
 	// Rows are the beginning and the end of every second.
 	Rows   []Row  `json:"rows"`
@@ -38,13 +38,13 @@ type Row struct {
 
 // Totals are the figures of a whole simulation.
 type Totals struct {
-	// Requests = Served + Waiting + TimedOut: given to a replica, waiting at the end, and given up.
+	// Requests = Served + Waiting + TimedOut: handed to a replica, waiting at the end, and timed out.
 	Requests int `json:"requests"`
 	Served   int `json:"served"`
 	Waiting  int `json:"waiting"`
 	TimedOut int `json:"timedOut"`
-	// WaitP50 and so on are how long requests waited for a replica, in seconds; those that wait at the end count with what
-	// they have waited until then.
+	// WaitP50 and so on are how long requests waited for a replica, in seconds. Requests that still wait at the end count with their
+	// wait until then.
 	WaitP50 float64 `json:"waitP50"`
 	WaitP95 float64 `json:"waitP95"`
 	WaitP99 float64 `json:"waitP99"`
@@ -53,8 +53,8 @@ type Totals struct {
 	OverSecond float64 `json:"overSecond"`
 	// ReplicaSeconds is the cost: replicas that were asked for, whether they were ready or not, over time.
 	ReplicaSeconds float64 `json:"replicaSeconds"`
-	// IdealReplicaSeconds is the load that arrived divided by the target of a replica, over time: what a
-	// scaler would cost that knows the future, needs no time and can run parts of replicas.
+	// IdealReplicaSeconds is the load that arrived divided by the target of a replica, over time: the cost of a scaler that knows the
+	// future, needs no time and can run parts of replicas.
 	IdealReplicaSeconds float64 `json:"idealReplicaSeconds"`
 	// OverProvision is ReplicaSeconds / IdealReplicaSeconds; 0 without load.
 	OverProvision float64 `json:"overProvision"`
@@ -66,7 +66,7 @@ type Totals struct {
 	PanicSeconds int `json:"panicSeconds"`
 }
 
-// record keeps a row.
+// record appends a row.
 func (m *machine) record(sec int) {
 	d, s, t := &m.decision, &m.second, &m.totals
 	t.ReplicaSeconds = m.inSeconds(int(m.cost))

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Shape asks for a load that needs no file.
+// Shape describes a built-in load.
 type Shape struct {
 	// Name is one of ShapeNames.
 	Name string
@@ -98,15 +98,11 @@ func ShapeHelp() string {
 // Load makes the load of a shape, one Step a second.
 func (s Shape) Load() (Load, error) {
 	at := slices.Index(ShapeNames(), s.Name)
-	switch {
-	case at < 0:
+	if at < 0 {
 		return Load{}, fmt.Errorf("shape %q is none of %s", s.Name, strings.Join(ShapeNames(), ", "))
-	case !(s.Base >= 0 && s.Base <= maxRPS && s.Peak >= 0 && s.Peak <= maxRPS):
-		return Load{}, fmt.Errorf("base %v and peak %v must be from 0 to %.0f requests a second", s.Base, s.Peak, float64(maxRPS))
-	case s.Length < time.Second || s.Length > MaxLength:
-		return Load{}, fmt.Errorf("length %v must be from 1s to %v", s.Length, MaxLength)
-	case s.Period < 0 || s.Period > 0 && s.Period < time.Second:
-		return Load{}, fmt.Errorf("period %v must be 1s or more", s.Period)
+	}
+	if err := s.check(); err != nil {
+		return Load{}, err
 	}
 	if s.Period == 0 {
 		s.Period = max(time.Second, shapes[at].period(s.Length))
@@ -120,8 +116,21 @@ func (s Shape) Load() (Load, error) {
 	return l, nil
 }
 
-// noise is a number from 0 to 1 (excluded) that depends on its arguments alone: SplitMix64 (Steele, Lea and Flood,
-// "Fast splittable pseudorandom number generators", 2014). A pure package has no generator with a hidden state.
+// check says whether the figures of a shape are within the limits of a load.
+func (s Shape) check() error {
+	switch {
+	case !(s.Base >= 0 && s.Base <= maxRPS && s.Peak >= 0 && s.Peak <= maxRPS):
+		return fmt.Errorf("base %v and peak %v must be from 0 to %.0f requests a second", s.Base, s.Peak, float64(maxRPS))
+	case s.Length < time.Second || s.Length > MaxLength:
+		return fmt.Errorf("length %v must be from 1s to %v", s.Length, MaxLength)
+	case s.Period < 0 || s.Period > 0 && s.Period < time.Second:
+		return fmt.Errorf("period %v must be 1s or more", s.Period)
+	}
+	return nil
+}
+
+// noise returns a number from 0 to 1 (excluded) that depends on its arguments alone, by SplitMix64 (Steele, Lea and Flood, "Fast
+// splittable pseudorandom number generators", 2014). A pure package has no generator with a hidden state.
 func noise(seed, i uint64) float64 {
 	z := seed*0xd1342543de82ef95 + (i+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

@@ -16,14 +16,14 @@ const (
 	deciding = 2 * sampling
 	// resolution is the tick of the model where all latencies are multiples of it.
 	resolution = 10 * time.Millisecond
-	// maxReplicas is far beyond what anybody runs: a policy that asks for more has a mistake in it.
+	// maxReplicas bounds a simulation: a policy that asks for more has a mistake in it.
 	maxReplicas = 100_000
 )
 
-// epoch is when every simulation begins. Any second does.
+// epoch is when every simulation begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Options are one simulation.
+// Options describe one simulation.
 type Options struct {
 	Policy model.Scaling
 	// Concurrency is containerConcurrency: how many requests a replica works on at a time; 0 means no limit.
@@ -35,8 +35,8 @@ type Options struct {
 	Timeout time.Duration
 	// Seed is for what is random: the jitter.
 	Seed uint64
-	// Start is how many replicas are ready at the beginning, of a revision that has just become active. 0 is one
-	// that sleeps; UnknownReplicas as many as a new one begins with.
+	// Start is how many replicas are ready at the beginning: of a revision that has just become active, or, with 0, of an inactive
+	// one. UnknownReplicas is as many as a new revision begins with.
 	Start int
 }
 
@@ -63,7 +63,7 @@ func (l *Load) check() error {
 	return nil
 }
 
-// Run simulates.
+// Run runs a simulation.
 func Run(o Options) (*Result, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -81,16 +81,16 @@ func Run(o Options) (*Result, error) {
 	return m.result(), nil
 }
 
-// machine is a simulation that runs.
+// machine is a running simulation.
 type machine struct {
 	*Options
-	// step is the length of a tick; now is how many have passed.
+	// step is the length of a tick; now is how many ticks have passed.
 	step      time.Duration
 	perSecond int64
 	now       int64
 	err       error
 
-	at    int // index of the step of the load that holds
+	at    int // index of the current step of the load
 	carry float64
 
 	cost     int64 // replicas that were asked for, summed over the ticks
@@ -106,7 +106,7 @@ type machine struct {
 	totals      Totals
 }
 
-// second is what is measured in the second that passes.
+// second is what is measured in the current second.
 type second struct {
 	arrived int
 	busy    int // requests in progress or waiting, summed over the ticks
@@ -130,7 +130,7 @@ func newMachine(o *Options) *machine {
 	return m
 }
 
-// ticks is how many a duration takes, rounded up.
+// ticks returns how many ticks a duration takes, rounded up.
 func (m *machine) ticks(d time.Duration) int64 { return int64((d + m.step - 1) / m.step) }
 
 func (m *machine) clock() time.Time { return epoch.Add(time.Duration(m.now) * m.step) }
@@ -142,7 +142,7 @@ func gcd(a, b time.Duration) time.Duration {
 	return a
 }
 
-// begin is the first decision, before any load is known.
+// begin makes the first decision, before any load is known.
 func (m *machine) begin() error {
 	start := m.Start
 	if start < 0 {
@@ -169,7 +169,7 @@ func (m *machine) tick() {
 	m.replicas.settle(m.now)
 	seconds := m.step.Seconds()
 	m.carry += load.RPS * seconds
-	n := int(m.carry + 1e-9) // what rounding lost must not delay a request
+	n := int(m.carry + 1e-9) // a rounding error must not delay a request
 	m.carry -= float64(n)
 	m.queue.arrive(m.now, n, m.ticks(load.Latency))
 	if m.replicas.asked == 0 && m.queue.waiting > 0 {
@@ -189,7 +189,7 @@ func (m *machine) tick() {
 	}
 }
 
-// load is the step that holds now.
+// load returns the current step of the load.
 func (m *machine) load() Step {
 	steps, now := m.Load.Steps, time.Duration(m.now)*m.step
 	for m.at+1 < len(steps) && steps[m.at+1].At <= now {
@@ -201,7 +201,7 @@ func (m *machine) load() Step {
 	return steps[m.at]
 }
 
-// demand is the load in units of the target.
+// demand returns the load in units of the target.
 func (m *machine) demand(s Step) float64 {
 	if m.Policy.Metric == model.RPS {
 		return s.RPS
@@ -209,7 +209,7 @@ func (m *machine) demand(s Step) float64 {
 	return s.RPS * s.Latency.Seconds()
 }
 
-// free is how many more requests can be worked on. The replicas that stay are taken to be the busiest ones, so what runs counts
+// free returns how many more requests the replicas can take. The replicas that stay are the busiest ones, so running requests count
 // against them first.
 func (m *machine) free() int {
 	switch {
@@ -236,11 +236,11 @@ func (m *machine) wake() {
 	}
 }
 
-// endSecond measures the second that is over, decides on every other one, and records.
+// endSecond measures the second that is over, decides on every second tick, and records a row.
 func (m *machine) endSecond(sec int64) {
 	m.replicas.settle(m.now)
 	s := m.second
-	// Without a replica and without a request there is nobody who could report.
+	// Without a replica and a request nobody reports.
 	if m.replicas.ready > 0 || s.busy > 0 {
 		m.observation.Samples = append(m.observation.Samples, model.Sample{
 			Time:        m.clock(),

@@ -131,7 +131,7 @@ func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error
 	}
 	if err != nil {
 		err = fmt.Errorf("reading the response: %w", err)
-		if u != nil && u.clientFailed.Load() {
+		if u.failed() {
 			err = errBadBody
 		}
 	} else {
@@ -195,7 +195,7 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 			return err
 		}
 	}
-	if chunked, ok := out.(io.Closer); ok && x.r.ContentLength < 0 {
+	if chunked, ok := out.(io.Closer); ok {
 		if err := chunked.Close(); err != nil {
 			return err
 		}
@@ -206,6 +206,9 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 	}
 	return c.out.Flush()
 }
+
+// failed says that the client has failed to send the body; u is nil for a request without one.
+func (u *upload) failed() bool { return u != nil && u.clientFailed.Load() }
 
 // uploadGrace is how long the end of an upload is waited for after the response is complete.
 const uploadGrace = 50 * time.Millisecond

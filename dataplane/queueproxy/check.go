@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -69,7 +70,7 @@ func dial(ctx context.Context, address string) error {
 // get succeeds on 200 to 399, like the kubelet's probe; redirects are not followed.
 func (c *checker) get(ctx context.Context, probe *model.HTTPProbe) error {
 	scheme, address := "http", c.address
-	if probe.Scheme == "HTTPS" || probe.Scheme == "https" {
+	if strings.EqualFold(probe.Scheme, "https") {
 		scheme = "https"
 	}
 	if probe.Host != "" {

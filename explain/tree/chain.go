@@ -8,19 +8,19 @@ import (
 	"sluice.dev/sluice/explain"
 )
 
-// chain makes the tree: the Service holds its Configuration and Route, the Route what becomes of requests.
+// chain makes the tree: the Service contains its Configuration and Route, the Route the revisions, hosts and clients.
 func chain(e *explain.Explanation) *node {
 	root := &node{}
 	top := root
 	if e.Service != nil {
 		top = addObject(root, "Service", *e.Service, "")
 		if e.Route == nil || len(e.Configurations) == 0 {
-			addConditions(top, e.Service.Conditions) // otherwise those below say the same, and why
+			addConditions(top, e.Service.Conditions) // otherwise the Route and the Configuration have the same ones, with their causes
 		}
 	}
 	for _, c := range e.Configurations {
 		n := addObject(top, "Configuration", c.Object, latest(c))
-		if !told(e, c) {
+		if !reported(e, c) {
 			addConditions(n, c.Conditions)
 		}
 	}
@@ -36,26 +36,31 @@ func chain(e *explain.Explanation) *node {
 		top.add(faint, "%s, without any of these requests", count(e.OtherRevisions, "more revision", "more revisions"))
 	}
 	asked := !slices.ContainsFunc(e.Broken, func(l explain.Link) bool { return l.Link == explain.LinkXDS })
-	for i := 0; i < len(e.Hosts); i++ {
-		n := addHosts(top, e.Hosts[i], asked)
-		if i+1 < len(e.Hosts) && alike(e.Hosts[i], e.Hosts[i+1]) {
-			i++
-			vh := e.Hosts[i].VirtualHost
-			n.add(plain, "also %s  listener %s (%s)", strings.Join(e.Hosts[i].Hosts, ", "), vh.Listener, vh.Address)
-		}
-	}
+	addHostGroups(top, e.Hosts, asked)
 	addClients(top, e, asked)
 	return root
 }
 
+// addHostGroups adds the groups of hosts. It merges hosts within the cluster with those from outside where they are alike.
+func addHostGroups(parent *node, groups []explain.HostGroup, asked bool) {
+	for i := 0; i < len(groups); i++ {
+		n := addHosts(parent, groups[i], asked)
+		if i+1 < len(groups) && alike(groups[i], groups[i+1]) {
+			i++
+			vh := groups[i].VirtualHost
+			n.add(plain, "also %s  listener %s (%s)", strings.Join(groups[i].Hosts, ", "), vh.Listener, vh.Address)
+		}
+	}
+}
+
 func addObject(parent *node, kind string, o explain.Object, more string) *node {
 	if o.Observed < o.Generation {
-		return parent.add(bad, "%s %s  generation %d, not seen yet: the status tells of %d%s", kind, o.Name, o.Generation, o.Observed, more)
+		return parent.add(bad, "%s %s  generation %d, not observed yet: the status is of generation %d%s", kind, o.Name, o.Generation, o.Observed, more)
 	}
 	return parent.add(plain, "%s %s  generation %d%s", kind, o.Name, o.Generation, more)
 }
 
-// addConditions leaves out Ready, which says the same as one of the others where there are others.
+// addConditions adds all conditions but Ready. Ready repeats one of the others, and is added only when it is alone.
 func addConditions(n *node, all []explain.Condition) {
 	for _, c := range all {
 		if c.Type == "Ready" && len(all) > 1 {
@@ -88,8 +93,8 @@ func latest(c explain.Configuration) string {
 	return "; latest ready is " + c.LatestReady
 }
 
-// told says whether the newest revision tells what is wrong with a Configuration.
-func told(e *explain.Explanation, c explain.Configuration) bool {
+// reported says whether the conditions of the newest revision say what is wrong with a Configuration.
+func reported(e *explain.Explanation, c explain.Configuration) bool {
 	namespace, _, _ := strings.Cut(c.Name, "/")
 	return slices.ContainsFunc(e.Revisions, func(r explain.Revision) bool { return r.Name == namespace+"/"+c.LatestCreated && len(r.Conditions) > 0 })
 }
@@ -126,7 +131,7 @@ func addTraffic(parent *node, r *explain.Route) {
 	}
 }
 
-// given is who has what a target asks for.
+// given says which revisions have the requests of a target.
 func given(t explain.Target) string {
 	switch {
 	case len(t.Given) == 0:
@@ -198,7 +203,7 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostListed], ", "), len(names)-mostListed)
 }
 
-// alike says whether the hosts within the cluster need no more than a mention beside those from outside.
+// alike says whether the hosts within the cluster lead to the same as those from outside.
 func alike(outside, within explain.HostGroup) bool {
 	return within.Local && outside.Tag == within.Tag && outside.VirtualHost != nil && within.VirtualHost != nil &&
 		len(within.Lost) == 0 && slices.Equal(outside.VirtualHost.Clusters, within.VirtualHost.Clusters)
@@ -222,7 +227,7 @@ func addHosts(parent *node, g explain.HostGroup, asked bool) *node {
 	return n
 }
 
-// answers is who answers for a virtual host.
+// answers says who answers the requests of a virtual host.
 func answers(vh *explain.VirtualHost) string {
 	if len(vh.Clusters) == 0 {
 		return fmt.Sprintf("answers %d itself", vh.Answers)

@@ -1,5 +1,5 @@
-// Package tree prints an Explanation as text for people: the verdict, and the chain as a tree. It must not decide what is
-// broken: that is package explain's.
+// Package tree prints an Explanation as text: the verdict, and the chain as a tree. It must not decide what is broken: package explain
+// does.
 package tree
 
 import (

@@ -28,7 +28,7 @@ func sample() *explain.Explanation {
 		},
 		Service: &explain.Object{Name: "default/hello", Generation: 3, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False"}}},
 		Configurations: []explain.Configuration{{
-			Object:        explain.Object{Name: "default/hello", Generation: 2, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False", Message: "told below"}}},
+			Object:        explain.Object{Name: "default/hello", Generation: 2, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False", Message: "said below"}}},
 			LatestCreated: "hello-2", LatestReady: "hello-1",
 		}},
 		Route: &explain.Route{
@@ -67,7 +67,7 @@ func sample() *explain.Explanation {
 
 const drawn = `Route default/hello is served, but not as asked: Revision default/hello-2 failed (ExitCode1): oh. Correct it.
 
-Service default/hello  generation 3, not seen yet: the status tells of 2
+Service default/hello  generation 3, not observed yet: the status is of generation 2
 ├─ Configuration default/hello  generation 2; hello-2 is not ready, latest ready is hello-1
 └─ Route default/hello  generation 1
    ├─ AllTrafficAssigned False (RevisionMissing): not ready

@@ -168,14 +168,8 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 	for {
 		served := time.Time{}
 		err := s.run(ctx, existing, func() {
-			if existing {
-				s.options.Logger.Info("the store serves again")
-			}
 			served = time.Now()
-			s.serves()
-			if !existing {
-				first <- nil
-			}
+			s.began(existing, first)
 		})
 		s.fails(err)
 		existing = existing || !served.IsZero()
@@ -197,6 +191,17 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// began notes that the store serves: again, or, when it has not existed before, for the first time, which it sends to first.
+func (s *Store) began(existing bool, first chan<- error) {
+	if existing {
+		s.options.Logger.Info("the store serves again")
+	}
+	s.serves()
+	if !existing {
+		first <- nil
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 
 const module = "sluice.dev/sluice"
 
-// layers says which packages of ours a package may import. A name covers the packages below it; the
-// longest name that fits decides. A package that no row covers fails the test: the house has no spare rooms.
+// layers says which packages of ours a package may import. A name covers the packages below it; the longest name that fits decides.
+// Every package needs a row, and every permission a package that uses it; "" permits everything.
 var layers = map[string][]string{
 	"model":                {},
 	"dataplane/breaker":    {},
@@ -50,9 +50,9 @@ var layers = map[string][]string{
 	"dataplane/gateway/listener": {"dataplane/framing", "dataplane/gateway/settings"},
 	"dataplane/gateway/proxy":    {"model", "dataplane/framing", "dataplane/replay", "dataplane/gateway/settings"},
 
-	"dataplane/activator": {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
+	"dataplane/activator": {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
 	"kube":                {"model", "rollout", "crds"},
-	"standalone":          {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
+	"standalone":          {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                 {""},
 	"examples":            {},
 	"test":                {""},
@@ -81,7 +81,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "rollout", "autoscaler", "examples"},
+		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
 		why:      "this package builds on the standard library alone",
 	},
 }
@@ -110,6 +110,48 @@ func TestLayers(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestEveryPermissionIsUsed(t *testing.T) {
+	all := packages(t)
+	for row, permissions := range layers {
+		imports, found := importsOf(all, func(name string) bool { of, _ := rowOf(name); return of == row })
+		if !found {
+			t.Errorf("the table of layers has a row for %q, which covers no package", row)
+		}
+		for _, permission := range permissions {
+			if permission != "" && !slices.ContainsFunc(imports, func(i string) bool {
+				inner, ours := strings.CutPrefix(i, module+"/")
+				return ours && within(inner, permission)
+			}) {
+				t.Errorf("%q may import %q and does not: remove the permission", row, permission)
+			}
+		}
+	}
+	for _, f := range foreign {
+		for _, permission := range f.allowed {
+			imports, _ := importsOf(all, func(name string) bool { return within(name, permission) })
+			if !slices.ContainsFunc(imports, func(i string) bool { return isForeign(i) && hits(f.prefixes, i) }) {
+				t.Errorf("%q may import %v and does not: remove the permission", permission, f.prefixes)
+			}
+		}
+	}
+	for _, name := range clockless {
+		if _, found := importsOf(all, func(n string) bool { return n == name }); !found {
+			t.Errorf("the list of pure packages names %q, which does not exist", name)
+		}
+	}
+}
+
+// importsOf returns the imports of all packages that covers holds for, and whether there is such a package.
+func importsOf(all []goPackage, covers func(name string) bool) (imports []string, found bool) {
+	for _, p := range all {
+		if covers(strings.TrimPrefix(p.ImportPath, module+"/")) {
+			found = true
+			imports = append(imports, p.Imports...)
+		}
+	}
+	return imports, found
 }
 
 func TestPurePackagesImportNothingImpure(t *testing.T) {
@@ -168,16 +210,25 @@ func allowed(row, name, imported string) error {
 		}
 		return fmt.Errorf("%q may import of ours: %v", row, layers[row])
 	}
-	if !strings.Contains(strings.Split(imported, "/")[0], ".") {
+	if !isForeign(imported) {
 		return nil // the standard library
 	}
 	for _, f := range foreign {
-		hit := slices.ContainsFunc(f.prefixes, func(p string) bool { return p == "." || strings.HasPrefix(imported, p) })
-		if hit && !slices.ContainsFunc(f.allowed, func(a string) bool { return within(name, a) }) {
+		if hits(f.prefixes, imported) && !slices.ContainsFunc(f.allowed, func(a string) bool { return within(name, a) }) {
 			return errors.New(f.why)
 		}
 	}
 	return nil
+}
+
+// isForeign says whether a package is neither ours nor of the standard library.
+func isForeign(imported string) bool {
+	return strings.Contains(strings.Split(imported, "/")[0], ".") && !within(imported, module)
+}
+
+// hits says whether the path of a foreign package begins with one of these prefixes; "." is the beginning of all.
+func hits(prefixes []string, imported string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return p == "." || strings.HasPrefix(imported, p) })
 }
 
 // rowOf finds the longest name in the table that covers the package.

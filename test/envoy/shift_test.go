@@ -88,7 +88,9 @@ func TestListenerChangesUnderLoad(t *testing.T) {
 		application, c := start(t, "server", "application"), newControl(t)
 		world := func(n int) *model.World {
 			w := worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: []model.Endpoint{application.Endpoint}})
-			w.Gateway.AccessLog = n%2 == 1
+			if n%2 == 1 {
+				w.Gateway.Routes = model.Scoped
+			}
 			return w
 		}
 		c.serve(world(0))

@@ -56,9 +56,29 @@ type pods struct{ ready int }
 func (p *pods) ReadyCount() (int, error)    { return p.ready, nil }
 func (p *pods) NotReadyCount() (int, error) { return 0, nil }
 
-// run returns the text of one golden file. Its header says how the revision is set up. A line of its body is a
-// second: its number and the load ("-" for none known); every second one goes on with the ready replicas and
-// the decision: desired count, excess burst capacity, stable and panic average ("-" for no decision).
+// legend begins each golden file.
+const legend = `# A revision under load, and what Knative's autoscaler decided; written by test/oracle.
+#
+# config, annotation     keys of config-autoscaler and annotations of the revision; defaults are left out
+# container-concurrency  requests that a replica takes at a time; 0 is no limit
+# ready-at-start         replicas that are running when the autoscaler starts
+# unreachable-from       the second from which no Route names the revision; -1 is never
+#
+# Each row is a second. Those in which nothing is decided end after the load.
+#
+# load     concurrency, or requests per second with the metric rps; - where none was reported
+# ready    replicas that are ready
+# desired  replicas that Knative asks for; - where it has no data to decide on, and the row ends there
+# excess   excess burst capacity
+# stable   average of the load over the stable window
+# panic    average of the load over the panic window
+
+`
+
+// columns are the names of the columns.
+const columns = "second load ready desired excess stable panic\n"
+
+// run returns the text of one golden file, as its legend explains it.
 func run(t trace) (string, error) {
 	config, err := asconfig.NewConfigFromMap(t.config)
 	if err != nil {
@@ -88,7 +108,7 @@ func run(t trace) (string, error) {
 	counter := &pods{ready: t.ready}
 	scaler := scaling.New(attribute.NewSet(), noop.NewMeterProvider(), "ns", "rev", collector, counter, &spec)
 	r := replay{trace: t, start: start, collector: collector, counter: counter, scaler: scaler, spec: spec, logger: logger}
-	r.out.WriteString(header(t))
+	r.out.WriteString(legend + header(t) + columns)
 	for sec := range t.seconds {
 		if err := r.second(sec); err != nil {
 			return "", err
@@ -105,7 +125,7 @@ func header(t trace) string {
 	for _, k := range slices.Sorted(maps.Keys(t.annotations)) {
 		fmt.Fprintf(&b, "annotation %s %s\n", k, t.annotations[k])
 	}
-	fmt.Fprintf(&b, "concurrency %d\nready %d\nunreachable %d\n\n", t.concurrency, t.ready, t.unreachable)
+	fmt.Fprintf(&b, "container-concurrency %d\nready-at-start %d\nunreachable-from %d\n\n", t.concurrency, t.ready, t.unreachable)
 	return b.String()
 }
 

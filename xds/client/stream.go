@@ -74,11 +74,15 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 	if !errors.Is(err, io.EOF) {
 		return answered, err
 	}
-	// Sending failed because the stream is over; the reason is what receiving fails with.
+	return answered, receiveError(failed, responses)
+}
+
+// receiveError returns the error of receiving, which is the reason when sending fails because the stream is over.
+func receiveError(failed <-chan error, responses <-chan *discoveryv3.DeltaDiscoveryResponse) error {
 	for {
 		select {
 		case err := <-failed:
-			return answered, err
+			return err
 		case <-responses:
 		}
 	}

@@ -16,18 +16,20 @@ import (
 
 // server serves connections under one set of settings.
 type server struct {
+	// Set once.
 	socket *Socket
 	http   *http.Server
 	secure bool
-	cutOff context.CancelFunc
+	cutOff context.CancelFunc // ends the requests that still run
+	stats  *ConnectionStats
 	feed   chan net.Conn
 	ended  chan struct{} // closed when no more connections are taken
 	served chan struct{} // closed when the http.Server has returned
+	idle   chan struct{} // gets a token when busy falls to 0
 
-	closing atomic.Bool   // responses ask the client to close the connection
-	busy    atomic.Int64  // connections, and requests that have taken theirs over (WebSocket)
-	idle    chan struct{} // gets a token when busy falls to 0
-	stats   *ConnectionStats
+	// By any goroutine.
+	closing atomic.Bool  // responses ask the client to close the connection
+	busy    atomic.Int64 // connections, and requests that have taken theirs over (WebSocket)
 }
 
 func (s *Socket) newServer(v *Version) *server {

@@ -18,12 +18,14 @@ type Assignment struct {
 
 // Host is an address in a zone, with its counters. Consecutive assignments with the same address in the same zone share it.
 type Host struct {
+	// Set before the first assignment with the host is in force.
 	Address string
-	load    *zoneLoad // of its zone; nil until its assignment is in force
+	load    *zoneLoad // of its zone
+
+	// By any goroutine.
 	outlierState
-	Active atomic.Int64
-	Total  atomic.Uint64
-	Errors atomic.Uint64
+	Active        atomic.Int64  // requests in progress
+	Total, Errors atomic.Uint64 // attempts; Errors are those that got no response, or one that was retried
 }
 
 // Endpoint is a host as one assignment describes it.

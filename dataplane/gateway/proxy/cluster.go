@@ -11,10 +11,12 @@ import (
 
 // Cluster is a named group of endpoints. It lives as long as its name; each request loads one version of Config and Endpoints.
 type Cluster struct {
-	Name      string
+	Name string
+
+	// By any goroutine.
 	Stats     ClusterStats
 	Config    atomic.Pointer[settings.Cluster]
-	Endpoints atomic.Pointer[Assignment] // nil until it has been received
+	Endpoints atomic.Pointer[Assignment] // nil until one has come
 	Removed   atomic.Bool                // the control plane has removed it; it still serves requests that are routed to it
 
 	// Guarded by mu. Requests do not look into zones: each host points at the load that it counts in.

@@ -94,11 +94,13 @@ func dialUpstream(ctx context.Context, network, address string) (net.Conn, error
 
 // upstreamConn is a connection to an endpoint. With HTTP/1.1 it knows which exchange it carries.
 type upstreamConn struct {
+	// Set once.
 	net.Conn
-	peer  *peer
+	peer  *peer // asked by the goroutine that writes
 	stats *ClusterStats
-	once  sync.Once
+	once  sync.Once // counts the end once
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	begins  bool      // nothing of the request has been written yet
 	dead    bool      // a read has failed

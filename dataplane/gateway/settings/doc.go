@@ -3,5 +3,5 @@
 // them. They are immutable, so one version is shared by all requests without a lock.
 //
 // Beside the values stand the choices that follow from them and a request alone: which filter chain, virtual host, route and cluster,
-// which headers, which redirect. It builds on the standard library, and must not know protos, connections, counters, or time.
+// which headers, which redirect. It builds on the standard library, and must not know protos, connections, counters, or the clock.
 package settings

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
@@ -89,8 +92,8 @@ type Activator struct {
 	direct    *http.Transport // for applications without a queue-proxy: it does not ask them whether they are there
 	revisions *revisions
 	hosts     *hosts
-	waiting   *population
-	urge      chan struct{} // holds a token when load is to be reported at once
+	pending   *dispatch.Pending
+	reportNow chan struct{} // holds a token when load is to be reported at once
 	buffers   replay.Buffers
 	stats     counters
 	lost      lost.Log
@@ -114,8 +117,8 @@ func New(opts Options) (*Activator, error) {
 	opts.Drain, opts.Quiet = cmp.Or(opts.Drain, 30*time.Second), cmp.Or(opts.Quiet, time.Second)
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
-		opts: opts, logger: opts.Logger, http2: newHTTP2(true), direct: newHTTP2(false), urge: make(chan struct{}, 1),
-		waiting: &population{max: int64(opts.Limits.WaitingTotal)}, listener: opts.Listener,
+		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false), reportNow: make(chan struct{}, 1),
+		pending: dispatch.NewPending(opts.Limits.WaitingTotal), listener: opts.Listener,
 	}
 	if a.listener == nil {
 		l, err := net.Listen("tcp", opts.Listen)
@@ -127,7 +130,7 @@ func New(opts Options) (*Activator, error) {
 	a.address = cmp.Or(opts.Address, a.listener.Addr().String())
 	a.revisions = &revisions{
 		byLabel: map[string]*revision{}, max: opts.Limits.Revisions,
-		make:   func() *dispatcher { return newDispatcher(opts.Limits.Waiting, a.waiting, a.reportSoon) },
+		make:   func() *dispatch.Dispatcher { return dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon) },
 		follow: func(label string) { a.client.Subscribe(resource.EndpointType, label) },
 		leave:  func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
 	}
@@ -227,7 +230,7 @@ func (a *Activator) handle(u client.Update) error {
 func (a *Activator) lose() {
 	a.heard.Store(nil)
 	for r := range a.revisions.all() {
-		r.doubt()
+		r.Disconnected()
 	}
 }
 
@@ -261,11 +264,11 @@ func (a *Activator) takeAssignments(u client.Update) error {
 			errs = append(errs, fmt.Errorf("endpoint assignment %q: %w", r.Name, err))
 			continue
 		}
-		revision.apply(assignment, assignment.index(a.address))
+		revision.Apply(assignment, slices.Index(assignment.Activators, a.address))
 	}
 	for _, name := range u.Removed {
 		if revision := a.revisions.find(name); revision != nil {
-			revision.remove()
+			revision.Remove()
 		}
 	}
 	return errors.Join(errs...)

@@ -27,7 +27,7 @@ func (x *exchange) again() bool {
 		x.sending = next
 		return true
 	}
-	x.revision.unsent(&x.ticket)
+	x.revision.Unsent(&x.Ticket)
 	return false
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
@@ -15,7 +17,7 @@ import (
 
 // exchange is one request and its response.
 type exchange struct {
-	ticket
+	dispatch.Ticket
 	activator *Activator
 	revision  *revision
 	w         http.ResponseWriter
@@ -39,19 +41,19 @@ type exchange struct {
 // serve lets one request of a revision through.
 func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.Body, name revisionName) {
 	x := &exchange{activator: a, w: w, r: r, intake: body, upgrade: upgradeOf(r.Header)}
-	x.arrived = time.Now()
-	x.stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
-	a.arrive(x.arrived)
+	x.Arrived = time.Now()
+	x.Stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	a.arrive(x.Arrived)
 	defer a.depart()
-	revision, err := a.revisions.enter(name, &x.ticket)
+	revision, err := a.revisions.enter(name, &x.Ticket)
 	if revision == nil {
-		x.refuse(err)
+		x.refuse(refusalOf(err))
 		return
 	}
 	x.revision = revision
-	defer func() { revision.leave(&x.ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
+	defer func() { revision.Leave(&x.Ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
 	if err != nil {
-		x.refuse(err)
+		x.refuse(refusalOf(err))
 		return
 	}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
@@ -72,14 +74,14 @@ func (x *exchange) run() error {
 	defer x.releaseBody()
 	for {
 		err := x.send()
-		var connect *connectError
+		var connect *upstream.ConnectError
 		if !errors.As(err, &connect) || x.ctx.Err() != nil {
 			return err
 		}
 		x.activator.stats.retried.Add(1)
-		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.replica.address, "error", err)
-		x.revision.refused(&x.ticket)
-		if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
+		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.Replica().Address, "error", err)
+		x.revision.Refused(&x.Ticket)
+		if err := x.revision.Wait(x.ctx, &x.Ticket); err != nil {
 			return err
 		}
 	}
@@ -87,16 +89,16 @@ func (x *exchange) run() error {
 
 // await waits for the first replica. The body has not been looked at yet.
 func (x *exchange) await() error {
-	if x.turn == nil {
+	if !x.Waited() {
 		return nil // it has a slot already
 	}
 	defer peer.Watch(x.r, x.cancel)()
-	return x.revision.wait(x.ctx, &x.ticket)
+	return x.revision.Wait(x.ctx, &x.Ticket)
 }
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
 func (x *exchange) send() error {
-	x.intake.Unhurried(!x.direct) // a queue-proxy always says whether a body is wanted
+	x.intake.Unhurried(!x.Direct()) // a queue-proxy always says whether a body is wanted
 	if x.r.ProtoMajor == 2 {
 		return x.sendHTTP2()
 	}
@@ -105,10 +107,8 @@ func (x *exchange) send() error {
 
 // connected notes that there is a connection to the replica.
 func (x *exchange) connected() {
-	if x.trial {
-		x.revision.connected(&x.ticket)
-	}
-	if x.cold {
+	x.revision.Connected(&x.Ticket)
+	if x.Cold() {
 		x.sent = time.Now()
 	}
 }
@@ -119,19 +119,17 @@ func (x *exchange) begin() {
 		x.body.Settle()
 	}
 	x.extendTimeout()
-	if x.distrusted {
-		x.revision.answered(&x.ticket)
-	}
+	x.revision.Answered(&x.Ticket)
 	x.activator.stats.dispatched.Add(1)
-	if !x.cold && !x.timed() {
+	if !x.Cold() && !x.timed() {
 		return
 	}
 	parts := x.parts()
-	if x.cold {
+	if x.Cold() {
 		x.activator.stats.coldStart(parts)
 	}
 	if x.timed() {
-		x.w.Header().Add("Server-Timing", parts.serverTiming(x.cold))
+		x.w.Header().Add("Server-Timing", parts.serverTiming(x.Cold()))
 	}
 }
 
@@ -158,7 +156,10 @@ func (x *exchange) fail(err error) {
 		x.warn(message, err)
 		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
 	}
-	if known == nil && !errors.As(err, &known) {
+	if known == nil {
+		known = refusalOf(err)
+	}
+	if known == nil {
 		x.warn("a replica did not answer", err)
 		known = errUnreachable
 	}
@@ -167,12 +168,10 @@ func (x *exchange) fail(err error) {
 
 // warn tells of a request that is lost.
 func (x *exchange) warn(message string, err error) {
-	x.activator.lost.Warn(x.activator.logger, message, x.r, err, "revision", x.revision.name, "replica", x.replica.address)
+	x.activator.lost.Warn(x.activator.logger, message, x.r, err, "revision", x.revision.name, "replica", x.Replica().Address)
 }
 
-func (x *exchange) refuse(err error) {
-	known := errUnreachable
-	errors.As(err, &known)
+func (x *exchange) refuse(known *refusal) {
 	x.answer(true)
 	x.status = known.status
 	x.activator.stats.refused(known.reason)

@@ -287,7 +287,7 @@ func (b *bench) waiting(n int) {
 		if r == nil {
 			return n == 0
 		}
-		_, waiting := r.counts()
+		_, waiting := r.Counts()
 		return waiting == n
 	})
 }
@@ -297,12 +297,7 @@ func (b *bench) known() {
 	b.Helper()
 	eventually(b, "the assignment", func() bool {
 		r := b.activator.revisions.find(cluster)
-		if r == nil {
-			return false
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.outlook.answered
+		return r != nil && r.Status().Answered
 	})
 }
 

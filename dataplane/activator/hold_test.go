@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
@@ -53,7 +54,7 @@ func TestNoReplicaEverHasTwoAndNoneIsIdleWhileRequestsWait(t *testing.T) {
 	}
 	b.set(cluster, facts{"concurrency": 1.0}, addresses...)
 	b.get().want(t, 200, "")
-	d := b.activator.revisions.find(cluster).dispatcher
+	d := b.activator.revisions.find(cluster)
 	stop := make(chan struct{})
 	var watcher, clients sync.WaitGroup
 	idle := 0
@@ -64,11 +65,9 @@ func TestNoReplicaEverHasTwoAndNoneIsIdleWhileRequestsWait(t *testing.T) {
 				return
 			default:
 			}
-			d.mu.Lock()
-			if d.queue.length > 0 && d.policy.pick() != nil {
+			if s := d.Status(); s.Waiting > 0 && s.Room {
 				idle++
 			}
-			d.mu.Unlock()
 			time.Sleep(50 * time.Microsecond)
 		}
 	})
@@ -127,7 +126,7 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	began := time.Now()
 	a := b.get()
 	a.want(t, 404, "no such revision")
-	if waited := time.Since(began); waited < unknownPatience || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
+	if waited := time.Since(began); waited < dispatch.UnknownPatience || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("refused after %v: %v", waited, a)
 	}
 	late := b.later(b.request(http.MethodGet, "/", nil))
@@ -135,7 +134,7 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	b.set(cluster, nil, addressOf(plain(t, says("appeared"))))
 	await(t, late).want(t, 200, "appeared")
 	b.removeAssignment(cluster)
-	eventually(t, "the removal", func() bool { return b.activator.revisions.find(cluster).unknown() })
+	eventually(t, "the removal", func() bool { return b.activator.revisions.find(cluster).Status().Missing })
 	b.get().want(t, 404, "no such revision")
 }
 
@@ -163,10 +162,7 @@ func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
 	const roomy = 2 * time.Second // the response must begin within it
 	b.set(cluster, facts{"timeout": roomy.Seconds()}, addressOf(s))
 	eventually(t, "the longer timeout", func() bool {
-		r := b.activator.revisions.find(cluster)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.outlook.timeout == roomy
+		return b.activator.revisions.find(cluster).Status().Timeout == roomy
 	})
 	slow := b.later(b.request(http.MethodPost, "/slow", strings.NewReader("x")))
 	eventually(t, "the response has begun", func() bool {
@@ -212,7 +208,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	late := b.later(b.request(http.MethodGet, "/", nil))
 	b.until("a report of the waiting request", func() bool { return len(b.loads) > 0 && b.loads[len(b.loads)-1].Waiting == 1 })
 	await(t, late).want(t, 503, "ExitCode1")
-	if waited := time.Since(began); waited < failedPatience {
+	if waited := time.Since(began); waited < dispatch.FailedPatience {
 		t.Errorf("a new request was refused after %v", waited)
 	}
 	lucky := b.later(b.request(http.MethodGet, "/", nil))
@@ -242,7 +238,7 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 
 	// With the only replica refusing, requests wait until it does not.
 	b.set(cluster, facts{"concurrency": 10.0}, address)
-	eventually(t, "the assignment", func() bool { return len(b.activator.revisions.find(cluster).replicas()) == 1 })
+	eventually(t, "the assignment", func() bool { return len(b.activator.revisions.find(cluster).Replicas()) == 1 })
 	before := b.activator.Stats().Retried
 	var answers []<-chan answer
 	for range 10 {
@@ -315,10 +311,7 @@ func TestRequestsInFlightFinishWhenTheirReplicaGoes(t *testing.T) {
 	// The address comes back with its request still counted, so the second one goes on waiting.
 	b.set(cluster, facts{"concurrency": 1.0}, addressOf(s))
 	eventually(t, "the replica's return", func() bool {
-		d := b.activator.revisions.find(cluster)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.outlook.endpoints == 1
+		return b.activator.revisions.find(cluster).Status().Endpoints == 1
 	})
 	b.waiting(1)
 	release <- struct{}{}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
 // hosts finds the revision of a request that does not name one. gRPC clients without a proxy choose a revision and add no
@@ -85,9 +86,9 @@ func (hs *hosts) find(ctx context.Context, name string) ([]hostRoute, error) {
 func (hs *hosts) wait(ctx context.Context, known <-chan struct{}) bool {
 	arrived := time.Now()
 	for {
-		by := arrived.Add(silentPatience)
+		by := arrived.Add(dispatch.SilentPatience)
 		if heard := hs.heard(); !heard.IsZero() {
-			by = later(arrived, heard).Add(unknownPatience)
+			by = later(arrived, heard).Add(dispatch.UnknownPatience)
 		}
 		left := time.Until(by)
 		if left <= 0 {
@@ -98,7 +99,7 @@ func (hs *hosts) wait(ctx context.Context, known <-chan struct{}) bool {
 			return true
 		case <-ctx.Done():
 			return false
-		case <-time.After(min(left, unknownPatience)): // looks at the control plane again
+		case <-time.After(min(left, dispatch.UnknownPatience)): // looks at the control plane again
 		}
 	}
 }
@@ -280,7 +281,7 @@ func (a *Activator) choose(ctx context.Context, shares []hostShare) revisionName
 	}
 	behind := make([]hostShare, 0, len(shares))
 	for _, s := range shares {
-		if r := a.revisions.get(s.name); r != nil && r.behindActivators(ctx) {
+		if r := a.revisions.get(s.name); r != nil && r.Behind(ctx) {
 			behind = append(behind, s)
 		}
 	}
@@ -299,23 +300,4 @@ func (a *Activator) choose(ctx context.Context, shares []hostShare) revisionName
 		n -= s.weight
 	}
 	return behind[0].name
-}
-
-// behindActivators tells whether requests of the revision are to come by activators. It waits for the control plane to say.
-func (d *dispatcher) behindActivators(ctx context.Context) bool {
-	patience, cancel := context.WithTimeout(ctx, unknownPatience)
-	defer cancel()
-	for {
-		d.mu.Lock()
-		o := d.outlook
-		d.mu.Unlock()
-		if o.answered {
-			return o.behind
-		}
-		select {
-		case <-o.changed:
-		case <-patience.Done():
-			return false
-		}
-	}
 }

@@ -103,7 +103,7 @@ func TestSplitHostStandsForTheRevisionThatActivatorsStandFor(t *testing.T) {
 		if r == nil {
 			return false
 		}
-		_, waiting := r.counts()
+		_, waiting := r.Counts()
 		return waiting == cap(answers)
 	})
 	b.publish(out, greeter(backend("awake", model.ViaReplicas, awake), backend("asleep", model.ViaActivator, asleep)))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -12,41 +11,14 @@ import (
 	"time"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/replay"
-	"sluice.dev/sluice/model"
 )
 
-// newHTTP2 makes the transport for requests that came over h2c. It sends nothing twice that may have been received. If it is to ask, it
-// finds out a queue-proxy that hangs; a gRPC server ends connections on which it is asked more often than it likes.
-func newHTTP2(ask bool) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepalive}
-	t := &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, &connectError{err}
-			}
-			return c, nil
-		},
-		Protocols:              protocols,
-		DisableCompression:     true,
-		IdleConnTimeout:        model.IdleClient,
-		MaxResponseHeaderBytes: maxResponseHeader,
-		// A body that is to be asked for waits in intake.Body, and so the transport need not wait.
-		ExpectContinueTimeout: 0,
-	}
-	if ask {
-		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: model.PingInterval, PingTimeout: model.PingTimeout}
-	}
-	return t
-}
-
-// sendHTTP2 sends the request over h2c and relays the response. A connectError says that it cannot have been received.
+// sendHTTP2 sends the request over h2c and relays the response. A ConnectError says that it cannot have been received.
 func (x *exchange) sendHTTP2() error {
 	transport := x.activator.http2
-	if x.direct {
+	if x.Direct() {
 		transport = x.activator.direct
 	}
 	res, err := transport.RoundTrip(x.outgoing()) //nolint:bodyclose // it is closed in each of the two ways
@@ -55,12 +27,12 @@ func (x *exchange) sendHTTP2() error {
 	case err != nil && !replay.Unprocessed(err):
 		return err
 	case err != nil && x.again():
-		return &connectError{err}
+		return upstream.NewConnectError(err)
 	case err != nil:
 		return errPassedBack
 	case isUnsent(res.Header) && x.again():
 		go func() { _ = res.Body.Close() }() // it waits for the sending of the body to end
-		return &connectError{errUnsent}
+		return upstream.NewConnectError(errUnsent)
 	}
 	defer func() {
 		// What the client still sends is of no use, and to close the response would wait for it.
@@ -94,7 +66,7 @@ func (x *exchange) outgoing() *http.Request {
 	}
 	out := x.r.WithContext(httptrace.WithClientTrace(ctx, trace))
 	u := *x.r.URL
-	u.Scheme, u.Host = "http", x.replica.address
+	u.Scheme, u.Host = "http", x.Replica().Address
 	out.URL, out.RequestURI, out.Close = &u, "", false
 	out.Header = maps.Clone(x.r.Header)
 	for name := range x.r.Header {
@@ -105,7 +77,7 @@ func (x *exchange) outgoing() *http.Request {
 	if hasToken(x.r.Header["Te"], "trailers") {
 		out.Header["Te"] = []string{"trailers"}
 	}
-	if !x.direct { // an application is not to learn the proof
+	if !x.Direct() { // an application is not to learn the proof
 		out.Header[contract.ProxyHeader] = []string{x.activator.proof()}
 	}
 	out.Header[contract.NamespaceHeader], out.Header[contract.RevisionHeader] = []string{x.revision.name.namespace}, []string{x.revision.name.name}

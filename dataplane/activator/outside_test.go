@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 	"sluice.dev/sluice/xds"
 )
 
@@ -363,7 +364,7 @@ func TestWhatDidNotExistIsWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
 	b.get().want(t, 404, "no such revision")
 	b.server.Close()
 	eventually(t, "the activator is alone", func() bool { return b.activator.heardSince().IsZero() })
-	b.client.Timeout = 3 * unknownPatience / 2
+	b.client.Timeout = 3 * dispatch.UnknownPatience / 2
 	for name, ask := range map[string]func() answer{
 		"a revision": func() answer { return b.get() },
 		"a host":     func() answer { return b.call("hello.default.localhost") },

@@ -20,8 +20,8 @@ type overtime struct {
 }
 
 func (x *exchange) startTimeout() {
-	if x.timeout > 0 {
-		x.limit.timer = time.AfterFunc(time.Until(x.arrived.Add(x.timeout)), x.expire)
+	if x.Timeout() > 0 {
+		x.limit.timer = time.AfterFunc(time.Until(x.Arrived.Add(x.Timeout())), x.expire)
 	}
 }
 
@@ -33,7 +33,7 @@ func (x *exchange) extendTimeout() {
 	x.limit.mu.Lock()
 	x.limit.begun = true
 	x.limit.mu.Unlock()
-	x.limit.timer.Reset(x.timeout + cutGrace)
+	x.limit.timer.Reset(x.Timeout() + cutGrace)
 }
 
 func (x *exchange) expire() {

@@ -379,7 +379,7 @@ func TestWhatIsNotHTTPIsAnsweredWith502(t *testing.T) {
 		b.set(cluster, nil, ln.Addr().String())
 		eventually(t, "the replica", func() bool {
 			r := b.activator.revisions.find(cluster)
-			return r == nil || len(r.replicas()) == 1 && r.replicas()[0].address == ln.Addr().String()
+			return r == nil || len(r.Replicas()) == 1 && r.Replicas()[0].Address == ln.Addr().String()
 		})
 		a := b.get()
 		a.want(t, 502, "did not answer")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
 // errUnsent is for a request that a replica's queue-proxy did not pass on.
@@ -42,17 +43,24 @@ var (
 		" must name a revision; the gateway adds them"}
 )
 
-// refusalOf is the answer to a request that failed for such a reason.
+// refusalOf is the answer to a request that failed for such a reason; nil when the activator has none of its own.
 func refusalOf(err error) *refusal {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r
+	var known *refusal
+	var failure *dispatch.Failure
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &failure):
+		return &refusal{503, contract.ReasonRevisionFailed, 5, failure.Error()}
+	case errors.Is(err, dispatch.ErrQueueFull):
+		return errQueueFull
+	case errors.Is(err, dispatch.ErrTimeout):
+		return errTimeout
+	case errors.Is(err, dispatch.ErrUnknownRevision):
+		return errUnknownRevision
 	}
-	return errNoRevision
+	return nil
 }
-
-// errForgotten says that a revision was forgotten for being idle just when a request came; look it up again.
-var errForgotten = errors.New("forgotten")
 
 // gRPC's status for each of them: unavailable, which clients may try again.
 const grpcUnavailable = "14"

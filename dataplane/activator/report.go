@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 	"sluice.dev/sluice/xds/client"
 )
 
 const (
 	// waitingInterval is how often load is reported while any request waits; otherwise it is as often as the control plane asks.
-	waitingInterval = urgePause
+	waitingInterval = dispatch.NotifyPause
 	// urgentInterval bounds how often it is reported because requests begin to wait for ever more revisions.
 	urgentInterval = time.Millisecond
 )
@@ -18,7 +19,7 @@ const (
 // reportSoon asks for a report at once. It never blocks.
 func (a *Activator) reportSoon() {
 	select {
-	case a.urge <- struct{}{}:
+	case a.reportNow <- struct{}{}:
 	default:
 	}
 }
@@ -34,14 +35,14 @@ func (a *Activator) reportLoads(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.urge:
+		case <-a.reportNow:
 			waited = true
 			a.client.ReportLoad()
 			if !sleep(ctx, urgentInterval) {
 				return
 			}
 		case <-timer.C:
-			waiting := a.waiting.waiting.Load() > 0
+			waiting := a.pending.Waiting() > 0
 			if !waiting && !waited {
 				continue
 			}
@@ -68,15 +69,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (a *Activator) load() []client.ClusterLoad {
 	var all []client.ClusterLoad
 	for r := range a.revisions.all() {
-		taken, inFlight, waiting := r.report()
-		if taken == (load{}) && inFlight == 0 {
+		taken, inFlight, waiting := r.TakeLoad()
+		if taken == (dispatch.Load{}) && inFlight == 0 {
 			continue
 		}
 		all = append(all, client.ClusterLoad{
 			Cluster: r.label, Zone: contract.ZonePods,
-			Issued: taken.issued, Succeeded: taken.succeeded, Failed: taken.failed,
+			Issued: taken.Issued, Succeeded: taken.Succeeded, Failed: taken.Failed,
 			InProgress:  uint64(inFlight), //nolint:gosec // it is never negative
-			Concurrency: taken.concurrency, Streams: taken.streams, Waiting: float64(waiting),
+			Concurrency: taken.Concurrency, Streams: taken.Streams, Waiting: float64(waiting),
 		})
 	}
 	return all

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
 // revisionName is the namespace and name of a revision.
@@ -15,7 +17,7 @@ func (n revisionName) String() string { return n.namespace + "/" + n.name }
 
 // revision is one that requests have come for, and whose endpoints are followed.
 type revision struct {
-	*dispatcher
+	*dispatch.Dispatcher
 	name revisionName
 	// label is the name as the control plane and the logs have it.
 	label string
@@ -30,20 +32,20 @@ type revisions struct {
 	mu      sync.Mutex
 	byLabel map[string]*revision
 	max     int
-	make    func() *dispatcher
+	make    func() *dispatch.Dispatcher
 	follow  func(label string) // subscribes to a revision's endpoints
 	leave   func(label string)
 }
 
 // enter brings a request into the dispatcher of its revision, which begins to be followed if it was not. The revision is nil if
 // there are too many of them.
-func (rs *revisions) enter(name revisionName, t *ticket) (*revision, error) {
+func (rs *revisions) enter(name revisionName, t *dispatch.Ticket) (*revision, error) {
 	for {
 		r := rs.get(name)
 		if r == nil {
 			return nil, errTooMany
 		}
-		if err := r.enter(t); err != errForgotten { //nolint:errorlint // it is never wrapped
+		if err := r.Enter(t); err != dispatch.ErrClosed { //nolint:errorlint // it is never wrapped
 			return r, err
 		}
 	}
@@ -61,7 +63,7 @@ func (rs *revisions) get(name revisionName) *revision {
 	if len(rs.byLabel) >= rs.max && !rs.makeRoom() {
 		return nil
 	}
-	r := &revision{dispatcher: rs.make(), name: name, label: name.String()}
+	r := &revision{Dispatcher: rs.make(), name: name, label: name.String()}
 	rs.byLabel[r.label] = r
 	rs.table.Store(name, r)
 	rs.length.Add(1)
@@ -88,7 +90,7 @@ func (rs *revisions) makeRoom() bool {
 
 // forget lets go of a revision that has had no request for so long. The caller holds the mutex.
 func (rs *revisions) forget(r *revision, idle time.Duration) bool {
-	if !r.close(idle) {
+	if !r.CloseIdle(idle) {
 		return false
 	}
 	delete(rs.byLabel, r.label)
@@ -118,7 +120,7 @@ func (rs *revisions) sweep(idle, idleUnknown time.Duration) {
 	now := time.Now()
 	for r := range rs.all() {
 		patience := idle
-		if r.unknown() {
+		if r.Status().Missing {
 			patience = idleUnknown
 		}
 		rs.mu.Lock()
@@ -127,17 +129,10 @@ func (rs *revisions) sweep(idle, idleUnknown time.Duration) {
 		if gone {
 			continue
 		}
-		for _, replica := range r.replicas() {
-			replica.pool.prune(now)
+		for _, replica := range r.Replicas() {
+			replica.Pool.Prune(now)
 		}
 	}
-}
-
-// unknown tells whether the control plane said that there is no such revision.
-func (d *dispatcher) unknown() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.outlook.missing
 }
 
 // maxName bounds a namespace and a revision's name, in bytes, as Kubernetes does.

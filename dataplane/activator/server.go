@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -69,7 +70,7 @@ func (a *Activator) admit(w http.ResponseWriter, r *http.Request) (revisionName,
 	name, err := nameOf(r.Header[contract.NamespaceHeader], r.Header[contract.RevisionHeader])
 	if err != nil {
 		if name, err = a.resolve(r); err != nil {
-			return name, refusalOf(err)
+			return name, cmp.Or(refusalOf(err), errNoRevision)
 		}
 	}
 	return name, nil
@@ -120,8 +121,8 @@ func (a *Activator) Close() {
 	a.http2.CloseIdleConnections()
 	a.direct.CloseIdleConnections()
 	for r := range a.revisions.all() {
-		for _, replica := range r.replicas() {
-			replica.pool.close()
+		for _, replica := range r.Replicas() {
+			replica.Pool.Close()
 		}
 	}
 }

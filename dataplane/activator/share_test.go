@@ -48,16 +48,9 @@ func TestEachActivatorUsesItsShare(t *testing.T) {
 		b.get().want(t, 200, "127.0.0.1")
 		n := 0
 		eventually(t, "the shares", func() bool {
-			n = 0
-			r := b.activator.revisions.find(cluster)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			for _, replica := range r.known {
-				if replica.ours {
-					n++
-				}
-			}
-			return r.limit == int(f["concurrency"].(float64)) && r.outlook.endpoints == 4
+			s := b.activator.revisions.find(cluster).Status()
+			n = s.Assigned
+			return s.Concurrency == int(f["concurrency"].(float64)) && s.Endpoints == 4
 		})
 		return n
 	}

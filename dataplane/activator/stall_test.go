@@ -47,8 +47,8 @@ func TestClientsThatStallAreAnswered(t *testing.T) {
 			for _, address := range []string{addressOf(dies), queueOf(t, queueproxy.Options{Target: addressOf(dies)})} {
 				b.set(cluster, nil, address)
 				eventually(t, "the replica", func() bool {
-					rs := b.activator.revisions.find(cluster).replicas()
-					return len(rs) == 1 && rs[0].address == address
+					rs := b.activator.revisions.find(cluster).Replicas()
+					return len(rs) == 1 && rs[0].Address == address
 				})
 				go func() {
 					<-began

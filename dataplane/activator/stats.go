@@ -107,7 +107,7 @@ func (a *Activator) Stats() Stats {
 	s.Refused = maps.Clone(c.refusals)
 	c.mu.Unlock()
 	for r := range a.revisions.all() {
-		if inFlight, waiting := r.counts(); inFlight > 0 {
+		if inFlight, waiting := r.Counts(); inFlight > 0 {
 			s.Held = append(s.Held, HeldRevision{r.name.namespace, r.name.name, inFlight, waiting})
 		}
 	}
@@ -115,10 +115,4 @@ func (a *Activator) Stats() Stats {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return s
-}
-
-func (d *dispatcher) counts() (inFlight, waiting int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.meter.inFlight, d.meter.waiting
 }

@@ -24,14 +24,15 @@ type parts struct {
 // parts divides the wait of a request. A moment that is unknown or out of order counts as the nearest possible one, so that
 // parts are never negative and always add up.
 func (x *exchange) parts() parts {
-	if !x.cold || x.sent.IsZero() {
+	if !x.Cold() || x.sent.IsZero() {
 		end := x.sent
 		if end.IsZero() {
 			end = time.Now()
 		}
-		return parts{activate: end.Sub(x.arrived)}
+		return parts{activate: end.Sub(x.Arrived)}
 	}
-	return divide(x.arrived, x.sent, x.revision.milestones())
+	start, appeared := x.revision.ColdStart()
+	return divide(x.Arrived, x.sent, [...]time.Time{start.Asked, start.Started, start.Ready, appeared})
 }
 
 func divide(arrived, sent time.Time, moments [len(partNames) - 1]time.Time) parts {
@@ -77,12 +78,4 @@ func (p parts) serverTiming(cold bool) string {
 		write(partNames[i], d)
 	}
 	return b.String()
-}
-
-// milestones are the moments between the parts of the newest start from zero.
-func (d *dispatcher) milestones() [len(partNames) - 1]time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o := &d.outlook
-	return [...]time.Time{o.start.asked, o.start.started, o.start.ready, o.appeared}
 }

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/activator/upstream"
 )
 
 // tunnel relays an upgraded connection until both sides have ended it.
-func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
+func (x *exchange) tunnel(res *http.Response, c *upstream.Conn, stop func() bool) error {
 	if x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
 		return fmt.Errorf("the replica switched to %q, which was not asked for", res.Header.Get("Upgrade"))
 	}
@@ -46,9 +48,9 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 		return nil // the client has gone
 	}
 	ended := make(chan error, 2)
-	t := &tunnel{Conn: client, ahead: buffered.Reader, patience: x.timeout}
+	t := &tunnel{Conn: client, ahead: buffered.Reader, patience: x.Timeout()}
 	go func() { ended <- pipe(c.Conn, t) }()
-	go func() { ended <- pipe(t, c.in) }()
+	go func() { ended <- pipe(t, c.In) }()
 	for range 2 {
 		if err := <-ended; err != nil {
 			break // the other direction has nobody to talk to

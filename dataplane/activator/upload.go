@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
@@ -20,7 +21,7 @@ type upload struct {
 }
 
 // startUpload starts to send the body.
-func (x *exchange) startUpload(c *conn) *upload {
+func (x *exchange) startUpload(c *upstream.Conn) *upload {
 	if x.sending == nil {
 		return nil
 	}
@@ -28,7 +29,7 @@ func (x *exchange) startUpload(c *conn) *upload {
 	go func() {
 		defer close(u.done)
 		if u.err = x.writeBody(c, u); u.clientFailed.Load() {
-			c.abort() // the replica waits for a body that will not come
+			c.Abort() // the replica waits for a body that will not come
 		}
 	}()
 	return u

@@ -48,12 +48,15 @@ var layers = map[string][]string{
 	"controlplane":         {"model", "translator", "xds"},
 	"dataplane/queueproxy": {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer"},
 	"dataplane/gateway":    {"model", "dataplane/breaker", "dataplane/framing", "dataplane/replay", "xds/client"},
-	"dataplane/activator":  {"model", "dataplane/breaker", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
-	"kube":                 {"model", "rollout", "crds"},
-	"standalone":           {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
-	"cmd":                  {""},
-	"examples":             {},
-	"test":                 {""},
+	"dataplane/activator":  {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
+
+	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
+	"dataplane/activator/upstream": {"model"},
+	"kube":                         {"model", "rollout", "crds"},
+	"standalone":                   {"model", "rollout", "crds", "dataplane/queueproxy", "standalone"},
+	"cmd":                          {""},
+	"examples":                     {},
+	"test":                         {""},
 }
 
 // foreign says where packages of others may be imported, by the beginning of their path, and why nowhere else.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -95,7 +96,8 @@ func Run(ctx context.Context, s Supervise) error {
 	if err := os.WriteFile(config, s.Bootstrap, 0o600); err != nil {
 		return fmt.Errorf("writing the bootstrap of Envoy: %w", err)
 	}
-	pause, unready, served := firstPause, 0, false
+	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
+	unready, served := 0, false
 	for ctx.Err() == nil {
 		started := time.Now()
 		l, err := s.run(ctx, config)
@@ -107,14 +109,14 @@ func Run(ctx context.Context, s Supervise) error {
 			return fmt.Errorf("it ended %d times before it was ready, the last time with %v%s", unready, l.command.ProcessState, l.logEnd())
 		}
 		if time.Since(started) > lastPause {
-			pause = firstPause
+			pause.Reset()
 		}
-		s.Logger.Error("envoy ended by itself; it is started again", "status", l.command.ProcessState.String(), "after", pause, "log", l.output.entries.tail())
+		wait := pause.NextBackOff()
+		s.Logger.Error("envoy ended by itself; it is started again", "status", l.command.ProcessState.String(), "after", wait, "log", l.output.entries.tail())
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
-		pause = min(2*pause, lastPause)
 	}
 	return nil
 }

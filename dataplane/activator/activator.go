@@ -95,8 +95,8 @@ type Activator struct {
 	pending   *dispatch.Pending
 	reportNow chan struct{} // holds a token when load is to be reported at once
 	buffers   replay.Buffers
-	stats     counters
-	lost      lost.Log
+	metrics   *metrics
+	lost      *lost.Log
 
 	listener  net.Listener
 	address   string                    // as gateways and the control plane know it
@@ -117,7 +117,7 @@ func New(opts Options) (*Activator, error) {
 	opts.Drain, opts.Quiet = cmp.Or(opts.Drain, 30*time.Second), cmp.Or(opts.Quiet, time.Second)
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
-		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false), reportNow: make(chan struct{}, 1),
+		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false), reportNow: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
 		pending: dispatch.NewPending(opts.Limits.WaitingTotal), listener: opts.Listener,
 	}
 	if a.listener == nil {

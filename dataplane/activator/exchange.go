@@ -78,7 +78,7 @@ func (x *exchange) run() error {
 		if !errors.As(err, &connect) || x.ctx.Err() != nil {
 			return err
 		}
-		x.activator.stats.retried.Add(1)
+		x.activator.metrics.retried.Inc()
 		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.Replica().Address, "error", err)
 		x.revision.Refused(&x.Ticket)
 		if err := x.revision.Wait(x.ctx, &x.Ticket); err != nil {
@@ -120,13 +120,13 @@ func (x *exchange) begin() {
 	}
 	x.extendTimeout()
 	x.revision.Answered(&x.Ticket)
-	x.activator.stats.dispatched.Add(1)
+	x.activator.metrics.dispatched.Inc()
 	if !x.Cold() && !x.timed() {
 		return
 	}
 	parts := x.parts()
 	if x.Cold() {
-		x.activator.stats.coldStart(parts)
+		x.activator.metrics.observe(parts)
 	}
 	if x.timed() {
 		x.w.Header().Add("Server-Timing", parts.serverTiming(x.Cold()))
@@ -174,7 +174,7 @@ func (x *exchange) warn(message string, err error) {
 func (x *exchange) refuse(known *refusal) {
 	x.answer(true)
 	x.status = known.status
-	x.activator.stats.refused(known.reason)
+	x.activator.metrics.refused.WithLabelValues(known.reason).Inc()
 	known.answer(x.w, x.r)
 }
 

@@ -35,7 +35,7 @@ func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("no request was sent again")
 			}
 		})
@@ -62,7 +62,7 @@ func TestGoingAwayLosesNoRequestWithABody(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if b.activator.Stats().Retried == 0 {
+	if count(b.activator.metrics.retried) == 0 {
 		t.Error("no request was sent again")
 	}
 }

@@ -33,8 +33,12 @@ func TestRequestsWaitForTheFirstEndpointAndAllAreServed(t *testing.T) {
 	for _, a := range answers {
 		await(t, a).want(t, 200, "ping")
 	}
-	if s := b.activator.Stats(); s.ColdStarts != 100 || s.Dispatched != 100 || s.Activate.Count != 100 {
-		t.Errorf("counted %d cold starts and %d dispatched", s.ColdStarts, s.Dispatched)
+	m := b.activator.metrics
+	if starts, dispatched := count(m.coldStarts), count(m.dispatched); starts != 100 || dispatched != 100 {
+		t.Errorf("counted %d cold starts and %d dispatched", starts, dispatched)
+	}
+	if n := observed(t, m.coldStart); n != 100 {
+		t.Errorf("the histogram has %d cold starts", n)
 	}
 }
 
@@ -166,7 +170,7 @@ func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
 	})
 	slow := b.later(b.request(http.MethodPost, "/slow", strings.NewReader("x")))
 	eventually(t, "the response has begun", func() bool {
-		return b.activator.stats.dispatched.Load() == 1
+		return count(b.activator.metrics.dispatched) == 1
 	})
 	time.AfterFunc(roomy+roomy/4, func() { close(release) }) // it may go on for longer than the timeout
 	await(t, slow).want(t, 200, "begun and ended")
@@ -232,19 +236,19 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 	for range 20 {
 		do(b.client, b.request(http.MethodPost, "/", strings.NewReader("x"))).want(t, 200, "live")
 	}
-	if n := b.activator.Stats().Retried; n == 0 || n > 20 {
+	if n := count(b.activator.metrics.retried); n == 0 || n > 20 {
 		t.Errorf("%d attempts at the dead replica", n)
 	}
 
 	// With the only replica refusing, requests wait until it does not.
 	b.set(cluster, facts{"concurrency": 10.0}, address)
 	eventually(t, "the assignment", func() bool { return len(b.activator.revisions.find(cluster).Replicas()) == 1 })
-	before := b.activator.Stats().Retried
+	before := count(b.activator.metrics.retried)
 	var answers []<-chan answer
 	for range 10 {
 		answers = append(answers, b.later(b.request(http.MethodGet, "/", nil)))
 	}
-	eventually(t, "some attempts", func() bool { return b.activator.Stats().Retried > before+5 })
+	eventually(t, "some attempts", func() bool { return count(b.activator.metrics.retried) > before+5 })
 	again, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +259,7 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 	for _, a := range answers {
 		await(t, a).want(t, 200, "back")
 	}
-	if n := b.activator.Stats().Retried - before; n > 40 {
+	if n := count(b.activator.metrics.retried) - before; n > 40 {
 		t.Errorf("%d attempts for 10 requests", n)
 	}
 }
@@ -424,7 +428,7 @@ func TestOnlyRequestsInsideAKilledReplicaFail(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "some load", func() bool { return b.activator.stats.dispatched.Load() > 500 })
+	eventually(t, "some load", func() bool { return count(b.activator.metrics.dispatched) > 500 })
 	victim.Listener.Close()
 	victim.CloseClientConnections() // the replica is gone from one moment to the next, and still in the assignment
 	clients.Wait()

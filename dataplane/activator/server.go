@@ -51,7 +51,7 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, refused := a.admit(w, r)
 	if refused != nil {
 		body.Answer(true)
-		a.stats.refused(refused.reason)
+		a.metrics.refused.WithLabelValues(refused.reason).Inc()
 		refused.answer(w, r)
 		return
 	}

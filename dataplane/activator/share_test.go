@@ -22,7 +22,7 @@ func TestRefusedAndClosedConnectionsFailNothingOverHTTP2Either(t *testing.T) {
 	for range 20 {
 		do(c, b.request(http.MethodPost, "/", strings.NewReader("body"))).want(t, 200, "body")
 	}
-	if b.activator.Stats().Retried == 0 {
+	if count(b.activator.metrics.retried) == 0 {
 		t.Error("the dead replica was never tried")
 	}
 	for range 5 {

@@ -60,7 +60,7 @@ func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
 				do(client, b.request(http.MethodPost, "/", strings.NewReader("ping"))).want(t, 200, "ping")
 				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200, "of unknown length")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("the replica whose application is not there was sent nothing")
 			}
 		})
@@ -78,7 +78,7 @@ func TestReplicaOfAnotherRevisionAnswersNothing(t *testing.T) {
 			for range 15 {
 				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "right")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("the other revision's replica was sent nothing")
 			}
 		})
@@ -123,8 +123,8 @@ func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
 				}
 				a.want(t, 200, fits+"x")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 && passed == 0 || passed > 5 {
-				t.Errorf("%d requests were sent again and %d were passed back", s.Retried, passed)
+			if retried := count(b.activator.metrics.retried); retried == 0 && passed == 0 || passed > 5 {
+				t.Errorf("%d requests were sent again and %d were passed back", retried, passed)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestARequestWithABodyIsHeldUntilAReplicaTakesIt(t *testing.T) {
 					held <- do(client, b.request(http.MethodPost, "/", strings.NewReader(fmt.Sprint("body ", i%10))))
 				}()
 			}
-			eventually(t, "all to have been refused", func() bool { return b.activator.Stats().Retried >= uint64(cap(held)) })
+			eventually(t, "all to have been refused", func() bool { return count(b.activator.metrics.retried) >= cap(held) })
 			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 			for range cap(held) {
 				await(t, held).want(t, 200, "body ")
@@ -170,7 +170,7 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 			got := make(chan answer, 1)
 			go func() { got <- do(client, req) }()
 			_, _ = io.WriteString(out, "first ")
-			eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > 0 })
+			eventually(t, "the request to be refused", func() bool { return count(b.activator.metrics.retried) > 0 })
 			b.set(cluster, facts{}, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(w).EnableFullDuplex()
 				_, _ = io.CopyN(w, r.Body, 6)
@@ -178,7 +178,7 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 				_, _ = io.Copy(w, r.Body)
 				_, _ = io.WriteString(w, r.Trailer.Get("X-End"))
 			})))
-			eventually(t, "the request to be taken", func() bool { return b.activator.Stats().Dispatched > 0 })
+			eventually(t, "the request to be taken", func() bool { return count(b.activator.metrics.dispatched) > 0 })
 			_, _ = io.WriteString(out, "second ")
 			_, _ = io.WriteString(out, strings.Repeat("x", 3*replay.Limit))
 			req.Trailer.Set("X-End", "end")
@@ -196,11 +196,11 @@ func TestAClientThatStillSendsGetsARefusal(t *testing.T) {
 			b.set(cluster, facts{}, unsentAfter(t, 6))
 			post := func(ctx context.Context) (<-chan answer, io.Closer) {
 				in, out := io.Pipe()
-				refused := b.activator.Stats().Retried
+				refused := count(b.activator.metrics.retried)
 				got := make(chan answer, 1)
 				go func() { got <- do(client, b.request(http.MethodPost, "/", in).WithContext(ctx)) }()
 				_, _ = io.WriteString(out, "first ")
-				eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > refused })
+				eventually(t, "the request to be refused", func() bool { return count(b.activator.metrics.retried) > refused })
 				return got, out
 			}
 			ctx, cancel := context.WithCancel(t.Context())

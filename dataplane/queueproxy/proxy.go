@@ -86,7 +86,7 @@ type Proxy struct {
 	server    *http.Server
 	meter     meter
 	log       *requestLog // nil when there is none
-	lost      lost.Log
+	lost      *lost.Log
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
@@ -103,7 +103,10 @@ func New(opts Options) *Proxy {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
-	p := &Proxy{opts: opts, proof: contract.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
+	p := &Proxy{
+		opts: opts, proof: contract.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts),
+		lost: lost.NewLog(),
+	}
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
 	p.streams = newStreamCutter()

@@ -98,7 +98,7 @@ func (x *exchange) await() error {
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
 func (x *exchange) send() error {
-	x.intake.Unhurried(!x.Direct()) // a queue-proxy always says whether a body is wanted
+	x.intake.RequireWant(!x.Direct()) // a queue-proxy always says whether a body is wanted
 	if x.r.ProtoMajor == 2 {
 		return x.sendHTTP2()
 	}
@@ -140,10 +140,10 @@ func (x *exchange) fail(err error) {
 	cause := context.Cause(x.ctx)
 	var known *refusal
 	if !errors.As(cause, &known) {
-		switch failed, severed := x.intake.Fate(); {
+		switch failed, interrupted := x.intake.Result(); {
 		case failed:
 			known = errBadBody
-		case x.r.Context().Err() != nil && !severed || errors.Is(cause, peer.ErrGone):
+		case x.r.Context().Err() != nil && !interrupted || errors.Is(cause, peer.ErrGone):
 			// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
 			panic(http.ErrAbortHandler)
 		}

@@ -16,10 +16,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/contract"
-	"sluice.dev/sluice/dataplane/breaker"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/peer"
+	"sluice.dev/sluice/dataplane/queueproxy/breaker"
 	"sluice.dev/sluice/model"
 )
 
@@ -228,9 +228,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e.own, body = true, e.body
 	}
 	cause := context.Cause(r.Context())
-	failed, severed := body.Fate()
+	failed, interrupted := body.Result()
 	lost := errors.Is(cause, errLost) || errors.Is(cause, errTooManyInformational)
-	gone := cause != nil && !severed && !lost || errors.Is(err, peer.ErrGone)
+	gone := cause != nil && !interrupted && !lost || errors.Is(err, peer.ErrGone)
 	switch {
 	case errors.Is(cause, errRequestTimeout):
 		refuse(w, http.StatusGatewayTimeout, contract.ReasonRequestTimeout, errRequestTimeout.Error())

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/dataplane/queueproxy/breaker"
 )
 
 // acquire takes a place that must be free.

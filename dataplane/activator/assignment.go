@@ -50,7 +50,7 @@ type decoded struct{ dispatch.Assignment }
 
 func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
 	if zone := group.GetLocality().GetZone(); zone != contract.ZonePods {
-		return fmt.Errorf("locality.zone is %q; activators take %q alone, for a request must not come to an activator twice", zone, contract.ZonePods)
+		return fmt.Errorf("locality.zone is %q; activators accept only %q, since a request must not pass two activators", zone, contract.ZonePods)
 	}
 	for i, e := range group.GetLbEndpoints() {
 		switch e.GetHealthStatus() {
@@ -69,7 +69,8 @@ func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
 		decode func(*structpb.Value) error
 	}{
 		{contract.FieldConcurrency, a.setConcurrency}, {contract.FieldTimeout, a.setTimeout}, {contract.FieldActivators, a.setActivators},
-		{contract.FieldFailure, a.setFailure}, {contract.FieldStart, a.setStart}, {contract.FieldBehind, flag(&a.Behind)}, {contract.FieldDirect, flag(&a.Direct)},
+		{contract.FieldFailure, a.setFailure}, {contract.FieldStart, a.setStart},
+		{contract.FieldBehind, flag(&a.Behind)}, {contract.FieldDirect, flag(&a.Direct)},
 	} {
 		v := fields[part.name]
 		if v == nil {
@@ -82,7 +83,7 @@ func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
 	return nil
 }
 
-// hostPort is the address of an endpoint, which must be an IP address: names are resolved by no one here.
+// hostPort is the address of an endpoint, which must be an IP address: nothing here resolves names.
 func hostPort(s *corev3.SocketAddress) (string, error) {
 	port, ok := s.GetPortSpecifier().(*corev3.SocketAddress_PortValue)
 	if net.ParseIP(s.GetAddress()) == nil || !ok || port.PortValue == 0 || port.PortValue > math.MaxUint16 {
@@ -134,7 +135,10 @@ func (a *decoded) setActivators(v *structpb.Value) error {
 
 func (a *decoded) setFailure(v *structpb.Value) error {
 	fields := v.GetStructValue().GetFields()
-	f := dispatch.Failure{Reason: fields[contract.FieldFailureReason].GetStringValue(), Message: fields[contract.FieldFailureMessage].GetStringValue()}
+	f := dispatch.Failure{
+		Reason:  fields[contract.FieldFailureReason].GetStringValue(),
+		Message: fields[contract.FieldFailureMessage].GetStringValue(),
+	}
 	if f.Reason == "" {
 		return errors.New("must be an object with a reason and a message")
 	}
@@ -157,7 +161,9 @@ func (a *decoded) setStart(v *structpb.Value) error {
 	if fields == nil {
 		return errors.New("must be an object")
 	}
-	for name, to := range map[string]*time.Time{contract.FieldStartAsked: &a.Start.Asked, contract.FieldStartStarted: &a.Start.Started, contract.FieldStartReady: &a.Start.Ready} {
+	for name, to := range map[string]*time.Time{
+		contract.FieldStartAsked: &a.Start.Asked, contract.FieldStartStarted: &a.Start.Started, contract.FieldStartReady: &a.Start.Ready,
+	} {
 		text := fields[name].GetStringValue()
 		if text == "" {
 			continue

@@ -58,8 +58,9 @@ func (m *metrics) observe(p parts) {
 
 // The gauges, which are read when they are collected.
 var (
-	inFlightDesc = describe("requests_in_flight", "Requests that are held or being served, for revisions that have any.", "namespace_name", "revision_name")
-	depthDesc    = describe("queue_depth", "Requests that wait for a slot of a replica, for revisions that have any in flight.",
+	inFlightDesc = describe("requests_in_flight", "Requests that are held or being served, for revisions that have any.",
+		"namespace_name", "revision_name")
+	depthDesc = describe("queue_depth", "Requests that wait for a slot of a replica, for revisions that have any in flight.",
 		"namespace_name", "revision_name")
 	revisionsDesc = describe("revisions", "Revisions whose endpoints are followed.")
 )
@@ -121,7 +122,7 @@ type HeldRevision struct {
 
 // Stats returns the state of this moment.
 func (a *Activator) Stats() Stats {
-	s := Stats{Connected: a.connected.Load(), Draining: a.draining.Load(), Revisions: a.revisions.count()}
+	s := Stats{Connected: a.answered.Load(), Draining: a.draining.Load(), Revisions: a.revisions.count()}
 	for r := range a.revisions.all() {
 		if inFlight, waiting := r.Counts(); inFlight > 0 {
 			s.Held = append(s.Held, HeldRevision{r.name.namespace, r.name.name, inFlight, waiting})

@@ -363,7 +363,7 @@ func TestWhatDidNotExistIsWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
 	b := startForGRPC(t)
 	b.get().want(t, 404, "no such revision")
 	b.server.Close()
-	eventually(t, "the activator is alone", func() bool { return b.activator.heardSince().IsZero() })
+	eventually(t, "the activator is alone", func() bool { return b.activator.connectedSince().IsZero() })
 	b.client.Timeout = 3 * dispatch.UnknownPatience / 2
 	for name, ask := range map[string]func() answer{
 		"a revision": func() answer { return b.get() },

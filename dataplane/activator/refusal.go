@@ -11,10 +11,10 @@ import (
 	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
-// errUnsent is for a request that a replica's queue-proxy did not pass on.
+// errUnsent says that the queue-proxy has not passed the request to its application.
 var errUnsent = errors.New("the replica's application is not there")
 
-// isUnsent is whether a response says so.
+// isUnsent reports whether a response says so.
 func isUnsent(h http.Header) bool {
 	values := h[contract.ReasonHeader]
 	return len(values) == 1 && values[0] == contract.ReasonUnsent
@@ -37,9 +37,10 @@ var (
 	errTimeout         = &refusal{504, contract.ReasonRequestTimeout, 0, "activator request timeout"}
 	errUnreachable     = &refusal{502, contract.ReasonUnreachable, 0, "the replica did not answer"}
 	errPassedBack      = &refusal{503, contract.ReasonUnsent, 1, "the replica was going and has not received the request"}
-	errUnknownRevision = &refusal{404, contract.ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
-	errTooManyHeaders  = &refusal{431, contract.ReasonTooManyHeaders, 0, "too many request headers"}
-	errNoRevision      = &refusal{400, contract.ReasonNoRevision, 0, "the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
+	errUnknownRevision = &refusal{404, contract.ReasonUnknownRevision, 0,
+		"there is no such revision, or it is not known yet; its Route may be out of date"}
+	errTooManyHeaders = &refusal{431, contract.ReasonTooManyHeaders, 0, "too many request headers"}
+	errNoRevision     = &refusal{400, contract.ReasonNoRevision, 0, "the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
 		" must name a revision; the gateway adds them"}
 )
 
@@ -62,7 +63,7 @@ func refusalOf(err error) *refusal {
 	return nil
 }
 
-// gRPC's status for each of them: unavailable, which clients may try again.
+// grpcUnavailable is the gRPC status of each refusal, on which clients may retry.
 const grpcUnavailable = "14"
 
 // answer writes the refusal; a gRPC client gets it as a gRPC status.

@@ -9,20 +9,20 @@ import (
 // partNames are the parts of a cold start, in order, as Server-Timing and the metrics name them.
 var partNames = [...]string{"decide", "start", "ready", "endpoints", "dispatch"}
 
-// parts are what a request spent its time on from its arrival to the connection to a replica; they add up to activate:
+// parts are the times that a request spent between its arrival and the connection to a replica. They add up to activate:
 //
-//	decide     until the control plane asked the runtime for a replica
+//	decide     until the control plane requested a replica from the runtime
 //	start      until the replica's process existed
 //	ready      until it was ready for requests
-//	endpoints  until this activator knew of it
+//	endpoints  until this activator got its endpoint
 //	dispatch   until there was a connection to it
 type parts struct {
 	activate time.Duration
 	each     [len(partNames)]time.Duration
 }
 
-// parts divides the wait of a request. A moment that is unknown or out of order counts as the nearest possible one, so that
-// parts are never negative and always add up.
+// parts divides the wait of a request. A time that is unknown or out of order counts as the nearest possible one, so that no part is
+// negative and they add up.
 func (x *exchange) parts() parts {
 	if !x.Cold() || x.sent.IsZero() {
 		end := x.sent

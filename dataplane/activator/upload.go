@@ -9,10 +9,10 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// errBadBody is for a client that does not deliver the body that it promised.
+// errBadBody is for a client that does not deliver the body that it announced.
 var errBadBody = &refusal{http.StatusBadRequest, contract.ReasonBadBody, 0, "the body of the request could not be read"}
 
-// upload is the sending of a request's body beside the reading of the response. A nil upload is that of a request without one.
+// upload sends a request's body while the response is read. A request without a body has a nil upload.
 type upload struct {
 	body         *replay.Reader
 	done         chan struct{}

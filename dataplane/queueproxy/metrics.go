@@ -22,7 +22,7 @@ var bounds = [...]time.Duration{
 	2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
 }
 
-// durations is a histogram; its last bucket has what is over the last bound.
+// durations is a histogram. Its last bucket has what exceeds the last bound.
 type durations struct {
 	buckets [len(bounds) + 1]uint64
 	sum     time.Duration
@@ -37,7 +37,7 @@ func (d *durations) note(took time.Duration) {
 	d.sum += took
 }
 
-// classOf returns the index of a status' class; a status that nobody set is the 200 that net/http sends then.
+// classOf returns the index of a status' class. Without a status it is that of 200, which net/http sends then.
 func classOf(status int) int {
 	if status < 100 || status >= 600 {
 		return 1
@@ -45,21 +45,21 @@ func classOf(status int) int {
 	return status/100 - 1
 }
 
-// Metrics serves the figures of this replica as Prometheus text, a few KiB, under names that stay:
+// Metrics serves the metrics of this replica as Prometheus text, a few KiB. Their names do not change:
 //
-//	sluice_queue_uptime_seconds                      gauge    how long it counts; the time base of the counters
+//	sluice_queue_uptime_seconds                      gauge    how long it has counted; the time base of the counters
 //	sluice_queue_requests_total                      counter  requests that arrived
 //	sluice_queue_concurrency_seconds_total           counter  requests in flight, integrated over time
 //	sluice_queue_stream_seconds_total                counter  the part of it that streams have
-//	sluice_queue_in_flight                           gauge    requests that are there
+//	sluice_queue_in_flight                           gauge    requests in flight
 //	sluice_queue_streams                             gauge    the part of them that is streams
 //	sluice_queue_waiting                             gauge    the part of them that waits in the queue
 //	sluice_queue_request_duration_seconds            histogram by response_code_class ("2xx"), for classes that occurred
 //
-// Each of the first five but the uptime has its part that came through an activator, with proxied_ after sluice_queue_.
+// The part of requests, concurrency, streams and in flight that came through an activator has proxied_ after sluice_queue_.
 //
-// There are integrals and no averages, so that one counter serves any interval: whoever scrapes divides the difference
-// of two by the difference of the uptimes. An uptime that went back means a new replica.
+// They are integrals and not averages, so that one counter serves any interval: the reader divides the difference of two values by the
+// difference of the uptimes. An uptime that is less than before means a new replica.
 func (p *Proxy) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", MetricsContentType)
@@ -102,7 +102,7 @@ func (p *Proxy) appendMetrics(to []byte) []byte {
 	return to
 }
 
-// append writes the histogram, and nothing when it is empty.
+// append appends the histogram unless it is empty.
 func (d *durations) append(to []byte, name, label string) []byte {
 	if !slices.ContainsFunc(d.buckets[:], func(n uint64) bool { return n > 0 }) {
 		return to

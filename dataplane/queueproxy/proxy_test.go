@@ -292,7 +292,8 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	want := answer{200, "", "application " + address + "[][][][][]"}
 	sent := 0
 	for _, header := range [][]string{
-		{"K-Proxy-Request", "activator"}, {"K-Proxy-Request", "activator "}, {"K-Proxy-Request", "activator other"}, {"K-Proxy-Request", "secret"},
+		{"K-Proxy-Request", "activator"}, {"K-Proxy-Request", "activator "}, {"K-Proxy-Request", "activator other"},
+		{"K-Proxy-Request", "secret"},
 		{"K-Original-Host", "other.example"}, {"K-Network-Probe", "queue"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
 		{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"User-Agent", "Knative-Activator-Probe"},
 	} {

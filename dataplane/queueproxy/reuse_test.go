@@ -72,7 +72,7 @@ func TestConnectionThatIsClosedOnARequestCountsAsIdleBefore(t *testing.T) {
 		if learnt.limit() != 20*time.Millisecond {
 			t.Errorf("limit %v after a lost answer", learnt.limit())
 		}
-		if learnt.forget(); learnt.limit() != 0 {
+		if learnt.reset(); learnt.limit() != 0 {
 			t.Error("what was learnt of an application that is gone is kept")
 		}
 	})

@@ -9,14 +9,15 @@ import (
 // cutGrace is how much later than the queue-proxy the activator ends a response that takes too long.
 const cutGrace = time.Second
 
-// overtime watches over the revision's timeout. It bounds the time to the response, and then what the queue-proxy cannot end:
-// the writing to a client that takes nothing, which would hold a slot that the replica itself has free again.
-type overtime struct {
-	timer *time.Timer // nil without a timeout
+// timeLimit enforces the revision's timeout. It bounds the time to the response, and then what the queue-proxy cannot end: the writing to
+// a client that does not read. Such a client would hold a slot here that is free at the replica.
+type timeLimit struct {
+	timer *time.Timer // nil without a timeout; set once
 
+	// Guarded by mu.
 	mu    sync.Mutex
-	begun bool // the response has
-	ended bool // the request has; its writer must not be touched any more
+	begun bool // the response has begun
+	ended bool // the request has ended; its writer must not be used any more
 }
 
 func (x *exchange) startTimeout() {
@@ -25,7 +26,7 @@ func (x *exchange) startTimeout() {
 	}
 }
 
-// extendTimeout lets the response take as long as the queue-proxy, which has got the request before now, lets it take.
+// extendTimeout gives the response as long as the queue-proxy does, which got the request before now.
 func (x *exchange) extendTimeout() {
 	if x.limit.timer == nil {
 		return
@@ -44,7 +45,7 @@ func (x *exchange) expire() {
 	}
 	x.cancel(errTimeout)
 	if x.limit.begun {
-		// Writing to the client does not heed the context. Where it cannot be given a deadline the client is waited for.
+		// Writing to the client does not observe the context. A writer without deadlines goes on waiting.
 		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Unix(1, 0))
 	}
 }

@@ -229,7 +229,8 @@ func TestEachHandshakeUsesTheNewestFiles(t *testing.T) {
 	}
 	authority.Write(t, files.CA, text)
 	server.Refresh()
-	if _, err1, err2 := handshake(t, config, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*client.Newest().Certificate}}); err1 == nil || err2 == nil {
+	if _, err1, err2 := handshake(t, config, &tls.Config{InsecureSkipVerify: true,
+		Certificates: []tls.Certificate{*client.Newest().Certificate}}); err1 == nil || err2 == nil {
 		t.Errorf("an authority that is gone still lets in: server: %v, client: %v", err1, err2)
 	}
 }
@@ -255,7 +256,8 @@ func TestHandshakeIsRefused(t *testing.T) {
 		"with one of another authority":       {foreign, "sluice.test", nil, "unknown certificate authority"},
 		"by a client that trusts another":     {wrongCA, "sluice.test", nil, "unknown authority"},
 		"by a client that wants another name": {good, "other.test", nil, "other.test"},
-		"below TLS 1.3":                       {good, "sluice.test", func(c *tls.Config) { c.MinVersion, c.MaxVersion = 0, tls.VersionTLS12 }, "protocol version"},
+		"below TLS 1.3": {good, "sluice.test", func(c *tls.Config) { c.MinVersion, c.MaxVersion = 0, tls.VersionTLS12 },
+			"protocol version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, _ := open(t, test.files)
@@ -290,7 +292,8 @@ func TestPipesAreNotRead(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certificate.Open(certificate.Files{CA: pipe}, hclog.NewNullLogger()); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+	if _, err := certificate.Open(certificate.Files{CA: pipe}, hclog.NewNullLogger()); err == nil ||
+		!strings.Contains(err.Error(), "is no regular file") {
 		t.Errorf("it says %v", err)
 	}
 }

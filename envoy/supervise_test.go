@@ -143,7 +143,10 @@ func TestRequestsInProgressMayFinish(t *testing.T) {
 			s := supervise(t, mode, time.Minute)
 			s.awaitReady()
 			s.cancel()
-			await(t, "Envoy is asked for its requests", func() bool { return strings.Contains(strings.Join(record(s.dir), ","), "asked while busy") })
+			await(t, "Envoy is asked for its requests", func() bool {
+				return strings.Contains(strings.Join(record(s.dir), ","),
+					"asked while busy")
+			})
 			if strings.Contains(strings.Join(record(s.dir), ","), "SIGTERM") {
 				t.Error("Envoy is ended while a request may be in progress")
 			}

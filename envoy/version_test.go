@@ -25,8 +25,10 @@ func TestCheckTellsWhatCannotBeTheGateway(t *testing.T) {
 		mode os.FileMode
 		want string
 	}{
-		"too old":          {"#!/bin/sh\necho 'envoy  version: abc/1.35.9/Clean/RELEASE/BoringSSL'", 0o700, "is Envoy 1.35.9: Sluice works with 1.36 and newer"},
-		"no Envoy":         {"#!/bin/sh\necho 'GNU bash, version 5.2\nand more'", 0o700, `is no Envoy: asked for its --version it prints "GNU bash, version 5.2"`},
+		"too old": {"#!/bin/sh\necho 'envoy  version: abc/1.35.9/Clean/RELEASE/BoringSSL'", 0o700,
+			"is Envoy 1.35.9: Sluice works with 1.36 and newer"},
+		"no Envoy": {"#!/bin/sh\necho 'GNU bash, version 5.2\nand more'", 0o700,
+			`is no Envoy: asked for its --version it prints "GNU bash, version 5.2"`},
 		"dies at once":     {"#!/bin/sh\nkill -9 $$", 0o700, "is no Envoy: asked for its --version it ends with signal: killed"},
 		"says nothing":     {"#!/bin/sh\n", 0o700, "is no Envoy: asked for its --version it prints nothing"},
 		"no program":       {"\x7fELF", 0o700, "exec format error"},
@@ -35,7 +37,8 @@ func TestCheckTellsWhatCannotBeTheGateway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := script(t, test.text, test.mode)
-			if _, err := envoy.Check(t.Context(), path); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
+			if _, err := envoy.Check(t.Context(), path); err == nil || !strings.Contains(err.Error(), test.want) ||
+				!strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want an error that names the file and says %q", err, test.want)
 			}
 		})

@@ -15,9 +15,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// activatorAssignment is the assignment of a revision as its activators get it: the replicas alone, in one locality that
-// is there also without any, for it carries the limits of the revision, why it cannot start if it cannot, and the
-// activators that share it.
+// activatorAssignment is the assignment of a revision for its activators: only the replicas, in one locality. The locality exists even
+// without replicas, because it carries the limits of the revision, its failure, and the activators that share it.
 func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *endpointv3.ClusterLoadAssignment {
 	name := in.Revision.String()
 	locality := &endpointv3.LocalityLbEndpoints{
@@ -54,27 +53,29 @@ func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]
 	}
 	if f := in.Failure; f != nil {
 		fields[contract.FieldFailure] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			contract.FieldFailureReason: structpb.NewStringValue(printable(f.Reason)), contract.FieldFailureMessage: structpb.NewStringValue(printable(f.Message)),
+			contract.FieldFailureReason:  structpb.NewStringValue(printable(f.Reason)),
+			contract.FieldFailureMessage: structpb.NewStringValue(printable(f.Message)),
 		}})
 	}
 	if s := in.Start; !s.Ready.IsZero() {
 		fields[contract.FieldStart] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			contract.FieldStartAsked: moment(s.Asked), contract.FieldStartStarted: moment(s.Started), contract.FieldStartReady: moment(s.Ready),
+			contract.FieldStartAsked: timestamp(s.Asked), contract.FieldStartStarted: timestamp(s.Started),
+			contract.FieldStartReady: timestamp(s.Ready),
 		}})
 	}
 	return fields
 }
 
-// hostPort is an endpoint that validEndpoint holds for as one text, an IPv6 address in brackets.
+// hostPort is a valid endpoint as one text, with an IPv6 address in brackets.
 func hostPort(e model.Endpoint) string {
 	address, _ := netip.ParseAddr(e.Host)
 	return netip.AddrPortFrom(address, uint16(e.Port)).String()
 }
 
-// moment is a time in Unix nanoseconds: as text, for a number of JSON has not the digits.
-func moment(t time.Time) *structpb.Value {
+// timestamp is a time in Unix nanoseconds, as a text: a number of JSON has too few digits.
+func timestamp(t time.Time) *structpb.Value {
 	return structpb.NewStringValue(strconv.FormatInt(t.UnixNano(), 10))
 }
 
-// printable is a text that may be sent: what an application wrote need not be UTF-8.
+// printable makes a text valid UTF-8: what an application wrote need not be.
 func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -31,7 +31,8 @@ func served(t *testing.T, o *translator.Output) map[string]string {
 		}
 		all[listener+" "+host] = string(body)
 	}
-	routes, scopes := gatewayMessages[*routev3.RouteConfiguration](t, o, translator.RouteType), gatewayMessages[*routev3.ScopedRouteConfiguration](t, o, translator.ScopedRouteType)
+	routes, scopes := gatewayMessages[*routev3.RouteConfiguration](t, o, translator.RouteType),
+		gatewayMessages[*routev3.ScopedRouteConfiguration](t, o, translator.ScopedRouteType)
 	for name, config := range routes {
 		if strings.Contains(name, "/") {
 			continue // of scopes

@@ -130,7 +130,8 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	began := time.Now()
 	a := b.get()
 	a.want(t, 404, "no such revision")
-	if waited := time.Since(began); waited < dispatch.UnknownPatience || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
+	if waited := time.Since(began); waited < dispatch.UnknownPatience ||
+		a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("refused after %v: %v", waited, a)
 	}
 	late := b.later(b.request(http.MethodGet, "/", nil))
@@ -387,7 +388,8 @@ func TestEndpointsThatComeAndGoFailNothing(t *testing.T) {
 			time.Sleep(time.Duration(random.IntN(10)) * time.Millisecond)
 		}
 		if len(all) == 0 {
-			b.set(cluster, facts{"concurrency": concurrency}, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
+			b.set(cluster, facts{"concurrency": concurrency}, addressOf(plain(t,
+				func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
 		}
 		close(stop)
 		clients.Wait()

@@ -81,7 +81,8 @@ func TestHostStandsForARevision(t *testing.T) {
 	b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
 	b.call("greeter.default.localhost").want(t, http.StatusOK, "one")
 	b.call("greeter.default").want(t, http.StatusOK, "one")
-	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
+	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" ||
+		a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("an unknown host got %v", a)
 	}
 	if a := b.get(); a.err == nil && a.StatusCode == http.StatusOK {
@@ -120,7 +121,8 @@ func TestSecondHostDoesNotWaitForTheFirst(t *testing.T) {
 	for i := range 20 {
 		route := *w.Routes[0]
 		route.Key = keyOf(fmt.Sprint("r", i))
-		route.Rules = []model.Rule{{Hosts: []string{fmt.Sprintf("h%d.default.localhost", i)}, Shares: []model.Share{{Revision: keyOf("one"), Percent: 100}}}}
+		route.Rules = []model.Rule{{Hosts: []string{fmt.Sprintf("h%d.default.localhost", i)},
+			Shares: []model.Share{{Revision: keyOf("one"), Percent: 100}}}}
 		w.Routes = append(w.Routes, &route)
 	}
 	b.publish(nil, w)

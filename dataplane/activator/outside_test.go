@@ -85,7 +85,8 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 
 func TestBadRequests(t *testing.T) {
 	b := start(t, Options{Limits: Limits{Headers: 20}})
-	for _, names := range [][2]string{{"", ""}, {"default", ""}, {"", "hello"}, {"a/b", "hello"}, {"default", "*"}, {"default", strings.Repeat("x", 300)}} {
+	for _, names := range [][2]string{{"", ""}, {"default", ""}, {"", "hello"}, {"a/b", "hello"}, {"default", "*"},
+		{"default", strings.Repeat("x", 300)}} {
 		req := b.request(http.MethodGet, "/", nil)
 		req.Header.Set("Knative-Serving-Namespace", names[0])
 		req.Header.Set("Knative-Serving-Revision", names[1])
@@ -195,7 +196,8 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 	b.known()
 	at := func(d time.Duration) string { return strconv.FormatInt(arrived.Add(d).UnixNano(), 10) }
 	time.Sleep(60 * time.Millisecond) // so that the moments are in the past
-	b.set(cluster, facts{"start": map[string]any{"asked": at(20 * time.Millisecond), "started": at(30 * time.Millisecond), "ready": at(50 * time.Millisecond)}}, address)
+	b.set(cluster, facts{"start": map[string]any{"asked": at(20 * time.Millisecond), "started": at(30 * time.Millisecond),
+		"ready": at(50 * time.Millisecond)}}, address)
 	timing := await(t, late).Header.Values("Server-Timing")
 	if len(timing) != 2 {
 		t.Fatalf("Server-Timing: %q", timing)
@@ -205,7 +207,8 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 		parts[m[1]], _ = strconv.ParseFloat(m[2], 64)
 	}
 	sum := parts["decide"] + parts["start"] + parts["ready"] + parts["endpoints"] + parts["dispatch"]
-	if parts["start"] != 10 || parts["ready"] != 20 || sum-parts["activate"] > 0.0005 || parts["activate"]-sum > 0.0005 || parts["endpoints"] < 9 {
+	if parts["start"] != 10 || parts["ready"] != 20 || sum-parts["activate"] > 0.0005 || parts["activate"]-sum > 0.0005 ||
+		parts["endpoints"] < 9 {
 		t.Errorf("%v sum up to %v", timing, sum)
 	}
 	warm := b.get("Sluice-Timing", "1").Header.Values("Server-Timing")
@@ -247,12 +250,14 @@ func TestMetrics(t *testing.T) {
 	}
 	b.set(cluster, nil, addressOf(plain(t, says("hello"))))
 	await(t, late).want(t, 200, "hello")
-	eventually(t, "the revision to be left out when it is idle", func() bool { return sample(t, registry, "sluice_activator_requests_in_flight") == -1 })
+	eventually(t, "the revision to be left out when it is idle",
+		func() bool { return sample(t, registry, "sluice_activator_requests_in_flight") == -1 })
 	got := map[string]float64{}
 	for _, name := range []string{"cold_starts_total", "dispatched_total", "retried_total", "revisions"} {
 		got[name] = sample(t, registry, "sluice_activator_"+name)
 	}
-	if diff := cmp.Diff(map[string]float64{"cold_starts_total": 1, "dispatched_total": 1, "retried_total": 0, "revisions": 1}, got); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"cold_starts_total": 1, "dispatched_total": 1, "retried_total": 0, "revisions": 1},
+		got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -40,8 +40,9 @@ var (
 	errUnknownRevision = &refusal{404, contract.ReasonUnknownRevision, 0,
 		"there is no such revision, or it is not known yet; its Route may be out of date"}
 	errTooManyHeaders = &refusal{431, contract.ReasonTooManyHeaders, 0, "too many request headers"}
-	errNoRevision     = &refusal{400, contract.ReasonNoRevision, 0, "the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
-		" must name a revision; the gateway adds them"}
+	errNoRevision     = &refusal{400, contract.ReasonNoRevision, 0,
+		"the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
+			" must name a revision; the gateway adds them"}
 )
 
 // refusalOf is the answer to a request that failed for such a reason; nil when the activator has none of its own.

@@ -73,7 +73,8 @@ func TestEndOfTheDrainClosesUpgradedConnections(t *testing.T) {
 			_, _, _ = c.Read(context.Background())
 		}
 	})))
-	c, _, err := websocket.Dial(t.Context(), "ws://"+b.activator.Address(), &websocket.DialOptions{HTTPHeader: b.request(http.MethodGet, "/", nil).Header})
+	c, _, err := websocket.Dial(t.Context(), "ws://"+b.activator.Address(),
+		&websocket.DialOptions{HTTPHeader: b.request(http.MethodGet, "/", nil).Header})
 	if err != nil {
 		t.Fatal(err)
 	}

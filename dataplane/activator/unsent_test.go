@@ -58,7 +58,8 @@ func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
 			for range 15 {
 				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
 				do(client, b.request(http.MethodPost, "/", strings.NewReader("ping"))).want(t, 200, "ping")
-				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200, "of unknown length")
+				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200,
+					"of unknown length")
 			}
 			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("the replica whose application is not there was sent nothing")

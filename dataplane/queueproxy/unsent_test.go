@@ -74,7 +74,8 @@ func TestRequestThatMayHaveBeenReceivedGoesNowhereElse(t *testing.T) {
 		t.Fatalf("got %v", got)
 	}
 	// The transport repeats this one, since it is a GET on a connection that was kept, and is refused a new connection.
-	if diff := cmp.Diff(answer{502, contract.ReasonUnreachable, "the application did not answer"}, get(t, c, "http://"+address+"/die")); diff != "" {
+	if diff := cmp.Diff(answer{502, contract.ReasonUnreachable, "the application did not answer"},
+		get(t, c, "http://"+address+"/die")); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(unsent, get(t, c, "http://"+address+"/")); diff != "" {

@@ -21,7 +21,8 @@ const (
 )
 
 // keepalive detects a replica whose machine has vanished.
-var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes}
+var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval,
+	Count: model.KeepaliveProbes}
 
 // ConnectError is a failure to connect to a replica, or to reach its application: the request has not been received.
 type ConnectError struct{ error }

@@ -69,7 +69,7 @@ func TestIdleConnectionsDoNotHoldRealEnvoy(t *testing.T) {
 	r.cancel()
 	err := <-r.ended
 	r.ended <- err
-	if strings.Contains(r.log.String(), "are cut") {
+	if strings.Contains(r.log.String(), "were cut off") {
 		t.Errorf("the drain waited for an idle connection:\n%s", r.log)
 	}
 }

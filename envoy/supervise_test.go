@@ -163,7 +163,7 @@ func TestTheDrainIsBounded(t *testing.T) {
 	s := supervise(t, "busy", 300*time.Millisecond)
 	s.awaitReady()
 	s.stop()
-	if !strings.Contains(s.log.String(), "requests in envoy are cut") {
+	if !strings.Contains(s.log.String(), "requests in envoy were cut off") {
 		t.Errorf("the log does not say that requests were cut:\n%s", s.log)
 	}
 }

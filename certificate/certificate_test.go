@@ -85,23 +85,23 @@ func weakPair(t *testing.T) certificate.Files {
 	return files
 }
 
-func TestNewFilesAreTakenOverAndToldOfOnce(t *testing.T) {
+func TestNewFilesAreAcceptedAndReportedOnce(t *testing.T) {
 	a := authority.New(t)
 	files := a.Issue("server", "localhost")
 	synctest.Test(t, func(t *testing.T) {
 		s, log := open(t, files)
-		told := make(chan *certificate.Material, 10)
+		reported := make(chan *certificate.Material, 10)
 		ctx, cancel := context.WithCancel(t.Context())
-		go s.Run(ctx, func(m *certificate.Material) { told <- m })
+		go s.Run(ctx, func(m *certificate.Material) { reported <- m })
 		first := s.Newest()
 		time.Sleep(5*time.Second + 500*time.Millisecond) // between two looks: none meets half of what is written below
-		if s.Newest() != first || len(told) > 0 || log.Len() > 0 {
+		if s.Newest() != first || len(reported) > 0 || log.Len() > 0 {
 			t.Errorf("something happened without a change: %s", log)
 		}
 		a.Issue("server", "localhost")
 		time.Sleep(5 * time.Second)
-		if len(told) != 1 || s.Newest() == first || <-told != s.Newest() {
-			t.Errorf("not told once of the new certificate; logged %s", log)
+		if len(reported) != 1 || s.Newest() == first || <-reported != s.Newest() {
+			t.Errorf("the new certificate is not reported once; logged %s", log)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("logged %d lines:\n%s", n, log)
@@ -111,7 +111,7 @@ func TestNewFilesAreTakenOverAndToldOfOnce(t *testing.T) {
 	})
 }
 
-func TestBrokenFilesLeaveWhatWasThereAndAreSaidOnce(t *testing.T) {
+func TestBrokenFilesAreRejectedAndLoggedOnce(t *testing.T) {
 	a := authority.New(t)
 	files := a.Issue("server", "localhost")
 	files.CA = a.File
@@ -159,7 +159,7 @@ func TestBrokenFilesLeaveWhatWasThereAndAreSaidOnce(t *testing.T) {
 	}
 	a.Issue("server", "localhost")
 	if s.Refresh() == first {
-		t.Error("a good pair after broken ones is not taken over")
+		t.Error("a good pair after broken ones is not accepted")
 	}
 }
 
@@ -191,7 +191,7 @@ func handshake(t *testing.T, server, client *tls.Config) (atClient tls.Connectio
 	}
 	conn := tls.Client(raw, client)
 	if clientErr = conn.Handshake(); clientErr == nil {
-		_, clientErr = io.ReadFull(conn, make([]byte, 1)) // in TLS 1.3 a client learns only now that it was refused
+		_, clientErr = io.ReadFull(conn, make([]byte, 1)) // in TLS 1.3 a client gets the refusal only now
 	}
 	raw.Close()
 	return conn.ConnectionState(), <-done, clientErr

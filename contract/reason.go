@@ -1,7 +1,7 @@
 package contract
 
-// ReasonHeader is on every error response that an activator or a queue-proxy makes itself, with one of the reasons below. It tells
-// such a response from one of the application, from whose responses it is removed.
+// ReasonHeader is on every error response that an activator or a queue-proxy makes itself, with one of the reasons below. It
+// distinguishes such a response from one of the application, from whose responses the queue-proxy removes it.
 const ReasonHeader = "Sluice-Reason"
 
 // The values of ReasonHeader.

@@ -84,7 +84,7 @@ type TLS struct {
 // Bootstrap returns the configuration that Envoy starts with, as YAML. Everything else comes over one delta ADS stream.
 func Bootstrap(o Options) ([]byte, error) {
 	if o.NodeID == "" {
-		return nil, errors.New("making a bootstrap for Envoy: the node id is empty; the xDS server tells its clients apart by it")
+		return nil, errors.New("making a bootstrap for Envoy: the node id is empty; the xDS server distinguishes its clients by it")
 	}
 	admin, err := adminAddress(o.Admin)
 	if err != nil {

@@ -203,7 +203,7 @@ func TestAnEnvoyThatWasReadyIsStartedAgainWithoutEnd(t *testing.T) {
 	s.stop()
 }
 
-func TestAnEnvoyThatIsNeverReadyIsGivenUp(t *testing.T) {
+func TestAnEnvoyThatIsNeverReadyEndsTheSupervision(t *testing.T) {
 	t.Parallel()
 	s := supervise(t, "crash always", time.Second)
 	select {
@@ -275,7 +275,7 @@ func TestEnvoyEndsWithItsSupervisor(t *testing.T) {
 	await(t, "Envoy ends with its supervisor", func() bool { return gone(pid(dir)) || zombie(pid(dir)) })
 }
 
-// zombie tells whether a process has ended and waits to be reaped, which nobody may do where there is no init.
+// zombie reports whether a process has ended and waits to be reaped, which does not happen where there is no init.
 func zombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(stat), ") Z ")

@@ -36,7 +36,7 @@ func Check(ctx context.Context, path string) (Version, error) {
 	case ctx.Err() != nil:
 		return v, ctx.Err()
 	case bounded.Err() != nil:
-		return v, fmt.Errorf("%s does not tell its version within %v, so it is no Envoy", path, versionTimeout)
+		return v, fmt.Errorf("%s does not print its version within %v, so it is no Envoy", path, versionTimeout)
 	case found == nil:
 		return v, fmt.Errorf("%s is no Envoy: asked for its --version it %s", path, answered(out, err))
 	default:

@@ -19,7 +19,7 @@ func script(t *testing.T, text string, mode os.FileMode) string {
 	return path
 }
 
-func TestCheckTellsWhatCannotBeTheGateway(t *testing.T) {
+func TestCheckSaysWhatCannotBeTheGateway(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
 		mode os.FileMode
@@ -45,7 +45,7 @@ func TestCheckTellsWhatCannotBeTheGateway(t *testing.T) {
 	}
 }
 
-func TestCheckTakesWhatIsNewEnough(t *testing.T) {
+func TestCheckAcceptsNewerVersions(t *testing.T) {
 	for line, want := range map[string]envoy.Version{
 		"envoy  version: bad8280de85c25b147a90c1d9b8a8c67a13e7134/1.36.4/Clean/RELEASE/BoringSSL": {Major: 1, Minor: 36, Patch: 4},
 		"/usr/bin/envoy  version: 9e55/1.40.0/Clean/RELEASE/BoringSSL":                            {Major: 1, Minor: 40},

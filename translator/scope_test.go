@@ -137,6 +137,6 @@ func TestHostsThatMoveBetweenRoutesChangeNoScope(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := []string{"RouteConfiguration http/x.test", "RouteConfiguration http/z.test"}; !slices.Equal(got, want) {
-		t.Errorf("a gateway is told of %q, want %q", got, want)
+		t.Errorf("a gateway gets %q, want %q", got, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Requests whose bodies have been sent go to another replica when the first has said that it did not look at them.
-func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
+func TestRequestThatAReplicaDidNotProcessGoesToAnother(t *testing.T) {
 	for name, say := range map[string]func(f *http2.Framer, stream uint32) error{
 		"refused": func(f *http2.Framer, stream uint32) error {
 			return f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)

@@ -125,7 +125,7 @@ func TestRequestWithABodyLeavesTheQueueWithItsClient(t *testing.T) {
 	await(t, stays).want(t, 200, "stays")
 }
 
-func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
+func TestRequestForAnUnknownRevisionIsHeldAndThenRefused(t *testing.T) {
 	b := start(t, Options{})
 	began := time.Now()
 	a := b.get()
@@ -143,7 +143,7 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	b.get().want(t, 404, "no such revision")
 }
 
-func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
+func TestTimeoutBoundsTheTimeToTheResponse(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, facts{"timeout": 0.2})
 	a := b.get()
@@ -192,7 +192,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	await(t, two).want(t, 200, "hello")
 }
 
-func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
+func TestFailureEndsWaitingRequestsAndHoldsNewOnesShortly(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil)
 	waits := b.later(b.request(http.MethodGet, "/", nil))
@@ -222,7 +222,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	await(t, lucky).want(t, 200, "mended")
 }
 
-func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
+func TestRefusedConnectionIsRetriedElsewhereAndThenAgain(t *testing.T) {
 	b := start(t, Options{})
 	dead, ln := listener(t), listener(t)
 	if dead.Addr().String() > ln.Addr().String() {
@@ -265,7 +265,7 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 	}
 }
 
-func TestRequestThatMayHaveBeenReceivedIsNotSentAgain(t *testing.T) {
+func TestRequestThatMayHaveBeenReceivedIsNotRetried(t *testing.T) {
 	b := start(t, Options{})
 	var received atomic.Int64
 	hangUp := func(w http.ResponseWriter, r *http.Request) {
@@ -289,7 +289,7 @@ func TestRequestThatMayHaveBeenReceivedIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionThatTheReplicaClosedFailsNothing(t *testing.T) {
+func TestIdleConnectionThatTheReplicaClosedFailsNoRequest(t *testing.T) {
 	b := start(t, Options{})
 	s := plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	b.set(cluster, nil, addressOf(s))
@@ -328,7 +328,7 @@ func TestRequestsInFlightFinishWhenTheirReplicaGoes(t *testing.T) {
 
 // Chaos: endpoints come and go under load, in the order in which Sluice lets them: out of the assignment first, ended after
 // their requests.
-func TestEndpointsThatComeAndGoFailNothing(t *testing.T) {
+func TestChangingEndpointsFailNoRequest(t *testing.T) {
 	for _, concurrency := range []float64{0, 1, 10} {
 		b := start(t, Options{})
 		random := rand.New(rand.NewPCG(1, uint64(concurrency)))

@@ -75,7 +75,7 @@ func startForGRPC(t *testing.T) *bench {
 	return b
 }
 
-func TestHostStandsForARevision(t *testing.T) {
+func TestHostNamesARevision(t *testing.T) {
 	b := startForGRPC(t)
 	one := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("one"))
 	b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
@@ -90,7 +90,7 @@ func TestHostStandsForARevision(t *testing.T) {
 	}
 }
 
-func TestSplitHostStandsForTheRevisionThatActivatorsStandFor(t *testing.T) {
+func TestSplitHostNamesTheRevisionThatIsBehindActivators(t *testing.T) {
 	b := startForGRPC(t)
 	awake := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("awake"))
 	asleep := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("asleep"))
@@ -133,7 +133,7 @@ func TestSecondHostDoesNotWaitForTheFirst(t *testing.T) {
 	}
 }
 
-func TestHostThatIsGoneIsForgotten(t *testing.T) {
+func TestHostThatIsGoneIsUnsubscribed(t *testing.T) {
 	b := startForGRPC(t)
 	one := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("one"))
 	out := b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
@@ -145,7 +145,7 @@ func TestHostThatIsGoneIsForgotten(t *testing.T) {
 }
 
 // A host is asked for as soon as a client knows it, and that may be before the control plane's answer has it.
-func TestRequestsThatWaitLearnOfAHostThatDidNotExist(t *testing.T) {
+func TestWaitingRequestsAreServedWhenTheirHostAppears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const name = "greeter.default.localhost"
 		began := time.Now()

@@ -46,7 +46,7 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	}
 }
 
-// A queue-proxy believes who has the token, which applications are not told.
+// A queue-proxy believes a sender with the token, which applications do not get.
 func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	b := start(t, Options{})
 	seen := make(chan []string, 1)
@@ -77,7 +77,7 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	}
 	want("activator xyz")
 	b.set(cluster, facts{"direct": true}, replica)
-	eventually(t, "the application is told nothing", func() bool {
+	eventually(t, "the application to get no proof", func() bool {
 		do(b.client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
 		return <-seen == nil
 	})
@@ -102,7 +102,7 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAnAssignmentIsSaid(t *testing.T) {
+func TestInvalidAssignmentIsRejectedWithTheReason(t *testing.T) {
 	b := start(t, Options{})
 	good := addressOf(plain(t, says("good")))
 	b.set(cluster, nil, good)
@@ -186,7 +186,7 @@ func TestLoadIsReportedAtOnceWhenARequestBeginsToWait(t *testing.T) {
 	})
 }
 
-func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
+func TestServerTimingHasThePartsOfAColdStart(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil)
 	address := addressOf(plain(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server-Timing", "app;dur=1") }))
@@ -220,7 +220,7 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 	}
 }
 
-func TestMomentsAreClamped(t *testing.T) {
+func TestPartsOfAColdStartAreClamped(t *testing.T) {
 	zero := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
 	for _, c := range []struct {
@@ -278,7 +278,7 @@ func sample(t *testing.T, from prometheus.Gatherer, name string) float64 {
 	return -1
 }
 
-func TestIdleRevisionsAreLetGoOf(t *testing.T) {
+func TestIdleRevisionsAreUnsubscribed(t *testing.T) {
 	b := start(t, Options{Limits: Limits{Revisions: 2}})
 	address := addressOf(plain(t, says("hello")))
 	names := []string{"default/a", "default/b", "default/c"}
@@ -305,7 +305,7 @@ func TestIdleRevisionsAreLetGoOf(t *testing.T) {
 	await(t, held).want(t, 200, "hello")
 }
 
-func TestDrainServesWhatStillComesAndLosesNothing(t *testing.T) {
+func TestDrainServesLateRequestsAndLosesNone(t *testing.T) {
 	b := start(t, Options{Quiet: 300 * time.Millisecond})
 	release := make(chan struct{})
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -364,7 +364,7 @@ func TestReconnectsToAControlPlaneThatWasAway(t *testing.T) {
 	}
 }
 
-func TestWhatDidNotExistIsWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
+func TestUnknownRevisionsAndHostsAreWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
 	b := startForGRPC(t)
 	b.get().want(t, 404, "no such revision")
 	b.server.Close()

@@ -37,7 +37,7 @@ func clients(t *testing.T) map[string]*http.Client {
 	return all
 }
 
-func TestHeadersOnTheWay(t *testing.T) {
+func TestHeadersThatAreForwarded(t *testing.T) {
 	b := start(t, Options{})
 	seen := make(chan *http.Request, 1)
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +77,7 @@ func TestHeadersOnTheWay(t *testing.T) {
 	}
 }
 
-func TestShortResponseKeepsTrailersThatNobodyAnnounced(t *testing.T) {
+func TestShortResponseKeepsUnannouncedTrailers(t *testing.T) {
 	b := start(t, Options{})
 	ln := listener(t)
 	defer ln.Close()
@@ -162,7 +162,7 @@ func TestLargeBodiesComeWhole(t *testing.T) {
 	}
 }
 
-func TestContinueIsSaidWhenTheReplicaWantsTheBody(t *testing.T) {
+func TestContinueIsSentWhenTheReplicaWantsTheBody(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
@@ -365,7 +365,7 @@ func TestCutOffResponseIsNotTakenForAWholeOne(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotHTTPIsAnsweredWith502(t *testing.T) {
+func TestReplicaThatDoesNotSpeakHTTPIsAnsweredWith502(t *testing.T) {
 	b := start(t, Options{})
 	for _, says := range []string{"SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2<<20),
 		"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"} {

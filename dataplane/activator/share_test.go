@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-func TestRefusedAndClosedConnectionsFailNothingOverHTTP2Either(t *testing.T) {
+func TestRefusedAndClosedConnectionsFailNoRequestOverHTTP2(t *testing.T) {
 	b := start(t, Options{})
 	c := clients(t)["h2c"]
 	dead := listener(t)

@@ -48,8 +48,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, r.Body)
 }
 
-// TestRequestsThatWereNotPassedOnGoToAnotherReplica has two replicas, and the application of one of them is not there.
-func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
+// TestUnsentRequestsGoToAnotherReplica has two replicas, and the application of one of them is not there.
+func TestUnsentRequestsGoToAnotherReplica(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -86,9 +86,9 @@ func TestReplicaOfAnotherRevisionAnswersNothing(t *testing.T) {
 	}
 }
 
-// TestApplicationCannotHaveARequestSentAgain has an application that passes on the answer of another service, whose replica did
+// TestApplicationCannotCauseARetry has an application that passes on the answer of another service, whose replica did
 // not get what this one asked it for.
-func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
+func TestApplicationCannotCauseARetry(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -109,7 +109,7 @@ func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
 }
 
 // What has been read to its end when the replica says that it has not passed it on is sent again, as long as it is little.
-func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
+func TestRequestWithABodyOverTheLimitIsNotRetried(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -158,9 +158,9 @@ func closedPort(t testing.TB) (address string) {
 	return ln.Addr().String()
 }
 
-// TestARequestIsSentAgainWhileItsClientStillSends has the client send the second part after the first replica has said that it will
+// TestRequestIsRetriedWhileItsClientStillSends has the client send the second part after the first replica has said that it will
 // not pass the request on.
-func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
+func TestRequestIsRetriedWhileItsClientStillSends(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})

@@ -91,8 +91,8 @@ func TestDrainLosesNoRequest(t *testing.T) {
 	}
 }
 
-// TestRetiredProxyLosesNoRequestThatComesTooLate: the drain has no quiet period, so that it ends in the midst of requests.
-func TestRetiredProxyLosesNoRequestThatComesTooLate(t *testing.T) {
+// TestRetiredProxyLosesNoLateRequest: the drain has no quiet period, so that it ends in the midst of requests.
+func TestRetiredProxyLosesNoLateRequest(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		var served, turnedAway atomic.Int64
 		for range 30 {

@@ -333,7 +333,7 @@ func TestReadinessIsNotForClients(t *testing.T) {
 	}
 }
 
-// readiness is what the platform is told.
+// readiness is the answer to the platform's probe.
 func readiness(p *queueproxy.Proxy) answer {
 	w := httptest.NewRecorder()
 	p.Readiness().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ready", nil))

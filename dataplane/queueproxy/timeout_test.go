@@ -90,7 +90,7 @@ func TestTimeoutCutsAResponseThatHasBegun(t *testing.T) {
 	}
 }
 
-func TestWritesKeepTheIdleTimeoutAway(t *testing.T) {
+func TestWritesRestartTheIdleTimeout(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for range 30 {
 			_, _ = w.Write([]byte("x"))

@@ -18,7 +18,7 @@ import (
 
 var unsent = answer{503, contract.ReasonUnsent, "the application is not there; it has not received the request"}
 
-func TestRequestsOfAnApplicationThatIsNotThereMayGoElsewhere(t *testing.T) {
+func TestRequestsThatTheApplicationCannotReceiveAreUnsent(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		_, address := serve(t, queueproxy.Options{Target: "127.0.0.1:1", Protocol: protocol}) // nobody listens on that port
 		if diff := cmp.Diff(unsent, get(t, client(t, protocol), "http://"+address)); diff != "" {
@@ -65,7 +65,7 @@ func raw(t *testing.T, requests int, closed chan<- struct{}) net.Listener {
 	return listener
 }
 
-func TestRequestThatMayHaveBeenReceivedGoesNowhereElse(t *testing.T) {
+func TestRequestThatMayHaveBeenReceivedIsNotUnsent(t *testing.T) {
 	closed := make(chan struct{}, 10)
 	application := raw(t, 10, closed)
 	_, address := serve(t, queueproxy.Options{Target: application.Addr().String()})
@@ -109,7 +109,7 @@ func TestNothingIsSentOnAConnectionThatTheApplicationHasClosed(t *testing.T) {
 	}
 }
 
-func TestAbandonedProxySendsThoseWhoWaitElsewhere(t *testing.T) {
+func TestAbandonedProxyAnswersWaitingRequestsAsUnsent(t *testing.T) {
 	hold, begun := make(chan struct{}), make(chan struct{}, 1)
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		begun <- struct{}{}

@@ -134,7 +134,7 @@ func TestQueueIsFairAndKeepsThePlaceOfARefusedRequest(t *testing.T) {
 	})
 }
 
-func TestSlotIsForThoseWhoStillWait(t *testing.T) {
+func TestRequestWithoutAClientDoesNotUseItsSlot(t *testing.T) {
 	d := freshDispatcher(1, "a")
 	tickets, _ := enter(t, d, 4)
 	clientGone := errors.New("the client has gone")
@@ -155,7 +155,7 @@ func TestSlotIsForThoseWhoStillWait(t *testing.T) {
 	}
 }
 
-func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
+func TestRefusingReplicaIsEjectedWithABackOff(t *testing.T) {
 	t.Run("no connection", func(t *testing.T) { refuseAll(t, func(*Dispatcher, *Ticket) {}, 30) })
 	t.Run("no application", func(t *testing.T) { refuseAll(t, (*Dispatcher).Connected, 30*100) }) // all hundred try when one has connected
 }
@@ -206,7 +206,7 @@ func refuseAll(t *testing.T, try func(*Dispatcher, *Ticket), most int) {
 	})
 }
 
-func TestPatience(t *testing.T) {
+func TestWaitEndsAfterItsDeadlineWithTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(10, NewPending(10), func() {})
 		wait := func() (time.Duration, error) {

@@ -85,23 +85,23 @@ func weakPair(t *testing.T) certificate.Files {
 	return files
 }
 
-func TestNewFilesAreTakenOverAndToldOfOnce(t *testing.T) {
+func TestNewFilesAreAcceptedAndReportedOnce(t *testing.T) {
 	a := authority.New(t)
 	files := a.Issue("server", "localhost")
 	synctest.Test(t, func(t *testing.T) {
 		s, log := open(t, files)
-		told := make(chan *certificate.Material, 10)
+		reported := make(chan *certificate.Material, 10)
 		ctx, cancel := context.WithCancel(t.Context())
-		go s.Run(ctx, func(m *certificate.Material) { told <- m })
+		go s.Run(ctx, func(m *certificate.Material) { reported <- m })
 		first := s.Newest()
 		time.Sleep(5*time.Second + 500*time.Millisecond) // between two looks: none meets half of what is written below
-		if s.Newest() != first || len(told) > 0 || log.Len() > 0 {
+		if s.Newest() != first || len(reported) > 0 || log.Len() > 0 {
 			t.Errorf("something happened without a change: %s", log)
 		}
 		a.Issue("server", "localhost")
 		time.Sleep(5 * time.Second)
-		if len(told) != 1 || s.Newest() == first || <-told != s.Newest() {
-			t.Errorf("not told once of the new certificate; logged %s", log)
+		if len(reported) != 1 || s.Newest() == first || <-reported != s.Newest() {
+			t.Errorf("the new certificate is not reported once; logged %s", log)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("logged %d lines:\n%s", n, log)
@@ -111,7 +111,7 @@ func TestNewFilesAreTakenOverAndToldOfOnce(t *testing.T) {
 	})
 }
 
-func TestBrokenFilesLeaveWhatWasThereAndAreSaidOnce(t *testing.T) {
+func TestBrokenFilesAreRejectedAndLoggedOnce(t *testing.T) {
 	a := authority.New(t)
 	files := a.Issue("server", "localhost")
 	files.CA = a.File
@@ -159,7 +159,7 @@ func TestBrokenFilesLeaveWhatWasThereAndAreSaidOnce(t *testing.T) {
 	}
 	a.Issue("server", "localhost")
 	if s.Refresh() == first {
-		t.Error("a good pair after broken ones is not taken over")
+		t.Error("a good pair after broken ones is not accepted")
 	}
 }
 
@@ -191,7 +191,7 @@ func handshake(t *testing.T, server, client *tls.Config) (atClient tls.Connectio
 	}
 	conn := tls.Client(raw, client)
 	if clientErr = conn.Handshake(); clientErr == nil {
-		_, clientErr = io.ReadFull(conn, make([]byte, 1)) // in TLS 1.3 a client learns only now that it was refused
+		_, clientErr = io.ReadFull(conn, make([]byte, 1)) // in TLS 1.3 a client gets the refusal only now
 	}
 	raw.Close()
 	return conn.ConnectionState(), <-done, clientErr
@@ -229,7 +229,8 @@ func TestEachHandshakeUsesTheNewestFiles(t *testing.T) {
 	}
 	authority.Write(t, files.CA, text)
 	server.Refresh()
-	if _, err1, err2 := handshake(t, config, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*client.Newest().Certificate}}); err1 == nil || err2 == nil {
+	if _, err1, err2 := handshake(t, config, &tls.Config{InsecureSkipVerify: true,
+		Certificates: []tls.Certificate{*client.Newest().Certificate}}); err1 == nil || err2 == nil {
 		t.Errorf("an authority that is gone still lets in: server: %v, client: %v", err1, err2)
 	}
 }
@@ -255,7 +256,8 @@ func TestHandshakeIsRefused(t *testing.T) {
 		"with one of another authority":       {foreign, "sluice.test", nil, "unknown certificate authority"},
 		"by a client that trusts another":     {wrongCA, "sluice.test", nil, "unknown authority"},
 		"by a client that wants another name": {good, "other.test", nil, "other.test"},
-		"below TLS 1.3":                       {good, "sluice.test", func(c *tls.Config) { c.MinVersion, c.MaxVersion = 0, tls.VersionTLS12 }, "protocol version"},
+		"below TLS 1.3": {good, "sluice.test", func(c *tls.Config) { c.MinVersion, c.MaxVersion = 0, tls.VersionTLS12 },
+			"protocol version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, _ := open(t, test.files)
@@ -290,7 +292,8 @@ func TestPipesAreNotRead(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certificate.Open(certificate.Files{CA: pipe}, hclog.NewNullLogger()); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+	if _, err := certificate.Open(certificate.Files{CA: pipe}, hclog.NewNullLogger()); err == nil ||
+		!strings.Contains(err.Error(), "is no regular file") {
 		t.Errorf("it says %v", err)
 	}
 }

@@ -1,6 +1,6 @@
-// Package certificate follows certificates, keys and authorities in PEM files: what they hold is read again when it changes, and
-// what does not fit together is never taken over. Who serves TLS asks at each handshake, so that connections that exist are left
-// alone; who passes certificates on is called when there are new ones.
+// Package certificate reads certificates, keys and authorities from PEM files, and reads them again when they change. It accepts only files
+// that fit together. A TLS server asks for the newest certificate at each handshake, so existing connections continue; Run calls a function
+// for each new certificate.
 //
-// The package must not know what is served with them, nor to whom.
+// It must not know what is served with certificates, nor to whom.
 package certificate

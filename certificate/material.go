@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// minRSA is the size in bits below which Envoy and browsers refuse an RSA key: who has taken it over serves nobody any more.
+// minRSA is the size in bits below which Envoy and browsers reject an RSA key.
 const minRSA = 2048
 
 // Files are paths of PEM files. Chain and Key belong together; the pair, or CA, may be left out.
@@ -23,7 +23,7 @@ type Files struct {
 	CA    string // the authorities that the other side's certificate must be signed by
 }
 
-// Material is what the files held at one time. It is never changed. Key is secret: do not log a Material.
+// Material is the content of the files at one time. It is immutable. Key is secret: do not log a Material.
 type Material struct {
 	Chain, Key, CA []byte // as in the files
 
@@ -31,7 +31,7 @@ type Material struct {
 	Authorities *x509.CertPool   // nil without CA
 }
 
-// read reads the files, and no more than that. The error names the file.
+// read reads the files. The error names the file.
 func (f Files) read() (*Material, error) {
 	m := &Material{}
 	for _, file := range []struct {
@@ -50,9 +50,9 @@ func (f Files) read() (*Material, error) {
 	return m, nil
 }
 
-// readRegular reads a regular file: a pipe, which nobody may write to, or a device would never come to its end.
+// readRegular reads a regular file. A read from a pipe without a writer, or from a device, might never end.
 func readRegular(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is opened without waiting for its writer
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not wait for the writer of a pipe
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func readRegular(path string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// parse checks that what the files held fits together, and makes it ready for use. The error names the file.
+// parse checks that the contents of the files fit together, and prepares them for use. The error names the file.
 func (m *Material) parse(f Files) error {
 	if f.Chain != "" {
 		if err := m.pair(f); err != nil {
@@ -94,7 +94,7 @@ func (m *Material) pair(f Files) error {
 	}
 	pair, err := tls.X509KeyPair(m.Chain, m.Key)
 	if err != nil {
-		// The error tells of kinds and shapes, never of contents.
+		// The error has kinds and sizes, never contents.
 		return fmt.Errorf("%s and %s are no certificate and its key: %w", f.Chain, f.Key, err)
 	}
 	if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
@@ -104,13 +104,13 @@ func (m *Material) pair(f Files) error {
 	return nil
 }
 
-// same is whether the files hold what they held.
+// same reports whether the contents of the files are the same.
 func (m *Material) same(other *Material) bool {
 	return bytes.Equal(m.Chain, other.Chain) && bytes.Equal(m.Key, other.Key) && bytes.Equal(m.CA, other.CA)
 }
 
-// certificates reads all certificates of a file. Unlike the standard library it does not pass over what it cannot read: that is
-// how a file looks of which only a part has been written.
+// certificates parses all certificates of a file. Unlike the standard library it does not skip what it cannot parse: a file that is partly
+// written looks like that.
 func certificates(text []byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for {

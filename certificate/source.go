@@ -11,17 +11,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// period is how often Run looks at the files. They are read whole, which costs microseconds and misses nothing that a time of
-// modification would: symbolic links that are moved, two writes within one tick.
+// period is how often Run reads the files. Reading whole files costs microseconds, and notices what a modification time does not: symbolic
+// links that are moved, and two writes within one tick.
 const period = time.Second
 
-// Source is the newest material of some files. It may be used by many goroutines.
+// Source has the newest Material of some files. Many goroutines may use it.
 type Source struct {
 	files  Files
 	logger hclog.Logger
 
-	reading  sync.Mutex // held while the files are read; orders what is taken over
-	complain string     // what is wrong with the files now, empty if nothing; guarded by reading
+	reading sync.Mutex // held while the files are read, so that an older read does not replace a newer one
+	problem string     // what is wrong with the files now, empty if nothing; guarded by reading
 
 	mu     sync.Mutex
 	newest *Material
@@ -48,32 +48,32 @@ func Open(files Files, logger hclog.Logger) (*Source, error) {
 	return &Source{files: files, logger: logger, newest: m}, nil
 }
 
-// Newest is what was taken over last.
+// Newest returns the Material that was accepted last.
 func (s *Source) Newest() *Material {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newest
 }
 
-// Refresh reads the files now and returns the newest material. What does not fit together is not taken over: that is said once,
-// and what was there before stays.
+// Refresh reads the files now and returns the newest Material. If the files do not fit together, the Material from before stays in use, and
+// one warning is logged.
 func (s *Source) Refresh() *Material {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	before := s.Newest() // only Refresh changes it
 	m, err := s.files.read()
 	if err == nil && m.same(before) {
-		s.complain = ""
+		s.problem = ""
 		return before
 	}
 	if err == nil {
 		err = m.parse(s.files)
 	}
 	if err != nil {
-		s.refuse(err)
+		s.reject(err)
 		return before
 	}
-	s.complain = ""
+	s.problem = ""
 	s.mu.Lock()
 	s.newest = m
 	s.mu.Unlock()
@@ -81,17 +81,17 @@ func (s *Source) Refresh() *Material {
 	return m
 }
 
-// refuse says what is wrong with the files, if that has not been said.
-func (s *Source) refuse(err error) {
-	if s.complain == err.Error() {
+// reject logs what is wrong with the files, once.
+func (s *Source) reject(err error) {
+	if s.problem == err.Error() {
 		return
 	}
-	s.complain = err.Error()
-	s.logger.Warn("new certificates are not taken over, those from before stay in use; put a certificate and its key in place together, by renaming whole files",
-		"error", err)
+	s.problem = err.Error()
+	s.logger.Warn("new certificates are rejected and those from before stay in use; "+
+		"put a certificate and its key in place together, by renaming whole files", "error", err)
 }
 
-// described is what may be logged of material.
+// described is what may be logged of a Material.
 func (s *Source) described(m *Material) []any {
 	var pairs []any
 	if m.Certificate != nil {
@@ -104,10 +104,10 @@ func (s *Source) described(m *Material) []any {
 	return pairs
 }
 
-// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each material that was taken over since Run
-// began, by whomever it was found; two that follow each other closely may be one call.
+// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each new Material since Run began, also one that
+// another call of Refresh has found; one call may stand for two that follow each other closely.
 func (s *Source) Run(ctx context.Context, changed func(*Material)) {
-	told := s.Newest()
+	last := s.Newest()
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {
@@ -116,8 +116,8 @@ func (s *Source) Run(ctx context.Context, changed func(*Material)) {
 			return
 		case <-ticker.C:
 		}
-		if m := s.Refresh(); m != told {
-			told = m
+		if m := s.Refresh(); m != last {
+			last = m
 			if changed != nil {
 				changed(m)
 			}
@@ -125,7 +125,7 @@ func (s *Source) Run(ctx context.Context, changed func(*Material)) {
 	}
 }
 
-// Server is a configuration for serving TLS 1.3 with what is newest at each handshake. With authorities, clients must present a
+// Server is a configuration for serving TLS 1.3 with the newest certificate at each handshake. With authorities, clients must present a
 // certificate that one of them has signed.
 func (s *Source) Server(protocols ...string) *tls.Config {
 	return &tls.Config{
@@ -138,7 +138,7 @@ func (s *Source) Server(protocols ...string) *tls.Config {
 			}
 			c := &tls.Config{
 				MinVersion: tls.VersionTLS13, NextProtos: protocols, Certificates: []tls.Certificate{*m.Certificate},
-				// A session that is resumed would bring back an identity without asking the authorities of now.
+				// A resumed session would restore an identity without a check against the current authorities.
 				SessionTicketsDisabled: true,
 			}
 			if m.Authorities != nil {
@@ -149,14 +149,14 @@ func (s *Source) Server(protocols ...string) *tls.Config {
 	}
 }
 
-// Client is a configuration for one TLS connection, with what the files hold now. The server's certificate must be signed by one
-// of the authorities and be for the name; an empty name is for the caller to fill in.
+// Client is a configuration for one TLS connection, with the current content of the files. One of the authorities must have signed the
+// server's certificate, which must be for the name; the caller fills in an empty name.
 func (s *Source) Client(name string) *tls.Config {
 	m := s.Refresh()
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: name, RootCAs: m.Authorities}
 	if m.Certificate != nil {
-		// Presented whatever authorities the server names: its refusal then says what is wrong with the certificate rather than
-		// that there was none.
+		// It is presented whatever authorities the server names: the server's error then says what is wrong with it, rather than that there was
+		// none.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.Certificate, nil }
 	}
 	return c

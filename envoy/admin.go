@@ -18,18 +18,18 @@ const MaxSocketPath = 107
 const (
 	// unixScheme begins an address that is the path of a socket.
 	unixScheme = "unix:"
-	// poll is the time between two looks at the admin interface.
+	// poll is the time between two requests to the admin interface.
 	poll = 50 * time.Millisecond
-	// quietPolls is how many looks in a row must find no request in progress. Who has a connection that is kept may send another meanwhile,
-	// which is answered as the last one on it.
+	// quietPolls is how many polls in a row must find no request in progress. A client may meanwhile send another request on a connection that
+	// it keeps, which Envoy answers as the last one on it.
 	quietPolls = 10
-	// adminTimeout bounds one request to it, maxAnswer its answer in bytes.
+	// adminTimeout bounds one request to the admin interface, maxAnswer its answer in bytes.
 	adminTimeout = 5 * time.Second
 	maxAnswer    = 1 << 20
 )
 
-// AdminTransport leads requests to the admin interface at an address (host:port, or unix: and the path of a socket), whatever host
-// their URLs have.
+// AdminTransport sends requests to the admin interface at an address (host:port, or unix: and the path of a socket), whatever the host of
+// their URLs.
 func AdminTransport(address string) *http.Transport {
 	network := "tcp"
 	path, isSocket := strings.CutPrefix(address, unixScheme)
@@ -67,7 +67,7 @@ func newAdmin(address string) admin {
 	return admin{host: AdminHost(address), client: &http.Client{Transport: transport, Timeout: adminTimeout}}
 }
 
-// post has Envoy do something, and tries again until it has. The error is the last one when the context ends first.
+// post sends a POST, and retries it until it succeeds. The error is the last one when the context ends first.
 func (a admin) post(ctx context.Context, path string) error {
 	var failure error
 	await(ctx, func() bool {
@@ -108,16 +108,16 @@ func (a admin) awaitReady(ctx context.Context) bool {
 	})
 }
 
-// busyPath asks for the gauges that tell of requests in progress: how many there are, upgraded ones (WebSocket) included, and how many
-// bytes of responses wait for clients to take them. Unlike those of the server as a whole, such as server.total_connections, they
-// do not wait for the flush of the statistics.
+// busyPath asks for the gauges of requests in progress: how many there are, upgraded ones (WebSocket) included, and how many bytes of
+// responses wait for clients to read them. Unlike those of the server as a whole, such as server.total_connections, they do not wait for
+// the flush of the statistics.
 var busyPath = "/stats?filter=" + url.QueryEscape(`^http\..+\.downstream_(rq_active|cx_tx_bytes_buffered)$`)
 
-// adminStats begin the names of the admin interface's own figures, in which this very question is a request.
+// adminStats begins the names of the admin interface's own metrics, in which this request itself is in progress.
 const adminStats = "http.admin."
 
-// awaitIdle returns true when no request was in progress for a while, false when the context ends first. An Envoy that does not answer is
-// not known to be idle.
+// awaitIdle returns true when no request was in progress for a while, false when the context ends first. An Envoy that does not answer does
+// not count as idle.
 func (a admin) awaitIdle(ctx context.Context) bool {
 	quiet := 0
 	return await(ctx, func() bool {
@@ -130,7 +130,7 @@ func (a admin) awaitIdle(ctx context.Context) bool {
 	})
 }
 
-// busy tells whether a gauge is above 0.
+// busy reports whether a gauge is above 0.
 func busy(text string) bool {
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")

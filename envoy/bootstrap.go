@@ -25,34 +25,34 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/contract"
 )
 
 const (
-	// role is the node.cluster by which the xDS server knows a gateway.
-	role = "gateway"
 	// xdsCluster is the only cluster that Envoy knows before it is connected.
 	xdsCluster = "xds_cluster"
 	// connectTimeout is for the connection to the xDS server, its TLS handshake included.
 	connectTimeout = 3 * time.Second
-	// A connection on which nothing comes back is given up: Envoy asks every keepaliveInterval, and waits keepaliveTimeout. A server must
-	// allow that (xds.ServerOptions does), or it ends the connection itself.
+	// Envoy closes a connection to the xDS server that is dead: it sends a ping every keepaliveInterval, and waits keepaliveTimeout for the
+	// answer. The server must allow that (xds.ServerOptions does), or it closes the connection itself.
 	keepaliveInterval = 5 * time.Second
 	keepaliveTimeout  = 5 * time.Second
-	// A stream of ADS that ends is opened again after a random time, of up to firstRetry at first, then twice as much each time, up to
-	// lastRetry. Envoy's own are half a second and half a minute, which is long for whoever waits for a change.
+	// Envoy reopens a stream of ADS after a random time, up to firstRetry at first, then twice as much each time, up to lastRetry. Its
+	// defaults are half a second and half a minute, which delays changes for long.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = time.Second
-	// defaultConnections is how many connections Envoy takes at a time unless told otherwise. Without a limit it warns that it has none.
+	// defaultConnections is how many connections Envoy takes at a time by default. Without a limit it logs a warning.
 	defaultConnections = 100_000
-	// defaultMemory, and from which share of it on memory is given back and requests are refused, are those of Envoy's best practices for
-	// an edge proxy.
+	// defaultMemory, and the shares of it above which Envoy releases memory and refuses requests, are those of Envoy's best practices for an
+	// edge proxy.
 	defaultMemory  = 2 << 30
 	shrinkAbove    = 0.95
 	refuseAbove    = 0.98
 	overloadPeriod = 250 * time.Millisecond
 )
 
-// Options are what differs between the bootstraps of two Envoys.
+// Options are the differences between the bootstraps of two Envoys.
 type Options struct {
 	// NodeID names this Envoy to the xDS server; unique among its clients.
 	NodeID string
@@ -63,18 +63,19 @@ type Options struct {
 	XDS string
 	// TLS secures the connection to the xDS server; nil means plain text.
 	TLS *TLS
-	// Admin is the address of Envoy's admin interface: unix: and the path of a socket, or an IP address and a port. Whoever reaches it can stop
-	// Envoy, so an IP address must be on loopback, and a socket is for its owner alone.
+	// Admin is the address of Envoy's admin interface: unix: and the path of a socket, or an IP address and a port. Anybody who reaches it can
+	// stop Envoy, so an IP address must be on loopback, and only the owner can use the socket.
 	Admin string
-	// Connections is how many clients' connections Envoy has at a time at most, those of the admin interface aside; 0 means 100,000.
+	// Connections is how many connections of clients Envoy has at most, without those of the admin interface; 0 means 100,000.
 	Connections int64
-	// Memory is how many bytes Envoy may have allocated: near it memory is given back, and then requests get 503. 0 means 2 GiB.
+	// Memory is how many bytes Envoy may allocate: near that it releases memory, and then answers requests with 503. 0 means 2 GiB.
 	Memory uint64
 }
 
 // TLS names the files that secure the connection to the xDS server, all PEM.
 type TLS struct {
-	// CA is what the server's certificate must be signed by, ServerName what it must be for; empty means the host of XDS.
+	// CA has the authorities that may have signed the server's certificate. ServerName is the name in that certificate; empty means the host
+	// of XDS.
 	CA, ServerName string
 	// Certificate and Key identify Envoy to the server; both may be empty.
 	Certificate, Key string
@@ -83,7 +84,7 @@ type TLS struct {
 // Bootstrap returns the configuration that Envoy starts with, as YAML. Everything else comes over one delta ADS stream.
 func Bootstrap(o Options) ([]byte, error) {
 	if o.NodeID == "" {
-		return nil, errors.New("making a bootstrap for Envoy: the node id is empty; the xDS server tells its clients apart by it")
+		return nil, errors.New("making a bootstrap for Envoy: the node id is empty; the xDS server distinguishes its clients by it")
 	}
 	admin, err := adminAddress(o.Admin)
 	if err != nil {
@@ -98,13 +99,13 @@ func Bootstrap(o Options) ([]byte, error) {
 		return nil, err
 	}
 	b := &bootstrapv3.Bootstrap{
-		Node:  &corev3.Node{Id: o.NodeID, Cluster: role, Locality: &corev3.Locality{Zone: o.Zone}},
+		Node:  &corev3.Node{Id: o.NodeID, Cluster: contract.Gateway, Locality: &corev3.Locality{Zone: o.Zone}},
 		Admin: &bootstrapv3.Admin{Address: admin, IgnoreGlobalConnLimit: true},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: adsStream(), CdsConfig: ads(), LdsConfig: ads(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{server}},
-		// Most clusters of a serverless installation are asleep: they cost nothing until a request needs them.
+		// Most clusters of a serverless installation have no requests: Envoy creates one when a request needs it.
 		ClusterManager: &bootstrapv3.ClusterManager{
 			LoadStatsConfig:               apiConfig(corev3.ApiConfigSource_GRPC),
 			EnableDeferredClusterCreation: true,
@@ -123,8 +124,8 @@ func Bootstrap(o Options) ([]byte, error) {
 	return yaml.JSONToYAML(text)
 }
 
-// overload has Envoy turn away the connections above a number, and what comes when it has no more memory: a process that is killed for
-// it loses all requests.
+// overload makes Envoy refuse connections above a number, and requests when it is almost out of memory: a process that is killed for its
+// memory loses all requests.
 func overload(connections int64, memory uint64) (*overloadv3.OverloadManager, error) {
 	count, err := pack(&downstreamv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: connections})
 	if err != nil {
@@ -144,13 +145,14 @@ func overload(connections int64, memory uint64) (*overloadv3.OverloadManager, er
 		return &overloadv3.ResourceMonitor{Name: name, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: config}}
 	}
 	return &overloadv3.OverloadManager{
-		RefreshInterval:  durationpb.New(overloadPeriod),
-		ResourceMonitors: []*overloadv3.ResourceMonitor{monitor("envoy.resource_monitors.global_downstream_max_connections", count), monitor(heapMonitor, heap)},
-		Actions:          []*overloadv3.OverloadAction{above("shrink_heap", shrinkAbove), above("stop_accepting_requests", refuseAbove)},
+		RefreshInterval: durationpb.New(overloadPeriod),
+		ResourceMonitors: []*overloadv3.ResourceMonitor{monitor("envoy.resource_monitors.global_downstream_max_connections", count),
+			monitor(heapMonitor, heap)},
+		Actions: []*overloadv3.OverloadAction{above("shrink_heap", shrinkAbove), above("stop_accepting_requests", refuseAbove)},
 	}, nil
 }
 
-// adminAddress reads the address of the admin interface and holds it to this machine.
+// adminAddress parses the address of the admin interface, which must be on this machine.
 func adminAddress(s string) (*corev3.Address, error) {
 	if path, ok := strings.CutPrefix(s, unixScheme); ok {
 		if path == "" || len(path) > MaxSocketPath {
@@ -160,15 +162,17 @@ func adminAddress(s string) (*corev3.Address, error) {
 	}
 	a, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address for Envoy's admin interface; want unix: and a path, or an IP address and a port, such as 127.0.0.1:9901", s)
+		const want = "unix: and a path, or an IP address and a port, such as 127.0.0.1:9901"
+		return nil, fmt.Errorf("%q is no address for Envoy's admin interface; want "+want, s)
 	}
 	if !a.Addr().IsLoopback() {
-		return nil, fmt.Errorf("the address %s for Envoy's admin interface is not on loopback: whoever reaches it can stop Envoy; want one such as 127.0.0.1:9901", s)
+		return nil, fmt.Errorf("the address %s for Envoy's admin interface is not on loopback: anybody who reaches it can stop Envoy; "+
+			"want one such as 127.0.0.1:9901", s)
 	}
 	return socketAddress(a.Addr().String(), a.Port()), nil
 }
 
-// endpoint reads the address of the xDS server: where it is, how that is found, and the host it names, if any.
+// endpoint parses the address of the xDS server. It returns the address, how to resolve it, and the host, if any.
 func endpoint(xds string) (*corev3.Address, clusterv3.Cluster_DiscoveryType, string, error) {
 	if path, ok := strings.CutPrefix(xds, unixScheme); ok {
 		if path == "" || len(path) > MaxSocketPath {
@@ -198,11 +202,13 @@ func serverCluster(o Options) (*clusterv3.Cluster, error) {
 		return nil, err
 	}
 	protocol, err := pack(&httpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-				ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(keepaliveInterval), Timeout: durationpb.New(keepaliveTimeout)},
-			}},
-		}},
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+					ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(keepaliveInterval), Timeout: durationpb.New(keepaliveTimeout)},
+				}},
+			},
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -226,7 +232,7 @@ func serverCluster(o Options) (*clusterv3.Cluster, error) {
 	return c, err
 }
 
-// transportSocket names files rather than holding their contents, so that no key is in the bootstrap.
+// transportSocket refers to files and does not contain them, so that no key is in the bootstrap.
 func transportSocket(t TLS) (*corev3.TransportSocket, error) {
 	file := func(name string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
@@ -235,7 +241,7 @@ func transportSocket(t TLS) (*corev3.TransportSocket, error) {
 		return nil, errors.New("TLS to the xDS server wants a CA, a server name, and either both a certificate and its key or neither")
 	}
 	common := &tlsv3.CommonTlsContext{
-		// As a client Envoy would end at TLS 1.2 by default, which the server does not speak.
+		// As a client Envoy speaks at most TLS 1.2 by default, which the server does not accept.
 		TlsParams: &tlsv3.TlsParameters{
 			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 		},
@@ -256,7 +262,7 @@ func transportSocket(t TLS) (*corev3.TransportSocket, error) {
 	}, nil
 }
 
-// sni is the server name to ask for; an IP address must not be one (RFC 6066).
+// sni is the server name to send; an IP address must not be one (RFC 6066).
 func sni(name string) string {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return ""
@@ -264,7 +270,7 @@ func sni(name string) string {
 	return name
 }
 
-// sanMatchers hold the server's certificate to its name. Without them Envoy takes any that the CA has signed.
+// sanMatchers require the server's name in its certificate. Without them Envoy accepts any certificate that the CA has signed.
 func sanMatchers(name string) []*tlsv3.SubjectAltNameMatcher {
 	kind := tlsv3.SubjectAltNameMatcher_DNS
 	if sni(name) == "" {
@@ -275,8 +281,8 @@ func sanMatchers(name string) []*tlsv3.SubjectAltNameMatcher {
 	}}
 }
 
-// ads says that a kind of resource comes over the ADS stream. It is waited for without end: Envoy's 15 seconds would
-// make it ready with nothing to serve.
+// ads says that a kind of resource comes over the ADS stream. Envoy waits for it without a bound: after its default of 15 seconds it would
+// be ready with nothing to serve.
 func ads() *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
@@ -285,7 +291,7 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
-// adsStream is the stream that everything comes over. That of load reports has no such back-off: Envoy always opens it again after 5 s.
+// adsStream is the stream of all resources. The stream of load reports has no such back-off: Envoy always reopens it after 5 s.
 func adsStream() *corev3.ApiConfigSource {
 	config := apiConfig(corev3.ApiConfigSource_DELTA_GRPC)
 	config.GrpcServices[0].GetEnvoyGrpc().RetryPolicy = &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
@@ -304,7 +310,7 @@ func apiConfig(t corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 	}
 }
 
-// pipe is the address of a socket with a path; mode 0 leaves its mode as the system makes it.
+// pipe is the address of a socket with a path; mode 0 leaves the mode to the system.
 func pipe(path string, mode uint32) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path, Mode: mode}}}
 }
@@ -315,7 +321,7 @@ func socketAddress(host string, port uint16) *corev3.Address {
 	}}}
 }
 
-// pack validates what it packs: ValidateAll of the whole does not look inside an Any.
+// pack validates a message and packs it: ValidateAll of the whole does not look inside an Any.
 func pack(m interface {
 	proto.Message
 	ValidateAll() error

@@ -23,7 +23,8 @@ func plain() envoy.Options {
 func TestBootstrap(t *testing.T) {
 	secured := plain()
 	secured.XDS, secured.Admin = "sluice.sluice-system.svc:18000", "[::1]:9901"
-	secured.TLS = &envoy.TLS{CA: "/etc/sluice/ca.pem", ServerName: "sluice.sluice-system.svc", Certificate: "/etc/sluice/cert.pem", Key: "/etc/sluice/key.pem"}
+	secured.TLS = &envoy.TLS{CA: "/etc/sluice/ca.pem", ServerName: "sluice.sluice-system.svc", Certificate: "/etc/sluice/cert.pem",
+		Key: "/etc/sluice/key.pem"}
 	socket := plain()
 	socket.XDS, socket.Admin, socket.Connections = "unix:/run/sluice/xds.sock", "unix:/run/sluice/envoy.sock", 10
 	socket.Memory = 1 << 30
@@ -82,7 +83,8 @@ func TestBootstrapRefusesWhatCannotWork(t *testing.T) {
 		"server on port 0":       {func(o *envoy.Options) { o.XDS = "127.0.0.1:0" }, "no host and port"},
 		"server at no path":      {func(o *envoy.Options) { o.XDS = "unix:" }, "no path of a socket"},
 		"TLS without a name":     {func(o *envoy.Options) { o.XDS, o.TLS = "unix:/x", &envoy.TLS{CA: "ca"} }, "a server name"},
-		"half a key pair":        {func(o *envoy.Options) { o.TLS = &envoy.TLS{CA: "ca", ServerName: "s", Key: "k"} }, "both a certificate and its key"},
+		"half a key pair": {func(o *envoy.Options) { o.TLS = &envoy.TLS{CA: "ca", ServerName: "s", Key: "k"} },
+			"both a certificate and its key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := plain()

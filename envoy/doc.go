@@ -1,4 +1,4 @@
-// Package envoy runs an Envoy process: its bootstrap, and the supervision of one that is installed on the machine.
+// Package envoy runs an Envoy process: its bootstrap, and the supervision of an Envoy that is installed on the machine.
 //
-// It must not know what Envoy serves: that comes to Envoy over xDS.
+// It must not know what Envoy serves: Envoy gets that over xDS.
 package envoy

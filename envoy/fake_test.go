@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		self, admin := os.Args[0], "unix:"+filepath.Join(dir, "admin.sock")
-		panic(envoy.Run(context.Background(), envoy.Supervise{Path: self, Dir: dir, Admin: admin, Bootstrap: mustBootstrap(admin), Logger: hclog.Default()}))
+		panic(envoy.Run(context.Background(), envoy.Supervise{Path: self, Dir: dir, Admin: admin, Bootstrap: mustBootstrap(admin),
+			Logger: hclog.Default()}))
 	case os.Getenv("FAKE_ENVOY") != "":
 		fakeEnvoy()
 	default:
@@ -73,7 +74,8 @@ func fakeEnvoy() {
 	fmt.Fprint(os.Stderr, strings.Repeat("x", 100_000), "\n", fakeLog)
 	fmt.Println(`{"path":"/"}`)
 	records, _ := os.ReadFile(filepath.Join(dir, "record"))
-	if lives := strings.Count(string(records), "started"); mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" && lives > 1 && lives < 6 {
+	if lives := strings.Count(string(records), "started"); mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" &&
+		lives > 1 && lives < 6 {
 		os.Exit(1)
 	}
 	listener, err := net.Listen("unix", adminOf(config))

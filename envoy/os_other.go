@@ -4,5 +4,5 @@ package envoy
 
 import "syscall"
 
-// processAttributes are none: only Linux ends a child together with its parent.
+// processAttributes are none: only Linux can end a child with its parent.
 func processAttributes() *syscall.SysProcAttr { return nil }

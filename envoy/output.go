@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// maxLine is how much of a line is kept, maxEntry how much of an entry, in bytes.
+	// maxLine bounds a line of the log, maxEntry an entry, in bytes.
 	maxLine, maxEntry = 16 << 10, 64 << 10
 	// entryPause is how long an entry waits for further lines.
 	entryPause = 200 * time.Millisecond
-	// lastLines is how many lines are kept for whoever asks why Envoy has ended.
+	// lastLines is how many lines are kept to explain why Envoy ended.
 	lastLines = 10
 )
 
@@ -25,14 +25,14 @@ const logFormat = "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v"
 
 var (
 	header = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d [\d:.]+\]\[\d+\]\[(\w+)\]\[([^\]]*)\] \[[^\]]*\] (.*)$`)
-	// frame is a message that belongs to the one before: Envoy writes a stack trace as one for each line.
+	// frame matches a message that continues the one before: Envoy writes each line of a stack trace as a message.
 	frame = regexp.MustCompile(`^(#\d+|stacktrace for )`)
 )
 
-// levels are Envoy's levels in our log. What is not a warning is for whoever looks closely: it is hundreds of lines at each start.
+// levels maps Envoy's levels to ours. Below a warning it is debug: Envoy logs hundreds of lines at each start.
 var levels = map[string]hclog.Level{"warning": hclog.Warn, "error": hclog.Error, "critical": hclog.Error}
 
-// lines cuts what is written to it into lines. One that is too long loses its end.
+// lines splits what is written to it into lines, and truncates long ones.
 type lines struct {
 	emit func(line string)
 	rest []byte
@@ -50,7 +50,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// flush emits a line that has no end yet.
+// flush emits an incomplete line.
 func (l *lines) flush() {
 	if len(l.rest) > 0 {
 		l.emit(string(l.rest))
@@ -61,19 +61,19 @@ func (l *lines) flush() {
 // entry is a message of Envoy's log, with all its lines.
 type entry struct {
 	level  hclog.Level
-	logger string // empty for what is not from the log, but from a library or a crash
+	logger string // empty for the output of a library or a crash
 	text   strings.Builder
 }
 
-// entries makes entries of the lines of Envoy's log and logs them.
+// entries groups the lines of Envoy's log into entries and logs them.
 type entries struct {
 	to hclog.Logger
 
 	mu      sync.Mutex
-	open    *entry // may get further lines
+	open    *entry // may continue
 	flusher *time.Timer
 	last    []string
-	ending  bool // Envoy has been told to end, so that its warnings about that are none
+	ending  bool // Envoy was asked to end, and its warnings about that are not logged as warnings
 }
 
 func newEntries(to hclog.Logger) *entries {
@@ -111,7 +111,7 @@ func (e *entries) add(line string) {
 	e.flusher.Reset(entryPause)
 }
 
-// read reads a line that begins a message; nil if it begins none.
+// read parses the first line of a message; nil if it is none.
 func read(line string) *entry {
 	parts := header.FindStringSubmatch(line)
 	if parts == nil {
@@ -126,12 +126,12 @@ func read(line string) *entry {
 	return e
 }
 
-// continues tells whether the next message belongs to this one.
+// continues reports whether the next message belongs to this one.
 func (e *entry) continues(next *entry) bool {
 	return e.logger == next.logger && e.level == next.level && (e.logger == "backtrace" || frame.MatchString(next.text.String()))
 }
 
-// flush logs an entry that may have had further lines.
+// flush logs the open entry.
 func (e *entries) flush() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -154,25 +154,25 @@ func (e *entries) emit() {
 	e.open = nil
 }
 
-// expectEnd says that Envoy is told to end.
+// expectEnd says that Envoy was asked to end.
 func (e *entries) expectEnd() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ending = true
 }
 
-// tail is the last lines that are warnings and worse, or of no form.
+// tail returns the last lines that are warnings or worse, or have no level.
 func (e *entries) tail() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return strings.Join(e.last, "\n")
 }
 
-// output is where one Envoy writes to.
+// output receives what one Envoy writes.
 type output struct {
 	log, access lines
 	entries     *entries
-	file        io.Writer // gets all of the log, as Envoy writes it
+	file        io.Writer // gets the whole log, as Envoy writes it
 }
 
 func newOutput(to hclog.Logger, file io.Writer) *output {
@@ -183,7 +183,7 @@ func newOutput(to hclog.Logger, file io.Writer) *output {
 	return o
 }
 
-// Write gets the log. A file that cannot be written costs the file, not Envoy.
+// Write takes a part of the log. If the file cannot be written, Envoy goes on.
 func (o *output) Write(p []byte) (int, error) {
 	if o.file != nil {
 		_, _ = o.file.Write(p)
@@ -191,7 +191,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.log.Write(p)
 }
 
-// end logs what has no end yet.
+// end logs what is incomplete.
 func (o *output) end() {
 	o.log.flush()
 	o.access.flush()

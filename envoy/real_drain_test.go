@@ -29,7 +29,7 @@ func (r *real) answer(client *http.Client, path string) answer {
 	return answer{response.StatusCode, body, response.Close, nil}
 }
 
-// held is an application that answers when it is told to, and says when it has been asked.
+// held is an application that reports requests, and answers them when the test says so.
 func held() (h http.HandlerFunc, asked, finish chan struct{}) {
 	asked, finish = make(chan struct{}, 10), make(chan struct{})
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +41,7 @@ func held() (h http.HandlerFunc, asked, finish chan struct{}) {
 	}, asked, finish
 }
 
-// A request is in progress from its beginning, however young it is when Envoy is told to end.
+// A request is in progress from its beginning, even if it has just begun when Envoy is asked to end.
 func TestRealEnvoyFinishesARequestThatHasJustBegun(t *testing.T) {
 	t.Parallel()
 	application, asked, finish := held()
@@ -58,7 +58,7 @@ func TestRealEnvoyFinishesARequestThatHasJustBegun(t *testing.T) {
 }
 
 // Nothing is in progress on an idle connection, so that the drain does not wait for it.
-func TestIdleConnectionsDoNotHoldRealEnvoy(t *testing.T) {
+func TestIdleConnectionsDoNotDelayRealEnvoy(t *testing.T) {
 	t.Parallel()
 	r := startReal(t, setting{application: hello, drain: 20 * time.Second})
 	client := newClient(t)
@@ -69,12 +69,12 @@ func TestIdleConnectionsDoNotHoldRealEnvoy(t *testing.T) {
 	r.cancel()
 	err := <-r.ended
 	r.ended <- err
-	if strings.Contains(r.log.String(), "are cut") {
+	if strings.Contains(r.log.String(), "were cut off") {
 		t.Errorf("the drain waited for an idle connection:\n%s", r.log)
 	}
 }
 
-// A request that comes on a kept connection while others finish is answered, and its client is told to go.
+// A request that comes on a kept connection while others finish is answered, and the answer closes the connection.
 func TestRealEnvoyAnswersOnKeptConnectionsWhileItDrains(t *testing.T) {
 	t.Parallel()
 	application, asked, finish := held()

@@ -95,7 +95,8 @@ func hotRestart(t *testing.T, path string) {
 func startEpoch(t *testing.T, path, config, base string, epoch int) <-chan struct{} {
 	t.Helper()
 	log := &buffer{}
-	command := exec.Command(path, "-c", config, "--base-id", base, "--restart-epoch", fmt.Sprint(epoch), "--drain-time-s", "1", "--parent-shutdown-time-s", "2")
+	command := exec.Command(path, "-c", config, "--base-id", base, "--restart-epoch", fmt.Sprint(epoch), "--drain-time-s", "1",
+		"--parent-shutdown-time-s", "2")
 	command.Stderr = log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -232,7 +232,8 @@ func TestRealEnvoyTakesTheSocketOfOneThatWasKilled(t *testing.T) {
 
 func TestABootstrapThatRealEnvoyRefusesEndsTheSupervision(t *testing.T) {
 	t.Parallel()
-	err := envoy.Run(t.Context(), envoy.Supervise{Path: realenvoy.Find(t), Dir: t.TempDir(), Bootstrap: []byte("no_such_field: 1\n"), Admin: "unix:none"})
+	err := envoy.Run(t.Context(), envoy.Supervise{Path: realenvoy.Find(t), Dir: t.TempDir(), Bootstrap: []byte("no_such_field: 1\n"),
+		Admin: "unix:none"})
 	if err == nil || !strings.Contains(err.Error(), "before it was ready") || !strings.Contains(err.Error(), "no_such_field") {
 		t.Errorf("got %v, want an error that says what Envoy has against its bootstrap", err)
 	}

@@ -108,7 +108,7 @@ func (d *door) set(state doorState) {
 // streamsEnd is what Envoy says while the server is away.
 var streamsEnd = regexp.MustCompile(`gRPC config stream (to xds_cluster )?closed`)
 
-// While the server is away Envoy must not wait long between two attempts: how long it still waits when the server is back follows from that.
+// While the server is away Envoy must not wait long between two attempts, which bounds how long it still waits when the server is back.
 func TestRealEnvoyReconnectsSoonAfterALongOutage(t *testing.T) {
 	t.Parallel()
 	var d *door

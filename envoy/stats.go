@@ -12,39 +12,39 @@ import (
 	"strings"
 )
 
-// ClusterStats is the load of one cluster as Envoy sees it: `namespace/revision` for clusters of ours.
+// ClusterStats is the load of one cluster as Envoy counts it: `namespace/revision` for our clusters.
 //
-// It is of the cluster as a whole. Unlike a load report (LRS) it does not tell the zones apart, so requests to replicas
-// and requests to activators are one number, and what goes through an activator is reported by that too: whoever adds
-// both up must leave one of them out. Nor does it tell streams from other requests.
+// It is that of the cluster as a whole. Unlike a load report (LRS) it does not separate the zones, so requests to replicas and requests to
+// activators are one number, and activators report the latter too: a sum of both must leave out one of them. It does not separate streams
+// from other requests either.
 type ClusterStats struct {
 	Cluster string
-	// Active are the requests that are in progress, Pending those that wait for a connection.
+	// Active are the requests in progress, Pending those that wait for a connection.
 	Active, Pending uint64
 	// Total is how many requests there were since Envoy started.
 	Total uint64
 }
 
-// The names that matter, of Envoy's many.
+// The names of the metrics that are read.
 const (
 	statPrefix   = "envoy_cluster_upstream_rq_"
 	statActive   = statPrefix + "active"
 	statPending  = statPrefix + "pending_active"
 	statTotal    = statPrefix + "total"
 	clusterLabel = "envoy_cluster_name"
-	// statFilter has Envoy leave out the others. What does not know the parameter sends all of them.
+	// statFilter makes Envoy leave out the other metrics. A gateway that does not know the parameter sends all of them.
 	statFilter = `^cluster\..+\.upstream_rq_(active|pending_active|total)$`
 )
 
 const (
 	// maxStatLine is the length of a line in bytes.
 	maxStatLine = 64 << 10
-	// maxActive and maxTotal are more than there can be.
+	// maxActive and maxTotal are more than is possible.
 	maxActive, maxTotal = 1e9, 1e15
 )
 
-// ParseStats reads the Prometheus text that Envoy's admin interface has at /stats/prometheus, and returns the clusters
-// sorted by name. Other metrics are passed over; a page that cannot be true, or has nothing of an Envoy, is an error.
+// ParseStats parses the Prometheus text that Envoy's admin interface has at /stats/prometheus, and returns the clusters sorted by name. It
+// ignores other metrics. A page with impossible values, or without any metric of Envoy, is an error.
 func ParseStats(page io.Reader) ([]ClusterStats, error) {
 	clusters := map[string]*ClusterStats{}
 	envoys := false
@@ -79,7 +79,7 @@ func ParseStats(page io.Reader) ([]ClusterStats, error) {
 	return sorted(clusters), nil
 }
 
-// parseStat reads a line; the cluster is empty when the line has none of our metrics.
+// parseStat parses a line; the cluster is empty when the line has none of our metrics.
 func parseStat(line string) (name, cluster string, n uint64, err error) {
 	name, labels, value, ok := splitStat(line)
 	if !ok {
@@ -109,7 +109,7 @@ func sorted(clusters map[string]*ClusterStats) []ClusterStats {
 	return all
 }
 
-// add sums up, for stats tags of a user's own may split a cluster's figure.
+// add adds a value to its cluster: a user's own stats tags may split the metric of a cluster.
 func (c *ClusterStats) add(name string, n uint64) {
 	switch name {
 	case statActive:
@@ -137,7 +137,7 @@ func splitStat(line string) (name string, labels map[string]string, value string
 	return name, labels, value, value != ""
 }
 
-// splitLabels reads labels up to the brace that ends them. Values are quoted, with \\, \" and \n in them.
+// splitLabels parses labels up to the closing brace. Values are quoted, with \\, \" and \n in them.
 func splitLabels(text string) (labels map[string]string, rest string, ok bool) {
 	labels = map[string]string{}
 	for {

@@ -13,19 +13,19 @@ import (
 const (
 	// statsTimeout bounds the answer to one poll.
 	statsTimeout = 3 * time.Second
-	// maxStats is how many bytes of a page are read: 10,000 clusters of the built-in gateway, which filters nothing, have 15 MiB.
+	// maxStats bounds a page in bytes: 10,000 clusters of the built-in gateway, which does not filter, have 15 MiB.
 	maxStats = 32 << 20
 )
 
 var errStatsMoved = errors.New("it redirects, want the page itself")
 
-// ClusterLoad is the load of one cluster between two polls. See ClusterStats for what it cannot tell.
+// ClusterLoad is the load of one cluster between two polls. See ClusterStats for its limits.
 type ClusterLoad struct {
 	Cluster string
 	// Concurrency is how many requests are in progress or wait for a connection now: Envoy has no average.
 	Concurrency float64
-	// Requests is how many there were per second since the last poll. It is 0 as long as Fresh is false, which it is when
-	// there is no earlier figure to compare with: at the first poll, for a new cluster, after a restart of Envoy.
+	// Requests is how many there were per second since the last poll. It is 0 while Fresh is false: there is no earlier value at the first
+	// poll, for a new cluster, and after a restart of Envoy.
 	Requests float64
 	Fresh    bool
 }
@@ -47,11 +47,12 @@ func NewStatsPoller(address string) *StatsPoller {
 	}}
 }
 
-// Poll reads the load of all clusters, sorted by name. After an error the next poll compares with the last good one.
+// Poll reads the load of all clusters, sorted by name. After an error the next poll compares with the last successful one.
 func (p *StatsPoller) Poll(ctx context.Context) ([]ClusterLoad, error) {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
-	where := url.URL{Scheme: "http", Host: AdminHost(p.address), Path: "/stats/prometheus", RawQuery: url.Values{"filter": {statFilter}}.Encode()}
+	where := url.URL{Scheme: "http", Host: AdminHost(p.address), Path: "/stats/prometheus",
+		RawQuery: url.Values{"filter": {statFilter}}.Encode()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking Envoy at %s for its stats: %w", p.address, err)
@@ -76,7 +77,7 @@ func (p *StatsPoller) Poll(ctx context.Context) ([]ClusterLoad, error) {
 	return p.compare(stats, now), nil
 }
 
-// Close closes the connection that is kept.
+// Close closes the idle connection.
 func (p *StatsPoller) Close() { p.client.CloseIdleConnections() }
 
 func (p *StatsPoller) compare(stats []ClusterStats, now time.Time) []ClusterLoad {

@@ -47,14 +47,14 @@ envoy_server_live{} 1
 	}
 }
 
-func TestStatsThatCannotBeTrueAreRefused(t *testing.T) {
+func TestImpossibleStatsAreErrors(t *testing.T) {
 	const name = `envoy_cluster_upstream_rq_active{envoy_cluster_name="a"} `
 	for title, test := range map[string]struct{ page, want string }{
 		"nothing":     {"", "want Prometheus text"},
 		"a web page":  {"<html>hello</html>", "want Prometheus text"},
 		"negative":    {name + "-1\n", "has not a value of 0 to 1000000000"},
 		"NaN":         {name + "NaN\n", "has not a value of 0 to 1000000000"},
-		"absurd":      {name + "1e10\n", "has not a value of 0 to 1000000000"},
+		"impossible":  {name + "1e10\n", "has not a value of 0 to 1000000000"},
 		"words":       {name + "many\n", "has not a value of 0 to 1000000000"},
 		"no value":    {name + "\n", "is no line of Prometheus text"},
 		"cut off":     {`envoy_cluster_upstream_rq_active{envoy_cluster_name="a`, "is no line of Prometheus text"},

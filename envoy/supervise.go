@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -22,15 +23,15 @@ import (
 var ErrNotInstalled = errors.New("no Envoy is on PATH; install one, name it by a flag or in ENVOY_BIN, or use the built-in gateway")
 
 const (
-	// An Envoy that ends by itself is started again after firstPause, twice as much each time it happens again, and at most lastPause.
+	// An Envoy that ends by itself is started again after firstPause, twice as much each further time, and at most lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
-	// maxUnready is how many Envoys may end, one after the other, before any has been ready: it is not by chance then.
+	// maxUnready is how many Envoys in a row may end before any has been ready. Then Run fails.
 	maxUnready = 5
-	// defaultDrain is how long requests may take to finish, endWait how long Envoy may then take to end by SIGTERM.
+	// defaultDrain is how long requests may take to finish, endWait how long Envoy may then take to end after SIGTERM.
 	defaultDrain = 15 * time.Second
 	endWait      = 5 * time.Second
-	// outputWait bounds the wait for output that a child of Envoy's still holds open.
+	// outputWait bounds the wait for output when a child of Envoy holds it open.
 	outputWait = 2 * time.Second
 )
 
@@ -54,18 +55,18 @@ func Find(named string) (string, error) {
 	return path, nil
 }
 
-// Supervise says what Run runs.
+// Supervise configures Run.
 type Supervise struct {
 	// Path is the executable; see Find and Check.
 	Path string
-	// Dir is the directory that the bootstrap is written to, as envoy.yaml.
+	// Dir is the directory where Run writes the bootstrap, as envoy.yaml.
 	Dir string
 	// Bootstrap is the configuration; its admin interface must be at Admin, as Options have it.
 	Bootstrap []byte
 	Admin     string
-	// Logger gets warnings and worse of what Envoy writes, the rest of its log at debug level, and access logs under the name "access".
+	// Logger gets Envoy's warnings and worse, the rest of its log at debug level, and access logs under the name "access".
 	Logger hclog.Logger
-	// Log gets all of Envoy's log as Envoy writes it; it may be nil.
+	// Log gets the whole log as Envoy writes it; it may be nil.
 	Log io.Writer
 	// Drain is how long requests may take to finish when Run ends; 0 means 15 seconds.
 	Drain time.Duration
@@ -79,12 +80,11 @@ type life struct {
 	output  *output
 	admin   admin
 	ended   chan struct{}
-	ready   atomic.Bool // it has been
+	ready   atomic.Bool // it has been ready
 }
 
-// Run keeps an Envoy running until the context ends, and then drains and ends it. An Envoy that ends by itself is started
-// again, unless several did before the first was ever ready. The error is nil when the context has ended, and otherwise says why
-// there is no Envoy.
+// Run keeps an Envoy running until the context ends, and then drains and ends it. It restarts an Envoy that ends by itself, unless several
+// did before the first one was ready. The error is nil when the context has ended, and otherwise says why there is no Envoy.
 func Run(ctx context.Context, s Supervise) error {
 	if s.Logger == nil {
 		s.Logger = hclog.NewNullLogger()
@@ -94,7 +94,8 @@ func Run(ctx context.Context, s Supervise) error {
 	if err := os.WriteFile(config, s.Bootstrap, 0o600); err != nil {
 		return fmt.Errorf("writing the bootstrap of Envoy: %w", err)
 	}
-	pause, unready, served := firstPause, 0, false
+	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
+	unready, served := 0, false
 	for ctx.Err() == nil {
 		started := time.Now()
 		l, err := s.run(ctx, config)
@@ -106,19 +107,20 @@ func Run(ctx context.Context, s Supervise) error {
 			return fmt.Errorf("it ended %d times before it was ready, the last time with %v%s", unready, l.command.ProcessState, l.logEnd())
 		}
 		if time.Since(started) > lastPause {
-			pause = firstPause
+			pause.Reset()
 		}
-		s.Logger.Error("envoy ended by itself; it is started again", "status", l.command.ProcessState.String(), "after", pause, "log", l.output.entries.tail())
+		wait := pause.NextBackOff()
+		s.Logger.Error("envoy ended by itself; it will be started again", "status", l.command.ProcessState.String(), "after", wait, "log",
+			l.output.entries.tail())
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
-		pause = min(2*pause, lastPause)
 	}
 	return nil
 }
 
-// run is one life of Envoy.
+// run runs one Envoy process to its end.
 func (s Supervise) run(ctx context.Context, config string) (*life, error) {
 	// The kernel ends Envoy with the thread that started it, so this one must stay.
 	runtime.LockOSThread()
@@ -172,7 +174,7 @@ func (s Supervise) start(config string) (*life, error) {
 	return l, nil
 }
 
-// logEnd is the end of the log, for a sentence that says that Envoy has ended.
+// logEnd is the end of the log, for an error that Envoy has ended.
 func (l *life) logEnd() string {
 	tail := l.output.entries.tail()
 	if tail == "" {
@@ -181,8 +183,8 @@ func (l *life) logEnd() string {
 	return "; its log ends with\n" + tail
 }
 
-// drain lets requests finish. Connections are refused first: later, when every response asks its client to end its connection, so many
-// are made anew that some would meet the very moment in which the listeners close, and be reset.
+// drain lets requests finish. It closes the listeners first. Later, when every response closes its connection, clients open so many new
+// connections that some would be accepted at the moment when the listeners close, and be reset.
 func (s Supervise) drain(l *life) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Drain)
 	defer cancel()
@@ -202,7 +204,7 @@ func (s Supervise) drain(l *life) {
 	case err != nil:
 		s.Logger.Warn("envoy cannot be drained", "error", err)
 	case !l.admin.awaitIdle(ctx) && !l.hasEnded():
-		s.Logger.Warn("requests in envoy are cut: they did not end in time", "time", s.Drain)
+		s.Logger.Warn("requests in envoy were cut off at the end of the drain", "drain", s.Drain)
 	}
 }
 
@@ -215,7 +217,7 @@ func (l *life) hasEnded() bool {
 	}
 }
 
-// end asks the process to end, and makes it.
+// end asks the process to end, and kills it after endWait.
 func (l *life) end() error {
 	process := l.command.Process
 	l.output.entries.expectEnd()

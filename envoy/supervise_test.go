@@ -143,7 +143,10 @@ func TestRequestsInProgressMayFinish(t *testing.T) {
 			s := supervise(t, mode, time.Minute)
 			s.awaitReady()
 			s.cancel()
-			await(t, "Envoy is asked for its requests", func() bool { return strings.Contains(strings.Join(record(s.dir), ","), "asked while busy") })
+			await(t, "Envoy is asked for its requests", func() bool {
+				return strings.Contains(strings.Join(record(s.dir), ","),
+					"asked while busy")
+			})
 			if strings.Contains(strings.Join(record(s.dir), ","), "SIGTERM") {
 				t.Error("Envoy is ended while a request may be in progress")
 			}
@@ -160,7 +163,7 @@ func TestTheDrainIsBounded(t *testing.T) {
 	s := supervise(t, "busy", 300*time.Millisecond)
 	s.awaitReady()
 	s.stop()
-	if !strings.Contains(s.log.String(), "requests in envoy are cut") {
+	if !strings.Contains(s.log.String(), "requests in envoy were cut off") {
 		t.Errorf("the log does not say that requests were cut:\n%s", s.log)
 	}
 }
@@ -200,7 +203,7 @@ func TestAnEnvoyThatWasReadyIsStartedAgainWithoutEnd(t *testing.T) {
 	s.stop()
 }
 
-func TestAnEnvoyThatIsNeverReadyIsGivenUp(t *testing.T) {
+func TestAnEnvoyThatIsNeverReadyEndsTheSupervision(t *testing.T) {
 	t.Parallel()
 	s := supervise(t, "crash always", time.Second)
 	select {
@@ -272,7 +275,7 @@ func TestEnvoyEndsWithItsSupervisor(t *testing.T) {
 	await(t, "Envoy ends with its supervisor", func() bool { return gone(pid(dir)) || zombie(pid(dir)) })
 }
 
-// zombie tells whether a process has ended and waits to be reaped, which nobody may do where there is no init.
+// zombie reports whether a process has ended and waits to be reaped, which does not happen where there is no init.
 func zombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(stat), ") Z ")

@@ -15,16 +15,16 @@ type Version struct{ Major, Minor, Patch int }
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
 
-// Oldest is the oldest version that understands all that Sluice sends; newer ones than are known today are taken.
+// Oldest is the oldest version that understands all that Sluice sends. Versions newer than the tested ones are accepted.
 var Oldest = Version{1, 36, 0}
 
-// versionTimeout bounds how long a binary may take to tell its version: it has 100 MB to load, from a slow disk perhaps.
+// versionTimeout bounds how long a binary may take to print its version: it loads 100 MB, perhaps from a slow disk.
 const versionTimeout = 30 * time.Second
 
 // versionLine is what --version prints: the commit, the version, the state of the sources, the kind of build and the TLS library.
 var versionLine = regexp.MustCompile(`version: [^/\s]+/(\d+\.\d+\.\d+)[^/\s]*/`)
 
-// Check asks an Envoy for its version. The error is a sentence that says why it cannot be run as the gateway.
+// Check asks an Envoy for its version. The error says in a sentence why it cannot be the gateway.
 func Check(ctx context.Context, path string) (Version, error) {
 	bounded, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
@@ -36,7 +36,7 @@ func Check(ctx context.Context, path string) (Version, error) {
 	case ctx.Err() != nil:
 		return v, ctx.Err()
 	case bounded.Err() != nil:
-		return v, fmt.Errorf("%s does not tell its version within %v, so it is no Envoy", path, versionTimeout)
+		return v, fmt.Errorf("%s does not print its version within %v, so it is no Envoy", path, versionTimeout)
 	case found == nil:
 		return v, fmt.Errorf("%s is no Envoy: asked for its --version it %s", path, answered(out, err))
 	default:

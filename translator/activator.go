@@ -11,24 +11,21 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
-// metadataKey is where the metadata of an assignment has what activators, and only they, need to know.
-const metadataKey = "sluice.dev"
-
-// activatorAssignment is the assignment of a revision as its activators get it: the replicas alone, in one locality that
-// is there also without any, for it carries the limits of the revision, why it cannot start if it cannot, and the
-// activators that share it.
+// activatorAssignment is the assignment of a revision for its activators: only the replicas, in one locality. The locality exists even
+// without replicas, because it carries the limits of the revision, its failure, and the activators that share it.
 func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *endpointv3.ClusterLoadAssignment {
 	name := in.Revision.String()
 	locality := &endpointv3.LocalityLbEndpoints{
-		Locality:            &corev3.Locality{Zone: zonePods},
+		Locality:            &corev3.Locality{Zone: contract.ZonePods},
 		LoadBalancingWeight: wrapperspb.UInt32(1),
 		LbEndpoints:         lbEndpoints(pods),
 	}
 	if fields := activatorFields(in, activators); len(fields) > 0 {
-		locality.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: fields}}}
+		locality.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{contract.MetadataKey: {Fields: fields}}}
 	}
 	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{locality}}
 }
@@ -36,47 +33,49 @@ func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *
 func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]*structpb.Value {
 	fields := map[string]*structpb.Value{}
 	if in.Via == model.ViaActivator {
-		fields["behind"] = structpb.NewBoolValue(true)
+		fields[contract.FieldBehind] = structpb.NewBoolValue(true)
 	}
 	if in.Direct {
-		fields["direct"] = structpb.NewBoolValue(true)
+		fields[contract.FieldDirect] = structpb.NewBoolValue(true)
 	}
 	if in.Concurrency > 0 {
-		fields["concurrency"] = structpb.NewNumberValue(float64(in.Concurrency))
+		fields[contract.FieldConcurrency] = structpb.NewNumberValue(float64(in.Concurrency))
 	}
 	if in.Timeout > 0 {
-		fields["timeout"] = structpb.NewNumberValue(in.Timeout.Seconds())
+		fields[contract.FieldTimeout] = structpb.NewNumberValue(in.Timeout.Seconds())
 	}
 	if len(activators) > 0 {
 		list := &structpb.ListValue{}
 		for _, a := range activators {
 			list.Values = append(list.Values, structpb.NewStringValue(hostPort(a)))
 		}
-		fields["activators"] = structpb.NewListValue(list)
+		fields[contract.FieldActivators] = structpb.NewListValue(list)
 	}
 	if f := in.Failure; f != nil {
-		fields["failure"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			"reason": structpb.NewStringValue(printable(f.Reason)), "message": structpb.NewStringValue(printable(f.Message)),
+		fields[contract.FieldFailure] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			contract.FieldFailureReason:  structpb.NewStringValue(printable(f.Reason)),
+			contract.FieldFailureMessage: structpb.NewStringValue(printable(f.Message)),
 		}})
 	}
 	if s := in.Start; !s.Ready.IsZero() {
-		fields["start"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			"asked": moment(s.Asked), "started": moment(s.Started), "ready": moment(s.Ready),
+		fields[contract.FieldStart] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			contract.FieldStartAsked: timestamp(s.Asked), contract.FieldStartStarted: timestamp(s.Started),
+			contract.FieldStartReady: timestamp(s.Ready),
 		}})
 	}
 	return fields
 }
 
-// hostPort is an endpoint that validEndpoint holds for as one text, an IPv6 address in brackets.
+// hostPort is a valid endpoint as one text, with an IPv6 address in brackets.
 func hostPort(e model.Endpoint) string {
 	address, _ := netip.ParseAddr(e.Host)
 	return netip.AddrPortFrom(address, uint16(e.Port)).String()
 }
 
-// moment is a time in Unix nanoseconds: as text, for a number of JSON has not the digits.
-func moment(t time.Time) *structpb.Value {
+// timestamp is a time in Unix nanoseconds, as a text: a number of JSON has too few digits.
+func timestamp(t time.Time) *structpb.Value {
 	return structpb.NewStringValue(strconv.FormatInt(t.UnixNano(), 10))
 }
 
-// printable is a text that may be sent: what an application wrote need not be UTF-8.
+// printable makes a text valid UTF-8: what an application wrote need not be.
 func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

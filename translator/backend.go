@@ -12,36 +12,27 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
 const (
-	// leastActivators is how many activators stand in for a revision where nothing else is said: two, so that one may
-	// die, and no more, because activators that share a revision must share its concurrency limit.
+	// leastActivators is how many activators stand in for a revision by default: two, so that one may die, and no more, because activators
+	// that share a revision must divide its concurrency limit.
 	leastActivators = 2
-	// activatorCluster has all activators.
-	activatorCluster = "activator"
-	// activatorSecret is what activators know each other's requests by, and queue-proxies theirs.
-	activatorSecret = "activator"
 )
 
-// The zones of an assignment.
-const (
-	zonePods      = "pods"
-	zoneActivator = "activator"
-)
-
-// backendPart is what a Backend became. It is not served when it could not be translated; its unit is empty then.
+// backendPart is the translation of a Backend. One that could not be translated is not served, and its unit is empty.
 type backendPart struct {
 	outcome
-	served bool
-	manner manner
+	served           bool
+	upstreamProtocol upstreamProtocol
 	// timeout is the revision's; 0 is none.
 	timeout time.Duration
 }
 
 func translateBackend(old *backendPart, in *model.Backend, activators []model.Endpoint) *backendPart {
-	part, name := &backendPart{manner: manner{in.Protocol, in.Direct}, timeout: max(in.Timeout, 0)}, in.Revision.String()
+	part, name := &backendPart{upstreamProtocol: upstreamProtocol{in.Protocol, in.Direct}, timeout: max(in.Timeout, 0)}, in.Revision.String()
 	var before *Unit
 	if old != nil {
 		before = old.unit
@@ -66,15 +57,15 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
 	chosen := nearest(name, activators, in.Activators)
-	zones := []zone{{zonePods, pods}, {zoneActivator, without(chosen, pods)}}
+	zones := []zone{{contract.ZonePods, pods}, {contract.ZoneActivator, without(chosen, pods)}}
 	served := slices.Clone(zones)
 	if in.Via == model.ViaActivator {
 		slices.Reverse(served)
 	}
-	if old != nil && old.served && old.manner == p.manner {
+	if old != nil && old.served && old.upstreamProtocol == p.upstreamProtocol {
 		b.keep(old.unit.Resources[0])
 	} else {
-		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, p.manner))
+		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, p.upstreamProtocol))
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
 	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, chosen))
@@ -85,7 +76,8 @@ func (p *backendPart) reportInvalid(in *model.Backend) {
 	invalid := slices.DeleteFunc(slices.Clone(in.Endpoints), validEndpoint)
 	slices.SortFunc(invalid, compareEndpoint)
 	for _, e := range slices.Compact(invalid) {
-		p.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535", e.Host, e.Port, in.Revision))
+		p.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535",
+			e.Host, e.Port, in.Revision))
 	}
 }
 
@@ -99,7 +91,7 @@ type zone struct {
 	endpoints []model.Endpoint
 }
 
-// assignment gives the zones that have endpoints the priorities 0, 1, … in their order: no client finds a gap.
+// assignment gives the zones that have endpoints the priorities 0, 1, … in their order, without a gap.
 func assignment(name string, zones []zone) *endpointv3.ClusterLoadAssignment {
 	a := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	for _, z := range zones {
@@ -133,8 +125,8 @@ func socketAddress(host string, port int) *corev3.Address {
 	}}}
 }
 
-// nearest picks n activators of a revision (0 means the least) by rendezvous hashing: every replica picks the same, and an
-// activator that comes or goes moves only the revisions that had it or get it.
+// nearest picks n activators of a revision (0 means the least) by rendezvous hashing. Every replica of the control plane picks the same,
+// and an activator that comes or goes moves only the revisions that it had or gets.
 func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoint {
 	n = max(n, leastActivators)
 	if len(activators) <= n {

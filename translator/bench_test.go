@@ -59,7 +59,8 @@ func withRoute(w *model.World, name string) *model.World {
 	one := world(1)
 	next, route, backend := *w, *one.Routes[0], *one.Backends[0]
 	route.Key.Name, backend.Revision.Name = name, name+"-00001"
-	route.Rules = []model.Rule{{Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: backend.Revision, Percent: 100}}}}
+	route.Rules = []model.Rule{{Hosts: []string{name + ".default.localhost"},
+		Shares: []model.Share{{Revision: backend.Revision, Percent: 100}}}}
 	next.Routes = put(w.Routes, route.Key, &route, func(r *model.Route) model.Key { return r.Key })
 	next.Backends = put(w.Backends, backend.Revision, &backend, func(b *model.Backend) model.Key { return b.Revision })
 	return &next

@@ -20,11 +20,11 @@ import (
 // minRSA is the size in bits below which Envoy refuses an RSA key (envoyproxy/envoy#5318).
 const minRSA = 2048
 
-// handshakeTimeout is how long a client may take for its TLS handshake. Envoy would wait without an end.
+// handshakeTimeout is how long a client may take for its TLS handshake. Envoy has no bound by default.
 const handshakeTimeout = 10 * time.Second
 
-// addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name. The
-// chains name their certificates and do not hold them: Envoy ends the connections of a chain that changes.
+// addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name. The chains refer
+// to their certificates by name and do not contain them, since Envoy closes the connections of a chain that changes.
 func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
 	filters := l.FilterChains[0].Filters
 	l.ListenerFilters = []*listenerv3.ListenerFilter{{
@@ -33,9 +33,11 @@ func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
 	}}
 	l.FilterChains = nil
 	for i, c := range certificates {
-		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name), TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
+		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name),
+			TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
 		if i == 0 {
-			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name), TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
+			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name),
+				TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
 		}
 		if len(c.Hosts) > 0 {
 			chain.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: c.Hosts}
@@ -58,7 +60,7 @@ func transportSocket(secret string) *corev3.TransportSocket {
 	}
 }
 
-// newSecret is a certificate as a resource, by the name that filter chains know it by.
+// newSecret is a certificate as a resource, with the name that filter chains refer to.
 func newSecret(c model.Certificate) *tlsv3.Secret {
 	pem := func(text string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
@@ -68,7 +70,7 @@ func newSecret(c model.Certificate) *tlsv3.Secret {
 	}}
 }
 
-// checkPair returns what is wrong with a certificate and its key; it holds nothing of them.
+// checkPair returns what is wrong with a certificate and its key. The error reveals nothing of them.
 func checkPair(c model.Certificate) error {
 	pair, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key))
 	if err != nil {
@@ -80,7 +82,7 @@ func checkPair(c model.Certificate) error {
 	return nil
 }
 
-// addSecrets makes a resource of each certificate that can be one, and returns those. An error tells nothing of the content.
+// addSecrets makes a resource of each valid certificate, and returns those certificates. An error reveals nothing of the content.
 func (p *gatewayPart) addSecrets(certificates []model.Certificate) []model.Certificate {
 	var served []model.Certificate
 	for _, c := range certificates {
@@ -133,7 +135,8 @@ func (p *gatewayPart) usableHosts(c model.Certificate, taken map[string]string) 
 			continue
 		}
 		if !validHost(strings.TrimPrefix(h, "*.")) {
-			p.report(listenerHTTPS, "InvalidHost", fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"", h, c.Name))
+			p.report(listenerHTTPS, "InvalidHost", fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"", h,
+				c.Name))
 			continue
 		}
 		taken[h] = c.Name

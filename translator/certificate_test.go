@@ -38,7 +38,7 @@ func TestRenewedCertificateIsOneResource(t *testing.T) {
 	}
 }
 
-func TestCertificateThatIsNoMoreTakesItsSecretAlong(t *testing.T) {
+func TestRemovedCertificateRemovesItsSecret(t *testing.T) {
 	a := authority.New(t)
 	one := issued(a, "default/one", "one.test")
 	before := translator.Translate(secure(one), nil)

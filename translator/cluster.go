@@ -14,29 +14,30 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// connectTimeout leaves room for one lost SYN, which is sent again after a second.
+// connectTimeout leaves room for one lost SYN, which TCP repeats after a second.
 const connectTimeout = 2 * time.Second
 
-// Limits on the head of a response. Envoy's own, 100 fields and 60 KiB, are less than applications have.
+// Limits on the head of a response. Envoy's defaults, 100 fields and 60 KiB, are less than applications send.
 const (
 	maxResponseHeaders   = 1000
 	maxResponseHeadersKB = 256
 )
 
-// manner is how a cluster's endpoints are spoken to.
-type manner struct {
+// upstreamProtocol is how gateways and clients connect to a cluster's endpoints.
+type upstreamProtocol struct {
 	protocol model.Protocol
-	// direct is that no queue-proxy stands before the applications.
+	// direct says that the applications have no queue-proxy.
 	direct bool
 }
 
 // edsCluster is a cluster whose endpoints come by EDS under its own name.
 //
-// The protocol to the endpoints is the one that the container speaks, whatever the client spoke: a container on http1
-// never learnt HTTP/2, and gRPC needs h2c, which its port must say. Of h2c a queue-proxy takes HTTP/1.1 as well, and so it gets the
-// client's: a WebSocket of HTTP/1.1 would be extended CONNECT otherwise, which no queue-proxy takes. The policy is ROUND_ROBIN because C-core knew no
-// other for long; the circuit breakers are open wide because a bounded queue with a limit stands before every replica.
-func edsCluster(name string, m manner) *clusterv3.Cluster {
+// The protocol to the endpoints is the container's, whatever the client's is. A container on http1 may not understand HTTP/2, and gRPC
+// needs h2c, which the container's port must name. A queue-proxy of an h2c container takes HTTP/1.1 too, and so gets the client's protocol:
+// otherwise Envoy would translate a WebSocket of HTTP/1.1 into extended CONNECT, which queue-proxies do not accept. The policy is
+// ROUND_ROBIN because older C-core knows no other. The circuit breakers have high limits because each replica has a bounded queue with a
+// concurrency limit.
+func edsCluster(name string, m upstreamProtocol) *clusterv3.Cluster {
 	unlimited := wrapperspb.UInt32(math.MaxUint32)
 	return &clusterv3.Cluster{
 		Name:                 name,
@@ -60,13 +61,13 @@ func edsCluster(name string, m manner) *clusterv3.Cluster {
 	}
 }
 
-// options are those of the connections to the endpoints.
+// options are the HTTP options of the connections to the endpoints.
 //
-// Whoever reuses a connection must give it up before the other side does, or a request meets one that is being closed, and nobody
-// may send it again. Queue-proxies and activators keep theirs for longer than Envoy. What an application does nobody knows, and
-// Envoy cannot tell whether it has seen a request; so without a queue-proxy before it each request has a connection of its own.
-// HTTP/2 has no need of that: there a server says which requests it has not looked at.
-func (m manner) options() *httpv3.HttpProtocolOptions {
+// The side that reuses a connection must close it before the other side does, or a request meets a connection that is being closed, and may
+// not be retried. Queue-proxies and activators keep idle connections for longer than Envoy. How long an application keeps one is unknown,
+// so without a queue-proxy each HTTP/1.1 request has a connection of its own. HTTP/2 does not need that: the server says which requests it
+// has not processed.
+func (m upstreamProtocol) options() *httpv3.HttpProtocolOptions {
 	common := &corev3.HttpProtocolOptions{
 		IdleTimeout:          durationpb.New(model.IdleClient),
 		MaxHeadersCount:      wrapperspb.UInt32(maxResponseHeaders),
@@ -75,7 +76,7 @@ func (m manner) options() *httpv3.HttpProtocolOptions {
 	options := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common}
 	http1 := &corev3.Http1ProtocolOptions{EnableTrailers: true}
 	h2 := &corev3.Http2ProtocolOptions{AllowConnect: true}
-	if !m.direct { // a gRPC server ends connections on which it is asked this more often than it likes
+	if !m.direct { // a gRPC server closes connections on which it is pinged too often
 		h2.ConnectionKeepalive = &corev3.KeepaliveSettings{
 			Interval: durationpb.New(model.PingInterval), Timeout: durationpb.New(model.PingTimeout),
 		}
@@ -99,9 +100,9 @@ func (m manner) options() *httpv3.HttpProtocolOptions {
 	return options
 }
 
-// outlierDetection leaves an endpoint alone for some seconds after several attempts in a row that failed to connect, lost the connection
-// or ran out of time. What an application answers does not count, whatever it is. All endpoints of a priority may be ejected, for
-// then the next one is used; when nothing else is left Envoy asks the ejected ones all the same, and so no request fails by it.
+// outlierDetection ejects an endpoint for some seconds after several attempts in a row that failed to connect, lost the connection or timed
+// out. The status of an application's response does not count. All endpoints of a priority may be ejected, since Envoy then uses the next
+// priority. When all are ejected, Envoy uses them nevertheless, so that no request fails by it.
 func outlierDetection() *clusterv3.OutlierDetection {
 	never := func() *wrapperspb.UInt32Value { return wrapperspb.UInt32(0) }
 	return &clusterv3.OutlierDetection{
@@ -120,15 +121,15 @@ func outlierDetection() *clusterv3.OutlierDetection {
 const (
 	// ejectAfter is how many attempts in a row must fail before an endpoint is ejected.
 	ejectAfter = 5
-	// ejection is for how long an endpoint is ejected the first time, longestEjection the most that it comes to by repetition.
+	// ejection is how long an endpoint is ejected the first time, longestEjection the maximum after repetitions.
 	ejection        = 5 * time.Second
 	longestEjection = 15 * time.Second
-	// ejectionInterval is how often Envoy looks, for each cluster, whether these times have passed. Ten thousand clusters that sleep cost
-	// half a percent of a core by it, and five kilobytes of memory each.
+	// ejectionInterval is how often Envoy checks, for each cluster, whether these times have passed. For ten thousand sleeping clusters that
+	// costs half a percent of a core, and five kilobytes of memory each.
 	ejectionInterval = 10 * time.Second
 )
 
-// ads is the stream that the resource which says so came from.
+// ads refers to the stream that the resource itself came from.
 func ads() *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -19,13 +20,13 @@ const (
 	listenerLocal = "local"
 )
 
-// gatewayPart is what the gateway became. Its listeners come first, for what Routes become depends on them; it is finished
-// with the Routes.
+// gatewayPart is the translation of the gateway. Its listeners come first, because the translation of Routes depends on them, and the rest
+// after the Routes.
 type gatewayPart struct {
 	in       model.Gateway
 	unit     *Unit
 	problems []model.Problem
-	// listeners, the RouteConfigurations that they use and the certificates that they serve are those that there are; activators
+	// listeners, routes and secrets are its Listeners, the RouteConfigurations that they use and the certificates that they serve. activators
 	// are the cluster of all activators, its assignment, and their token.
 	listeners, routes, secrets, activators []*Resource
 	http, local                            *routeTable
@@ -33,7 +34,7 @@ type gatewayPart struct {
 	scoping scoping
 }
 
-// startGateway makes the gateway's listeners. What did not change is taken over from prev.
+// startGateway makes the gateway's listeners, and reuses from prev what did not change.
 func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
 	if old := prev.gateway; old != nil && in.Equal(old.in) {
@@ -83,23 +84,25 @@ func (p *gatewayPart) listens(name string) bool {
 	return slices.ContainsFunc(p.listeners, func(r *Resource) bool { return r.Name == name })
 }
 
-// addActivators makes the cluster of all activators, and of their token a secret that they alone get.
+// addActivators makes the cluster of all activators, and the secret with their token, which only activators get.
 func (p *gatewayPart) addActivators(activators []model.Endpoint, token string) {
 	var b resourceBuilder
-	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, manner{protocol: model.HTTP1}))
-	b.add(AssignmentType, activatorCluster, RoleGateway, assignment(activatorCluster, []zone{{zoneActivator, activators}}))
+	b.add(ClusterType, contract.ActivatorCluster, RoleGateway, edsCluster(contract.ActivatorCluster, upstreamProtocol{protocol: model.HTTP1}))
+	b.add(AssignmentType, contract.ActivatorCluster, RoleGateway,
+		assignment(contract.ActivatorCluster, []zone{{contract.ZoneActivator, activators}}))
 	if token != "" {
-		b.add(SecretType, activatorSecret, RoleActivator, &tlsv3.Secret{Name: activatorSecret, Type: &tlsv3.Secret_GenericSecret{
-			GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}}},
-		}})
+		b.add(SecretType, contract.ActivatorSecret, RoleActivator, &tlsv3.Secret{Name: contract.ActivatorSecret,
+			Type: &tlsv3.Secret_GenericSecret{
+				GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}}},
+			}})
 	}
 	if b.err != nil {
-		p.report(activatorCluster, "InvalidResource", b.err.Error())
+		p.report(contract.ActivatorCluster, "InvalidResource", b.err.Error())
 	}
 	p.activators = b.resources
 }
 
-// report records a Problem with a listener. It belongs to no object of the API, but to the installation.
+// report records a Problem with a listener. It belongs to the installation, not to an object of the API.
 func (p *gatewayPart) report(listener, reason, message string) {
 	owner := model.Ref{Kind: "Gateway", Key: model.Key{Name: listener}}
 	p.problems = append(p.problems, model.Problem{Owner: owner, Reason: reason, Message: message})
@@ -119,7 +122,8 @@ func (p *gatewayPart) addListeners() {
 			continue
 		}
 		if other, ok := taken[address]; ok && address.Port() != 0 {
-			p.report(l.name, "InvalidAddress", fmt.Sprintf("listener %s is left out: listener %s has the address %s already", l.name, other, l.address))
+			p.report(l.name, "InvalidAddress", fmt.Sprintf("listener %s is left out: listener %s has the address %s already", l.name, other,
+				l.address))
 			continue
 		}
 		taken[address] = l.name
@@ -144,7 +148,7 @@ func (p *gatewayPart) addListener(name string, address netip.AddrPort) {
 	p.listeners = append(p.listeners, r)
 }
 
-// parseAddress reads host:port. No host means all addresses of IPv4, and localhost 127.0.0.1: Envoy listens on addresses only.
+// parseAddress reads host:port. Without a host it means all IPv4 addresses, and localhost means 127.0.0.1: Envoy listens only on addresses.
 func parseAddress(s string) (netip.AddrPort, error) {
 	if strings.HasPrefix(s, ":") {
 		s = "0.0.0.0" + s

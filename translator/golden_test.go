@@ -54,7 +54,8 @@ func runGolden(t *testing.T, file string) {
 		}
 		return
 	}
-	if diff := cmp.Diff(string(txtar.Format(&txtar.Archive{Files: archive.Files})), string(txtar.Format(&txtar.Archive{Files: got}))); diff != "" {
+	if diff := cmp.Diff(string(txtar.Format(&txtar.Archive{Files: archive.Files})),
+		string(txtar.Format(&txtar.Archive{Files: got}))); diff != "" {
 		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
 	}
 }

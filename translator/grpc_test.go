@@ -136,7 +136,8 @@ func greeter(shares ...model.Share) *model.Route {
 
 func revision(name string, endpoints ...model.Endpoint) *model.Backend {
 	key := model.Key{Namespace: "default", Name: name}
-	return &model.Backend{Revision: key, Owner: model.Ref{Kind: "Revision", Key: key}, Protocol: model.H2C, Via: model.ViaReplicas, Endpoints: endpoints}
+	return &model.Backend{Revision: key, Owner: model.Ref{Kind: "Revision", Key: key}, Protocol: model.H2C, Via: model.ViaReplicas,
+		Endpoints: endpoints}
 }
 
 func share(b *model.Backend, percent int) model.Share {
@@ -199,7 +200,8 @@ func TestGRPCClientsChooseATagByHeader(t *testing.T) {
 func TestGRPCClientsWakeARevision(t *testing.T) {
 	m, activator, pod := newMesh(t), newReplica(t), newReplica(t)
 	a := revision("greeter-00001")
-	w := model.World{Routes: []*model.Route{greeter(share(a, 100))}, Backends: []*model.Backend{a}, Activators: []model.Endpoint{activator.endpoint}}
+	w := model.World{Routes: []*model.Route{greeter(share(a, 100))}, Backends: []*model.Backend{a},
+		Activators: []model.Endpoint{activator.endpoint}}
 	m.publish(&w)
 	client := m.dial("greeter.default")
 	mustCall(t, t.Context(), client, 10)

@@ -8,11 +8,11 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// claimant is what a Route asks of the rest of the World. It keeps its pointer while that stays the same.
+// claimant is what a Route needs of the rest of the World. It keeps its pointer while that does not change.
 type claimant struct {
 	key     model.Key
 	created time.Time
-	// hosts are all the host names that the Route wants, refs all the revisions it names; both sorted and without repetition.
+	// hosts are all the host names that the Route claims, refs all the revisions that it names; both sorted and without repetition.
 	hosts []string
 	refs  []model.Key
 }
@@ -21,22 +21,22 @@ func (c *claimant) equal(other *claimant) bool {
 	return c.key == other.key && c.created.Equal(other.created) && slices.Equal(c.hosts, other.hosts) && slices.Equal(c.refs, other.refs)
 }
 
-// entry says that a Route wants a name.
+// entry says that a Route claims a name.
 type entry struct {
 	name string
 	by   *claimant
 }
 
-// compare puts the entries of one name in order of seniority: the older Route first, then the lower key.
+// compare orders the entries of a name by seniority: the older Route first, then the lower key.
 func (e entry) compare(other entry) int {
 	return cmp.Or(cmp.Compare(e.name, other.name), e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
 }
 
-// index is who wants which name, sorted by entry.compare. It is immutable.
+// index has which Routes claim which name, sorted by entry.compare. It is immutable.
 type index []entry
 
-// update returns the index without removed and with added. It copies what lies between the edits in blocks, which at
-// tens of thousands of names costs less than the maps that it saves.
+// update returns the index without removed and with added. It copies the blocks between the edits, which at tens of thousands of names
+// costs less than maps.
 func (x index) update(removed, added []entry) index {
 	type change struct {
 		entry
@@ -67,7 +67,7 @@ func (x index) update(removed, added []entry) index {
 	return append(next, rest...)
 }
 
-// of returns the entries of one name, the senior first.
+// of returns the entries of one name, the most senior first.
 func (x index) of(name string) []entry {
 	byName := func(e entry, name string) int { return cmp.Compare(e.name, name) }
 	start, _ := slices.BinarySearchFunc(x, name, byName)

@@ -14,9 +14,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Limits of the gateway on what comes from outside. The stream and window sizes are those of Envoy's best practices for
-// an edge proxy (docs/configuration/best_practices/edge), but for the number of streams: gRPC clients put all their
-// calls on one connection.
+// Limits of the gateway for clients. The stream and window sizes are those of Envoy's best practices for an edge proxy
+// (docs/configuration/best_practices/edge), but for the number of streams: gRPC clients send all their calls on one connection.
 const (
 	maxRequestHeadersKB     = 64
 	maxRequestHeaders       = 100
@@ -27,9 +26,9 @@ const (
 	initialConnectionWindow = 1 << 20
 )
 
-// newListener is a listener of the gateway without TLS. Requests may take and pause as long as their route allows:
-// a stream that lives for hours is what WebSocket and gRPC are for, so no stream is ended for being idle. What clients and
-// applications say to each other passes as it is; docs/http.md has what does not, and why.
+// newListener is a listener of the gateway without TLS. Requests may take and pause as long as their route allows: WebSocket and gRPC
+// streams live for hours, so an idle stream is not ended. Envoy changes nothing that clients and applications say to each other;
+// docs/http.md lists the exceptions and why.
 func newListener(name string, address netip.AddrPort, in model.Gateway) *listenerv3.Listener {
 	routes := name
 	if name == listenerHTTPS {
@@ -54,7 +53,7 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),
 		StreamIdleTimeout:     durationpb.New(0),
 		UseRemoteAddress:      wrapperspb.Bool(true),
-		// The application says whether it wants a body, and who has made its responses.
+		// The application says whether it wants a body, and its Server header is kept.
 		Proxy_100Continue:          true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		StripTrailingHostDot:       true,

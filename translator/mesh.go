@@ -8,11 +8,11 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// meshSuffixes are appended to a host to give the names that gRPC clients find it by; see the package comment.
+// meshSuffixes are appended to a host to give the names that gRPC clients subscribe to; see the package comment.
 var meshSuffixes = []string{"", ":80"}
 
-// addMesh adds the RouteConfiguration of the Rule and a Listener for each name of each of its hosts. Activators may have
-// them too: a gRPC client adds no headers that would tell them which revision it has chosen, only the host.
+// addMesh adds the RouteConfiguration of the Rule, and a Listener for each name of each of its hosts. Activators may subscribe to them too:
+// the requests of a proxyless gRPC client have no header that names the revision, only the host.
 func (v virtualHost) addMesh(b *resourceBuilder) {
 	hosts := slices.Concat(v.rule.Hosts, v.rule.LocalHosts)
 	if len(hosts) == 0 {

@@ -9,8 +9,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// validName reports whether s can be a namespace, a name or a tag: what it is put into (resource names, header values,
-// sentences) needs no escaping then. 253 is the limit of a DNS name.
+// validName reports whether s can be a namespace, a name or a tag, which need no escaping in resource names, header values and sentences.
+// 253 is the limit of a DNS name.
 func validName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -41,7 +41,7 @@ func validEndpoint(e model.Endpoint) bool {
 	return err == nil && e.Port > 0 && e.Port <= 65535
 }
 
-// addresses are the valid ones among endpoints, sorted and without repetition: gRPC refuses an address that comes twice.
+// addresses are the valid endpoints, sorted and without repetition: gRPC rejects a repeated address.
 func addresses(endpoints []model.Endpoint) []model.Endpoint {
 	valid := slices.DeleteFunc(slices.Clone(endpoints), func(e model.Endpoint) bool { return !validEndpoint(e) })
 	slices.SortFunc(valid, compareEndpoint)

@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"slices"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
 // The kinds of client that a Resource is for, as bits of Resource.Roles.
 const (
-	RoleGateway uint8 = 1 << iota
-	RoleActivator
-	RoleMesh
+	RoleGateway   = contract.RoleGateway
+	RoleActivator = contract.RoleActivator
+	RoleMesh      = contract.RoleMesh
 )
 
 // The type URLs of the resources that Translate emits.
@@ -51,15 +52,15 @@ type Unit struct {
 
 // Output is everything that a World becomes. It is immutable.
 type Output struct {
-	// Units are the backends, the gateway and the routes, the many of each sorted by namespace and name.
+	// Units are the backends, the gateway and the routes; backends and routes are sorted by namespace and name.
 	Units []*Unit
-	// Problems are the mistakes that were found, in the order of their owners. What they concern is left out of Units.
+	// Problems are the mistakes of users, in the order of their owners. Units do not contain what they concern.
 	Problems []model.Problem
 
 	memo memo
 }
 
-// position is where a Unit stands among the Units of an Output.
+// position is the place of a Unit among the Units of an Output.
 type position struct {
 	kind int
 	key  model.Key
@@ -78,8 +79,8 @@ func (p position) compare(other position) int {
 	return p.key.Compare(other.key)
 }
 
-// Diff returns the resources that next has and prev has not, or has in another version, and the resources of prev that
-// next does not have. prev may be nil. It costs one comparison of pointers for each Unit that did not change.
+// Diff returns the resources that are new in next or have another version there, and the resources of prev that are missing in next. prev
+// may be nil. It costs one comparison of pointers for each Unit that did not change.
 func Diff(prev, next *Output) (set, removed []*Resource) {
 	var before []*Unit
 	if prev != nil {
@@ -117,7 +118,7 @@ func compareHeads(before, after []*Unit) int {
 	return before[0].at.compare(after[0].at)
 }
 
-// identity is what a Resource is unique by.
+// identity is what makes a Resource unique.
 type identity struct {
 	typ, name string
 	roles     uint8
@@ -144,8 +145,8 @@ func diffUnit(prev, next *Unit) (set, removed []*Resource) {
 	return set, removed
 }
 
-// withoutMoved leaves out of removed what set has: the resource moved from one owner to another, as the Listener of a
-// host does when another Route takes it. It leaves it out of set, too, if it did not change on the way.
+// withoutMoved removes from removed the resources that set has: they moved from one owner to another, like the Listener of a host that
+// another Route takes. It removes them from set, too, if they did not change.
 func withoutMoved(set, removed []*Resource) (changed, gone []*Resource) {
 	if len(removed) == 0 || len(set) == 0 {
 		return set, removed

@@ -8,13 +8,12 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// mostOwners bounds how many objects a text can be about.
+// mostOwners bounds how many objects a NACK's text can concern.
 const mostOwners = 20
 
-// Owners returns the objects that a resource stands for, for a client's words about it: those whose status should show them.
-// A cluster and its assignment are the revision's, and of the Routes that send requests there. Inline RouteConfigurations have
-// all Routes in them, so that the text decides: those Routes whose virtual host, host or revision it mentions. What
-// belongs to no object of the API is the gateway's.
+// Owners returns the objects whose status should show a client's NACK of a resource. A cluster and its assignment belong to the revision
+// and to the Routes that send requests there. Inline RouteConfigurations contain all Routes, so the text decides: those Routes whose
+// virtual host, host or revision it mentions. Resources that belong to no object of the API belong to the gateway.
 func (o *Output) Owners(typeURL, name string, role uint8, text string) []model.Ref {
 	var refs []model.Ref
 	switch typeURL {
@@ -26,7 +25,7 @@ func (o *Output) Owners(typeURL, name string, role uint8, text string) []model.R
 		refs = o.memo.scopeOwner(name)
 	default:
 		if role == RoleGateway {
-			refs = o.memo.scopeOwner(name) // the routes of scopes are named like one of them
+			refs = o.memo.scopeOwner(name) // the routes of scopes have the name of a scope
 		}
 		if len(refs) == 0 {
 			refs = o.memo.routeOwner(name)
@@ -87,7 +86,7 @@ func (m *memo) ownerOf(route model.Key) []model.Ref {
 	return nil
 }
 
-// mentioned are the Routes that a text is about.
+// mentioned are the Routes that a text mentions.
 func (m *memo) mentioned(text string) (refs []model.Ref) {
 	words := strings.FieldsFunc(text, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._/", r)

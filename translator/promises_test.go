@@ -245,22 +245,23 @@ func followDeployment(t *testing.T, seed int) int {
 	server := xds.New(xds.Options{Progress: func(p xds.Progress) { moved <- p }})
 	address := serve(t, func(s *grpc.Server) { server.Register(s) })
 	t.Cleanup(server.Close)
-	c := client.New(client.Config{Target: fmt.Sprint(address.Host, ":", address.Port), NodeID: "g", Role: "gateway", Handler: func(u client.Update) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, r := range u.Set {
-			config := &routev3.RouteConfiguration{}
-			if u.Type != translator.RouteType || proto.Unmarshal(r.Body, config) != nil {
-				continue
-			}
-			for _, cluster := range clustersIn(t, config) {
-				if led[cluster] = true; !wasReady[cluster] {
-					wrong = append(wrong, cluster)
+	c := client.New(client.Config{Target: fmt.Sprint(address.Host, ":", address.Port), NodeID: "g", Role: "gateway",
+		Handler: func(u client.Update) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range u.Set {
+				config := &routev3.RouteConfiguration{}
+				if u.Type != translator.RouteType || proto.Unmarshal(r.Body, config) != nil {
+					continue
+				}
+				for _, cluster := range clustersIn(t, config) {
+					if led[cluster] = true; !wasReady[cluster] {
+						wrong = append(wrong, cluster)
+					}
 				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		}})
 	c.Subscribe(translator.ClusterType, client.Wildcard)
 	c.Subscribe(translator.AssignmentType, client.Wildcard)
 	c.Subscribe(translator.RouteType, "http")

@@ -9,35 +9,30 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/contract"
 )
 
 const (
-	// retries is how many more attempts a request has when an endpoint cannot be connected to or refuses the stream: enough for
-	// two in each of the two priorities, twice over, while what is named changes between one attempt and the next.
+	// retries is how often a request is retried when an endpoint cannot be connected to or refuses the stream: enough for two attempts in each
+	// of the two priorities, twice over, while the endpoints change from one attempt to the next.
 	retries = 9
-	// attemptsPerPriority is after how many attempts Envoy leaves a priority for the next one.
+	// attemptsPerPriority is after how many attempts Envoy tries the next priority.
 	attemptsPerPriority = 2
-	// hostSelections is how often Envoy draws again when it draws an endpoint that has been tried already.
+	// hostSelections is how often Envoy selects again when it selects an endpoint that it has tried already.
 	hostSelections = 5
-	// backOff is the most that is waited before the first of these attempts, which is to go elsewhere; each further one waits up to
-	// twice as long.
+	// backOff is the longest wait before the first retry, which goes to another endpoint; it doubles for each further one.
 	backOff        = 5 * time.Millisecond
 	longestBackOff = 100 * time.Millisecond
-	// answerGrace is how much later than an activator or a queue-proxy the gateway gives up a request.
+	// answerGrace is how much later than an activator or a queue-proxy the gateway ends a request.
 	answerGrace = 2 * time.Second
 )
 
-// The header by which a queue-proxy says that its application has not received a request.
-const (
-	reasonHeader = "sluice-reason"
-	reasonUnsent = "Unsent"
-)
-
-// retryPolicy tries again only what cannot have reached an application, and on another replica.
+// retryPolicy retries, on another replica, only what no application can have received.
 //
-// answerWithin bounds the time from the end of the request to the beginning of the response. Activators and queue-proxies keep it
-// themselves, so that it passes only where one of them hangs, and the request is not sent again then. Envoy's own timeout of
-// a route would end a response that has begun; the one of an attempt does not.
+// answerWithin bounds the time from the end of the request to the beginning of the response. Activators and queue-proxies enforce it
+// themselves, so it passes only if one of them hangs; the request is not retried then. Envoy's timeout of a route would end a response that
+// has begun; the per-try timeout does not.
 func retryPolicy(answerWithin time.Duration) *routev3.RetryPolicy {
 	p := &routev3.RetryPolicy{
 		RetryOn:      "connect-failure,refused-stream,reset-before-request,retriable-headers",
@@ -46,7 +41,7 @@ func retryPolicy(answerWithin time.Duration) *routev3.RetryPolicy {
 		RetriableHeaders: []*routev3.HeaderMatcher{{
 			Name: reasonHeader,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: reasonUnsent},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: contract.ReasonUnsent},
 			}},
 		}},
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{

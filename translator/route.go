@@ -12,7 +12,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// draft is a Route on its own, checked and in order, before its hosts and references are resolved.
+// draft is a Route by itself, checked and in order, before its hosts and references are resolved.
 type draft struct {
 	in       *model.Route
 	by       *claimant
@@ -26,8 +26,8 @@ type loss struct {
 	winner model.Key
 }
 
-// resolution is what the rest of the World has to say about a Route: the hosts and the revisions that it cannot have, and the longest
-// timeout of those that it has; 0 is none.
+// resolution is what follows for a Route from the rest of the World: the hosts and revisions that it cannot have, and the longest timeout
+// of the revisions that it has; 0 is none.
 type resolution struct {
 	lost    []loss
 	missing []model.Key
@@ -38,7 +38,7 @@ func (r *resolution) equal(other resolution) bool {
 	return slices.Equal(r.lost, other.lost) && slices.Equal(r.missing, other.missing) && r.timeout == other.timeout
 }
 
-// routePart is what a Route became. Until it is finished it has a draft, and what its predecessor's unit was.
+// routePart is the translation of a Route. Until it is finished it has a draft, and the unit of its predecessor.
 type routePart struct {
 	draft    *draft
 	finished bool
@@ -48,7 +48,7 @@ type routePart struct {
 	outcome
 }
 
-// draftRoute checks a Route. It keeps the claimant of old when that asks for the same.
+// draftRoute checks a Route. It reuses the claimant of old if that is equal.
 func draftRoute(old *routePart, in *model.Route) *routePart {
 	d := &draft{in: in, by: &claimant{key: in.Key, created: in.Created}}
 	if err := checkKey(in.Key); err != nil {
@@ -77,7 +77,7 @@ func (d *draft) report(reason, format string, args ...any) {
 	d.problems = append(d.problems, model.Problem{Owner: d.in.Owner, Reason: reason, Message: fmt.Sprintf(format, args...)})
 }
 
-// takeRules copies the Rules of the Route, the default one first and then by tag, and leaves out what is wrong in them.
+// takeRules copies the Rules of the Route, the default one first and then by tag, without what is wrong in them.
 func (d *draft) takeRules() {
 	rules := slices.Clone(d.in.Rules)
 	slices.SortStableFunc(rules, func(a, b model.Rule) int { return cmp.Compare(a.Tag, b.Tag) })
@@ -99,7 +99,7 @@ func (d *draft) takeRules() {
 	}
 }
 
-// takeHosts returns the usable ones among hosts. taken says which Rule of this Route has a host already.
+// takeHosts returns the valid hosts. taken says which Rule of this Route has a host already.
 func (d *draft) takeHosts(r model.Rule, hosts []string, taken map[string]string) []string {
 	var usable []string
 	for _, h := range hosts {
@@ -120,7 +120,7 @@ func (d *draft) takeHosts(r model.Rule, hosts []string, taken map[string]string)
 	return slices.Compact(usable)
 }
 
-// takeShares returns the shares sorted by revision, with the shares of one revision added up.
+// takeShares returns the shares sorted by revision, with one share for each revision.
 func (d *draft) takeShares(r model.Rule) []model.Share {
 	var shares []model.Share
 	sum := 0
@@ -196,7 +196,8 @@ func (p *routePart) finish(r resolution, scoped scoping) *routePart {
 	next.problems = append(next.problems, conflicts(owner, p.draft.in.Key, r.lost)...)
 	for _, revision := range r.missing {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "RevisionMissing",
-			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, revision)})
+			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, "+
+				"and is answered 503 if there are none", p.draft.in.Key, revision)})
 	}
 	var b resourceBuilder
 	for _, rule := range p.draft.rules {
@@ -225,7 +226,7 @@ func (p *routePart) addGateway(v virtualHost, scoped scoping, b *resourceBuilder
 	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))
 }
 
-// resolve leaves out of a Rule what is not to be had, and makes the remaining shares sum to 100.
+// resolve removes from a Rule what the Route cannot have, and makes the remaining shares sum to 100.
 func resolve(r model.Rule, lost []loss, missing []model.Key) model.Rule {
 	isLost := func(host string) bool {
 		return slices.ContainsFunc(lost, func(l loss) bool { return l.host == host })
@@ -237,7 +238,7 @@ func resolve(r model.Rule, lost []loss, missing []model.Key) model.Rule {
 	return r
 }
 
-// toHundred scales shares to a sum of 100 by largest remainders; of equal remainders the first in order is favoured.
+// toHundred scales shares to a sum of 100 by largest remainders; of equal remainders the first gains.
 func toHundred(shares []model.Share) []model.Share {
 	sum := 0
 	for _, s := range shares {

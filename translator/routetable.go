@@ -9,7 +9,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
-	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/contract"
 )
 
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
@@ -42,17 +42,17 @@ type routeTable struct {
 	resource *Resource
 	// ends are the offsets in the body at which the chunk of each Route ends.
 	ends []int
-	// sum adds up the hashes of the chunks. The order needs no part in it: each chunk holds the name that gives it its place.
+	// sum adds up the hashes of the chunks. It need not depend on their order, because each chunk contains the name that determines its place.
 	sum uint64
 }
 
-// update makes the table of the Routes now from that of the Routes before. It looks at those alone that lie between
-// the first and the last difference, and copies the rest in two blocks. t may be nil: there was no table before.
+// update makes the table of the Routes now from that of the Routes before. It encodes only the Routes between the first and the last
+// difference, and copies the rest in two blocks. t may be nil: there was no table before.
 //
-// The port of a Host header is ignored in matching, not stripped: applications build URLs from the header as it came.
+// Matching ignores the port of a Host header, which is not stripped: applications build URLs from the header as the client sent it.
 func (t *routeTable) update(name string, before, now []*routePart, of func(*routePart) chunk) *routeTable {
 	head := mustMarshal(&routev3.RouteConfiguration{Name: name})
-	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true, RequestHeadersToRemove: model.InternalHeaders})
+	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true, RequestHeadersToRemove: contract.InternalHeaders})
 	if t == nil {
 		t, before = &routeTable{resource: &Resource{Body: append(head, tail...)}}, nil
 	}
@@ -91,7 +91,7 @@ func (t *routeTable) update(name string, before, now []*routePart, of func(*rout
 	return next
 }
 
-// mustMarshal encodes a message that depends on nothing from outside.
+// mustMarshal encodes a message that contains no input.
 func mustMarshal(m proto.Message) []byte {
 	body, err := marshal(m)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
-// scoping says which hosts are scopes of their own, found by SRDS: none unless it is on, and then those of the listeners
-// that there are.
+// scoping says for which listeners each host is a scope of its own, found by SRDS: for none unless it is on, and then for those that exist.
 //
-// The listener http finds a scope by the host of a request, the listener local by the host twice. So the two have different
-// keys and nobody reaches a cluster-local host through the listener http, although Envoy gives all scopes to both: it has one
-// subscription for all listeners, and a scope in memory once.
+// The listener http finds a scope by the host of a request, the listener local by the host twice. Their keys differ, so that nobody reaches
+// a cluster-local host through the listener http, although Envoy gives all scopes to both: it has one subscription for all listeners, and
+// one copy of a scope.
 type scoping struct{ on, http, local bool }
 
 // fragments is how many times the host is in the key of a listener's scopes.
@@ -40,12 +40,11 @@ func (s scoping) add(v virtualHost, b *resourceBuilder) {
 	}
 }
 
-// scopes adds a ScopedRouteConfiguration for each host, named by the host, and the routes that all of them lead to.
+// scopes adds a ScopedRouteConfiguration for each host, named by the host, and the routes that all of them name.
 //
-// The scopes name the routes (RDS) and do not hold them: an update of scopes costs Envoy work that grows with the number of all
-// scopes, one of routes does not. The routes are named like the scope of the first host, not after the Route, so that where all
-// these hosts move to another Route it is the routes that change; of a scope that is led to other routes Envoy answers 404 until
-// those have come.
+// The scopes name their routes (RDS) and do not contain them: an update of a scope costs Envoy work that grows with the number of all
+// scopes, an update of routes does not. The routes have the name of the first host's scope, not of the Route: when all these hosts move to
+// another Route, only the routes change. While a scope names routes that have not arrived, Envoy answers 404.
 func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder) {
 	if len(hosts) == 0 {
 		return
@@ -53,7 +52,7 @@ func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder)
 	routes := scopeName(listener, hosts[0])
 	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
 		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
-		RequestHeadersToRemove: model.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
+		RequestHeadersToRemove: contract.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
 	})
 	for _, host := range hosts {
 		b.keep(scope(listener, host, routes))
@@ -67,7 +66,7 @@ const (
 	scopeKeyField    = 3
 )
 
-// scope is the ScopedRouteConfiguration that leads a host to routes.
+// scope is the ScopedRouteConfiguration of a host.
 func scope(listener, host, routes string) *Resource {
 	name := scopeName(listener, host)
 	body := appendField(make([]byte, 0, len(name)+len(routes)+3*len(host)+32), scopeNameField, []byte(name))
@@ -112,8 +111,8 @@ func scopedRoutes(listener string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 
 const authority = ":authority"
 
-// findLowerCase chooses the scope again by the host in lower case. Reading the route's metadata has it chosen before the host is
-// put back as the client wrote it.
+// findLowerCase selects the scope again by the host in lower case. Reading the route's metadata selects it before the host is restored as
+// the client wrote it.
 const findLowerCase = `function envoy_on_request(request)
   local headers = request:headers()
   local host = headers:get(":authority")
@@ -123,26 +122,26 @@ const findLowerCase = `function envoy_on_request(request)
   headers:replace(":authority", host)
 end`
 
-// lowerCaseFilter is the name of the filter by which requests for a host in upper case find their scope.
+// lowerCaseFilter is the name of the filter by which requests with upper-case letters in their host find their scope.
 const lowerCaseFilter = "sluice.dev.lower_case"
 
-// lowerCase is a filter for the few requests whose host has upper-case letters: a virtual host's domains are compared without
-// regard to case, the key of a scope is not. All routes turn it off, so that only requests that have found none pass it. It is
-// optional, for whoever compares without regard to case by itself, as the built-in gateway does.
+// lowerCase is a filter for the few requests whose host has upper-case letters: Envoy matches a virtual host's domains without regard to
+// case, but not the key of a scope. All routes disable it, so that it runs only for requests that have found none. It is optional: the
+// built-in gateway matches without regard to case itself.
 func lowerCase() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: lowerCaseFilter, IsOptional: true,
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&luav3.Lua{
 			DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: findLowerCase}},
-			ClearRouteCache:   wrapperspb.Bool(false), // or putting the host back would choose once more
+			ClearRouteCache:   wrapperspb.Bool(false), // or restoring the host would select once more
 		})},
 	}
 }
 
-// withoutLowerCase turns the filter off for the requests that routes match.
+// withoutLowerCase disables the filter for the requests that routes match.
 func withoutLowerCase() map[string]*anypb.Any {
 	return map[string]*anypb.Any{lowerCaseFilter: anyOf(&routev3.FilterConfig{Disabled: true, IsOptional: true})}
 }
 
-// isScoped is whether the routes of a gateway are scopes of their own.
+// isScoped reports whether the routes of a gateway are scopes of their own.
 func isScoped(g model.Gateway) bool { return g.Routes == model.Scoped }

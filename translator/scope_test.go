@@ -30,7 +30,8 @@ func served(t *testing.T, o *translator.Output) map[string]string {
 		}
 		all[listener+" "+host] = string(body)
 	}
-	routes, scopes := gatewayMessages[*routev3.RouteConfiguration](t, o, translator.RouteType), gatewayMessages[*routev3.ScopedRouteConfiguration](t, o, translator.ScopedRouteType)
+	routes, scopes := gatewayMessages[*routev3.RouteConfiguration](t, o, translator.RouteType),
+		gatewayMessages[*routev3.ScopedRouteConfiguration](t, o, translator.ScopedRouteType)
 	for name, config := range routes {
 		if strings.Contains(name, "/") {
 			continue // of scopes
@@ -135,6 +136,6 @@ func TestHostsThatMoveBetweenRoutesChangeNoScope(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := []string{"RouteConfiguration http/x.test", "RouteConfiguration http/z.test"}; !slices.Equal(got, want) {
-		t.Errorf("a gateway is told of %q, want %q", got, want)
+		t.Errorf("a gateway gets %q, want %q", got, want)
 	}
 }

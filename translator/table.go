@@ -11,17 +11,17 @@ type keyed interface {
 	*model.Route | *model.Backend
 }
 
-// table remembers what each object of one kind became. Both slices are parallel, sorted by key, and immutable.
+// table has the translation of each object of one kind. Both slices are parallel, sorted by key, and immutable.
 type table[In keyed, Part any] struct {
 	in    []In
 	parts []*Part
 }
 
-// edit is one difference between two tables; old is nil for a new entry, and new for one that is gone.
+// edit is one difference between two tables; old is nil for a new entry, and new for a removed one.
 type edit[Part any] struct{ old, new *Part }
 
-// update is the table of now. An object that kept its pointer keeps its part, at the price of comparing pointers; for
-// any other, build makes one, with the part that had the same key if there was one.
+// update returns the table of now. An object with the same pointer keeps its part. For any other, build makes one, from the old part with
+// the same key if there is one.
 func (t table[In, Part]) update(now []In, key func(In) model.Key, build func(old *Part, in In) *Part) (table[In, Part], []edit[Part]) {
 	if slices.Equal(now, t.in) {
 		return t, nil
@@ -43,13 +43,12 @@ type walk[In keyed, Part any] struct {
 	key           func(In) model.Key
 	build         func(*Part, In) *Part
 	edits         []edit[Part]
-	// next is how far before has been read; known is true while the last two entries stood side by side in it.
+	// next is how far before has been read; known says that the last two entries were adjacent in it.
 	next  int
 	known bool
 }
 
-// run reports false, having given up, when now is not sorted by key. It looks into an object only where now differs
-// from before: what stood in order then still does.
+// run reports false when now is not sorted by key. It compares keys only where now differs from before: the order of the rest is known.
 func (w *walk[In, Part]) run(now []In) bool {
 	w.after = table[In, Part]{in: now, parts: make([]*Part, 0, len(now))}
 	for i, in := range now {
@@ -73,7 +72,7 @@ func (w *walk[In, Part]) keep() {
 	w.known = true
 }
 
-// place finds the entry of before that has the key k, if any, and leaves out the entries below it.
+// place finds the entry of before with the key k, if any, and removes the entries below it.
 func (w *walk[In, Part]) place(in In, k model.Key) {
 	end := w.next
 	for end < len(w.before.in) && w.key(w.before.in[end]).Compare(k) < 0 {
@@ -111,7 +110,7 @@ func (t table[In, Part]) rebuilt(build func(old *Part, in In) *Part) table[In, P
 	return table[In, Part]{t.in, parts}
 }
 
-// extent is where two slices differ: old[from:oldTo] became new[from:newTo], and around it they are the same.
+// extent is where two slices differ: old[from:oldTo] became new[from:newTo], and the rest is the same.
 type extent struct{ from, oldTo, newTo int }
 
 func (e extent) empty() bool { return e.from == e.oldTo && e.from == e.newTo }

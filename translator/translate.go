@@ -7,21 +7,21 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// memo is what an Output remembers of how it came about. It is immutable: several Outputs share its parts.
+// memo is what an Output keeps for the next translation. It is immutable: several Outputs share its parts.
 type memo struct {
 	activators []model.Endpoint
 	token      string // of the activators
 	backends   table[*model.Backend, backendPart]
 	routes     table[*model.Route, routePart]
-	// hosts says which Routes want a host name, refs which Routes name a revision.
+	// hosts has which Routes claim a host name, refs which Routes name a revision.
 	hosts, refs index
 	gateway     *gatewayPart
 	// troubled is how many backends, and how many routes, have Problems.
 	troubled [2]int
 }
 
-// Translate returns the resources of a World. prev is the Output of an earlier World, or nil: it saves work and changes
-// nothing in the result. Of two objects of one kind with the same key, the first counts.
+// Translate returns the resources of a World. prev is the Output of an earlier World, or nil: it saves work and does not change the result.
+// Of two objects of one kind with the same key, the first counts.
 func Translate(w *model.World, prev *Output) *Output {
 	if w == nil {
 		w = &model.World{}
@@ -31,7 +31,7 @@ func Translate(w *model.World, prev *Output) *Output {
 	}
 	gateway := startGateway(w.Gateway, &prev.memo)
 	if old := prev.memo.gateway; old != nil && old.scoping != gateway.scoping {
-		// Routes have become something else. It happens once in a process's life, if that, so nothing is saved.
+		// The form of the routes has changed. That happens at most once in the life of a process, so everything is translated anew.
 		prev, gateway = &Output{}, startGateway(w.Gateway, &memo{})
 	}
 	next := &Output{}
@@ -48,8 +48,7 @@ func Translate(w *model.World, prev *Output) *Output {
 	return next
 }
 
-// translateBackends returns the revisions that can be routed to and could not before, the other way round, and those whose timeout
-// is another.
+// translateBackends returns the revisions that became routable, those that ceased to be, and those whose timeout changed.
 func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
 	build := func(old *backendPart, in *model.Backend) *backendPart { return translateBackend(old, in, m.activators) }
 	before := prev.backends
@@ -71,8 +70,8 @@ func (m *memo) translateBackends(now []*model.Backend, prev *memo) []model.Key {
 	return changed
 }
 
-// translateRoutes translates the Routes that changed, and those that a change elsewhere concerns: a host that was given
-// up or claimed, a revision that came or went (appeared).
+// translateRoutes translates the Routes that changed, and those that a change elsewhere concerns: a host that was released or claimed, or a
+// revision that came or went (appeared).
 func (m *memo) translateRoutes(now []*model.Route, prev *memo, appeared []model.Key) {
 	var edits []edit[routePart]
 	m.routes, edits = prev.routes.update(now, routeKey, draftRoute)
@@ -134,7 +133,7 @@ func (c *claimant) entries() (hosts, refs []entry) {
 	return hosts, refs
 }
 
-// finishRoute resolves a Route against the rest of the World, and encodes it unless it has been with the same outcome.
+// finishRoute resolves a Route against the rest of the World, and encodes it unless the resolution is the same as before.
 func (m *memo) finishRoute(part *routePart) *routePart {
 	var found resolution
 	for _, h := range part.draft.by.hosts {
@@ -149,8 +148,7 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	return part.finish(found, m.gateway.scoping)
 }
 
-// lookUp returns those of the revisions that cannot be routed to, and the longest timeout of the others, which is 0, none, if one of
-// them has none.
+// lookUp returns those of the revisions that are not routable, and the longest timeout of the others; 0, none, if one of them has none.
 func (m *memo) lookUp(revisions []model.Key) (missing []model.Key, timeout time.Duration) {
 	endless := false
 	for _, r := range revisions {
@@ -176,7 +174,7 @@ type outcome struct {
 
 func (o *outcome) result() *outcome { return o }
 
-// collect puts the Units and the Problems of all parts together, from those of prev where they are the same.
+// collect concatenates the Units and the Problems of all parts, and reuses those of prev where they are the same.
 func (o *Output) collect(prev *Output) {
 	m, old := &o.memo, &prev.memo
 	oldBackends, oldRoutes := prev.Units, prev.Units
@@ -193,14 +191,14 @@ func (o *Output) collect(prev *Output) {
 	o.Problems = appendProblems(o.Problems, m.troubled[1], m.routes.parts)
 }
 
-// part is a part of the translation; the pointer to it says what came of it.
+// part is a part of the translation; the pointer to it has its outcome.
 type part[P any] interface {
 	*P
 	result() *outcome
 }
 
-// collect appends the Units of now to units, and returns how many parts have Problems. oldUnits and troubled are the
-// same of the parts before. Parts that were there before are not looked into: at ten thousand that is most of the cost.
+// collect appends the Units of now to units, and returns how many parts have Problems. oldUnits and troubled are the same of the parts
+// before. It does not read parts that were there before: at ten thousand parts that is most of the cost.
 func collect[P any, PP part[P]](units, oldUnits []*Unit, troubled int, before, now []*P) ([]*Unit, int) {
 	d := difference(before, now)
 	units = append(units, oldUnits[:d.from]...)

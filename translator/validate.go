@@ -13,8 +13,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 )
 
-// validate holds a message to Envoy's constraints, and to those that clients have beyond them. The generated
-// ValidateAll never looks inside an Any, so this does.
+// validate checks a message against Envoy's constraints, and against those that other clients add. The generated ValidateAll does not look
+// inside an Any, so validate does.
 func validate(m proto.Message) error {
 	if v, ok := m.(interface{ ValidateAll() error }); ok {
 		if err := v.ValidateAll(); err != nil {
@@ -24,7 +24,7 @@ func validate(m proto.Message) error {
 	return validateWithin(m.ProtoReflect())
 }
 
-// validateWithin walks the messages below m for what ValidateAll of m has not covered.
+// validateWithin checks the messages below m that ValidateAll of m has not covered.
 func validateWithin(m protoreflect.Message) error {
 	var errs []error
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -70,7 +70,7 @@ func validateNested(m protoreflect.Message) error {
 	return validateWithin(m)
 }
 
-// validateWeights demands a sum of 100, or of 10,000 for a finer split: gRPC's C-core takes no other.
+// validateWeights requires a sum of 100, or of 10,000 for a finer split: gRPC's C-core accepts no other.
 func validateWeights(m *routev3.WeightedCluster) error {
 	sum := uint64(0)
 	for _, c := range m.GetClusters() {

@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -10,15 +11,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
-// The headers that tell the activator and the queue-proxy which revision a request is for, and the one by which a
-// client chooses a tag. The last is in lower case because gRPC compares it with metadata as it is written here.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-	tagHeader       = "knative-serving-tag"
+// Headers to match, in lower case: gRPC compares a name with the keys of its metadata byte by byte.
+var (
+	tagHeader    = strings.ToLower(contract.TagHeader)
+	reasonHeader = strings.ToLower(contract.ReasonHeader)
 )
 
 // virtualHost is a resolved Rule on its way to its virtual hosts.
@@ -26,7 +26,7 @@ type virtualHost struct {
 	// name is "namespace/route" or "namespace/route/tag".
 	name string
 	rule model.Rule
-	// answerWithin is within which time its revisions begin a response, or end it themselves; 0 is no bound.
+	// answerWithin is the time within which its revisions begin a response, or end it themselves; 0 is no bound.
 	answerWithin time.Duration
 }
 
@@ -71,7 +71,7 @@ func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
 	return vh
 }
 
-// unavailable answers for revisions that are not there yet.
+// unavailable is the answer for revisions that have not become ready.
 func (v virtualHost) unavailable() *routev3.Route {
 	return &routev3.Route{Match: anyPath(), Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
 		Status: 503,
@@ -81,8 +81,8 @@ func (v virtualHost) unavailable() *routev3.Route {
 	}}}
 }
 
-// mesh is the Rule as the RouteConfiguration of gRPC clients. Without shares it has no virtual host, because grpc-js
-// refuses every action but a route, and C-core a virtual host without routes; either way calls fail as UNAVAILABLE.
+// mesh is the Rule as the RouteConfiguration of gRPC clients. Without shares it has no virtual host, because grpc-js rejects every action
+// but a route, and C-core rejects a virtual host without routes; in either case calls fail as UNAVAILABLE.
 func (v virtualHost) mesh() *routev3.RouteConfiguration {
 	rc := &routev3.RouteConfiguration{Name: v.name}
 	if len(v.rule.Shares) == 0 {
@@ -110,7 +110,7 @@ func all(revision model.Key) []model.Share {
 	return []model.Share{{Revision: revision, Percent: 100}}
 }
 
-// split sends each revision its share, and says to whoever stands before a replica which revision was meant.
+// split gives each revision its share, and adds the headers that name the revision to the activator or queue-proxy.
 func split(shares []model.Share) *routev3.RouteAction {
 	clusters := make([]*routev3.WeightedCluster_ClusterWeight, len(shares))
 	for i, s := range shares {
@@ -118,8 +118,8 @@ func split(shares []model.Share) *routev3.RouteAction {
 			Name:   s.Revision.String(),
 			Weight: wrapperspb.UInt32(uint32(s.Percent)),
 			RequestHeadersToAdd: []*corev3.HeaderValueOption{
-				overwrite(revisionHeader, s.Revision.Name),
-				overwrite(namespaceHeader, s.Revision.Namespace),
+				overwrite(contract.RevisionHeader, s.Revision.Name),
+				overwrite(contract.NamespaceHeader, s.Revision.Namespace),
 			},
 		}
 	}

@@ -16,8 +16,8 @@ func marshal(m proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
-// anyOf packs a message that this package made from checked parts: that it cannot be encoded is our mistake, which
-// shows as an empty Any and fails validation.
+// anyOf packs a message that this package made from checked parts. An error would be our mistake; it becomes an empty Any, which fails
+// validation.
 func anyOf(m proto.Message) *anypb.Any {
 	body, err := marshal(m)
 	if err != nil {
@@ -26,8 +26,8 @@ func anyOf(m proto.Message) *anypb.Any {
 	return &anypb.Any{TypeUrl: "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName()), Value: body}
 }
 
-// version is the content hash of a resource. Versions only ever tell two contents of one resource apart, and whoever
-// forged a collision would withhold an update from nobody but himself: 64 bits of a fast hash are enough.
+// version is the content hash of a resource. It distinguishes two contents of one resource, and a forged collision would withhold an update
+// only from its author: 64 bits of a fast hash are enough.
 func version(body []byte) string { return formatVersion(xxhash.Sum64(body)) }
 
 func formatVersion(hash uint64) string {
@@ -48,7 +48,7 @@ func newResource(typeURL, name string, roles uint8, m proto.Message) (*Resource,
 	return &Resource{Type: typeURL, Name: name, Version: version(body), Body: body, Roles: roles}, nil
 }
 
-// kept returns the resource of old that r equals, or r: an unchanged resource keeps its pointer, and its memory.
+// kept returns the resource of old that equals r, or r: an unchanged resource keeps its pointer and its memory.
 func kept(old *Unit, r *Resource) *Resource {
 	if old != nil {
 		for _, o := range old.Resources {
@@ -60,7 +60,7 @@ func kept(old *Unit, r *Resource) *Resource {
 	return r
 }
 
-// newUnit is old when its resources are the same, and a new Unit otherwise. Resources that did not change keep their pointers.
+// newUnit returns old if its resources are the same, and otherwise a new Unit. Unchanged resources keep their pointers.
 func newUnit(old *Unit, key string, at position, resources []*Resource) *Unit {
 	same := old != nil && len(old.Resources) == len(resources)
 	for i, r := range resources {
@@ -79,7 +79,7 @@ func appendField(b []byte, number protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(b, value)
 }
 
-// resourceBuilder gathers the resources of one owner, up to the first error.
+// resourceBuilder collects the resources of one owner, up to the first error.
 type resourceBuilder struct {
 	resources []*Resource
 	err       error

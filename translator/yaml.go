@@ -14,12 +14,13 @@ import (
 
 // groups are the headings of YAML, in the order in which a request meets the resources.
 var groups = []struct{ typeURL, heading string }{
-	{ListenerType, "listeners"}, {RouteType, "routes"}, {ScopedRouteType, "scoped_routes"}, {ClusterType, "clusters"}, {AssignmentType, "endpoints"},
+	{ListenerType, "listeners"}, {RouteType, "routes"}, {ScopedRouteType, "scoped_routes"}, {ClusterType, "clusters"},
+	{AssignmentType, "endpoints"},
 	{SecretType, "secrets"},
 }
 
-// YAML returns the resources for people to read: grouped by type, sorted by name, each below a comment that says which
-// kinds of client get it. Private keys are left out.
+// YAML returns the resources for people: grouped by type, sorted by name, each with a comment that names its roles. It leaves out private
+// keys.
 func (o *Output) YAML() ([]byte, error) {
 	var out bytes.Buffer
 	for _, g := range groups {
@@ -46,7 +47,7 @@ func (o *Output) YAML() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// YAML returns the resource for people to read, without private keys. Whatever it holds must be linked into the program.
+// YAML returns the resource for people, without private keys. The program must link the types of all messages in it.
 func (r *Resource) YAML() ([]byte, error) {
 	m, err := (&anypb.Any{TypeUrl: r.Type, Value: r.Body}).UnmarshalNew()
 	if err != nil {

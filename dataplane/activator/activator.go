@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
@@ -28,7 +32,7 @@ type Options struct {
 	XDS string
 	// Dial are options of the connection to it, such as credentials; without them it is plain text.
 	Dial []grpc.DialOption
-	// NodeID tells this activator from others; Zone is its locality and may be empty.
+	// NodeID is unique among activators; Zone is this one's locality and may be empty.
 	NodeID, Zone string
 	// Listen is the address to listen on, host:port. Listener, if set, is used instead.
 	Listen   string
@@ -37,20 +41,20 @@ type Options struct {
 	Address string
 	// Logger may be nil.
 	Logger hclog.Logger
-	// Drain bounds how long the end of Run may take; default 30 s. Quiet is for how long no request must have come before a
-	// drain is over; default 1 s.
+	// Drain bounds how long the end of Run may take; default 30 s. Quiet is for how long no request must arrive before a drain is over;
+	// default 1 s.
 	Drain, Quiet time.Duration
 	// Limits bound what clients may do. Zero fields have the defaults documented there.
 	Limits Limits
 }
 
-// Limits bound what comes from outside.
+// Limits bound what clients may do.
 type Limits struct {
-	// Waiting is how many requests may wait for one revision; 0 means 10,000, as in Knative. WaitingTotal is how many may wait
-	// for all of them together; 0 means 50,000.
+	// Waiting is how many requests may wait for one revision; 0 means 10,000, as in Knative. WaitingTotal is how many may wait for all
+	// revisions together; 0 means 50,000.
 	Waiting, WaitingTotal int
-	// Revisions is how many revisions may be followed at a time; 0 means 10,000. Idle is how long one is followed without
-	// requests; 0 means 5 minutes.
+	// Revisions is how many revisions may be subscribed to at a time; 0 means 10,000. Idle is how long a revision without requests stays
+	// subscribed; 0 means 5 minutes.
 	Revisions int
 	Idle      time.Duration
 	// HeaderBytes is the size of a request's header, beyond which it gets 431; 0 means 64 KiB.
@@ -80,29 +84,31 @@ func (l Limits) withDefaults() Limits {
 
 // Activator holds requests for revisions without a free replica. Make it with New, then Run it.
 type Activator struct {
+	// Set once by New.
 	opts      Options
 	logger    hclog.Logger
 	client    *client.Client
 	server    *http.Server
 	http2     *http.Transport
-	direct    *http.Transport // for applications without a queue-proxy: it does not ask them whether they are there
+	direct    *http.Transport // for applications without a queue-proxy: it does not ping them
 	revisions *revisions
 	hosts     *hosts
-	waiting   *population
-	urge      chan struct{} // holds a token when load is to be reported at once
+	pending   *dispatch.Pending
+	reportNow chan struct{} // holds a token when load is to be reported at once
 	buffers   replay.Buffers
-	stats     counters
-	lost      lost.Log
+	metrics   *metrics
+	lost      *lost.Log
 
-	listener  net.Listener
-	address   string                    // as gateways and the control plane know it
-	cut       context.CancelCauseFunc   // ends all requests in flight
-	connected atomic.Bool               // the control plane has answered at some time
-	heard     atomic.Pointer[time.Time] // since when it can be heard; nil while it cannot
-	token     atomic.Pointer[string]    // that queue-proxies know activators by; nil until it has come
+	listener net.Listener
+	address  string                  // for gateways and the control plane
+	cut      context.CancelCauseFunc // ends all requests in flight
+
+	answered  atomic.Bool               // the control plane has answered once
+	connected atomic.Pointer[time.Time] // since when the control plane is connected; nil while it is not
+	token     atomic.Pointer[string]    // by which queue-proxies recognise activators; nil until it has arrived
 	draining  atomic.Bool
 	inFlight  atomic.Int64
-	arrived   atomic.Int64 // when the last request came, unix nanoseconds
+	arrived   atomic.Int64 // when the last request arrived, in Unix nanoseconds
 }
 
 // New makes an activator and listens; Run serves. The error says that it cannot listen.
@@ -113,8 +119,9 @@ func New(opts Options) (*Activator, error) {
 	opts.Drain, opts.Quiet = cmp.Or(opts.Drain, 30*time.Second), cmp.Or(opts.Quiet, time.Second)
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
-		opts: opts, logger: opts.Logger, http2: newHTTP2(true), direct: newHTTP2(false), urge: make(chan struct{}, 1),
-		waiting: &population{max: int64(opts.Limits.WaitingTotal)}, listener: opts.Listener,
+		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false),
+		reportNow: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
+		pending: dispatch.NewPending(opts.Limits.WaitingTotal), listener: opts.Listener,
 	}
 	if a.listener == nil {
 		l, err := net.Listen("tcp", opts.Listen)
@@ -126,15 +133,15 @@ func New(opts Options) (*Activator, error) {
 	a.address = cmp.Or(opts.Address, a.listener.Addr().String())
 	a.revisions = &revisions{
 		byLabel: map[string]*revision{}, max: opts.Limits.Revisions,
-		make:   func() *dispatcher { return newDispatcher(opts.Limits.Waiting, a.waiting, a.reportSoon) },
-		follow: func(label string) { a.client.Subscribe(resource.EndpointType, label) },
-		leave:  func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
+		make:        func() *dispatch.Dispatcher { return dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon) },
+		subscribe:   func(label string) { a.client.Subscribe(resource.EndpointType, label) },
+		unsubscribe: func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
 	}
 	a.client = client.New(client.Config{
-		Target: opts.XDS, NodeID: opts.NodeID, Role: "activator", Zone: opts.Zone, Address: a.address,
-		Logger: opts.Logger.Named("xds"), Handler: a.handle, Lost: a.lose, Load: a.load, DialOptions: opts.Dial,
+		Target: opts.XDS, NodeID: opts.NodeID, Role: contract.Activator, Zone: opts.Zone, Address: a.address,
+		Logger: opts.Logger.Named("xds"), Handler: a.handle, Lost: a.disconnected, Load: a.load, DialOptions: opts.Dial,
 	})
-	a.hosts = newHosts(opts.Limits.Revisions, a.heardSince, a.client.Subscribe, a.client.Unsubscribe)
+	a.hosts = newHosts(opts.Limits.Revisions, a.connectedSince, a.client.Subscribe, a.client.Unsubscribe)
 	a.server = a.newServer()
 	return a, nil
 }
@@ -142,14 +149,14 @@ func New(opts Options) (*Activator, error) {
 // Address is where gateways reach the activator.
 func (a *Activator) Address() string { return a.address }
 
-// greeting is a name that no revision's assignment has. Asking for it makes the activator known to the control plane before the
-// first request, and the answer, that there is none, shows that the control plane is there.
-const greeting = "activator"
+// unassigned is a name that no revision's assignment has. The subscription to it introduces the activator to the control plane before the
+// first request, and the answer, that there is no such resource, shows that the control plane is connected.
+const unassigned = "activator"
 
-// Run follows the control plane and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
+// Run connects to the control plane and serves until ctx ends. It then drains for Options.Drain at most, and returns nil.
 func (a *Activator) Run(ctx context.Context) error {
-	a.client.Subscribe(resource.EndpointType, greeting)
-	a.client.Subscribe(resource.SecretType, tokenSecret)
+	a.client.Subscribe(resource.EndpointType, unassigned)
+	a.client.Subscribe(resource.SecretType, contract.ActivatorSecret)
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -181,7 +188,7 @@ func (a *Activator) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweepOften forgets what is not in use.
+// sweepOften unsubscribes from what is not in use.
 func (a *Activator) sweepOften(ctx context.Context) {
 	const every, unknown = 5 * time.Second, 10 * time.Second
 	ticker := time.NewTicker(every)
@@ -197,13 +204,13 @@ func (a *Activator) sweepOften(ctx context.Context) {
 	}
 }
 
-// handle applies a response of the control plane. Good resources take effect even when others of the same response do not;
-// the error names all that were refused.
+// handle applies a response of the control plane. Valid resources take effect even when others of the same response are rejected; the
+// error, which becomes the NACK, names all of those.
 func (a *Activator) handle(u client.Update) error {
-	a.connected.Store(true)
-	if a.heard.Load() == nil {
+	a.answered.Store(true)
+	if a.connected.Load() == nil {
 		now := time.Now()
-		a.heard.Store(&now)
+		a.connected.Store(&now)
 	}
 	switch u.Type {
 	case resource.EndpointType:
@@ -221,18 +228,18 @@ func (a *Activator) handle(u client.Update) error {
 	return nil
 }
 
-// lose learns that the control plane cannot be heard. What exists stays in force; what did not exist may have appeared meanwhile,
-// for others hear of it.
-func (a *Activator) lose() {
-	a.heard.Store(nil)
+// disconnected is called when the connection to the control plane is lost. Known resources stay in force. A revision that did not exist may
+// appear meanwhile, of which others learn.
+func (a *Activator) disconnected() {
+	a.connected.Store(nil)
 	for r := range a.revisions.all() {
-		r.doubt()
+		r.Disconnected()
 	}
 }
 
-// heardSince is since when the control plane can be heard, zero while it cannot.
-func (a *Activator) heardSince() time.Time {
-	if since := a.heard.Load(); since != nil {
+// connectedSince is since when the control plane is connected, zero while it is not.
+func (a *Activator) connectedSince() time.Time {
+	if since := a.connected.Load(); since != nil {
 		return *since
 	}
 	return time.Time{}
@@ -253,18 +260,18 @@ func (a *Activator) takeAssignments(u client.Update) error {
 	for _, r := range u.Set {
 		revision := a.revisions.find(r.Name)
 		if revision == nil {
-			continue // let go of meanwhile
+			continue // unsubscribed meanwhile
 		}
 		assignment, err := decodeAssignment(r.Name, r.Body)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("endpoint assignment %q: %w", r.Name, err))
 			continue
 		}
-		revision.apply(assignment, assignment.index(a.address))
+		revision.Apply(assignment, slices.Index(assignment.Activators, a.address))
 	}
 	for _, name := range u.Removed {
 		if revision := a.revisions.find(name); revision != nil {
-			revision.remove()
+			revision.Remove()
 		}
 	}
 	return errors.Join(errs...)

@@ -14,33 +14,19 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
-// assignment is a decoded ClusterLoadAssignment in the form that activators get: one locality, of the zone podsZone, with the
-// queue-proxies of a revision, and what else activators need to know in its metadata under metadataKey. It is immutable.
-type assignment struct {
-	endpoints   []string // host:port of those that take requests, sorted
-	concurrency int      // requests per replica at a time; 0 is no limit
-	timeout     time.Duration
-	activators  []string // host:port of those that stand for the revision, sorted
-	failure     *failure // nil while nothing is wrong
-	behind      bool     // requests are to come by activators, also while there are endpoints
-	direct      bool     // the endpoints are applications, without a queue-proxy before them
-	start       origin
-}
-
-// origin are the moments in which the first replica after zero came about; zero where unknown.
-type origin struct{ asked, started, ready time.Time }
-
 const (
-	podsZone    = "pods"
-	metadataKey = "sluice.dev"
-
 	maxConcurrency = 1_000_000
 	maxTimeout     = 365 * 24 * time.Hour
 )
 
-func decodeAssignment(name string, body []byte) (*assignment, error) {
+// decodeAssignment reads a ClusterLoadAssignment in the form that activators get: one locality, of the zone contract.ZonePods, with the
+// queue-proxies of a revision, and in its metadata under contract.MetadataKey what else activators need to know.
+func decodeAssignment(name string, body []byte) (*dispatch.Assignment, error) {
 	m := &endpointv3.ClusterLoadAssignment{}
 	if err := proto.Unmarshal(body, m); err != nil {
 		return nil, err
@@ -48,20 +34,23 @@ func decodeAssignment(name string, body []byte) (*assignment, error) {
 	if m.GetClusterName() != name {
 		return nil, fmt.Errorf("cluster_name is %q; it must be the name of the resource", m.GetClusterName())
 	}
-	a := &assignment{}
+	a := &decoded{}
 	for i, group := range m.GetEndpoints() {
 		if err := a.add(group); err != nil {
 			return nil, fmt.Errorf("endpoints[%d].%w", i, err)
 		}
 	}
-	slices.Sort(a.endpoints)
-	a.endpoints = slices.Compact(a.endpoints)
-	return a, nil
+	slices.Sort(a.Endpoints)
+	a.Endpoints = slices.Compact(a.Endpoints)
+	return &a.Assignment, nil
 }
 
-func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
-	if zone := group.GetLocality().GetZone(); zone != podsZone {
-		return fmt.Errorf("locality.zone is %q; activators take %q alone, for a request must not come to an activator twice", zone, podsZone)
+// decoded is an Assignment that is being filled.
+type decoded struct{ dispatch.Assignment }
+
+func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
+	if zone := group.GetLocality().GetZone(); zone != contract.ZonePods {
+		return fmt.Errorf("locality.zone is %q; activators accept only %q, since a request must not pass two activators", zone, contract.ZonePods)
 	}
 	for i, e := range group.GetLbEndpoints() {
 		switch e.GetHealthStatus() {
@@ -72,28 +61,29 @@ func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
 		if err != nil {
 			return fmt.Errorf("lb_endpoints[%d]: %w", i, err)
 		}
-		a.endpoints = append(a.endpoints, address)
+		a.Endpoints = append(a.Endpoints, address)
 	}
-	fields := group.GetMetadata().GetFilterMetadata()[metadataKey].GetFields()
+	fields := group.GetMetadata().GetFilterMetadata()[contract.MetadataKey].GetFields()
 	for _, part := range []struct {
 		name   string
 		decode func(*structpb.Value) error
 	}{
-		{"concurrency", a.setConcurrency}, {"timeout", a.setTimeout}, {"activators", a.setActivators},
-		{"failure", a.setFailure}, {"start", a.setStart}, {"behind", flag(&a.behind)}, {"direct", flag(&a.direct)},
+		{contract.FieldConcurrency, a.setConcurrency}, {contract.FieldTimeout, a.setTimeout}, {contract.FieldActivators, a.setActivators},
+		{contract.FieldFailure, a.setFailure}, {contract.FieldStart, a.setStart},
+		{contract.FieldBehind, flag(&a.Behind)}, {contract.FieldDirect, flag(&a.Direct)},
 	} {
 		v := fields[part.name]
 		if v == nil {
 			continue
 		}
 		if err := part.decode(v); err != nil {
-			return fmt.Errorf("metadata[%q].%s: %w", metadataKey, part.name, err)
+			return fmt.Errorf("metadata[%q].%s: %w", contract.MetadataKey, part.name, err)
 		}
 	}
 	return nil
 }
 
-// hostPort is the address of an endpoint, which must be an IP address: names are resolved by no one here.
+// hostPort is the address of an endpoint, which must be an IP address: nothing here resolves names.
 func hostPort(s *corev3.SocketAddress) (string, error) {
 	port, ok := s.GetPortSpecifier().(*corev3.SocketAddress_PortValue)
 	if net.ParseIP(s.GetAddress()) == nil || !ok || port.PortValue == 0 || port.PortValue > math.MaxUint16 {
@@ -110,46 +100,49 @@ func number(v *structpb.Value) (float64, error) {
 	return n.NumberValue, nil
 }
 
-func (a *assignment) setConcurrency(v *structpb.Value) error {
+func (a *decoded) setConcurrency(v *structpb.Value) error {
 	n, err := number(v)
 	if err != nil || n != math.Trunc(n) || n > maxConcurrency {
 		return cmp.Or(err, fmt.Errorf("is %v; it must be a whole number up to %d", n, maxConcurrency))
 	}
-	a.concurrency = int(n)
+	a.Concurrency = int(n)
 	return nil
 }
 
-func (a *assignment) setTimeout(v *structpb.Value) error {
+func (a *decoded) setTimeout(v *structpb.Value) error {
 	n, err := number(v)
 	if err != nil || n > maxTimeout.Seconds() {
 		return cmp.Or(err, fmt.Errorf("is %v; it must be at most %v seconds", n, maxTimeout.Seconds()))
 	}
-	a.timeout = time.Duration(n * float64(time.Second))
+	a.Timeout = time.Duration(n * float64(time.Second))
 	return nil
 }
 
-func (a *assignment) setActivators(v *structpb.Value) error {
+func (a *decoded) setActivators(v *structpb.Value) error {
 	for i, item := range v.GetListValue().GetValues() {
 		address := item.GetStringValue()
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return fmt.Errorf("[%d] is %q; it must be host:port", i, address)
 		}
-		a.activators = append(a.activators, address)
+		a.Activators = append(a.Activators, address)
 	}
 	if _, ok := v.GetKind().(*structpb.Value_ListValue); !ok {
 		return errors.New("must be a list")
 	}
-	slices.Sort(a.activators)
+	slices.Sort(a.Activators)
 	return nil
 }
 
-func (a *assignment) setFailure(v *structpb.Value) error {
+func (a *decoded) setFailure(v *structpb.Value) error {
 	fields := v.GetStructValue().GetFields()
-	f := failure{reason: fields["reason"].GetStringValue(), message: fields["message"].GetStringValue()}
-	if f.reason == "" {
+	f := dispatch.Failure{
+		Reason:  fields[contract.FieldFailureReason].GetStringValue(),
+		Message: fields[contract.FieldFailureMessage].GetStringValue(),
+	}
+	if f.Reason == "" {
 		return errors.New("must be an object with a reason and a message")
 	}
-	a.failure = &f
+	a.Failure = &f
 	return nil
 }
 
@@ -163,12 +156,14 @@ func flag(to *bool) func(*structpb.Value) error {
 	}
 }
 
-func (a *assignment) setStart(v *structpb.Value) error {
+func (a *decoded) setStart(v *structpb.Value) error {
 	fields := v.GetStructValue().GetFields()
 	if fields == nil {
 		return errors.New("must be an object")
 	}
-	for name, to := range map[string]*time.Time{"asked": &a.start.asked, "started": &a.start.started, "ready": &a.start.ready} {
+	for name, to := range map[string]*time.Time{
+		contract.FieldStartAsked: &a.Start.Asked, contract.FieldStartStarted: &a.Start.Started, contract.FieldStartReady: &a.Start.Ready,
+	} {
 		text := fields[name].GetStringValue()
 		if text == "" {
 			continue
@@ -183,6 +178,3 @@ func (a *assignment) setStart(v *structpb.Value) error {
 	}
 	return nil
 }
-
-// index is an activator's position among those of the assignment, -1 if it is not among them.
-func (a *assignment) index(address string) int { return slices.Index(a.activators, address) }

@@ -5,21 +5,21 @@ import (
 	"slices"
 )
 
-// takeBody begins to keep what is read of the request's body, so that it can be sent to another replica.
+// takeBody begins to keep the beginning of the request's body, so that another attempt can send it.
 func (x *exchange) takeBody() {
 	r := x.r
 	if x.intake == nil {
 		return
 	}
-	if len(r.Trailer) > 0 { // the server fills them in whenever the end of the body is read
+	if len(r.Trailer) > 0 { // the server fills them in at the end of the body
 		x.trailers = slices.Sorted(maps.Keys(r.Trailer))
 	}
 	x.sending = x.body.Begin(x.intake, &x.activator.buffers)
 }
 
-// again tells whether a request that its replica has not looked at can be sent again, and makes it ready for that. Where it cannot,
-// because too much of its body has been read, the replica is left alone all the same and the client is told.
-func (x *exchange) again() bool {
+// rewind prepares another attempt for a request that its replica has not received. It fails when too much of the body has been read; the
+// replica is then ejected all the same, and the client gets an answer.
+func (x *exchange) rewind() bool {
 	if x.sending == nil {
 		return true
 	}
@@ -27,11 +27,11 @@ func (x *exchange) again() bool {
 		x.sending = next
 		return true
 	}
-	x.revision.unsent(&x.ticket)
+	x.revision.Unsent(&x.Ticket)
 	return false
 }
 
-// releaseBody gives the memory of the body back.
+// releaseBody returns the buffer of the body.
 func (x *exchange) releaseBody() {
 	if x.sending != nil {
 		x.body.Release()

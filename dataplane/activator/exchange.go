@@ -7,24 +7,17 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
-	"sluice.dev/sluice/model"
-)
-
-// The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here. The
-// queue-proxy must know which revision is meant: it may have the address of another revision's replica.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-	proxyHeader     = model.ProxyHeader
-	timingHeader    = "Sluice-Timing" // asks for the parts of a cold start in Server-Timing
 )
 
 // exchange is one request and its response.
 type exchange struct {
-	ticket
+	dispatch.Ticket
 	activator *Activator
 	revision  *revision
 	w         http.ResponseWriter
@@ -32,35 +25,35 @@ type exchange struct {
 
 	ctx     context.Context // ends with the client, the server or the revision's timeout
 	cancel  context.CancelCauseFunc
-	limit   overtime
-	upgrade string    // the protocol to change to; empty when none is asked for
-	sent    time.Time // when the connection to the replica was there
-	status  int       // that the client was given; 0 while there is none
-	dirty   bool      // the client has not been sent all that was written
+	limit   timeLimit
+	upgrade string    // the protocol to switch to; empty for none
+	sent    time.Time // when the exchange connected to the replica
+	status  int       // of the response; 0 before it
+	dirty   bool      // something was written and not flushed
 
-	intake   *intake.Body // of the client; nil for a request without a body
+	intake   *intake.Body // nil for a request without a body
 	interim  interim
 	body     replay.Body
-	sending  *replay.Reader // the body as the present attempt sends it; nil for a request without one
-	trailers []string       // the names of those that the client announced, sorted
+	sending  *replay.Reader // the body of the current attempt; nil for a request without one
+	trailers []string       // the names that the client announced, sorted
 }
 
-// serve lets one request of a revision through.
+// serve handles one request of a revision.
 func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.Body, name revisionName) {
 	x := &exchange{activator: a, w: w, r: r, intake: body, upgrade: upgradeOf(r.Header)}
-	x.arrived = time.Now()
-	x.stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
-	a.arrive(x.arrived)
+	x.Arrived = time.Now()
+	x.Stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	a.arrive(x.Arrived)
 	defer a.depart()
-	revision, err := a.revisions.enter(name, &x.ticket)
+	revision, err := a.revisions.enter(name, &x.Ticket)
 	if revision == nil {
-		x.refuse(err)
+		x.refuse(refusalOf(err))
 		return
 	}
 	x.revision = revision
-	defer func() { revision.leave(&x.ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
+	defer func() { revision.Leave(&x.Ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
 	if err != nil {
-		x.refuse(err)
+		x.refuse(refusalOf(err))
 		return
 	}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
@@ -70,7 +63,7 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.B
 	}
 }
 
-// run waits for a replica and lets it answer, again and again as long as it is certain that none has received the request.
+// run waits for a replica and sends it the request. It retries as long as it is certain that no replica has received the request.
 func (x *exchange) run() error {
 	if err := x.await(); err != nil {
 		return err
@@ -81,81 +74,77 @@ func (x *exchange) run() error {
 	defer x.releaseBody()
 	for {
 		err := x.send()
-		var connect *connectError
+		var connect *upstream.ConnectError
 		if !errors.As(err, &connect) || x.ctx.Err() != nil {
 			return err
 		}
-		x.activator.stats.retried.Add(1)
-		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.replica.address, "error", err)
-		x.revision.refused(&x.ticket)
-		if err := x.revision.wait(x.ctx, &x.ticket); err != nil {
+		x.activator.metrics.retried.Inc()
+		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.Replica().Address, "error", err)
+		x.revision.Refused(&x.Ticket)
+		if err := x.revision.Wait(x.ctx, &x.Ticket); err != nil {
 			return err
 		}
 	}
 }
 
-// await waits for the first replica. The body has not been looked at yet.
+// await waits for the first replica, before the body is read.
 func (x *exchange) await() error {
-	if x.turn == nil {
+	if !x.Waited() {
 		return nil // it has a slot already
 	}
 	defer peer.Watch(x.r, x.cancel)()
-	return x.revision.wait(x.ctx, &x.ticket)
+	return x.revision.Wait(x.ctx, &x.Ticket)
 }
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
 func (x *exchange) send() error {
-	x.intake.Unhurried(!x.direct) // a queue-proxy always says whether a body is wanted
+	x.intake.RequireWant(!x.Direct()) // a queue-proxy always says whether it wants the body
 	if x.r.ProtoMajor == 2 {
 		return x.sendHTTP2()
 	}
 	return x.sendHTTP1()
 }
 
-// connected notes that there is a connection to the replica.
+// connected records that there is a connection to the replica.
 func (x *exchange) connected() {
-	if x.trial {
-		x.revision.connected(&x.ticket)
-	}
-	if x.cold {
+	x.revision.Connected(&x.Ticket)
+	if x.Cold() {
 		x.sent = time.Now()
 	}
 }
 
-// begin notes that the response begins: from now on the queue-proxy's timers come first, and the request is not sent again.
+// begin records that the response begins: from now on the queue-proxy's timeouts apply first, and the request is not retried.
 func (x *exchange) begin() {
 	if x.sending != nil {
 		x.body.Settle()
 	}
 	x.extendTimeout()
-	if x.distrusted {
-		x.revision.answered(&x.ticket)
-	}
-	x.activator.stats.dispatched.Add(1)
-	if !x.cold && !x.timed() {
+	x.revision.Answered(&x.Ticket)
+	x.activator.metrics.dispatched.Inc()
+	if !x.Cold() && !x.timed() {
 		return
 	}
 	parts := x.parts()
-	if x.cold {
-		x.activator.stats.coldStart(parts)
+	if x.Cold() {
+		x.activator.metrics.observe(parts)
 	}
 	if x.timed() {
-		x.w.Header().Add("Server-Timing", parts.serverTiming(x.cold))
+		x.w.Header().Add("Server-Timing", parts.serverTiming(x.Cold()))
 	}
 }
 
-func (x *exchange) timed() bool { return x.r.Header[timingHeader] != nil }
+func (x *exchange) timed() bool { return x.r.Header[contract.TimingHeader] != nil }
 
-// fail answers a request that no replica did. The cause of the context's end says more than err.
+// fail answers a request that no replica has answered. The cause of the context's end is more precise than err.
 func (x *exchange) fail(err error) {
 	cause := context.Cause(x.ctx)
 	var known *refusal
 	if !errors.As(cause, &known) {
-		switch failed, severed := x.intake.Fate(); {
+		switch failed, interrupted := x.intake.Result(); {
 		case failed:
 			known = errBadBody
-		case x.r.Context().Err() != nil && !severed || errors.Is(cause, peer.ErrGone):
-			// Nobody is there to be answered; ending the stream hard tells a client that was wrong about that.
+		case x.r.Context().Err() != nil && !interrupted || errors.Is(cause, peer.ErrGone):
+			// The client has gone. If it has not, the reset of the stream is its answer.
 			panic(http.ErrAbortHandler)
 		}
 	}
@@ -165,40 +154,41 @@ func (x *exchange) fail(err error) {
 			message = "a response was not finished within the timeout of its revision"
 		}
 		x.warn(message, err)
-		panic(http.ErrAbortHandler) // the client must not take what it has for all of the response
+		panic(http.ErrAbortHandler) // the client must not take what it got for the whole response
 	}
-	if known == nil && !errors.As(err, &known) {
+	if known == nil {
+		known = refusalOf(err)
+	}
+	if known == nil {
 		x.warn("a replica did not answer", err)
 		known = errUnreachable
 	}
 	x.refuse(known)
 }
 
-// warn tells of a request that is lost.
+// warn logs a request that is lost.
 func (x *exchange) warn(message string, err error) {
-	x.activator.lost.Warn(x.activator.logger, message, x.r, err, "revision", x.revision.name, "replica", x.replica.address)
+	x.activator.lost.Warn(x.activator.logger, message, x.r, err, "revision", x.revision.name, "replica", x.Replica().Address)
 }
 
-func (x *exchange) refuse(err error) {
-	known := errUnreachable
-	errors.As(err, &known)
+func (x *exchange) refuse(known *refusal) {
 	x.answer(true)
 	x.status = known.status
-	x.activator.stats.refused(known.reason)
+	x.activator.metrics.refused.WithLabelValues(known.reason).Inc()
 	known.answer(x.w, x.r)
 }
 
-// answer comes before the header of the final answer, which may be one of our own.
+// answer must be called before the header of the final response is written. own says that it is the activator's, not a replica's.
 func (x *exchange) answer(own bool) {
 	if x.activator.draining.Load() && x.r.ProtoMajor == 1 && x.r.Header["Upgrade"] == nil {
-		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
-		// are on their way to us: that waits until the drain is over.
+		// The client opens its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that are on
+		// their way; that waits until the drain is over.
 		x.w.Header().Set("Connection", "close")
 	}
 	x.intake.Answer(own)
 }
 
-// upgradeOf is the protocol that a request wants to change to. An offer of HTTP/2 is not taken up, which a server may do.
+// upgradeOf is the protocol that a request asks to switch to. An offer of HTTP/2 is ignored, as a server may.
 func upgradeOf(h http.Header) string {
 	if len(h["Upgrade"]) == 0 || strings.EqualFold(h["Upgrade"][0], "h2c") {
 		return ""
@@ -209,7 +199,7 @@ func upgradeOf(h http.Header) string {
 	return ""
 }
 
-// hasToken looks for a token in a header that is a list of them.
+// hasToken reports whether a header that is a list of tokens has one.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for item := range strings.SplitSeq(line, ",") {

@@ -14,7 +14,7 @@ import (
 )
 
 // Requests whose bodies have been sent go to another replica when the first has said that it did not look at them.
-func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
+func TestRequestThatAReplicaDidNotProcessGoesToAnother(t *testing.T) {
 	for name, say := range map[string]func(f *http2.Framer, stream uint32) error{
 		"refused": func(f *http2.Framer, stream uint32) error {
 			return f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
@@ -35,7 +35,7 @@ func TestWhatAReplicaDidNotLookAtGoesToAnother(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("no request was sent again")
 			}
 		})
@@ -62,7 +62,7 @@ func TestGoingAwayLosesNoRequestWithABody(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if b.activator.Stats().Retried == 0 {
+	if count(b.activator.metrics.retried) == 0 {
 		t.Error("no request was sent again")
 	}
 }

@@ -16,6 +16,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -287,7 +289,7 @@ func (b *bench) waiting(n int) {
 		if r == nil {
 			return n == 0
 		}
-		_, waiting := r.counts()
+		_, waiting := r.Counts()
 		return waiting == n
 	})
 }
@@ -297,12 +299,7 @@ func (b *bench) known() {
 	b.Helper()
 	eventually(b, "the assignment", func() bool {
 		r := b.activator.revisions.find(cluster)
-		if r == nil {
-			return false
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.outlook.answered
+		return r != nil && r.Status().Answered
 	})
 }
 
@@ -340,4 +337,19 @@ func addressOf(s *httptest.Server) string { return s.Listener.Addr().String() }
 
 func says(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+}
+
+// count is the value of a counter.
+func count(c prometheus.Counter) int { return int(testutil.ToFloat64(c)) }
+
+// observed is how many durations a histogram has.
+func observed(t testing.TB, h prometheus.Histogram) uint64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(h)
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("gathered %v: %v", families, err)
+	}
+	return families[0].GetMetric()[0].GetHistogram().GetSampleCount()
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
@@ -31,8 +33,12 @@ func TestRequestsWaitForTheFirstEndpointAndAllAreServed(t *testing.T) {
 	for _, a := range answers {
 		await(t, a).want(t, 200, "ping")
 	}
-	if s := b.activator.Stats(); s.ColdStarts != 100 || s.Dispatched != 100 || s.Activate.Count != 100 {
-		t.Errorf("counted %d cold starts and %d dispatched", s.ColdStarts, s.Dispatched)
+	m := b.activator.metrics
+	if starts, dispatched := count(m.coldStarts), count(m.dispatched); starts != 100 || dispatched != 100 {
+		t.Errorf("counted %d cold starts and %d dispatched", starts, dispatched)
+	}
+	if n := observed(t, m.coldStart); n != 100 {
+		t.Errorf("the histogram has %d cold starts", n)
 	}
 }
 
@@ -52,7 +58,7 @@ func TestNoReplicaEverHasTwoAndNoneIsIdleWhileRequestsWait(t *testing.T) {
 	}
 	b.set(cluster, facts{"concurrency": 1.0}, addresses...)
 	b.get().want(t, 200, "")
-	d := b.activator.revisions.find(cluster).dispatcher
+	d := b.activator.revisions.find(cluster)
 	stop := make(chan struct{})
 	var watcher, clients sync.WaitGroup
 	idle := 0
@@ -63,11 +69,9 @@ func TestNoReplicaEverHasTwoAndNoneIsIdleWhileRequestsWait(t *testing.T) {
 				return
 			default:
 			}
-			d.mu.Lock()
-			if d.queue.length > 0 && d.policy.pick() != nil {
+			if s := d.Status(); s.Waiting > 0 && s.Room {
 				idle++
 			}
-			d.mu.Unlock()
 			time.Sleep(50 * time.Microsecond)
 		}
 	})
@@ -121,12 +125,13 @@ func TestRequestWithABodyLeavesTheQueueWithItsClient(t *testing.T) {
 	await(t, stays).want(t, 200, "stays")
 }
 
-func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
+func TestRequestForAnUnknownRevisionIsHeldAndThenRefused(t *testing.T) {
 	b := start(t, Options{})
 	began := time.Now()
 	a := b.get()
 	a.want(t, 404, "no such revision")
-	if waited := time.Since(began); waited < unknownPatience || a.Header.Get(ReasonHeader) != ReasonUnknownRevision {
+	if waited := time.Since(began); waited < dispatch.UnknownPatience ||
+		a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("refused after %v: %v", waited, a)
 	}
 	late := b.later(b.request(http.MethodGet, "/", nil))
@@ -134,16 +139,16 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	b.set(cluster, nil, addressOf(plain(t, says("appeared"))))
 	await(t, late).want(t, 200, "appeared")
 	b.removeAssignment(cluster)
-	eventually(t, "the removal", func() bool { return b.activator.revisions.find(cluster).unknown() })
+	eventually(t, "the removal", func() bool { return b.activator.revisions.find(cluster).Status().Missing })
 	b.get().want(t, 404, "no such revision")
 }
 
-func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
+func TestTimeoutBoundsTheTimeToTheResponse(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, facts{"timeout": 0.2})
 	a := b.get()
 	a.want(t, 504, "activator request timeout")
-	if a.Header.Get(ReasonHeader) != ReasonRequestTimeout {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonRequestTimeout {
 		t.Errorf("got %v", a)
 	}
 	release := make(chan struct{})
@@ -162,14 +167,11 @@ func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
 	const roomy = 2 * time.Second // the response must begin within it
 	b.set(cluster, facts{"timeout": roomy.Seconds()}, addressOf(s))
 	eventually(t, "the longer timeout", func() bool {
-		r := b.activator.revisions.find(cluster)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.outlook.timeout == roomy
+		return b.activator.revisions.find(cluster).Status().Timeout == roomy
 	})
 	slow := b.later(b.request(http.MethodPost, "/slow", strings.NewReader("x")))
 	eventually(t, "the response has begun", func() bool {
-		return b.activator.stats.dispatched.Load() == 1
+		return count(b.activator.metrics.dispatched) == 1
 	})
 	time.AfterFunc(roomy+roomy/4, func() { close(release) }) // it may go on for longer than the timeout
 	await(t, slow).want(t, 200, "begun and ended")
@@ -182,7 +184,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	b.waiting(2)
 	a := b.get()
 	a.want(t, 503, "too many requests")
-	if a.Header.Get(ReasonHeader) != ReasonQueueFull || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonQueueFull || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 	b.set(cluster, nil, addressOf(plain(t, says("hello"))))
@@ -190,7 +192,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	await(t, two).want(t, 200, "hello")
 }
 
-func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
+func TestFailureEndsWaitingRequestsAndHoldsNewOnesShortly(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil)
 	waits := b.later(b.request(http.MethodGet, "/", nil))
@@ -200,7 +202,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	b.set(cluster, failing)
 	a := await(t, waits)
 	a.want(t, 503, "ExitCode1: the process exited with 1")
-	if a.Header.Get(ReasonHeader) != ReasonRevisionFailed || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonRevisionFailed || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 	b.until("a report of nothing in progress", func() bool { return len(b.loads) > 0 && b.loads[len(b.loads)-1].InProgress == 0 })
@@ -211,7 +213,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	late := b.later(b.request(http.MethodGet, "/", nil))
 	b.until("a report of the waiting request", func() bool { return len(b.loads) > 0 && b.loads[len(b.loads)-1].Waiting == 1 })
 	await(t, late).want(t, 503, "ExitCode1")
-	if waited := time.Since(began); waited < failedPatience {
+	if waited := time.Since(began); waited < dispatch.FailedPatience {
 		t.Errorf("a new request was refused after %v", waited)
 	}
 	lucky := b.later(b.request(http.MethodGet, "/", nil))
@@ -220,7 +222,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	await(t, lucky).want(t, 200, "mended")
 }
 
-func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
+func TestRefusedConnectionIsRetriedElsewhereAndThenAgain(t *testing.T) {
 	b := start(t, Options{})
 	dead, ln := listener(t), listener(t)
 	if dead.Addr().String() > ln.Addr().String() {
@@ -235,19 +237,19 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 	for range 20 {
 		do(b.client, b.request(http.MethodPost, "/", strings.NewReader("x"))).want(t, 200, "live")
 	}
-	if n := b.activator.Stats().Retried; n == 0 || n > 20 {
+	if n := count(b.activator.metrics.retried); n == 0 || n > 20 {
 		t.Errorf("%d attempts at the dead replica", n)
 	}
 
 	// With the only replica refusing, requests wait until it does not.
 	b.set(cluster, facts{"concurrency": 10.0}, address)
-	eventually(t, "the assignment", func() bool { return len(b.activator.revisions.find(cluster).replicas()) == 1 })
-	before := b.activator.Stats().Retried
+	eventually(t, "the assignment", func() bool { return len(b.activator.revisions.find(cluster).Replicas()) == 1 })
+	before := count(b.activator.metrics.retried)
 	var answers []<-chan answer
 	for range 10 {
 		answers = append(answers, b.later(b.request(http.MethodGet, "/", nil)))
 	}
-	eventually(t, "some attempts", func() bool { return b.activator.Stats().Retried > before+5 })
+	eventually(t, "some attempts", func() bool { return count(b.activator.metrics.retried) > before+5 })
 	again, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -258,12 +260,12 @@ func TestRefusedConnectionIsTriedElsewhereAndAgain(t *testing.T) {
 	for _, a := range answers {
 		await(t, a).want(t, 200, "back")
 	}
-	if n := b.activator.Stats().Retried - before; n > 40 {
+	if n := count(b.activator.metrics.retried) - before; n > 40 {
 		t.Errorf("%d attempts for 10 requests", n)
 	}
 }
 
-func TestRequestThatMayHaveBeenReceivedIsNotSentAgain(t *testing.T) {
+func TestRequestThatMayHaveBeenReceivedIsNotRetried(t *testing.T) {
 	b := start(t, Options{})
 	var received atomic.Int64
 	hangUp := func(w http.ResponseWriter, r *http.Request) {
@@ -287,7 +289,7 @@ func TestRequestThatMayHaveBeenReceivedIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionThatTheReplicaClosedFailsNothing(t *testing.T) {
+func TestIdleConnectionThatTheReplicaClosedFailsNoRequest(t *testing.T) {
 	b := start(t, Options{})
 	s := plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	b.set(cluster, nil, addressOf(s))
@@ -314,10 +316,7 @@ func TestRequestsInFlightFinishWhenTheirReplicaGoes(t *testing.T) {
 	// The address comes back with its request still counted, so the second one goes on waiting.
 	b.set(cluster, facts{"concurrency": 1.0}, addressOf(s))
 	eventually(t, "the replica's return", func() bool {
-		d := b.activator.revisions.find(cluster)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.outlook.endpoints == 1
+		return b.activator.revisions.find(cluster).Status().Endpoints == 1
 	})
 	b.waiting(1)
 	release <- struct{}{}
@@ -329,7 +328,7 @@ func TestRequestsInFlightFinishWhenTheirReplicaGoes(t *testing.T) {
 
 // Chaos: endpoints come and go under load, in the order in which Sluice lets them: out of the assignment first, ended after
 // their requests.
-func TestEndpointsThatComeAndGoFailNothing(t *testing.T) {
+func TestChangingEndpointsFailNoRequest(t *testing.T) {
 	for _, concurrency := range []float64{0, 1, 10} {
 		b := start(t, Options{})
 		random := rand.New(rand.NewPCG(1, uint64(concurrency)))
@@ -389,7 +388,8 @@ func TestEndpointsThatComeAndGoFailNothing(t *testing.T) {
 			time.Sleep(time.Duration(random.IntN(10)) * time.Millisecond)
 		}
 		if len(all) == 0 {
-			b.set(cluster, facts{"concurrency": concurrency}, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
+			b.set(cluster, facts{"concurrency": concurrency}, addressOf(plain(t,
+				func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
 		}
 		close(stop)
 		clients.Wait()
@@ -430,7 +430,7 @@ func TestOnlyRequestsInsideAKilledReplicaFail(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "some load", func() bool { return b.activator.stats.dispatched.Load() > 500 })
+	eventually(t, "some load", func() bool { return count(b.activator.metrics.dispatched) > 500 })
 	victim.Listener.Close()
 	victim.CloseClientConnections() // the replica is gone from one moment to the next, and still in the assignment
 	clients.Wait()

@@ -15,33 +15,36 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
-// hosts finds the revision of a request that does not name one. gRPC clients without a proxy choose a revision and add no
-// headers that would tell: what is left is the host. Its route is followed as such a client follows it, a listener by the name
-// of the host and the routes that it names, and of the route's revisions only those can be meant that activators stand for.
+// hosts finds the revision of a request that does not name one. Proxyless gRPC clients choose a revision and add no headers that say which,
+// so only the host is left. hosts resolves it as such a client does: the listener with the name of the host, and the route configuration
+// that it names. Of the route's revisions it takes those for which activators stand in.
 type hosts struct {
-	heard         func() time.Time // since when the control plane can be heard, zero while it cannot
-	follow, leave func(typeURL string, names ...string)
+	// Set once.
+	connected              func() time.Time // since when the control plane is connected, zero while it is not
+	subscribe, unsubscribe func(typeURL string, names ...string)
+	max                    int
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	byName  map[string]*host
-	byRoute map[string]*host // by the name of the route configuration; several hosts of one have the same content
-	max     int
+	byRoute map[string]*host // by the name of the route configuration; several hosts may share one
 }
 
-// host is one host name and what its requests may lead to.
+// host is one host name and its routes. The mutex of hosts guards all but the name.
 type host struct {
-	name string
-
-	// hosts' mutex guards these.
+	name   string
 	config string // name of the route configuration; empty while it is not known
 	routes []hostRoute
 	used   time.Time
 	known  chan struct{} // closed when routes are known
 }
 
-// hostRoute is the shares of the requests that have a header, or of all others.
+// hostRoute has the shares of the requests with a header, or of all others.
 type hostRoute struct {
 	header, value string
 	shares        []hostShare
@@ -52,13 +55,16 @@ type hostShare struct {
 	weight uint32
 }
 
-var errUnknownHost = &refusal{404, ReasonUnknownRevision, 0, "there is no such host, or it is not known yet"}
+var errUnknownHost = &refusal{404, contract.ReasonUnknownRevision, 0, "there is no such host, or it is not known yet"}
 
-func newHosts(maximum int, heard func() time.Time, follow, leave func(string, ...string)) *hosts {
-	return &hosts{heard: heard, follow: follow, leave: leave, byName: map[string]*host{}, byRoute: map[string]*host{}, max: maximum}
+func newHosts(maximum int, connected func() time.Time, subscribe, unsubscribe func(string, ...string)) *hosts {
+	return &hosts{
+		connected: connected, subscribe: subscribe, unsubscribe: unsubscribe, max: maximum,
+		byName: map[string]*host{}, byRoute: map[string]*host{},
+	}
 }
 
-// find returns the routes of a host, which it waits for.
+// find returns the routes of a host, and waits until they are known.
 func (hs *hosts) find(ctx context.Context, name string) ([]hostRoute, error) {
 	h := hs.get(name)
 	if h == nil {
@@ -78,14 +84,14 @@ func (hs *hosts) find(ctx context.Context, name string) ([]hostRoute, error) {
 	return h.routes, nil
 }
 
-// wait waits until a host is known, and tells whether it is. The patience with one that the control plane does not tell of begins
-// anew when the control plane is heard again.
+// wait waits until a host is known, and reports whether it is. The wait for a host that the control plane does not know starts again when
+// the control plane is connected again.
 func (hs *hosts) wait(ctx context.Context, known <-chan struct{}) bool {
 	arrived := time.Now()
 	for {
-		by := arrived.Add(silentPatience)
-		if heard := hs.heard(); !heard.IsZero() {
-			by = later(arrived, heard).Add(unknownPatience)
+		by := arrived.Add(dispatch.SilentPatience)
+		if since := hs.connected(); !since.IsZero() {
+			by = later(arrived, since).Add(dispatch.UnknownPatience)
 		}
 		left := time.Until(by)
 		if left <= 0 {
@@ -96,7 +102,7 @@ func (hs *hosts) wait(ctx context.Context, known <-chan struct{}) bool {
 			return true
 		case <-ctx.Done():
 			return false
-		case <-time.After(min(left, unknownPatience)): // looks at the control plane again
+		case <-time.After(min(left, dispatch.UnknownPatience)): // checks the connection again
 		}
 	}
 }
@@ -118,13 +124,13 @@ func (hs *hosts) get(name string) *host {
 		}
 		h = &host{name: name, known: make(chan struct{})}
 		hs.byName[name] = h
-		hs.follow(resource.ListenerType, name)
+		hs.subscribe(resource.ListenerType, name)
 	}
 	h.used = time.Now()
 	return h
 }
 
-// sweep forgets hosts without requests for so long.
+// sweep unsubscribes from hosts without requests for so long.
 func (hs *hosts) sweep(idle time.Duration) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -133,12 +139,12 @@ func (hs *hosts) sweep(idle time.Duration) {
 			continue
 		}
 		delete(hs.byName, name)
-		hs.leave(resource.ListenerType, name)
+		hs.unsubscribe(resource.ListenerType, name)
 		hs.release(h)
 	}
 }
 
-// release lets go of a host's route configuration, if no other host has it.
+// release unsubscribes from a host's route configuration, unless another host has it too.
 func (hs *hosts) release(h *host) {
 	config := h.config
 	h.config = ""
@@ -152,10 +158,10 @@ func (hs *hosts) release(h *host) {
 		}
 	}
 	delete(hs.byRoute, config)
-	hs.leave(resource.RouteType, config)
+	hs.unsubscribe(resource.RouteType, config)
 }
 
-// setListener learns which route configuration a host has.
+// setListener takes the route configuration that a host has.
 func (hs *hosts) setListener(name string, body []byte) error {
 	l, api := &listenerv3.Listener{}, &hcmv3.HttpConnectionManager{}
 	if err := proto.Unmarshal(body, l); err != nil {
@@ -177,15 +183,15 @@ func (hs *hosts) setListener(name string, body []byte) error {
 	hs.release(h)
 	h.config = config
 	if other := hs.byRoute[config]; other != nil && len(other.routes) > 0 {
-		h.learn(other.routes)
+		h.setRoutes(other.routes)
 		return nil
 	}
 	hs.byRoute[config] = h
-	hs.follow(resource.RouteType, config)
+	hs.subscribe(resource.RouteType, config)
 	return nil
 }
 
-// setRoutes learns where the requests of some hosts go.
+// setRoutes takes the routes of the hosts that have a route configuration.
 func (hs *hosts) setRoutes(config string, body []byte) error {
 	m := &routev3.RouteConfiguration{}
 	if err := proto.Unmarshal(body, m); err != nil {
@@ -203,13 +209,13 @@ func (hs *hosts) setRoutes(config string, body []byte) error {
 	defer hs.mu.Unlock()
 	for _, h := range hs.byName {
 		if h.config == config {
-			h.learn(routes)
+			h.setRoutes(routes)
 		}
 	}
 	return nil
 }
 
-// remove learns that a host does not exist. Its requests wait for a moment: it may just be appearing.
+// remove records that the control plane knows no such host. Its requests wait for dispatch.UnknownPatience: it may be about to appear.
 func (hs *hosts) remove(name string) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -222,11 +228,11 @@ func (hs *hosts) remove(name string) {
 	select {
 	case <-h.known:
 		h.known = make(chan struct{})
-	default: // requests that wait already are to learn of it too if the host appears
+	default: // requests that wait already wait for the same channel
 	}
 }
 
-func (h *host) learn(routes []hostRoute) {
+func (h *host) setRoutes(routes []hostRoute) {
 	h.routes = routes
 	select {
 	case <-h.known:
@@ -254,8 +260,8 @@ func hostRouteOf(r *routev3.Route) (hostRoute, bool) {
 	return route, len(route.shares) > 0
 }
 
-// resolve is the revision that a request of this host is for. The client has chosen it already, by the same weights, and came
-// here because activators stand for it; so it is one of those.
+// resolve returns the revision of a request that names none. The client has chosen one by the same weights, and came here because
+// activators stand in for it; so it is one of those.
 func (a *Activator) resolve(r *http.Request) (revisionName, error) {
 	if !isGRPC(r) {
 		return revisionName{}, errNoRevision
@@ -278,7 +284,7 @@ func (a *Activator) choose(ctx context.Context, shares []hostShare) revisionName
 	}
 	behind := make([]hostShare, 0, len(shares))
 	for _, s := range shares {
-		if r := a.revisions.get(s.name); r != nil && r.behindActivators(ctx) {
+		if r := a.revisions.get(s.name); r != nil && r.Behind(ctx) {
 			behind = append(behind, s)
 		}
 	}
@@ -297,23 +303,4 @@ func (a *Activator) choose(ctx context.Context, shares []hostShare) revisionName
 		n -= s.weight
 	}
 	return behind[0].name
-}
-
-// behindActivators tells whether requests of the revision are to come by activators. It waits for the control plane to say.
-func (d *dispatcher) behindActivators(ctx context.Context) bool {
-	patience, cancel := context.WithTimeout(ctx, unknownPatience)
-	defer cancel()
-	for {
-		d.mu.Lock()
-		o := d.outlook
-		d.mu.Unlock()
-		if o.answered {
-			return o.behind
-		}
-		select {
-		case <-o.changed:
-		case <-patience.Done():
-			return false
-		}
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
@@ -74,13 +75,14 @@ func startForGRPC(t *testing.T) *bench {
 	return b
 }
 
-func TestHostStandsForARevision(t *testing.T) {
+func TestHostNamesARevision(t *testing.T) {
 	b := startForGRPC(t)
 	one := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("one"))
 	b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
 	b.call("greeter.default.localhost").want(t, http.StatusOK, "one")
 	b.call("greeter.default").want(t, http.StatusOK, "one")
-	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" || a.Header.Get(ReasonHeader) != ReasonUnknownRevision {
+	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" ||
+		a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("an unknown host got %v", a)
 	}
 	if a := b.get(); a.err == nil && a.StatusCode == http.StatusOK {
@@ -88,7 +90,7 @@ func TestHostStandsForARevision(t *testing.T) {
 	}
 }
 
-func TestSplitHostStandsForTheRevisionThatActivatorsStandFor(t *testing.T) {
+func TestSplitHostNamesTheRevisionThatIsBehindActivators(t *testing.T) {
 	b := startForGRPC(t)
 	awake := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("awake"))
 	asleep := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("asleep"))
@@ -102,7 +104,7 @@ func TestSplitHostStandsForTheRevisionThatActivatorsStandFor(t *testing.T) {
 		if r == nil {
 			return false
 		}
-		_, waiting := r.counts()
+		_, waiting := r.Counts()
 		return waiting == cap(answers)
 	})
 	b.publish(out, greeter(backend("awake", model.ViaReplicas, awake), backend("asleep", model.ViaActivator, asleep)))
@@ -119,7 +121,8 @@ func TestSecondHostDoesNotWaitForTheFirst(t *testing.T) {
 	for i := range 20 {
 		route := *w.Routes[0]
 		route.Key = keyOf(fmt.Sprint("r", i))
-		route.Rules = []model.Rule{{Hosts: []string{fmt.Sprintf("h%d.default.localhost", i)}, Shares: []model.Share{{Revision: keyOf("one"), Percent: 100}}}}
+		route.Rules = []model.Rule{{Hosts: []string{fmt.Sprintf("h%d.default.localhost", i)},
+			Shares: []model.Share{{Revision: keyOf("one"), Percent: 100}}}}
 		w.Routes = append(w.Routes, &route)
 	}
 	b.publish(nil, w)
@@ -130,19 +133,19 @@ func TestSecondHostDoesNotWaitForTheFirst(t *testing.T) {
 	}
 }
 
-func TestHostThatIsGoneIsForgotten(t *testing.T) {
+func TestHostThatIsGoneIsUnsubscribed(t *testing.T) {
 	b := startForGRPC(t)
 	one := replicaOf(t, queueproxy.Options{Protocol: model.H2C}, says("one"))
 	out := b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
 	b.call("greeter.default.localhost").want(t, http.StatusOK, "one")
 	b.publish(out, &model.World{})
 	eventually(t, "the host is gone", func() bool {
-		return b.call("greeter.default.localhost").Header.Get(ReasonHeader) == ReasonUnknownRevision
+		return b.call("greeter.default.localhost").Header.Get(contract.ReasonHeader) == contract.ReasonUnknownRevision
 	})
 }
 
 // A host is asked for as soon as a client knows it, and that may be before the control plane's answer has it.
-func TestRequestsThatWaitLearnOfAHostThatDidNotExist(t *testing.T) {
+func TestWaitingRequestsAreServedWhenTheirHostAppears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const name = "greeter.default.localhost"
 		began := time.Now()

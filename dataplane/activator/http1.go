@@ -13,68 +13,68 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/replay"
-	"sluice.dev/sluice/model"
 )
 
-// This is an HTTP/1.1 client that works in the goroutine of the request. net/http's transport is not used for two reasons: it
-// sends a GET again whose connection died while it may have been received, and its two goroutines for each connection cost
-// about as much as all the rest.
+// This is an HTTP/1.1 client that runs in the goroutine of the request. There are two reasons not to use net/http's transport. It repeats a
+// GET whose connection broke although the replica may have received it. And its two goroutines for each connection cost about as much as
+// all the rest.
 
-// sendHTTP1 sends the request over HTTP/1.1 and relays the response. A connectError says that it cannot have been received.
+// sendHTTP1 sends the request over HTTP/1.1 and relays the response. A ConnectError says that the replica cannot have received it.
 func (x *exchange) sendHTTP1() error {
 	for {
-		c := x.replica.pool.get()
+		c := x.Replica().Pool.Get()
 		reused := c != nil
 		if c == nil {
 			var err error
-			if c, err = dial(x.ctx, x.replica.address); err != nil {
+			if c, err = upstream.Dial(x.ctx, x.Replica().Address); err != nil {
 				return err
 			}
 		}
 		x.connected()
-		stop := context.AfterFunc(x.ctx, c.abort)
+		stop := context.AfterFunc(x.ctx, c.Abort)
 		if err := x.writeHead(c); err != nil {
 			stop()
 			_ = c.Close() // it is broken
 			switch {
-			case c.sent > 0 || x.ctx.Err() != nil:
+			case c.Sent() > 0 || x.ctx.Err() != nil:
 				return fmt.Errorf("sending the request: %w", err)
 			case !reused:
-				return &connectError{err}
+				return upstream.NewConnectError(err)
 			}
-			continue // the replica had closed it; others of its kind are found out in the same way
+			continue // the replica had closed it; so may be the next one of the pool
 		}
 		reusable, err := x.converse(c, stop)
 		if stop() && reusable && err == nil {
-			x.replica.pool.put(c)
+			x.Replica().Pool.Put(c)
 		} else {
-			_ = c.Close() // it is in no state to be used again
+			_ = c.Close() // it cannot be used again
 		}
 		return err
 	}
 }
 
 // writeHead sends the request's header.
-func (x *exchange) writeHead(c *conn) error {
-	r, out := x.r, c.out
-	c.sent, c.flush = 0, nil
-	out.Reset(c)
+func (x *exchange) writeHead(c *upstream.Conn) error {
+	r, out := x.r, c.Out
+	c.Begin()
 	uri := r.RequestURI
 	if !strings.HasPrefix(uri, "/") && uri != "*" {
 		uri = r.URL.RequestURI()
 	}
 	// An error stays in the bufio.Writer until Flush returns it.
 	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
-	if !x.direct { // an application is not to learn the proof
-		writeAll(out, proxyHeader+": ", x.activator.proof(), "\r\n")
+	if !x.Direct() { // an application must not get the proof
+		writeAll(out, contract.ProxyHeader+": ", x.activator.proof(), "\r\n")
 	}
-	meant := x.revision.name
-	writeAll(out, namespaceHeader+": ", meant.namespace, "\r\n"+revisionHeader+": ", meant.name, "\r\n")
+	name := x.revision.name
+	writeAll(out, contract.NamespaceHeader+": ", name.namespace, "\r\n"+contract.RevisionHeader+": ", name.name, "\r\n")
 	named := r.Header["Connection"]
 	for name, values := range r.Header {
-		if staysHere(name) || len(named) > 0 && hasToken(named, name) {
+		if notForwarded(name) || len(named) > 0 && hasToken(named, name) {
 			continue
 		}
 		for _, v := range values {
@@ -92,7 +92,7 @@ func (x *exchange) writeHead(c *conn) error {
 	return out.Flush()
 }
 
-// writeFraming says how long the body is.
+// writeFraming writes how long the body is.
 func (x *exchange) writeFraming(out *bufio.Writer) {
 	switch r := x.r; {
 	case r.ContentLength > 0 || r.ContentLength == 0 && r.Header["Content-Length"] != nil:
@@ -111,20 +111,20 @@ func writeAll(out *bufio.Writer, parts ...string) {
 	}
 }
 
-// staysHere tells which request headers are between two neighbours, or for activators, or made anew for the replica.
-func staysHere(name string) bool {
+// notForwarded reports whether a request header is hop-by-hop, for activators alone, or written anew for the replica.
+func notForwarded(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Http2-Settings",
-		"Proxy-Authorization", "Content-Length", revisionHeader, namespaceHeader, timingHeader:
+		"Proxy-Authorization", "Content-Length", contract.RevisionHeader, contract.NamespaceHeader, contract.TimingHeader:
 		return true
 	}
-	return slices.Contains(model.InternalHeaders, name)
+	return slices.Contains(contract.InternalHeaders, name)
 }
 
-// converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.
-func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error) {
+// converse sends the body, if there is one, and relays the response. It reports whether the connection can be used again.
+func (x *exchange) converse(c *upstream.Conn, stop func() bool) (reusable bool, err error) {
 	u := x.startUpload(c)
-	res, err := x.readResponse(c) //nolint:bodyclose // closing would read on to the end; what was not read is closed with the connection
+	res, err := x.readResponse(c) //nolint:bodyclose // closing would read to the end; the connection is closed instead
 	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
 		x.finishUpload(c, u)
 		return false, x.tunnel(res, c, stop)
@@ -135,30 +135,30 @@ func (x *exchange) converse(c *conn, stop func() bool) (reusable bool, err error
 			err = errBadBody
 		}
 	} else {
-		if isUnsent(res.Header) && x.again() {
-			return false, &connectError{errUnsent} // an upload that still goes on ends by itself
+		if isUnsent(res.Header) && x.rewind() {
+			return false, upstream.NewConnectError(errUnsent) // an upload that still goes on ends by itself
 		}
 		x.begin()
-		c.flush = x.flush
+		c.BeforeRead(x.flush)
 		err = x.relay(res, res.Body)
-		c.flush = nil
+		c.BeforeRead(nil)
 	}
 	if u == nil {
 		return err == nil && !res.Close, err
 	}
 	if err != nil {
-		c.abort()
+		c.Abort()
 	}
 	complete := x.finishUpload(c, u)
 	return err == nil && complete && !res.Close, err
 }
 
-// readResponse reads the header of the final response, and passes on the informational ones before it.
-func (x *exchange) readResponse(c *conn) (*http.Response, error) {
+// readResponse reads the header of the final response, and relays the informational ones before it.
+func (x *exchange) readResponse(c *upstream.Conn) (*http.Response, error) {
 	for {
-		c.left = maxResponseHeader
-		res, err := http.ReadResponse(c.in, x.r)
-		c.left = -1
+		c.BoundHeader()
+		res, err := http.ReadResponse(c.In, x.r)
+		c.UnboundHeader()
 		if err != nil || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			return res, err
 		}
@@ -168,13 +168,13 @@ func (x *exchange) readResponse(c *conn) (*http.Response, error) {
 	}
 }
 
-// writeBody sends the request's body as it comes.
-func (x *exchange) writeBody(c *conn, u *upload) error {
+// writeBody sends the request's body as it arrives.
+func (x *exchange) writeBody(c *upstream.Conn, u *upload) error {
 	buffer := x.activator.buffers.Get()
 	defer x.activator.buffers.Put(buffer)
-	var out io.Writer = c.out
+	var out io.Writer = c.Out
 	if x.r.ContentLength < 0 {
-		chunked := httputil.NewChunkedWriter(c.out)
+		chunked := httputil.NewChunkedWriter(c.Out)
 		out = chunked
 	}
 	for {
@@ -183,7 +183,7 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 			if _, err := out.Write(buffer[:n]); err != nil {
 				return err
 			}
-			if err := c.out.Flush(); err != nil {
+			if err := c.Out.Flush(); err != nil {
 				return err
 			}
 		}
@@ -199,23 +199,22 @@ func (x *exchange) writeBody(c *conn, u *upload) error {
 		if err := chunked.Close(); err != nil {
 			return err
 		}
-		if err := x.r.Trailer.Write(c.out); err != nil {
+		if err := x.r.Trailer.Write(c.Out); err != nil {
 			return err
 		}
-		writeAll(c.out, "\r\n")
+		writeAll(c.Out, "\r\n")
 	}
-	return c.out.Flush()
+	return c.Out.Flush()
 }
 
 // failed says that the client has failed to send the body; u is nil for a request without one.
 func (u *upload) failed() bool { return u != nil && u.clientFailed.Load() }
 
-// uploadGrace is how long the end of an upload is waited for after the response is complete.
+// uploadGrace is how long an upload may go on after the response is complete.
 const uploadGrace = 50 * time.Millisecond
 
-// finishUpload waits for the end of the upload and tells whether all of the body was sent. What is still going on after the
-// response is ended.
-func (x *exchange) finishUpload(c *conn, u *upload) (complete bool) {
+// finishUpload waits for the end of the upload, and ends one that goes on after the response. It reports whether the whole body was sent.
+func (x *exchange) finishUpload(c *upstream.Conn, u *upload) (complete bool) {
 	if u == nil {
 		return true
 	}
@@ -229,9 +228,9 @@ func (x *exchange) finishUpload(c *conn, u *upload) (complete bool) {
 		case <-x.ctx.Done():
 		}
 	}
-	// The upload may hang in a write to the replica or in a read from the client. Where the latter cannot be given a
-	// deadline it does not outlive the client's connection.
-	c.abort()
+	// The upload may block in a write to the replica or in a read from the client. A read without a deadline ends with the client's
+	// connection.
+	c.Abort()
 	x.intake.Stop()
 	<-u.done
 	return false

@@ -12,14 +12,15 @@ const maxInformational = 32
 
 var errTooManyInformational = errors.New("too many informational responses")
 
-// interim is what has come of a response before the final one.
+// interim tracks the informational responses before the final one.
 type interim struct {
+	// Guarded by mu.
 	mu    sync.Mutex
 	count int
-	over  bool // nobody waits for the response any more
+	over  bool // the attempt is over
 }
 
-// inform passes an informational response on to a client that knows them. It fails when too many have come.
+// inform relays an informational response to a client that understands it. It fails after too many.
 func (x *exchange) inform(status int, header http.Header) error {
 	x.interim.mu.Lock()
 	defer x.interim.mu.Unlock()
@@ -30,7 +31,7 @@ func (x *exchange) inform(status int, header http.Header) error {
 		return errTooManyInformational
 	}
 	if status == http.StatusContinue {
-		x.intake.Want() // reading the client's body makes the server say Continue to the client
+		x.intake.Want() // reading the body makes the server send 100 Continue
 		return nil
 	}
 	if !x.r.ProtoAtLeast(1, 1) {
@@ -45,7 +46,7 @@ func (x *exchange) inform(status int, header http.Header) error {
 	return nil
 }
 
-// set says whether an attempt is over: another goroutine may still have come upon something of it.
+// set records whether the attempt is over: another goroutine may still receive a response to it.
 func (i *interim) set(over bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

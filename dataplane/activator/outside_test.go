@@ -20,7 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 	"sluice.dev/sluice/xds"
 )
 
@@ -36,8 +37,8 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 		} {
 			do(c, b.request(http.MethodGet, "/healthz", nil, header...)).want(t, 200, "")
 			got := <-seen
-			for _, internal := range model.InternalHeaders {
-				if values := got[internal]; internal != model.ProxyHeader && values != nil || slices.Contains(values, "forged") {
+			for _, internal := range contract.InternalHeaders {
+				if values := got[internal]; internal != contract.ProxyHeader && values != nil || slices.Contains(values, "forged") {
 					t.Errorf("%s: the replica got %s: %q", name, internal, values)
 				}
 			}
@@ -45,11 +46,11 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	}
 }
 
-// A queue-proxy believes who has the token, which applications are not told.
+// A queue-proxy believes a sender with the token, which applications do not get.
 func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	b := start(t, Options{})
 	seen := make(chan []string, 1)
-	replica := addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header[model.ProxyHeader] }))
+	replica := addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header[contract.ProxyHeader] }))
 	b.set(cluster, nil, replica)
 	want := func(want ...string) {
 		t.Helper()
@@ -62,21 +63,21 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	}
 	want("activator")
 	secret := func(text string) []byte {
-		return marshal(t, &tlsv3.Secret{Name: tokenSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
+		return marshal(t, &tlsv3.Secret{Name: contract.ActivatorSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
 		}}})
 	}
 	b.server.Apply(xds.Update{Set: []*xds.Resource{{
-		Type: xds.SecretType, Name: tokenSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
+		Type: xds.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
 	}}})
 	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
 	want("activator xyz")
-	if err := b.activator.takeToken(tokenSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
+	if err := b.activator.takeToken(contract.ActivatorSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
 		t.Errorf("an empty one: %v", err)
 	}
 	want("activator xyz")
 	b.set(cluster, facts{"direct": true}, replica)
-	eventually(t, "the application is told nothing", func() bool {
+	eventually(t, "the application to get no proof", func() bool {
 		do(b.client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
 		return <-seen == nil
 	})
@@ -84,7 +85,8 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 
 func TestBadRequests(t *testing.T) {
 	b := start(t, Options{Limits: Limits{Headers: 20}})
-	for _, names := range [][2]string{{"", ""}, {"default", ""}, {"", "hello"}, {"a/b", "hello"}, {"default", "*"}, {"default", strings.Repeat("x", 300)}} {
+	for _, names := range [][2]string{{"", ""}, {"default", ""}, {"", "hello"}, {"a/b", "hello"}, {"default", "*"},
+		{"default", strings.Repeat("x", 300)}} {
 		req := b.request(http.MethodGet, "/", nil)
 		req.Header.Set("Knative-Serving-Namespace", names[0])
 		req.Header.Set("Knative-Serving-Revision", names[1])
@@ -100,7 +102,7 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAnAssignmentIsSaid(t *testing.T) {
+func TestInvalidAssignmentIsRejectedWithTheReason(t *testing.T) {
 	b := start(t, Options{})
 	good := addressOf(plain(t, says("good")))
 	b.set(cluster, nil, good)
@@ -184,7 +186,7 @@ func TestLoadIsReportedAtOnceWhenARequestBeginsToWait(t *testing.T) {
 	})
 }
 
-func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
+func TestServerTimingHasThePartsOfAColdStart(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil)
 	address := addressOf(plain(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server-Timing", "app;dur=1") }))
@@ -194,7 +196,8 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 	b.known()
 	at := func(d time.Duration) string { return strconv.FormatInt(arrived.Add(d).UnixNano(), 10) }
 	time.Sleep(60 * time.Millisecond) // so that the moments are in the past
-	b.set(cluster, facts{"start": map[string]any{"asked": at(20 * time.Millisecond), "started": at(30 * time.Millisecond), "ready": at(50 * time.Millisecond)}}, address)
+	b.set(cluster, facts{"start": map[string]any{"asked": at(20 * time.Millisecond), "started": at(30 * time.Millisecond),
+		"ready": at(50 * time.Millisecond)}}, address)
 	timing := await(t, late).Header.Values("Server-Timing")
 	if len(timing) != 2 {
 		t.Fatalf("Server-Timing: %q", timing)
@@ -204,7 +207,8 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 		parts[m[1]], _ = strconv.ParseFloat(m[2], 64)
 	}
 	sum := parts["decide"] + parts["start"] + parts["ready"] + parts["endpoints"] + parts["dispatch"]
-	if parts["start"] != 10 || parts["ready"] != 20 || sum-parts["activate"] > 0.0005 || parts["activate"]-sum > 0.0005 || parts["endpoints"] < 9 {
+	if parts["start"] != 10 || parts["ready"] != 20 || sum-parts["activate"] > 0.0005 || parts["activate"]-sum > 0.0005 ||
+		parts["endpoints"] < 9 {
 		t.Errorf("%v sum up to %v", timing, sum)
 	}
 	warm := b.get("Sluice-Timing", "1").Header.Values("Server-Timing")
@@ -216,7 +220,7 @@ func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
 	}
 }
 
-func TestMomentsAreClamped(t *testing.T) {
+func TestPartsOfAColdStartAreClamped(t *testing.T) {
 	zero := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
 	for _, c := range []struct {
@@ -246,12 +250,14 @@ func TestMetrics(t *testing.T) {
 	}
 	b.set(cluster, nil, addressOf(plain(t, says("hello"))))
 	await(t, late).want(t, 200, "hello")
-	eventually(t, "the revision to be left out when it is idle", func() bool { return sample(t, registry, "sluice_activator_requests_in_flight") == -1 })
+	eventually(t, "the revision to be left out when it is idle",
+		func() bool { return sample(t, registry, "sluice_activator_requests_in_flight") == -1 })
 	got := map[string]float64{}
 	for _, name := range []string{"cold_starts_total", "dispatched_total", "retried_total", "revisions"} {
 		got[name] = sample(t, registry, "sluice_activator_"+name)
 	}
-	if diff := cmp.Diff(map[string]float64{"cold_starts_total": 1, "dispatched_total": 1, "retried_total": 0, "revisions": 1}, got); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"cold_starts_total": 1, "dispatched_total": 1, "retried_total": 0, "revisions": 1},
+		got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -272,7 +278,7 @@ func sample(t *testing.T, from prometheus.Gatherer, name string) float64 {
 	return -1
 }
 
-func TestIdleRevisionsAreLetGoOf(t *testing.T) {
+func TestIdleRevisionsAreUnsubscribed(t *testing.T) {
 	b := start(t, Options{Limits: Limits{Revisions: 2}})
 	address := addressOf(plain(t, says("hello")))
 	names := []string{"default/a", "default/b", "default/c"}
@@ -299,7 +305,7 @@ func TestIdleRevisionsAreLetGoOf(t *testing.T) {
 	await(t, held).want(t, 200, "hello")
 }
 
-func TestDrainServesWhatStillComesAndLosesNothing(t *testing.T) {
+func TestDrainServesLateRequestsAndLosesNone(t *testing.T) {
 	b := start(t, Options{Quiet: 300 * time.Millisecond})
 	release := make(chan struct{})
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -336,7 +342,7 @@ func TestDrainIsBounded(t *testing.T) {
 	b.stop()
 	a := await(t, held)
 	a.want(t, 503, "shutting down")
-	if a.Header.Get(ReasonHeader) != ReasonShuttingDown || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonShuttingDown || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 }
@@ -358,12 +364,12 @@ func TestReconnectsToAControlPlaneThatWasAway(t *testing.T) {
 	}
 }
 
-func TestWhatDidNotExistIsWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
+func TestUnknownRevisionsAndHostsAreWaitedForWhileTheControlPlaneIsAway(t *testing.T) {
 	b := startForGRPC(t)
 	b.get().want(t, 404, "no such revision")
 	b.server.Close()
-	eventually(t, "the activator is alone", func() bool { return b.activator.heardSince().IsZero() })
-	b.client.Timeout = 3 * unknownPatience / 2
+	eventually(t, "the activator is alone", func() bool { return b.activator.connectedSince().IsZero() })
+	b.client.Timeout = 3 * dispatch.UnknownPatience / 2
 	for name, ask := range map[string]func() answer{
 		"a revision": func() answer { return b.get() },
 		"a host":     func() answer { return b.call("hello.default.localhost") },

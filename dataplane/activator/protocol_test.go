@@ -37,7 +37,7 @@ func clients(t *testing.T) map[string]*http.Client {
 	return all
 }
 
-func TestHeadersOnTheWay(t *testing.T) {
+func TestHeadersThatAreForwarded(t *testing.T) {
 	b := start(t, Options{})
 	seen := make(chan *http.Request, 1)
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +77,7 @@ func TestHeadersOnTheWay(t *testing.T) {
 	}
 }
 
-func TestShortResponseKeepsTrailersThatNobodyAnnounced(t *testing.T) {
+func TestShortResponseKeepsUnannouncedTrailers(t *testing.T) {
 	b := start(t, Options{})
 	ln := listener(t)
 	defer ln.Close()
@@ -162,7 +162,7 @@ func TestLargeBodiesComeWhole(t *testing.T) {
 	}
 }
 
-func TestContinueIsSaidWhenTheReplicaWantsTheBody(t *testing.T) {
+func TestContinueIsSentWhenTheReplicaWantsTheBody(t *testing.T) {
 	b := start(t, Options{})
 	b.set(cluster, nil, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
@@ -225,19 +225,20 @@ func TestEarlyAnswerToAnEndlessBody(t *testing.T) {
 func TestWebSocketPasses(t *testing.T) {
 	b := start(t, Options{})
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
-		b.set(cluster, facts{"concurrency": 1.0, "timeout": 2.0}, replicaOf(t, queueproxy.Options{Protocol: protocol}, func(w http.ResponseWriter, r *http.Request) {
-			c, err := websocket.Accept(w, r, nil)
-			if err != nil {
-				return
-			}
-			defer c.CloseNow()
-			for {
-				kind, message, err := c.Read(context.Background())
-				if err != nil || c.Write(context.Background(), kind, message) != nil {
+		b.set(cluster, facts{"concurrency": 1.0, "timeout": 2.0}, replicaOf(t, queueproxy.Options{Protocol: protocol},
+			func(w http.ResponseWriter, r *http.Request) {
+				c, err := websocket.Accept(w, r, nil)
+				if err != nil {
 					return
 				}
-			}
-		}))
+				defer c.CloseNow()
+				for {
+					kind, message, err := c.Read(context.Background())
+					if err != nil || c.Write(context.Background(), kind, message) != nil {
+						return
+					}
+				}
+			}))
 		header := b.request(http.MethodGet, "/", nil).Header
 		c, _, err := websocket.Dial(t.Context(), "ws://"+b.activator.Address(), &websocket.DialOptions{HTTPHeader: header})
 		if err != nil {
@@ -304,7 +305,8 @@ func TestGRPCStreamsAndStatusesPass(t *testing.T) {
 	ln := listener(t)
 	go func() { _ = app.Serve(ln) }() // until Stop
 	t.Cleanup(app.Stop)
-	conn, err := grpc.NewClient(b.activator.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{})))
+	conn, err := grpc.NewClient(b.activator.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,9 +365,10 @@ func TestCutOffResponseIsNotTakenForAWholeOne(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotHTTPIsAnsweredWith502(t *testing.T) {
+func TestReplicaThatDoesNotSpeakHTTPIsAnsweredWith502(t *testing.T) {
 	b := start(t, Options{})
-	for _, says := range []string{"SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2<<20), "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"} {
+	for _, says := range []string{"SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2<<20),
+		"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"} {
 		ln := listener(t)
 		go func() {
 			for {
@@ -379,7 +382,7 @@ func TestWhatIsNotHTTPIsAnsweredWith502(t *testing.T) {
 		b.set(cluster, nil, ln.Addr().String())
 		eventually(t, "the replica", func() bool {
 			r := b.activator.revisions.find(cluster)
-			return r == nil || len(r.replicas()) == 1 && r.replicas()[0].address == ln.Addr().String()
+			return r == nil || len(r.Replicas()) == 1 && r.Replicas()[0].Address == ln.Addr().String()
 		})
 		a := b.get()
 		a.want(t, 502, "did not answer")

@@ -6,37 +6,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
-// ReasonHeader is set on every error response that the activator makes itself, to one of the Reason constants, so that it can be
-// told from one of the application's. The queue-proxy has the same header.
-const ReasonHeader = "Sluice-Reason"
-
-// The values of ReasonHeader.
-const (
-	ReasonQueueFull       = "QueueFull"        // 503: as many requests as may wait are waiting
-	ReasonRevisionFailed  = "RevisionFailed"   // 503: the revision cannot start
-	ReasonShuttingDown    = "ShuttingDown"     // 503: the drain has taken as long as it may
-	ReasonTooMany         = "TooManyRevisions" // 503: requests wait for as many revisions as may be
-	ReasonRequestTimeout  = "RequestTimeout"   // 504: the revision's timeout
-	ReasonUnreachable     = "Unreachable"      // 502: the replica did not answer, or not in HTTP
-	ReasonUnknownRevision = "UnknownRevision"  // 404: there is no such revision
-	ReasonBadBody         = "BadBody"          // 400: the client did not deliver the body that it promised
-	ReasonBadRequest      = "BadRequest"       // 400: it is not clear where the request ends
-	ReasonNoRevision      = "NoRevision"       // 400: the request does not say which revision is meant
-	ReasonTooManyHeaders  = "TooManyHeaders"   // 431
-)
-
-// reasonUnsent is the reason of a queue-proxy whose application has not received the request.
-const reasonUnsent = "Unsent"
-
-// errUnsent is for a request that a replica's queue-proxy did not pass on.
+// errUnsent says that the queue-proxy has not passed the request to its application.
 var errUnsent = errors.New("the replica's application is not there")
 
-// isUnsent is whether a response says so.
+// isUnsent reports whether a response says so.
 func isUnsent(h http.Header) bool {
-	values := h[ReasonHeader]
-	return len(values) == 1 && values[0] == reasonUnsent
+	values := h[contract.ReasonHeader]
+	return len(values) == 1 && values[0] == contract.ReasonUnsent
 }
 
 // refusal is an answer that the activator gives itself.
@@ -50,37 +31,46 @@ type refusal struct {
 func (r *refusal) Error() string { return r.message }
 
 var (
-	errQueueFull       = &refusal{503, ReasonQueueFull, 1, "too many requests are waiting for the revision; try again later"}
-	errTooMany         = &refusal{503, ReasonTooMany, 1, "requests are waiting for too many revisions; try again later"}
-	errShuttingDown    = &refusal{503, ReasonShuttingDown, 1, "the activator is shutting down; try again"}
-	errTimeout         = &refusal{504, ReasonRequestTimeout, 0, "activator request timeout"}
-	errUnreachable     = &refusal{502, ReasonUnreachable, 0, "the replica did not answer"}
-	errPassedBack      = &refusal{503, reasonUnsent, 1, "the replica was going and has not received the request"}
-	errUnknownRevision = &refusal{404, ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
-	errTooManyHeaders  = &refusal{431, ReasonTooManyHeaders, 0, "too many request headers"}
-	errNoRevision      = &refusal{400, ReasonNoRevision, 0, "the headers " + revisionHeader + " and " + namespaceHeader +
-		" must name a revision; the gateway adds them"}
+	errQueueFull       = &refusal{503, contract.ReasonQueueFull, 1, "too many requests are waiting for the revision; try again later"}
+	errTooMany         = &refusal{503, contract.ReasonTooManyRevisions, 1, "requests are waiting for too many revisions; try again later"}
+	errShuttingDown    = &refusal{503, contract.ReasonShuttingDown, 1, "the activator is shutting down; try again"}
+	errTimeout         = &refusal{504, contract.ReasonRequestTimeout, 0, "activator request timeout"}
+	errUnreachable     = &refusal{502, contract.ReasonUnreachable, 0, "the replica did not answer"}
+	errPassedBack      = &refusal{503, contract.ReasonUnsent, 1, "the replica was going and has not received the request"}
+	errUnknownRevision = &refusal{404, contract.ReasonUnknownRevision, 0,
+		"there is no such revision, or it is not known yet; its Route may be out of date"}
+	errTooManyHeaders = &refusal{431, contract.ReasonTooManyHeaders, 0, "too many request headers"}
+	errNoRevision     = &refusal{400, contract.ReasonNoRevision, 0,
+		"the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
+			" must name a revision; the gateway adds them"}
 )
 
-// refusalOf is the answer to a request that failed for such a reason.
+// refusalOf is the answer to a request that failed for such a reason; nil when the activator has none of its own.
 func refusalOf(err error) *refusal {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r
+	var known *refusal
+	var failure *dispatch.Failure
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &failure):
+		return &refusal{503, contract.ReasonRevisionFailed, 5, failure.Error()}
+	case errors.Is(err, dispatch.ErrQueueFull):
+		return errQueueFull
+	case errors.Is(err, dispatch.ErrTimeout):
+		return errTimeout
+	case errors.Is(err, dispatch.ErrUnknownRevision):
+		return errUnknownRevision
 	}
-	return errNoRevision
+	return nil
 }
 
-// errForgotten says that a revision was forgotten for being idle just when a request came; look it up again.
-var errForgotten = errors.New("forgotten")
-
-// gRPC's status for each of them: unavailable, which clients may try again.
+// grpcUnavailable is the gRPC status of each refusal, on which clients may retry.
 const grpcUnavailable = "14"
 
 // answer writes the refusal; a gRPC client gets it as a gRPC status.
 func (r *refusal) answer(w http.ResponseWriter, request *http.Request) {
 	h := w.Header()
-	h.Set(ReasonHeader, r.reason)
+	h.Set(contract.ReasonHeader, r.reason)
 	if r.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}

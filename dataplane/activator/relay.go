@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// copyHeader gives the client the headers of a response, and no others.
+// copyHeader copies the headers of a replica's response.
 func copyHeader(h, from http.Header) {
 	named := from["Connection"]
 	for name, values := range from {
-		if !betweenNeighbours(name) && (len(named) == 0 || !hasToken(named, name)) {
+		if !hopByHop(name) && (len(named) == 0 || !hasToken(named, name)) {
 			if name == "Server-Timing" {
 				values = append(values, h[name]...)
 			}
@@ -21,18 +21,18 @@ func copyHeader(h, from http.Header) {
 		}
 	}
 	if _, typed := h["Content-Type"]; !typed {
-		h["Content-Type"] = nil // or net/http would make a guess that the application did not
+		h["Content-Type"] = nil // or net/http would guess one
 	}
 }
 
-// relay writes a response to the client. When it fails the client must not take what it got for all of it.
+// relay writes a response to the client. When it fails, the client must not take what it got for the whole response.
 func (x *exchange) relay(res *http.Response, body io.Reader) error {
 	h := x.w.Header()
 	copyHeader(h, res.Header)
 	announced := len(res.Trailer)
 	if announced > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(res.Trailer)), ", ")}
-		delete(h, "Content-Length") // HTTP/1.1 has trailers after chunks alone
+		delete(h, "Content-Length") // HTTP/1.1 has trailers only after chunks
 	}
 	x.answer(false)
 	x.status = res.StatusCode
@@ -43,7 +43,7 @@ func (x *exchange) relay(res *http.Response, body io.Reader) error {
 	}
 	if announced > 0 || x.r.ProtoMajor == 1 && len(res.Trailer) > 0 {
 		x.dirty = true
-		x.flush() // a short response would go without chunks, and so without trailers
+		x.flush() // net/http would send a short response without chunks, and so without trailers
 	}
 	for name, values := range res.Trailer {
 		if len(res.Trailer) != announced {
@@ -77,7 +77,7 @@ func (x *exchange) copyBody(body io.Reader) error {
 	}
 }
 
-// flush sends the client what it has not been sent yet.
+// flush sends what was written.
 func (x *exchange) flush() {
 	if x.dirty {
 		x.dirty = false
@@ -85,8 +85,8 @@ func (x *exchange) flush() {
 	}
 }
 
-// betweenNeighbours tells which response headers are not for the client.
-func betweenNeighbours(name string) bool {
+// hopByHop reports whether a response header is not for the client.
+func hopByHop(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Transfer-Encoding", "Trailer", "Upgrade":
 		return true

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/activator/dispatch"
 )
 
 // revisionName is the namespace and name of a revision.
@@ -13,37 +15,40 @@ type revisionName struct{ namespace, name string }
 // String is the name of the revision's endpoint assignment.
 func (n revisionName) String() string { return n.namespace + "/" + n.name }
 
-// revision is one that requests have come for, and whose endpoints are followed.
+// revision is one that has had requests, and whose endpoints are subscribed to.
 type revision struct {
-	*dispatcher
+	*dispatch.Dispatcher
 	name revisionName
-	// label is the name as the control plane and the logs have it.
+	// label is the name of its endpoint assignment.
 	label string
 }
 
-// revisions are those that requests have come for lately. The request path reads the table without a lock; adding and removing
-// take the mutex.
+// revisions are those that have had requests lately.
 type revisions struct {
+	// Set once.
+	max         int
+	make        func() *dispatch.Dispatcher
+	subscribe   func(label string) // to a revision's endpoints
+	unsubscribe func(label string)
+
+	// Read without the mutex, written with it.
 	table  sync.Map // revisionName → *revision
 	length atomic.Int64
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	byLabel map[string]*revision
-	max     int
-	make    func() *dispatcher
-	follow  func(label string) // subscribes to a revision's endpoints
-	leave   func(label string)
 }
 
-// enter brings a request into the dispatcher of its revision, which begins to be followed if it was not. The revision is nil if
-// there are too many of them.
-func (rs *revisions) enter(name revisionName, t *ticket) (*revision, error) {
+// enter brings a request into the dispatcher of its revision, and subscribes to a revision that is new. The revision is nil if there are
+// too many of them.
+func (rs *revisions) enter(name revisionName, t *dispatch.Ticket) (*revision, error) {
 	for {
 		r := rs.get(name)
 		if r == nil {
 			return nil, errTooMany
 		}
-		if err := r.enter(t); err != errForgotten { //nolint:errorlint // it is never wrapped
+		if err := r.Enter(t); err != dispatch.ErrClosed { //nolint:errorlint // it is never wrapped
 			return r, err
 		}
 	}
@@ -61,22 +66,22 @@ func (rs *revisions) get(name revisionName) *revision {
 	if len(rs.byLabel) >= rs.max && !rs.makeRoom() {
 		return nil
 	}
-	r := &revision{dispatcher: rs.make(), name: name, label: name.String()}
+	r := &revision{Dispatcher: rs.make(), name: name, label: name.String()}
 	rs.byLabel[r.label] = r
 	rs.table.Store(name, r)
 	rs.length.Add(1)
-	rs.follow(r.label)
+	rs.subscribe(r.label)
 	return r
 }
 
-// tries bounds how many revisions are looked at to find one that can be forgotten.
+// tries bounds how many revisions makeRoom tries to remove.
 const tries = 100
 
-// makeRoom forgets some revision that has no requests.
+// makeRoom removes some revision that has no requests.
 func (rs *revisions) makeRoom() bool {
 	n := 0
 	for _, r := range rs.byLabel {
-		if rs.forget(r, 0) {
+		if rs.remove(r, 0) {
 			return true
 		}
 		if n++; n == tries {
@@ -86,15 +91,15 @@ func (rs *revisions) makeRoom() bool {
 	return false
 }
 
-// forget lets go of a revision that has had no request for so long. The caller holds the mutex.
-func (rs *revisions) forget(r *revision, idle time.Duration) bool {
-	if !r.close(idle) {
+// remove removes a revision that has had no request for so long, and reports whether it did. The caller holds the mutex.
+func (rs *revisions) remove(r *revision, idle time.Duration) bool {
+	if !r.CloseIdle(idle) {
 		return false
 	}
 	delete(rs.byLabel, r.label)
 	rs.table.Delete(r.name)
 	rs.length.Add(-1)
-	rs.leave(r.label)
+	rs.unsubscribe(r.label)
 	return true
 }
 
@@ -113,37 +118,31 @@ func (rs *revisions) all() iter.Seq[*revision] {
 
 func (rs *revisions) count() int { return int(rs.length.Load()) }
 
-// sweep forgets revisions that were idle for long, unknown ones sooner, and closes old connections of the others.
+// sweep removes revisions that were idle for too long, sooner if the control plane does not know them, and closes old connections of the
+// others.
 func (rs *revisions) sweep(idle, idleUnknown time.Duration) {
 	now := time.Now()
 	for r := range rs.all() {
-		patience := idle
-		if r.unknown() {
-			patience = idleUnknown
+		limit := idle
+		if r.Status().Missing {
+			limit = idleUnknown
 		}
 		rs.mu.Lock()
-		gone := rs.forget(r, patience)
+		removed := rs.remove(r, limit)
 		rs.mu.Unlock()
-		if gone {
+		if removed {
 			continue
 		}
-		for _, replica := range r.replicas() {
-			replica.pool.prune(now)
+		for _, replica := range r.Replicas() {
+			replica.Pool.Prune(now)
 		}
 	}
-}
-
-// unknown tells whether the control plane said that there is no such revision.
-func (d *dispatcher) unknown() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.outlook.missing
 }
 
 // maxName bounds a namespace and a revision's name, in bytes, as Kubernetes does.
 const maxName = 253
 
-// nameOf is the revision that a request is for.
+// nameOf returns the revision that the headers of a request name.
 func nameOf(namespace, name []string) (revisionName, error) {
 	if len(namespace) != 1 || len(name) != 1 || !valid(namespace[0]) || !valid(name[0]) {
 		return revisionName{}, errNoRevision

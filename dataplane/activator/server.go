@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -8,13 +9,14 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 )
 
-// lastWords is how long requests that were cut off may take to be answered.
-const lastWords = 500 * time.Millisecond
+// answerWait is how long the answers of requests that were cut off may take.
+const answerWait = 500 * time.Millisecond
 
 func (a *Activator) newServer() *http.Server {
 	base, cut := context.WithCancelCause(context.Background())
@@ -32,7 +34,7 @@ func (a *Activator) newServer() *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       rememberConn,
 		ConnState:         framing.ConnState,
-		// What is asked of the server as such (OPTIONS *) is for the application too.
+		// OPTIONS * is for the application too.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     a.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
@@ -49,26 +51,26 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, refused := a.admit(w, r)
 	if refused != nil {
 		body.Answer(true)
-		a.stats.refused(refused.reason)
+		a.metrics.refused.WithLabelValues(refused.reason).Inc()
 		refused.answer(w, r)
 		return
 	}
 	a.serve(w, r, body, name)
 }
 
-// admit tells which revision a request is for, or why it is refused.
+// admit returns which revision a request is for, or why it is refused.
 func (a *Activator) admit(w http.ResponseWriter, r *http.Request) (revisionName, *refusal) {
 	if why := intake.Malformed(r); why != "" {
 		w.Header().Set("Connection", "close")
-		return revisionName{}, &refusal{http.StatusBadRequest, ReasonBadRequest, 0, why}
+		return revisionName{}, &refusal{http.StatusBadRequest, contract.ReasonBadRequest, 0, why}
 	}
 	if tooManyHeaders(r, a.opts.Limits.Headers) {
 		return revisionName{}, errTooManyHeaders
 	}
-	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])
+	name, err := nameOf(r.Header[contract.NamespaceHeader], r.Header[contract.RevisionHeader])
 	if err != nil {
 		if name, err = a.resolve(r); err != nil {
-			return name, refusalOf(err)
+			return name, cmp.Or(refusalOf(err), errNoRevision)
 		}
 	}
 	return name, nil
@@ -89,9 +91,9 @@ func (a *Activator) arrive(now time.Time) {
 
 func (a *Activator) depart() { a.inFlight.Add(-1) }
 
-// Shutdown drains the activator and ends its server. The control plane stops naming it to gateways, but it serves all that
-// still comes until there has been nothing in flight and nothing new for the quiet period. When ctx ends before, the requests
-// in flight (upgraded connections too) are cut off and the context's cause is returned.
+// Shutdown drains the activator and ends its server. The control plane stops naming it to gateways, but it serves all requests that still
+// arrive, until none was in flight and none arrived for the quiet period. When ctx ends before, Shutdown cuts the requests in flight,
+// upgraded connections too, and returns the context's cause.
 func (a *Activator) Shutdown(ctx context.Context) error {
 	a.draining.Store(true)
 	a.client.Retire()
@@ -100,9 +102,9 @@ func (a *Activator) Shutdown(ctx context.Context) error {
 		err = a.server.Shutdown(ctx)
 	}
 	if err != nil {
-		// What is left gets its answer, or its connection closed, and a moment for that to be sent.
+		// What is left gets its answer, or its connection is closed.
 		a.cut(errShuttingDown)
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWait)
 		defer cancel()
 		_ = a.server.Shutdown(last) // the error to return is the first one
 	}
@@ -119,8 +121,8 @@ func (a *Activator) Close() {
 	a.http2.CloseIdleConnections()
 	a.direct.CloseIdleConnections()
 	for r := range a.revisions.all() {
-		for _, replica := range r.replicas() {
-			replica.pool.close()
+		for _, replica := range r.Replicas() {
+			replica.Pool.Close()
 		}
 	}
 }

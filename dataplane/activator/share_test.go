@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-func TestRefusedAndClosedConnectionsFailNothingOverHTTP2Either(t *testing.T) {
+func TestRefusedAndClosedConnectionsFailNoRequestOverHTTP2(t *testing.T) {
 	b := start(t, Options{})
 	c := clients(t)["h2c"]
 	dead := listener(t)
@@ -22,7 +22,7 @@ func TestRefusedAndClosedConnectionsFailNothingOverHTTP2Either(t *testing.T) {
 	for range 20 {
 		do(c, b.request(http.MethodPost, "/", strings.NewReader("body"))).want(t, 200, "body")
 	}
-	if b.activator.Stats().Retried == 0 {
+	if count(b.activator.metrics.retried) == 0 {
 		t.Error("the dead replica was never tried")
 	}
 	for range 5 {
@@ -48,16 +48,9 @@ func TestEachActivatorUsesItsShare(t *testing.T) {
 		b.get().want(t, 200, "127.0.0.1")
 		n := 0
 		eventually(t, "the shares", func() bool {
-			n = 0
-			r := b.activator.revisions.find(cluster)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			for _, replica := range r.known {
-				if replica.ours {
-					n++
-				}
-			}
-			return r.limit == int(f["concurrency"].(float64)) && r.outlook.endpoints == 4
+			s := b.activator.revisions.find(cluster).Status()
+			n = s.Assigned
+			return s.Concurrency == int(f["concurrency"].(float64)) && s.Endpoints == 4
 		})
 		return n
 	}
@@ -80,7 +73,8 @@ func TestEndOfTheDrainClosesUpgradedConnections(t *testing.T) {
 			_, _, _ = c.Read(context.Background())
 		}
 	})))
-	c, _, err := websocket.Dial(t.Context(), "ws://"+b.activator.Address(), &websocket.DialOptions{HTTPHeader: b.request(http.MethodGet, "/", nil).Header})
+	c, _, err := websocket.Dial(t.Context(), "ws://"+b.activator.Address(),
+		&websocket.DialOptions{HTTPHeader: b.request(http.MethodGet, "/", nil).Header})
 	if err != nil {
 		t.Fatal(err)
 	}

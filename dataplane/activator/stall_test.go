@@ -47,8 +47,8 @@ func TestClientsThatStallAreAnswered(t *testing.T) {
 			for _, address := range []string{addressOf(dies), queueOf(t, queueproxy.Options{Target: addressOf(dies)})} {
 				b.set(cluster, nil, address)
 				eventually(t, "the replica", func() bool {
-					rs := b.activator.revisions.find(cluster).replicas()
-					return len(rs) == 1 && rs[0].address == address
+					rs := b.activator.revisions.find(cluster).Replicas()
+					return len(rs) == 1 && rs[0].Address == address
 				})
 				go func() {
 					<-began
@@ -61,8 +61,8 @@ func TestClientsThatStallAreAnswered(t *testing.T) {
 	}
 }
 
-// TestClientsThatWereAnsweredEarlyDoNotHoldUpTheEnd: a client whose body was refused keeps its side of the connection open.
-func TestClientsThatWereAnsweredEarlyDoNotHoldUpTheEnd(t *testing.T) {
+// TestClientsThatWereAnsweredEarlyDoNotDelayTheDrain: a client whose body was refused keeps its side of the connection open.
+func TestClientsThatWereAnsweredEarlyDoNotDelayTheDrain(t *testing.T) {
 	b := start(t, Options{Drain: patience})
 	app := hop.NewApp(t, func(conn net.Conn, _ *http.Request) bool {
 		_, _ = io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
@@ -112,8 +112,8 @@ func TestTimeoutDoesNotEndAnUpgradedConnection(t *testing.T) {
 	}
 }
 
-// TestAnAttemptThatWasGivenUpReadsNothing: the transport may be about to read when it gives an attempt up.
-func TestAnAttemptThatWasGivenUpReadsNothing(t *testing.T) {
+// TestAbandonedAttemptReadsNothing: the transport may be about to read when it gives an attempt up.
+func TestAbandonedAttemptReadsNothing(t *testing.T) {
 	source, _ := io.Pipe() // nothing ever comes
 	body := &attemptBody{ReadCloser: source, cancel: func() {}}
 	if err := body.Close(); err != nil {

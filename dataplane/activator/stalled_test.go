@@ -51,7 +51,7 @@ func TestStalledClientGivesItsSlotBack(t *testing.T) {
 				}
 				defer res.Body.Close()
 				eventually(t, "the end of the request", func() bool {
-					inFlight, _ := b.activator.revisions.find(cluster).counts()
+					inFlight, _ := b.activator.revisions.find(cluster).Counts()
 					return inFlight == 0
 				})
 			})

@@ -9,29 +9,30 @@ import (
 // partNames are the parts of a cold start, in order, as Server-Timing and the metrics name them.
 var partNames = [...]string{"decide", "start", "ready", "endpoints", "dispatch"}
 
-// parts are what a request spent its time on from its arrival to the connection to a replica; they add up to activate:
+// parts are the times that a request spent between its arrival and the connection to a replica. They add up to activate:
 //
-//	decide     until the control plane asked the runtime for a replica
+//	decide     until the control plane requested a replica from the runtime
 //	start      until the replica's process existed
 //	ready      until it was ready for requests
-//	endpoints  until this activator knew of it
+//	endpoints  until this activator got its endpoint
 //	dispatch   until there was a connection to it
 type parts struct {
 	activate time.Duration
 	each     [len(partNames)]time.Duration
 }
 
-// parts divides the wait of a request. A moment that is unknown or out of order counts as the nearest possible one, so that
-// parts are never negative and always add up.
+// parts divides the wait of a request. A time that is unknown or out of order counts as the nearest possible one, so that no part is
+// negative and they add up.
 func (x *exchange) parts() parts {
-	if !x.cold || x.sent.IsZero() {
+	if !x.Cold() || x.sent.IsZero() {
 		end := x.sent
 		if end.IsZero() {
 			end = time.Now()
 		}
-		return parts{activate: end.Sub(x.arrived)}
+		return parts{activate: end.Sub(x.Arrived)}
 	}
-	return divide(x.arrived, x.sent, x.revision.milestones())
+	start, appeared := x.revision.ColdStart()
+	return divide(x.Arrived, x.sent, [...]time.Time{start.Asked, start.Started, start.Ready, appeared})
 }
 
 func divide(arrived, sent time.Time, moments [len(partNames) - 1]time.Time) parts {
@@ -77,12 +78,4 @@ func (p parts) serverTiming(cold bool) string {
 		write(partNames[i], d)
 	}
 	return b.String()
-}
-
-// milestones are the moments between the parts of the newest start from zero.
-func (d *dispatcher) milestones() [len(partNames) - 1]time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o := &d.outlook
-	return [...]time.Time{o.start.asked, o.start.started, o.start.ready, o.appeared}
 }

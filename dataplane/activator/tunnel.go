@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/dataplane/activator/upstream"
 )
 
 // tunnel relays an upgraded connection until both sides have ended it.
-func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
+func (x *exchange) tunnel(res *http.Response, c *upstream.Conn, stop func() bool) error {
 	if x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
 		return fmt.Errorf("the replica switched to %q, which was not asked for", res.Header.Get("Upgrade"))
 	}
@@ -23,14 +25,14 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 		return context.Cause(x.ctx)
 	}
 	x.begin()
-	x.endTimeout() // the response has begun with 101, and its two sides end it, or the queue-proxy
+	x.endTimeout() // after 101 one of the two sides ends the connection, or the queue-proxy
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return fmt.Errorf("taking over the client's connection: %w", err)
 	}
 	x.status = http.StatusSwitchingProtocols
 	closeBoth := func() {
-		_ = client.Close() // whoever reads from it learns of it
+		_ = client.Close() // which ends the reads from it
 		_ = c.Close()      // likewise
 	}
 	defer closeBoth()
@@ -46,54 +48,55 @@ func (x *exchange) tunnel(res *http.Response, c *conn, stop func() bool) error {
 		return nil // the client has gone
 	}
 	ended := make(chan error, 2)
-	t := &tunnel{Conn: client, ahead: buffered.Reader, patience: x.timeout}
+	t := &tunnel{Conn: client, ahead: buffered.Reader, timeout: x.Timeout()}
 	go func() { ended <- pipe(c.Conn, t) }()
-	go func() { ended <- pipe(t, c.in) }()
+	go func() { ended <- pipe(t, c.In) }()
 	for range 2 {
 		if err := <-ended; err != nil {
-			break // the other direction has nobody to talk to
+			break // nobody reads the other direction
 		}
 	}
 	return nil
 }
 
-// tunnel is the client's side of an upgraded connection. A client that takes nothing, when there is something to take, and sends nothing
-// for as long as a request of its revision may last, is given up: it would hold a slot for ever.
+// tunnel is the client's side of an upgraded connection. It fails when the client neither reads nor sends anything for the revision's
+// timeout although there is something to read: such a client would hold a slot for ever.
 type tunnel struct {
 	net.Conn
-	ahead    *bufio.Reader // has what the client sent before it was answered
-	patience time.Duration // 0 is no bound
-	said     atomic.Bool   // the client has sent something
+	ahead   *bufio.Reader // has what the client sent before the answer
+	timeout time.Duration // 0 is no bound
+	active  atomic.Bool   // the client has sent something
 }
 
-// Read reads what the client sends. Were the server's reader asked for more than it has, it would end the request with that direction.
+// Read reads what the client sends. It uses the server's reader only for what that has buffered: at the end of that direction, the reader
+// would end the request.
 func (t *tunnel) Read(p []byte) (int, error) {
 	var from io.Reader = t.Conn
 	if t.ahead.Buffered() > 0 {
 		from = t.ahead
 	}
 	n, err := from.Read(p)
-	t.said.Store(true)
+	t.active.Store(true)
 	return n, err
 }
 
 // Write writes to the client.
 func (t *tunnel) Write(p []byte) (written int, err error) {
-	for t.patience > 0 {
-		t.said.Store(false)
-		if err := t.SetWriteDeadline(time.Now().Add(t.patience)); err != nil {
+	for t.timeout > 0 {
+		t.active.Store(false)
+		if err := t.SetWriteDeadline(time.Now().Add(t.timeout)); err != nil {
 			return written, err
 		}
 		n, err := t.Conn.Write(p[written:])
 		written += n
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 && !t.said.Load() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 && !t.active.Load() {
 			return written, err
 		}
 	}
 	return t.Conn.Write(p)
 }
 
-// CloseWrite ends the direction to the client.
+// CloseWrite closes the direction to the client.
 func (t *tunnel) CloseWrite() error {
 	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -101,7 +104,7 @@ func (t *tunnel) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// pipe copies one direction and passes on its end.
+// pipe copies one direction and relays its end.
 func pipe(to io.Writer, from io.Reader) error {
 	if _, err := io.Copy(to, from); err != nil {
 		return err

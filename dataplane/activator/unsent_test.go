@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -36,7 +37,7 @@ func unsentAfter(t testing.TB, n int64) (address string) {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
 		_, _ = io.CopyN(io.Discard, r.Body, n)
-		w.Header().Set(ReasonHeader, reasonUnsent)
+		w.Header().Set(contract.ReasonHeader, contract.ReasonUnsent)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 }
@@ -47,8 +48,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, r.Body)
 }
 
-// TestRequestsThatWereNotPassedOnGoToAnotherReplica has two replicas, and the application of one of them is not there.
-func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
+// TestUnsentRequestsGoToAnotherReplica has two replicas, and the application of one of them is not there.
+func TestUnsentRequestsGoToAnotherReplica(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -57,9 +58,10 @@ func TestRequestsThatWereNotPassedOnGoToAnotherReplica(t *testing.T) {
 			for range 15 {
 				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")
 				do(client, b.request(http.MethodPost, "/", strings.NewReader("ping"))).want(t, 200, "ping")
-				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200, "of unknown length")
+				do(client, b.request(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader("of unknown length")))).want(t, 200,
+					"of unknown length")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("the replica whose application is not there was sent nothing")
 			}
 		})
@@ -77,29 +79,29 @@ func TestReplicaOfAnotherRevisionAnswersNothing(t *testing.T) {
 			for range 15 {
 				do(client, b.request(http.MethodGet, "/", nil)).want(t, 200, "right")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 {
+			if retried := count(b.activator.metrics.retried); retried == 0 {
 				t.Error("the other revision's replica was sent nothing")
 			}
 		})
 	}
 }
 
-// TestApplicationCannotHaveARequestSentAgain has an application that passes on the answer of another service, whose replica did
+// TestApplicationCannotCauseARetry has an application that passes on the answer of another service, whose replica did
 // not get what this one asked it for.
-func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
+func TestApplicationCannotCauseARetry(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
 			var received atomic.Int64
 			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, _ *http.Request) {
 				if received.Add(1) == 1 {
-					w.Header().Set(ReasonHeader, reasonUnsent)
+					w.Header().Set(contract.ReasonHeader, contract.ReasonUnsent)
 					w.WriteHeader(http.StatusServiceUnavailable)
 				}
 			}))
 			a := do(client, b.request(http.MethodPost, "/", strings.NewReader("body")))
 			a.want(t, 503, "")
-			if got := a.Header.Get(ReasonHeader); got != "" || received.Load() != 1 {
+			if got := a.Header.Get(contract.ReasonHeader); got != "" || received.Load() != 1 {
 				t.Errorf("the application received the request %d times, and the client the reason %q", received.Load(), got)
 			}
 		})
@@ -107,7 +109,7 @@ func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
 }
 
 // What has been read to its end when the replica says that it has not passed it on is sent again, as long as it is little.
-func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
+func TestRequestWithABodyOverTheLimitIsNotRetried(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -116,14 +118,14 @@ func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
 			for range 10 {
 				do(client, b.request(http.MethodPost, "/", strings.NewReader(fits))).want(t, 200, fits)
 				a := do(client, b.request(http.MethodPost, "/", strings.NewReader(fits+"x")))
-				if a.Header.Get(ReasonHeader) == reasonUnsent {
+				if a.Header.Get(contract.ReasonHeader) == contract.ReasonUnsent {
 					passed++
 					continue
 				}
 				a.want(t, 200, fits+"x")
 			}
-			if s := b.activator.Stats(); s.Retried == 0 && passed == 0 || passed > 5 {
-				t.Errorf("%d requests were sent again and %d were passed back", s.Retried, passed)
+			if retried := count(b.activator.metrics.retried); retried == 0 && passed == 0 || passed > 5 {
+				t.Errorf("%d requests were sent again and %d were passed back", retried, passed)
 			}
 		})
 	}
@@ -140,7 +142,7 @@ func TestARequestWithABodyIsHeldUntilAReplicaTakesIt(t *testing.T) {
 					held <- do(client, b.request(http.MethodPost, "/", strings.NewReader(fmt.Sprint("body ", i%10))))
 				}()
 			}
-			eventually(t, "all to have been refused", func() bool { return b.activator.Stats().Retried >= uint64(cap(held)) })
+			eventually(t, "all to have been refused", func() bool { return count(b.activator.metrics.retried) >= cap(held) })
 			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 			for range cap(held) {
 				await(t, held).want(t, 200, "body ")
@@ -156,9 +158,9 @@ func closedPort(t testing.TB) (address string) {
 	return ln.Addr().String()
 }
 
-// TestARequestIsSentAgainWhileItsClientStillSends has the client send the second part after the first replica has said that it will
+// TestRequestIsRetriedWhileItsClientStillSends has the client send the second part after the first replica has said that it will
 // not pass the request on.
-func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
+func TestRequestIsRetriedWhileItsClientStillSends(t *testing.T) {
 	for protocol, client := range clients(t) {
 		t.Run(protocol, func(t *testing.T) {
 			b := start(t, Options{})
@@ -169,7 +171,7 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 			got := make(chan answer, 1)
 			go func() { got <- do(client, req) }()
 			_, _ = io.WriteString(out, "first ")
-			eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > 0 })
+			eventually(t, "the request to be refused", func() bool { return count(b.activator.metrics.retried) > 0 })
 			b.set(cluster, facts{}, addressOf(plain(t, func(w http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(w).EnableFullDuplex()
 				_, _ = io.CopyN(w, r.Body, 6)
@@ -177,7 +179,7 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 				_, _ = io.Copy(w, r.Body)
 				_, _ = io.WriteString(w, r.Trailer.Get("X-End"))
 			})))
-			eventually(t, "the request to be taken", func() bool { return b.activator.Stats().Dispatched > 0 })
+			eventually(t, "the request to be taken", func() bool { return count(b.activator.metrics.dispatched) > 0 })
 			_, _ = io.WriteString(out, "second ")
 			_, _ = io.WriteString(out, strings.Repeat("x", 3*replay.Limit))
 			req.Trailer.Set("X-End", "end")
@@ -195,11 +197,11 @@ func TestAClientThatStillSendsGetsARefusal(t *testing.T) {
 			b.set(cluster, facts{}, unsentAfter(t, 6))
 			post := func(ctx context.Context) (<-chan answer, io.Closer) {
 				in, out := io.Pipe()
-				refused := b.activator.Stats().Retried
+				refused := count(b.activator.metrics.retried)
 				got := make(chan answer, 1)
 				go func() { got <- do(client, b.request(http.MethodPost, "/", in).WithContext(ctx)) }()
 				_, _ = io.WriteString(out, "first ")
-				eventually(t, "the request to be refused", func() bool { return b.activator.Stats().Retried > refused })
+				eventually(t, "the request to be refused", func() bool { return count(b.activator.metrics.retried) > refused })
 				return got, out
 			}
 			ctx, cancel := context.WithCancel(t.Context())

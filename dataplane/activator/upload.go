@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/dataplane/activator/upstream"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// errBadBody is for a client that does not deliver the body that it promised.
-var errBadBody = &refusal{http.StatusBadRequest, ReasonBadBody, 0, "the body of the request could not be read"}
+// errBadBody is for a client that does not deliver the body that it announced.
+var errBadBody = &refusal{http.StatusBadRequest, contract.ReasonBadBody, 0, "the body of the request could not be read"}
 
-// upload is the sending of a request's body beside the reading of the response. A nil upload is that of a request without one.
+// upload sends a request's body while the response is read. A request without a body has a nil upload.
 type upload struct {
 	body         *replay.Reader
 	done         chan struct{}
@@ -19,7 +21,7 @@ type upload struct {
 }
 
 // startUpload starts to send the body.
-func (x *exchange) startUpload(c *conn) *upload {
+func (x *exchange) startUpload(c *upstream.Conn) *upload {
 	if x.sending == nil {
 		return nil
 	}
@@ -27,7 +29,7 @@ func (x *exchange) startUpload(c *conn) *upload {
 	go func() {
 		defer close(u.done)
 		if u.err = x.writeBody(c, u); u.clientFailed.Load() {
-			c.abort() // the replica waits for a body that will not come
+			c.Abort() // the replica waits for a body that will not come
 		}
 	}()
 	return u

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// What is left of a body when its request has been answered is read up to RestBytes and for RestWait, so that the connection can have
-// another request. Before a connection is closed under a client that still sends, what it sends is thrown away for lingering, up to
-// RestBytes again: a reset would take the answer from it.
+// When a request has been answered, the rest of its body is read up to RestBytes and for RestWait, so that the connection can carry
+// another request. Before the server closes a connection on which the client still sends, it discards what arrives for lingering, up to
+// RestBytes: a reset would destroy the answer on its way to the client.
 const (
 	RestBytes = 256 << 10
 	RestWait  = time.Second
@@ -23,23 +23,25 @@ const (
 type Conn struct {
 	net.Conn
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// Guarded by mu.
 	scanner scanner
-	pending []byte // has come, and is not part of what has been read so far
-	err     error  // that every Read returns from now on
-	gone    bool   // the client has ended its side
-	closed  atomic.Bool
+	pending []byte // has arrived and belongs to a later request
+	err     error  // what every Read returns from now on
+	gone    bool   // the client has closed its side
+
+	closed atomic.Bool
 }
 
-// New makes the connection of a client.
+// New wraps the connection of a client.
 func New(conn net.Conn) *Conn { return &Conn{Conn: conn} }
 
 type contextKey struct{}
 
-// preface is the method of what net/http takes for a request where "PRI * HTTP/2.0" is not followed by the rest of HTTP/2's preface.
+// preface is the method of the request that net/http makes of "PRI * HTTP/2.0" without the rest of HTTP/2's preface.
 const preface = "PRI"
 
-// ConnContext is for http.Server: requests find their Conn by Of.
+// ConnContext is for http.Server.ConnContext; Of finds the Conn of a request by it.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*Conn); ok {
 		return context.WithValue(ctx, contextKey{}, c)
@@ -47,7 +49,7 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// Of is the connection of a request; nil for one that no Conn has brought.
+// Of returns the connection of a request, or nil if that is not a Conn.
 func Of(r *http.Request) *Conn {
 	if r.ProtoMajor != 1 && r.Method != preface {
 		return nil
@@ -56,7 +58,7 @@ func Of(r *http.Request) *Conn {
 	return c
 }
 
-// ConnState is for http.Server: it closes a connection that can have no other request, and lets go of one that has changed its protocol.
+// ConnState is for http.Server.ConnState. It closes a connection that can carry no other request, and stops parsing one that was hijacked.
 func ConnState(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*Conn)
 	switch {
@@ -66,11 +68,11 @@ func ConnState(conn net.Conn, state http.ConnState) {
 		c.scanner = scanner{state: unframed}
 		c.mu.Unlock()
 	case state == http.StateIdle && c.over():
-		_ = c.Close() // the server finds out
+		_ = c.Close() // the server notices
 	}
 }
 
-// Read reads what belongs to the current request, or begins the next one.
+// Read reads the rest of the current request, or the beginning of the next one.
 func (c *Conn) Read(p []byte) (int, error) {
 	if n, err, ok := c.readPending(p); ok {
 		return n, err
@@ -114,7 +116,7 @@ func (c *Conn) readPending(p []byte) (int, error, bool) {
 	return k, nil, true
 }
 
-// advance scans what has come, and gives how much of it may be handed on.
+// advance scans what has arrived, and returns how many bytes of it may be delivered.
 func (c *Conn) advance(p []byte) int {
 	k := c.scanner.scan(p)
 	if c.scanner.state == ended && c.err == nil {
@@ -126,8 +128,7 @@ func (c *Conn) advance(p []byte) int {
 	return k
 }
 
-// Refusal is why the request that has been read must be refused, with 400 "Bad Request"; empty if it need not. The connection has
-// no other request then.
+// Refusal returns why the request must be refused with 400, and "" if it need not be. A refused request is the last of its connection.
 func (c *Conn) Refusal() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,19 +139,19 @@ func (c *Conn) Refusal() string {
 	return c.scanner.refusal
 }
 
-// Finish reads what is left of a request's body, for so long, after its answer is complete. Where that is too much or takes too long
-// the connection ends, which is what a wait of 0 comes to unless the rest is there already.
+// Finish reads the rest of a request's body after its answer is complete. The connection ends when that takes longer than wait, or is
+// more than RestBytes. With a wait of 0 it goes on only if the rest has arrived already.
 func (c *Conn) Finish(body io.Reader, wait time.Duration) {
 	_ = c.SetReadDeadline(time.Now().Add(wait))
 	n, err := io.Copy(io.Discard, io.LimitReader(body, RestBytes))
 	if err != nil || n == RestBytes {
 		c.End()
-		// net/http has read ahead. Were it to find the end of the body only after the handler has returned, it would panic.
+		// net/http has read ahead. It would panic if it found the end of the body after the handler has returned.
 		_, _ = io.Copy(io.Discard, body)
 	}
 }
 
-// End has the connection end with the request that is being served: nothing more is read from it.
+// End makes the request that is being served the connection's last one: nothing more is read.
 func (c *Conn) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,7 +167,7 @@ func (c *Conn) over() bool {
 	return c.err != nil
 }
 
-// Write writes to the client, until the connection is closed, whatever the server thinks that it has read.
+// Write writes to the client until the connection is closed.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.closed.Load() {
 		return 0, net.ErrClosed
@@ -174,7 +175,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// CloseWrite ends the server's side.
+// CloseWrite closes the server's side.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -182,7 +183,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection: of a client that is in the middle of a request its own side first, and the other one later.
+// Close closes the connection. While the client is in the middle of a request, it closes the server's side at once and the other side
+// after lingering.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	sending := !c.scanner.idle() && c.scanner.state != unframed && !c.gone
@@ -206,5 +208,5 @@ func (c *Conn) linger() {
 	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingering)) != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, c.Conn, RestBytes) // whatever it is, the end comes
+	_, _ = io.CopyN(io.Discard, c.Conn, RestBytes) // the connection is closed in any case
 }

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// Listener holds the clients whose connections it accepts to their framing.
+// Listener accepts connections as Conns.
 type Listener struct{ net.Listener }
 
 // Accept waits for the next client.
@@ -18,7 +18,7 @@ func (l Listener) Accept() (net.Conn, error) {
 	return New(conn), nil
 }
 
-// SyscallConn gives access to the socket, for those who look whether the client is still there.
+// SyscallConn gives access to the socket, for checks whether the client is still connected.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if s, ok := c.Conn.(syscall.Conn); ok {
 		return s.SyscallConn()

@@ -6,35 +6,35 @@ import (
 	"strconv"
 )
 
-// Limits on what a client may put around the bytes of a body. That of a head is the server's affair.
+// Bounds, in bytes, of a chunk's size line and of all trailers. The server itself bounds the head.
 const (
 	maxChunkLine = 256
 	maxTrailers  = 16 << 10
 )
 
-// errMalformed is what is read in the place of the first byte that does not fit.
+// errMalformed is what Read returns in place of the first malformed byte.
 var errMalformed = errors.New("the request's body is malformed")
 
 type state int
 
 const (
 	atStart   state = iota // before the first byte of a request, or in empty lines before it
-	inHead                 // the first line of a request has come
-	inBody                 // of a length that was given
-	inSize                 // of a chunk
-	inChunk                // in its data
-	afterData              // in the line break behind its data
+	inHead                 // after the first line of a request
+	inBody                 // in a body with a Content-Length
+	inSize                 // in the size line of a chunk
+	inChunk                // in the data of a chunk
+	afterData              // in the line break after the data
 	inTrailer
-	unframed // what comes is no HTTP/1
-	ended    // nothing that comes is looked at any more
+	unframed // it is not HTTP/1
+	ended    // nothing more is scanned
 )
 
-// scanner follows a client's bytes from request to request.
+// scanner parses the bytes of a client from request to request.
 type scanner struct {
 	state state
-	part  []byte // the beginning of a line whose end has not come
-	left  int64  // bytes of the body, of a chunk's data or of the line break behind it that are still to come
-	spent int    // bytes of the trailers that have come
+	part  []byte // the beginning of a line whose end has not arrived
+	left  int64  // missing bytes of the body, of a chunk's data, or of the line break after it
+	spent int    // bytes of the trailers so far
 	head
 }
 
@@ -47,8 +47,8 @@ type head struct {
 	refusal string
 }
 
-// scan looks at what has come, and gives how many bytes of it belong to the current request. It stops behind the head and behind the
-// end of the request, and before what is malformed; after that the state is ended.
+// scan parses what has arrived, and returns how many bytes of it belong to the current request. It stops after the head, after the end of
+// the request, and before a malformed byte, which sets the state to ended.
 func (s *scanner) scan(p []byte) (n int) {
 	for n < len(p) {
 		switch s.state {
@@ -86,13 +86,13 @@ func (s *scanner) scan(p []byte) (n int) {
 	return n
 }
 
-// idle is whether nothing of a request has come after the one before.
+// idle reports whether the last request is complete and nothing of the next one has arrived.
 func (s *scanner) idle() bool { return s.state == atStart && len(s.part) == 0 }
 
-// next is the state before another request.
+// next prepares for the next request.
 func (s *scanner) next() { s.state, s.head, s.spent = atStart, head{}, 0 }
 
-// scanLine takes the next line, or what has come of it. It reports whether the scan is to stop behind it.
+// scanLine consumes the next line, or the part of it that has arrived. It reports whether the scan is to stop after it.
 func (s *scanner) scanLine(p []byte) (n int, stop bool) {
 	i := bytes.IndexByte(p, '\n')
 	n = i + 1
@@ -131,14 +131,14 @@ func (s *scanner) tooLong(line int) bool {
 	return false
 }
 
-// take takes a whole line.
+// take parses a whole line.
 func (s *scanner) take(line []byte) {
 	switch s.state {
 	case atStart:
 		s.takeFirst(bytes.TrimRight(line, "\r\n"))
 	case inHead:
 		s.takeHeader(bytes.TrimSuffix(line[:len(line)-1], []byte("\r")))
-	default: // of a body, where no line ends without a carriage return
+	default: // in a body, where each line must end with a carriage return and a line feed
 		text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 		switch {
 		case !ok:
@@ -244,7 +244,7 @@ func (s *scanner) takeTrailer(line []byte) {
 
 var errNoLength = errors.New("no length")
 
-// parseLength reads digits, and nothing else.
+// parseLength reads digits and accepts nothing else.
 func parseLength(digits []byte, base int) (int64, error) {
 	if len(digits) == 0 || digits[0] == '+' || digits[0] == '-' || bytes.IndexByte(digits, '_') >= 0 {
 		return 0, errNoLength

@@ -1,10 +1,10 @@
-// Package intake reads the body of a request from its client, where net/http's server has no bound for a client that stalls: it
-// would wait for the rest of a body before the answer is written, and after it, for ever.
+// Package intake reads the body of a request from its client and bounds how long a client may stall. net/http's server has no such
+// bound: it waits for the rest of a body before it writes the answer, and after it, without end.
 //
-// An answer that begins before its request has been read to the end says "Connection: close", and nothing behind that request is taken
-// for another one. Whoever waits for the client can be made to give up (Stop), so that a request whose other side has died is answered.
+// An answer that begins before its request has been read to the end has "Connection: close", and nothing after that request is taken for
+// another one. Stop interrupts a Read, so that a request whose replica has died gets an answer.
 //
-// It knows nothing of who is sent the body.
+// It must not know where the body is sent.
 package intake
 
 import (
@@ -20,11 +20,12 @@ import (
 )
 
 const (
-	// Grace is how long the rest of a body is waited for before an answer of our own, so that the connection can have another request.
-	// At most graceBytes are read.
+	// Grace is how long we wait for the rest of a body before an answer of our own, so that the connection can carry another request. We
+	// read at most graceBytes.
 	Grace      = 50 * time.Millisecond
 	graceBytes = 256 << 10
-	// Patience is how long an application may take to say whether it wants a body (Expect: 100-continue); many do not know of it.
+	// Patience is how long an application may take to ask for a body (Expect: 100-continue) before it is sent anyway: many applications
+	// do not know the expectation.
 	Patience = time.Second
 )
 
@@ -34,78 +35,80 @@ var ErrStopped = errors.New("the body of the request is not read any more")
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// Body is the body of a request on its way from a client. A nil Body is that of a request without one. Read is for one goroutine
-// at a time, the other methods are for any.
+// Body is the body of a request on its way from a client. A request without a body has a nil Body. One goroutine at a time may call Read;
+// any may call the other methods.
 type Body struct {
-	w      http.ResponseWriter
-	source io.Reader
-	conn   *framing.Conn // nil for HTTP/2, or where framing does not hold the client
-	http1  bool
-	wish   *wish // nil when the client sends the body without being asked
+	// Set once.
+	w           http.ResponseWriter
+	source      io.Reader
+	conn        *framing.Conn // nil for HTTP/2, and for connections that framing does not parse
+	http1       bool
+	expectation *expectation // nil unless the client sent "Expect: 100-continue"
 
-	mu       sync.Mutex
-	reading  bool
-	idle     chan struct{} // is closed when the Read in progress returns; nil when nobody waits for that
-	begun    bool          // a Read of the source has begun
-	stopped  bool          // no Read is to begin
-	severed  bool          // the server was made to give up reading
-	answered bool          // the final answer has begun
-	err      error         // what the source has ended with
+	// Guarded by mu.
+	mu          sync.Mutex
+	reading     bool
+	idle        chan struct{} // closed when the Read in progress returns; nil when nobody waits for that
+	begun       bool          // a Read of the source has begun
+	stopped     bool          // no Read may begin
+	interrupted bool          // the server's reading was interrupted
+	answered    bool          // the final answer has begun
+	err         error         // what the source has ended with
 }
 
-// wish is whether the body is wanted by whom it is for.
-type wish struct {
-	patience time.Duration
-	known    chan struct{} // is closed when it is wanted
-	over     chan struct{} // is closed by Stop
+// expectation is the state of "Expect: 100-continue".
+type expectation struct {
+	patience time.Duration // guarded by the Body's mutex; 0 is no bound
+	wanted   chan struct{} // closed by Want
+	stopped  chan struct{} // closed by Stop
 	once     sync.Once
 }
 
-// Begin takes the body of a request over from the server: r.Body is not to be read by others from now on. Over HTTP/1.1 the answer
-// may be written before the body has been read. End must follow.
+// Begin takes over the body of a request: nobody else may read r.Body from now on. Over HTTP/1.1 the answer may be written before the
+// body has been read. End must follow.
 func Begin(w http.ResponseWriter, r *http.Request) *Body {
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
 	b := &Body{w: w, source: r.Body, conn: framing.Of(r), http1: r.ProtoMajor == 1}
 	if b.http1 {
-		// Without it the server would read the body before it writes an answer, from a client that may have stopped to send. Writers
-		// that cannot do it have no such limit.
+		// Otherwise the server reads the body before it writes an answer, and the client may have stalled. A writer that does not
+		// support it does not read first either.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	if r.Header["Expect"] != nil {
-		b.wish = &wish{patience: Patience, known: make(chan struct{}), over: make(chan struct{})}
+		b.expectation = &expectation{patience: Patience, wanted: make(chan struct{}), stopped: make(chan struct{})}
 	}
 	return b
 }
 
-// Expects is whether the client waits for a word before it sends the body.
-func (b *Body) Expects() bool { return b != nil && b.wish != nil }
+// Expects reports whether the client waits for 100 Continue before it sends the body.
+func (b *Body) Expects() bool { return b != nil && b.expectation != nil }
 
-// Unhurried has Read wait for Want without a bound, for whom it is known to say whether the body is wanted, or not unhurried again.
-func (b *Body) Unhurried(yes bool) {
+// RequireWant has Read wait for Want without a bound, for a receiver that is known to ask for the body; with false the bound is Patience.
+func (b *Body) RequireWant(yes bool) {
 	if !b.Expects() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.wish.patience = Patience
+	b.expectation.patience = Patience
 	if yes {
-		b.wish.patience = 0
+		b.expectation.patience = 0
 	}
 }
 
-// Want says that the body is wanted by whom it is for. Without an expectation it is anyway.
+// Want says that the receiver asks for the body.
 func (b *Body) Want() {
 	if b.Expects() {
-		b.wish.once.Do(func() { close(b.wish.known) })
+		b.expectation.once.Do(func() { close(b.expectation.wanted) })
 	}
 }
 
-// Read reads what the client sends. If the client has asked whether it is wanted, Read waits for that to be known; to read makes
-// net/http tell the client to go on.
+// Read reads what the client sends. If the client expects 100 Continue, Read waits until the receiver wants the body; net/http sends
+// 100 Continue when the source is read.
 func (b *Body) Read(p []byte) (n int, err error) {
-	if b.wish != nil && !b.awaitWish() {
+	if b.expectation != nil && !b.awaitWant() {
 		return 0, ErrStopped
 	}
 	b.mu.Lock()
@@ -129,32 +132,32 @@ func (b *Body) Read(p []byte) (n int, err error) {
 	return b.source.Read(p)
 }
 
-// awaitWish returns whether the body is to be read.
-func (b *Body) awaitWish() bool {
-	var impatient <-chan time.Time
+// awaitWant reports whether the body is to be read.
+func (b *Body) awaitWant() bool {
+	var expired <-chan time.Time
 	b.mu.Lock()
-	patience := b.wish.patience
+	patience := b.expectation.patience
 	b.mu.Unlock()
 	if patience > 0 {
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
-		impatient = timer.C
+		expired = timer.C
 	}
 	select {
-	case <-b.wish.known:
+	case <-b.expectation.wanted:
 		return true
-	case <-b.wish.over:
+	case <-b.expectation.stopped:
 		return false
-	case <-impatient:
+	case <-expired:
 	}
 	refused := b.Refused()
 	if refused {
-		<-b.wish.over // to return an error now would end the answer
+		<-b.expectation.stopped // an error would end the answer
 	}
 	return !refused
 }
 
-// Refused is whether the final answer has begun, and the client that asked was not told to send its body.
+// Refused reports whether the final answer has begun without the 100 Continue that the client expects.
 func (b *Body) Refused() bool {
 	if !b.Expects() {
 		return false
@@ -170,7 +173,7 @@ func (b *Body) Close() error {
 	return nil
 }
 
-// Stop has the Read in progress, and all later ones, fail. It does not wait for that.
+// Stop makes the Read in progress and all later ones fail. It does not wait for that.
 func (b *Body) Stop() {
 	if b == nil {
 		return
@@ -181,21 +184,21 @@ func (b *Body) Stop() {
 		return
 	}
 	b.stopped = true
-	if b.wish != nil {
-		close(b.wish.over)
+	if b.expectation != nil {
+		close(b.expectation.stopped)
 	}
 	if b.reading {
-		b.severed = true
+		b.interrupted = true
 		b.deadline(longAgo)
 	}
 }
 
-// deadline bounds reading from the client. Where that is not supported a client that stalls is waited for.
+// deadline bounds reading from the client. Where the writer does not support that, a client may stall.
 func (b *Body) deadline(t time.Time) { _ = http.NewResponseController(b.w).SetReadDeadline(t) }
 
-// Fate ends the reading, and tells what has become of it. Failed is whether the client, which is still there, sent a body that is not as
-// HTTP has it. Severed is whether a Read was interrupted: the server takes that for the end of the client, and ends the request's context.
-func (b *Body) Fate() (failed, severed bool) {
+// Result ends the reading. failed reports whether the client, which is still there, sent a malformed body. interrupted reports whether
+// Stop interrupted a Read: the server takes that for a client that has gone, and ends the request's context.
+func (b *Body) Result() (failed, interrupted bool) {
 	if b == nil {
 		return false, false
 	}
@@ -206,16 +209,16 @@ func (b *Body) Fate() (failed, severed bool) {
 	var lost *net.OpError
 	switch {
 	case b.err == nil, b.complete(), errors.Is(b.err, io.ErrUnexpectedEOF), errors.Is(b.err, os.ErrDeadlineExceeded), errors.As(b.err, &lost):
-		return false, b.severed
+		return false, b.interrupted
 	}
-	return true, b.severed
+	return true, b.interrupted
 }
 
-// complete is whether all of the body was read. It needs the mutex.
+// complete reports whether all of the body was read. The caller holds the mutex.
 func (b *Body) complete() bool { return b.err == io.EOF } //nolint:errorlint // a reader says EOF as it is
 
-// Answer must be called before the header of the final answer is written. An answer of our own is one that whom the body is for has
-// not given, and so nobody reads the body any more.
+// Answer must be called before the header of the final answer is written. own says that the answer is not the receiver's, so that nobody
+// reads the body any more.
 func (b *Body) Answer(own bool) {
 	if b == nil {
 		return
@@ -232,18 +235,18 @@ func (b *Body) Answer(own bool) {
 	}
 }
 
-// readRest reads what has come of the body, unless the client waits for a word.
+// readRest reads the part of the body that has arrived, unless the client waits for 100 Continue.
 func (b *Body) readRest() {
 	b.await()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.http1 || b.err != nil || b.wish != nil && !b.begun {
+	if !b.http1 || b.err != nil || b.expectation != nil && !b.begun {
 		return
 	}
 	b.deadline(time.Now().Add(Grace))
 	_, err := io.CopyN(io.Discard, b.source, graceBytes)
 	b.deadline(time.Time{})
-	b.severed = b.severed || err != io.EOF //nolint:errorlint // a reader says EOF as it is
+	b.interrupted = b.interrupted || err != io.EOF //nolint:errorlint // a reader says EOF as it is
 	if b.err = err; err == nil {
 		b.err = ErrStopped
 	}
@@ -262,7 +265,7 @@ func (b *Body) await() {
 	}
 }
 
-// End ends the reading, when nothing is to be written any more. Of a client that has not sent all of its body the connection ends.
+// End ends the reading after the answer is complete. It closes the connection of a client that has not sent all of its body.
 func (b *Body) End() {
 	if b == nil {
 		return
@@ -280,12 +283,13 @@ func (b *Body) End() {
 	}
 }
 
-// Malformed says why it is not clear where a request ends; it must be refused, and its connection has no other one. Empty if it is.
+// Malformed says why it is not clear where a request ends, and "" if it is. A malformed request must be refused, and is the last of its
+// connection.
 func Malformed(r *http.Request) string {
 	if conn := framing.Of(r); conn != nil {
 		return conn.Refusal()
 	}
-	if len(r.Header["Content-Length"]) > 1 { // HTTP/2: the server has looked at one of them
+	if len(r.Header["Content-Length"]) > 1 { // HTTP/2: the server has read only one of them
 		return "more than one Content-Length"
 	}
 	return ""

@@ -1,39 +1,39 @@
-// Package lost tells of requests that may have been received where they were sent to, and were not answered: they are lost, since
-// nobody may send them again. It knows nothing of who sent them.
+// Package lost logs requests that are lost: whoever they were sent to may have received them and has not answered, so nobody may send
+// them again. It must not know who sent them.
 package lost
 
 import (
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 )
 
-// pause is the time between two warnings: a process that has died may lose thousands of requests at once.
-const pause = time.Second
-
-// Log warns of lost requests, at most once a second; the others are told at debug level. The zero value is ready.
+// Log logs lost requests: at most one a second as a warning, since a process that dies may lose thousands at once, and the others at
+// debug level. Make it with NewLog.
 type Log struct {
-	mu     sync.Mutex
-	warned time.Time
-	silent int // requests since then
+	warnings rate.Sometimes
+	others   atomic.Int64 // requests since the last warning that were logged at debug level
 }
 
-// Warn says what was lost and why, without the request's query, which may hold secrets; more are keys and values.
+// NewLog makes a Log.
+func NewLog() *Log { return &Log{warnings: rate.Sometimes{Interval: time.Second}} }
+
+// Warn logs which request was lost and why, without the request's query, which may hold secrets. More are keys and values.
 func (l *Log) Warn(to hclog.Logger, message string, r *http.Request, err error, more ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	args := append([]any{"method", r.Method, "path", r.URL.Path, "error", err}, more...)
-	now := time.Now()
-	if now.Sub(l.warned) < pause {
-		l.silent++
+	warned := false
+	l.warnings.Do(func() {
+		warned = true
+		if n := l.others.Swap(0); n > 0 {
+			args = append(args, "others-before", n)
+		}
+		to.Warn(message, args...)
+	})
+	if !warned {
+		l.others.Add(1)
 		to.Debug(message, args...)
-		return
 	}
-	if l.silent > 0 {
-		args = append(args, "others-before", l.silent)
-	}
-	l.warned, l.silent = now, 0
-	to.Warn(message, args...)
 }

@@ -4,5 +4,5 @@ package peer
 
 import "syscall"
 
-// Closed cannot be told without waiting here.
+// Closed is always false: there is no way to find out without waiting.
 func Closed(syscall.RawConn) bool { return false }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Closed is whether the other side has closed the connection and all that it had sent before has been read. Control is used since
-// Read would wait for a reader.
+// Closed reports whether the peer has closed the connection and all that it had sent has been read. It uses Control, since Read would wait
+// for a reader.
 func Closed(raw syscall.RawConn) (gone bool) {
 	err := raw.Control(func(fd uintptr) {
 		var one [1]byte

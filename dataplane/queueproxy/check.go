@@ -17,7 +17,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// checker carries out single probes of one application.
+// checker runs single probes of one application.
 type checker struct {
 	probe   model.Probe
 	address string // host:port that is probed
@@ -30,7 +30,7 @@ func newChecker(probe model.Probe, address string, exec func(context.Context, []
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	plain := &http.Transport{
 		DisableKeepAlives: true, // each probe shows that the application accepts connections
-		// As the kubelet: a probe asks whether it answers, not who it is.
+		// As in the kubelet: a probe does not authenticate the application.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
 	}
 	h2c := &http.Transport{DisableKeepAlives: true, Protocols: new(http.Protocols)}
@@ -107,7 +107,7 @@ func (c *checker) get(ctx context.Context, probe *model.HTTPProbe) error {
 	return nil
 }
 
-// The messages of grpc.health.v1 are so small that they are written by hand here, which keeps gRPC out of the sidecar:
+// The messages of grpc.health.v1 are encoded by hand, which keeps gRPC out of the sidecar:
 // HealthCheckRequest{string service = 1}, HealthCheckResponse{ServingStatus status = 1} with SERVING = 1.
 const (
 	grpcPrefix     = 5    // bytes: a flag and the length of the message

@@ -1,9 +1,8 @@
-// Package queueproxy is what stands in front of one replica: it limits how many requests the replica works on at a
-// time and queues a bounded number of others, ends those that take too long, answers probes on the replica's behalf,
-// counts the load, and drains it before the replica ends.
+// Package queueproxy is the proxy in front of one replica. It limits how many requests the application gets at a time and queues a
+// bounded number of others, enforces the revision's timeouts, answers the platform's probes, counts the load, and drains requests before
+// the replica ends.
 //
-// A Proxy is an http.Handler and a server. A Prober finds out whether the application behind it is ready.
+// A Proxy is an http.Handler and a server. A Prober probes the application behind it.
 //
-// It serves one replica and knows no other: it must not know of routes, of the control plane, of Kubernetes or of xDS,
-// and it neither starts nor ends the application.
+// It must not know routes, other replicas, the control plane, Kubernetes or xDS. It neither starts nor ends the application.
 package queueproxy

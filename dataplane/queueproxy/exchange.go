@@ -23,54 +23,55 @@ const maxInformational = 32
 
 var errTooManyInformational = errors.New("too many informational responses")
 
-// exchange is one request and its response. It watches the revision's timeouts with a single timer: when one of them
-// has passed, the request's context ends with errRequestTimeout. What follows is ReverseProxy's doing: a response that
-// has not begun becomes a 504, one that has is cut off, and an upgraded connection is closed. Unlike Knative's it never
-// appends its text to a response that has begun, for the client would take that for a complete one.
+// exchange is one request and its response. It enforces the revision's timeouts with a single timer: when one of them has passed, the
+// request's context ends with errRequestTimeout. ReverseProxy then answers 504 if the response has not begun, and otherwise cuts it off
+// or closes the upgraded connection. Unlike Knative's queue-proxy it never appends an error text to a response that has begun: the client
+// would take that for a complete one.
 type exchange struct {
 	http.ResponseWriter
 	proxy    *Proxy
-	reverse  httputil.ReverseProxy // for this exchange alone, which is its transport
-	visit    visit
+	reverse  httputil.ReverseProxy // this exchange is its transport
+	entry    entry
 	body     *intake.Body // of the request; nil when it has none
 	attempts attempts
 
 	status  int   // of the response once it has begun, 101 for an upgraded connection
-	own     bool  // the response is not the application's
+	own     bool  // the response is the queue-proxy's, not the application's
 	length  int64 // of the response in bytes, if it is known
-	written int64 // bytes of it
+	written int64 // bytes of the response so far
 
-	http1         bool // the request is one of HTTP/1, and not to be upgraded
-	modern        bool // its client knows informational responses
-	informational int  // that have come
+	http1         bool // the request is HTTP/1, and not an upgrade
+	takesInterim  bool // its client understands informational responses
+	informational int  // responses of that kind so far
 
-	lastWrite atomic.Int64 // nanoseconds since the arrival; 0 as long as nothing was written
+	lastWrite atomic.Int64 // nanoseconds since the arrival; 0 while nothing was written
 	upgraded  atomic.Bool
 	ctx       context.Context
-	cancel    context.CancelCauseFunc // nil when nothing but the client and the proxy's end can end the request
+	cancel    context.CancelCauseFunc // nil when only the client and the end of the proxy can end the request
 
-	mu    sync.Mutex
-	timer *time.Timer // nil without timeouts
-	spare func() bool // takes a stream out of those that a drain cuts
-	ended bool
+	// Guarded by mu.
+	mu      sync.Mutex
+	timer   *time.Timer // nil without timeouts
+	stopCut func() bool // keeps a drain from cutting this stream; nil for a request that is none
+	ended   bool
 }
 
-// newExchange counts the request in and returns it with the context that it watches over.
+// newExchange counts the request and returns it with the context that the exchange may end.
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, body *intake.Body) (*exchange, *http.Request) {
 	e := &exchange{ResponseWriter: w, proxy: p, reverse: p.reverse, body: body}
 	e.reverse.Transport, e.reverse.Rewrite = e, e.rewrite
 	e.attempts.reuse, e.attempts.body = &p.reuse, body
-	e.modern = r.ProtoAtLeast(1, 1)
+	e.takesInterim = r.ProtoAtLeast(1, 1)
 	e.http1 = r.ProtoMajor == 1 && r.Header["Upgrade"] == nil
-	e.visit.proxied = p.isProxied(r)
-	e.visit.stream = isGRPC(r.Header)
-	p.meter.enter(&e.visit)
+	e.entry.proxied = p.isProxied(r)
+	e.entry.stream = isGRPC(r.Header)
+	p.meter.enter(&e.entry)
 	first := e.deadline()
-	if first == math.MaxInt64 && !e.visit.stream && r.Header["Upgrade"] == nil {
+	if first == math.MaxInt64 && !e.entry.stream && r.Header["Upgrade"] == nil {
 		return e, r
 	}
 	e.ctx, e.cancel = context.WithCancelCause(r.Context())
-	if e.visit.stream {
+	if e.entry.stream {
 		e.cutWithStreams()
 	}
 	if first != math.MaxInt64 {
@@ -81,7 +82,7 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, body *intake
 	return e, r.WithContext(e.ctx)
 }
 
-// isGRPC tells gRPC, and its dialect for browsers, by the media type.
+// isGRPC recognises gRPC and gRPC-Web by the media type.
 func isGRPC(h http.Header) bool {
 	types := h["Content-Type"]
 	return len(types) > 0 && strings.HasPrefix(types[0], "application/grpc")
@@ -89,8 +90,8 @@ func isGRPC(h http.Header) bool {
 
 // deadline returns when the next timeout is due, counted from the arrival.
 //
-// As in Knative the idle time runs from the start while nothing has been written. Of an upgraded connection the response has
-// begun, and it ends when its sides end it: only the idle time bounds it, and the bytes of either side count.
+// As in Knative, the idle time runs from the arrival while nothing has been written. Only the idle time bounds an upgraded connection;
+// bytes in either direction count.
 func (e *exchange) deadline() time.Duration {
 	opts := &e.proxy.opts
 	last := time.Duration(e.lastWrite.Load())
@@ -115,45 +116,45 @@ func (e *exchange) check() {
 		return
 	}
 	due := e.deadline()
-	if left := due - time.Since(e.visit.arrived); left > 0 {
+	if left := due - time.Since(e.entry.arrived); left > 0 {
 		if due != math.MaxInt64 {
 			e.timer.Reset(left)
 		}
 		return
 	}
-	begun := e.lastWrite.Load() != 0 // asked before the request fails: the answer that follows must get through
+	begun := e.lastWrite.Load() != 0 // read before the request fails: the answer that follows must be written
 	e.cancel(errRequestTimeout)
-	e.sever(begun)
+	e.interrupt(begun)
 }
 
-// sever ends a read or write that waits for the client, for these do not heed the context. Where deadlines are not supported
-// such a client is waited for. The caller holds the mutex.
-func (e *exchange) sever(writes bool) {
+// interrupt ends a read, and if asked a write, that waits for the client: these do not observe the context. A writer without deadlines
+// goes on waiting. The caller holds the mutex.
+func (e *exchange) interrupt(writes bool) {
 	e.body.Stop()
 	if writes {
-		_ = http.NewResponseController(e.ResponseWriter).SetWriteDeadline(e.visit.arrived)
+		_ = http.NewResponseController(e.ResponseWriter).SetWriteDeadline(e.entry.arrived)
 	}
 }
 
-// cutWithStreams has the exchange end when a drain has given streams as long as they may have.
+// cutWithStreams makes the exchange end when a drain cuts the streams.
 func (e *exchange) cutWithStreams() {
-	spare := context.AfterFunc(e.proxy.streams.context(), func() {
+	stopCut := context.AfterFunc(e.proxy.streams.context(), func() {
 		e.cancel(errShuttingDown)
-		// A client that reads gets to know why; one that does not is not waited for.
-		time.AfterFunc(lastWords, func() {
+		// A client that reads gets an answer. A client that does not is not waited for.
+		time.AfterFunc(answerWait, func() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if !e.ended {
-				e.sever(true)
+				e.interrupt(true)
 			}
 		})
 	})
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.spare = spare
+	e.stopCut = stopCut
 }
 
-// Hijack hands over the connection that is being upgraded. From now on the request is a stream.
+// Hijack returns the connection that is being upgraded. The request counts as a stream from now on.
 func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(e.ResponseWriter).Hijack()
 	if err != nil || e.cancel == nil {
@@ -162,21 +163,21 @@ func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	e.status = http.StatusSwitchingProtocols
 	e.wrote()
 	e.upgraded.Store(true)
-	e.proxy.meter.upgrade(&e.visit)
+	e.proxy.meter.upgrade(&e.entry)
 	e.cutWithStreams()
-	// ReverseProxy closes the application's side; a client that does not read would hold on to its own.
+	// ReverseProxy closes the application's side, but not that of a client that does not read.
 	context.AfterFunc(e.ctx, func() { _ = conn.Close() })
 	return &upgradedConn{conn, buffers.Reader, e}, buffers, nil
 }
 
-// upgradedConn is the client's side of an upgraded connection. What is read and written keeps the idle timeout away.
+// upgradedConn is the client's side of an upgraded connection. Each read and write restarts the idle timeout.
 type upgradedConn struct {
 	net.Conn
-	ahead    *bufio.Reader // has what the client sent before it was answered
+	ahead    *bufio.Reader // has what the client sent before the answer
 	exchange *exchange
 }
 
-// Read reads what the client sent, from its first byte behind the request.
+// Read reads what the client sent after the request.
 func (c *upgradedConn) Read(p []byte) (int, error) {
 	var from io.Reader = c.Conn
 	if c.ahead.Buffered() > 0 {
@@ -194,7 +195,7 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite ends one direction; without it ReverseProxy would end both.
+// CloseWrite closes one direction; without it ReverseProxy would close both.
 func (c *upgradedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -202,11 +203,11 @@ func (c *upgradedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// end counts the request out, logs it and stops watching. No deadline is set on the connection afterwards: it may
-// carry the next request by then.
+// end counts the end of the request, logs it and stops the timer. It sets no deadline on the connection afterwards, which may carry the
+// next request by then.
 func (e *exchange) end(r *http.Request) {
 	e.attempts.end()
-	took := e.proxy.meter.leave(&e.visit, e.status)
+	took := e.proxy.meter.leave(&e.entry, e.status)
 	if log := e.proxy.log; log != nil {
 		log.write(r, e, took)
 	}
@@ -218,20 +219,20 @@ func (e *exchange) end(r *http.Request) {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
-	if e.spare != nil {
-		e.spare()
+	if e.stopCut != nil {
+		e.stopCut()
 	}
 	e.mu.Unlock()
 	e.cancel(nil)
 }
 
-// WriteHeader notes that the response has begun, except for informational ones.
+// WriteHeader begins the response, or sends an informational one before it.
 func (e *exchange) WriteHeader(status int) {
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
 		switch e.informational++; {
 		case e.informational > maxInformational:
 			e.attempts.cancel(errTooManyInformational)
-		case e.modern:
+		case e.takesInterim:
 			e.ResponseWriter.WriteHeader(status)
 		}
 		return
@@ -243,19 +244,19 @@ func (e *exchange) WriteHeader(status int) {
 		e.length = length
 	}
 	if _, typed := h["Content-Type"]; !typed {
-		h["Content-Type"] = nil // or net/http would make a guess that the application did not
+		h["Content-Type"] = nil // or net/http would guess one
 	}
 	if e.http1 && e.proxy.Draining() {
-		// Tells a client to open its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that
-		// are on their way to us: that waits until none come any more (see Retire).
+		// The client opens its next connection elsewhere. On HTTP/2 net/http would send GOAWAY, which loses the requests that are on
+		// their way; Retire therefore waits until none arrive any more.
 		h["Connection"] = []string{"close"}
 	}
 	e.body.Answer(e.own)
 	e.ResponseWriter.WriteHeader(status)
 }
 
-// Write passes on what the application wrote without delay. ReverseProxy flushes responses of unknown length only; one
-// of known length may come slowly too, unless it came as a whole.
+// Write writes a part of the response without delay. ReverseProxy flushes only responses of unknown length, but one of known length may
+// arrive slowly too.
 func (e *exchange) Write(p []byte) (int, error) {
 	n, err := e.ResponseWriter.Write(p)
 	e.wrote()
@@ -266,11 +267,11 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController find the writer's other abilities.
+// Unwrap is for http.ResponseController.
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func (e *exchange) wrote() {
-	if e.timer != nil || e.visit.stream {
-		e.lastWrite.Store(int64(max(time.Since(e.visit.arrived), 1)))
+	if e.timer != nil || e.entry.stream {
+		e.lastWrite.Store(int64(max(time.Since(e.entry.arrived), 1)))
 	}
 }

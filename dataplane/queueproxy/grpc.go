@@ -7,12 +7,11 @@ import (
 	"net/http"
 )
 
-// grpcUnavailable is the status UNAVAILABLE of gRPC, on which clients try again elsewhere.
+// grpcUnavailable is gRPC's status UNAVAILABLE, on which clients retry elsewhere.
 const grpcUnavailable = "14"
 
-// endGRPC has a gRPC response that a drain cuts off end with a status in its trailer. Cut off without one, clients
-// would see INTERNAL and take it for an error of the application. A response that has not begun needs no such care:
-// clients take its 503 for UNAVAILABLE.
+// endGRPC gives a gRPC response that a drain cuts off a status in its trailer. Without one, clients would report INTERNAL, as for an error
+// of the application. A response that has not begun does not need it: clients map its 503 to UNAVAILABLE.
 func endGRPC(response *http.Response) {
 	if isGRPC(response.Header) {
 		response.Body = &grpcBody{ReadCloser: response.Body, response: response}

@@ -5,27 +5,25 @@ import (
 	"time"
 )
 
-// Load is what one replica has had to do since its Proxy was made. All but the four gauges at its end only grow: the
-// rate over a time is the difference of two Loads divided by the time between them, which is the difference of their
-// uptimes.
+// Load is the load of one replica since its Proxy was made. All values grow but the gauges at the end: the rate over a time is the
+// difference of two Loads divided by the difference of their uptimes.
 //
-// A request counts from its arrival to the end of its response, so also while it waits in the queue; probes do not
-// count. A request is a stream when its connection has been upgraded (WebSocket) or when it is gRPC. The proxied
-// figures are the part that came through an activator, those of streams are the part that streams have; the others
-// contain them.
+// A request counts from its arrival to the end of its response, also while it waits in the queue; probes do not count. A request is a
+// stream when its connection has been upgraded (WebSocket) or when it is gRPC. The proxied values are the part that came through an
+// activator, and those of streams the part that streams have; the others contain them.
 type Load struct {
 	// Uptime is how long the Proxy exists.
 	Uptime time.Duration
 	// Requests are how many arrived.
 	Requests, ProxiedRequests uint64
-	// Concurrency is the number of requests in flight integrated over time, in request-seconds: its difference
-	// divided by the time is the average concurrency.
+	// Concurrency is the number of requests in flight integrated over time, in request-seconds. Its difference divided by the time is the
+	// average concurrency.
 	Concurrency, ProxiedConcurrency float64
-	// Streams are those of the request-seconds that streams took.
+	// Streams is the part of the request-seconds that streams have.
 	Streams, ProxiedStreams float64
-	// InFlight are the requests that are there now, Waiting those of them that wait in the queue.
+	// InFlight are the requests in flight now, Waiting those of them that wait in the queue.
 	InFlight, ProxiedInFlight, Waiting int
-	// StreamsInFlight are the streams that are there now.
+	// StreamsInFlight are the streams among them.
 	StreamsInFlight, ProxiedStreamsInFlight int
 }
 
@@ -36,13 +34,13 @@ func (p *Proxy) Load() Load {
 	return l
 }
 
-// visit is one request as the meter sees it.
-type visit struct {
+// entry is one request in the meter.
+type entry struct {
 	proxied, stream bool
 	arrived         time.Time
 }
 
-// flow is what is counted for all requests, and once more for those through an activator.
+// flow has the counts of all requests, or of those through an activator.
 type flow struct {
 	requests               uint64
 	flight, streams        int
@@ -51,6 +49,7 @@ type flow struct {
 
 // meter integrates the number of requests in flight over time.
 type meter struct {
+	// Guarded by mu.
 	mu           sync.Mutex
 	all, proxied flow
 	began        time.Time
@@ -59,8 +58,8 @@ type meter struct {
 	durations    [classes]durations
 }
 
-// enter counts a request in and notes when that was.
-func (m *meter) enter(v *visit) {
+// enter counts the arrival of a request and records its time.
+func (m *meter) enter(v *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
@@ -71,8 +70,8 @@ func (m *meter) enter(v *visit) {
 	}
 }
 
-// upgrade makes a stream of a request that is in flight.
-func (m *meter) upgrade(v *visit) {
+// upgrade makes a request in flight a stream.
+func (m *meter) upgrade(v *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v.stream {
@@ -86,8 +85,8 @@ func (m *meter) upgrade(v *visit) {
 	}
 }
 
-// leave counts a request out and returns how long it was there.
-func (m *meter) leave(v *visit, status int) time.Duration {
+// leave counts the end of a request and returns how long it took.
+func (m *meter) leave(v *entry, status int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
@@ -107,7 +106,7 @@ func (m *meter) read() Load {
 	return m.load()
 }
 
-// load needs the mutex and integrals that are up to date.
+// load returns the counts. The caller holds the mutex and has called advance.
 func (m *meter) load() Load {
 	return Load{
 		Uptime:   m.last.Sub(m.began),

@@ -31,7 +31,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-func TestLostRequestsAreWarnedOfOnceASecond(t *testing.T) {
+func TestLostRequestsAreWarningsOnceASecond(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	var log lines
 	_, address := serve(t, queueproxy.Options{Target: target, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"sluice.dev/sluice/contract"
 )
 
 // MetricsContentType is the media type of what Metrics serves: Prometheus' text format.
@@ -20,7 +22,7 @@ var bounds = [...]time.Duration{
 	2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
 }
 
-// durations is a histogram; its last bucket has what is over the last bound.
+// durations is a histogram. Its last bucket has what exceeds the last bound.
 type durations struct {
 	buckets [len(bounds) + 1]uint64
 	sum     time.Duration
@@ -35,7 +37,7 @@ func (d *durations) note(took time.Duration) {
 	d.sum += took
 }
 
-// classOf returns the index of a status' class; a status that nobody set is the 200 that net/http sends then.
+// classOf returns the index of a status' class. Without a status it is that of 200, which net/http sends then.
 func classOf(status int) int {
 	if status < 100 || status >= 600 {
 		return 1
@@ -43,21 +45,21 @@ func classOf(status int) int {
 	return status/100 - 1
 }
 
-// Metrics serves the figures of this replica as Prometheus text, a few KiB, under names that stay:
+// Metrics serves the metrics of this replica as Prometheus text, a few KiB. Their names do not change:
 //
-//	sluice_queue_uptime_seconds                      gauge    how long it counts; the time base of the counters
+//	sluice_queue_uptime_seconds                      gauge    how long it has counted; the time base of the counters
 //	sluice_queue_requests_total                      counter  requests that arrived
 //	sluice_queue_concurrency_seconds_total           counter  requests in flight, integrated over time
 //	sluice_queue_stream_seconds_total                counter  the part of it that streams have
-//	sluice_queue_in_flight                           gauge    requests that are there
+//	sluice_queue_in_flight                           gauge    requests in flight
 //	sluice_queue_streams                             gauge    the part of them that is streams
 //	sluice_queue_waiting                             gauge    the part of them that waits in the queue
 //	sluice_queue_request_duration_seconds            histogram by response_code_class ("2xx"), for classes that occurred
 //
-// Each of the first five but the uptime has its part that came through an activator, with proxied_ after sluice_queue_.
+// The part of requests, concurrency, streams and in flight that came through an activator has proxied_ after sluice_queue_.
 //
-// There are integrals and no averages, so that one counter serves any interval: whoever scrapes divides the difference
-// of two by the difference of the uptimes. An uptime that went back means a new replica.
+// They are integrals and not averages, so that one counter serves any interval: the reader divides the difference of two values by the
+// difference of the uptimes. An uptime that is less than before means a new replica.
 func (p *Proxy) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", MetricsContentType)
@@ -76,23 +78,23 @@ func (p *Proxy) appendMetrics(to []byte) []byte {
 		name, kind string
 		value      float64
 	}{
-		{"uptime_seconds", "gauge", l.Uptime.Seconds()},
-		{"requests_total", "counter", float64(l.Requests)},
-		{"proxied_requests_total", "counter", float64(l.ProxiedRequests)},
-		{"concurrency_seconds_total", "counter", l.Concurrency},
-		{"proxied_concurrency_seconds_total", "counter", l.ProxiedConcurrency},
-		{"stream_seconds_total", "counter", l.Streams},
-		{"proxied_stream_seconds_total", "counter", l.ProxiedStreams},
-		{"in_flight", "gauge", float64(l.InFlight)},
-		{"proxied_in_flight", "gauge", float64(l.ProxiedInFlight)},
-		{"streams", "gauge", float64(l.StreamsInFlight)},
-		{"proxied_streams", "gauge", float64(l.ProxiedStreamsInFlight)},
+		{contract.QueueUptime, "gauge", l.Uptime.Seconds()},
+		{contract.QueueRequests, "counter", float64(l.Requests)},
+		{contract.QueueProxiedRequests, "counter", float64(l.ProxiedRequests)},
+		{contract.QueueConcurrency, "counter", l.Concurrency},
+		{contract.QueueProxiedConcurrency, "counter", l.ProxiedConcurrency},
+		{contract.QueueStreamSeconds, "counter", l.Streams},
+		{contract.QueueProxiedStreamSeconds, "counter", l.ProxiedStreams},
+		{contract.QueueInFlight, "gauge", float64(l.InFlight)},
+		{contract.QueueProxiedInFlight, "gauge", float64(l.ProxiedInFlight)},
+		{contract.QueueStreams, "gauge", float64(l.StreamsInFlight)},
+		{contract.QueueProxiedStreams, "gauge", float64(l.ProxiedStreamsInFlight)},
 		{"waiting", "gauge", float64(waiting)},
 	} {
-		to = append(to, "# TYPE sluice_queue_"+m.name+" "+m.kind+"\nsluice_queue_"+m.name+" "...)
+		to = append(to, "# TYPE "+contract.QueueMetrics+m.name+" "+m.kind+"\n"+contract.QueueMetrics+m.name+" "...)
 		to = append(strconv.AppendFloat(to, m.value, 'f', -1, 64), '\n')
 	}
-	const name = "sluice_queue_request_duration_seconds"
+	const name = contract.QueueMetrics + "request_duration_seconds"
 	to = append(to, "# TYPE "+name+" histogram\n"...)
 	for class := range histograms {
 		to = histograms[class].append(to, name, `response_code_class="`+strconv.Itoa(class+1)+`xx"`)
@@ -100,7 +102,7 @@ func (p *Proxy) appendMetrics(to []byte) []byte {
 	return to
 }
 
-// append writes the histogram, and nothing when it is empty.
+// append appends the histogram unless it is empty.
 func (d *durations) append(to []byte, name, label string) []byte {
 	if !slices.ContainsFunc(d.buckets[:], func(n uint64) bool { return n > 0 }) {
 		return to

@@ -147,7 +147,7 @@ func TestRequestLog(t *testing.T) {
 	readiness(p) // is not logged
 
 	if text := strings.Join(log.lines(), "\n"); strings.Contains(text, "secret") {
-		t.Errorf("the log tells secrets: %s", text)
+		t.Errorf("the log has secrets: %s", text)
 	}
 	var got []map[string]any
 	for _, text := range log.lines() {
@@ -176,7 +176,7 @@ func TestRequestLog(t *testing.T) {
 	}
 }
 
-func TestRequestLogHasTheQueryWhenTold(t *testing.T) {
+func TestRequestLogHasTheQueryIfConfigured(t *testing.T) {
 	target := application(t, greeting())
 	log := &buffer{}
 	p, address := serve(t, queueproxy.Options{Target: target, RequestLog: log, LogQuery: true})

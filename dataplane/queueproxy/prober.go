@@ -22,16 +22,16 @@ const (
 	defaultFailureThreshold = 3
 )
 
-// The pace of probing before the first success is a share of the time that has passed, so that readiness is noticed
-// after at most a twentieth more than the application itself took, within these bounds.
+// Before the first success the pause between two probes is a twentieth of the time that has passed, within these bounds. Readiness is so
+// noticed after at most a twentieth more than the application itself took.
 const (
 	paceShare    = 20
 	fastestDial  = 200 * time.Microsecond
-	slowestDial  = 2 * time.Millisecond // in the first second; costs a starting application 2 % of a core
-	laterDial    = 5 * time.Millisecond
-	eager        = time.Second      // for which slowestDial is the pace
-	patience     = 10 * time.Second // after which a dial every tiredDial is enough
-	tiredDial    = 50 * time.Millisecond
+	slowestDial  = 2 * time.Millisecond // up to secondPhase; costs a starting application 2 % of a core
+	secondPhase  = time.Second
+	secondDial   = 5 * time.Millisecond // up to thirdPhase
+	thirdPhase   = 10 * time.Second
+	thirdDial    = 50 * time.Millisecond
 	fastestProbe = 2 * time.Millisecond
 	slowestProbe = 50 * time.Millisecond // without a period, as in Knative
 )
@@ -39,19 +39,19 @@ const (
 // awaitReady is how long a probe of the platform waits for an application without a probe period, as in Knative.
 const awaitReady = 10 * time.Second
 
-// Prober finds out whether an application is ready, alive or started. All methods may be called concurrently.
+// Prober probes whether an application is ready, alive or started. All methods may be called concurrently.
 type Prober struct {
 	probe   model.Probe
 	checker *checker
-	gate    string // host:port that must accept connections before anything else is tried; empty means none
+	gate    string // host:port that must accept connections before the probe itself is run; empty means none
 	shared  singleflight.Group
 	last    atomic.Pointer[error] // of the last probe
 }
 
-// NewProber returns a Prober of the application at host:port target. A probe that names a port goes there instead.
-// Exec runs the command of an exec probe where the application runs; it may be nil when there is none.
+// NewProber returns a Prober of the application at host:port target. A probe that names a port goes there instead. exec runs the command
+// of an exec probe where the application runs; it may be nil when there is none.
 //
-// What the probe leaves out is as Kubernetes defines it: a timeout of 1 s, a success threshold of 1, a failure threshold of 3.
+// The defaults are those of Kubernetes: a timeout of 1 s, a success threshold of 1, a failure threshold of 3.
 func NewProber(probe model.Probe, target string, exec func(ctx context.Context, command []string) error) (*Prober, error) {
 	host, _, err := net.SplitHostPort(target)
 	if err != nil {
@@ -63,7 +63,7 @@ func NewProber(probe model.Probe, target string, exec func(ctx context.Context, 
 	}
 	gate := address
 	if len(probe.Exec) > 0 && probe.Port == 0 || probe.HTTP != nil && probe.HTTP.Host != "" {
-		gate = "" // the command may ask anything, and the address is another host's
+		gate = "" // the command may probe anything, or the address is another host's
 	}
 	probe.Timeout = cmp.Or(probe.Timeout, defaultTimeout)
 	probe.SuccessThreshold = max(probe.SuccessThreshold, 1)
@@ -71,16 +71,16 @@ func NewProber(probe model.Probe, target string, exec func(ctx context.Context, 
 	return &Prober{probe: probe, checker: newChecker(probe, address, exec), gate: gate}, nil
 }
 
-// Budget is how long a startup probe may take altogether: its failure threshold times its period.
+// Budget is how long a startup probe may take in all: its initial delay, and its failure threshold times its period.
 func (p *Prober) Budget() time.Duration {
 	return p.probe.InitialDelay + time.Duration(p.probe.FailureThreshold)*p.period()
 }
 
 func (p *Prober) period() time.Duration { return cmp.Or(p.probe.Period, defaultPeriod) }
 
-// Await probes an application that is starting and returns nil as soon as it succeeds: within a millisecond or two of
-// its listening, for a dial is cheap. What costs the application more is tried once it listens, at a decreasing pace
-// down to the probe's period. When the context ends first, the error says why the last probe failed.
+// Await probes an application that is starting, and returns nil when the probe succeeds. It dials until the application listens, which is
+// cheap, and then runs the probe itself, at a decreasing rate down to the probe's period. When the context ends first, the error says why
+// the last probe failed.
 func (p *Prober) Await(ctx context.Context) error {
 	if err := sleep(ctx, p.probe.InitialDelay); err != nil {
 		return err
@@ -99,10 +99,10 @@ func (p *Prober) await(ctx context.Context) error {
 			break
 		}
 		wait := pace(fastestDial, slowestDial)
-		if waited := time.Since(began); waited > patience {
-			wait = tiredDial
-		} else if waited > eager {
-			wait = laterDial
+		if waited := time.Since(began); waited > thirdPhase {
+			wait = thirdDial
+		} else if waited > secondPhase {
+			wait = secondDial
 		}
 		if ended := sleep(ctx, wait); ended != nil {
 			return errors.Join(ended, err)
@@ -122,9 +122,9 @@ func (p *Prober) await(ctx context.Context) error {
 	}
 }
 
-// Watch probes once a period (10 s if the probe has none) and reports when the outcome changes from ok: to false after
-// as many failures in a row as the failure threshold says, to true after as many successes as the success threshold
-// says. It returns when the context ends. Report is called by Watch itself, so one call at a time.
+// Watch probes once a period (10 s if the probe has none) and reports when the outcome changes from ok: to false after as many failures in
+// a row as the failure threshold, to true after as many successes as the success threshold. It returns when the context ends. It calls
+// report in its own goroutine.
 func (p *Prober) Watch(ctx context.Context, ok bool, report func(ok bool, why error)) {
 	row := 0 // probes in a row that contradict ok
 	for sleep(ctx, p.period()) == nil {
@@ -165,11 +165,11 @@ func (p *Prober) note(err error) error {
 	return err
 }
 
-// Ready is for Options.Ready: it answers a probe of the platform as Knative's queue-proxy does. It probes once, or, when
-// the probe has no period, until success for at most 10 s. Callers at the same time share one execution.
+// Ready is for Options.Ready. As Knative's queue-proxy does, it probes once, or, when the probe has no period, until success for at most
+// 10 s. Concurrent callers share one execution.
 func (p *Prober) Ready(ctx context.Context) error {
 	result := p.shared.DoChan("", func() (any, error) {
-		// Not the caller's context: the others who share the result may be more patient.
+		// Not the caller's context: the other callers may wait longer.
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), awaitReady)
 		defer cancel()
 		if p.probe.Period == 0 {

@@ -15,31 +15,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/peer"
+	"sluice.dev/sluice/dataplane/queueproxy/breaker"
 	"sluice.dev/sluice/model"
 )
 
-// ReasonHeader is set on every error response that the queue-proxy makes itself, to one of the Reason constants, so
-// that it can be told from one of the application's.
-const ReasonHeader = "Sluice-Reason"
-
-// The values of ReasonHeader.
-const (
-	ReasonQueueFull      = "QueueFull"      // 503: as many requests as may wait are waiting
-	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
-	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
-	ReasonUnsent         = "Unsent"         // 503: the application is gone, takes no connection, or is of another revision; another replica may be sent the request
-	ReasonBadBody        = "BadBody"        // 400: the client did not deliver the body that it promised, or not as HTTP has it
-	ReasonBadRequest     = "BadRequest"     // 400: it is not clear where the request ends
-	ReasonTooManyHeaders = "TooManyHeaders" // 431
-	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
-)
-
-// clientGone is the status, known from nginx, of a request whose client did not wait for the answer. Only the metrics
-// and the request log see it.
+// clientGone is nginx's status for a request whose client did not wait for the answer. Only the metrics and the request log have it.
 const clientGone = 499
 
 var (
@@ -50,58 +34,58 @@ var (
 // queuePerPlace is how many requests may wait for each that may run, as in Knative (queueDepth = 10 × containerConcurrency).
 const queuePerPlace = 10
 
-// Options say what a Proxy stands in front of and within which limits. Only Target is required.
+// Options configure a Proxy. Only Target is required.
 type Options struct {
 	// Target is the host:port of the application.
 	Target string
-	// Revision is what the application is a replica of. A request whose headers name another one is turned away: its sender has
-	// come by an address that was another replica's before. The zero Key takes all requests.
+	// Revision is the application's. A request whose headers name another one is refused: its sender has the address of a replica that is
+	// gone. The zero Key takes all requests.
 	Revision model.Key
 	// Protocol is what the application speaks; HTTP/1.1 unless it is model.H2C. Upgrades (WebSocket) always use HTTP/1.1.
 	Protocol model.Protocol
 	// Concurrency is how many requests the application gets at a time; 0 means no limit. Ten times as many may wait.
 	Concurrency int
-	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte
-	// written. Idle bounds the time between two writes, and so also the time to the first. 0 means no bound.
+	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte that is written. Idle
+	// bounds the time between two writes, and so also the time to the first. 0 means no bound.
 	Timeout, ResponseStart, Idle time.Duration
-	// ActivatorToken is by what an activator proves that it counts a request (see model.ProxyProof). Without one whoever says that
-	// it is one is believed, as in Knative: nobody else may reach the proxy then.
+	// ActivatorToken is the token by which an activator proves that it counts a request (see contract.ProxyProof). Without one, any sender
+	// that claims to be an activator is believed, as in Knative; nobody else must be able to reach the proxy then.
 	ActivatorToken string
-	// Ready asks the application's readiness for Readiness. nil means always ready.
+	// Ready probes the application for Readiness. nil means always ready.
 	Ready func(context.Context) error
 	// Transport carries requests to the application; share one among many proxies. nil makes one.
 	Transport *Transport
-	// Logger receives what goes wrong on a connection, at debug level, and as a warning, at most one a second, that a request
-	// was lost: its application did not answer. nil discards it.
+	// Logger logs errors of connections at debug level, and at most once a second a warning that the application did not answer a request.
+	// It may be nil.
 	Logger hclog.Logger
 	// Limits bound what clients may do. Zero fields have the defaults documented there.
 	Limits Limits
-	// Quiet is for how long no request must have come before a drain is over; 0 means 1 s.
+	// Quiet is for how long no request must arrive before a drain is over; 0 means 1 s.
 	Quiet time.Duration
-	// StreamDrain is for how long after the begin of Shutdown streams (upgraded connections, gRPC) may go on; 0 means
-	// for as long as Shutdown's context allows.
+	// StreamDrain is how long streams (upgraded connections, gRPC) may go on after the start of Shutdown; 0 means as long as Shutdown's
+	// context allows.
 	StreamDrain time.Duration
-	// RequestLog receives one line of JSON for each request that ended, in one Write each; a slow one slows requests
-	// down. It has method, host, path, status, bytes, duration, user agent and Labels, but no other header. nil writes none.
+	// RequestLog gets one line of JSON, in one Write, for each request that ended; a slow one delays requests. A line has method, host,
+	// path, status, bytes, duration, user agent and Labels, but no other header. nil writes none.
 	RequestLog io.Writer
-	// LogQuery has the request log contain the query too, which may hold secrets.
+	// LogQuery adds the query to the request log. It may hold secrets.
 	LogQuery bool
-	// Labels say in the request log who served, such as revision and pod.
+	// Labels identify the replica in the request log, such as revision and pod.
 	Labels map[string]string
 }
 
-// Proxy stands in front of one replica. It is made by New, serves by Serve, and ends by Shutdown.
+// Proxy is the proxy of one replica. Make it with New, serve with Serve, and end it with Shutdown.
 type Proxy struct {
 	opts      Options
 	proof     string // of activators
 	breaker   *breaker.Breaker
-	reverse   httputil.ReverseProxy // what those of all exchanges have in common
+	reverse   httputil.ReverseProxy // each exchange copies it
 	transport http.RoundTripper
 	reuse     reuse
 	server    *http.Server
 	meter     meter
 	log       *requestLog // nil when there is none
-	lost      lost.Log
+	lost      *lost.Log
 
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
@@ -118,7 +102,10 @@ func New(opts Options) *Proxy {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
-	p := &Proxy{opts: opts, proof: model.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
+	p := &Proxy{
+		opts: opts, proof: contract.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts),
+		lost: lost.NewLog(),
+	}
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
 	p.streams = newStreamCutter()
@@ -158,25 +145,26 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.reverse.ServeHTTP(e, r)
 }
 
-// turnAway answers requests that are not for the application.
+// turnAway refuses requests that are not for the application, and reports whether it did.
 func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, body *intake.Body) bool {
 	switch why := intake.Malformed(r); {
 	case why != "":
 		w.Header().Set("Connection", "close")
-		refuse(w, http.StatusBadRequest, ReasonBadRequest, why)
+		refuse(w, http.StatusBadRequest, contract.ReasonBadRequest, why)
 	case tooManyHeaders(r, p.opts.Limits.Headers):
 		body.Answer(true)
-		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, contract.ReasonTooManyHeaders, "too many request headers")
 	case p.misdirected(r):
 		body.Answer(true)
-		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonUnsent,
+			"this replica is not of the revision that the request is for; it has not received the request")
 	default:
 		return false
 	}
 	return true
 }
 
-// acquire takes a place, waiting for one if need be.
+// acquire takes a slot, and waits for one if none is free.
 func (p *Proxy) acquire(r *http.Request) (release func(), err error) {
 	if release, ok := p.breaker.TryAcquire(); ok {
 		return release, nil
@@ -187,26 +175,20 @@ func (p *Proxy) acquire(r *http.Request) (release func(), err error) {
 	return p.breaker.Acquire(ctx)
 }
 
-// The headers by which gateways and activators say which revision a request is for.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-)
-
-// misdirected is whether a request is for another revision. After a restart, ports of replicas that are gone are given to others,
-// and whoever has not learnt that yet must not be answered by the wrong application.
+// misdirected reports whether a request is for another revision. After a restart, another replica may have the port of one that is gone,
+// and the wrong application must not answer a sender that does not know that yet.
 func (p *Proxy) misdirected(r *http.Request) bool {
 	if p.opts.Revision == (model.Key{}) {
 		return false
 	}
-	revision, namespace := r.Header[revisionHeader], r.Header[namespaceHeader]
+	revision, namespace := r.Header[contract.RevisionHeader], r.Header[contract.NamespaceHeader]
 	return len(revision) == 1 && len(namespace) == 1 && (revision[0] != p.opts.Revision.Name || namespace[0] != p.opts.Revision.Namespace)
 }
 
-// isProxied is whether an activator counts a request. Who only says so would hide its load from the autoscaler.
+// isProxied reports whether an activator counts a request. A client that could claim so would hide its load from the autoscaler.
 func (p *Proxy) isProxied(r *http.Request) bool {
-	said := r.Header[model.ProxyHeader]
-	return len(said) == 1 && subtle.ConstantTimeCompare([]byte(said[0]), []byte(p.proof)) == 1
+	proofs := r.Header[contract.ProxyHeader]
+	return len(proofs) == 1 && subtle.ConstantTimeCompare([]byte(proofs[0]), []byte(p.proof)) == 1
 }
 
 // rewrite makes the request that the application gets.
@@ -216,61 +198,61 @@ func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client wrote it: ReverseProxy drops what it cannot parse
 	path, _, _ := strings.Cut(pr.In.RequestURI, "?")
 	if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.Contains(path, " ") {
-		pr.Out.URL.Opaque = path // likewise: package url would write some characters in another way, as must be with spaces that HTTP/2 lets pass
+		pr.Out.URL.Opaque = path // likewise: package url would encode some characters differently, which only a space needs
 	}
 	if e.body != nil {
 		pr.Out.Body = e.body
 	}
-	pr.Out.Trailer = pr.In.Trailer    // the map itself, for its values come after the body
-	pr.Out.Header.Del(revisionHeader) // these two are not for the application, as in Knative
-	pr.Out.Header.Del(namespaceHeader)
-	for _, name := range model.InternalHeaders {
+	pr.Out.Trailer = pr.In.Trailer             // the map itself: its values arrive after the body
+	pr.Out.Header.Del(contract.RevisionHeader) // these two are not for the application, as in Knative
+	pr.Out.Header.Del(contract.NamespaceHeader)
+	for _, name := range contract.InternalHeaders {
 		delete(pr.Out.Header, name)
 	}
 	forward(pr.In, pr.Out)
 }
 
-// answered makes of the application's response what the client gets. The reason goes: an application that passes on the answer of
-// another service may have one of that service's, by which its own request would be sent again.
+// answered turns the application's response into the client's. It removes the reason: an application may forward the answer of another
+// service, whose reason would cause a retry of the application's own request.
 func answered(response *http.Response) error {
-	response.Header.Del(ReasonHeader)
+	response.Header.Del(contract.ReasonHeader)
 	endGRPC(response)
 	return nil
 }
 
-// fail answers a request that the application did not. The cause of the context's end says more than err, unless that end came of
-// not reading the body any more.
+// fail answers a request that the application did not. The cause of the context's end is more precise than err, unless the interrupted
+// reading of the body caused it.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var body *intake.Body
 	if e, ok := w.(*exchange); ok {
 		e.own, body = true, e.body
 	}
 	cause := context.Cause(r.Context())
-	failed, severed := body.Fate()
+	failed, interrupted := body.Result()
 	lost := errors.Is(cause, errLost) || errors.Is(cause, errTooManyInformational)
-	gone := cause != nil && !severed && !lost || errors.Is(err, peer.ErrGone)
+	gone := cause != nil && !interrupted && !lost || errors.Is(err, peer.ErrGone)
 	switch {
 	case errors.Is(cause, errRequestTimeout):
-		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
+		refuse(w, http.StatusGatewayTimeout, contract.ReasonRequestTimeout, errRequestTimeout.Error())
 	case errors.Is(cause, errShuttingDown):
-		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonShuttingDown, errShuttingDown.Error())
 	case errors.Is(err, breaker.ErrFull):
-		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonQueueFull, err.Error())
 	case failed:
-		refuse(w, http.StatusBadRequest, ReasonBadBody, "the body of the request could not be read")
+		refuse(w, http.StatusBadRequest, contract.ReasonBadBody, "the body of the request could not be read")
 	case gone: // nobody reads the answer
 		w.WriteHeader(clientGone)
 	case errors.Is(err, errUnsent):
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)
-		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, errUnsent.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonUnsent, errUnsent.Error())
 	default:
 		p.lost.Warn(p.opts.Logger, "the application did not answer", r, err)
-		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")
+		refuse(w, http.StatusBadGateway, contract.ReasonUnreachable, "the application did not answer")
 	}
 }
 
 func refuse(w http.ResponseWriter, status int, reason, message string) {
-	w.Header().Set(ReasonHeader, reason)
+	w.Header().Set(contract.ReasonHeader, reason)
 	http.Error(w, message, status)
 }
 
@@ -282,8 +264,8 @@ func tooManyHeaders(r *http.Request, limit int) bool {
 	return n > limit
 }
 
-// forward carries the forwarding headers over, as they came, to the application: X-Forwarded-For with the peer added,
-// and Forwarded (RFC 7239) made from the others when there is none.
+// forward copies the forwarding headers for the application. It adds the peer to X-Forwarded-For, and makes Forwarded (RFC 7239) from the
+// others when there is none.
 func forward(in, out *http.Request) {
 	for _, name := range [...]string{"X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"} {
 		if values := in.Header[name]; values != nil {
@@ -305,8 +287,8 @@ func forward(in, out *http.Request) {
 	}
 }
 
-// forwarded writes a Forwarded header as Knative does: host and proto belong to the first of the clients, which are
-// separated by commas. It is empty when all three are.
+// forwarded makes a Forwarded header as Knative does: host and proto belong to the first of the clients, which are separated by commas. It
+// is empty when all three are.
 func forwarded(clients, host, proto string) string {
 	var elements []string
 	for node := range strings.SplitSeq(clients, ",") {

@@ -7,17 +7,20 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/contract"
 )
 
-// maxLogged is how many bytes of a value that the client chose go into a line of the request log.
+// maxLogged bounds each value of the client's in a line of the request log, in bytes.
 const maxLogged = 1 << 10
 
-// requestLog writes one line of JSON for each request. It has no header but User-Agent, and no query, for these may
-// hold secrets.
+// requestLog writes one line of JSON for each request. It writes no header but User-Agent, and no query unless asked: these may hold
+// secrets.
 type requestLog struct {
 	query  bool
 	labels json.RawMessage
 
+	// Guarded by mu.
 	mu     sync.Mutex
 	out    io.Writer
 	buffer bytes.Buffer
@@ -51,10 +54,10 @@ func newRequestLog(opts Options) *requestLog {
 	return l
 }
 
-// write writes the line in one piece. An error of the log must not become one of the request.
+// write writes the line with one Write. An error of the log does not fail the request.
 func (l *requestLog) write(r *http.Request, e *exchange, took time.Duration) {
 	line := requestLine{
-		Time:      e.visit.arrived,
+		Time:      e.entry.arrived,
 		Method:    clipped(r.Method),
 		Host:      clipped(r.Host),
 		Path:      clipped(r.URL.EscapedPath()),
@@ -63,14 +66,14 @@ func (l *requestLog) write(r *http.Request, e *exchange, took time.Duration) {
 		Bytes:     e.written,
 		Seconds:   took.Seconds(),
 		UserAgent: clipped(r.UserAgent()),
-		Proxied:   e.visit.proxied,
+		Proxied:   e.entry.proxied,
 		Labels:    l.labels,
 	}
-	if e.status == 0 { // the application's server does the same for a handler that wrote nothing
+	if e.status == 0 { // net/http sends 200 for a handler that wrote nothing
 		line.Status = http.StatusOK
 	}
 	if e.own {
-		line.Reason = e.Header().Get(ReasonHeader)
+		line.Reason = e.Header().Get(contract.ReasonHeader)
 	}
 	if l.query {
 		line.Query = clipped(r.URL.RawQuery)

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// reuse is what has been learnt of for how long an application keeps idle HTTP/1.1 connections. Most keep them for longer than
-// model.IdleApplication. Where one has closed a connection sooner, those that come after are given up in half the time: a request
-// that meets a connection which is being closed is lost, for nobody can tell whether the application has seen it.
+// reuse records for how long an application keeps idle HTTP/1.1 connections. Most keep them for longer than model.IdleApplication. When an
+// application has closed a connection sooner, later connections are closed after half that time. A request on a connection that is being
+// closed is lost: it is unknown whether the application has received it.
 type reuse struct {
-	kept atomic.Int64 // nanoseconds; 0 is nothing learnt
+	kept atomic.Int64 // nanoseconds; 0 is unknown
 }
 
-// closedAfter learns that the application has closed a connection that was idle for so long.
+// closedAfter records that the application has closed a connection that was idle for so long.
 func (u *reuse) closedAfter(idle time.Duration) {
 	for {
 		before := u.kept.Load()
@@ -23,26 +23,27 @@ func (u *reuse) closedAfter(idle time.Duration) {
 	}
 }
 
-// forget is for an application that does not listen: another one will, and what closed the connections was the end of this one.
-func (u *reuse) forget() { u.kept.Store(0) }
+// reset is for an application that does not listen: it was its end that closed the connections, and the next process may keep them longer.
+func (u *reuse) reset() { u.kept.Store(0) }
 
-// limit is for how long a connection may be idle; 0 is no limit beyond the transport's.
+// limit returns for how long a connection may be idle; 0 is no limit but the transport's.
 func (u *reuse) limit() time.Duration { return time.Duration(u.kept.Load()) / 2 }
 
-// idleness is for how long a connection has been without a request, and who closes it.
+// idleness measures for how long a connection has been idle, and closes it when that is too long.
 type idleness struct {
-	spell atomic.Int64 // nanoseconds that it was idle before its present request; 0 where an answer to it has begun, or for the first
+	idleBefore atomic.Int64 // nanoseconds that it was idle before its current request; 0 once the answer has begun, and for the first one
 
+	// Guarded by mu.
 	mu      sync.Mutex
-	by      *reuse    // of whom it carries requests
-	turn    uint64    // how many requests it was given
-	since   time.Time // when the last of them was over; zero while it is not
-	givenUp bool      // it is not to have a request any more
+	by      *reuse    // of the application
+	turn    uint64    // number of the current or last request
+	since   time.Time // when the last request was over; zero while one is in flight
+	retired bool      // it gets no request any more
 }
 
-// begin notes that the connection is idle after a turn, and has it closed when that has been so for too long. The transport says so
-// only when the connection may have its next request already: then this is late, and says nothing.
-func (i *idleness) begin(turn uint64, hangUp func() error) {
+// begin records that the connection is idle after a turn, and closes it when it has been idle for too long. The transport may call it after
+// the connection has got its next request; then it does nothing.
+func (i *idleness) begin(turn uint64, closeConn func() error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if turn != i.turn {
@@ -51,28 +52,28 @@ func (i *idleness) begin(turn uint64, hangUp func() error) {
 	i.since = time.Now()
 	if limit := i.by.limit(); limit > 0 {
 		time.AfterFunc(limit, func() {
-			if i.giveUp(turn) {
-				_ = hangUp() // the application may have been faster
+			if i.retire(turn) {
+				_ = closeConn() // the application may have closed it before
 			}
 		})
 	}
 }
 
-// giveUp gives the connection no request any more, unless it has had one since a turn.
-func (i *idleness) giveUp(turn uint64) bool {
+// retire gives the connection no further request, unless it has got one since that turn.
+func (i *idleness) retire(turn uint64) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.givenUp = i.givenUp || i.turn == turn
+	i.retired = i.retired || i.turn == turn
 	return i.turn == turn
 }
 
-// end notes that the connection gets a request, returns the number of its turn, and tells whether it may have it.
+// end records that the connection gets a request. It returns the number of the turn, and whether the connection may carry it.
 func (i *idleness) end(by *reuse) (turn uint64, may bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.by = by
 	i.turn++
-	if i.givenUp {
+	if i.retired {
 		return i.turn, false
 	}
 	if i.since.IsZero() {
@@ -80,15 +81,15 @@ func (i *idleness) end(by *reuse) (turn uint64, may bool) {
 	}
 	idle := max(time.Since(i.since), 1)
 	i.since = time.Time{}
-	i.spell.Store(int64(idle))
+	i.idleBefore.Store(int64(idle))
 	limit := by.limit()
 	return i.turn, limit == 0 || idle < limit // the timer may be late
 }
 
-// read looks at what came of reading from the connection.
+// read takes the result of a Read from the connection.
 func (i *idleness) read(n int, err error) {
 	if n > 0 {
-		i.spell.Store(0)
+		i.idleBefore.Store(0)
 		return
 	}
 	if err == nil {
@@ -96,10 +97,10 @@ func (i *idleness) read(n int, err error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.by == nil || i.givenUp {
+	if i.by == nil || i.retired {
 		return
 	}
-	idle := time.Duration(i.spell.Load())
+	idle := time.Duration(i.idleBefore.Load())
 	if !i.since.IsZero() {
 		idle = time.Since(i.since)
 	}

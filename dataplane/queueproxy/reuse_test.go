@@ -6,48 +6,48 @@ import (
 	"time"
 )
 
-func TestIdleConnectionIsGivenUpBeforeTheApplicationWould(t *testing.T) {
+func TestIdleConnectionIsClosedBeforeTheApplicationDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		learnt := &reuse{}
+		application := &reuse{}
 		var first, second idleness
-		hangUp := func() error { t.Error("a connection is given up before anything was learnt"); return nil }
-		turn, _ := first.end(learnt)
-		first.begin(turn, hangUp)
+		closeConn := func() error { t.Error("a connection is closed before the application closed one"); return nil }
+		turn, _ := first.end(application)
+		first.begin(turn, closeConn)
 		time.Sleep(50 * time.Millisecond)
 		first.read(0, errAppGone) // the application closes it
 
-		hungUp := false
-		turn, _ = second.end(learnt)
-		second.begin(turn, func() error { hungUp = true; return nil })
+		closed := false
+		turn, _ = second.end(application)
+		second.begin(turn, func() error { closed = true; return nil })
 		time.Sleep(25*time.Millisecond - 1)
 		synctest.Wait()
-		turn, may := second.end(learnt)
-		if hungUp || !may {
+		turn, may := second.end(application)
+		if closed || !may {
 			t.Error("a connection is given up before half of the time for which the application keeps one")
 		}
 		second.read(1, nil)
-		second.begin(turn, func() error { hungUp = true; return nil })
+		second.begin(turn, func() error { closed = true; return nil })
 		time.Sleep(25 * time.Millisecond)
 		synctest.Wait()
-		if _, may := second.end(learnt); !hungUp || may {
+		if _, may := second.end(application); !closed || may {
 			t.Error("a connection takes a request after half of the time for which the application keeps one")
 		}
 	})
 }
 
 // The transport says that a connection is idle after others may have taken it.
-func TestConnectionWithARequestIsNotGivenUp(t *testing.T) {
+func TestConnectionWithARequestIsNotRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		learnt := &reuse{}
-		learnt.closedAfter(50 * time.Millisecond)
+		application := &reuse{}
+		application.closedAfter(50 * time.Millisecond)
 		var i idleness
-		first, _ := i.end(learnt)
-		second, _ := i.end(learnt)
+		first, _ := i.end(application)
+		second, _ := i.end(application)
 		i.begin(first, func() error { t.Error("the connection is closed under its second request"); return nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		i.begin(second, func() error { return nil })
-		if _, may := i.end(learnt); !may {
+		if _, may := i.end(application); !may {
 			t.Error("a connection that was idle for no time takes no request")
 		}
 	})
@@ -55,25 +55,25 @@ func TestConnectionWithARequestIsNotGivenUp(t *testing.T) {
 
 func TestConnectionThatIsClosedOnARequestCountsAsIdleBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		learnt := &reuse{}
+		application := &reuse{}
 		var i idleness
-		turn, _ := i.end(learnt)
+		turn, _ := i.end(application)
 		i.begin(turn, func() error { return nil })
 		time.Sleep(40 * time.Millisecond)
-		i.end(learnt)
+		i.end(application)
 		time.Sleep(time.Second)
 		i.read(0, errAppGone)
-		if learnt.limit() != 20*time.Millisecond {
-			t.Errorf("limit %v", learnt.limit())
+		if application.limit() != 20*time.Millisecond {
+			t.Errorf("limit %v", application.limit())
 		}
-		i.end(learnt)
+		i.end(application)
 		i.read(1, nil)
 		i.read(0, errAppGone) // in the middle of an answer
-		if learnt.limit() != 20*time.Millisecond {
-			t.Errorf("limit %v after a lost answer", learnt.limit())
+		if application.limit() != 20*time.Millisecond {
+			t.Errorf("limit %v after a lost answer", application.limit())
 		}
-		if learnt.forget(); learnt.limit() != 0 {
-			t.Error("what was learnt of an application that is gone is kept")
+		if application.reset(); application.limit() != 0 {
+			t.Error("the record of an application that is gone is kept")
 		}
 	})
 }

@@ -15,11 +15,11 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// inFlightPoll is how often a drain looks whether the requests in flight have ended.
+// inFlightPoll is how often a drain checks whether the requests in flight have ended.
 const inFlightPoll = 20 * time.Millisecond
 
-// lastWords is how long requests that were cut off may take to be answered.
-const lastWords = 500 * time.Millisecond
+// answerWait is how long the answers of requests that were cut off may take.
+const answerWait = 500 * time.Millisecond
 
 // Limits bound what a client may do before its request counts as one.
 type Limits struct {
@@ -60,7 +60,7 @@ func (p *Proxy) newServer() *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       rememberConn,
 		ConnState:         framing.ConnState,
-		// What is asked of the server as such (OPTIONS *) is for the application too.
+		// OPTIONS * is for the application too.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     p.opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
@@ -79,30 +79,30 @@ func (p *Proxy) Serve(l net.Listener) error {
 	return nil
 }
 
-// Draining says that a drain has begun.
+// Draining reports whether a drain has begun.
 func (p *Proxy) Draining() bool { return p.drainBegan.Load() != nil }
 
-// Drain has probes say from now on that the proxy is shutting down, so that it gets fewer requests, and serves all that
-// come. It returns nil when no request has been in flight and none new has come for the quiet period, counted from the
-// begin of the drain at the earliest, or the cause of the context's end. The drain goes on until Resume or Shutdown.
+// Drain makes readiness probes fail, so that fewer requests arrive, and serves all that do. It returns nil when no request was in flight
+// and none arrived for the quiet period, which starts with the drain at the earliest, or the cause of the context's end. The drain goes on
+// until Resume or Shutdown.
 func (p *Proxy) Drain(ctx context.Context) error {
 	now := time.Now()
 	p.drainBegan.CompareAndSwap(nil, &now)
 	return p.awaitQuiet(ctx)
 }
 
-// Abandon says that the application is gone for good. Requests that it was not sent, those that wait and those that still
-// come, are answered so that whoever sent them may send them elsewhere. Shutdown must follow.
+// Abandon says that the application will not return. Requests that wait or still arrive are answered with contract.ReasonUnsent, so that
+// their senders may send them elsewhere. Shutdown must follow.
 func (p *Proxy) Abandon() {
 	now := time.Now()
 	p.drainBegan.CompareAndSwap(nil, &now)
 	p.breaker.Close(errUnsent)
 }
 
-// Retire drains the proxy (see Drain), and from then on answers those who still come as after Abandon: clients may learn later
-// than the drain takes that the replica is to end, and to close connections would lose the requests that are on their way.
-// It returns nil when the application has no request and will get none, and so may end. Shutdown must follow, when nobody
-// comes any more; when ctx ends before, Retire does what Shutdown does.
+// Retire drains the proxy (see Drain), and then answers the requests that still arrive as after Abandon. Clients may learn of the end of
+// the replica after the drain, and closed connections would lose the requests that are on their way. Retire returns nil when the
+// application has no request and will get none, and so may end. Shutdown must follow when no requests arrive any more. When ctx ends
+// before, Retire does what Shutdown does.
 func (p *Proxy) Retire(ctx context.Context) error {
 	err := p.Drain(ctx)
 	if err == nil {
@@ -129,12 +129,11 @@ func (p *Proxy) awaitIdle(ctx context.Context) error {
 	}
 }
 
-// Resume takes a drain back. Shutdown's is not to be taken back.
+// Resume ends a drain. It must not be called after Shutdown.
 func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
 
-// Shutdown drains the proxy (see Drain) and ends it. Streams that go on for StreamDrain are cut off then: an upgraded
-// connection is closed, a gRPC stream ends with UNAVAILABLE. When ctx ends before it is quiet, all that is in flight is
-// cut off and the context's cause is returned.
+// Shutdown drains the proxy (see Drain) and ends it. After StreamDrain it cuts the streams that are left: it closes upgraded connections
+// and ends gRPC streams with UNAVAILABLE. When ctx ends before the drain, it cuts all that is in flight and returns the context's cause.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	if p.opts.StreamDrain > 0 {
 		timer := time.AfterFunc(p.opts.StreamDrain, func() { p.streams.cut(true) })
@@ -145,9 +144,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		err = p.server.Shutdown(ctx)
 	}
 	if err != nil {
-		// What is left gets its answer, or its connection closed, and a moment for that to be sent.
+		// What is left gets its answer, or its connection is closed.
 		p.cut(errShuttingDown)
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWait)
 		defer cancel()
 		_ = p.server.Shutdown(last) // the error to return is the first one
 	}
@@ -155,7 +154,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// CutStreams ends the streams in flight, as Shutdown does after StreamDrain.
+// CutStreams cuts the streams in flight, as Shutdown does after StreamDrain.
 func (p *Proxy) CutStreams() { p.streams.cut(false) }
 
 // Close ends the proxy and the requests in flight at once.

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// streamCutter ends streams. A stream ends with the context that the cutter had when it began.
+// streamCutter cuts streams. Each ends with the context that the cutter had when the stream began.
 type streamCutter struct {
+	// Guarded by mu.
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -24,7 +25,7 @@ func (c *streamCutter) context() context.Context {
 	return c.ctx
 }
 
-// cut ends the streams in flight; those to come too if it is for good.
+// cut ends the streams in flight, and with forGood the later ones too.
 func (c *streamCutter) cut(forGood bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -249,7 +249,7 @@ func TestGRPCThatArrivesTooLateIsUnavailable(t *testing.T) {
 	close(finish)
 }
 
-func TestDrainCanBeTakenBack(t *testing.T) {
+func TestDrainEndsWithResume(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	p, address := serve(t, queueproxy.Options{Target: target, Quiet: 10 * time.Millisecond})
 	c := client(t, model.HTTP1)
@@ -301,8 +301,8 @@ func TestTrailersPassInBothProtocols(t *testing.T) {
 	}
 }
 
-// TestCutStreamsSparesWhatComesAfterwards: a revision that loses its streams may be routed to again.
-func TestCutStreamsSparesWhatComesAfterwards(t *testing.T) {
+// TestCutStreamsDoesNotCutLaterStreams: a revision that loses its streams may be routed to again.
+func TestCutStreamsDoesNotCutLaterStreams(t *testing.T) {
 	p, address := serve(t, queueproxy.Options{Target: application(t, http.HandlerFunc(echoWebSocket))})
 	before := openWebSocket(t, address)
 	p.CutStreams()

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -23,7 +24,7 @@ const (
 	roomy = 2 * time.Second
 )
 
-var timedOut = answer{504, queueproxy.ReasonRequestTimeout, "request timeout"}
+var timedOut = answer{504, contract.ReasonRequestTimeout, "request timeout"}
 
 // hanging never answers.
 func hanging(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
@@ -89,7 +90,7 @@ func TestTimeoutCutsAResponseThatHasBegun(t *testing.T) {
 	}
 }
 
-func TestWritesKeepTheIdleTimeoutAway(t *testing.T) {
+func TestWritesRestartTheIdleTimeout(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for range 30 {
 			_, _ = w.Write([]byte("x"))

@@ -16,7 +16,7 @@ const (
 	idlePerTarget = 1000
 )
 
-// Transport carries requests to applications over connections that it keeps. It serves any number of proxies.
+// Transport sends requests to applications over connections that it keeps. Any number of proxies may share it.
 type Transport struct {
 	http1, h2c *http.Transport
 	buffers    *buffers
@@ -40,10 +40,10 @@ func newTransport(shared bool) *http.Transport {
 			}
 			return newAppConn(c, shared), nil
 		},
-		DisableCompression:  true, // what the client asked for is between it and the application
+		DisableCompression:  true, // client and application negotiate it
 		MaxIdleConnsPerHost: idlePerTarget,
 		IdleConnTimeout:     model.IdleApplication,
-		// A body that is to be asked for waits in intake.Body, and so the transport need not wait.
+		// A body with an expectation waits in intake.Body, so the transport need not wait.
 		ExpectContinueTimeout: 0,
 	}
 }
@@ -61,7 +61,7 @@ func (t *Transport) forProtocol(p model.Protocol) http.RoundTripper {
 	return t.http1
 }
 
-// upgradesOverHTTP1 is for applications that speak h2c: HTTP/2 has no Upgrade, so a WebSocket still opens as HTTP/1.1.
+// upgradesOverHTTP1 is for applications of h2c: HTTP/2 has no Upgrade, so a WebSocket still opens with HTTP/1.1.
 type upgradesOverHTTP1 struct{ t *Transport }
 
 func (u upgradesOverHTTP1) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -71,7 +71,7 @@ func (u upgradesOverHTTP1) RoundTrip(r *http.Request) (*http.Response, error) {
 	return u.t.h2c.RoundTrip(r)
 }
 
-// buffers is a pool of response buffers. It keeps array pointers, because a slice put into a sync.Pool is allocated anew each time.
+// buffers is a pool of response buffers. It keeps array pointers, because putting a slice into a sync.Pool allocates.
 type buffers struct{ pool sync.Pool }
 
 // Get returns a buffer of bufferSize bytes.

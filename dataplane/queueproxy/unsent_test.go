@@ -11,13 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
 
-var unsent = answer{503, queueproxy.ReasonUnsent, "the application is not there; it has not received the request"}
+var unsent = answer{503, contract.ReasonUnsent, "the application is not there; it has not received the request"}
 
-func TestRequestsOfAnApplicationThatIsNotThereMayGoElsewhere(t *testing.T) {
+func TestRequestsThatTheApplicationCannotReceiveAreUnsent(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
 		_, address := serve(t, queueproxy.Options{Target: "127.0.0.1:1", Protocol: protocol}) // nobody listens on that port
 		if diff := cmp.Diff(unsent, get(t, client(t, protocol), "http://"+address)); diff != "" {
@@ -64,7 +65,7 @@ func raw(t *testing.T, requests int, closed chan<- struct{}) net.Listener {
 	return listener
 }
 
-func TestRequestThatMayHaveBeenReceivedGoesNowhereElse(t *testing.T) {
+func TestRequestThatMayHaveBeenReceivedIsNotUnsent(t *testing.T) {
 	closed := make(chan struct{}, 10)
 	application := raw(t, 10, closed)
 	_, address := serve(t, queueproxy.Options{Target: application.Addr().String()})
@@ -73,7 +74,8 @@ func TestRequestThatMayHaveBeenReceivedGoesNowhereElse(t *testing.T) {
 		t.Fatalf("got %v", got)
 	}
 	// The transport repeats this one, since it is a GET on a connection that was kept, and is refused a new connection.
-	if diff := cmp.Diff(answer{502, queueproxy.ReasonUnreachable, "the application did not answer"}, get(t, c, "http://"+address+"/die")); diff != "" {
+	if diff := cmp.Diff(answer{502, contract.ReasonUnreachable, "the application did not answer"},
+		get(t, c, "http://"+address+"/die")); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(unsent, get(t, c, "http://"+address+"/")); diff != "" {
@@ -92,10 +94,10 @@ func TestNothingIsSentOnAConnectionThatTheApplicationHasClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		switch reason := response.Header.Get(queueproxy.ReasonHeader); {
+		switch reason := response.Header.Get(contract.ReasonHeader); {
 		case response.StatusCode == 200:
 			<-closed
-		case reason == queueproxy.ReasonUnsent: // the connection was found closed after the body was read from
+		case reason == contract.ReasonUnsent: // the connection was found closed after the body was read from
 		default:
 			lost++
 			t.Logf("status %d, reason %q", response.StatusCode, reason)
@@ -107,7 +109,7 @@ func TestNothingIsSentOnAConnectionThatTheApplicationHasClosed(t *testing.T) {
 	}
 }
 
-func TestAbandonedProxySendsThoseWhoWaitElsewhere(t *testing.T) {
+func TestAbandonedProxyAnswersWaitingRequestsAsUnsent(t *testing.T) {
 	hold, begun := make(chan struct{}), make(chan struct{}, 1)
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		begun <- struct{}{}

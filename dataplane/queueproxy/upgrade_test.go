@@ -62,7 +62,7 @@ func TestOnlyTheIdleTimeoutEndsAnUpgradedConnection(t *testing.T) {
 	})
 }
 
-func TestBytesOfEitherSideKeepTheIdleTimeoutAway(t *testing.T) {
+func TestBytesOfEitherSideRestartTheIdleTimeout(t *testing.T) {
 	for name, send := range map[string]func(client, server net.Conn) (from, to net.Conn){
 		"the client":      func(client, server net.Conn) (from, to net.Conn) { return client, server },
 		"the application": func(client, server net.Conn) (from, to net.Conn) { return server, client },
@@ -92,7 +92,7 @@ func TestBytesOfEitherSideKeepTheIdleTimeoutAway(t *testing.T) {
 	}
 }
 
-func TestTimeoutsEndWhatHasNotBeenUpgraded(t *testing.T) {
+func TestTimeoutsEndRequestsThatAreNotUpgraded(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"whole request": {Timeout: 3 * time.Second}, "response start": {ResponseStart: 3 * time.Second}, "idle": {Idle: 3 * time.Second},
 	} {

@@ -1,6 +1,7 @@
-// Package replay keeps the beginning of a request's body while the request is being sent, so that it can be sent again, from its
-// beginning, to somebody else: a transport has read ahead when it finds out that nobody has looked at the request. It knows
-// nothing of who is sent a request again.
+// Package replay keeps the beginning of a request's body while the request is being sent, so that another attempt can send it from the
+// beginning: a transport has read ahead when it learns that the server has not processed the request.
+//
+// It must not know to whom a request is sent, nor when it may be sent again.
 package replay
 
 import (
@@ -10,37 +11,40 @@ import (
 	"sync/atomic"
 )
 
-// Limit is how much of a body is kept, in bytes. A request whose body is longer can be sent again until more has been read.
+// Limit is how much of a body is kept, in bytes. A request with a longer body can be sent again until more than that has been read.
 const Limit = 32 << 10
 
 // ErrSuperseded is what an attempt reads after another one has begun, or after the request is over.
 var ErrSuperseded = errors.New("the body is being sent by another attempt")
 
-// Body is a request's body on its way to one or another. It borrows a buffer when something has been read, until it is clear that
-// the request will not be sent again. A Body must not be copied once it has begun.
+// Body is a request's body over all attempts. It holds a buffer from the first read until the request will not be sent again. A Body must
+// not be copied after Begin.
 type Body struct {
+	// Set once.
 	source  io.Reader
 	buffers *Buffers
-	first   Reader // so that a request that is sent once costs no allocation
-	failed  atomic.Bool
+	first   Reader // so that a request that is sent once needs no allocation
 
-	mu      sync.Mutex
-	log     []byte  // all that has been read; nil before, and when lost
-	lost    bool    // it is not kept any more
-	settled bool    // no attempt follows the current one
-	end     error   // what the source has ended with
-	current *Reader // nil when the request is over
-	reading *Reader // waits for the client; nil when none does
-	freed   chan struct{}
+	failed atomic.Bool
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	log       []byte  // all that has been read; nil before that, and when discarded
+	discarded bool    // the log is not kept any more
+	settled   bool    // the current attempt is the last one
+	end       error   // what the source has ended with
+	current   *Reader // nil when the request is over
+	reading   *Reader // the one that waits for the client; nil when none does
+	freed     chan struct{}
 }
 
 // Reader is the body as one attempt reads it, in one goroutine.
 type Reader struct {
 	body *Body
-	at   int // in the log
+	at   int // offset in the log
 }
 
-// Begin takes what the client sends, and gives the body for the first attempt.
+// Begin starts to read from the client, and returns the body for the first attempt.
 func (b *Body) Begin(source io.Reader, buffers *Buffers) *Reader {
 	b.source, b.buffers = source, buffers
 	b.first.body = b
@@ -48,12 +52,12 @@ func (b *Body) Begin(source io.Reader, buffers *Buffers) *Reader {
 	return b.current
 }
 
-// Rewind gives the body from its beginning for another attempt, and ends the reading of the one before; it fails where more has
-// been read than is kept. One that waits for the client to send more goes on waiting, and what then comes is for its successor.
+// Rewind returns the body from its beginning for another attempt, and ends the reading of the attempt before. It fails if more has been
+// read than is kept. A Read that waits for the client goes on waiting, and what then arrives goes to the new attempt.
 func (b *Body) Rewind() (*Reader, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.lost || b.settled || b.current == nil || b.reading != nil && len(b.log) == Limit {
+	if b.discarded || b.settled || b.current == nil || b.reading != nil && len(b.log) == Limit {
 		return nil, false
 	}
 	b.current = &Reader{body: b}
@@ -61,35 +65,35 @@ func (b *Body) Rewind() (*Reader, bool) {
 	return b.current, true
 }
 
-// Settle says that the current attempt is the last one: the memory is given back as soon as it has been read.
+// Settle says that the current attempt is the last one: the buffer is returned as soon as it has been read.
 func (b *Body) Settle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settled = true
-	b.spare()
+	b.trim()
 }
 
-// Release ends the reading and gives the memory back. It reports whether nobody waits for the client any more.
+// Release ends the reading and returns the buffer. It reports whether no Read waits for the client any more.
 func (b *Body) Release() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = nil
-	b.forget()
+	b.discard()
 	b.wake()
 	return b.reading == nil
 }
 
-// Waiting is whether somebody waits for the client to send more.
+// Waiting reports whether a Read waits for the client.
 func (b *Body) Waiting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reading != nil
 }
 
-// Failed is whether the client did not deliver its body.
+// Failed reports whether the client did not deliver its body.
 func (b *Body) Failed() bool { return b.failed.Load() }
 
-// Read reads what has been kept, and then what the client sends.
+// Read reads the log, and then what the client sends.
 func (r *Reader) Read(p []byte) (int, error) {
 	b := r.body
 	b.mu.Lock()
@@ -103,7 +107,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	case r.at < len(b.log):
 		n := copy(p, b.log[r.at:])
 		r.at += n
-		b.spare()
+		b.trim()
 		return n, nil
 	case b.end != nil:
 		return 0, b.end
@@ -113,14 +117,14 @@ func (r *Reader) Read(p []byte) (int, error) {
 		return 0, ErrSuperseded
 	}
 	r.at = len(b.log)
-	b.spare()
+	b.trim()
 	return n, err
 }
 
 // Close does nothing: transports close bodies on failure, and this one stays open for the next attempt.
 func (r *Reader) Close() error { return nil }
 
-// await lets go of the mutex until nobody waits for the client, or something else has changed.
+// await waits, without the mutex, until no Read waits for the client or something else has changed.
 func (b *Body) await() {
 	if b.freed == nil {
 		b.freed = make(chan struct{})
@@ -138,16 +142,16 @@ func (b *Body) wake() {
 	}
 }
 
-// fetch reads from the client, without the mutex, not more than there is room for as long as there is some: what it gets may be
-// for the next attempt.
+// fetch reads from the client, without the mutex. While the log has room it reads no more than fits, since what it gets may be for the
+// next attempt.
 func (b *Body) fetch(r *Reader, p []byte) (int, error) {
-	if room := Limit - len(b.log); !b.lost && room > 0 && len(p) > room {
+	if room := Limit - len(b.log); !b.discarded && room > 0 && len(p) > room {
 		p = p[:room]
 	}
 	b.reading = r
 	n, err := b.pull(p)
 	b.reading = nil
-	if b.current != nil && !b.lost {
+	if b.current != nil && !b.discarded {
 		b.keep(p[:n])
 	}
 	if err != nil {
@@ -164,13 +168,13 @@ func (b *Body) pull(p []byte) (int, error) {
 	return b.source.Read(p)
 }
 
-// keep adds to the log, or gives it up.
+// keep adds to the log, or discards it when it is full.
 func (b *Body) keep(p []byte) {
 	switch {
 	case len(p) == 0:
 		return
 	case len(b.log)+len(p) > Limit:
-		b.forget()
+		b.discard()
 		return
 	case b.log == nil:
 		b.log = b.buffers.Get()[:0]
@@ -178,16 +182,16 @@ func (b *Body) keep(p []byte) {
 	b.log = append(b.log, p...)
 }
 
-// spare forgets what nobody is going to read. What the one before waits for is still for the current attempt.
-func (b *Body) spare() {
+// trim discards a log that no attempt will read. While the attempt before waits for the client, what arrives is for the current one.
+func (b *Body) trim() {
 	if b.settled && b.current != nil && b.current.at == len(b.log) && (b.reading == nil || b.reading == b.current) {
-		b.forget()
+		b.discard()
 	}
 }
 
-func (b *Body) forget() {
+func (b *Body) discard() {
 	if b.log != nil {
 		b.buffers.Put(b.log[:Limit])
 	}
-	b.log, b.lost = nil, true
+	b.log, b.discarded = nil, true
 }

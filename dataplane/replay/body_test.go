@@ -64,7 +64,7 @@ func TestALargeBodyIsSentOnce(t *testing.T) {
 	}
 }
 
-func TestWhatTheClientStillSendsIsForTheNewestAttempt(t *testing.T) {
+func TestNewestAttemptGetsWhatTheClientStillSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, client := io.Pipe()
 		var b Body
@@ -135,7 +135,7 @@ func TestARequestEndsWhileItsClientIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAFullLogIsGivenUpBeforeMoreIsWaitedFor(t *testing.T) {
+func TestNoOtherAttemptWhileAFullLogWaitsForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, client := io.Pipe()
 		var b Body
@@ -159,7 +159,7 @@ func TestAFullLogIsGivenUpBeforeMoreIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestMemoryIsGivenBackWhenTheRequestIsSettled(t *testing.T) {
+func TestBufferIsReturnedWhenTheRequestIsSettled(t *testing.T) {
 	var b Body
 	r := b.Begin(strings.NewReader("0123456789"), &Buffers{})
 	_, _ = io.ReadFull(r, make([]byte, 5))

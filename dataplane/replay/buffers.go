@@ -2,7 +2,7 @@ package replay
 
 import "sync"
 
-// Buffers lends memory in pieces of Limit bytes, for what is kept and for copying. The zero value is ready.
+// Buffers lends buffers of Limit bytes, for the kept parts of bodies and for copying. The zero value is ready.
 type Buffers struct{ pool sync.Pool }
 
 // Get borrows a buffer.
@@ -13,5 +13,5 @@ func (b *Buffers) Get() []byte {
 	return new([Limit]byte)[:]
 }
 
-// Put gives a buffer back, in its full length.
+// Put returns a buffer, in its full length.
 func (b *Buffers) Put(p []byte) { b.pool.Put((*[Limit]byte)(p)) }

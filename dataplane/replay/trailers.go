@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// Trailers gives the body of an attempt whose client has announced trailers, and the trailers that the attempt is to send; from is
-// where the server puts those of the client when the body has ended. Each attempt has its own, since a transport looks at them
-// while the attempt before may come to the end of the body.
+// Trailers returns the body of an attempt whose client has announced trailers, and the trailers that the attempt sends. from is where
+// the server puts the client's trailers at the end of the body. Each attempt has its own, since a transport reads them while the attempt
+// before may reach the end of the body.
 func (r *Reader) Trailers(names []string, from http.Header) (io.ReadCloser, http.Header) {
 	to := make(http.Header, len(names))
 	for _, name := range names {

@@ -14,7 +14,7 @@ import (
 	"sluice.dev/sluice/dataplane/replay"
 )
 
-// noticed is a connection that tells when the transport has found it dead and closed it.
+// noticed is a connection that records when the transport has found it dead and closed it.
 type noticed struct {
 	net.Conn
 	closed func()
@@ -97,15 +97,15 @@ func received(conn net.Conn, f *http2.Framer) uint32 {
 	}
 }
 
-func TestWhatAServerHasNotReadIsUnprocessed(t *testing.T) {
+func TestRequestThatAServerHasNotReadIsUnprocessed(t *testing.T) {
 	for name, test := range map[string]struct {
 		handle      func(net.Conn)
 		late        bool
 		unprocessed bool
 	}{
-		"it vanished before the request": {func(conn net.Conn) { conn.Close() }, true, true},
+		"it closed before the request": {func(conn net.Conn) { conn.Close() }, true, true},
 		// It has read the request, and what it has said of it would be lost with a connection that is reset.
-		"it vanished before it said anything": {func(conn net.Conn) { received(conn, http2.NewFramer(io.Discard, conn)) }, false, false},
+		"it closed before it sent anything": {func(conn net.Conn) { received(conn, http2.NewFramer(io.Discard, conn)) }, false, false},
 		"it refused the stream": {func(conn net.Conn) {
 			greeted(conn, func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream) })
 		}, false, true},
@@ -115,7 +115,7 @@ func TestWhatAServerHasNotReadIsUnprocessed(t *testing.T) {
 		"it ended the stream": {func(conn net.Conn) {
 			greeted(conn, func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeInternal) })
 		}, false, false},
-		"it vanished with the request": {func(conn net.Conn) {
+		"it closed with the request": {func(conn net.Conn) {
 			greeted(conn, func(*http2.Framer, uint32) { conn.Close() })
 		}, false, false},
 	} {

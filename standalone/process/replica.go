@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/dataplane/queueproxy"
@@ -40,7 +41,7 @@ const lastingAfter = 3
 
 // run returns when stop has ended and the replica is drained and gone.
 func (r *replica) run(stop context.Context) {
-	backOff := firstBackOff
+	pause := backoff.ExponentialBackOff{InitialInterval: firstBackOff, Multiplier: 2, MaxInterval: longestBackOff}
 	var last *model.Failure
 	for fruitless := 0; ; {
 		if r.claimStart(stop) != nil {
@@ -61,16 +62,16 @@ func (r *replica) run(stop context.Context) {
 		r.report(report{failure: failure})
 		lived := time.Since(began)
 		if lived >= stable {
-			backOff = firstBackOff
+			pause.Reset()
 		}
 		r.settle = min(max(r.runtime.opts.Settle, 2*lived), max(r.runtime.opts.Settle, stable)) // it must last longer than the one before
-		r.logger.Warn("replica failed", "reason", failure.Reason, "message", failure.Message, "restart-in", backOff)
+		wait := pause.NextBackOff()
+		r.logger.Warn("replica failed", "reason", failure.Reason, "message", failure.Message, "restart-in", wait)
 		select {
 		case <-stop.Done():
 			return
-		case <-time.After(backOff):
+		case <-time.After(wait):
 		}
-		backOff = min(2*backOff, longestBackOff)
 	}
 }
 

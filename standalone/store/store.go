@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -164,7 +165,8 @@ func (s *Store) Stop() {
 // keep runs the store again and again until ctx ends. What becomes of the first start goes to first.
 func (s *Store) keep(ctx context.Context, first chan<- error) {
 	defer close(s.done)
-	pause, existing, told := firstPause, false, ""
+	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
+	existing, logged := false, ""
 	for {
 		served := time.Time{}
 		err := s.run(ctx, existing, func() {
@@ -174,23 +176,23 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 		s.fails(err)
 		existing = existing || !served.IsZero()
 		if !served.IsZero() && time.Since(served) > lastPause {
-			pause, told = firstPause, ""
+			pause.Reset()
+			logged = ""
 		}
 		if !existing || ctx.Err() != nil {
 			first <- err // nobody reads it after the first start
 			return
 		}
 		// Which file it was that could not be written, in the brackets at the end, is a new one each time.
-		if sentence, _, _ := strings.Cut(err.Error(), " ("); sentence != told || !served.IsZero() {
+		if sentence, _, _ := strings.Cut(err.Error(), " ("); sentence != logged || !served.IsZero() {
 			s.options.Logger.Error("the store has ended: the API answers nobody until it is back, and services go on", "why", err)
-			told = sentence
+			logged = sentence
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(pause.NextBackOff()):
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 

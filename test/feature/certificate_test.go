@@ -143,9 +143,9 @@ func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 	_, another := a.Sign("*.default.localhost")
 	for _, broken := range [][]byte{good[:len(good)/2], another} {
 		authority.Write(t, files.Key, broken)
-		count := strings.Count(s.printed(), "not taken over")
+		count := strings.Count(s.printed(), "new certificates are rejected")
 		eventually(t, "a warning", func() error {
-			if strings.Count(s.printed(), "not taken over") == count {
+			if strings.Count(s.printed(), "new certificates are rejected") == count {
 				return fmt.Errorf("there are %d", count)
 			}
 			return nil

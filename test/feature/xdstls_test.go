@@ -135,7 +135,7 @@ func certificatesAreRenewedWhileClientsAreConnected(t *testing.T, g gateway) {
 	}
 	first := served()
 	authority.Write(t, server.Key, []byte("half"))
-	s.waitFor("not taken over")
+	s.waitFor("new certificates are rejected")
 	if got := served(); got != first {
 		t.Error("a broken key was taken over")
 	}

@@ -1,8 +1,8 @@
-package activator
+package dispatch
 
 import "math/bits"
 
-// bitset is a set of small numbers that finds its least member at once: a second level says which words are not empty.
+// bitset is a set of small numbers that finds its least member in constant time: summary says which words are not empty.
 type bitset struct {
 	words, summary []uint64
 }
@@ -28,7 +28,7 @@ func (s *bitset) set(i int, member bool) {
 	}
 }
 
-// first is the least member, or -1.
+// first returns the least member, or -1.
 func (s *bitset) first() int {
 	for i, any := range s.summary {
 		if any != 0 {

@@ -1,4 +1,4 @@
-package activator
+package dispatch
 
 import (
 	"context"
@@ -15,25 +15,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func freshDispatcher(concurrency int, addresses ...string) *dispatcher {
-	d := newDispatcher(10_000, &population{max: 50_000}, func() {})
-	d.apply(&assignment{concurrency: concurrency, endpoints: addresses}, -1)
+func freshDispatcher(concurrency int, addresses ...string) *Dispatcher {
+	d := New(10_000, NewPending(50_000), func() {})
+	d.Apply(&Assignment{Concurrency: concurrency, Endpoints: addresses}, -1)
 	return d
 }
 
 // enter brings in n requests and names the replicas whose slots they got; "" is none.
-func enter(t *testing.T, d *dispatcher, n int) (tickets []*ticket, got []string) {
+func enter(t *testing.T, d *Dispatcher, n int) (tickets []*Ticket, got []string) {
 	t.Helper()
 	for range n {
-		x := &ticket{arrived: time.Now()}
-		if err := d.enter(x); err != nil {
+		x := &Ticket{Arrived: time.Now()}
+		if err := d.Enter(x); err != nil {
 			t.Fatal(err)
 		}
 		tickets = append(tickets, x)
 		if x.replica == nil {
 			got = append(got, "")
 		} else {
-			got = append(got, x.replica.address)
+			got = append(got, x.replica.Address)
 		}
 	}
 	return tickets, got
@@ -57,8 +57,8 @@ func TestPolicies(t *testing.T) {
 	}
 	d := freshDispatcher(4, "a", "b", "c")
 	tickets, _ := enter(t, d, 5) // a has 2, b has 2, c has 1
-	d.leave(tickets[1], true)
-	d.leave(tickets[4], true) // b has none
+	d.Leave(tickets[1], true)
+	d.Leave(tickets[4], true) // b has none
 	if _, got := enter(t, d, 2); got[0] != "b" || got[1] != "c" {
 		t.Errorf("the least loaded are b and then c, not %v", got)
 	}
@@ -109,65 +109,65 @@ func TestQueueIsFairAndKeepsThePlaceOfARefusedRequest(t *testing.T) {
 		d := freshDispatcher(1, "a")
 		tickets, _ := enter(t, d, 5)
 		began := time.Now()
-		d.leave(tickets[0], true)
+		d.Leave(tickets[0], true)
 		if tickets[1].replica == nil {
 			t.Fatal("a freed slot does not go to the next")
 		}
 		<-tickets[1].turn
-		d.refused(tickets[1]) // the replica is left alone for a moment, and the ticket is first again
+		d.Refused(tickets[1]) // the replica is left alone for a moment, and the ticket is first again
 		d.mu.Lock()
 		if d.queue.first != tickets[1] || d.queue.length != 4 {
 			t.Error("the refused request lost its place")
 		}
 		d.mu.Unlock()
 		<-tickets[1].turn
-		if time.Since(began) != minPause || tickets[1].replica == nil || !tickets[1].trial || tickets[2].replica != nil {
+		if time.Since(began) != minBackOff || tickets[1].replica == nil || !tickets[1].probe || tickets[2].replica != nil {
 			t.Fatal("after the pause the first request tries again, alone")
 		}
-		d.connected(tickets[1])
+		d.Connected(tickets[1])
 		for i := 1; i < 5; i++ {
 			if tickets[i].replica == nil {
 				t.Fatalf("request %d was passed over", i)
 			}
-			d.leave(tickets[i], true)
+			d.Leave(tickets[i], true)
 		}
 	})
 }
 
-func TestSlotIsForThoseWhoStillWait(t *testing.T) {
+func TestRequestWithoutAClientDoesNotUseItsSlot(t *testing.T) {
 	d := freshDispatcher(1, "a")
 	tickets, _ := enter(t, d, 4)
 	clientGone := errors.New("the client has gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(clientGone)
-	d.leave(tickets[0], true)
+	d.Leave(tickets[0], true)
 	for _, x := range tickets[1:3] { // each gets the slot before it could notice that its client is gone
 		if x.replica == nil {
 			t.Fatal("the freed slot does not go to the next")
 		}
-		if err := d.wait(ctx, x); !errors.Is(err, clientGone) {
+		if err := d.Wait(ctx, x); !errors.Is(err, clientGone) {
 			t.Errorf("a request without a client uses its slot: %v", err)
 		}
-		d.leave(x, false)
+		d.Leave(x, false)
 	}
-	if err := d.wait(t.Context(), tickets[3]); err != nil || tickets[3].replica == nil {
+	if err := d.Wait(t.Context(), tickets[3]); err != nil || tickets[3].replica == nil {
 		t.Errorf("the next request has no slot: %v", err)
 	}
 }
 
-func TestRefusedReplicaIsLeftAloneForLongerAndLonger(t *testing.T) {
-	t.Run("no connection", func(t *testing.T) { refuseAll(t, func(*dispatcher, *ticket) {}, 30) })
-	t.Run("no application", func(t *testing.T) { refuseAll(t, (*dispatcher).connected, 30*100) }) // all hundred try when one has connected
+func TestRefusingReplicaIsEjectedWithABackOff(t *testing.T) {
+	t.Run("no connection", func(t *testing.T) { refuseAll(t, func(*Dispatcher, *Ticket) {}, 30) })
+	t.Run("no application", func(t *testing.T) { refuseAll(t, (*Dispatcher).Connected, 30*100) }) // all hundred try when one has connected
 }
 
 // refuseAll has a replica refuse a hundred requests for 10 s, and then take them. Before each refusal try is called.
-func refuseAll(t *testing.T, try func(*dispatcher, *ticket), most int) {
+func refuseAll(t *testing.T, try func(*Dispatcher, *Ticket), most int) {
 	synctest.Test(t, func(t *testing.T) {
 		d := freshDispatcher(0, "a")
 		tickets, _ := enter(t, d, 100)
 		began, attempts := time.Now(), 0
 		for _, x := range tickets {
-			d.refused(x)
+			d.Refused(x)
 		}
 		for time.Since(began) < 10*time.Second {
 			time.Sleep(time.Millisecond)
@@ -177,7 +177,7 @@ func refuseAll(t *testing.T, try func(*dispatcher, *ticket), most int) {
 				case <-x.turn:
 					attempts++
 					try(d, x)
-					d.refused(x)
+					d.Refused(x)
 				default:
 				}
 			}
@@ -185,38 +185,38 @@ func refuseAll(t *testing.T, try func(*dispatcher, *ticket), most int) {
 		if attempts < 15 || attempts > most {
 			t.Errorf("%d attempts in 10 s", attempts)
 		}
-		d.apply(&assignment{endpoints: []string{"b"}}, -1)
-		d.apply(&assignment{endpoints: []string{"a"}}, -1) // somebody else may be there now
+		d.Apply(&Assignment{Endpoints: []string{"b"}}, -1)
+		d.Apply(&Assignment{Endpoints: []string{"a"}}, -1) // somebody else may be there now
 		for _, x := range tickets {
 			<-x.turn
-			d.leave(x, true)
+			d.Leave(x, true)
 		}
 		for range 3 { // what is answered in between ends the row
 			got, _ := enter(t, d, 1)
 			began = time.Now()
-			d.refused(got[0])
+			d.Refused(got[0])
 			<-got[0].turn
-			if took := time.Since(began); took != minPause {
+			if took := time.Since(began); took != minBackOff {
 				t.Errorf("left alone for %v", took)
 			}
-			d.connected(got[0])
-			d.answered(got[0])
-			d.leave(got[0], true)
+			d.Connected(got[0])
+			d.Answered(got[0])
+			d.Leave(got[0], true)
 		}
 	})
 }
 
-func TestPatience(t *testing.T) {
+func TestWaitEndsAfterItsDeadlineWithTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatcher(10, &population{max: 10}, func() {})
+		d := New(10, NewPending(10), func() {})
 		wait := func() (time.Duration, error) {
-			x := &ticket{arrived: time.Now()}
-			if err := d.enter(x); err != nil {
+			x := &Ticket{Arrived: time.Now()}
+			if err := d.Enter(x); err != nil {
 				t.Fatal(err)
 			}
-			err := d.wait(t.Context(), x)
-			d.leave(x, false)
-			return time.Since(x.arrived), err
+			err := d.Wait(t.Context(), x)
+			d.Leave(x, false)
+			return time.Since(x.Arrived), err
 		}
 		check := func(what string, want time.Duration, wantErr error) {
 			t.Helper()
@@ -225,46 +225,47 @@ func TestPatience(t *testing.T) {
 				t.Errorf("%s: %v after %v, want %v after %v", what, err, took, wantErr, want)
 			}
 		}
-		check("nothing known", silentPatience, errTimeout)
-		d.apply(&assignment{timeout: 5 * time.Second}, -1)
-		check("a timeout", 5*time.Second, errTimeout)
-		f := &failure{"Broken", "it is"}
-		time.AfterFunc(time.Second, func() { d.apply(&assignment{timeout: 5 * time.Second, failure: f}, -1) })
-		check("a failure while waiting", time.Second, f.refusal())
+		check("nothing known", SilentPatience, ErrTimeout)
+		d.Apply(&Assignment{Timeout: 5 * time.Second}, -1)
+		check("a timeout", 5*time.Second, ErrTimeout)
+		f := &Failure{"Broken", "it is"}
+		time.AfterFunc(time.Second, func() { d.Apply(&Assignment{Timeout: 5 * time.Second, Failure: f}, -1) })
+		check("a failure while waiting", time.Second, f)
 		time.Sleep(time.Second)
-		check("a failure before", failedPatience, f.refusal())
-		d.remove()
+		check("a failure before", FailedPatience, f)
+		d.Remove()
 		time.Sleep(time.Second)
-		check("no revision", unknownPatience, errUnknownRevision)
-		time.AfterFunc(time.Second, d.doubt)
-		check("the control plane is lost while waiting", 5*time.Second, errTimeout)
-		check("the control plane is lost", 5*time.Second, errTimeout)
-		d.remove()
+		check("no revision", UnknownPatience, ErrUnknownRevision)
+		time.AfterFunc(time.Second, d.Disconnected)
+		check("the control plane is lost while waiting", 5*time.Second, ErrTimeout)
+		check("the control plane is lost", 5*time.Second, ErrTimeout)
+		d.Remove()
 		time.Sleep(time.Second)
-		check("it is back and knows of no revision", unknownPatience, errUnknownRevision)
-		time.AfterFunc(time.Second, func() { d.apply(&assignment{timeout: 3 * time.Second}, -1) })
-		check("a revision that appears", 3*time.Second, errTimeout)
+		check("it is back and knows of no revision", UnknownPatience, ErrUnknownRevision)
+		time.AfterFunc(time.Second, func() { d.Apply(&Assignment{Timeout: 3 * time.Second}, -1) })
+		check("a revision that appears", 3*time.Second, ErrTimeout)
 		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(errShuttingDown) })
-		x := &ticket{arrived: time.Now()}
-		_ = d.enter(x)
-		if err := d.wait(ctx, x); !errors.Is(err, errShuttingDown) {
+		errEnded := errors.New("the server ends")
+		time.AfterFunc(time.Second, func() { cancel(errEnded) })
+		x := &Ticket{Arrived: time.Now()}
+		_ = d.Enter(x)
+		if err := d.Wait(ctx, x); !errors.Is(err, errEnded) {
 			t.Errorf("cancelled: %v", err)
 		}
-		d.leave(x, false)
+		d.Leave(x, false)
 	})
 }
 
 func TestBoundOverAllRevisions(t *testing.T) {
-	all := &population{max: 3}
-	a, b := newDispatcher(10, all, func() {}), newDispatcher(10, all, func() {})
+	all := NewPending(3)
+	a, b := New(10, all, func() {}), New(10, all, func() {})
 	tickets, _ := enter(t, a, 2)
 	enter(t, b, 1)
-	if err := b.enter(&ticket{arrived: time.Now()}); !errors.Is(err, errQueueFull) {
+	if err := b.Enter(&Ticket{Arrived: time.Now()}); !errors.Is(err, ErrQueueFull) {
 		t.Errorf("got %v", err)
 	}
-	a.leave(tickets[0], false)
-	if err := b.enter(&ticket{arrived: time.Now()}); err != nil {
+	a.Leave(tickets[0], false)
+	if err := b.Enter(&Ticket{Arrived: time.Now()}); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
@@ -272,15 +273,15 @@ func TestBoundOverAllRevisions(t *testing.T) {
 // Whatever happens at the same time: no slot is lost or given twice, nobody waits while a slot is free, and everybody gets a turn.
 func TestNoSlotIsLost(t *testing.T) {
 	for _, concurrency := range []int{0, 1, 3, 7} {
-		all := &population{max: 1000}
-		d := newDispatcher(1000, all, func() {})
+		all := NewPending(1000)
+		d := New(1000, all, func() {})
 		names := make([]string, 8)
 		inside := map[string]*atomic.Int64{}
 		for i := range names {
 			names[i] = fmt.Sprintf("10.0.0.%d:80", i)
 			inside[names[i]] = &atomic.Int64{}
 		}
-		d.apply(&assignment{concurrency: concurrency, endpoints: names}, -1)
+		d.Apply(&Assignment{Concurrency: concurrency, Endpoints: names}, -1)
 		stop := make(chan struct{})
 		var changing, working sync.WaitGroup
 		changing.Go(func() {
@@ -292,7 +293,7 @@ func TestNoSlotIsLost(t *testing.T) {
 				default:
 				}
 				now := slices.DeleteFunc(slices.Clone(names), func(string) bool { return random.IntN(3) == 0 })
-				d.apply(&assignment{concurrency: concurrency, endpoints: now}, -1)
+				d.Apply(&Assignment{Concurrency: concurrency, Endpoints: now}, -1)
 				d.mu.Lock()
 				if d.queue.length > 0 && d.policy.pick() != nil {
 					t.Error("a request waits while a slot is free")
@@ -304,27 +305,25 @@ func TestNoSlotIsLost(t *testing.T) {
 			working.Go(func() {
 				random := rand.New(rand.NewPCG(8, uint64(i)))
 				for range 300 {
-					x := &ticket{arrived: time.Now()}
+					x := &Ticket{Arrived: time.Now()}
 					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(2000))*time.Microsecond)
-					err := d.enter(x)
+					err := d.Enter(x)
 					if err == nil {
-						err = d.wait(ctx, x)
+						err = d.Wait(ctx, x)
 					}
 					if err == nil && random.IntN(20) == 0 {
-						d.refused(x)
-						err = d.wait(ctx, x)
+						d.Refused(x)
+						err = d.Wait(ctx, x)
 					}
 					if err == nil {
-						if x.trial {
-							d.connected(x)
-						}
-						n := inside[x.replica.address].Add(1)
+						d.Connected(x)
+						n := inside[x.replica.Address].Add(1)
 						if concurrency > 0 && n > int64(concurrency) {
 							t.Errorf("%d requests at one replica", n)
 						}
-						inside[x.replica.address].Add(-1)
+						inside[x.replica.Address].Add(-1)
 					}
-					d.leave(x, true)
+					d.Leave(x, true)
 					cancel()
 				}
 			})
@@ -334,8 +333,8 @@ func TestNoSlotIsLost(t *testing.T) {
 		changing.Wait()
 		d.mu.Lock()
 		for _, r := range d.known {
-			if r.inFlight != 0 || r.tried {
-				t.Errorf("replica %s is left with %d requests, tried %v", r.address, r.inFlight, r.tried)
+			if r.inFlight != 0 || r.probing {
+				t.Errorf("replica %s is left with %d requests, probing %v", r.Address, r.inFlight, r.probing)
 			}
 		}
 		if d.queue.length != 0 || d.queue.first != nil || d.meter.inFlight != 0 || d.meter.waiting != 0 || all.waiting.Load() != 0 {
@@ -351,12 +350,12 @@ func TestMeterIntegrates(t *testing.T) {
 	m.last = at(0)
 	m.enter(at(1), false)
 	m.enter(at(2), true)
-	if got, want := m.take(at(4)), (load{issued: 2, concurrency: 1 + 2*2, streams: 2}); got != want {
+	if got, want := m.take(at(4)), (Load{Issued: 2, Concurrency: 1 + 2*2, Streams: 2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	m.leave(at(5), false, true)
 	m.leave(at(3), true, false) // a clock that was read earlier
-	if got, want := m.take(at(10)), (load{succeeded: 1, failed: 1, concurrency: 2, streams: 1}); got != want {
+	if got, want := m.take(at(10)), (Load{Succeeded: 1, Failed: 1, Concurrency: 2, Streams: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

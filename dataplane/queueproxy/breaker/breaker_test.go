@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice.dev/sluice/dataplane/breaker"
+	"sluice.dev/sluice/dataplane/queueproxy/breaker"
 )
 
 // acquire takes a place that must be free.
@@ -73,7 +73,7 @@ func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
-func TestCloseRefusesThoseWhoWaitAndThoseWhoCome(t *testing.T) {
+func TestCloseRefusesWaitersAndLaterCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := breaker.New(1, 5)
 		release := acquire(t, b)
@@ -159,7 +159,7 @@ func TestCancelledWaiterLeavesTheQueue(t *testing.T) {
 	})
 }
 
-func TestDeadContextTakesNoPlace(t *testing.T) {
+func TestEndedContextTakesNoPlace(t *testing.T) {
 	b := breaker.New(1, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -214,9 +214,9 @@ func TestReleasingTwicePanics(t *testing.T) {
 	release()
 }
 
-// TestLimitHoldsAndNobodyIsLost is the property: whatever the callers do, never more than the limit run at a time, and
+// TestLimitHoldsAndEachWaiterGetsItsTurn is the property: whatever the callers do, never more than the limit run at a time, and
 // everybody is admitted, refused or cancelled.
-func TestLimitHoldsAndNobodyIsLost(t *testing.T) {
+func TestLimitHoldsAndEachWaiterGetsItsTurn(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		limit, depth, callers := 1+random.IntN(8), random.IntN(30), 200

@@ -1,7 +1,6 @@
-// Package breaker limits how many requests are worked on at a time, and lets a bounded number of others wait in order.
+// Package breaker limits how many requests run at a time, and lets a bounded number of others wait in order.
 //
-// It stands in front of whatever has a concurrency limit: one replica behind its queue-proxy, or a whole revision
-// behind an activator. It knows nothing of HTTP, of revisions or of time: how long to wait is the caller's context.
+// It must not know HTTP, revisions or time: the caller's context says how long to wait.
 package breaker
 
 import (
@@ -11,29 +10,30 @@ import (
 	"sync"
 )
 
-// Unlimited is the limit of a Breaker that lets everybody through and still counts them.
+// Unlimited is the limit of a Breaker that only counts.
 const Unlimited = math.MaxInt
 
-// ErrFull is returned by Acquire when as many are waiting already as may wait. The text is the one Knative's clients see.
+// ErrFull says that the queue is full. Its text is the one that Knative's clients see.
 var ErrFull = errors.New("pending request queue full")
 
-// Breaker is a concurrency limit with a bounded queue, first come first served. The zero value lets nobody
-// through; use New. All methods may be called concurrently.
+// Breaker is a concurrency limit with a bounded queue, first come first served. The zero value admits nobody; use New. All methods may
+// be called concurrently.
 type Breaker struct {
 	release func() // b.leave, bound once so that Acquire does not allocate
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	limit   int
 	depth   int
 	running int
 	waiting int
-	first   *waiter // the one that waits longest
+	first   *waiter // has waited longest
 	last    *waiter
-	closed  error // why nobody is let in any more; nil while somebody may be
+	closed  error // why nobody is admitted any more; nil unless Close was called
 }
 
-// waiter is one blocked Acquire. Its links, admitted and refused are guarded by the Breaker's mutex until turn is closed, which
-// it is when the waiter is admitted or refused.
+// waiter is one blocked Acquire. The Breaker's mutex guards its links, admitted and refused until turn is closed, which happens when the
+// waiter is admitted or refused.
 type waiter struct {
 	turn       chan struct{}
 	admitted   bool
@@ -41,19 +41,17 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// New returns a Breaker that lets limit callers run and depth more wait. A limit of 0 lets nobody run until SetLimit
-// raises it. Negative numbers count as 0.
+// New returns a Breaker in which limit callers may run and depth more may wait. A limit of 0 admits nobody until SetLimit raises it.
+// Negative numbers count as 0.
 func New(limit, depth int) *Breaker {
 	b := &Breaker{limit: max(limit, 0), depth: max(depth, 0)}
 	b.release = b.leave
 	return b
 }
 
-// Acquire takes a place, waiting for one if need be. The release function must be called exactly once when the work
-// is done; one call too many panics sooner or later.
-//
-// It returns ErrFull at once when the queue is full, the context's cause when the context ends first, and Close's error once
-// the Breaker is closed.
+// Acquire takes a place, and waits for one if none is free. The caller must call release exactly once; a call too many panics sooner or
+// later. The error is ErrFull at once when the queue is full, the context's cause when the context ends first, and Close's once the
+// Breaker is closed.
 func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -63,7 +61,7 @@ func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 		b.mu.Unlock()
 		return nil, why
 	}
-	if b.running < b.limit { // nobody waits then: whoever frees a place hands it on under the same lock
+	if b.running < b.limit { // nobody waits then: a freed place is given to a waiter under the same lock
 		b.running++
 		b.mu.Unlock()
 		return b.release, nil
@@ -88,7 +86,7 @@ func (b *Breaker) Acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// TryAcquire takes a place if one is free, without a word on why where it is not.
+// TryAcquire takes a place if one is free.
 func (b *Breaker) TryAcquire() (release func(), ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,8 +97,7 @@ func (b *Breaker) TryAcquire() (release func(), ok bool) {
 	return b.release, true
 }
 
-// SetLimit changes how many may run at a time. Raising it admits those who wait, in order; lowering it interrupts
-// nobody: the number of running ones falls as they finish.
+// SetLimit changes how many may run at a time. A higher limit admits waiters, in order. A lower one interrupts nobody.
 func (b *Breaker) SetLimit(limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,8 +105,7 @@ func (b *Breaker) SetLimit(limit int) {
 	b.admit()
 }
 
-// Close lets nobody in any more: those who wait and those who come get the error, which says why. Who runs is not
-// interrupted.
+// Close admits nobody any more: waiters and later callers get the error. It interrupts nobody who runs.
 func (b *Breaker) Close(why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,7 +135,7 @@ func (b *Breaker) leave() {
 	b.admit()
 }
 
-// abandon takes w out of the queue. When its turn came at the same moment the place is handed on, so that it is not lost.
+// abandon takes w out of the queue. If it was admitted at the same moment, its place goes to the next waiter.
 func (b *Breaker) abandon(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -154,7 +150,7 @@ func (b *Breaker) abandon(w *waiter) {
 	b.admit()
 }
 
-// admit gives free places to those who wait. The caller holds the mutex.
+// admit gives free places to waiters. The caller holds the mutex.
 func (b *Breaker) admit() {
 	for b.first != nil && b.running < b.limit {
 		w := b.first

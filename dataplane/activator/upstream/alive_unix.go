@@ -1,13 +1,13 @@
 //go:build unix
 
-package activator
+package upstream
 
 import "syscall"
 
-// alive tells whether an idle connection can take a request. One that the replica has closed, or on which it has said
-// something unasked, cannot; trying to read without waiting finds out.
-func (c *conn) alive() bool {
-	if c.raw == nil || c.in.Buffered() > 0 {
+// alive reports whether an idle connection can carry a request: the replica has neither closed it nor sent anything. It tries to read
+// without waiting.
+func (c *Conn) alive() bool {
+	if c.raw == nil || c.In.Buffered() > 0 {
 		return c.raw == nil
 	}
 	alive := false

@@ -1,21 +1,20 @@
-package activator
+package dispatch
 
 import "math/rand/v2"
 
-// policy chooses among the replicas that have room. It is told of every change; both calls take the same time however many
-// replicas there are.
+// policy chooses among the replicas that have room. The Dispatcher calls update after every change. Both calls take constant time.
 type policy interface {
-	// pick is the replica that gets the next request; nil when none has room.
-	pick() *replica
-	// update says that the room or the load of a replica has changed.
-	update(r *replica, room bool)
+	// pick returns the replica that gets the next request, or nil when none has room.
+	pick() *Replica
+	// update takes a change of a replica's room or load.
+	update(r *Replica, room bool)
 }
 
-// fewSlots is up to which limit a replica is filled before the next one gets anything, as in Knative.
+// fewSlots is the largest limit with which replicas are filled one after the other, as in Knative.
 const fewSlots = 3
 
-// newPolicy makes the policy for a concurrency limit; 0 is none. The replicas' order is theirs in the slice.
-func newPolicy(limit int, replicas []*replica) policy {
+// newPolicy makes the policy for a concurrency limit; 0 is no limit.
+func newPolicy(limit int, replicas []*Replica) policy {
 	for i, r := range replicas {
 		r.order, r.level, r.prev, r.next = i, -1, nil, nil
 	}
@@ -29,38 +28,38 @@ func newPolicy(limit int, replicas []*replica) policy {
 	return &leastLoaded{lists: make([]replicaList, levels), filled: newBitset(levels)}
 }
 
-// firstFree takes the first replica in order that has room.
+// firstFree picks the first replica that has room.
 type firstFree struct {
-	all  []*replica
+	all  []*Replica
 	free bitset
 }
 
-func (p *firstFree) pick() *replica {
+func (p *firstFree) pick() *Replica {
 	if i := p.free.first(); i >= 0 {
 		return p.all[i]
 	}
 	return nil
 }
 
-func (p *firstFree) update(r *replica, room bool) { p.free.set(r.order, room) }
+func (p *firstFree) update(r *Replica, room bool) { p.free.set(r.order, room) }
 
-// maxLevels bounds how many loads leastLoaded tells apart.
+// maxLevels bounds the number of loads that leastLoaded distinguishes.
 const maxLevels = 1024
 
-// leastLoaded takes a replica with the fewest requests, those with equally many in turn: there is one list for each load.
+// leastLoaded picks a replica with the fewest requests, and among several of them in turn. It has a list for each load.
 type leastLoaded struct {
 	lists  []replicaList
 	filled bitset // lists that are not empty
 }
 
-func (p *leastLoaded) pick() *replica {
+func (p *leastLoaded) pick() *Replica {
 	if i := p.filled.first(); i >= 0 {
 		return p.lists[i].first
 	}
 	return nil
 }
 
-func (p *leastLoaded) update(r *replica, room bool) {
+func (p *leastLoaded) update(r *Replica, room bool) {
 	if r.level >= 0 {
 		list := &p.lists[r.level]
 		list.remove(r)
@@ -75,9 +74,9 @@ func (p *leastLoaded) update(r *replica, room bool) {
 }
 
 // replicaList is first in, first out.
-type replicaList struct{ first, last *replica }
+type replicaList struct{ first, last *Replica }
 
-func (l *replicaList) push(r *replica) {
+func (l *replicaList) push(r *Replica) {
 	r.prev, r.next = l.last, nil
 	if l.last == nil {
 		l.first = r
@@ -87,7 +86,7 @@ func (l *replicaList) push(r *replica) {
 	l.last = r
 }
 
-func (l *replicaList) remove(r *replica) {
+func (l *replicaList) remove(r *Replica) {
 	if r.prev == nil {
 		l.first = r.next
 	} else {
@@ -101,10 +100,10 @@ func (l *replicaList) remove(r *replica) {
 	r.prev, r.next = nil, nil
 }
 
-// twoChoices takes the less loaded of two random replicas.
-type twoChoices struct{ free []*replica }
+// twoChoices picks the less loaded of two random replicas.
+type twoChoices struct{ free []*Replica }
 
-func (p *twoChoices) pick() *replica {
+func (p *twoChoices) pick() *Replica {
 	switch n := len(p.free); n {
 	case 0:
 		return nil
@@ -123,7 +122,7 @@ func (p *twoChoices) pick() *replica {
 	}
 }
 
-func (p *twoChoices) update(r *replica, room bool) {
+func (p *twoChoices) update(r *Replica, room bool) {
 	switch {
 	case room && r.level < 0:
 		r.level = len(p.free)

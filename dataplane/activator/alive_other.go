@@ -1,7 +1,0 @@
-//go:build !unix
-
-package activator
-
-// alive trusts idle connections where there is no way to look at them: the age that they may reach is far less than what
-// queue-proxies grant them.
-func (c *conn) alive() bool { return true }

@@ -12,14 +12,14 @@ import (
 
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // Options are what a Loop reports to. None of the functions may block for long: the loop waits for them.
 type Options struct {
 	Logger hclog.Logger
 	// Publish makes a change known to the clients and returns the sequence number of the state after it.
-	Publish func(xds.Update) uint64
+	Publish func(resource.Update) uint64
 	// Problems gets all problems of the newest World, and after them what clients refuse of it, whenever they were
 	// computed anew.
 	Problems func([]model.Problem)
@@ -41,11 +41,11 @@ type Loop struct {
 	mu       sync.Mutex // guards the mailboxes, each of which holds only the newest value
 	newest   *model.World
 	clients  clients
-	refusals []xds.Refusal
+	refusals []resource.Refusal
 }
 
 // clients is how far the clients of each role are. Those that only take requests are not waited for.
-type clients struct{ gateway, activator, mesh xds.Progress }
+type clients struct{ gateway, activator, mesh resource.Progress }
 
 // New makes a Loop; Run starts it.
 func New(o Options) *Loop {
@@ -62,14 +62,14 @@ func (l *Loop) Offer(w *model.World) {
 }
 
 // Acknowledge takes the progress of a role's clients.
-func (l *Loop) Acknowledge(p xds.Progress) {
+func (l *Loop) Acknowledge(p resource.Progress) {
 	l.mu.Lock()
 	switch p.Role {
-	case xds.RoleGateway:
+	case resource.RoleGateway:
 		l.clients.gateway = p
-	case xds.RoleActivator:
+	case resource.RoleActivator:
 		l.clients.activator = p
-	case xds.RoleMesh:
+	case resource.RoleMesh:
 		l.clients.mesh = p
 	}
 	l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *Loop) Acknowledge(p xds.Progress) {
 }
 
 // Refuse takes all that clients refuse now. The loop keeps the slice.
-func (l *Loop) Refuse(refusals []xds.Refusal) {
+func (l *Loop) Refuse(refusals []resource.Refusal) {
 	l.mu.Lock()
 	l.refusals = refusals
 	l.mu.Unlock()
@@ -162,7 +162,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 	l.tell(s)
 	// Even an empty first World is published: until then the server answers nobody.
 	if first || len(set)+len(removed) > 0 {
-		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
+		s.seq = l.options.Publish(resource.Update{Set: resources(set), Removed: resources(removed)})
 		l.options.Logger.Debug("published", "generation", w.Generation, "sequence", s.seq, "set", len(set), "removed", len(removed))
 	}
 	at := published{s.seq, w.Generation}
@@ -192,10 +192,10 @@ func (l *Loop) report(s *state, c clients) {
 
 // resources changes the type and nothing else: translator and xds may not know each other, and their
 // Resource has the same layout, which the compiler checks here.
-func resources(in []*translator.Resource) []*xds.Resource {
-	out := make([]*xds.Resource, len(in))
+func resources(in []*translator.Resource) []*resource.Resource {
+	out := make([]*resource.Resource, len(in))
 	for i, r := range in {
-		out[i] = (*xds.Resource)(r)
+		out[i] = (*resource.Resource)(r)
 	}
 	return out
 }

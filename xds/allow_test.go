@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/certificate"
 	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // guarded is a server that its clients reach over TLS alone.
@@ -60,7 +61,7 @@ func (g *guarded) as(t testing.TB, signer *authority.Authority, names ...string)
 // ending is how a client's first request is answered if that ends the stream.
 func (c *raw) ending(t *testing.T) error {
 	t.Helper()
-	_ = c.wire.subscribe(c.node, xds.EndpointType, "a") // what is wrong is what receiving says
+	_ = c.wire.subscribe(c.node, resource.EndpointType, "a") // what is wrong is what receiving says
 	select {
 	case err := <-c.ended:
 		return err
@@ -114,7 +115,7 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 	g.set(endpoints("a", ""))
 	gateway, other := g.as(t, g.ca, "spiffe://x/gateway", "gw.test"), g.as(t, g.ca, "spiffe://x/other", "other.test")
 	denied := map[string]uint64{}
-	for _, p := range append([]*protocol{delta, sotw}, separate(xds.EndpointType)...) {
+	for _, p := range append([]*protocol{delta, sotw}, separate(resource.EndpointType)...) {
 		for role, options := range map[string][]grpc.DialOption{"gateway": {other}, "activator": {gateway, other}, "mesh": {other}} {
 			for _, option := range options {
 				c := g.connect(t, p, role, option)
@@ -130,9 +131,9 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 		t.Errorf("denied (-want +got):\n%s", diff)
 	}
 	c := g.connect(t, delta, "gateway", gateway)
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
-	crowd{xds.RoleGateway, []xds.Node{{ID: "test"}}}.await(t, seen) // the first that is told of
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
+	crowd{resource.RoleGateway, []resource.Node{{ID: "test"}}}.await(t, seen) // the first that is told of
 }
 
 func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
@@ -157,7 +158,7 @@ func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
 	if err := report("gateway", g.as(t, g.ca, "spiffe://x/gateway")); err != nil {
 		t.Errorf("a gateway's load: %v", err)
 	}
-	if got := await(t, "a report", reports); got.Role != xds.RoleGateway {
+	if got := await(t, "a report", reports); got.Role != resource.RoleGateway {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -196,8 +197,8 @@ func TestCallerWithoutTLSHasNoIdentity(t *testing.T) {
 	r := serve(t, xds.Options{Allow: func(c xds.Caller) error { callers <- c; return nil }})
 	r.set(endpoints("a", ""))
 	c := r.connect(t, delta, "anything")
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
 	got := await(t, "a caller", callers)
 	if host, _, err := net.SplitHostPort(got.Address.String()); err != nil || host != "127.0.0.1" || got.Address.Network() != "tcp" {
 		t.Errorf("the address is %v", got.Address)
@@ -206,8 +207,8 @@ func TestCallerWithoutTLSHasNoIdentity(t *testing.T) {
 	if diff := cmp.Diff(xds.Caller{Role: "mesh", Node: "test"}, got); diff != "" {
 		t.Errorf("caller (-want +got):\n%s", diff)
 	}
-	c.subscribe(xds.ClusterType, "b")
-	c.gone(xds.ClusterType, "b")
+	c.subscribe(resource.ClusterType, "b")
+	c.gone(resource.ClusterType, "b")
 	if len(callers) > 0 {
 		t.Error("asked twice for one stream")
 	}
@@ -238,8 +239,8 @@ func TestNewCertificateIsForNewConnections(t *testing.T) {
 			t.Errorf("round %d: served with %s, want %s", i, got, want)
 		}
 		c := g.connect(t, delta, "gateway", option)
-		c.subscribe(xds.EndpointType)
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType)
+		c.take(resource.EndpointType, "a")
 		streams = append(streams, c)
 		before := g.files.Newest()
 		g.ca.Issue("server", "127.0.0.1")
@@ -248,7 +249,7 @@ func TestNewCertificateIsForNewConnections(t *testing.T) {
 		}
 		g.set(endpoints("a", string(rune('2'+i))))
 		for _, old := range streams {
-			old.take(xds.EndpointType, "a")
+			old.take(resource.EndpointType, "a")
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // hostility is a client that means no good, or has lost its mind. It works until ctx ends, and goes as far as size says: 100 is
@@ -62,13 +63,13 @@ func refuseEverything(ctx context.Context, address string, _ int) {
 		if err != nil {
 			return
 		}
-		_ = stream.Send(hail("no", xds.EndpointType))
+		_ = stream.Send(hail("no", resource.EndpointType))
 		for {
 			r, err := stream.Recv()
 			if err != nil {
 				break
 			}
-			no := hail("no", xds.EndpointType)
+			no := hail("no", resource.EndpointType)
 			no.ResponseNonce, no.ErrorDetail = r.GetNonce(), refused("I will have none of it")
 			_ = stream.Send(no)
 		}
@@ -82,7 +83,7 @@ func neverRead(ctx context.Context, address string, _ int) {
 	for i := range 100 {
 		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 		if err == nil {
-			_ = stream.Send(hail(fmt.Sprint("deaf-", i), xds.EndpointType))
+			_ = stream.Send(hail(fmt.Sprint("deaf-", i), resource.EndpointType))
 		}
 	}
 	<-ctx.Done()
@@ -169,7 +170,7 @@ func goodOnes(t testing.TB, r *rig, clients int) (arrived *atomic.Int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Send(hail(fmt.Sprint("good-", i), xds.EndpointType)); err != nil {
+		if err := stream.Send(hail(fmt.Sprint("good-", i), resource.EndpointType)); err != nil {
 			t.Fatal(err)
 		}
 		running.Go(func() {
@@ -190,7 +191,7 @@ func goodOnes(t testing.TB, r *rig, clients int) (arrived *atomic.Int64) {
 // attack is a server with resources, good clients that have them, and a hostile one at work.
 func attack(t testing.TB, h hostility, size, good, resources int) (r *rig, arrived *atomic.Int64) {
 	r = serve(t, xds.Options{})
-	all := make([]*xds.Resource, resources)
+	all := make([]*resource.Resource, resources)
 	for i := range all {
 		all[i] = endpoints(fmt.Sprint("ns/", i), strings.Repeat("z", 1000))
 	}
@@ -239,8 +240,8 @@ func TestStreamsAreBounded(t *testing.T) {
 	running.Wait()
 	eventually(t, "they are gone", func() bool { return r.Stats().Streams["gateway"] == 0 })
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType)
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType)
+	c.take(resource.EndpointType, "a")
 }
 
 // BenchmarkHostile is one changed endpoint of 1,000 on its way to 20 clients that behave, while another does not. p50 and p99 are

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // reporter is a client that reports load, word by word.
@@ -61,9 +62,9 @@ func requests(cluster, zone string, issued uint64) *load_statsv3.LoadStatsReques
 }
 
 // collect makes Loads fill a channel.
-func collect(options xds.Options) (xds.Options, <-chan xds.LoadReport) {
-	reports := make(chan xds.LoadReport, 10_000)
-	options.Loads = func(r xds.LoadReport) { reports <- r }
+func collect(options xds.Options) (xds.Options, <-chan resource.LoadReport) {
+	reports := make(chan resource.LoadReport, 10_000)
+	options.Loads = func(r resource.LoadReport) { reports <- r }
 	return options, reports
 }
 
@@ -79,10 +80,10 @@ func await[T any](t *testing.T, what string, from <-chan T) T {
 }
 
 // alike compares reports but for times that were measured.
-func alike(t *testing.T, want, got xds.LoadReport) {
+func alike(t *testing.T, want, got resource.LoadReport) {
 	t.Helper()
-	measured := cmpopts.IgnoreFields(xds.LoadReport{}, "Interval")
-	if diff := cmp.Diff(want, got, measured, cmpopts.IgnoreFields(xds.ClusterLoad{}, "Interval")); diff != "" {
+	measured := cmpopts.IgnoreFields(resource.LoadReport{}, "Interval")
+	if diff := cmp.Diff(want, got, measured, cmpopts.IgnoreFields(resource.ClusterLoad{}, "Interval")); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	if !got.Ended && got.Interval <= 0 {
@@ -99,24 +100,24 @@ func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	}
 	first.say(requests("ns/a", "pods", 7))
 	one := await(t, "a report", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}}}, one)
+	alike(t, resource.LoadReport{Role: resource.RoleActivator, Client: "one", Stream: one.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}}}, one)
 	first.say(&load_statsv3.LoadStatsRequest{})
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream}, await(t, "an empty report", reports))
+	alike(t, resource.LoadReport{Role: resource.RoleActivator, Client: "one", Stream: one.Stream}, await(t, "an empty report", reports))
 
 	second.greet("two", "other")
 	second.say(requests("ns/b", "", 1))
 	two := await(t, "a report of the other client", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/b", Issued: 1}}}, two)
+	alike(t, resource.LoadReport{Role: resource.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/b", Issued: 1}}}, two)
 	if one.Stream == two.Stream {
 		t.Error("two streams have one number")
 	}
 
 	first.hangUp()
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream, Ended: true}, await(t, "an end", reports))
+	alike(t, resource.LoadReport{Role: resource.RoleActivator, Client: "one", Stream: one.Stream, Ended: true}, await(t, "an end", reports))
 	if err := second.stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	alike(t, xds.LoadReport{Role: xds.RoleMesh, Client: "two", Stream: two.Stream, Ended: true}, await(t, "an end", reports))
+	alike(t, resource.LoadReport{Role: resource.RoleMesh, Client: "two", Stream: two.Stream, Ended: true}, await(t, "an end", reports))
 
 	// Reports may come with the node; a client that never reports ends as well, and one that never says who it is does not.
 	third, silent := r.reporter(t), r.reporter(t)
@@ -124,7 +125,7 @@ func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	m.Node = &corev3.Node{Id: "three", Cluster: "gateway"}
 	third.say(m)
 	three := await(t, "a first report", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/c", Issued: 2}}}, three)
+	alike(t, resource.LoadReport{Role: resource.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/c", Issued: 2}}}, three)
 	quiet := r.reporter(t)
 	quiet.greet("four", "gateway")
 	silent.hangUp()
@@ -156,8 +157,8 @@ func TestLoadStreamsCountAgainstTheLimit(t *testing.T) {
 	r.set()
 	r.reporter(t).greet("one", "gateway")
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType, "none")
-	c.gone(xds.EndpointType, "none")
+	c.subscribe(resource.EndpointType, "none")
+	c.gone(resource.EndpointType, "none")
 	third := r.reporter(t)
 	if _, err := third.stream.Recv(); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("the third stream sees %v", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // paper is a log that may be read while it is written.
@@ -35,7 +36,7 @@ func TestLogIsNotTheClientsToFill(t *testing.T) {
 	r := serve(t, xds.Options{Logger: hclog.New(&hclog.LoggerOptions{Output: log})})
 	r.set(cluster("c", "new"))
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.ClusterType, "*")
+	c.subscribe(resource.ClusterType, "*")
 	c.nack(c.next(), "it is wrong:\n"+strings.Repeat("wrong ", 10_000))
 	eventually(t, "the refusal is logged", func() bool { return strings.Contains(log.read(), "client refuses resources") })
 	for line := range strings.Lines(log.read()) {

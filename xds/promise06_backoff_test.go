@@ -12,6 +12,8 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/xds/resource"
 )
 
 // puppet is an incremental stream without a network.
@@ -84,7 +86,7 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 		change := func() string {
 			number++
 			version := fmt.Sprint(number)
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: resource.RoleGateway}}})
 			synctest.Wait()
 			return version
 		}
@@ -96,7 +98,7 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 			}
 		}
 		first := change()
-		p := perform(t, server, EndpointType)
+		p := perform(t, server, resource.EndpointType)
 		defer p.exit()
 		p.answer(t, first, "")
 		p.answer(t, change(), "no")
@@ -110,16 +112,16 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 			p.answer(t, newest, "no")
 		}
 		change()
-		time.Sleep(maxBackOff)
+		time.Sleep(time.Minute)
 		p.answer(t, fmt.Sprint(number), "") // an acknowledgement is forgiveness
 		p.answer(t, change(), "no")
 		p.answer(t, change(), "no")
 		change()
 		nothing(p, "after two refusals")
-		server.Apply(Update{Removed: []*Resource{{Type: EndpointType, Name: "a", Roles: RoleGateway}}})
+		server.Apply(resource.Update{Removed: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Roles: resource.RoleGateway}}})
 		synctest.Wait()
 		gone := <-p.got
-		p.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: gone.GetNonce()}
+		p.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: gone.GetNonce()}
 		newest := change()
 		p.answer(t, newest, "no") // a new thing of an old name
 		time.Sleep(time.Hour)
@@ -134,11 +136,11 @@ func TestRefusalWaitsForThoseWhoHaveNotAnsweredAndNotForever(t *testing.T) {
 		server := New(Options{Wait: wait})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: resource.RoleGateway}}})
 			synctest.Wait()
 		}
 		set("1")
-		first, second := perform(t, server, EndpointType), perform(t, server, EndpointType)
+		first, second := perform(t, server, resource.EndpointType), perform(t, server, resource.EndpointType)
 		defer first.exit()
 		defer second.exit()
 		first.answer(t, "1", "")
@@ -147,17 +149,17 @@ func TestRefusalWaitsForThoseWhoHaveNotAnsweredAndNotForever(t *testing.T) {
 		first.answer(t, "2", "no")
 		time.Sleep(wait - time.Second)
 		<-second.got
-		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"a"}}
 		synctest.Wait()
 		late := <-second.got // it asked for it again
-		third := perform(t, server, EndpointType)
+		third := perform(t, server, resource.EndpointType)
 		defer third.exit()
 		third.answer(t, "2", "no")
 		time.Sleep(2 * time.Second)
-		fourth := perform(t, server, EndpointType)
+		fourth := perform(t, server, resource.EndpointType)
 		defer fourth.exit()
 		fourth.answer(t, "1", "") // it was taken back
-		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: late.GetNonce()}
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: late.GetNonce()}
 		fourth.answer(t, "2", "")
 	})
 }
@@ -168,16 +170,16 @@ func TestClientThatComesLaterIsHeard(t *testing.T) {
 		server := New(Options{Wait: 5 * time.Second})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: resource.RoleGateway}}})
 			synctest.Wait()
 		}
 		set("1")
-		first := perform(t, server, EndpointType)
+		first := perform(t, server, resource.EndpointType)
 		defer first.exit()
 		first.answer(t, "1", "")
 		set("2")
 		first.answer(t, "2", "no")
-		second := perform(t, server, EndpointType)
+		second := perform(t, server, resource.EndpointType)
 		defer second.exit()
 		second.answer(t, "1", "")
 		time.Sleep(5 * time.Second)

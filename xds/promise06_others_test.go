@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestRefusalBlamesThePlaceInTheResponse(t *testing.T) {
@@ -21,7 +22,7 @@ func TestRefusalBlamesThePlaceInTheResponse(t *testing.T) {
 				r := serve(t, xds.Options{Refused: told.print})
 				r.set(cluster("a", ""), cluster("b", ""), cluster("c", ""), cluster("d", ""))
 				c := r.connect(t, p, "gateway")
-				c.subscribe(xds.ClusterType)
+				c.subscribe(resource.ClusterType)
 				c.nack(c.next(), text)
 				told.names(t, "c")
 			})
@@ -35,8 +36,8 @@ func TestRefusalWithoutAWordBlamesWhatIsNew(t *testing.T) {
 		r := serve(t, xds.Options{Refused: told.print})
 		r.set(cluster("a", ""), cluster("b", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "a", "b")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "a", "b")
 		r.set(cluster("b", "2"))
 		c.nack(c.next(), "no")
 		told.names(t, "b")
@@ -50,25 +51,25 @@ func TestOneBadResourceHoldsUpNoOther(t *testing.T) {
 	one, two := cluster("a", ""), cluster("b", "")
 	r.set(one, two)
 	c := r.connect(t, sotw, "gateway")
-	c.subscribe(xds.ClusterType)
-	c.take(xds.ClusterType, "a", "b")
+	c.subscribe(resource.ClusterType)
+	c.take(resource.ClusterType, "a", "b")
 
 	r.set(cluster("a", "bad"), cluster("c", "bad too"), cluster("d", ""))
-	c.nack(c.expect(xds.ClusterType, "a", "b", "c", "d"), "a, c: no")
-	again := c.take(xds.ClusterType, "a", "b", "d")
+	c.nack(c.expect(resource.ClusterType, "a", "b", "c", "d"), "a, c: no")
+	again := c.take(resource.ClusterType, "a", "b", "d")
 	if !cmp.Equal(again.Set["a"], one.Body) {
 		t.Error("a is not what the client accepted last")
 	}
 	c.quiet()
 	r.set(cluster("b", "2"))
-	again = c.take(xds.ClusterType, "a", "b", "d")
+	again = c.take(resource.ClusterType, "a", "b", "d")
 	if !cmp.Equal(again.Set["a"], one.Body) {
 		t.Error("a is not what the client accepted last, after a change of another")
 	}
 	r.set(cluster("a", "good"))
-	c.take(xds.ClusterType, "a", "b", "d")
+	c.take(resource.ClusterType, "a", "b", "d")
 	r.set(cluster("c", "good"))
-	c.take(xds.ClusterType, "a", "b", "c", "d")
+	c.take(resource.ClusterType, "a", "b", "c", "d")
 	c.quiet()
 }
 
@@ -76,11 +77,11 @@ func TestOneBadListenerHoldsUpNoOther(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 	r.set(listener("a", "", ""), listener("b", "", ""))
 	c := r.connect(t, sotw, "mesh")
-	c.subscribe(xds.ListenerType)
-	c.take(xds.ListenerType, "a", "b")
+	c.subscribe(resource.ListenerType)
+	c.take(resource.ListenerType, "a", "b")
 	r.set(listener("a", "", "bad"), listener("b", "", "2"), listener("c", "", ""))
-	c.nack(c.expect(xds.ListenerType, "a", "b", "c"), "resource index 0: no")
-	c.take(xds.ListenerType, "a", "b", "c")
+	c.nack(c.expect(resource.ListenerType, "a", "b", "c"), "resource index 0: no")
+	c.take(resource.ListenerType, "a", "b", "c")
 	c.quiet()
 }
 
@@ -89,18 +90,18 @@ func TestClientThatStillRefusesGetsNothingUntilContentChanges(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond})
 	r.set(cluster("a", ""), cluster("b", ""), cluster("c", ""))
 	c := r.connect(t, sotw, "gateway")
-	c.subscribe(xds.ClusterType)
-	c.nack(c.expect(xds.ClusterType, "a", "b", "c"), "a: no")
-	c.nack(c.expect(xds.ClusterType, "b", "c"), "b: no")
-	c.nack(c.expect(xds.ClusterType, "c"), "no")
+	c.subscribe(resource.ClusterType)
+	c.nack(c.expect(resource.ClusterType, "a", "b", "c"), "a: no")
+	c.nack(c.expect(resource.ClusterType, "b", "c"), "b: no")
+	c.nack(c.expect(resource.ClusterType, "c"), "no")
 	c.quiet()
 	r.set(cluster("b", "2"))
-	c.nack(c.expect(xds.ClusterType, "b"), "a: still no") // of what it was not sent
+	c.nack(c.expect(resource.ClusterType, "b"), "a: still no") // of what it was not sent
 	c.quiet()
 	r.set(cluster("d", ""))
-	c.nack(c.expect(xds.ClusterType, "d"), "no")
+	c.nack(c.expect(resource.ClusterType, "d"), "no")
 	c.quiet()
 	r.set(cluster("a", "2"))
-	c.take(xds.ClusterType, "a")
+	c.take(resource.ClusterType, "a")
 	c.quiet()
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // gets checks that a client which connects now is sent just this content of a name.
-func (r *rig) gets(t *testing.T, p *protocol, role string, want *xds.Resource) {
+func (r *rig) gets(t *testing.T, p *protocol, role string, want *resource.Resource) {
 	t.Helper()
 	c := r.connect(t, p, role)
 	c.subscribe(want.Type, want.Name)
@@ -27,8 +28,8 @@ func (r *rig) taking(t *testing.T, p *protocol, role, id string, names ...string
 	t.Helper()
 	c := r.connect(t, p, role)
 	c.node.Id = id
-	c.subscribe(xds.EndpointType, names...)
-	c.take(xds.EndpointType, names...)
+	c.subscribe(resource.EndpointType, names...)
+	c.take(resource.EndpointType, names...)
 	c.quiet()
 	return c
 }
@@ -43,9 +44,9 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 		mesh := r.taking(t, p, "mesh", "3", "a")
 
 		r.set(after)
-		mesh.take(xds.EndpointType, "a")
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "a: no")
+		mesh.take(resource.EndpointType, "a")
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "a: no")
 		second.nack(late, "a: no")
 		first.quiet() // it has what was before
 		second.quiet()
@@ -54,13 +55,13 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 
 		// Everything else moves on.
 		r.set(endpoints("b", "2"))
-		first.take(xds.EndpointType, "b")
-		second.take(xds.EndpointType, "b")
+		first.take(resource.EndpointType, "b")
+		second.take(resource.EndpointType, "b")
 
 		// Better content is sent to all.
 		r.set(endpoints("a", "3"))
-		first.take(xds.EndpointType, "a")
-		second.take(xds.EndpointType, "a")
+		first.take(resource.EndpointType, "a")
+		second.take(resource.EndpointType, "a")
 		first.quiet()
 		second.quiet()
 	})
@@ -74,8 +75,8 @@ func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
 		r.set(after)
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "no")
 		first.quiet()
 		r.gets(t, p, "gateway", after) // the other one is yet to be heard
 		second.ack(late)
@@ -89,24 +90,24 @@ func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
 func TestStateIsNotInForceWhileItsRoutesAreTakenBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		var seq atomic.Uint64
-		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) {
-			if p.Role == xds.RoleGateway {
+		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p resource.Progress) {
+			if p.Role == resource.RoleGateway {
 				seq.Store(p.Seq)
 			}
 		}})
 		start := r.Stats().Seq
 		eventually(t, "the first state is in force", func() bool { return seq.Load() == start })
 		r.set(routes("http", "a", "x"))
-		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.nack(first.expect(resource.RouteType, "http"), "no")
 		first.quiet()
 		later := r.set(endpoints("a", "later"))
-		first.take(xds.EndpointType, "a")
+		first.take(resource.EndpointType, "a")
 		first.quiet()
 		if got := seq.Load(); got != start {
 			t.Errorf("state %d is in force, though its routes were taken back after %d", got, start)
 		}
 		r.set(routes("http", "a", "y"))
-		first.take(xds.RouteType, "http")
+		first.take(resource.RouteType, "http")
 		eventually(t, "all is in force", func() bool { return seq.Load() > later })
 	})
 }
@@ -116,18 +117,18 @@ func TestClientThatRefusesEverythingCondemnsNothing(t *testing.T) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set(endpoints("a", "1"))
 		hostile := r.connect(t, p, "gateway")
-		hostile.subscribe(xds.EndpointType, "a")
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.subscribe(resource.EndpointType, "a")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		r.gets(t, p, "gateway", endpoints("a", "1")) // new content is not withdrawn
 		r.set(endpoints("a", "2"))
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		hostile.quiet()
 		good := r.taking(t, p, "gateway", "good", "a")
 		r.set(endpoints("a", "3"))
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		hostile.quiet()
 		r.gets(t, p, "gateway", endpoints("a", "3"))
-		good.take(xds.EndpointType, "a")
+		good.take(resource.EndpointType, "a")
 		good.quiet()
 	})
 }
@@ -139,22 +140,22 @@ func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
 		r.set(before)
 		first := r.taking(t, p, "gateway", "1", "a")
 		r.set(after)
-		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		first.nack(first.expect(resource.EndpointType, "a"), "no")
 		first.quiet()
 		second := r.connect(t, p, "gateway")
-		second.subscribe(xds.EndpointType, "a")
-		second.take(xds.EndpointType, "a")
+		second.subscribe(resource.EndpointType, "a")
+		second.take(resource.EndpointType, "a")
 		first.cut()
-		anew := second.expect(xds.EndpointType, "a")
+		anew := second.expect(resource.EndpointType, "a")
 		if !cmp.Equal(anew.Set["a"], after.Body) {
 			t.Fatal("it is not tried anew")
 		}
 
 		// Content that was condemned once is taken back for whoever refuses it: this one is new and has nothing yet.
 		third := r.connect(t, p, "gateway")
-		third.subscribe(xds.EndpointType, "a")
-		third.nack(third.expect(xds.EndpointType, "a"), "no")
-		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
+		third.subscribe(resource.EndpointType, "a")
+		third.nack(third.expect(resource.EndpointType, "a"), "no")
+		if got := third.take(resource.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
 			t.Error("a client that refuses what was condemned does not get what was before")
 		}
 	})
@@ -166,35 +167,35 @@ func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
 		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.Apply(moveToB())
 		first.ack(first.next())
-		first.subscribe(xds.EndpointType, "b")
-		first.take(xds.EndpointType, "b")
-		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.subscribe(resource.EndpointType, "b")
+		first.take(resource.EndpointType, "b")
+		first.nack(first.expect(resource.RouteType, "http"), "no")
 		first.quiet()
 
 		second := r.connect(t, p, "gateway")
-		second.subscribe(xds.ClusterType)
-		second.take(xds.ClusterType, "a", "b")
-		second.subscribe(xds.EndpointType, "a", "b")
-		second.take(xds.EndpointType, "a", "b")
-		second.subscribe(xds.RouteType, "http")
-		if got := clustersOf(second.take(xds.RouteType, "http").Set["http"]); !cmp.Equal(got, []string{"a"}) {
+		second.subscribe(resource.ClusterType)
+		second.take(resource.ClusterType, "a", "b")
+		second.subscribe(resource.EndpointType, "a", "b")
+		second.take(resource.EndpointType, "a", "b")
+		second.subscribe(resource.RouteType, "http")
+		if got := clustersOf(second.take(resource.RouteType, "http").Set["http"]); !cmp.Equal(got, []string{"a"}) {
 			t.Errorf("routes of a client that connects lead to %v", got)
 		}
 		second.quiet()
 
 		// What else goes meanwhile stays too, for the routes that are in force may need it.
-		r.Apply(xds.Update{Removed: []*xds.Resource{cluster("b", ""), endpoints("b", "")}})
+		r.Apply(resource.Update{Removed: []*resource.Resource{cluster("b", ""), endpoints("b", "")}})
 		first.quiet()
 		second.quiet()
 
 		r.set(routes("http"))
 		for _, c := range []*raw{first, second} {
-			c.take(xds.RouteType, "http")
+			c.take(resource.RouteType, "http")
 			if p == delta {
-				c.gone(xds.EndpointType, "a", "b")
-				c.gone(xds.ClusterType, "a", "b")
+				c.gone(resource.EndpointType, "a", "b")
+				c.gone(resource.ClusterType, "a", "b")
 			} else {
-				c.take(xds.ClusterType)
+				c.take(resource.ClusterType)
 			}
 			c.quiet()
 		}
@@ -213,13 +214,13 @@ func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
 			r.set(before)
 			c := r.connect(t, delta, "gateway")
 			c.must(c.wire.(*deltaTransport).stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-				Node: c.node, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: names,
+				Node: c.node, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: names,
 				InitialResourceVersions: map[string]string{"a": before.Version},
 			}))
 			c.node = nil
 			c.quiet()
 			r.set(after)
-			c.nack(c.expect(xds.ClusterType, "a"), "no")
+			c.nack(c.expect(resource.ClusterType, "a"), "no")
 			c.quiet()
 			r.gets(t, delta, "gateway", before)
 		})
@@ -233,10 +234,10 @@ func TestContentThatWentAndCameAgainIsGoneBackTo(t *testing.T) {
 		before, after := endpoints("a", "1"), endpoints("a", "2")
 		r.set(before)
 		c := r.taking(t, p, "gateway", "1", "a")
-		r.Apply(xds.Update{Removed: []*xds.Resource{before}, Set: []*xds.Resource{endpoints("a", "1")}})
+		r.Apply(resource.Update{Removed: []*resource.Resource{before}, Set: []*resource.Resource{endpoints("a", "1")}})
 		c.quiet()
 		r.set(after)
-		c.nack(c.expect(xds.EndpointType, "a"), "no")
+		c.nack(c.expect(resource.EndpointType, "a"), "no")
 		c.quiet()
 		r.gets(t, p, "gateway", before)
 	})

@@ -9,21 +9,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // gazette is what the server says is refused.
 type gazette struct {
 	mu     sync.Mutex
-	newest []xds.Refusal
+	newest []resource.Refusal
 }
 
-func (g *gazette) print(all []xds.Refusal) {
+func (g *gazette) print(all []resource.Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.newest = all
 }
 
-func (g *gazette) read() []xds.Refusal {
+func (g *gazette) read() []resource.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.newest
@@ -41,7 +42,7 @@ func (g *gazette) names(t *testing.T, want ...string) {
 	})
 }
 
-func (g *gazette) shows(t *testing.T, want ...xds.Refusal) {
+func (g *gazette) shows(t *testing.T, want ...resource.Refusal) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -59,13 +60,13 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
 		bad := endpoints("a", "bad")
-		want := xds.Refusal{
-			Role: xds.RoleGateway, Type: xds.EndpointType, Name: "a", Version: bad.Version,
+		want := resource.Refusal{
+			Role: resource.RoleGateway, Type: resource.EndpointType, Name: "a", Version: bad.Version,
 			Text: "not this", Client: "1", Clients: 1,
 		}
 		r.set(bad)
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "not this")
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "not this")
 		told.shows(t, want)
 		second.nack(late, "nor this")
 		want.Clients, want.RolledBack = 2, true
@@ -78,7 +79,7 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 		want.Clients = 1
 		told.shows(t, want)
 		r.set(endpoints("a", "good"))
-		first.expect(xds.EndpointType, "a")
+		first.expect(resource.EndpointType, "a")
 		want.RolledBack = false // what is offered now is newer
 		told.shows(t, want)
 		r.set(endpoints("a", "better"))
@@ -89,11 +90,11 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 
 func TestRefusalEnds(t *testing.T) {
 	for name, end := range map[string]func(r *rig, c *raw){
-		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(xds.EndpointType, "a") },
+		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(resource.EndpointType, "a") },
 		"with the content before":     func(r *rig, c *raw) { r.set(endpoints("a", "1")) },
 		"with the client":             func(_ *rig, c *raw) { c.cut() },
-		"when the client lets go":     func(_ *rig, c *raw) { c.unsubscribe(xds.EndpointType, "a") },
-		"when there is no such thing": func(r *rig, _ *raw) { r.Apply(xds.Update{Removed: []*xds.Resource{endpoints("a", "")}}) },
+		"when the client lets go":     func(_ *rig, c *raw) { c.unsubscribe(resource.EndpointType, "a") },
+		"when there is no such thing": func(r *rig, _ *raw) { r.Apply(resource.Update{Removed: []*resource.Resource{endpoints("a", "")}}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
@@ -102,7 +103,7 @@ func TestRefusalEnds(t *testing.T) {
 				r.set(endpoints("a", "1"), endpoints("b", ""))
 				c := r.taking(t, p, "gateway", "1", "a", "b")
 				r.set(endpoints("a", "bad"))
-				c.nack(c.expect(xds.EndpointType, "a"), "no")
+				c.nack(c.expect(resource.EndpointType, "a"), "no")
 				told.names(t, "a")
 				end(r, c)
 				told.shows(t)
@@ -118,13 +119,13 @@ func TestRefusalsThatAreToldAreBounded(t *testing.T) {
 	const many = 1500
 	told := &gazette{}
 	r := serve(t, xds.Options{Refused: told.print})
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for i := range many {
 		all = append(all, endpoints(fmt.Sprintf("%04d", i), ""))
 	}
 	r.set(all...)
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType)
+	c.subscribe(resource.EndpointType)
 	c.nack(c.next(), "all of it")
 	eventually(t, "the first 1000 are told", func() bool { return len(told.read()) == 1000 && told.read()[999].Name == "0999" })
 	if got := r.Stats().Refused; got != many {

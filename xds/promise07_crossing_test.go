@@ -8,6 +8,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"sluice.dev/sluice/xds/resource"
 )
 
 // held is a puppet whose first response is held up, so that the writer finds much at once when it goes on.
@@ -31,7 +33,7 @@ func TestQuestionThatCrossesAChangeIsAnswered(t *testing.T) {
 func crossing(t *testing.T) {
 	server := New(Options{})
 	defer server.Close()
-	server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "other", Version: "1", Roles: RoleGateway}}})
+	server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "other", Version: "1", Roles: resource.RoleGateway}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &held{gate: make(chan struct{}), puppet: &puppet{
 		ctx: ctx, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),
@@ -41,12 +43,12 @@ func crossing(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	h.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: EndpointType}
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: resource.EndpointType}
 	synctest.Wait()
-	r := &Resource{Type: EndpointType, Name: "a", Version: "1", Roles: RoleGateway}
-	server.Apply(Update{Set: []*Resource{r}})
-	server.Apply(Update{Removed: []*Resource{r}})
-	h.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+	r := &resource.Resource{Type: resource.EndpointType, Name: "a", Version: "1", Roles: resource.RoleGateway}
+	server.Apply(resource.Update{Set: []*resource.Resource{r}})
+	server.Apply(resource.Update{Removed: []*resource.Resource{r}})
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"a"}}
 	synctest.Wait()
 	close(h.gate)
 	synctest.Wait()

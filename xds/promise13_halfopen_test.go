@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
@@ -14,8 +15,8 @@ func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "a")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "a")
 		switch wire := c.wire.(type) {
 		case *deltaTransport:
 			c.must(wire.stream.CloseSend())
@@ -31,17 +32,17 @@ func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
 
 func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		moved := make(chan xds.Progress, 100)
-		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		moved := make(chan resource.Progress, 100)
+		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
 		r.set(endpoints("a", ""))
 		silent := []*raw{r.connect(t, p, "gateway"), r.connect(t, p, "gateway")}
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		seq := r.set(endpoints("a", "2"))
-		c.take(xds.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		for got := range moved { // nobody waits for the two
-			if got.Role == xds.RoleGateway && got.Seq == seq {
+			if got.Role == resource.RoleGateway && got.Seq == seq {
 				break
 			}
 		}
@@ -50,7 +51,7 @@ func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
 		}
 		eventually(t, "their places are free", func() bool {
 			again := r.connect(t, p, "gateway")
-			again.subscribe(xds.EndpointType, "a")
+			again.subscribe(resource.EndpointType, "a")
 			defer again.cut()
 			got, err := receiveNames(again)
 			return err == nil && got.Set["a"] != nil

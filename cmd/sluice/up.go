@@ -25,7 +25,7 @@ import (
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
 	"sluice.dev/sluice/standalone/folder"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // upFlags are the flags of `sluice up`.
@@ -193,7 +193,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	}); err != nil {
 		return err
 	}
-	l.connected(xds.RoleActivator, nil)
+	l.connected(resource.RoleActivator, nil)
 	u.showScaling(l, held)
 	u.showXDS(l)
 	if err := u.startLoops(l); err != nil {

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"sluice.dev/sluice/model"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // What is internal to the platform means nothing from a client.
@@ -66,8 +66,8 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
 		}}})
 	}
-	b.server.Apply(xds.Update{Set: []*xds.Resource{{
-		Type: xds.SecretType, Name: tokenSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
+	b.server.Apply(resource.Update{Set: []*resource.Resource{{
+		Type: resource.SecretType, Name: tokenSecret, Version: "1", Body: secret("xyz"), Roles: resource.RoleActivator,
 	}}})
 	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
 	want("activator xyz")

@@ -14,7 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // maxAnswer is the largest message that is taken, in bytes: one resource may be larger than what messages are split at.
@@ -61,7 +62,7 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 	r := &statusv3.ClientStatusRequest{ExcludeResourceContents: !q.Contents}
 	if q.Counts {
 		r.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			xds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+			csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
 		}}}
 	}
 	match := func(id string) {
@@ -70,7 +71,7 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 		})
 	}
 	for _, role := range q.Desired {
-		match(xds.DesiredPrefix + role)
+		match(csds.DesiredPrefix + role)
 	}
 	for _, id := range q.IDs {
 		match(id)
@@ -91,10 +92,10 @@ func join(all []Client, c *statusv3.ClientConfig) []Client {
 }
 
 // IsDesired is whether this is the desired state of the role rather than a client.
-func (c *Client) IsDesired() bool { return c.Scope == xds.DesiredScope }
+func (c *Client) IsDesired() bool { return c.Scope == csds.DesiredScope }
 
 func clientOf(c *statusv3.ClientConfig) Client {
-	f := c.GetNode().GetMetadata().GetFields()[xds.StatusKey].GetStructValue().GetFields()
+	f := c.GetNode().GetMetadata().GetFields()[csds.StatusKey].GetStructValue().GetFields()
 	number := func(name string) uint64 { return uint64(f[name].GetNumberValue()) }
 	out := Client{
 		ID: c.GetNode().GetId(), Scope: c.GetClientScope(),
@@ -120,7 +121,7 @@ func clientOf(c *statusv3.ClientConfig) Client {
 
 // shortName is the name of a type, or its URL if it has none of its own.
 func shortName(url string) string {
-	if name := xds.TypeName(url); xds.TypeURL(name) == url {
+	if name := resource.TypeName(url); resource.TypeURL(name) == url {
 		return name
 	}
 	return url

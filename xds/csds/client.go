@@ -61,6 +61,9 @@ type Facts struct {
 	Lag       session.Lag
 }
 
+// maxInspections is how many inspections there are at once.
+const maxInspections = 4
+
 // MaxQuestions is how many questions a client may have at once: each inspection has at most one.
 const MaxQuestions = maxInspections
 

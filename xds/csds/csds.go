@@ -18,7 +18,6 @@ import (
 
 // Limits on inspections. They are for people, and an inspection costs what it looks at.
 const (
-	maxInspections  = 4               // at once
 	inspectionWait  = 5 * time.Second // for another to end
 	inspectionTime  = time.Minute     // in which the caller has to take the answer
 	inspectionBatch = 16              // streams that are asked at once

@@ -140,7 +140,8 @@ func (s *State) Resolves(key Key, e *Entry, fellBack bool) bool {
 	if newest := t.newest(e.Name); newest == nil || Same(newest, e) {
 		return true
 	}
-	return !fellBack && !(t.candidates[e.Name].rolledBack() && Same(t.entries[e.Name], e))
+	isLastGood := t.candidates[e.Name].rolledBack() && Same(t.entries[e.Name], e)
+	return !fellBack && !isLastGood
 }
 
 // noteRefusals records that Refusals has changed.

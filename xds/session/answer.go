@@ -19,12 +19,6 @@ const (
 	maxTexts     = 1000     // NACKed names of one watch whose error texts are kept
 )
 
-// rejection is the client's NACK of one name.
-type rejection struct {
-	offer.Rejection
-	bind rebind
-}
-
 // answered takes a request as the answer to the response that has its nonce: a NACK with error_detail, else an ACK. It takes the
 // responses before that one as acknowledged, because a client answers in order. A NACK makes nothing pending that the client would
 // NACK again: see withhold.
@@ -248,12 +242,6 @@ func (st *Stream) endNack(w *watch, name string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	st.withdrawNack(w, name, now)
-}
-
-// unanswered is a resource that the client was sent and did not answer for.
-type unanswered struct {
-	entry *offer.Entry
-	nonce uint64 // number of the last response with it
 }
 
 // giveUp keeps what is in responses that are no longer waited for.

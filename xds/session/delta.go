@@ -7,20 +7,6 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// Protocol is one of the two variants of xDS: Delta or StateOfTheWorld.
-type Protocol interface {
-	// String is delta or sotw.
-	String() string
-	// subscribe takes over the subscriptions of a request; first is the first one of its type. Its error ends the stream.
-	subscribe(w *watch, r *Request, first bool, now time.Time) error
-	// current is whether the request answers or follows the last response, rather than one that is out of date.
-	current(w *watch, r *Request, first bool) bool
-	// whole is whether a response of a resource.Kind that is Full holds everything.
-	whole() bool
-	// responses are the parts in which a push is sent, each small enough for any client where that is possible.
-	responses(w *watch, p push) []push
-}
-
 // MaxMessage is the size in bytes at which a response is split: well under the 4 MiB that gRPC clients take by default. A resource
 // that is larger goes alone. A list that the protocol does not let us split may be larger too.
 const MaxMessage = 2 << 20

@@ -63,13 +63,14 @@ func (d *desk) pass(by time.Duration) {
 type peer struct {
 	*Stream
 	d       *desk
+	names   map[string][]string // by type: state of the world repeats them
 	heard   time.Time
 	sent    []Response
 	failing error
 }
 
 func (d *desk) join(p Protocol, role uint8, change ...func(*Client)) *peer {
-	c := &peer{d: d, heard: d.now}
+	c := &peer{d: d, heard: d.now, names: map[string][]string{}}
 	client := Client{
 		Protocol: p, Role: role, ID: "test",
 		Heard: func() int64 { return c.heard.UnixNano() },
@@ -135,12 +136,12 @@ func (c *peer) take(url string, names ...string) Response {
 
 func (c *peer) ackOf(r Response) {
 	c.d.t.Helper()
-	c.say(&Request{Type: r.Type, Nonce: r.Nonce})
+	c.say(&Request{Type: r.Type, Nonce: r.Nonce, Names: c.names[r.Type]})
 }
 
 func (c *peer) nackOf(r Response, text string) {
 	c.d.t.Helper()
-	c.say(&Request{Type: r.Type, Nonce: r.Nonce, Error: &statuspb.Status{Message: text}})
+	c.say(&Request{Type: r.Type, Nonce: r.Nonce, Names: c.names[r.Type], Error: &statuspb.Status{Message: text}})
 }
 
 // quiet checks that there is nothing that the test has not looked at.
@@ -152,8 +153,9 @@ func (c *peer) quiet() {
 	}
 }
 
-// subscribe sends a delta request for names; none is everything.
+// subscribe sends a first request for names, in either protocol; none is everything.
 func (c *peer) subscribe(url string, names ...string) {
 	c.d.t.Helper()
-	c.say(&Request{Type: url, Subscribe: names})
+	c.names[url] = names
+	c.say(&Request{Type: url, Subscribe: names, Names: names})
 }

@@ -18,13 +18,6 @@ const (
 	longestRebind = 30 * time.Second
 )
 
-// rebind is the next attempt of a client to bind a listener.
-type rebind struct {
-	unbound bool      // the client NACKs the listener because it cannot bind the address
-	tries   int       // how often the same content was sent again
-	due     time.Time // zero while the client has yet to answer
-}
-
 func rebindPause(tries int) time.Duration {
 	return min(firstRebind<<min(tries, 10), longestRebind)
 }

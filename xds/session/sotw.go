@@ -129,7 +129,7 @@ func (sotw) responses(w *watch, p push) []push {
 	if len(p.set) == 0 && !w.owed {
 		return nil // the protocol has no way to say that a resource is removed
 	}
-	return Delta.responses(w, push{set: p.set})
+	return split(push{set: p.set}) // of a kind that is not Full, and so not Whole
 }
 
 // everythingSent is all that the client is to have, by name.

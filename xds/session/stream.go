@@ -41,6 +41,20 @@ type Response struct {
 	Removed   []string // delta
 }
 
+// Protocol is one of the two variants of xDS: Delta or StateOfTheWorld.
+type Protocol interface {
+	// String is delta or sotw.
+	String() string
+	// subscribe takes over the subscriptions of a request; first is the first one of its type. Its error ends the stream.
+	subscribe(w *watch, r *Request, first bool, now time.Time) error
+	// current is whether the request answers or follows the last response, rather than one that is out of date.
+	current(w *watch, r *Request, first bool) bool
+	// whole is whether a response of a resource.Kind that is Full holds everything.
+	whole() bool
+	// responses are the parts in which a push is sent, each small enough for any client where that is possible.
+	responses(w *watch, p push) []push
+}
+
 // Client is what a stream is told of its client when it begins.
 type Client struct {
 	Protocol Protocol
@@ -305,6 +319,13 @@ func bodies(entries []*offer.Entry) (bytes uint64) {
 		bytes += uint64(len(e.Body))
 	}
 	return bytes
+}
+
+// count adds to the traffic of the server, the stream and the type.
+func (st *Stream) count(w *watch, t Traffic) {
+	st.hub.traffic[w.rank].add(t)
+	st.traffic.add(t)
+	w.traffic.Add(t)
 }
 
 // deadline is until when the client has to answer what it is sent now.

@@ -37,10 +37,3 @@ func (t *atomicTraffic) add(o Traffic) {
 func (t *atomicTraffic) load() Traffic {
 	return Traffic{Pushes: t.pushes.Load(), Bytes: t.bytes.Load(), Acks: t.acks.Load(), Nacks: t.nacks.Load()}
 }
-
-// count adds to the traffic of the server, the stream and the type.
-func (st *Stream) count(w *watch, t Traffic) {
-	st.hub.traffic[w.rank].add(t)
-	st.traffic.add(t)
-	w.traffic.Add(t)
-}

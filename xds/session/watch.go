@@ -68,6 +68,25 @@ type response struct {
 	sum      uint64         // of the hashes of what the client has with it
 }
 
+// unanswered is a resource that the client was sent and did not answer for.
+type unanswered struct {
+	entry *offer.Entry
+	nonce uint64 // number of the last response with it
+}
+
+// rejection is the client's NACK of one name.
+type rejection struct {
+	offer.Rejection
+	bind rebind
+}
+
+// rebind is the next attempt of a client to bind a listener.
+type rebind struct {
+	unbound bool      // the client NACKs the listener because it cannot bind the address
+	tries   int       // how often the same content was sent again
+	due     time.Time // zero while the client has yet to answer
+}
+
 // watch is one type on one stream.
 type watch struct {
 	// Set once.

@@ -10,7 +10,8 @@ import (
 	"sluice.dev/sluice/xds/session"
 )
 
-// reporter tells the caller who the clients of each role are, how far they are, and what they NACK. It also calls session.Hub.Tick.
+// reporter reports to the caller who the clients of each role are, how far they are, and what they NACK. It also calls
+// session.Hub.Tick.
 type reporter struct {
 	// Set once.
 	progress func(resource.Progress)

@@ -168,7 +168,7 @@ func (s *Server) leave() {
 	s.running.Done()
 }
 
-// source is what the server tells csds.
+// source is what csds answers with.
 type source struct{ *Server }
 
 // Complete implements csds.Source.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The pauses between attempts grow from minPause by pauseFactor to maxPause: a control plane that restarts is found within a
-// fraction of a second, and one that is gone costs an attempt every few seconds.
+// The pauses between attempts grow from minPause by pauseFactor to maxPause: the client finds a control plane that restarts within a
+// fraction of a second, and tries one that is gone every few seconds.
 const (
 	minPause    = 50 * time.Millisecond
 	maxPause    = 5 * time.Second
@@ -25,7 +25,7 @@ func (p *pauser) next() time.Duration {
 	return p.last/2 + rand.N(p.last/2)
 }
 
-// sleep waits and reports false when ctx ended meanwhile.
+// sleep waits, and reports false if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

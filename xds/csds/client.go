@@ -21,7 +21,7 @@ type Gate interface {
 	Closing() (<-chan struct{}, error)
 }
 
-// Source is what there is to tell.
+// Source is what the answers are made of.
 type Source interface {
 	// Complete is nil once something is served; else its error is the answer.
 	Complete() error

@@ -20,7 +20,7 @@ const (
 	// DesiredPrefix with the name of a role is the node_id of a client that stands for what the role is offered. The answer has it only
 	// if the request names it exactly.
 	DesiredPrefix = "sluice.dev/desired/"
-	// DesiredScope is the client_scope of such a client, which tells it from a real one with that node_id.
+	// DesiredScope is the client_scope of such a client, which differs from that of a real client with the same node_id.
 	DesiredScope = "desired"
 )
 

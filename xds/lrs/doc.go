@@ -1,5 +1,5 @@
-// Package lrs is the load reporting service: it tells clients what to report and how often, reads their reports and passes them on
-// as values.
+// Package lrs is the load reporting service: it asks clients for reports at an interval, reads the reports and passes them on as
+// values.
 //
-// It must not know resources, nor what load means to Sluice. Who may report is decided by whoever makes a Handler.
+// It must not know resources, nor what load means to Sluice. A Gate decides who may report.
 package lrs

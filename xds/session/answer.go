@@ -94,8 +94,8 @@ func (st *Stream) acknowledge(w *watch, e *offer.Entry, now time.Time) {
 	h.deliver(now)
 }
 
-// neverAcked is whether the client has acknowledged nothing of what it was sent. A stream of one type does not tell: its client has
-// other streams.
+// neverAcked is whether the client has acknowledged nothing of what it was sent. It is false for a stream of one type: the
+// client has other streams.
 func (st *Stream) neverAcked() bool { return !st.hasAcked && !st.client.OneType }
 
 // firstAck records that the client has acknowledged a resource.
@@ -153,7 +153,7 @@ func (st *Stream) nack(w *watch, r *response, detail *status.Status, now time.Ti
 // withhold stops sending NACKed content to this client. Where a response holds everything, the server sends it again with what the
 // client acknowledged of the NACKed names before, or without them, so that one bad resource does not hold up the others. That ends:
 // each time there is less that the client has not acknowledged yet, and when there is nothing left, nothing is sent. Where the text
-// does not tell which of several resources it means, the server sends all of them again, unchanged, when content changes.
+// names none of several resources, the server sends all of them again, unchanged, when content changes.
 func (st *Stream) withhold(w *watch, blamed []*offer.Entry, sure bool, text string, now time.Time) {
 	if len(blamed) == 0 {
 		return

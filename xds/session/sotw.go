@@ -95,7 +95,7 @@ func (s subscriber) replaceNames(wanted map[string]struct{}) error {
 // recognise sends nothing if the version is that of everything pending: the client has it from an earlier stream.
 func (s subscriber) recognise(version string) {
 	if s.hub.offers.Version(s.watch.url) != "" {
-		return // a fixed version does not tell what the client has
+		return // a fixed version does not identify what the client has
 	}
 	w := s.watch
 	sum := uint64(0)

@@ -55,7 +55,7 @@ type Protocol interface {
 	responses(w *watch, p push) []push
 }
 
-// Client is what a stream is told of its client when it begins.
+// Client is what a stream has to know of its client.
 type Client struct {
 	Protocol Protocol
 	Role     uint8
@@ -261,7 +261,7 @@ func (st *Stream) oldest(now time.Time) uint64 {
 	return oldest
 }
 
-// push is what one send tells a client.
+// push is the content of one or more responses.
 type push struct {
 	set     []*offer.Entry
 	removed []string

@@ -18,18 +18,18 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// maxAnswer is the largest message that is taken, in bytes: one resource may be larger than what messages are split at.
+// maxAnswer is the largest message that Ask takes, in bytes. The server splits messages, but one resource may be large.
 const maxAnswer = 256 << 20
 
 // Query says what to ask for.
 type Query struct {
 	IDs      []string // node ids; none: all clients
-	Desired  []string // roles whose desired state is asked for as well; it comes first, one client a role
+	Desired  []string // roles whose desired state to ask for too; it comes first, one client for each role
 	Contents bool     // resources with their contents
 	Counts   bool     // no resources, only how many
 }
 
-// Ask gets what the server knows, a Client for each stream, in the order of roles and names.
+// Ask returns what the server knows: a Client for each stream, in the order of roles and names.
 func Ask(ctx context.Context, conn grpc.ClientConnInterface, q Query) ([]Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,7 +79,7 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 	return r
 }
 
-// join adds a configuration, to the client before it if that goes on.
+// join adds a configuration: to the last client if it is of that, else as a new one.
 func join(all []Client, c *statusv3.ClientConfig) []Client {
 	if last := len(all) - 1; last < 0 || all[last].ID != c.GetNode().GetId() || all[last].Scope != c.GetClientScope() {
 		all = append(all, clientOf(c))
@@ -119,7 +119,7 @@ func clientOf(c *statusv3.ClientConfig) Client {
 	return out
 }
 
-// shortName is the name of a type, or its URL if it has none of its own.
+// shortName is the short name of a type, or its URL if it has none.
 func shortName(url string) string {
 	if name := resource.TypeName(url); resource.TypeURL(name) == url {
 		return name

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// An activator asks for endpoints name by name as requests come in, and waits with them for the answer.
+// An activator subscribes to endpoints name by name as requests come in, and its requests wait for the answer.
 
 func TestEndpointsAreAnsweredOneByOneOnARunningStream(t *testing.T) {
 	r := serve(t, xds.Options{})
@@ -16,7 +16,7 @@ func TestEndpointsAreAnsweredOneByOneOnARunningStream(t *testing.T) {
 	c := r.connect(t, delta, "activator")
 	c.subscribe(resource.EndpointType, "a")
 	a := c.expect(resource.EndpointType, "a")
-	// Neither an answer that is missing nor a change that is under way holds up the next.
+	// Neither an unanswered response nor a change that is under way holds up the next subscription.
 	r.set(endpoints("a", "2"))
 	c.subscribe(resource.EndpointType, "b")
 	c.until(resource.EndpointType, "b")
@@ -24,7 +24,7 @@ func TestEndpointsAreAnsweredOneByOneOnARunningStream(t *testing.T) {
 	c.gone(resource.EndpointType, "none")
 	c.ack(a)
 
-	// What did not exist comes as soon as it does, and goes again.
+	// A missing resource comes as soon as it exists, and is removed again.
 	r.set(endpoints("none", ""))
 	c.until(resource.EndpointType, "none")
 	r.Apply(resource.Update{Removed: []*resource.Resource{endpoints("none", "")}})
@@ -39,7 +39,7 @@ func TestEndpointsAreAnsweredOneByOneOnARunningStream(t *testing.T) {
 	c.take(resource.EndpointType, "a")
 }
 
-// until reads on until a resource comes, and acknowledges what it reads.
+// until reads and acknowledges responses until one has the resource.
 func (c *raw) until(typeURL, name string) {
 	c.t.Helper()
 	for {
@@ -51,8 +51,8 @@ func (c *raw) until(typeURL, name string) {
 	}
 }
 
-// BenchmarkSubscribe is how long an activator that has asked for many names already waits for the endpoints of one more, over
-// loopback: for some that exist, for the word that there are none, and from their coming to be until they are there.
+// BenchmarkSubscribe is how long an activator with many subscriptions waits for the endpoints of one more name, over loopback: for
+// endpoints that exist, for the answer that there are none, and from when they are set until they arrive.
 func BenchmarkSubscribe(b *testing.B) {
 	const names = 10_000
 	r := serve(b, xds.Options{})

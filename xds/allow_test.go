@@ -24,7 +24,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// guarded is a server that its clients reach over TLS alone.
+// guarded is a server that clients reach only over TLS.
 type guarded struct {
 	*rig
 	ca    *authority.Authority
@@ -43,7 +43,7 @@ func guard(t testing.TB, options xds.Options) *guarded {
 	return &guarded{serveOn(t, options, "127.0.0.1:0", grpc.Creds(credentials.NewTLS(source.Server("h2")))), ca, source}
 }
 
-// as is the way in with a certificate for some names that an authority has signed; without names there is none.
+// as is the dial option for a certificate for some names that an authority has signed; without names the client has none.
 func (g *guarded) as(t testing.TB, signer *authority.Authority, names ...string) grpc.DialOption {
 	t.Helper()
 	var files certificate.Files
@@ -58,10 +58,10 @@ func (g *guarded) as(t testing.TB, signer *authority.Authority, names ...string)
 	return grpc.WithTransportCredentials(credentials.NewTLS(source.Client("")))
 }
 
-// ending is how a client's first request is answered if that ends the stream.
+// ending is the error that a client's first request ends the stream with.
 func (c *raw) ending(t *testing.T) error {
 	t.Helper()
-	_ = c.wire.subscribe(c.node, resource.EndpointType, "a") // what is wrong is what receiving says
+	_ = c.wire.subscribe(c.node, resource.EndpointType, "a") // receiving returns the error
 	select {
 	case err := <-c.ended:
 		return err
@@ -133,7 +133,7 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 	c := g.connect(t, delta, "gateway", gateway)
 	c.subscribe(resource.EndpointType, "a")
 	c.take(resource.EndpointType, "a")
-	crowd{resource.RoleGateway, []resource.Node{{ID: "test"}}}.await(t, seen) // the first that is told of
+	connected{resource.RoleGateway, []resource.Node{{ID: "test"}}}.await(t, seen) // the first report
 }
 
 func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
@@ -163,7 +163,7 @@ func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
 	}
 }
 
-func TestStatusIsToldOnlyToThoseAllowed(t *testing.T) {
+func TestStatusIsAnsweredOnlyForAllowedCallers(t *testing.T) {
 	g := guard(t, xds.Options{Allow: func(c xds.Caller) error {
 		if c.Role == "status" && slices.Contains(c.Identities, "operator.test") {
 			return nil

@@ -19,13 +19,13 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// world is a random state: services that come and go, each a cluster with endpoints, and routes that name some of them.
+// world is a random state: services that are added and removed, each a cluster with endpoints, and routes to some of them.
 type world struct {
 	random  *rand.Rand
 	current map[[2]string]*resource.Resource // by type and name
 }
 
-// step is a random change that a control plane may make: routes never name what is not there.
+// step is a random change that a control plane may make: no route names a missing cluster.
 func (w *world) step() resource.Update {
 	next := map[[2]string]*resource.Resource{}
 	put := func(r *resource.Resource) { next[[2]string{r.Type, r.Name}] = r }
@@ -79,8 +79,8 @@ func (w *world) step() resource.Update {
 	return u
 }
 
-// proxy behaves like Envoy: everything of clusters and listeners, endpoints and routes by name as they become known, each
-// response acknowledged, now and then late. It fails when a route names a cluster that it does not have.
+// proxy behaves like Envoy: it subscribes to all clusters and listeners, and to endpoints and routes by name as they become known, and
+// acknowledges each response, now and then late. It fails when a route names a cluster that it does not have.
 type proxy struct {
 	t      *testing.T
 	rig    *rig
@@ -128,13 +128,13 @@ func (x *proxy) connect(ctx context.Context) {
 	}
 }
 
-// greet begins a stream.
+// greet sends the first requests of a stream.
 func (x *proxy) greet() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	node := &corev3.Node{Id: x.p.name, Cluster: "gateway"}
 	if x.p == sotw {
-		// It cannot say what it has, so the server cannot keep the order across streams.
+		// The protocol cannot say what the client has, so the server cannot keep the order across streams.
 		x.has = map[string]map[string][]byte{}
 	}
 	x.asked = map[string]map[string]bool{}
@@ -150,14 +150,14 @@ func (x *proxy) greet() error {
 	return errors.Join(x.wire.subscribe(node, resource.ClusterType), x.wire.subscribe(nil, resource.ListenerType))
 }
 
-// resume tells a new stream what is there from the last.
+// resume sends on a new stream what the client has from the last.
 func (x *proxy) resume(node *corev3.Node) error {
 	for _, typeURL := range four {
 		names := []string{"*"}
 		if typeURL == resource.EndpointType || typeURL == resource.RouteType {
 			wanted := x.wanted(typeURL)
 			names = slices.Sorted(maps.Keys(wanted))
-			// The last stream may have been cut before it was told that these are not wanted any more.
+			// The last stream may have been cut before the client unsubscribed from these.
 			maps.DeleteFunc(x.has[typeURL], func(name string, _ []byte) bool { return !wanted[name] })
 			if len(names) == 0 {
 				continue
@@ -177,7 +177,7 @@ func (x *proxy) resume(node *corev3.Node) error {
 	return nil
 }
 
-// wanted is what follows from the clusters and listeners that are there.
+// wanted is the names that the clusters and listeners refer to.
 func (x *proxy) wanted(typeURL string) map[string]bool {
 	names := map[string]bool{}
 	if typeURL == resource.EndpointType {
@@ -197,7 +197,7 @@ func (x *proxy) wanted(typeURL string) map[string]bool {
 	return names
 }
 
-// ask changes the subscriptions by name to what is wanted now.
+// ask changes the subscriptions by name to the wanted ones.
 func (x *proxy) ask() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -289,7 +289,7 @@ func chaos(t *testing.T, seed uint64) {
 	}
 }
 
-// converged is whether the client has what it wants of the world, and nothing else.
+// converged is whether the client has what it subscribes to of the world, and nothing else.
 func (x *proxy) converged(w *world) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

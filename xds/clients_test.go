@@ -12,22 +12,22 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-type crowd struct {
+type connected struct {
 	role  uint8
 	nodes []resource.Node
 }
 
-// gather makes Clients fill a channel.
-func gather(options xds.Options) (xds.Options, <-chan crowd) {
-	seen := make(chan crowd, 1000)
-	options.Clients = func(role uint8, nodes []resource.Node) { seen <- crowd{role, nodes} }
+// gather has Options.Clients fill a channel.
+func gather(options xds.Options) (xds.Options, <-chan connected) {
+	seen := make(chan connected, 1000)
+	options.Clients = func(role uint8, nodes []resource.Node) { seen <- connected{role, nodes} }
 	return options, seen
 }
 
 // until waits until a role's clients are those.
-func (c crowd) await(t *testing.T, seen <-chan crowd) {
+func (c connected) await(t *testing.T, seen <-chan connected) {
 	t.Helper()
-	var last crowd
+	var last connected
 	for limit := time.After(patience); ; {
 		select {
 		case last = <-seen:
@@ -48,7 +48,7 @@ func nodeAt(id, role, address string) *corev3.Node {
 	return &corev3.Node{Id: id, Cluster: role, Metadata: metadata}
 }
 
-func TestWhoIsConnectedIsTold(t *testing.T) {
+func TestConnectedClientsAreReported(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		options, seen := gather(xds.Options{})
 		r := serve(t, options)
@@ -60,18 +60,18 @@ func TestWhoIsConnectedIsTold(t *testing.T) {
 		}
 		// Before there is anything to serve.
 		b := join("b", "activator", "127.0.0.1:2")
-		crowd{resource.RoleActivator, []resource.Node{{ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
+		connected{resource.RoleActivator, []resource.Node{{ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		r.set(endpoints("a", ""))
 		a := join("a", "activator", "127.0.0.1:1")
-		crowd{resource.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
+		connected{resource.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		join("g", "gateway", "nonsense")
-		crowd{resource.RoleGateway, []resource.Node{{ID: "g"}}}.await(t, seen)
+		connected{resource.RoleGateway, []resource.Node{{ID: "g"}}}.await(t, seen)
 		again := join("a", "activator", "127.0.0.1:1") // its other stream is not known to be dead yet
 		a.cut()
 		b.cut()
-		crowd{resource.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}}}.await(t, seen)
+		connected{resource.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}}}.await(t, seen)
 		again.cut()
-		crowd{resource.RoleActivator, nil}.await(t, seen)
+		connected{resource.RoleActivator, nil}.await(t, seen)
 	})
 }
 
@@ -109,7 +109,7 @@ func TestProgressOfEveryRole(t *testing.T) {
 			d.cut()
 			is(seq, 0)
 			newest := r.set(endpoints("a", "3"))
-			e := r.connect(t, p, name) // who comes back has what there was
+			e := r.connect(t, p, name) // a client that comes back has the older state
 			e.subscribe(resource.EndpointType, "a")
 			is(seq, 1)
 			e.take(resource.EndpointType, "a")

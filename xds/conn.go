@@ -186,7 +186,7 @@ func (c *conn) handle(r *session.Request) error {
 // send is session.Client.Send.
 func (c *conn) send(r session.Response) (time.Time, error) {
 	c.sending.Store(time.Now().UnixNano())
-	err := c.wire.send(&r)
+	err := c.wire.send(r)
 	c.sending.Store(0)
 	return time.Now(), err
 }

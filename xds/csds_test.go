@@ -42,7 +42,7 @@ func idMatch(m *matcherv3.StringMatcher) *matcherv3.NodeMatcher {
 	return &matcherv3.NodeMatcher{NodeId: m}
 }
 
-// inspected is the answer to a request over a stream, which is closed behind it.
+// inspected is the answer to a request over a stream of its own.
 func (r *rig) inspected(t testing.TB, request *statusv3.ClientStatusRequest) []*statusv3.ClientConfig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -67,14 +67,14 @@ func (r *rig) inspected(t testing.TB, request *statusv3.ClientStatusRequest) []*
 	return configs
 }
 
-// said is one resource as CSDS tells it.
+// said is one resource in an answer of CSDS.
 type said struct {
 	version, failed, text string
 	config                statusv3.ConfigStatus
 	client                adminv3.ClientResourceStatus
 }
 
-// saidOf is what is told of a client, by short type and name.
+// saidOf is the answer for a client, by short type and name.
 func (r *rig) saidOf(t testing.TB, id string) map[string]said {
 	t.Helper()
 	all := map[string]said{}
@@ -134,7 +134,7 @@ func TestStatusFollowsAResource(t *testing.T) {
 	})
 }
 
-func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
+func TestStatusHasTheNackAndTheContentInUse(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		good, bad, other := cluster("a", "good"), cluster("a", "bad"), cluster("b", "")
@@ -155,7 +155,7 @@ func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
 		}
 		better := cluster("a", "better")
 		r.set(better)
-		for got := ""; got != string(better.Body); { // one that must hold everything comes once more without what is refused
+		for got := ""; got != string(better.Body); { // a response that holds everything comes once more, without the NACKed resource
 			next := c.next()
 			c.ack(next)
 			got = string(next.Set["a"])
@@ -169,7 +169,7 @@ func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
 	})
 }
 
-func TestStatusTellsOfASilentClientWhatItLastSaid(t *testing.T) {
+func TestStatusOfASilentClientIsWhatItAcknowledgedLast(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Millisecond})
 		one, two := endpoints("a", "1"), endpoints("a", "2")
@@ -189,7 +189,7 @@ func TestStatusTellsOfASilentClientWhatItLastSaid(t *testing.T) {
 	})
 }
 
-func TestStatusTellsFiguresAndTheNode(t *testing.T) {
+func TestStatusHasFiguresAndTheNode(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 	seq := r.set(endpoints("a", "1"), endpoints("b", "1"))
 	c := r.connect(t, sotw, "activator")
@@ -283,7 +283,7 @@ func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
 	}
 }
 
-func TestClientThatDoesNotReadIsToldOfWithoutWaiting(t *testing.T) {
+func TestStatusDoesNotWaitForAClientThatDoesNotRead(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Wait: 10 * time.Millisecond, Settle: time.Nanosecond})
 		big := func(i int) *resource.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 300_000)) }
@@ -322,7 +322,7 @@ func TestClientThatDoesNotReadIsToldOfWithoutWaiting(t *testing.T) {
 			}
 		}
 		if last := configs[deaf]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
-			t.Errorf("the good client is told as %v", figuresOf(last))
+			t.Errorf("the answer for the good client is %v", figuresOf(last))
 		}
 	})
 }
@@ -333,7 +333,7 @@ func inline(text string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
 }
 
-func TestPrivateKeysAreNotTold(t *testing.T) {
+func TestPrivateKeysAreNotShown(t *testing.T) {
 	certificate := &tlsv3.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline(key), Password: inline(key)}
 	resources := []*resource.Resource{
 		made(resource.SecretType, "pair", &tlsv3.Secret{Name: "pair", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: certificate}}),
@@ -351,7 +351,7 @@ func TestPrivateKeysAreNotTold(t *testing.T) {
 		r.set(resources...)
 		c := r.connect(t, p, "gateway")
 		types := []string{resource.SecretType, resource.ListenerType}
-		if p == delta { // the other reads names out of contents
+		if p == delta { // the harness reads names out of contents in the state of the world
 			types = append(types, "type.googleapis.com/test.Unknown")
 		}
 		for _, typeURL := range types {
@@ -367,26 +367,26 @@ func TestPrivateKeysAreNotTold(t *testing.T) {
 			}
 		}
 		eventually(t, "all is answered", func() bool { return r.Stats().Acks+r.Stats().Nacks == uint64(len(types)) })
-		told, chains := 0, 0
+		shown, chains := 0, 0
 		for _, config := range r.inspected(t, exactly("test", csds.DesiredPrefix+"gateway")) {
 			text, err := proto.Marshal(config)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(string(text), key) {
-				t.Errorf("a key is told: %v", config)
+				t.Errorf("a key is shown: %v", config)
 			}
-			told += strings.Count(string(text), csds.Redacted)
+			shown += strings.Count(string(text), csds.Redacted)
 			chains += strings.Count(string(text), "chain")
 		}
 		// Of each the client's and the desired one: two of the pair, one of the token, two of the listener. A list is left out.
-		if told != 10 || chains != 4 {
-			t.Errorf("%d secrets are said to be there, want 10; %d chains, want 4", told, chains)
+		if shown != 10 || chains != 4 {
+			t.Errorf("%d secrets are redacted, want 10; %d chains, want 4", shown, chains)
 		}
 	})
 }
 
-func TestDesiredStateIsToldByItsName(t *testing.T) {
+func TestDesiredStateIsAnsweredByItsName(t *testing.T) {
 	r := serve(t, xds.Options{})
 	everywhere, mesh := cluster("b", ""), endpoints("a", "1")
 	mesh.Roles = resource.RoleMesh
@@ -402,12 +402,12 @@ func TestDesiredStateIsToldByItsName(t *testing.T) {
 		}
 	}
 	if got := r.inspected(t, &statusv3.ClientStatusRequest{}); len(got) != 0 {
-		t.Errorf("the desired state is told to who asks for all clients: %v", got)
+		t.Errorf("the desired state is in the answer for all clients: %v", got)
 	}
 }
 
-// The answer for a thousand clients comes in messages that every gRPC client takes, and one client's in several where it must.
-func TestManyClientsAreToldInParts(t *testing.T) {
+// The answer for a thousand clients comes in messages that every gRPC client takes, and that for one client in several if it is large.
+func TestStatusOfManyClientsComesInParts(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, MaxStreams: 2000})
 	var all []*resource.Resource
 	for i := range 100 {

@@ -17,14 +17,14 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// reporter is a client that reports load, word by word.
-type reporter struct {
+// loadReporter is a client whose every load report a test makes.
+type loadReporter struct {
 	t      *testing.T
 	stream load_statsv3.LoadReportingService_StreamLoadStatsClient
 	hangUp context.CancelFunc
 }
 
-func (r *rig) reporter(t *testing.T) *reporter {
+func (r *rig) reporter(t *testing.T) *loadReporter {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -32,10 +32,10 @@ func (r *rig) reporter(t *testing.T) *reporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &reporter{t, stream, cancel}
+	return &loadReporter{t, stream, cancel}
 }
 
-func (r *reporter) say(m *load_statsv3.LoadStatsRequest) {
+func (r *loadReporter) say(m *load_statsv3.LoadStatsRequest) {
 	r.t.Helper()
 	if err := r.stream.Send(m); err != nil {
 		r.t.Fatal(err)
@@ -43,7 +43,7 @@ func (r *reporter) say(m *load_statsv3.LoadStatsRequest) {
 }
 
 // greet says who the client is.
-func (r *reporter) greet(id, role string) *load_statsv3.LoadStatsResponse {
+func (r *loadReporter) greet(id, role string) *load_statsv3.LoadStatsResponse {
 	r.t.Helper()
 	r.say(&load_statsv3.LoadStatsRequest{Node: &corev3.Node{Id: id, Cluster: role}})
 	answer, err := r.stream.Recv()
@@ -93,10 +93,10 @@ func alike(t *testing.T, want, got resource.LoadReport) {
 
 func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	options, reports := collect(xds.Options{LoadInterval: 3 * time.Second})
-	r := serve(t, options) // has nothing to serve yet: load is taken all the same
+	r := serve(t, options) // load is taken before there is a state to serve
 	first, second := r.reporter(t), r.reporter(t)
 	if got := first.greet("one", "activator"); !got.GetSendAllClusters() || got.GetLoadReportingInterval().AsDuration() != 3*time.Second || got.GetReportEndpointGranularity() {
-		t.Errorf("the client is told %v", got)
+		t.Errorf("the client is asked for %v", got)
 	}
 	first.say(requests("ns/a", "pods", 7))
 	one := await(t, "a report", reports)
@@ -119,7 +119,7 @@ func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	}
 	alike(t, resource.LoadReport{Role: resource.RoleMesh, Client: "two", Stream: two.Stream, Ended: true}, await(t, "an end", reports))
 
-	// Reports may come with the node; a client that never reports ends as well, and one that never says who it is does not.
+	// Reports may come with the node. A client that never reports ends too; one that never sends its node does not.
 	third, silent := r.reporter(t), r.reporter(t)
 	m := requests("ns/c", "", 2)
 	m.Node = &corev3.Node{Id: "three", Cluster: "gateway"}

@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// TestNamesOfAllClientsHaveABudget: whoever comes when it is used up is turned away, gateways are not by what others ask for, and what
-// a client leaves is there for the next.
+// When the memory for names is used up, the server refuses more names. What clients of any role use leaves half of it to gateways. What
+// a client gives back is there for the next.
 func TestNamesOfAllClientsHaveABudget(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Memory: 20 * 360}) // some 20 names, 10 of them for clients of any role

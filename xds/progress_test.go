@@ -36,23 +36,23 @@ func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
 		second.take(resource.EndpointType, "a")
 		second.quiet()
 
-		r.connect(t, p, "mesh").quiet() // whom nothing concerns
+		r.connect(t, p, "mesh").quiet() // it is subscribed to nothing
 
-		// What concerns nobody is reached at once.
+		// A state that no client is subscribed to is reached at once.
 		seq := r.set(endpoints("other", ""))
 		reached(t, moved, resource.RoleGateway, seq)
 
 		seq = r.set(endpoints("a", "2"))
 		reached(t, moved, resource.RoleMesh, seq)
 		c.take(resource.EndpointType, "a")
-		c.quiet() // its acknowledgement is in, so that a refusal takes nothing back
+		c.quiet() // its acknowledgement has arrived, so a NACK rolls nothing back
 		late := second.expect(resource.EndpointType, "a")
-		seq = r.set(endpoints("other", "2")) // moves only what is not behind
+		seq = r.set(endpoints("other", "2")) // reported only for roles that are not behind
 		reached(t, moved, resource.RoleMesh, seq)
 		second.nack(late, "refused is answered")
 		reached(t, moved, resource.RoleGateway, seq)
 
-		// A client that leaves holds up nobody.
+		// A client that has left holds nothing up.
 		seq = r.set(endpoints("a", "3"))
 		c.take(resource.EndpointType, "a")
 		second.cut()
@@ -60,8 +60,8 @@ func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
 	})
 }
 
-// What was made known while nobody was there has reached nobody, though nobody held it up: a gateway that comes back has what it
-// had.
+// A state that is applied while no client is connected has reached none, though none held it up: a gateway that comes back has the
+// state that it had.
 func TestStatesThatPassWithoutClientsAreNotReached(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan resource.Progress, 1000)
@@ -80,7 +80,7 @@ func TestStatesThatPassWithoutClientsAreNotReached(t *testing.T) {
 	})
 }
 
-// A client that has just connected may have types to ask for that it has nothing of.
+// A client that has just connected may have more types to subscribe to, and has nothing of them.
 func TestClientThatHasJustConnectedHasNothing(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan resource.Progress, 1000)
@@ -94,7 +94,7 @@ func TestClientThatHasJustConnectedHasNothing(t *testing.T) {
 	})
 }
 
-// notReached fails if gateways are said to be at a state.
+// notReached fails if gateways are reported to be at a state.
 func notReached(t *testing.T, moved <-chan resource.Progress, seq uint64) {
 	t.Helper()
 	for len(moved) > 0 {
@@ -118,7 +118,7 @@ func TestSilentClientIsLeftOutOfProgress(t *testing.T) {
 	})
 }
 
-// A client that has just connected keeps for a moment what is gone; it has not got so far then.
+// A client that has just connected keeps removed resources for a moment, and has not reached the state until then.
 func TestProgressWaitsForARemovalFromAClientThatHasJustConnected(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan resource.Progress, 1000)

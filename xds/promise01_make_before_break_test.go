@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// follow connects a gateway that has taken everything of: cluster a, listener http, routes to a.
+// follow connects a gateway that has cluster a, listener http and routes to a.
 func follow(t *testing.T, p *protocol, options xds.Options) (*rig, *raw) {
 	r := serve(t, options)
 	r.set(cluster("a", ""), endpoints("a", ""), listener("http", "http", ""), routes("http", "a"))
@@ -43,7 +43,7 @@ func TestRouteWaitsForItsClusterAndTheOldOneForTheRoute(t *testing.T) {
 		}
 		c.quiet() // not acknowledged
 		c.ack(made)
-		c.quiet() // its endpoints were not asked for
+		c.quiet() // the client has not subscribed to its endpoints
 		c.subscribe(resource.EndpointType, "b")
 		made = c.expect(resource.EndpointType, "b")
 		c.quiet() // not acknowledged
@@ -94,7 +94,7 @@ func TestResourceSetAgainWhileItsRemovalLingersStays(t *testing.T) {
 	})
 }
 
-func TestRefusedRouteKeepsTheClustersItMayNeed(t *testing.T) {
+func TestNackedRouteKeepsTheClustersItMayNeed(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.Apply(resource.Update{
@@ -124,7 +124,7 @@ func TestOldRoutesWaitUntilANewListenerHasItsOwn(t *testing.T) {
 			},
 		})
 		c.take(resource.ListenerType, "http")
-		c.quiet() // the client has still to ask for the other routes
+		c.quiet() // the client has yet to subscribe to the other routes
 		c.subscribe(resource.RouteType, "other")
 		routed := c.expect(resource.RouteType, "other")
 		c.quiet()
@@ -171,7 +171,7 @@ func TestClientThatAsksByNameGetsRoutesBeforeClusters(t *testing.T) {
 		c.subscribe(resource.EndpointType, "a")
 		c.take(resource.EndpointType, "a")
 
-		// The route moves: its clusters are asked for after it, and the old one is in use until they are there.
+		// The route changes. The client subscribes to its clusters after that, and uses the old one until it has them.
 		r.Apply(moveRoute())
 		c.take(resource.RouteType, "ns/route")
 		c.quiet()

@@ -38,7 +38,7 @@ func scope(host, cluster string) *resource.Resource {
 	}})
 }
 
-// followScopes connects a gateway that has taken cluster a and a listener, but no scopes yet.
+// followScopes connects a gateway that has cluster a and a listener, but no scopes yet.
 func followScopes(t *testing.T, p *protocol, scopes ...*resource.Resource) (*rig, *raw) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 	r.set(append(scopes, cluster("a", ""), endpoints("a", ""), scopedListener("http"))...)
@@ -70,11 +70,11 @@ func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 		c.subscribe(resource.EndpointType, "b")
 		c.take(resource.EndpointType, "b")
 		if p == delta {
-			moved := c.next() // in one response: a key may be in one scope only
+			moved := c.next() // in one response, because only one scope may have a key
 			if moved.Type != resource.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) || !slices.Equal(moved.Removed, []string{"y.test"}) {
 				t.Fatalf("got %s with %v without %v", moved.short(), moved.names(), moved.Removed)
 			}
-			c.quiet() // what it left is kept until it is acknowledged
+			c.quiet() // its old cluster stays until it is acknowledged
 			c.ack(moved)
 			c.gone(resource.EndpointType, "a")
 			c.gone(resource.ClusterType, "a")
@@ -86,7 +86,7 @@ func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 	})
 }
 
-// A listener makes its client ask for scopes; until it has, nothing is taken away that its old routes may need.
+// A listener makes its client subscribe to scopes. Until it has, the server removes nothing that its old routes may need.
 func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "b"), endpoints("other", ""))
 	c.subscribe(resource.EndpointType, "other")
@@ -104,8 +104,8 @@ func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
 	c.gone(resource.ClusterType, "a")
 }
 
-// A scope makes its client ask for the routes that it leads to; until it has them it has not the state, and what the routes before
-// led to stays.
+// A scope makes its client subscribe to its routes. Until the client has them, it does not have the state, and the clusters of the
+// old routes stay.
 func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
 	c.subscribe(resource.ScopedRouteType)
@@ -116,7 +116,7 @@ func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
 	c.subscribe(resource.EndpointType, "b")
 	c.take(resource.EndpointType, "b")
 	c.take(resource.ScopedRouteType, "x.test")
-	c.quiet() // the routes were not asked for
+	c.quiet() // the client has not subscribed to the routes
 	c.subscribe(resource.RouteType, "x")
 	got := c.expect(resource.RouteType, "x")
 	c.quiet()
@@ -126,7 +126,7 @@ func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
 	c.quiet()
 }
 
-func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
+func TestNackedScopeHoldsUpNoOther(t *testing.T) {
 	r, c := followScopes(t, delta, scope("w.test", "a"), scope("x.test", "a"), scope("y.test", "a"))
 	c.subscribe(resource.ScopedRouteType)
 	c.take(resource.ScopedRouteType, "w.test", "x.test", "y.test")
@@ -142,7 +142,7 @@ func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
 	c.quiet()
 }
 
-// A gateway serves what the first response holds, so that it must be all.
+// A gateway serves requests as soon as it has the first response, so that must hold all scopes.
 func TestScopesAreNeverSplit(t *testing.T) {
 	var scopes []*resource.Resource
 	for i := range 50 {
@@ -162,7 +162,7 @@ func TestScopesAreNeverSplit(t *testing.T) {
 	}
 }
 
-// Connections that were made while the listener found its routes by scope go on doing so until they have drained.
+// Connections from the time when the listener found its routes by scope use the scopes until they have drained.
 func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
 	c.subscribe(resource.ScopedRouteType)
@@ -170,7 +170,7 @@ func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	r.Apply(resource.Update{Set: []*resource.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*resource.Resource{scope("x.test", "")}})
 	inline := c.expect(resource.ListenerType, "http")
 	c.ack(inline)
-	c.quiet() // the routes were not asked for
+	c.quiet() // the client has not subscribed to the routes
 	c.subscribe(resource.RouteType, "http")
 	c.take(resource.RouteType, "http")
 	for i := range 20 { // each is a round trip in which the removal could come
@@ -186,8 +186,8 @@ func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	c.quiet()
 }
 
-// A listener that finds its routes by scope has none of those that are gone.
-func TestLastScopeIsTakenAway(t *testing.T) {
+// A gateway whose listener finds its routes by scope keeps none that are removed.
+func TestLastScopeIsRemoved(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
 	c.subscribe(resource.ScopedRouteType)
 	c.take(resource.ScopedRouteType, "x.test")
@@ -196,7 +196,7 @@ func TestLastScopeIsTakenAway(t *testing.T) {
 	c.quiet()
 }
 
-func TestClientIsToldThatThereAreNoScopes(t *testing.T) {
+func TestClientIsAnsweredThatThereAreNoScopes(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		_, c := followScopes(t, p)
 		c.subscribe(resource.ScopedRouteType)

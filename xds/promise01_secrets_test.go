@@ -27,7 +27,7 @@ func secured(name, text string, secrets ...string) *resource.Resource {
 	for _, s := range secrets {
 		context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs, &tlsv3.SdsSecretConfig{Name: s, SdsConfig: adsSource()})
 	}
-	// One that comes from elsewhere is not asked for here.
+	// The client does not subscribe here to one that comes from elsewhere.
 	context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs, &tlsv3.SdsSecretConfig{Name: "static"})
 	return made(resource.ListenerType, name, &listenerv3.Listener{
 		Name: name, StatPrefix: text,
@@ -42,7 +42,7 @@ func secured(name, text string, secrets ...string) *resource.Resource {
 	})
 }
 
-// terminate connects a gateway that has taken everything of: listener https with the secret a, routes.
+// terminate connects a gateway that has listener https with the secret a, and routes.
 func terminate(t *testing.T, p *protocol, options xds.Options) (*rig, *raw) {
 	r := serve(t, options)
 	r.set(secured("https", "", "a"), routes("http"), secret("a", "1"))
@@ -67,7 +67,7 @@ func TestRenewedSecretIsSentAloneAndBeforeAListener(t *testing.T) {
 		c.quiet()
 		r.set(secured("https", "changed", "a"), secret("a", "3"))
 		made := c.expect(resource.SecretType, "a")
-		c.quiet() // the listener waits for what it may have been changed for
+		c.quiet() // the listener may need the new secret, and waits
 		c.ack(made)
 		c.take(resource.ListenerType, "https")
 		c.quiet()
@@ -79,7 +79,7 @@ func TestSecretGoesAfterTheListenerThatNamedIt(t *testing.T) {
 		r, c := terminate(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.Apply(resource.Update{Removed: []*resource.Resource{secured("https", "", "a"), secret("a", "1")}})
 		if p == sotw {
-			c.take(resource.ListenerType) // after it, it is the client that lets go
+			c.take(resource.ListenerType) // then the client unsubscribes by itself
 			c.quiet()
 			return
 		}
@@ -117,12 +117,12 @@ func TestGatewayIsBehindUntilItHasItsSecrets(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan resource.Progress, 1000)
 		r, c := terminate(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
-		r.connect(t, p, "mesh").quiet() // whom nothing concerns
+		r.connect(t, p, "mesh").quiet() // it is subscribed to nothing
 		seq := r.set(secured("https", "", "a", "b"), secret("b", "1"))
 		behind := func(what string) {
 			t.Helper()
 			c.quiet()
-			now := r.set(endpoints("other", what)) // which nobody waits for
+			now := r.set(endpoints("other", what)) // which no client is subscribed to
 			for got := range moved {
 				if got.Role == resource.RoleGateway && got.Seq >= seq {
 					t.Fatalf("the gateway is said to be at %d, though it has not %s its secret", got.Seq, what)

@@ -31,7 +31,7 @@ func TestEndpointsAreSentAgainAfterTheirClusterCameBack(t *testing.T) {
 		} else {
 			c.take(resource.ClusterType)
 		}
-		r.set(cluster("a", "")) // its endpoints were there all the time, and asked for
+		r.set(cluster("a", "")) // its endpoints were never removed, and the client is still subscribed
 		c.take(resource.ClusterType, "a")
 		c.take(resource.EndpointType, "a")
 		c.quiet()

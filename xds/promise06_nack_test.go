@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-func TestRefusalIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
+func TestNackIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		nacks := make(chan resource.Nack, 100)
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Nacked: func(n resource.Nack) { nacks <- n }})
@@ -34,7 +34,7 @@ func TestRefusalIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 			t.Errorf("reported refusal (-want +got):\n%s", diff)
 		}
 
-		// Others go on, and a better version is sent.
+		// Others are not affected, and a better version is sent.
 		r.set(endpoints("a", "new"))
 		c.take(resource.EndpointType, "a")
 		r.set(cluster("a", "good"))
@@ -42,7 +42,7 @@ func TestRefusalIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 	})
 }
 
-func TestRefusalNamesWhatTheTextMentions(t *testing.T) {
+func TestNackNamesWhatTheTextMentions(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		nacks := make(chan resource.Nack, 1)
 		r := serve(t, xds.Options{Nacked: func(n resource.Nack) { nacks <- n }})
@@ -56,7 +56,7 @@ func TestRefusalNamesWhatTheTextMentions(t *testing.T) {
 	})
 }
 
-func TestRefusalHoldsUpNoOtherType(t *testing.T) {
+func TestNackHoldsUpNoOtherType(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.set(cluster("b", "bad"), endpoints("b", ""), routes("http", "a", "c"))

@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-func TestRefusalBlamesThePlaceInTheResponse(t *testing.T) {
+func TestNackMeansTheIndexThatItsTextGives(t *testing.T) {
 	for name, text := range map[string]string{
 		"grpc-js": "resource index 2: Error: cluster.type == LOGICAL_DNS requires exactly one locality",
 		"C-core":  "xDS response validation errors: [resource index 2: c: INVALID_ARGUMENT: errors validating Cluster resource: [field:type]]",
@@ -18,34 +18,34 @@ func TestRefusalBlamesThePlaceInTheResponse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
-				told := &gazette{}
-				r := serve(t, xds.Options{Refused: told.print})
+				reported := &refusalList{}
+				r := serve(t, xds.Options{Refused: reported.set})
 				r.set(cluster("a", ""), cluster("b", ""), cluster("c", ""), cluster("d", ""))
 				c := r.connect(t, p, "gateway")
 				c.subscribe(resource.ClusterType)
 				c.nack(c.next(), text)
-				told.names(t, "c")
+				reported.names(t, "c")
 			})
 		})
 	}
 }
 
-func TestRefusalWithoutAWordBlamesWhatIsNew(t *testing.T) {
+func TestNackWithoutTextMeansWhatIsNew(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		told := &gazette{}
-		r := serve(t, xds.Options{Refused: told.print})
+		reported := &refusalList{}
+		r := serve(t, xds.Options{Refused: reported.set})
 		r.set(cluster("a", ""), cluster("b", ""))
 		c := r.connect(t, p, "gateway")
 		c.subscribe(resource.ClusterType)
 		c.take(resource.ClusterType, "a", "b")
 		r.set(cluster("b", "2"))
 		c.nack(c.next(), "no")
-		told.names(t, "b")
-		c.quiet() // there is nothing that it might take
+		reported.names(t, "b")
+		c.quiet() // nothing is left that it might acknowledge
 	})
 }
 
-// A state-of-the-world client that refuses a response has nothing of it.
+// A state-of-the-world client that NACKs a response takes nothing of it.
 func TestOneBadResourceHoldsUpNoOther(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond})
 	one, two := cluster("a", ""), cluster("b", "")
@@ -85,8 +85,8 @@ func TestOneBadListenerHoldsUpNoOther(t *testing.T) {
 	c.quiet()
 }
 
-// What is withheld only grows, so a client that goes on refusing is left alone.
-func TestClientThatStillRefusesGetsNothingUntilContentChanges(t *testing.T) {
+// The server withholds more with each NACK, so a client that NACKs everything is sent nothing in the end.
+func TestClientThatStillNacksGetsNothingUntilContentChanges(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond})
 	r.set(cluster("a", ""), cluster("b", ""), cluster("c", ""))
 	c := r.connect(t, sotw, "gateway")
@@ -96,7 +96,7 @@ func TestClientThatStillRefusesGetsNothingUntilContentChanges(t *testing.T) {
 	c.nack(c.expect(resource.ClusterType, "c"), "no")
 	c.quiet()
 	r.set(cluster("b", "2"))
-	c.nack(c.expect(resource.ClusterType, "b"), "a: still no") // of what it was not sent
+	c.nack(c.expect(resource.ClusterType, "b"), "a: still no") // about a resource that it was not sent
 	c.quiet()
 	r.set(cluster("d", ""))
 	c.nack(c.expect(resource.ClusterType, "d"), "no")

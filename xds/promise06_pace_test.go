@@ -34,7 +34,7 @@ func (s *deltaScript) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	return r, nil
 }
 
-func TestClientThatRefusesInALoopIsMadeToWait(t *testing.T) {
+func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const refusals = 1000
 		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: resource.ClusterType}}
@@ -63,7 +63,7 @@ func TestClientThatRefusesInALoopIsMadeToWait(t *testing.T) {
 	})
 }
 
-func TestStreamWithoutAWordEnds(t *testing.T) {
+func TestStreamWithoutARequestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, began := New(Options{}), time.Now()
 		server.Apply(resource.Update{})

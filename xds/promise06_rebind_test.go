@@ -10,21 +10,21 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// What Envoy says of a listener whose address somebody else has; the others in the response it takes.
+// What Envoy says of a listener whose address another process has. It takes the others in the response.
 const taken = "Error adding/updating listener(s) http: cannot bind '127.0.0.1:8080': Address already in use\n"
 
-func TestListenerThatCannotBeBoundIsSentAgainToWhoRefusedIt(t *testing.T) {
+func TestListenerThatCannotBeBoundIsSentAgainToTheClientThatNackedIt(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		told := make(chan []resource.Refusal, 100)
-		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: func(all []resource.Refusal) { told <- all }})
+		reported := make(chan []resource.Refusal, 100)
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: func(all []resource.Refusal) { reported <- all }})
 		r.set(listener("http", "http", ""), listener("local", "local", ""))
 		other, c := r.connect(t, p, "gateway"), r.connect(t, p, "gateway")
 		other.subscribe(resource.ListenerType)
 		other.take(resource.ListenerType, "http", "local")
 		c.subscribe(resource.ListenerType)
 		c.nack(c.expect(resource.ListenerType, "http", "local"), taken)
-		if got := <-told; len(got) != 1 || got[0].Name != "http" || got[0].RolledBack {
-			t.Errorf("it is told that %+v are refused, want http alone", got)
+		if got := <-reported; len(got) != 1 || got[0].Name != "http" || got[0].RolledBack {
+			t.Errorf("%+v are reported as refused, want http alone", got)
 		}
 		// The delta protocol sends only what the client does not have; a response of the other one holds everything.
 		again := []string{"http"}
@@ -33,15 +33,15 @@ func TestListenerThatCannotBeBoundIsSentAgainToWhoRefusedIt(t *testing.T) {
 		}
 		c.nack(c.expect(resource.ListenerType, again...), taken)
 		c.take(resource.ListenerType, again...)
-		if got := <-told; len(got) != 0 {
-			t.Errorf("it is told that %+v are refused after it was taken", got)
+		if got := <-reported; len(got) != 0 {
+			t.Errorf("%+v are reported as refused after it was taken", got)
 		}
 		c.quiet()
 		other.quiet()
 	})
 }
 
-func TestNewAddressThatCannotBeBoundIsNotTakenBackFromOthers(t *testing.T) {
+func TestNewAddressThatCannotBeBoundIsNotRolledBackForOthers(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set(listener("http", "http", "old"))
@@ -58,7 +58,7 @@ func TestNewAddressThatCannotBeBoundIsNotTakenBackFromOthers(t *testing.T) {
 	})
 }
 
-func TestWhatIsGoneIsNotKeptForAListenerThatWasNeverBound(t *testing.T) {
+func TestRemovedResourcesAreNotKeptForAListenerThatWasNeverBound(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set(cluster("a", ""), listener("http", "http", ""))

@@ -12,7 +12,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// gets checks that a client which connects now is sent just this content of a name.
+// gets checks that a client which connects now is sent this content of a name.
 func (r *rig) gets(t *testing.T, p *protocol, role string, want *resource.Resource) {
 	t.Helper()
 	c := r.connect(t, p, role)
@@ -23,7 +23,7 @@ func (r *rig) gets(t *testing.T, p *protocol, role string, want *resource.Resour
 	c.cut()
 }
 
-// taking connects a client that has taken assignments.
+// taking connects a client that has acknowledged assignments.
 func (r *rig) taking(t *testing.T, p *protocol, role, id string, names ...string) *raw {
 	t.Helper()
 	c := r.connect(t, p, role)
@@ -34,7 +34,7 @@ func (r *rig) taking(t *testing.T, p *protocol, role, id string, names ...string
 	return c
 }
 
-func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
+func TestNackedCandidateIsRolledBackForTheRole(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
@@ -48,12 +48,12 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 		late := second.expect(resource.EndpointType, "a")
 		first.nack(first.expect(resource.EndpointType, "a"), "a: no")
 		second.nack(late, "a: no")
-		first.quiet() // it has what was before
+		first.quiet() // it has the last good content
 		second.quiet()
 		r.gets(t, p, "gateway", before)
 		r.gets(t, p, "mesh", after)
 
-		// Everything else moves on.
+		// Everything else goes on.
 		r.set(endpoints("b", "2"))
 		first.take(resource.EndpointType, "b")
 		second.take(resource.EndpointType, "b")
@@ -67,7 +67,7 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 	})
 }
 
-func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
+func TestContentThatAnotherClientAcknowledgesIsNotRolledBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
@@ -78,16 +78,16 @@ func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
 		late := second.expect(resource.EndpointType, "a")
 		first.nack(first.expect(resource.EndpointType, "a"), "no")
 		first.quiet()
-		r.gets(t, p, "gateway", after) // the other one is yet to be heard
+		r.gets(t, p, "gateway", after) // the other client has yet to answer
 		second.ack(late)
 		second.quiet()
 		r.gets(t, p, "gateway", after)
-		first.quiet() // for it nothing has changed
+		first.quiet() // nothing has changed for it
 	})
 }
 
-// One client that refuses the routes has nobody else go without them, whether they have been sent them already or not.
-func TestStateIsNotInForceWhileItsRoutesAreTakenBack(t *testing.T) {
+// One client that NACKs the routes does not withhold them from others, whether these were sent them already or not.
+func TestStateIsNotInForceWhileItsRoutesAreRolledBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		var seq atomic.Uint64
 		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p resource.Progress) {
@@ -112,14 +112,14 @@ func TestStateIsNotInForceWhileItsRoutesAreTakenBack(t *testing.T) {
 	})
 }
 
-func TestClientThatRefusesEverythingCondemnsNothing(t *testing.T) {
+func TestClientThatNacksEverythingRollsNothingBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set(endpoints("a", "1"))
 		hostile := r.connect(t, p, "gateway")
 		hostile.subscribe(resource.EndpointType, "a")
 		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
-		r.gets(t, p, "gateway", endpoints("a", "1")) // new content is not withdrawn
+		r.gets(t, p, "gateway", endpoints("a", "1")) // content without a last good version is not rolled back
 		r.set(endpoints("a", "2"))
 		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		hostile.quiet()
@@ -133,7 +133,7 @@ func TestClientThatRefusesEverythingCondemnsNothing(t *testing.T) {
 	})
 }
 
-func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
+func TestContentIsRetriedWhenTheClientsThatNackedItHaveLeft(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
@@ -151,7 +151,7 @@ func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
 			t.Fatal("it is not tried anew")
 		}
 
-		// Content that was condemned once is taken back for whoever refuses it: this one is new and has nothing yet.
+		// Content that was rolled back once is rolled back for any client that NACKs it: this client is new and has nothing yet.
 		third := r.connect(t, p, "gateway")
 		third.subscribe(resource.EndpointType, "a")
 		third.nack(third.expect(resource.EndpointType, "a"), "no")
@@ -161,8 +161,8 @@ func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
 	})
 }
 
-// Routes that are taken back lead to clusters that the newest state does not have.
-func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
+// Rolled back routes lead to clusters that the newest state does not have.
+func TestClustersOfRolledBackRoutesStay(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.Apply(moveToB())
@@ -183,7 +183,7 @@ func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
 		}
 		second.quiet()
 
-		// What else goes meanwhile stays too, for the routes that are in force may need it.
+		// What is removed in the meantime stays too, because the routes in force may need it.
 		r.Apply(resource.Update{Removed: []*resource.Resource{cluster("b", ""), endpoints("b", "")}})
 		first.quiet()
 		second.quiet()
@@ -205,8 +205,8 @@ func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
 	})
 }
 
-// A control plane that has restarted knows what its clients accepted before by what they say when they come back.
-func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
+// A control plane that has restarted learns from its reconnecting clients which content they have acknowledged.
+func TestContentThatAClientReconnectsWithIsLastGood(t *testing.T) {
 	for name, names := range map[string][]string{"by name": {"a"}, "everything": {"*"}, "everything, as before": nil} {
 		t.Run(name, func(t *testing.T) {
 			r := serve(t, xds.Options{Settle: time.Nanosecond})
@@ -227,8 +227,8 @@ func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
 	}
 }
 
-// A client is not sent again what it has, and so does not say again that it takes it.
-func TestContentThatWentAndCameAgainIsGoneBackTo(t *testing.T) {
+// A client is not sent again what it has, and so does not acknowledge it again.
+func TestContentThatWasRemovedAndSetAgainIsLastGood(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")

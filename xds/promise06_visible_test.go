@@ -12,26 +12,26 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// gazette is what the server says is refused.
-type gazette struct {
+// refusalList is what the server reports as refused.
+type refusalList struct {
 	mu     sync.Mutex
 	newest []resource.Refusal
 }
 
-func (g *gazette) print(all []resource.Refusal) {
+func (g *refusalList) set(all []resource.Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.newest = all
 }
 
-func (g *gazette) read() []resource.Refusal {
+func (g *refusalList) read() []resource.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.newest
 }
 
 // names waits until just these are refused.
-func (g *gazette) names(t *testing.T, want ...string) {
+func (g *refusalList) names(t *testing.T, want ...string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%v are refused", want), func() bool {
 		var got []string
@@ -42,7 +42,7 @@ func (g *gazette) names(t *testing.T, want ...string) {
 	})
 }
 
-func (g *gazette) shows(t *testing.T, want ...resource.Refusal) {
+func (g *refusalList) shows(t *testing.T, want ...resource.Refusal) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -54,8 +54,8 @@ func (g *gazette) shows(t *testing.T, want ...resource.Refusal) {
 
 func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		told := &gazette{}
-		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+		reported := &refusalList{}
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
 		r.set(endpoints("a", "1"))
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
@@ -67,24 +67,24 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 		r.set(bad)
 		late := second.expect(resource.EndpointType, "a")
 		first.nack(first.expect(resource.EndpointType, "a"), "not this")
-		told.shows(t, want)
+		reported.shows(t, want)
 		second.nack(late, "nor this")
 		want.Clients, want.RolledBack = 2, true
-		told.shows(t, want)
+		reported.shows(t, want)
 		if got := r.Stats().Refused; got != 1 {
 			t.Errorf("%d names are counted as refused, want 1", got)
 		}
 
 		second.cut()
 		want.Clients = 1
-		told.shows(t, want)
+		reported.shows(t, want)
 		r.set(endpoints("a", "good"))
 		first.expect(resource.EndpointType, "a")
-		want.RolledBack = false // what is offered now is newer
-		told.shows(t, want)
+		want.RolledBack = false // newer content is offered now
+		reported.shows(t, want)
 		r.set(endpoints("a", "better"))
 		first.cut()
-		told.shows(t)
+		reported.shows(t)
 	})
 }
 
@@ -98,15 +98,15 @@ func TestRefusalEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
-				told := &gazette{}
-				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+				reported := &refusalList{}
+				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
 				r.set(endpoints("a", "1"), endpoints("b", ""))
 				c := r.taking(t, p, "gateway", "1", "a", "b")
 				r.set(endpoints("a", "bad"))
 				c.nack(c.expect(resource.EndpointType, "a"), "no")
-				told.names(t, "a")
+				reported.names(t, "a")
 				end(r, c)
-				told.shows(t)
+				reported.shows(t)
 				if got := r.Stats().Refused; got != 0 {
 					t.Errorf("%d names are counted as refused, want none", got)
 				}
@@ -115,10 +115,10 @@ func TestRefusalEnds(t *testing.T) {
 	}
 }
 
-func TestRefusalsThatAreToldAreBounded(t *testing.T) {
+func TestReportedRefusalsAreBounded(t *testing.T) {
 	const many = 1500
-	told := &gazette{}
-	r := serve(t, xds.Options{Refused: told.print})
+	reported := &refusalList{}
+	r := serve(t, xds.Options{Refused: reported.set})
 	var all []*resource.Resource
 	for i := range many {
 		all = append(all, endpoints(fmt.Sprintf("%04d", i), ""))
@@ -127,10 +127,10 @@ func TestRefusalsThatAreToldAreBounded(t *testing.T) {
 	c := r.connect(t, delta, "gateway")
 	c.subscribe(resource.EndpointType)
 	c.nack(c.next(), "all of it")
-	eventually(t, "the first 1000 are told", func() bool { return len(told.read()) == 1000 && told.read()[999].Name == "0999" })
+	eventually(t, "the first 1000 are reported", func() bool { return len(reported.read()) == 1000 && reported.read()[999].Name == "0999" })
 	if got := r.Stats().Refused; got != many {
 		t.Errorf("%d are counted, want %d", got, many)
 	}
 	c.cut()
-	told.shows(t)
+	reported.shows(t)
 }

@@ -12,19 +12,19 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// held is a puppet whose first response is held up, so that the writer finds much at once when it goes on.
+// held is a fakeStream whose first response is held up, so that the writer finds several changes at once when it goes on.
 type held struct {
-	*puppet
+	*fakeStream
 	gate chan struct{}
 }
 
 func (h *held) SendMsg(m any) error {
 	<-h.gate
-	return h.puppet.SendMsg(m)
+	return h.fakeStream.SendMsg(m)
 }
 
-// A resource comes and goes while a client asks for it. Whether its writer sees the one or the other first is up to chance.
-func TestQuestionThatCrossesAChangeIsAnswered(t *testing.T) {
+// A resource is set and removed while a client subscribes to it. Which the writer sees first is random.
+func TestSubscriptionThatCrossesAChangeIsAnswered(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, crossing)
 	}
@@ -35,7 +35,7 @@ func crossing(t *testing.T) {
 	defer server.Close()
 	server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "other", Version: "1", Roles: resource.RoleGateway}}})
 	ctx, cancel := context.WithCancel(t.Context())
-	h := &held{gate: make(chan struct{}), puppet: &puppet{
+	h := &held{gate: make(chan struct{}), fakeStream: &fakeStream{
 		ctx: ctx, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),
 	}}
 	go func() {

@@ -21,7 +21,7 @@ func TestSubscribingAgainResends(t *testing.T) {
 	c.quiet()
 }
 
-func TestWhatDoesNotExistIsSaidAtOnce(t *testing.T) {
+func TestMissingResourceIsAnsweredAtOnce(t *testing.T) {
 	for _, typeURL := range four {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set()
@@ -32,7 +32,7 @@ func TestWhatDoesNotExistIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatAppearsLaterIsSentToThoseWhoAsked(t *testing.T) {
+func TestResourceThatAppearsLaterIsSentToSubscribers(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set()

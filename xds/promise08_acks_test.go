@@ -17,7 +17,7 @@ func twoOpen(t *testing.T, options xds.Options) (c *raw, first, second reply) {
 	r, c := follow(t, delta, options)
 	r.set(endpoints("a", "2"), endpoints("b", ""))
 	first = c.expect(resource.EndpointType, "a")
-	c.subscribe(resource.EndpointType, "b") // asked for, so sent while the first is on its way
+	c.subscribe(resource.EndpointType, "b") // sent at once, while the first is not answered
 	second = c.expect(resource.EndpointType, "b")
 	r.set(routes("http", "a", "b"))
 	c.quiet()
@@ -38,7 +38,7 @@ func TestAcknowledgementCountsForEarlierResponses(t *testing.T) {
 	c.take(resource.RouteType, "http")
 }
 
-func TestRefusalOfAnEarlierResponseSaysNothingOfTheLater(t *testing.T) {
+func TestNackOfAnEarlierResponseCountsForNoLater(t *testing.T) {
 	nacks := make(chan resource.Nack, 10)
 	c, first, second := twoOpen(t, xds.Options{Nacked: func(n resource.Nack) { nacks <- n }})
 	c.nack(first, "no")
@@ -60,11 +60,11 @@ func TestStateOfTheWorldTakesNoSubscriptionThatCrossedAResponse(t *testing.T) {
 	c.take(resource.EndpointType, "b")
 }
 
-// What a client says of a response is about that one, though the names that it repeats are older than the newest response.
-func TestStateOfTheWorldTakesARefusalThatCrossedAResponse(t *testing.T) {
+// A client's answer to a response counts for that response, though the names that it repeats are older than the newest one.
+func TestStateOfTheWorldTakesANackThatCrossedAResponse(t *testing.T) {
 	nacks := make(chan resource.Nack, 10)
-	told := &gazette{}
-	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Refused: told.print})
+	reported := &refusalList{}
+	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Refused: reported.set})
 	r.set(endpoints("a", "1"), endpoints("b", "1"), endpoints("c", "1"))
 	c := r.connect(t, sotw, "gateway")
 	c.subscribe(resource.EndpointType, "a")
@@ -81,6 +81,6 @@ func TestStateOfTheWorldTakesARefusalThatCrossedAResponse(t *testing.T) {
 	}
 	c.ack(late)
 	c.quiet()
-	told.names(t, "a")
+	reported.names(t, "a")
 	r.gets(t, sotw, "gateway", endpoints("a", "1"))
 }

@@ -24,7 +24,7 @@ func TestWildcardInDelta(t *testing.T) {
 	c.quiet()
 	c.subscribe(resource.EndpointType, "*")
 	c.take(resource.EndpointType, "b", "c")
-	c.unsubscribe(resource.EndpointType, "a") // it is part of everything still, and that is said
+	c.unsubscribe(resource.EndpointType, "a") // it is still part of everything, so it is sent again
 	c.take(resource.EndpointType, "a")
 	c.subscribe(resource.EndpointType, "none")
 	c.gone(resource.EndpointType, "none")
@@ -68,7 +68,7 @@ func TestWildcardOfNothingIsAnswered(t *testing.T) {
 	})
 }
 
-func TestNamesThatAreAllTakenBackAreNoWildcard(t *testing.T) {
+func TestUnsubscribingFromAllNamesIsNoWildcard(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(endpoints("a", ""), endpoints("b", ""))
@@ -100,7 +100,7 @@ func TestWildcardByNameFromTheFirstRequestOn(t *testing.T) {
 	})
 }
 
-func TestWildcardTakenBackIsNotGivenAgainByAnEmptyRequest(t *testing.T) {
+func TestUnsubscribedWildcardDoesNotComeBackWithAnEmptyRequest(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""))

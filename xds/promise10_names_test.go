@@ -42,7 +42,7 @@ func TestRolesSeeOnlyWhatIsTheirs(t *testing.T) {
 				t.Errorf("%s got another role's resource", role)
 			}
 		}
-		// A resource that changes hands leaves those who had it.
+		// A resource that changes its role is removed from the old one.
 		c := r.connect(t, p, "gateway")
 		c.subscribe(resource.ClusterType)
 		c.take(resource.ClusterType)

@@ -33,7 +33,7 @@ func TestUnknownTypesAreServedLikeOthers(t *testing.T) {
 	})
 }
 
-func TestTypeOfWhichThereIsNothingIsAnsweredOnceAndHoldsUpNoOther(t *testing.T) {
+func TestTypeWithoutResourcesIsAnsweredOnceAndHoldsUpNoOther(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: 1})
 		c.subscribe(strange)

@@ -27,7 +27,7 @@ func TestReconnectSendsNothingThatIsThere(t *testing.T) {
 	names := map[string][]string{resource.EndpointType: {"b", "a"}, resource.RouteType: {"http"}}
 	first, second := serve(t, xds.Options{}), serve(t, xds.Options{})
 	first.set(resources...)
-	for _, resource := range slices.Backward(resources) { // another replica, which came to the same state in another way
+	for _, resource := range slices.Backward(resources) { // another replica, which reached the same state in another order
 		second.set(cluster("x", ""), resource)
 	}
 	second.Apply(resource.Update{Removed: []*resource.Resource{cluster("x", "")}})
@@ -74,7 +74,7 @@ func TestReconnectSendsNothingThatIsThere(t *testing.T) {
 	})
 }
 
-func TestVersionsThatAreGivenStandInPlaceOfHashes(t *testing.T) {
+func TestFixedVersionsStandInPlaceOfHashes(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		give := func(version string, set *resource.Resource) {
@@ -87,11 +87,11 @@ func TestVersionsThatAreGivenStandInPlaceOfHashes(t *testing.T) {
 		if got.Version != "one" {
 			t.Errorf("the version is %q", got.Version)
 		}
-		r.set(endpoints("a", "2")) // it stays until another is given
+		r.set(endpoints("a", "2")) // it stays until another one is set
 		if got := c.take(resource.EndpointType, "a"); got.Version != "one" {
 			t.Errorf("the version is %q", got.Version)
 		}
-		if p == sotw { // it may be the name of anything
+		if p == sotw { // the version does not identify content
 			again := r.connect(t, p, "gateway")
 			again.must(again.wire.(*sotwTransport).stream.Send(&discoveryv3.DiscoveryRequest{
 				Node: again.node, TypeUrl: resource.EndpointType, VersionInfo: "one", ResourceNames: []string{"a"},

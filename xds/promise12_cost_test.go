@@ -204,8 +204,9 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkEndpointChange is one changed endpoint of many on its way to 100 delta clients over loopback. ns/op is until all
-// have it; heap-B/client is what a connected client holds at both ends; cpu-ns/client counts the process: the server's part, the client's part and both ends of gRPC.
+// BenchmarkEndpointChange is one changed endpoint of many on its way to 100 delta clients over loopback. ns/op is until all have it.
+// heap-B/client is what a connected client holds at both ends. cpu-ns/client counts the process: the server's part, the client's part
+// and both ends of gRPC.
 func BenchmarkEndpointChange(b *testing.B) {
 	const clients = 100
 	for _, n := range []int{100, 10_000} {
@@ -254,7 +255,7 @@ func carry(b *testing.B, p peer) string {
 	return socket.Addr().String()
 }
 
-// BenchmarkApply is the cost of a change to the server alone, with nobody to tell.
+// BenchmarkApply is the cost of a change to the server alone, without clients.
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("resources=%d", n), func(b *testing.B) {

@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
+func TestStreamThatItsClientHasClosedEnds(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""))
@@ -30,7 +30,7 @@ func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
 	})
 }
 
-func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
+func TestStreamsWithoutARequestCountOnlyAgainstTheLimit(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		moved := make(chan resource.Progress, 100)
 		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
@@ -41,7 +41,7 @@ func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
 		c.take(resource.EndpointType, "a")
 		seq := r.set(endpoints("a", "2"))
 		c.take(resource.EndpointType, "a")
-		for got := range moved { // nobody waits for the two
+		for got := range moved { // the server does not wait for the two
 			if got.Role == resource.RoleGateway && got.Seq == seq {
 				break
 			}

@@ -37,7 +37,7 @@ func TestClientThatDoesNotReadDelaysNoOther(t *testing.T) {
 			seq = r.set(big(i + 1))
 			c.take(resource.ClusterType, "big")
 		}
-		// And it is left out of the reckoning in the end.
+		// In the end progress leaves it out.
 		for p := range moved {
 			if p.Role == resource.RoleMesh && p.Seq == seq {
 				break

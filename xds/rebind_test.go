@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-func TestListenerThatCannotBeBoundIsSentAgainLessAndLessOften(t *testing.T) {
+func TestListenerThatCannotBeBoundIsSentAgainWithBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := New(Options{})
 		defer server.Close()
@@ -16,9 +16,9 @@ func TestListenerThatCannotBeBoundIsSentAgainLessAndLessOften(t *testing.T) {
 			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.ListenerType, Name: "http", Version: version, Roles: resource.RoleGateway}}})
 		}
 		set("1")
-		p := perform(t, server, resource.ListenerType)
+		p := connectFake(t, server, resource.ListenerType)
 		defer p.exit()
-		time.Sleep(server.options.Settle) // it may have clusters to ask for
+		time.Sleep(server.options.Settle) // it may have clusters to subscribe to
 		for _, pause := range []time.Duration{0, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
 			if pause > 0 {
 				time.Sleep(pause*time.Millisecond - time.Millisecond)
@@ -30,7 +30,7 @@ func TestListenerThatCannotBeBoundIsSentAgainLessAndLessOften(t *testing.T) {
 			}
 			p.answer(t, "1", "listener \"http\": listen tcp 127.0.0.1:8080: bind: address already in use")
 		}
-		set("2") // other content waits for nothing, and begins anew
+		set("2") // other content is sent at once, and its back-off begins again
 		p.answer(t, "2", "http: cannot bind")
 		time.Sleep(500 * time.Millisecond)
 		p.answer(t, "2", "")

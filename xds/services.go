@@ -13,7 +13,7 @@ import (
 // service is a discovery service of one type, for clients that open a stream for each type.
 //
 // The server keeps the order of types within a stream, but not between the streams of a client: nothing of the make stage is held back
-// or kept on one stream because of another. So a client that takes only clusters is told at once that one is removed, and a client
+// or kept on one stream because of another. So a client that takes only clusters gets the removal of one at once, and a client
 // that takes only routes gets them at once. Make before break is for clients that subscribe to all types on one stream, as Envoy's
 // documentation has it. Everything else holds on these streams too: names and wildcards, nonces, versions, NACKs, limits, roles.
 type service struct {

@@ -16,7 +16,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// own is each type's own service and the noun of its methods.
+// own is the service of each type and the noun of its methods.
 var own = map[string][2]string{
 	resource.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
 	resource.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
@@ -25,7 +25,7 @@ var own = map[string][2]string{
 	resource.SecretType:   {"envoy.service.secret.v3.SecretDiscoveryService", "Secrets"},
 }
 
-// separate is both protocols over a type's own service.
+// separate is both protocols over a service of one type.
 func separate(typeURL string) []*protocol {
 	service := own[typeURL]
 	open := func(ctx context.Context, conn *grpc.ClientConn, method string) (grpc.ClientStream, error) {
@@ -60,8 +60,8 @@ func eachOwn(t *testing.T, test func(t *testing.T, p *protocol, typeURL string))
 
 func TestEachTypeIsServedByItsOwnService(t *testing.T) {
 	eachOwn(t, func(t *testing.T, p *protocol, typeURL string) {
-		r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour}) // nothing waits for what a stream of one type cannot ask for
-		of := func(text string) *resource.Resource {                   // the bodies are not of the type, which nobody minds
+		r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour}) // nothing waits for other types
+		of := func(text string) *resource.Resource {                   // the bodies are not of the type, which the server does not check
 			return made(typeURL, "a", wrapperspb.String(text))
 		}
 		r.set(of("1"), cluster("x", ""), endpoints("x", ""), listener("x", "x", ""), routes("x", "x"))
@@ -127,7 +127,7 @@ func TestStreamOfOneTypeWaitsForNoOther(t *testing.T) {
 		for _, p := range separate(typeURL) {
 			t.Run(reply{Type: typeURL}.short()+" "+p.name, func(t *testing.T) {
 				t.Parallel()
-				// Endpoints and route configurations of all this are never asked for.
+				// The client never subscribes to the endpoints and route configurations of these.
 				of := func(name, text string) *resource.Resource {
 					if typeURL == resource.ClusterType {
 						return cluster(name, text)
@@ -145,7 +145,7 @@ func TestStreamOfOneTypeWaitsForNoOther(t *testing.T) {
 				if p.name == "delta" {
 					c.take(typeURL, "c")
 					c.gone(typeURL, "a")
-				} else if got := c.next(); got.Set["a"] != nil { // to make first and break then, or both at once
+				} else if got := c.next(); got.Set["a"] != nil { // add first and remove then, or both at once
 					c.ack(got)
 					c.take(typeURL, "b", "c")
 				} else {
@@ -173,7 +173,7 @@ func TestClientWithStreamsOfItsOwnForEachTypeIsOneNode(t *testing.T) {
 		c.take(typeURL, "a")
 		streams = append(streams, c)
 	}
-	alone := crowd{resource.RoleGateway, []resource.Node{{ID: "envoy", Address: "127.0.0.1:1"}}}
+	alone := connected{resource.RoleGateway, []resource.Node{{ID: "envoy", Address: "127.0.0.1:1"}}}
 	alone.await(t, seen)
 	if got := r.Stats().Streams["gateway"]; got != len(four) {
 		t.Errorf("counted %d streams", got)
@@ -185,7 +185,7 @@ func TestClientWithStreamsOfItsOwnForEachTypeIsOneNode(t *testing.T) {
 	for _, c := range streams {
 		c.cut()
 	}
-	crowd{resource.RoleGateway, nil}.await(t, seen)
+	connected{resource.RoleGateway, nil}.await(t, seen)
 	select {
 	case last := <-seen:
 		t.Errorf("clients were said to be %v", last)

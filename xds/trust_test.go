@@ -13,7 +13,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// trustGateways believes who says that it is a gateway.
+// trustGateways trusts every client that says it is a gateway.
 func trustGateways(c xds.Caller) bool { return c.Role == "gateway" }
 
 func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
@@ -25,7 +25,7 @@ func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
 		c.take(resource.EndpointType, "a")
 		for _, names := range [][]string{nil, {"*"}, {"*", "a"}} {
 			c := r.connect(t, p, "mesh")
-			_ = c.wire.subscribe(c.node, resource.EndpointType, names...) // what is wrong is what receiving says
+			_ = c.wire.subscribe(c.node, resource.EndpointType, names...) // receiving returns the error
 			select {
 			case err := <-c.ended:
 				if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "name those") {
@@ -41,7 +41,7 @@ func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
 	})
 }
 
-// The stream stays open, as clients would open it again and again otherwise.
+// The stream stays open. Otherwise clients would open it again and again.
 func TestLoadOfUntrustedClientIsDropped(t *testing.T) {
 	options, reports := collect(xds.Options{Trust: trustGateways})
 	r := serve(t, options)

@@ -9,7 +9,7 @@ import (
 // wire is a gRPC stream of either protocol.
 type wire interface {
 	receive() (*session.Request, error)
-	send(*session.Response) error
+	send(session.Response) error
 	protocol() session.Protocol
 	// oneType is the type URL of a stream that is of one type; empty for the aggregated service.
 	oneType() string
@@ -32,7 +32,7 @@ func (d deltaWire) receive() (*session.Request, error) {
 	}, nil
 }
 
-func (d deltaWire) send(r *session.Response) error { return d.grpc.SendMsg(encodeDelta(r)) }
+func (d deltaWire) send(r session.Response) error { return d.grpc.SendMsg(encodeDelta(&r)) }
 
 func (d deltaWire) protocol() session.Protocol { return session.Delta }
 
@@ -54,7 +54,7 @@ func (s sotwWire) receive() (*session.Request, error) {
 	}, nil
 }
 
-func (s sotwWire) send(r *session.Response) error { return s.grpc.SendMsg(encodeState(r)) }
+func (s sotwWire) send(r session.Response) error { return s.grpc.SendMsg(encodeState(&r)) }
 
 func (s sotwWire) protocol() session.Protocol { return session.StateOfTheWorld }
 

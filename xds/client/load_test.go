@@ -16,7 +16,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// control is a real control plane that tells what it hears.
+// control is a real control plane that reports what it receives.
 type control struct {
 	*xds.Server
 	t       *testing.T
@@ -107,7 +107,7 @@ func TestLoadIsReportedAtOnceAndThenWhenAskedFor(t *testing.T) {
 		resource.ClusterLoad{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2, Averaged: true},
 		resource.ClusterLoad{Cluster: "ns/b", Zone: "pods", Issued: 1, Averaged: true})
 
-	// Asking never blocks, and what was asked for many times comes once, or once more if a report was being made.
+	// ReportLoad never blocks. Many calls make one report, or two if one was being made.
 	for range 1000 {
 		c.ReportLoad()
 	}
@@ -164,7 +164,7 @@ func TestLoadStreamComesBackWithItsControlPlane(t *testing.T) {
 	serve(t, p.address, time.Hour).report("a", want)
 }
 
-func TestRetiringTakesTheAddressBackAndNothingElse(t *testing.T) {
+func TestRetiringWithdrawsOnlyTheAddress(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", time.Hour)
 	updates := make(chan client.Update, 100)
 	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Address: "127.0.0.1:8012",
@@ -193,7 +193,7 @@ func TestRetiringTakesTheAddressBackAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestOneThatRetiredBeforeItConnectedGivesNoAddress(t *testing.T) {
+func TestClientThatRetiredBeforeItConnectedGivesNoAddress(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", time.Hour)
 	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Address: "127.0.0.1:8012"})
 	c.Subscribe(endpointType, "x")

@@ -67,7 +67,7 @@ func TestClientThatFloodsTheServerWithReportsWaits(t *testing.T) {
 	})
 }
 
-func TestLoadStreamWithoutAWordEnds(t *testing.T) {
+func TestLoadStreamWithoutARequestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		handler := New(open{}, time.Second, func(r resource.LoadReport) { t.Errorf("a report: %+v", r) })

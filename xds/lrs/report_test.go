@@ -38,7 +38,7 @@ func clusterStats(name string, interval time.Duration, zones ...*endpointv3.Upst
 	return s
 }
 
-func TestReportIsReadAsItsClientMeansIt(t *testing.T) {
+func TestReportIsRead(t *testing.T) {
 	got, dropped := read(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{
 		clusterStats("ns/a", 2*time.Second, zoneStats("pods", 100, concurrencyMetric, 3.5, streamsMetric, 1.5, waitingMetric, 7.0), zoneStats("activator", 20)),
 		clusterStats("ns/b", 0, zoneStats("pods", 40), zoneStats("pods", 60)), // a priority each
@@ -60,7 +60,7 @@ func TestReportIsReadAsItsClientMeansIt(t *testing.T) {
 	}
 }
 
-func TestWhatMakesNoSenseIsLeftOutOfAReport(t *testing.T) {
+func TestInvalidNumbersAreDroppedFromAReport(t *testing.T) {
 	var many []*endpointv3.UpstreamLocalityStats
 	for i := range 3 * maxZones {
 		many = append(many, zoneStats(fmt.Sprint(i), 1))

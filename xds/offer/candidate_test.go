@@ -172,7 +172,7 @@ func TestNewSubscriptionHasTheNewestContentRetried(t *testing.T) {
 			subscribe(b)
 			b.offers(eds, "a", "1") // which the new client gets first
 			if !b.Ready().Notify {
-				t.Error("nobody is told that a tick is due")
+				t.Error("no effect says that a tick is due")
 			}
 			b.pass(wait - time.Millisecond)
 			b.changes()

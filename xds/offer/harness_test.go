@@ -107,7 +107,7 @@ func (b *bench) collect() {
 	}
 }
 
-// changes checks what subscribed clients were to be told since the last time, in any order.
+// changes checks the changes since the last time, in any order.
 func (b *bench) changes(want ...string) {
 	b.t.Helper()
 	got := b.said

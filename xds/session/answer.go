@@ -146,7 +146,7 @@ func (st *Stream) nack(w *watch, r *response, detail *status.Status, now time.Ti
 			names = append(names, e.Name)
 		}
 	}
-	st.logger.Log(level, "client refuses resources", "type", w.url, "names", names, "error", brief(text))
+	st.logger.Log(level, "client NACKs resources", "type", w.url, "names", names, "error", brief(text))
 	st.hub.options.Nacked(resource.Nack{Role: st.client.Role, Client: st.client.ID, Type: w.url, Names: names, Text: text})
 }
 

@@ -53,7 +53,7 @@ func (d *desk) remove(resources ...*resource.Resource) uint64 {
 	return d.Apply(resource.Update{Removed: resources}, d.now)
 }
 
-// pass lets time pass for the hub alone: streams act when they are told to.
+// pass lets time pass for the hub alone: a test has streams act.
 func (d *desk) pass(by time.Duration) {
 	d.now = d.now.Add(by)
 	d.Tick(d.now)

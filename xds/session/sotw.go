@@ -102,7 +102,7 @@ func (s subscriber) recognise(version string) {
 	for _, e := range w.pending.set {
 		if e == nil {
 			if w.kind.Full {
-				return // the client must be told that there is no resource of this name
+				return // the client must get a response without a resource of this name
 			}
 			continue
 		}

@@ -10,7 +10,7 @@ import (
 
 // item is one resource at one client.
 type item struct {
-	sent  *offer.Entry // what was sent last; nil when the client has nothing, or was told that there is nothing
+	sent  *offer.Entry // what was sent last; nil when nothing was, or that there is nothing
 	named bool         // the client is subscribed to the name
 	acked bool         // the client has acknowledged what was sent last
 }
@@ -251,7 +251,7 @@ func (w *watch) ack(name string) {
 	delete(w.fallback, name)
 }
 
-// sent records what the client was sent of a name; nil when it was told that there is none.
+// sent records what the client was sent of a name; nil for the answer that there is none.
 func (w *watch) sent(name string, e *offer.Entry) {
 	it := w.items[name]
 	if it.sent != nil {

@@ -71,7 +71,8 @@ func (c *conn) listen(ctx context.Context) error {
 		case r.Type == "" || len(r.Type) > maxType:
 			return status.Errorf(codes.InvalidArgument, "type_url has %d bytes; 1 to %d are taken", len(r.Type), maxType)
 		case len(r.Node.GetId()) > resource.MaxNodeID:
-			return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; at most %d are taken", len(r.Node.GetId()), resource.MaxNodeID)
+			return status.Errorf(codes.InvalidArgument,
+				"node.id has %d bytes; at most %d are taken", len(r.Node.GetId()), resource.MaxNodeID)
 		}
 		if r.Error != nil {
 			if err := nacks.Wait(ctx); err != nil {

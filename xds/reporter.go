@@ -20,7 +20,7 @@ type reporter struct {
 	wake     chan struct{}
 
 	// Only the goroutine of run: what was reported last.
-	last           [resource.RoleCount]resource.Progress
+	last           session.Progress
 	nodes          [resource.RoleCount][]resource.Node
 	nodeChanges    [resource.RoleCount]uint64
 	refusals       []resource.Refusal
@@ -87,7 +87,7 @@ func until(moments ...time.Time) time.Duration {
 }
 
 // reportProgress reports the roles whose progress has changed.
-func (p *reporter) reportProgress(found [resource.RoleCount]resource.Progress) {
+func (p *reporter) reportProgress(found session.Progress) {
 	for i := range found {
 		if found[i] != p.last[i] {
 			p.last[i] = found[i]

@@ -179,7 +179,8 @@ func (s source) Complete() error {
 	default:
 	}
 	if what := s.waiting.Load(); what != nil && *what != "" {
-		return status.Errorf(codes.FailedPrecondition, "nothing is served yet, and gateways go on with what they had: waiting for %s", *what)
+		return status.Errorf(codes.FailedPrecondition,
+			"nothing is served yet, and gateways go on with what they had: waiting for %s", *what)
 	}
 	return nil
 }

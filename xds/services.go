@@ -40,12 +40,12 @@ func (v service) describe() *grpc.ServiceDesc {
 	}
 	desc := &grpc.ServiceDesc{ServiceName: v.name, HandlerType: (*any)(nil)}
 	desc.Streams = append(desc.Streams, bidirectional("Delta", func(server any, stream grpc.ServerStream) error {
-		wire := deltaWire{&grpc.GenericServerStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{ServerStream: stream}}
-		return server.(*Server).serve(stream.Context(), oneType{wire, v.url})
+		typed := grpc.GenericServerStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{ServerStream: stream}
+		return server.(*Server).serve(stream.Context(), oneType{deltaWire{&typed}, v.url})
 	}))
 	desc.Streams = append(desc.Streams, bidirectional("Stream", func(server any, stream grpc.ServerStream) error {
-		wire := sotwWire{&grpc.GenericServerStream[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]{ServerStream: stream}}
-		return server.(*Server).serve(stream.Context(), oneType{wire, v.url})
+		typed := grpc.GenericServerStream[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]{ServerStream: stream}
+		return server.(*Server).serve(stream.Context(), oneType{sotwWire{&typed}, v.url})
 	}))
 	return desc
 }

@@ -62,7 +62,8 @@ func checkPattern(p string) error {
 		fixed = strings.TrimPrefix(p, "*.")
 	}
 	if fixed == "" || strings.Contains(fixed, "*") {
-		return fmt.Errorf("the identity %q cannot be matched: * may be the whole last segment of a URI's path, or the whole first label of a DNS name", p)
+		return fmt.Errorf("the identity %q cannot be matched: "+
+			"* may be the whole last segment of a URI's path, or the whole first label of a DNS name", p)
 	}
 	return nil
 }
@@ -79,7 +80,8 @@ func (l *List) Check(role, node string, identities []string) error {
 			}
 		}
 	}
-	return fmt.Errorf("this client may not have the role %q as node %s: its certificate is for %s, which no entry of --xds-allow gives that role; "+
+	return fmt.Errorf("this client may not have the role %q as node %s: "+
+		"its certificate is for %s, which no entry of --xds-allow gives that role; "+
 		"use a certificate of a client that may, or add --xds-allow %s=IDENTITY", role, quoted(node), list(identities), role)
 }
 

@@ -79,7 +79,9 @@ func (r *reporter) follow(ctx context.Context) (answered bool, err error) {
 }
 
 // reports sends reports until the stream fails.
-func (r *reporter) reports(ctx context.Context, stream loadStream, every time.Duration, intervals <-chan time.Duration, failed <-chan error) error {
+func (r *reporter) reports(
+	ctx context.Context, stream loadStream, every time.Duration, intervals <-chan time.Duration, failed <-chan error,
+) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -145,13 +147,16 @@ func (l *ClusterLoad) stats() *endpointv3.UpstreamLocalityStats {
 		TotalSuccessfulRequests: l.Succeeded,
 		TotalErrorRequests:      l.Failed,
 		TotalRequestsInProgress: l.InProgress,
-		LoadMetricStats:         []*endpointv3.EndpointLoadMetricStats{{MetricName: concurrencyMetric, TotalMetricValue: l.Concurrency}},
 	}
+	add := func(name string, total float64) {
+		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: name, TotalMetricValue: total})
+	}
+	add(concurrencyMetric, l.Concurrency)
 	if l.Streams != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: streamsMetric, TotalMetricValue: l.Streams})
+		add(streamsMetric, l.Streams)
 	}
 	if l.Waiting != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: waitingMetric, TotalMetricValue: l.Waiting})
+		add(waitingMetric, l.Waiting)
 	}
 	return stats
 }

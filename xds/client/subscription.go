@@ -10,7 +10,7 @@ type subscription struct {
 	names    map[string]struct{} // wanted; may hold Wildcard
 	versions map[string]string   // acknowledged: name to version
 	asked    map[string]struct{} // names that the present stream has subscribed to
-	changed  map[string]bool     // names that it must still subscribe to or unsubscribe from; true: the name was unsubscribed, if only for a moment
+	changed  map[string]bool     // names that it must still send; true: the name was unsubscribed, if only for a moment
 	fresh    bool                // the present stream has not sent a request of this type
 }
 

@@ -67,7 +67,8 @@ func (h *Handler) FetchClientStatus(ctx context.Context, r *statusv3.ClientStatu
 	err = h.inspect(ctx, r, func(c *statusv3.ClientConfig) error {
 		if size += proto.Size(c); size > maxFetch {
 			return status.Errorf(codes.ResourceExhausted,
-				"the answer has more than %d MiB: ask for fewer clients, set exclude_resource_contents, or use StreamClientStatus", maxFetch>>20)
+				"the answer has more than %d MiB: ask for fewer clients, set exclude_resource_contents, or use StreamClientStatus",
+				maxFetch>>20)
 		}
 		response.Config = append(response.Config, c)
 		return nil

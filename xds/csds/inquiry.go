@@ -63,7 +63,8 @@ func readInquiry(r *statusv3.ClientStatusRequest) (inquiry, error) {
 	}
 	for _, m := range r.GetNodeMatchers() {
 		if len(m.GetNodeMetadatas()) > 0 || m.GetNodeId() == nil {
-			return q, status.Error(codes.InvalidArgument, "a node matcher without node_id, or with node_metadatas, is not taken: match node_id")
+			return q, status.Error(codes.InvalidArgument,
+				"a node matcher without node_id, or with node_metadatas, is not taken: match node_id")
 		}
 		if err := q.match(m.GetNodeId()); err != nil {
 			return q, err
@@ -111,7 +112,7 @@ func idMatcher(m *matcherv3.StringMatcher) (func(string) bool, error) {
 	}
 	with := func(test func(id, pattern string) bool, pattern string) (func(string) bool, error) {
 		if len(pattern) > maxPattern {
-			return nil, status.Errorf(codes.InvalidArgument, "a node_id matcher has %d bytes; at most %d are taken", len(pattern), maxPattern)
+			return nil, tooLong(pattern)
 		}
 		pattern = fold(pattern)
 		return func(id string) bool { return test(fold(id), pattern) }, nil
@@ -128,14 +129,19 @@ func idMatcher(m *matcherv3.StringMatcher) (func(string) bool, error) {
 	case *matcherv3.StringMatcher_SafeRegex:
 		return regexMatcher(p.SafeRegex.GetRegex())
 	default:
-		return nil, status.Error(codes.InvalidArgument, "a node_id matcher is exact, prefix, suffix, contains or safe_regex; others are not taken")
+		return nil, status.Error(codes.InvalidArgument,
+			"a node_id matcher is exact, prefix, suffix, contains or safe_regex; others are not taken")
 	}
+}
+
+func tooLong(pattern string) error {
+	return status.Errorf(codes.InvalidArgument, "a node_id matcher has %d bytes; at most %d are taken", len(pattern), maxPattern)
 }
 
 // regexMatcher takes an expression of RE2 that must match the whole id.
 func regexMatcher(pattern string) (func(string) bool, error) {
 	if len(pattern) > maxPattern {
-		return nil, status.Errorf(codes.InvalidArgument, "a node_id matcher has %d bytes; at most %d are taken", len(pattern), maxPattern)
+		return nil, tooLong(pattern)
 	}
 	expression, err := regexp.Compile(`^(?:` + pattern + `)$`)
 	if err != nil {

@@ -48,9 +48,12 @@ func (h *Hub) Refusals(since uint64) (found []resource.Refusal, changes uint64) 
 	return h.offers.Refusals(), changes
 }
 
+// Progress is how far each role is, by index of the role.
+type Progress [resource.RoleCount]resource.Progress
+
 // Look is how far each role is. The caller gives what it has reported last, because a reported state is never taken back. next is
 // when one more client counts as silent; the zero time if none is waited for.
-func (h *Hub) Look(last [resource.RoleCount]resource.Progress, now time.Time) (found [resource.RoleCount]resource.Progress, next time.Time) {
+func (h *Hub) Look(last Progress, now time.Time) (found Progress, next time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, streams := range h.streams {

@@ -9,7 +9,7 @@ import (
 
 // look is the state that the gateways have answered for, and when one more counts as silent.
 func (d *desk) look() (seq uint64, next time.Duration) {
-	found, at := d.Look([resource.RoleCount]resource.Progress{}, d.now)
+	found, at := d.Look(Progress{}, d.now)
 	if !at.IsZero() {
 		next = at.Sub(d.now)
 	}
@@ -59,7 +59,7 @@ func TestReportedStateIsNotTakenBack(t *testing.T) {
 	d.set(made(eds, "a", "1"))
 	d.set(made(eds, "a", "2"))
 	c := d.join(Delta, resource.RoleGateway)
-	last := [resource.RoleCount]resource.Progress{{Role: resource.RoleGateway, Seq: 2}}
+	last := Progress{{Role: resource.RoleGateway, Seq: 2}}
 	found, _ := d.Look(last, d.now)
 	if got := found[0]; got.Seq != 2 || got.Clients != 1 {
 		t.Errorf("progress is %+v", got)

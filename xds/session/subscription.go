@@ -86,7 +86,8 @@ func (s subscriber) reserve(name string) error {
 	}
 	if !s.hub.reserve(s.key.Role, name) {
 		return status.Errorf(codes.ResourceExhausted,
-			"the names that all clients ask for take as much memory as they may (%d MiB): ask for fewer, or come back later", options.Memory>>20)
+			"the names that all clients ask for take as much memory as they may (%d MiB): ask for fewer, or come back later",
+			options.Memory>>20)
 	}
 	return nil
 }

@@ -62,7 +62,9 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 	r := &statusv3.ClientStatusRequest{ExcludeResourceContents: !q.Contents}
 	if q.Counts {
 		r.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+			csds.StatusKey: structpb.NewStructValue(&structpb.Struct{
+				Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)},
+			}),
 		}}}
 	}
 	match := func(id string) {
@@ -146,7 +148,9 @@ func resourceOf(g *statusv3.ClientConfig_GenericXdsConfig, desired bool) Resourc
 		Updated: momentOf(g.GetLastUpdated()), Content: g.GetXdsConfig(),
 	}
 	if e := g.GetErrorState(); e != nil {
-		r.Refusal = &Refusal{Version: e.GetVersionInfo(), Text: e.GetDetails(), At: momentOf(e.GetLastUpdateAttempt()), Content: e.GetFailedConfiguration()}
+		r.Refusal = &Refusal{
+			Version: e.GetVersionInfo(), Text: e.GetDetails(), At: momentOf(e.GetLastUpdateAttempt()), Content: e.GetFailedConfiguration(),
+		}
 	}
 	return r
 }

@@ -288,13 +288,13 @@ func TestStatusDoesNotWaitForAClientThatDoesNotRead(t *testing.T) {
 		r := serve(t, xds.Options{Wait: 10 * time.Millisecond, Settle: time.Nanosecond})
 		big := func(i int) *resource.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 300_000)) }
 		r.set(big(0))
-		const deaf = 20
-		for i := range deaf {
+		const stuckClients = 20
+		for i := range stuckClients {
 			wire, err := p.open(t.Context(), r.dial(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := wire.subscribe(&corev3.Node{Id: fmt.Sprintf("deaf-%02d", i), Cluster: "gateway"}, resource.ClusterType); err != nil {
+			if err := wire.subscribe(&corev3.Node{Id: fmt.Sprintf("stuck-%02d", i), Cluster: "gateway"}, resource.ClusterType); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -303,7 +303,7 @@ func TestStatusDoesNotWaitForAClientThatDoesNotRead(t *testing.T) {
 		good.take(resource.ClusterType, "big")
 		var configs []*statusv3.ClientConfig
 		changes := 0
-		eventually(t, "all deaf clients are held up in sending", func() bool {
+		eventually(t, "all stuck clients are held up in sending", func() bool {
 			changes++
 			r.set(big(changes))
 			good.take(resource.ClusterType, "big")
@@ -314,14 +314,14 @@ func TestStatusDoesNotWaitForAClientThatDoesNotRead(t *testing.T) {
 					stuck++
 				}
 			}
-			return stuck == deaf
+			return stuck == stuckClients
 		})
-		for _, c := range configs[:deaf] {
+		for _, c := range configs[:stuckClients] {
 			if f := figuresOf(c); f["lag_ms"].(float64) < 1 || f["role"] != "gateway" || len(c.GetGenericXdsConfigs()) > 0 {
 				t.Errorf("%s: %v", c.GetNode().GetId(), f)
 			}
 		}
-		if last := configs[deaf]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
+		if last := configs[stuckClients]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
 			t.Errorf("the answer for the good client is %v", figuresOf(last))
 		}
 	})

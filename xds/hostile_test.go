@@ -82,7 +82,7 @@ func neverRead(ctx context.Context, address string, _ int) {
 	for i := range 100 {
 		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 		if err == nil {
-			_ = stream.Send(firstRequest(fmt.Sprint("deaf-", i), resource.EndpointType))
+			_ = stream.Send(firstRequest(fmt.Sprint("stuck-", i), resource.EndpointType))
 		}
 	}
 	<-ctx.Done()

@@ -104,7 +104,7 @@ func TestStateIsNotInForceWhileItsRoutesAreRolledBack(t *testing.T) {
 		first.take(resource.EndpointType, "a")
 		first.quiet()
 		if got := seq.Load(); got != start {
-			t.Errorf("state %d is in force, though its routes were taken back after %d", got, start)
+			t.Errorf("state %d is in force, though its routes were rolled back after %d", got, start)
 		}
 		r.set(routes("http", "a", "y"))
 		first.take(resource.RouteType, "http")
@@ -146,9 +146,9 @@ func TestContentIsRetriedWhenTheClientsThatNackedItHaveLeft(t *testing.T) {
 		second.subscribe(resource.EndpointType, "a")
 		second.take(resource.EndpointType, "a")
 		first.cut()
-		anew := second.expect(resource.EndpointType, "a")
-		if !cmp.Equal(anew.Set["a"], after.Body) {
-			t.Fatal("it is not tried anew")
+		again := second.expect(resource.EndpointType, "a")
+		if !cmp.Equal(again.Set["a"], after.Body) {
+			t.Fatal("it is not retried")
 		}
 
 		// Content that was rolled back once is rolled back for any client that NACKs it: this client is new and has nothing yet.
@@ -156,7 +156,7 @@ func TestContentIsRetriedWhenTheClientsThatNackedItHaveLeft(t *testing.T) {
 		third.subscribe(resource.EndpointType, "a")
 		third.nack(third.expect(resource.EndpointType, "a"), "no")
 		if got := third.take(resource.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
-			t.Error("a client that refuses what was condemned does not get what was before")
+			t.Error("a client that NACKs the rolled back content does not get the last good one")
 		}
 	})
 }

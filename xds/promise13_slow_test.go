@@ -28,7 +28,7 @@ func TestClientThatDoesNotReadDelaysNoOther(t *testing.T) {
 		if err := wire.subscribe(nil, resource.ClusterType); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the deaf client is there", func() bool { return r.Stats().Streams["mesh"] == 1 })
+		eventually(t, "the client that does not read is connected", func() bool { return r.Stats().Streams["mesh"] == 1 })
 		c := r.connect(t, p, "mesh")
 		c.subscribe(resource.ClusterType)
 		c.take(resource.ClusterType, "big")

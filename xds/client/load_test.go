@@ -149,7 +149,7 @@ func TestStreamsDoNotDisturbEachOther(t *testing.T) {
 	s.say(clusterType, "1", map[string]string{"a": "v1"})
 	s.expect(request{Type: clusterType, Nonce: "1"})
 	if len(p.streams) > 0 {
-		t.Error("the stream was opened anew")
+		t.Error("the stream was opened again")
 	}
 }
 

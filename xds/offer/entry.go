@@ -9,7 +9,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// Entry is a resource as the state and all clients share it. Nobody changes it, but for the record of who has acknowledged it.
+// Entry is a resource as the state and all clients share it. It never changes, except for the record of which roles have acknowledged it.
 type Entry struct {
 	*resource.Resource
 	Needs []resource.Need // what a client will subscribe to once it has the resource

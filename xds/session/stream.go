@@ -281,6 +281,7 @@ func (st *Stream) send(w *watch, p push, now time.Time) error {
 	for _, part := range st.client.Protocol.responses(w, p) {
 		st.nonces++
 		w.nonce = nonceText(st.nonces)
+		st.count(w, Traffic{Pushes: 1, Bytes: bodies(part.set)})
 		sentAt, err := st.client.Send(Response{
 			Type: w.url, Version: w.versionInfo(), Nonce: w.nonce, Resources: part.set, Removed: part.removed,
 		})
@@ -288,7 +289,6 @@ func (st *Stream) send(w *watch, p push, now time.Time) error {
 			return err
 		}
 		now = sentAt
-		st.count(w, Traffic{Pushes: 1, Bytes: bodies(part.set)})
 		r := response{nonce: w.nonce, since: p.since, deadline: st.deadline(now), entries: part.set, changed: part.set, sum: w.sum}
 		if w.kind.Full && st.client.Protocol.whole() {
 			r.changed = p.set

@@ -174,26 +174,51 @@ func TestNackedContentIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestNackedCandidateIsTakenFromClientsThatHaveNotAnswered(t *testing.T) {
+func TestCandidateIsRolledBackForClientsThatDoNotAnswerInTime(t *testing.T) {
+	for name, names := range map[string][]string{"by name": {"a"}, "wildcard": nil} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.set(made(eds, "a", "1"))
+			one, two := d.join(Delta, resource.RoleGateway), d.join(Delta, resource.RoleGateway)
+			for _, c := range []*peer{one, two} {
+				c.subscribe(eds, names...)
+				c.take(eds, "a")
+			}
+			d.set(made(eds, "a", "bad"))
+			one.act()
+			two.act()
+			one.nackOf(one.next(eds, "a"), "no")
+			two.next(eds, "a") // which it does not answer
+			d.pass(wait - time.Millisecond)
+			two.act()
+			two.quiet()
+			d.pass(time.Millisecond)
+			two.act()
+			if r := two.next(eds, "a"); r.Resources[0].Version != "1" {
+				t.Errorf("version %s was sent, want the last good one", r.Resources[0].Version)
+			}
+			one.act()
+			one.quiet() // it has the last good content
+		})
+	}
+}
+
+func TestCandidateIsRolledBackAtOnceWhenAllSubscribersNackIt(t *testing.T) {
 	d := newDesk(t)
 	d.set(made(eds, "a", "1"))
-	one, two := d.join(Delta, resource.RoleGateway), d.join(Delta, resource.RoleGateway)
+	one, two := d.join(Delta, resource.RoleGateway), d.join(StateOfTheWorld, resource.RoleGateway)
 	for _, c := range []*peer{one, two} {
 		c.subscribe(eds, "a")
 		c.take(eds, "a")
 	}
 	d.set(made(eds, "a", "bad"))
-	one.act()
-	two.act()
-	one.nackOf(one.next(eds, "a"), "no")
-	two.next(eds, "a") // which it does not answer
-	d.pass(wait)
-	two.act()
-	if r := two.next(eds, "a"); r.Resources[0].Version != "1" {
-		t.Errorf("version %s was sent, want the last good one", r.Resources[0].Version)
+	for _, c := range []*peer{one, two} {
+		c.act()
+		c.nackOf(c.next(eds, "a"), "no")
 	}
-	one.act()
-	one.quiet() // it has the last good content
+	if found, _ := d.Refusals(0); len(found) != 1 || !found[0].RolledBack || found[0].Clients != 2 {
+		t.Errorf("refusals are %+v", found)
+	}
 }
 
 func TestListenerThatCannotBeBoundIsSentAgainWithBackOff(t *testing.T) {

@@ -51,6 +51,25 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	o = o.withCallbacks()
+	o.LoadInterval = positive(o.LoadInterval, time.Second)
+	o.Wait = positive(o.Wait, 5*time.Second)
+	o.Settle = positive(o.Settle, 100*time.Millisecond)
+	o.MaxStreams = positive(o.MaxStreams, 10_000)
+	o.MaxNames = positive(o.MaxNames, 100_000)
+	o.Memory = positive(o.Memory, 256<<20)
+	return o
+}
+
+// positive is a value, or the default if the value is not above 0.
+func positive[T int | time.Duration](value, byDefault T) T {
+	if value > 0 {
+		return value
+	}
+	return byDefault
+}
+
+func (o Options) withCallbacks() Options {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
@@ -68,24 +87,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Loads == nil {
 		o.Loads = func(resource.LoadReport) {}
-	}
-	if o.LoadInterval <= 0 {
-		o.LoadInterval = time.Second
-	}
-	if o.Wait <= 0 {
-		o.Wait = 5 * time.Second
-	}
-	if o.Settle <= 0 {
-		o.Settle = 100 * time.Millisecond
-	}
-	if o.MaxStreams <= 0 {
-		o.MaxStreams = 10_000
-	}
-	if o.MaxNames <= 0 {
-		o.MaxNames = 100_000
-	}
-	if o.Memory <= 0 {
-		o.Memory = 256 << 20
 	}
 	return o
 }

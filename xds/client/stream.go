@@ -57,14 +57,18 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 	go func() { failed <- receive(ctx, stream, responses) }()
 
 	s := &session{client: c, stream: stream}
-	err = s.subscribe()
-	for err == nil {
+	return s.run(responses, failed)
+}
+
+// run sends subscriptions and answers responses until the stream fails.
+func (s *session) run(responses <-chan *discoveryv3.DeltaDiscoveryResponse, failed <-chan error) (answered bool, err error) {
+	for err = s.subscribe(); err == nil; {
 		select {
 		case err := <-failed:
 			return answered, err
-		case <-c.leave:
+		case <-s.client.leave:
 			return answered, errRetired
-		case <-c.wake:
+		case <-s.client.wake:
 			err = s.subscribe()
 		case response := <-responses:
 			answered = true

@@ -168,13 +168,9 @@ func (st *Stream) withhold(w *watch, blamed []*offer.Entry, sure bool, text stri
 		}
 		had := w.lastAcked(e.Name)
 		st.reject(w, e, had, text, now)
-		if isUnbound(w, e, text) || offer.Same(had, e) { // the client has it in use
-			continue
-		}
-		if sure && w.kind.Full && st.client.Protocol.whole() {
-			if w.sent(e.Name, had); had != nil {
-				w.ack(e.Name)
-			}
+		inUse := isUnbound(w, e, text) || offer.Same(had, e)
+		if sure && !inUse && w.kind.Full && st.client.Protocol.whole() {
+			w.fallBack(e.Name, had)
 			fellBack = true
 		}
 	}
@@ -185,6 +181,13 @@ func (st *Stream) withhold(w *watch, blamed []*offer.Entry, sure bool, text stri
 	w.owed, w.urgent = true, true
 	if w.kind.Stage == resource.StageRoute {
 		st.wave = nil
+	}
+}
+
+// fallBack records that the client has what it acknowledged of a name before, and nothing if that is nil.
+func (w *watch) fallBack(name string, had *offer.Entry) {
+	if w.sent(name, had); had != nil {
+		w.ack(name)
 	}
 }
 

@@ -250,15 +250,21 @@ func (st *Stream) oldest(now time.Time) uint64 {
 			}
 		}
 	}
+	st.eachExpected(func(x expectation) { consider(x.since) })
+	return oldest
+}
+
+// eachExpected calls do for every subscription that the stream waits for. Without routes it waits for none: no route will name what
+// the client does not subscribe to.
+func (st *Stream) eachExpected(do func(expectation)) {
 	if !st.takesRoutes() {
-		return oldest
+		return
 	}
 	for _, names := range st.expects {
 		for _, x := range names {
-			consider(x.since)
+			do(x)
 		}
 	}
-	return oldest
 }
 
 // push is the content of one or more responses.

@@ -141,9 +141,9 @@ func (s subscriber) addAll() {
 		since = min(since, x.since)
 	}
 	delete(w.stream.expects, w.url)
-	had, offered := len(w.items), s.hub.offers.All(s.key)
+	offered := s.hub.offers.All(s.key)
 	for name, e := range offered {
-		if sent := w.items[name].sent; again || sent == nil || sent.Version != e.Version {
+		if sent := w.items[name].sent; again || !offer.Same(sent, e) {
 			w.pending.put(name, e, since)
 		}
 	}
@@ -152,9 +152,7 @@ func (s subscriber) addAll() {
 			s.setPendingRemoval(name)
 		}
 	}
-	if had == 0 && w.pending.empty() {
-		w.owed = true
-	}
+	w.owed = w.owed || len(w.items) == 0 && w.pending.empty()
 }
 
 // unsubscribe ends the subscription to a name. If the client is also subscribed to everything, it keeps the resource.

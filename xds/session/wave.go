@@ -165,30 +165,34 @@ func (st *Stream) sendRemovals(s resource.Stage, now time.Time) error {
 		if w.kind.Stage != s || st.keepsScopes(w) {
 			continue
 		}
-		p := push{since: st.wave.seq}
-		for name, since := range w.pendingRemoval {
-			if since <= st.wave.seq && st.mayRemove(w, name, now) {
-				p.removed = append(p.removed, name)
-			}
-		}
+		p := st.takeRemovals(w, now)
 		if len(p.removed) == 0 {
 			continue
 		}
-		for _, name := range p.removed {
-			p.since = min(p.since, w.pendingRemoval[name])
-		}
-		for _, name := range p.removed {
-			delete(w.pendingRemoval, name)
-		}
-		if len(w.pendingRemoval) == 0 {
-			w.pendingRemoval = map[string]uint64{}
-		}
-		slices.Sort(p.removed)
 		if err := st.send(w, p, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// takeRemovals takes the pending removals of the wave that may be sent.
+func (st *Stream) takeRemovals(w *watch, now time.Time) push {
+	p := push{since: st.wave.seq}
+	for name, since := range w.pendingRemoval {
+		if since <= st.wave.seq && st.mayRemove(w, name, now) {
+			p.removed = append(p.removed, name)
+		}
+	}
+	for _, name := range p.removed {
+		p.since = min(p.since, w.pendingRemoval[name])
+		delete(w.pendingRemoval, name)
+	}
+	if len(w.pendingRemoval) == 0 {
+		w.pendingRemoval = map[string]uint64{}
+	}
+	slices.Sort(p.removed)
+	return p
 }
 
 // keepsScopes is whether the client may keep removed scopes because none of its listeners finds routes by scope any more. Its
@@ -275,17 +279,9 @@ func (st *Stream) settled(s resource.Stage, seq uint64) bool {
 			return false
 		}
 	}
-	if !st.takesRoutes() {
-		return true // no route will name what the client does not subscribe to
-	}
-	for _, names := range st.expects {
-		for _, x := range names {
-			if x.stage == s && x.since <= seq {
-				return false
-			}
-		}
-	}
-	return true
+	settled := true
+	st.eachExpected(func(x expectation) { settled = settled && (x.stage != s || x.since > seq) })
+	return settled
 }
 
 // takesRoutes is whether the client is subscribed to listeners or routes.

@@ -10,16 +10,17 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // Options are what a Loop reports to. None of the functions may block for long: the loop waits for them.
 type Options struct {
 	Logger hclog.Logger
 	// Publish makes a change known to the clients and returns the sequence number of the state after it.
-	Publish func(xds.Update) uint64
+	Publish func(resource.Update) uint64
 	// Problems gets all problems of the newest World, and after them its resources that clients NACK, whenever they were computed
 	// again.
 	Problems func([]model.Problem)
@@ -40,11 +41,11 @@ type Loop struct {
 	mu       sync.Mutex // guards the mailboxes, each of which holds only the newest value
 	newest   *model.World
 	clients  clients
-	refusals []xds.Refusal
+	refusals []resource.Refusal
 }
 
 // clients is the progress of the clients of each role. The loop does not wait for activators, which only receive requests.
-type clients struct{ gateway, activator, mesh xds.Progress }
+type clients struct{ gateway, activator, mesh resource.Progress }
 
 // New makes a Loop; Run starts it.
 func New(o Options) *Loop {
@@ -60,14 +61,14 @@ func (l *Loop) Offer(w *model.World) {
 }
 
 // Acknowledge takes the progress of a role's clients.
-func (l *Loop) Acknowledge(p xds.Progress) {
+func (l *Loop) Acknowledge(p resource.Progress) {
 	l.mu.Lock()
 	switch p.Role {
-	case xds.RoleGateway:
+	case contract.RoleGateway:
 		l.clients.gateway = p
-	case xds.RoleActivator:
+	case contract.RoleActivator:
 		l.clients.activator = p
-	case xds.RoleMesh:
+	case contract.RoleMesh:
 		l.clients.mesh = p
 	}
 	l.mu.Unlock()
@@ -75,7 +76,7 @@ func (l *Loop) Acknowledge(p xds.Progress) {
 }
 
 // Refuse takes all that clients refuse now. The loop keeps the slice.
-func (l *Loop) Refuse(refusals []xds.Refusal) {
+func (l *Loop) Refuse(refusals []resource.Refusal) {
 	l.mu.Lock()
 	l.refusals = refusals
 	l.mu.Unlock()
@@ -160,7 +161,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 	l.reportProblems(s)
 	// Even an empty first World is published: until then the server answers nobody.
 	if first || len(set)+len(removed) > 0 {
-		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
+		s.seq = l.options.Publish(resource.Update{Set: resources(set), Removed: resources(removed)})
 		l.options.Logger.Debug("published", "generation", w.Generation, "sequence", s.seq, "set", len(set), "removed", len(removed))
 	}
 	at := published{s.seq, w.Generation}
@@ -191,10 +192,10 @@ func (l *Loop) reportProgress(s *state, c clients) {
 
 // resources changes the type and nothing else: translator and xds may not know each other, and their
 // Resource has the same layout, which the compiler checks here.
-func resources(in []*translator.Resource) []*xds.Resource {
-	out := make([]*xds.Resource, len(in))
+func resources(in []*translator.Resource) []*resource.Resource {
+	out := make([]*resource.Resource, len(in))
 	for i, r := range in {
-		out[i] = (*xds.Resource)(r)
+		out[i] = (*resource.Resource)(r)
 	}
 	return out
 }

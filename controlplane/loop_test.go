@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // plant is a loop that publishes to a real xDS server.
@@ -44,8 +45,8 @@ func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
 	t.Helper()
 	p := &plant{t: t, clusters: map[string]string{}}
 	server := xds.New(xds.Options{
-		Progress: func(progress xds.Progress) { p.loop.Acknowledge(progress) },
-		Refused:  func(refusals []xds.Refusal) { p.loop.Refuse(refusals) },
+		Progress: func(progress resource.Progress) { p.loop.Acknowledge(progress) },
+		Refused:  func(refusals []resource.Refusal) { p.loop.Refuse(refusals) },
 	})
 	p.loop = controlplane.New(controlplane.Options{
 		Logger: hclog.NewNullLogger(), Publish: server.Apply,

@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // maxText bounds a client's error text in a Problem, in bytes: it is part of a status.
@@ -15,12 +16,12 @@ const maxText = 500
 
 // refused is what clients refuse, and how many clients there are of each role.
 type refused struct {
-	refusals []xds.Refusal
+	refusals []resource.Refusal
 	clients  [3]int // gateways, activators, gRPC clients
 }
 
 // take reports whether what there is to say of refusals may have changed.
-func (r *refused) take(refusals []xds.Refusal, c clients) bool {
+func (r *refused) take(refusals []resource.Refusal, c clients) bool {
 	now := refused{refusals, [3]int{c.gateway.Clients, c.activator.Clients, c.mesh.Clients}}
 	changed := !slices.Equal(now.refusals, r.refusals) || len(now.refusals) > 0 && now.clients != r.clients
 	*r = now
@@ -32,7 +33,7 @@ func (r *refused) problems(of *translator.Output) []model.Problem {
 	var problems []model.Problem
 	reported := map[string]bool{}
 	for _, x := range r.refusals {
-		if x.Deaf == x.Clients && x.Clients < r.all(x.Role) {
+		if x.NeverAcked == x.Clients && x.Clients < r.all(x.Role) {
 			// Others serve it: the one that takes nothing says nothing of it.
 			if !reported[x.Client] {
 				reported[x.Client] = true
@@ -49,7 +50,7 @@ func (r *refused) problems(of *translator.Output) []model.Problem {
 }
 
 // message is a sentence such as: 2 of 3 gateways refuse Cluster "default/hello-00001": no. They keep the version before it.
-func (r *refused) message(x xds.Refusal) string {
+func (r *refused) message(x resource.Refusal) string {
 	role, all := roleName(x.Role), r.all(x.Role)
 	rest := "They keep what they had."
 	if x.RolledBack {
@@ -60,7 +61,7 @@ func (r *refused) message(x xds.Refusal) string {
 }
 
 // ofClient is a problem of a client that refuses everything: no object's status is the place for it.
-func (r *refused) ofClient(x xds.Refusal) model.Problem {
+func (r *refused) ofClient(x resource.Refusal) model.Problem {
 	return model.Problem{
 		Owner: model.Ref{Kind: "Client", Key: model.Key{Name: x.Client}}, Reason: model.ResourceRefused,
 		Message: fmt.Sprintf("Client %q refuses everything that it was sent, such as %s %q: %s. Others of the %d %s serve what it does not.",
@@ -71,9 +72,9 @@ func (r *refused) ofClient(x xds.Refusal) model.Problem {
 // all is how many clients of a role there are.
 func (r *refused) all(role uint8) int {
 	switch role {
-	case xds.RoleActivator:
+	case contract.RoleActivator:
 		return r.clients[1]
-	case xds.RoleMesh:
+	case contract.RoleMesh:
 		return r.clients[2]
 	}
 	return r.clients[0]
@@ -81,9 +82,9 @@ func (r *refused) all(role uint8) int {
 
 func roleName(role uint8) string {
 	switch role {
-	case xds.RoleActivator:
+	case contract.RoleActivator:
 		return "activators"
-	case xds.RoleMesh:
+	case contract.RoleMesh:
 		return "gRPC clients"
 	}
 	return "gateways"

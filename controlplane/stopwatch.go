@@ -4,7 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // maxRunning bounds how many changes of each role are timed at once. Further changes are not timed.
@@ -24,7 +25,7 @@ type Stopwatch struct {
 // laps are the changes of one role that are being timed, in the order of publication.
 type laps struct {
 	running []lap
-	last    xds.Progress
+	last    resource.Progress
 }
 
 type lap struct {
@@ -35,7 +36,7 @@ type lap struct {
 // NewStopwatch makes a Stopwatch; took is called for each change and role by whoever calls Published or Progressed.
 func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	s := &Stopwatch{took: took, roles: map[uint8]*laps{}}
-	for _, role := range []uint8{xds.RoleGateway, xds.RoleActivator, xds.RoleMesh} {
+	for _, role := range []uint8{contract.RoleGateway, contract.RoleActivator, contract.RoleMesh} {
 		s.roles[role] = &laps{}
 	}
 	return s
@@ -43,9 +44,9 @@ func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 
 // Published begins to time a change: the state seq, which was published at a moment. Its acknowledgement may have been reported
 // already.
-func (s *Stopwatch) Published(u xds.Update, seq uint64, from time.Time) {
+func (s *Stopwatch) Published(u resource.Update, seq uint64, from time.Time) {
 	concerned := uint8(0)
-	for _, list := range [][]*xds.Resource{u.Set, u.Removed} {
+	for _, list := range [][]*resource.Resource{u.Set, u.Removed} {
 		for _, r := range list {
 			concerned |= r.Roles
 		}
@@ -64,7 +65,7 @@ func (s *Stopwatch) Published(u xds.Update, seq uint64, from time.Time) {
 }
 
 // Progressed takes how far a role's clients are.
-func (s *Stopwatch) Progressed(p xds.Progress) {
+func (s *Stopwatch) Progressed(p resource.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.roles[p.Role]

@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // host is what the World of these tests serves.
@@ -253,7 +254,7 @@ type xdsServer struct {
 func serveWorld(t *testing.T, gateway string, port int) *xdsServer {
 	t.Helper()
 	s := &xdsServer{t: t, port: port, gateway: gateway}
-	s.server = xds.New(xds.Options{Nacked: func(n xds.Nack) {
+	s.server = xds.New(xds.Options{Nacked: func(n resource.Nack) {
 		t.Errorf("Envoy refuses what it is sent: %+v", n)
 	}})
 	s.route("hello.default.localhost")
@@ -281,9 +282,9 @@ func (s *xdsServer) route(hosts ...string) {
 	}, s.last)
 	set, _ := translator.Diff(s.last, out)
 	s.last = out
-	var resources []*xds.Resource
+	var resources []*resource.Resource
 	for _, r := range set {
-		resources = append(resources, (*xds.Resource)(r))
+		resources = append(resources, (*resource.Resource)(r))
 	}
-	s.server.Apply(xds.Update{Set: resources})
+	s.server.Apply(resource.Update{Set: resources})
 }

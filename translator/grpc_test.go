@@ -20,6 +20,7 @@ import (
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // replica is a gRPC server that counts the calls of its health service.
@@ -70,13 +71,13 @@ type mesh struct {
 	server  *xds.Server
 	address model.Endpoint
 	output  *translator.Output
-	nacks   chan xds.Nack
+	nacks   chan resource.Nack
 }
 
 func newMesh(t *testing.T) *mesh {
-	m := &mesh{t: t, nacks: make(chan xds.Nack, 100)}
-	m.server = xds.New(xds.Options{Nacked: func(n xds.Nack) { m.nacks <- n }})
-	m.address = serve(t, m.server.Register)
+	m := &mesh{t: t, nacks: make(chan resource.Nack, 100)}
+	m.server = xds.New(xds.Options{Nacked: func(n resource.Nack) { m.nacks <- n }})
+	m.address = serve(t, func(s *grpc.Server) { m.server.Register(s) })
 	t.Cleanup(m.server.Close)
 	return m
 }
@@ -84,13 +85,13 @@ func newMesh(t *testing.T) *mesh {
 func (m *mesh) publish(w *model.World) {
 	next := translator.Translate(w, m.output)
 	set, removed := translator.Diff(m.output, next)
-	convert := func(in []*translator.Resource) (out []*xds.Resource) {
+	convert := func(in []*translator.Resource) (out []*resource.Resource) {
 		for _, r := range in {
-			out = append(out, (*xds.Resource)(r))
+			out = append(out, (*resource.Resource)(r))
 		}
 		return out
 	}
-	m.server.Apply(xds.Update{Set: convert(set), Removed: convert(removed)})
+	m.server.Apply(resource.Update{Set: convert(set), Removed: convert(removed)})
 	m.output = next
 }
 

@@ -20,11 +20,13 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // opened is what a role has of an Output.
@@ -241,8 +243,8 @@ func TestPromise02NoShareBeforeARevisionWasReady(t *testing.T) {
 func followDeployment(t *testing.T, seed int) int {
 	var mu sync.Mutex
 	wasReady, led, wrong := map[string]bool{}, map[string]bool{}, []string(nil)
-	moved := make(chan xds.Progress, 1000)
-	server := xds.New(xds.Options{Progress: func(p xds.Progress) { moved <- p }})
+	moved := make(chan resource.Progress, 1000)
+	server := xds.New(xds.Options{Progress: func(p resource.Progress) { moved <- p }})
 	address := serve(t, func(s *grpc.Server) { server.Register(s) })
 	t.Cleanup(server.Close)
 	c := client.New(client.Config{Target: fmt.Sprint(address.Host, ":", address.Port), NodeID: "g", Role: "gateway",
@@ -288,12 +290,12 @@ func followDeployment(t *testing.T, seed int) int {
 		mu.Unlock()
 		next := translator.Translate(w, output)
 		set, removed := translator.Diff(output, next)
-		seq := server.Apply(xds.Update{Set: asXDS(set), Removed: asXDS(removed)})
+		seq := server.Apply(resource.Update{Set: asXDS(set), Removed: asXDS(removed)})
 		output = next
 		for arrived := false; !arrived; {
 			select {
 			case p := <-moved:
-				arrived = p.Role == xds.RoleGateway && p.Clients > 0 && p.Seq == seq
+				arrived = p.Role == contract.RoleGateway && p.Clients > 0 && p.Seq == seq
 			case <-time.After(2 * time.Minute):
 				t.Fatalf("the client never has state %d", seq)
 			}
@@ -307,9 +309,9 @@ func followDeployment(t *testing.T, seed int) int {
 	return len(led)
 }
 
-func asXDS(in []*translator.Resource) (out []*xds.Resource) {
+func asXDS(in []*translator.Resource) (out []*resource.Resource) {
 	for _, r := range in {
-		out = append(out, (*xds.Resource)(r))
+		out = append(out, (*resource.Resource)(r))
 	}
 	return out
 }

@@ -19,11 +19,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/certificate"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// guarded is a server that its clients reach over TLS alone.
+// guarded is a server that clients reach only over TLS.
 type guarded struct {
 	*rig
 	ca    *authority.Authority
@@ -42,7 +44,7 @@ func guard(t testing.TB, options xds.Options) *guarded {
 	return &guarded{serveOn(t, options, "127.0.0.1:0", grpc.Creds(credentials.NewTLS(source.Server("h2")))), ca, source}
 }
 
-// as is the way in with a certificate for some names that an authority has signed; without names there is none.
+// as is the dial option for a certificate for some names that an authority has signed; without names the client has none.
 func (g *guarded) as(t testing.TB, signer *authority.Authority, names ...string) grpc.DialOption {
 	t.Helper()
 	var files certificate.Files
@@ -57,10 +59,10 @@ func (g *guarded) as(t testing.TB, signer *authority.Authority, names ...string)
 	return grpc.WithTransportCredentials(credentials.NewTLS(source.Client("")))
 }
 
-// ending is how a client's first request is answered if that ends the stream.
+// ending is the error that a client's first request ends the stream with.
 func (c *raw) ending(t *testing.T) error {
 	t.Helper()
-	_ = c.wire.subscribe(c.node, xds.EndpointType, "a") // what is wrong is what receiving says
+	_ = c.wire.subscribe(c.node, resource.EndpointType, "a") // receiving returns the error
 	select {
 	case err := <-c.ended:
 		return err
@@ -114,7 +116,7 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 	g.set(endpoints("a", ""))
 	gateway, other := g.as(t, g.ca, "spiffe://x/gateway", "gw.test"), g.as(t, g.ca, "spiffe://x/other", "other.test")
 	denied := map[string]uint64{}
-	for _, p := range append([]*protocol{delta, sotw}, separate(xds.EndpointType)...) {
+	for _, p := range append([]*protocol{delta, sotw}, separate(resource.EndpointType)...) {
 		for role, options := range map[string][]grpc.DialOption{"gateway": {other}, "activator": {gateway, other}, "mesh": {other}} {
 			for _, option := range options {
 				c := g.connect(t, p, role, option)
@@ -130,9 +132,9 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 		t.Errorf("denied (-want +got):\n%s", diff)
 	}
 	c := g.connect(t, delta, "gateway", gateway)
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
-	crowd{xds.RoleGateway, []xds.Node{{ID: "test"}}}.await(t, seen) // the first that is told of
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
+	connected{contract.RoleGateway, []resource.Node{{ID: "test"}}}.await(t, seen) // the first report
 }
 
 func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
@@ -157,12 +159,12 @@ func TestLoadIsTakenOnlyFromThoseAllowed(t *testing.T) {
 	if err := report("gateway", g.as(t, g.ca, "spiffe://x/gateway")); err != nil {
 		t.Errorf("a gateway's load: %v", err)
 	}
-	if got := await(t, "a report", reports); got.Role != xds.RoleGateway {
+	if got := await(t, "a report", reports); got.Role != contract.RoleGateway {
 		t.Errorf("got %+v", got)
 	}
 }
 
-func TestStatusIsToldOnlyToThoseAllowed(t *testing.T) {
+func TestStatusIsAnsweredOnlyForAllowedCallers(t *testing.T) {
 	g := guard(t, xds.Options{Allow: func(c xds.Caller) error {
 		if c.Role == "status" && slices.Contains(c.Identities, "operator.test") {
 			return nil
@@ -196,8 +198,8 @@ func TestCallerWithoutTLSHasNoIdentity(t *testing.T) {
 	r := serve(t, xds.Options{Allow: func(c xds.Caller) error { callers <- c; return nil }})
 	r.set(endpoints("a", ""))
 	c := r.connect(t, delta, "anything")
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
 	got := await(t, "a caller", callers)
 	if host, _, err := net.SplitHostPort(got.Address.String()); err != nil || host != "127.0.0.1" || got.Address.Network() != "tcp" {
 		t.Errorf("the address is %v", got.Address)
@@ -206,8 +208,8 @@ func TestCallerWithoutTLSHasNoIdentity(t *testing.T) {
 	if diff := cmp.Diff(xds.Caller{Role: "mesh", Node: "test"}, got); diff != "" {
 		t.Errorf("caller (-want +got):\n%s", diff)
 	}
-	c.subscribe(xds.ClusterType, "b")
-	c.gone(xds.ClusterType, "b")
+	c.subscribe(resource.ClusterType, "b")
+	c.gone(resource.ClusterType, "b")
 	if len(callers) > 0 {
 		t.Error("asked twice for one stream")
 	}
@@ -238,8 +240,8 @@ func TestNewCertificateIsForNewConnections(t *testing.T) {
 			t.Errorf("round %d: served with %s, want %s", i, got, want)
 		}
 		c := g.connect(t, delta, "gateway", option)
-		c.subscribe(xds.EndpointType)
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType)
+		c.take(resource.EndpointType, "a")
 		streams = append(streams, c)
 		before := g.files.Newest()
 		g.ca.Issue("server", "127.0.0.1")
@@ -248,7 +250,7 @@ func TestNewCertificateIsForNewConnections(t *testing.T) {
 		}
 		g.set(endpoints("a", string(rune('2'+i))))
 		for _, old := range streams {
-			old.take(xds.EndpointType, "a")
+			old.take(resource.EndpointType, "a")
 		}
 	}
 }

@@ -16,20 +16,21 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// world is a random state: services that come and go, each a cluster with endpoints, and routes that name some of them.
+// world is a random state: services that are added and removed, each a cluster with endpoints, and routes to some of them.
 type world struct {
 	random  *rand.Rand
-	current map[[2]string]*xds.Resource // by type and name
+	current map[[2]string]*resource.Resource // by type and name
 }
 
-// step is a random change that a control plane may make: routes never name what is not there.
-func (w *world) step() xds.Update {
-	next := map[[2]string]*xds.Resource{}
-	put := func(r *xds.Resource) { next[[2]string{r.Type, r.Name}] = r }
+// step is a random change that a control plane may make: no route names a missing cluster.
+func (w *world) step() resource.Update {
+	next := map[[2]string]*resource.Resource{}
+	put := func(r *resource.Resource) { next[[2]string{r.Type, r.Name}] = r }
 	for k, r := range w.current {
-		if k[0] == xds.ClusterType || k[0] == xds.EndpointType {
+		if k[0] == resource.ClusterType || k[0] == resource.EndpointType {
 			put(r)
 		}
 	}
@@ -37,13 +38,13 @@ func (w *world) step() xds.Update {
 		name := fmt.Sprintf("ns/%d", w.random.IntN(12))
 		switch w.random.IntN(6) {
 		case 0, 1:
-			delete(next, [2]string{xds.ClusterType, name})
-			delete(next, [2]string{xds.EndpointType, name})
+			delete(next, [2]string{resource.ClusterType, name})
+			delete(next, [2]string{resource.EndpointType, name})
 		case 2:
 			put(cluster(name, fmt.Sprint(w.random.IntN(3))))
 			put(endpoints(name, "0"))
 		default:
-			if next[[2]string{xds.ClusterType, name}] == nil {
+			if next[[2]string{resource.ClusterType, name}] == nil {
 				put(cluster(name, "0"))
 			}
 			put(endpoints(name, fmt.Sprint(w.random.IntN(100))))
@@ -51,7 +52,7 @@ func (w *world) step() xds.Update {
 	}
 	var clusters []string
 	for k := range next {
-		if k[0] == xds.ClusterType {
+		if k[0] == resource.ClusterType {
 			clusters = append(clusters, k[1])
 		}
 	}
@@ -63,7 +64,7 @@ func (w *world) step() xds.Update {
 			put(routes(name+fmt.Sprint(i), some...))
 		}
 	}
-	var u xds.Update
+	var u resource.Update
 	for k, r := range next {
 		if old := w.current[k]; old == nil || old.Version != r.Version {
 			u.Set = append(u.Set, r)
@@ -78,8 +79,8 @@ func (w *world) step() xds.Update {
 	return u
 }
 
-// proxy behaves like Envoy: everything of clusters and listeners, endpoints and routes by name as they become known, each
-// response acknowledged, now and then late. It fails when a route names a cluster that it does not have.
+// proxy behaves like Envoy: it subscribes to all clusters and listeners, and to endpoints and routes by name as they become known, and
+// acknowledges each response, now and then late. It fails when a route names a cluster that it does not have.
 type proxy struct {
 	t      *testing.T
 	rig    *rig
@@ -127,13 +128,13 @@ func (x *proxy) connect(ctx context.Context) {
 	}
 }
 
-// greet begins a stream.
+// greet sends the first requests of a stream.
 func (x *proxy) greet() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	node := &corev3.Node{Id: x.p.name, Cluster: "gateway"}
 	if x.p == sotw {
-		// It cannot say what it has, so the server cannot keep the order across streams.
+		// The protocol cannot say what the client has, so the server cannot keep the order across streams.
 		x.has = map[string]map[string][]byte{}
 	}
 	x.asked = map[string]map[string]bool{}
@@ -146,17 +147,17 @@ func (x *proxy) greet() error {
 	if x.p == delta {
 		return x.resume(node)
 	}
-	return errors.Join(x.wire.subscribe(node, xds.ClusterType), x.wire.subscribe(nil, xds.ListenerType))
+	return errors.Join(x.wire.subscribe(node, resource.ClusterType), x.wire.subscribe(nil, resource.ListenerType))
 }
 
-// resume tells a new stream what is there from the last.
+// resume sends on a new stream what the client has from the last.
 func (x *proxy) resume(node *corev3.Node) error {
 	for _, typeURL := range four {
 		names := []string{"*"}
-		if typeURL == xds.EndpointType || typeURL == xds.RouteType {
+		if typeURL == resource.EndpointType || typeURL == resource.RouteType {
 			wanted := x.wanted(typeURL)
 			names = slices.Sorted(maps.Keys(wanted))
-			// The last stream may have been cut before it was told that these are not wanted any more.
+			// The last stream may have been cut before the client unsubscribed from these.
 			maps.DeleteFunc(x.has[typeURL], func(name string, _ []byte) bool { return !wanted[name] })
 			if len(names) == 0 {
 				continue
@@ -176,16 +177,16 @@ func (x *proxy) resume(node *corev3.Node) error {
 	return nil
 }
 
-// wanted is what follows from the clusters and listeners that are there.
+// wanted is the names that the clusters and listeners refer to.
 func (x *proxy) wanted(typeURL string) map[string]bool {
 	names := map[string]bool{}
-	if typeURL == xds.EndpointType {
-		for name := range x.has[xds.ClusterType] {
+	if typeURL == resource.EndpointType {
+		for name := range x.has[resource.ClusterType] {
 			names[name] = true
 		}
 	}
-	if typeURL == xds.RouteType {
-		for name, body := range x.has[xds.ListenerType] {
+	if typeURL == resource.RouteType {
+		for name, body := range x.has[resource.ListenerType] {
 			for i := range 2 {
 				if bytes.Equal(body, listener(name, name+fmt.Sprint(i), "").Body) {
 					names[name+fmt.Sprint(i)] = true
@@ -196,11 +197,11 @@ func (x *proxy) wanted(typeURL string) map[string]bool {
 	return names
 }
 
-// ask changes the subscriptions by name to what is wanted now.
+// ask changes the subscriptions by name to the wanted ones.
 func (x *proxy) ask() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, typeURL := range []string{xds.EndpointType, xds.RouteType} {
+	for _, typeURL := range []string{resource.EndpointType, resource.RouteType} {
 		wanted, asked := x.wanted(typeURL), x.asked[typeURL]
 		var more, less []string
 		for name := range wanted {
@@ -233,20 +234,20 @@ func (x *proxy) take(r reply) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	has := x.has[r.Type]
-	if x.p == sotw && (r.Type == xds.ClusterType || r.Type == xds.ListenerType) {
+	if x.p == sotw && (r.Type == resource.ClusterType || r.Type == resource.ListenerType) {
 		clear(has)
 	}
 	for name, body := range r.Set {
-		if byName := r.Type == xds.EndpointType || r.Type == xds.RouteType; !byName || x.asked[r.Type][name] {
+		if byName := r.Type == resource.EndpointType || r.Type == resource.RouteType; !byName || x.asked[r.Type][name] {
 			has[name] = body
 		}
 	}
 	for _, name := range r.Removed {
 		delete(has, name)
 	}
-	for name := range x.wanted(xds.RouteType) {
-		for _, c := range clustersOf(x.has[xds.RouteType][name]) {
-			if x.has[xds.ClusterType][c] == nil {
+	for name := range x.wanted(resource.RouteType) {
+		for _, c := range clustersOf(x.has[resource.RouteType][name]) {
+			if x.has[resource.ClusterType][c] == nil {
 				x.t.Errorf("%s: after %s with %v (removed %v) the route %q names cluster %q, which is not there",
 					x.p.name, r.short(), r.names(), r.Removed, name, c)
 			}
@@ -265,7 +266,7 @@ func TestChaosConvergesAndNoRouteNamesAMissingCluster(t *testing.T) {
 
 func chaos(t *testing.T, seed uint64) {
 	r := serve(t, xds.Options{Wait: patience})
-	w := &world{random: rand.New(rand.NewPCG(seed, 0)), current: map[[2]string]*xds.Resource{}}
+	w := &world{random: rand.New(rand.NewPCG(seed, 0)), current: map[[2]string]*resource.Resource{}}
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -288,14 +289,14 @@ func chaos(t *testing.T, seed uint64) {
 	}
 }
 
-// converged is whether the client has what it wants of the world, and nothing else.
+// converged is whether the client has what it subscribes to of the world, and nothing else.
 func (x *proxy) converged(w *world) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, typeURL := range four {
 		want := map[string][]byte{}
 		for k, r := range w.current {
-			byName := typeURL == xds.EndpointType || typeURL == xds.RouteType
+			byName := typeURL == resource.EndpointType || typeURL == resource.RouteType
 			if k[0] == typeURL && (!byName || x.wanted(typeURL)[k[1]]) {
 				want[k[1]] = r.Body
 			}

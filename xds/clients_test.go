@@ -8,25 +8,27 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-type crowd struct {
+type connected struct {
 	role  uint8
-	nodes []xds.Node
+	nodes []resource.Node
 }
 
-// gather makes Clients fill a channel.
-func gather(options xds.Options) (xds.Options, <-chan crowd) {
-	seen := make(chan crowd, 1000)
-	options.Clients = func(role uint8, nodes []xds.Node) { seen <- crowd{role, nodes} }
+// gather has Options.Clients fill a channel.
+func gather(options xds.Options) (xds.Options, <-chan connected) {
+	seen := make(chan connected, 1000)
+	options.Clients = func(role uint8, nodes []resource.Node) { seen <- connected{role, nodes} }
 	return options, seen
 }
 
 // until waits until a role's clients are those.
-func (c crowd) await(t *testing.T, seen <-chan crowd) {
+func (c connected) await(t *testing.T, seen <-chan connected) {
 	t.Helper()
-	var last crowd
+	var last connected
 	for limit := time.After(patience); ; {
 		select {
 		case last = <-seen:
@@ -47,43 +49,43 @@ func nodeAt(id, role, address string) *corev3.Node {
 	return &corev3.Node{Id: id, Cluster: role, Metadata: metadata}
 }
 
-func TestWhoIsConnectedIsTold(t *testing.T) {
+func TestConnectedClientsAreReported(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		options, seen := gather(xds.Options{})
 		r := serve(t, options)
 		join := func(id, role, address string) *raw {
 			c := r.connect(t, p, role)
 			c.node = nodeAt(id, role, address)
-			c.subscribe(xds.EndpointType, "a")
+			c.subscribe(resource.EndpointType, "a")
 			return c
 		}
 		// Before there is anything to serve.
 		b := join("b", "activator", "127.0.0.1:2")
-		crowd{xds.RoleActivator, []xds.Node{{ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
+		connected{contract.RoleActivator, []resource.Node{{ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		r.set(endpoints("a", ""))
 		a := join("a", "activator", "127.0.0.1:1")
-		crowd{xds.RoleActivator, []xds.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
+		connected{contract.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		join("g", "gateway", "nonsense")
-		crowd{xds.RoleGateway, []xds.Node{{ID: "g"}}}.await(t, seen)
+		connected{contract.RoleGateway, []resource.Node{{ID: "g"}}}.await(t, seen)
 		again := join("a", "activator", "127.0.0.1:1") // its other stream is not known to be dead yet
 		a.cut()
 		b.cut()
-		crowd{xds.RoleActivator, []xds.Node{{ID: "a", Address: "127.0.0.1:1"}}}.await(t, seen)
+		connected{contract.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}}}.await(t, seen)
 		again.cut()
-		crowd{xds.RoleActivator, nil}.await(t, seen)
+		connected{contract.RoleActivator, nil}.await(t, seen)
 	})
 }
 
 func TestProgressOfEveryRole(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		for name, role := range map[string]uint8{"gateway": xds.RoleGateway, "activator": xds.RoleActivator, "mesh": xds.RoleMesh} {
-			moved := make(chan xds.Progress, 1000)
-			r := serve(t, xds.Options{Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		for name, role := range map[string]uint8{"gateway": contract.RoleGateway, "activator": contract.RoleActivator, "mesh": contract.RoleMesh} {
+			moved := make(chan resource.Progress, 1000)
+			r := serve(t, xds.Options{Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
 			is := func(seq uint64, clients int) {
 				t.Helper()
 				for {
 					switch got := await(t, "progress", moved); {
-					case got == (xds.Progress{Role: role, Seq: seq, Clients: clients}):
+					case got == (resource.Progress{Role: role, Seq: seq, Clients: clients}):
 						return
 					case got.Role == role && got.Seq > seq:
 						t.Fatalf("got %+v, want %d of %d clients first", got, seq, clients)
@@ -92,14 +94,14 @@ func TestProgressOfEveryRole(t *testing.T) {
 			}
 			r.set(endpoints("a", ""))
 			c := r.connect(t, p, name)
-			c.subscribe(xds.EndpointType, "a")
-			c.take(xds.EndpointType, "a")
+			c.subscribe(resource.EndpointType, "a")
+			c.take(resource.EndpointType, "a")
 			is(1, 1)
 			seq := r.set(endpoints("a", "2"))
-			late := c.expect(xds.EndpointType, "a")
+			late := c.expect(resource.EndpointType, "a")
 			d := r.connect(t, p, name)
-			d.subscribe(xds.EndpointType, "a")
-			d.take(xds.EndpointType, "a")
+			d.subscribe(resource.EndpointType, "a")
+			d.take(resource.EndpointType, "a")
 			is(seq-1, 2)
 			c.ack(late)
 			is(seq, 2)
@@ -108,10 +110,10 @@ func TestProgressOfEveryRole(t *testing.T) {
 			d.cut()
 			is(seq, 0)
 			newest := r.set(endpoints("a", "3"))
-			e := r.connect(t, p, name) // who comes back has what there was
-			e.subscribe(xds.EndpointType, "a")
+			e := r.connect(t, p, name) // a client that comes back has the older state
+			e.subscribe(resource.EndpointType, "a")
 			is(seq, 1)
-			e.take(xds.EndpointType, "a")
+			e.take(resource.EndpointType, "a")
 			is(newest, 1)
 		}
 	})

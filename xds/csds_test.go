@@ -25,7 +25,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func exactly(ids ...string) *statusv3.ClientStatusRequest {
@@ -40,7 +43,7 @@ func idMatch(m *matcherv3.StringMatcher) *matcherv3.NodeMatcher {
 	return &matcherv3.NodeMatcher{NodeId: m}
 }
 
-// inspected is the answer to a request over a stream, which is closed behind it.
+// inspected is the answer to a request over a stream of its own.
 func (r *rig) inspected(t testing.TB, request *statusv3.ClientStatusRequest) []*statusv3.ClientConfig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -65,20 +68,20 @@ func (r *rig) inspected(t testing.TB, request *statusv3.ClientStatusRequest) []*
 	return configs
 }
 
-// said is one resource as CSDS tells it.
+// said is one resource in an answer of CSDS.
 type said struct {
 	version, failed, text string
 	config                statusv3.ConfigStatus
 	client                adminv3.ClientResourceStatus
 }
 
-// saidOf is what is told of a client, by short type and name.
+// saidOf is the answer for a client, by short type and name.
 func (r *rig) saidOf(t testing.TB, id string) map[string]said {
 	t.Helper()
 	all := map[string]said{}
 	for _, c := range r.inspected(t, exactly(id)) {
 		for _, g := range c.GetGenericXdsConfigs() {
-			all[xds.TypeName(g.GetTypeUrl())+" "+g.GetName()] = said{
+			all[resource.TypeName(g.GetTypeUrl())+" "+g.GetName()] = said{
 				version: g.GetVersionInfo(), failed: g.GetErrorState().GetVersionInfo(), text: g.GetErrorState().GetDetails(),
 				config: g.GetConfigStatus(), client: g.GetClientStatus(),
 			}
@@ -102,7 +105,7 @@ func (r *rig) expectSaid(t testing.TB, id string, want map[string]said) {
 }
 
 func figuresOf(c *statusv3.ClientConfig) map[string]any {
-	return c.GetNode().GetMetadata().GetFields()[xds.StatusKey].GetStructValue().AsMap()
+	return c.GetNode().GetMetadata().GetFields()[csds.StatusKey].GetStructValue().AsMap()
 }
 
 func TestStatusFollowsAResource(t *testing.T) {
@@ -111,7 +114,7 @@ func TestStatusFollowsAResource(t *testing.T) {
 		one, two, three := endpoints("a", "1"), endpoints("a", "2"), endpoints("a", "3")
 		r.set(one)
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a", "nothing")
+		c.subscribe(resource.EndpointType, "a", "nothing")
 		first := c.next()
 		state := func(s said) map[string]said {
 			return map[string]said{"eds a": s, "eds nothing": {config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_DOES_NOT_EXIST}}
@@ -120,26 +123,26 @@ func TestStatusFollowsAResource(t *testing.T) {
 		c.ack(first)
 		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
 		r.set(two)
-		second := c.expect(xds.EndpointType, "a")
+		second := c.expect(resource.EndpointType, "a")
 		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
 		r.set(three) // waits for the answer
 		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_NOT_SENT, client: adminv3.ClientResourceStatus_ACKED}))
 		c.ack(second)
-		third := c.expect(xds.EndpointType, "a")
+		third := c.expect(resource.EndpointType, "a")
 		r.expectSaid(t, "test", state(said{version: two.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
 		c.ack(third)
 		r.expectSaid(t, "test", state(said{version: three.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
 	})
 }
 
-func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
+func TestStatusHasTheNackAndTheContentInUse(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		good, bad, other := cluster("a", "good"), cluster("a", "bad"), cluster("b", "")
 		r.set(good, other)
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "a", "b")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "a", "b")
 		r.set(bad)
 		c.nack(c.next(), "cluster a: alt_stat_name is not to be bad")
 		fine := said{version: other.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}
@@ -153,7 +156,7 @@ func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
 		}
 		better := cluster("a", "better")
 		r.set(better)
-		for got := ""; got != string(better.Body); { // one that must hold everything comes once more without what is refused
+		for got := ""; got != string(better.Body); { // a response that holds everything comes once more, without the NACKed resource
 			next := c.next()
 			c.ack(next)
 			got = string(next.Set["a"])
@@ -167,17 +170,17 @@ func TestStatusTellsWhyAResourceIsRefusedAndWhatIsThereInstead(t *testing.T) {
 	})
 }
 
-func TestStatusTellsOfASilentClientWhatItLastSaid(t *testing.T) {
+func TestStatusOfASilentClientIsWhatItAcknowledgedLast(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Millisecond})
 		one, two := endpoints("a", "1"), endpoints("a", "2")
 		r.set(one)
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		r.expectSaid(t, "test", map[string]said{"eds a": {version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}})
 		r.set(two)
-		late := c.expect(xds.EndpointType, "a")
+		late := c.expect(resource.EndpointType, "a")
 		eventually(t, "the client is silent", func() bool {
 			return figuresOf(r.inspected(t, exactly("test"))[0])["silent"] == true
 		})
@@ -187,21 +190,21 @@ func TestStatusTellsOfASilentClientWhatItLastSaid(t *testing.T) {
 	})
 }
 
-func TestStatusTellsFiguresAndTheNode(t *testing.T) {
+func TestStatusHasFiguresAndTheNode(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 	seq := r.set(endpoints("a", "1"), endpoints("b", "1"))
 	c := r.connect(t, sotw, "activator")
 	c.node = nodeAt("activator-1", "activator", "127.0.0.1:1")
 	c.node.Extensions = []*corev3.Extension{{Name: "big"}}
-	c.subscribe(xds.EndpointType)
-	c.take(xds.EndpointType, "a", "b")
+	c.subscribe(resource.EndpointType)
+	c.take(resource.EndpointType, "a", "b")
 	r.expectSaid(t, "activator-1", map[string]said{
 		"eds a": {version: endpoints("a", "1").Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
 		"eds b": {version: endpoints("b", "1").Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
 	})
 	request := exactly("activator-1")
 	request.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		xds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
 	}}}
 	configs := r.inspected(t, request)
 	if len(configs) != 1 || len(configs[0].GetGenericXdsConfigs()) != 0 {
@@ -218,7 +221,7 @@ func TestStatusTellsFiguresAndTheNode(t *testing.T) {
 	want := map[string]any{
 		"stream": 1.0, "role": "activator", "protocol": "sotw", "service": "ads", "sequence": float64(seq), "newest": float64(seq), "lag_ms": 0.0,
 		"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0, "answers": true, "silent": false,
-		"types": map[string]any{xds.EndpointType: map[string]any{
+		"types": map[string]any{resource.EndpointType: map[string]any{
 			"wildcard": true, "synced": 2.0, "absent": 0.0, "stale": 0.0, "not_sent": 0.0, "refused": 0.0,
 			"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0,
 		}},
@@ -281,30 +284,30 @@ func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
 	}
 }
 
-func TestClientThatDoesNotReadIsToldOfWithoutWaiting(t *testing.T) {
+func TestStatusDoesNotWaitForAClientThatDoesNotRead(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Wait: 10 * time.Millisecond, Settle: time.Nanosecond})
-		big := func(i int) *xds.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 300_000)) }
+		big := func(i int) *resource.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 300_000)) }
 		r.set(big(0))
-		const deaf = 20
-		for i := range deaf {
+		const stuckClients = 20
+		for i := range stuckClients {
 			wire, err := p.open(t.Context(), r.dial(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := wire.subscribe(&corev3.Node{Id: fmt.Sprintf("deaf-%02d", i), Cluster: "gateway"}, xds.ClusterType); err != nil {
+			if err := wire.subscribe(&corev3.Node{Id: fmt.Sprintf("stuck-%02d", i), Cluster: "gateway"}, resource.ClusterType); err != nil {
 				t.Fatal(err)
 			}
 		}
 		good := r.connect(t, p, "mesh")
-		good.subscribe(xds.ClusterType)
-		good.take(xds.ClusterType, "big")
+		good.subscribe(resource.ClusterType)
+		good.take(resource.ClusterType, "big")
 		var configs []*statusv3.ClientConfig
 		changes := 0
-		eventually(t, "all deaf clients are held up in sending", func() bool {
+		eventually(t, "all stuck clients are held up in sending", func() bool {
 			changes++
 			r.set(big(changes))
-			good.take(xds.ClusterType, "big")
+			good.take(resource.ClusterType, "big")
 			configs = r.inspected(t, &statusv3.ClientStatusRequest{})
 			stuck := 0
 			for _, c := range configs {
@@ -312,15 +315,15 @@ func TestClientThatDoesNotReadIsToldOfWithoutWaiting(t *testing.T) {
 					stuck++
 				}
 			}
-			return stuck == deaf
+			return stuck == stuckClients
 		})
-		for _, c := range configs[:deaf] {
+		for _, c := range configs[:stuckClients] {
 			if f := figuresOf(c); f["lag_ms"].(float64) < 1 || f["role"] != "gateway" || len(c.GetGenericXdsConfigs()) > 0 {
 				t.Errorf("%s: %v", c.GetNode().GetId(), f)
 			}
 		}
-		if last := configs[deaf]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
-			t.Errorf("the good client is told as %v", figuresOf(last))
+		if last := configs[stuckClients]; last.GetNode().GetId() != "test" || len(last.GetGenericXdsConfigs()) != 1 {
+			t.Errorf("the answer for the good client is %v", figuresOf(last))
 		}
 	})
 }
@@ -331,13 +334,13 @@ func inline(text string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
 }
 
-func TestPrivateKeysAreNotTold(t *testing.T) {
+func TestPrivateKeysAreNotShown(t *testing.T) {
 	certificate := &tlsv3.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline(key), Password: inline(key)}
-	resources := []*xds.Resource{
-		made(xds.SecretType, "pair", &tlsv3.Secret{Name: "pair", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: certificate}}),
-		made(xds.SecretType, "token", &tlsv3.Secret{Name: "token", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inline(key)}}}),
-		made(xds.SecretType, "tickets", &tlsv3.Secret{Name: "tickets", Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &tlsv3.TlsSessionTicketKeys{Keys: []*corev3.DataSource{inline(key)}}}}),
-		made(xds.ListenerType, "https", &listenerv3.Listener{Name: "https", FilterChains: []*listenerv3.FilterChain{{
+	resources := []*resource.Resource{
+		made(resource.SecretType, "pair", &tlsv3.Secret{Name: "pair", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: certificate}}),
+		made(resource.SecretType, "token", &tlsv3.Secret{Name: "token", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inline(key)}}}),
+		made(resource.SecretType, "tickets", &tlsv3.Secret{Name: "tickets", Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &tlsv3.TlsSessionTicketKeys{Keys: []*corev3.DataSource{inline(key)}}}}),
+		made(resource.ListenerType, "https", &listenerv3.Listener{Name: "https", FilterChains: []*listenerv3.FilterChain{{
 			TransportSocket: &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
 				CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{certificate}},
 			})}},
@@ -348,8 +351,8 @@ func TestPrivateKeysAreNotTold(t *testing.T) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.set(resources...)
 		c := r.connect(t, p, "gateway")
-		types := []string{xds.SecretType, xds.ListenerType}
-		if p == delta { // the other reads names out of contents
+		types := []string{resource.SecretType, resource.ListenerType}
+		if p == delta { // the harness reads names out of contents in the state of the world
 			types = append(types, "type.googleapis.com/test.Unknown")
 		}
 		for _, typeURL := range types {
@@ -358,56 +361,56 @@ func TestPrivateKeysAreNotTold(t *testing.T) {
 			if joined := fmt.Sprintf("%s", got.Set); !strings.Contains(joined, key) {
 				t.Fatalf("%s came without what the client needs", got.short())
 			}
-			if typeURL == xds.SecretType {
+			if typeURL == resource.SecretType {
 				c.nack(got, "no secrets, please")
 			} else {
 				c.ack(got)
 			}
 		}
 		eventually(t, "all is answered", func() bool { return r.Stats().Acks+r.Stats().Nacks == uint64(len(types)) })
-		told, chains := 0, 0
-		for _, config := range r.inspected(t, exactly("test", xds.DesiredPrefix+"gateway")) {
+		shown, chains := 0, 0
+		for _, config := range r.inspected(t, exactly("test", csds.DesiredPrefix+"gateway")) {
 			text, err := proto.Marshal(config)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(string(text), key) {
-				t.Errorf("a key is told: %v", config)
+				t.Errorf("a key is shown: %v", config)
 			}
-			told += strings.Count(string(text), xds.Redacted)
+			shown += strings.Count(string(text), csds.Redacted)
 			chains += strings.Count(string(text), "chain")
 		}
 		// Of each the client's and the desired one: two of the pair, one of the token, two of the listener. A list is left out.
-		if told != 10 || chains != 4 {
-			t.Errorf("%d secrets are said to be there, want 10; %d chains, want 4", told, chains)
+		if shown != 10 || chains != 4 {
+			t.Errorf("%d secrets are redacted, want 10; %d chains, want 4", shown, chains)
 		}
 	})
 }
 
-func TestDesiredStateIsToldByItsName(t *testing.T) {
+func TestDesiredStateIsAnsweredByItsName(t *testing.T) {
 	r := serve(t, xds.Options{})
 	everywhere, mesh := cluster("b", ""), endpoints("a", "1")
-	mesh.Roles = xds.RoleMesh
+	mesh.Roles = contract.RoleMesh
 	r.set(mesh, everywhere)
 	for role, want := range map[string][]string{"gateway": {"cds b"}, "mesh": {"cds b", "eds a"}} {
-		configs := r.inspected(t, exactly(xds.DesiredPrefix+role))
+		configs := r.inspected(t, exactly(csds.DesiredPrefix+role))
 		var got []string
 		for _, g := range configs[0].GetGenericXdsConfigs() {
-			got = append(got, xds.TypeName(g.GetTypeUrl())+" "+g.GetName())
+			got = append(got, resource.TypeName(g.GetTypeUrl())+" "+g.GetName())
 		}
 		if len(configs) != 1 || configs[0].GetClientScope() != "desired" || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", role, configs, want)
 		}
 	}
 	if got := r.inspected(t, &statusv3.ClientStatusRequest{}); len(got) != 0 {
-		t.Errorf("the desired state is told to who asks for all clients: %v", got)
+		t.Errorf("the desired state is in the answer for all clients: %v", got)
 	}
 }
 
-// The answer for a thousand clients comes in messages that every gRPC client takes, and one client's in several where it must.
-func TestManyClientsAreToldInParts(t *testing.T) {
+// The answer for a thousand clients comes in messages that every gRPC client takes, and that for one client in several if it is large.
+func TestStatusOfManyClientsComesInParts(t *testing.T) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, MaxStreams: 2000})
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for i := range 100 {
 		all = append(all, endpoints(fmt.Sprint(i), strings.Repeat("x", 1000)))
 	}
@@ -422,7 +425,7 @@ func TestManyClientsAreToldInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: fmt.Sprintf("c%04d", i)}, TypeUrl: xds.EndpointType}); err != nil {
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: fmt.Sprintf("c%04d", i)}, TypeUrl: resource.EndpointType}); err != nil {
 			t.Fatal(err)
 		}
 	}

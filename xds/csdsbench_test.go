@@ -13,13 +13,15 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // BenchmarkStatus is one inspection over loopback, both sides counted: the figures of a thousand clients with ten resources
 // each, the versions of one with ten thousand clusters, and their contents.
 func BenchmarkStatus(b *testing.B) {
 	figures := &statusv3.ClientStatusRequest{Node: &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		xds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
 	}}}}
 	for _, c := range []struct {
 		name               string
@@ -32,7 +34,7 @@ func BenchmarkStatus(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("%s/clients=%d/resources=%d", c.name, c.clients, c.resources), func(b *testing.B) {
 			r := serve(b, xds.Options{})
-			var all []*xds.Resource
+			var all []*resource.Resource
 			for i := range c.resources {
 				all = append(all, cluster(fmt.Sprintf("ns/%05d", i), ""))
 			}
@@ -76,7 +78,7 @@ func acknowledgeAll(b *testing.B, conn *grpc.ClientConn, id string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: id}, TypeUrl: xds.ClusterType}); err != nil {
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: id}, TypeUrl: resource.ClusterType}); err != nil {
 		b.Fatal(err)
 	}
 	go func() {
@@ -85,7 +87,7 @@ func acknowledgeAll(b *testing.B, conn *grpc.ClientConn, id string) {
 			if err != nil {
 				return
 			}
-			_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: xds.ClusterType, ResponseNonce: response.GetNonce()})
+			_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: response.GetNonce()})
 		}
 	}()
 }

@@ -1,20 +1,25 @@
-// Package xds serves Envoy resources to Envoy, proxyless gRPC clients, the built-in gateway and the activator: an aggregated
-// discovery service, incremental (delta) and state-of-the-world, over one gRPC port.
+// Package xds serves Envoy resources to Envoy, proxyless gRPC clients, the built-in gateway and the activator over one gRPC port: as
+// aggregated discovery service and as a service for each type, in the incremental (delta) and the state-of-the-world protocol.
+// Beside them it serves load reports (LRS) and what each client has (CSDS).
 //
-// Resources are stored once, as bytes, and shared by all clients. Apply records what changed; every stream that wants it carries
-// the change out by itself, in the order of the tables in order.go: clusters and endpoints first, then, once these are
-// acknowledged, listeners and routes, and at last removals. A stream is one reader and one writer; a client that is slow, silent
-// or wrong delays only itself.
+// This package is the gRPC face. It runs the goroutines: for each stream a reader and a writer, and one that reports to the caller.
+// It converts requests, encodes responses and holds the limits. What is behind it:
 //
-// Beside it load reports come in (LRS), and who is connected is told: both as plain values, to whoever asked for them. What each
-// client has is told to who asks (CSDS); docs/xds.md says how.
+//	resource   the values that callers and rooms exchange, and the order of types (pure)
+//	offer      which content each role is offered: candidate, last good, NACKs (a state machine)
+//	session    what each client has, and what it is sent next
+//	csds, lrs  the two other services, with dependencies of their own
 //
-// The server's promises are numbered, and each has its tests in files that begin with its number: promise01_make_before_break,
-// 03_order, 04_endpoints_again, 06_nack and the others of 06 (refusals), 07_crossing and 07_delta, 08_acks and 08_nonces,
-// 09_wildcard, 10_names and 10_types, 11_versions, 12_cost, 13_churn, 13_halfopen, 13_large and 13_slow. Three are about what is
-// sent, and so are tested where that is made, in translator/promises_test.go: 02 (no share for a revision that was never ready),
-// 05 (each cluster has its own assignment) and 14 (what is sent was validated, and leads somewhere).
+// The server stores each resource once, as bytes, and all clients share them. Apply records what changed. Each stream sends it by
+// itself, in the order of resource.Kinds and resource.Steps: clusters and endpoints first; once the client has acknowledged these,
+// listeners and routes; removals last. A client that is slow, silent or broken delays only itself.
+//
+// The server's promises have numbers, and each has its tests in files that begin with its number: promise01_make_before_break,
+// 03_order, 04_endpoints_again, 06_nack and the others of 06 (NACKs), 07_crossing and 07_delta, 08_acks and 08_nonces, 09_wildcard,
+// 10_names and 10_types, 11_versions, 12_cost, 13_churn, 13_halfopen, 13_large and 13_slow. Three are about what is sent, and so
+// their tests are in translator/promises_test.go: 02 (no share for a revision that was never ready), 05 (each cluster has its own
+// assignment) and 14 (what is sent was validated, and what it refers to exists).
 //
 // The package must not know what the resources mean to Sluice (services, revisions, routes) nor where they come from. Of a
-// resource's content it reads only which endpoints a cluster and which routes a listener will make the client ask for.
+// resource's content it reads only which others a client will subscribe to because of it.
 package xds

@@ -2,16 +2,18 @@ package xds
 
 import (
 	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // is what codec falls back on
+	_ "google.golang.org/grpc/encoding/proto" // codec falls back on it
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"sluice.dev/sluice/xds/offer"
+	"sluice.dev/sluice/xds/session"
 )
 
-// encoded is a response in its wire format. Bodies of resources are not copied into it: all clients share the bytes that the
-// store has, from Apply to the socket.
+// encoded is a response in its wire format. It shares the bodies of resources with all other clients, from Apply to the socket.
 type encoded mem.BufferSlice
 
-// shareFrom is the size of a body in bytes from which on it is not copied. Below it a copy is cheaper than one buffer more.
+// shareFrom is the size in bytes from which a body is shared. A copy of a smaller body is cheaper than one more buffer.
 const shareFrom = 512
 
 // Field numbers of envoy/service/discovery/v3/discovery.proto and google/protobuf/any.proto.
@@ -35,7 +37,7 @@ const (
 	fieldAnyValue protowire.Number = 2
 )
 
-// encoder puts a message together out of copied and shared bytes.
+// encoder builds a message of copied and shared bytes.
 type encoder struct {
 	own    []byte // copied bytes since the last shared ones
 	pieces mem.BufferSlice
@@ -48,14 +50,14 @@ func (e *encoder) text(field protowire.Number, s string) {
 	}
 }
 
-// open begins a message within the message, which must have the size.
+// open begins an inner message, which must have the size.
 func (e *encoder) open(field protowire.Number, size int) {
 	e.own = protowire.AppendTag(e.own, field, protowire.BytesType)
 	e.own = protowire.AppendVarint(e.own, uint64(size))
 }
 
 // any is the resource as the fields of an Any.
-func (e *encoder) any(r *entry) {
+func (e *encoder) any(r *offer.Entry) {
 	e.text(fieldAnyType, r.Type)
 	if len(r.Body) == 0 {
 		return
@@ -69,7 +71,7 @@ func (e *encoder) any(r *entry) {
 	e.pieces = append(e.pieces, mem.SliceBuffer(r.Body))
 }
 
-// flush ends the run of copied bytes. What comes after goes into the rest of the same array.
+// flush ends the run of copied bytes. Later bytes go into the rest of the same array.
 func (e *encoder) flush() {
 	if n := len(e.own); n > 0 {
 		e.pieces = append(e.pieces, mem.SliceBuffer(e.own[:n:n]))
@@ -94,7 +96,7 @@ func sizeBytes(field protowire.Number, length int) int {
 	return protowire.SizeTag(field) + protowire.SizeBytes(length)
 }
 
-func sizeAny(r *entry) int {
+func sizeAny(r *offer.Entry) int {
 	size := sizeText(fieldAnyType, r.Type)
 	if len(r.Body) > 0 {
 		size += sizeBytes(fieldAnyValue, len(r.Body))
@@ -102,13 +104,13 @@ func sizeAny(r *entry) int {
 	return size
 }
 
-func sizeResource(r *entry) int {
+func sizeResource(r *offer.Entry) int {
 	return sizeText(fieldResourceVersion, r.Version) + sizeBytes(fieldResourceAny, sizeAny(r)) + sizeText(fieldResourceName, r.Name)
 }
 
-// copied is how much of a resource's encoding is not shared, about.
-func copied(r *entry) int {
-	size := len(r.Type) + len(r.Version) + len(r.Name) + overhead
+// copied is about how many bytes of a resource's encoding are not shared.
+func copied(r *offer.Entry) int {
+	size := len(r.Type) + len(r.Version) + len(r.Name) + session.Overhead
 	if len(r.Body) < shareFrom {
 		size += len(r.Body)
 	}
@@ -116,35 +118,31 @@ func copied(r *entry) int {
 }
 
 // newEncoder has room for the copied bytes of a response.
-func newEncoder(p push, texts ...string) *encoder {
-	size := 0
-	for _, r := range p.set {
-		size += copied(r)
+func newEncoder(r *session.Response) *encoder {
+	size := len(r.Type) + len(r.Version) + len(r.Nonce) + 3*session.Overhead
+	for _, e := range r.Resources {
+		size += copied(e)
 	}
-	for _, name := range p.gone {
-		size += len(name) + overhead
-	}
-	for _, text := range texts {
-		size += len(text) + overhead
+	for _, name := range r.Removed {
+		size += len(name) + session.Overhead
 	}
 	return &encoder{own: make([]byte, 0, size)}
 }
 
 // encodeDelta is a DeltaDiscoveryResponse.
-func encodeDelta(w *watch, p push, nonce string) encoded {
-	version := w.versionInfo()
-	e := newEncoder(p, version, w.url, nonce)
-	e.text(fieldDeltaVersion, version)
-	for _, r := range p.set {
-		e.open(fieldDeltaResources, sizeResource(r))
-		e.text(fieldResourceVersion, r.Version)
-		e.open(fieldResourceAny, sizeAny(r))
-		e.any(r)
-		e.text(fieldResourceName, r.Name)
+func encodeDelta(r *session.Response) encoded {
+	e := newEncoder(r)
+	e.text(fieldDeltaVersion, r.Version)
+	for _, entry := range r.Resources {
+		e.open(fieldDeltaResources, sizeResource(entry))
+		e.text(fieldResourceVersion, entry.Version)
+		e.open(fieldResourceAny, sizeAny(entry))
+		e.any(entry)
+		e.text(fieldResourceName, entry.Name)
 	}
-	e.text(fieldDeltaType, w.url)
-	e.text(fieldDeltaNonce, nonce)
-	for _, name := range p.gone {
+	e.text(fieldDeltaType, r.Type)
+	e.text(fieldDeltaNonce, r.Nonce)
+	for _, name := range r.Removed {
 		e.open(fieldDeltaRemoved, len(name)) // an empty name counts
 		e.own = append(e.own, name...)
 	}
@@ -152,20 +150,19 @@ func encodeDelta(w *watch, p push, nonce string) encoded {
 }
 
 // encodeState is a DiscoveryResponse.
-func encodeState(w *watch, p push, nonce string) encoded {
-	version := w.versionInfo()
-	e := newEncoder(p, version, w.url, nonce)
-	e.text(fieldVersion, version)
-	for _, r := range p.set {
-		e.open(fieldResources, sizeAny(r))
-		e.any(r)
+func encodeState(r *session.Response) encoded {
+	e := newEncoder(r)
+	e.text(fieldVersion, r.Version)
+	for _, entry := range r.Resources {
+		e.open(fieldResources, sizeAny(entry))
+		e.any(entry)
 	}
-	e.text(fieldType, w.url)
-	e.text(fieldNonce, nonce)
+	e.text(fieldType, r.Type)
+	e.text(fieldNonce, r.Nonce)
 	return e.done()
 }
 
-// codec is gRPC's own, but that it takes what is encoded already.
+// codec is gRPC's own codec that also takes encoded responses.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }

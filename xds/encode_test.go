@@ -9,37 +9,39 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"sluice.dev/sluice/xds/offer"
+	"sluice.dev/sluice/xds/resource"
+	"sluice.dev/sluice/xds/session"
 )
 
-// randomPush has resources of all sizes, and none, and names and versions that may be empty.
-func randomPush(random *rand.Rand) push {
+// randomResponse has resources of all sizes, or none, and names and versions that may be empty.
+func randomResponse(random *rand.Rand) *session.Response {
 	text := func(n int) string { return strings.Repeat("x", random.IntN(n)) }
-	p := push{}
+	r := &session.Response{Type: "type/of", Version: text(40), Nonce: text(200)}
 	for range random.IntN(20) {
 		body := make([]byte, random.IntN(2)*random.IntN(3*shareFrom))
 		for i := range body {
 			body[i] = byte(random.Uint32())
 		}
-		p.set = append(p.set, newEntry(&Resource{Type: "type/" + text(300), Name: text(200), Version: text(20), Body: body}))
+		r.Resources = append(r.Resources, offer.NewEntry(&resource.Resource{Type: "type/" + text(300), Name: text(200), Version: text(20), Body: body}))
 	}
 	for range random.IntN(5) {
-		p.gone = append(p.gone, text(200))
+		r.Removed = append(r.Removed, text(200))
 	}
-	return p
+	return r
 }
 
 func flat(e encoded) []byte { return mem.BufferSlice(e).Materialize() }
 
-// What is written by hand is what protobuf reads and would have written.
+// The encoder writes what protobuf reads, and as many bytes as protobuf would have written.
 func TestEncodedResponsesAreThoseOfProtobuf(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
-		p := randomPush(random)
-		w := &watch{url: "type/of", version: random.Uint64(), given: strings.Repeat("v", random.IntN(2))}
-		nonce := strings.Repeat("n", random.IntN(200))
-		delta := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: w.url, Nonce: nonce, SystemVersionInfo: w.versionInfo(), RemovedResources: p.gone}
-		state := &discoveryv3.DiscoveryResponse{TypeUrl: w.url, Nonce: nonce, VersionInfo: w.versionInfo()}
-		for _, e := range p.set {
+		r := randomResponse(random)
+		delta := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: r.Type, Nonce: r.Nonce, SystemVersionInfo: r.Version, RemovedResources: r.Removed}
+		state := &discoveryv3.DiscoveryResponse{TypeUrl: r.Type, Nonce: r.Nonce, VersionInfo: r.Version}
+		for _, e := range r.Resources {
 			body := &anypb.Any{TypeUrl: e.Type, Value: e.Body}
 			delta.Resources = append(delta.Resources, &discoveryv3.Resource{Name: e.Name, Version: e.Version, Resource: body})
 			state.Resources = append(state.Resources, body)
@@ -48,8 +50,8 @@ func TestEncodedResponsesAreThoseOfProtobuf(t *testing.T) {
 			got       []byte
 			want, new proto.Message
 		}{
-			{flat(encodeDelta(w, p, nonce)), delta, &discoveryv3.DeltaDiscoveryResponse{}},
-			{flat(encodeState(w, p, nonce)), state, &discoveryv3.DiscoveryResponse{}},
+			{flat(encodeDelta(r)), delta, &discoveryv3.DeltaDiscoveryResponse{}},
+			{flat(encodeState(r)), state, &discoveryv3.DiscoveryResponse{}},
 		} {
 			if err := proto.Unmarshal(c.got, c.new); err != nil {
 				t.Fatal(err)
@@ -64,11 +66,12 @@ func TestEncodedResponsesAreThoseOfProtobuf(t *testing.T) {
 	}
 }
 
-// All clients share the bytes of the store.
+// All clients share the bodies.
 func TestLargeBodiesAreNotCopied(t *testing.T) {
 	body := make([]byte, shareFrom)
-	p := push{set: []*entry{newEntry(&Resource{Type: ListenerType, Name: "a", Body: body})}}
-	for _, e := range []encoded{encodeDelta(&watch{}, p, "1"), encodeState(&watch{}, p, "1")} {
+	entries := []*offer.Entry{offer.NewEntry(&resource.Resource{Type: resource.ListenerType, Name: "a", Body: body})}
+	r := &session.Response{Nonce: "1", Resources: entries}
+	for _, e := range []encoded{encodeDelta(r), encodeState(r)} {
 		shared := false
 		for _, piece := range e {
 			shared = shared || len(piece.ReadOnlyData()) > 0 && &piece.ReadOnlyData()[0] == &body[0]
@@ -83,12 +86,12 @@ func TestLargeBodiesAreNotCopied(t *testing.T) {
 // each client.
 func BenchmarkEncode(b *testing.B) {
 	for name, size := range map[string]int{"endpoint": 150, "routes-of-10,000": 4 << 20} {
-		e := newEntry(&Resource{Type: RouteType, Name: "http", Version: "0123456789abcdef", Body: make([]byte, size)})
-		w, p := &watch{url: RouteType}, push{set: []*entry{e}}
+		e := offer.NewEntry(&resource.Resource{Type: resource.RouteType, Name: "http", Version: "0123456789abcdef", Body: make([]byte, size)})
+		r := &session.Response{Type: resource.RouteType, Version: "0123456789abcdef", Nonce: "1", Resources: []*offer.Entry{e}}
 		b.Run(name+"/sluice", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				encodeDelta(w, p, "1")
+				encodeDelta(r)
 			}
 		})
 		b.Run(name+"/protobuf", func(b *testing.B) {
@@ -96,7 +99,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				data, err := own.Marshal(&discoveryv3.DeltaDiscoveryResponse{
-					TypeUrl: w.url, Nonce: "1", SystemVersionInfo: w.versionInfo(), Resources: []*discoveryv3.Resource{{
+					TypeUrl: r.Type, Nonce: r.Nonce, SystemVersionInfo: r.Version, Resources: []*discoveryv3.Resource{{
 						Name: e.Name, Version: e.Version, Resource: &anypb.Any{TypeUrl: e.Type, Value: e.Body},
 					}},
 				})

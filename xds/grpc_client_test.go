@@ -22,7 +22,9 @@ import (
 	grpcxds "google.golang.org/grpc/xds"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // backend answers health checks, and counts them.
@@ -52,22 +54,22 @@ func startBackend(t *testing.T) *backend {
 }
 
 // service is what a proxyless client needs to reach backends: a cluster each.
-func service(host string, weights map[string]uint32, backends map[string]*backend) []*xds.Resource {
+func service(host string, weights map[string]uint32, backends map[string]*backend) []*resource.Resource {
 	router := &hcmv3.HttpFilter{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyOf(&routerv3.Router{})}}
 	split := &routev3.WeightedCluster{}
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for name, weight := range weights {
 		split.Clusters = append(split.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: name, Weight: wrapperspb.UInt32(weight)})
 		all = append(all, grpcCluster(name), grpcEndpoints(name, backends[name]))
 	}
 	return append(all,
-		made(xds.ListenerType, host, &listenerv3.Listener{
+		made(resource.ListenerType, host, &listenerv3.Listener{
 			Name: host, ApiListener: &listenerv3.ApiListener{ApiListener: anyOf(&hcmv3.HttpConnectionManager{
 				RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "ns/route", ConfigSource: adsSource()}},
 				HttpFilters:    []*hcmv3.HttpFilter{router},
 			})},
 		}),
-		made(xds.RouteType, "ns/route", &routev3.RouteConfiguration{
+		made(resource.RouteType, "ns/route", &routev3.RouteConfiguration{
 			Name: "ns/route", VirtualHosts: []*routev3.VirtualHost{{
 				Name: "all", Domains: []string{"*"},
 				Routes: []*routev3.Route{{
@@ -80,8 +82,8 @@ func service(host string, weights map[string]uint32, backends map[string]*backen
 		}))
 }
 
-func grpcCluster(name string) *xds.Resource {
-	return made(xds.ClusterType, name, &clusterv3.Cluster{
+func grpcCluster(name string) *resource.Resource {
+	return made(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()},
 		LbPolicy:         clusterv3.Cluster_ROUND_ROBIN,
@@ -89,8 +91,8 @@ func grpcCluster(name string) *xds.Resource {
 	})
 }
 
-func grpcEndpoints(name string, b *backend) *xds.Resource {
-	return made(xds.EndpointType, name, &endpointv3.ClusterLoadAssignment{
+func grpcEndpoints(name string, b *backend) *resource.Resource {
+	return made(resource.EndpointType, name, &endpointv3.ClusterLoadAssignment{
 		ClusterName: name,
 		Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			Locality: &corev3.Locality{Zone: "pods"}, LoadBalancingWeight: wrapperspb.UInt32(1),
@@ -139,11 +141,11 @@ func TestProxylessClientReportsItsLoad(t *testing.T) {
 	if _, err := health.List(ctx, &grpc_health_v1.HealthListRequest{}); err == nil {
 		t.Fatal("a call that nobody answers succeeded")
 	}
-	want := xds.ClusterLoad{Cluster: "ns/one", Zone: "pods", Issued: calls + 1, Succeeded: calls, Failed: 1}
-	var sum xds.ClusterLoad
+	want := resource.ClusterLoad{Cluster: "ns/one", Zone: "pods", Issued: calls + 1, Succeeded: calls, Failed: 1}
+	var sum resource.ClusterLoad
 	for sum != want {
 		report := await(t, "a report", reports)
-		if report.Role != xds.RoleMesh || report.Client != "c1" || report.Ended {
+		if report.Role != contract.RoleMesh || report.Client != "c1" || report.Ended {
 			t.Fatalf("got %+v", report)
 		}
 		for _, l := range report.Clusters {
@@ -191,9 +193,9 @@ func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
 	for i := range 20 {
 		from, to := names[i%2], names[(i+1)%2]
 		routed = to
-		r.Apply(xds.Update{
+		r.Apply(resource.Update{
 			Set:     service("greeter", map[string]uint32{to: 100}, backends),
-			Removed: []*xds.Resource{grpcCluster(from), grpcEndpoints(from, backends[from])},
+			Removed: []*resource.Resource{grpcCluster(from), grpcEndpoints(from, backends[from])},
 		})
 		for before := len(backends[to].calls); len(backends[to].calls) == before; {
 			call()

@@ -25,20 +25,22 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-const everyRole = xds.RoleGateway | xds.RoleActivator | xds.RoleMesh
+const everyRole = contract.RoleGateway | contract.RoleActivator | contract.RoleMesh
 
 // patience bounds how long a test waits for what must come.
 const patience = 2 * time.Minute
 
-func made(typeURL, name string, m proto.Message) *xds.Resource {
+func made(typeURL, name string, m proto.Message) *resource.Resource {
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		panic(err)
 	}
-	return &xds.Resource{Type: typeURL, Name: name, Version: versionOf(body), Body: body, Roles: everyRole}
+	return &resource.Resource{Type: typeURL, Name: name, Version: versionOf(body), Body: body, Roles: everyRole}
 }
 
 func versionOf(body []byte) string {
@@ -56,8 +58,8 @@ func anyOf(m proto.Message) *anypb.Any {
 }
 
 // cluster is an EDS cluster; text makes one version differ from another.
-func cluster(name, text string) *xds.Resource {
-	return made(xds.ClusterType, name, &clusterv3.Cluster{
+func cluster(name, text string) *resource.Resource {
+	return made(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, AltStatName: text,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()},
@@ -71,14 +73,14 @@ func adsSource() *corev3.ConfigSource {
 	}
 }
 
-func endpoints(name, zone string) *xds.Resource {
-	return made(xds.EndpointType, name, &endpointv3.ClusterLoadAssignment{
+func endpoints(name, zone string) *resource.Resource {
+	return made(resource.EndpointType, name, &endpointv3.ClusterLoadAssignment{
 		ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{Locality: &corev3.Locality{Zone: zone}}},
 	})
 }
 
-func listener(name, routes, text string) *xds.Resource {
-	return made(xds.ListenerType, name, &listenerv3.Listener{
+func listener(name, routes, text string) *resource.Resource {
+	return made(resource.ListenerType, name, &listenerv3.Listener{
 		Name: name, StatPrefix: text,
 		ApiListener: &listenerv3.ApiListener{ApiListener: anyOf(&hcmv3.HttpConnectionManager{
 			RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{
@@ -88,7 +90,7 @@ func listener(name, routes, text string) *xds.Resource {
 	})
 }
 
-func routes(name string, clusters ...string) *xds.Resource {
+func routes(name string, clusters ...string) *resource.Resource {
 	config := &routev3.RouteConfiguration{Name: name}
 	for _, c := range clusters {
 		config.VirtualHosts = append(config.VirtualHosts, &routev3.VirtualHost{
@@ -98,7 +100,7 @@ func routes(name string, clusters ...string) *xds.Resource {
 			}}}},
 		})
 	}
-	return made(xds.RouteType, name, config)
+	return made(resource.RouteType, name, config)
 }
 
 // clustersOf is what a route configuration names.
@@ -147,7 +149,9 @@ func serveOn(t testing.TB, options xds.Options, address string, more ...grpc.Ser
 	return &rig{server, socket.Addr().String()}
 }
 
-func (r *rig) set(resources ...*xds.Resource) uint64 { return r.Apply(xds.Update{Set: resources}) }
+func (r *rig) set(resources ...*resource.Resource) uint64 {
+	return r.Apply(resource.Update{Set: resources})
+}
 
 func (r *rig) dial(t testing.TB, more ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()

@@ -19,10 +19,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// hostility is a client that means no good, or has lost its mind. It works until ctx ends, and goes as far as size says: 100 is
-// all of it.
+// hostility is a hostile or broken client. It runs until ctx ends. size scales what it does: 100 is all of it.
 type hostility struct {
 	name string
 	work func(ctx context.Context, address string, size int)
@@ -36,7 +36,7 @@ var hostilities = []hostility{
 	{"opens 10,000 streams", openStreams},
 }
 
-// link is a connection of a hostile client; windows are small where it does not mean to read.
+// link is a connection of a hostile client; its windows are small if the client does not read.
 func link(address string, options ...grpc.DialOption) *grpc.ClientConn {
 	conn, err := grpc.NewClient(address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))...)
@@ -46,14 +46,14 @@ func link(address string, options ...grpc.DialOption) *grpc.ClientConn {
 	return conn
 }
 
-// hail is a first request of a gateway for everything of a type.
-func hail(id, typeURL string) *discoveryv3.DeltaDiscoveryRequest {
+// firstRequest is a first request of a gateway for everything of a type.
+func firstRequest(id, typeURL string) *discoveryv3.DeltaDiscoveryRequest {
 	return &discoveryv3.DeltaDiscoveryRequest{
 		Node: &corev3.Node{Id: id, Cluster: "gateway"}, TypeUrl: typeURL, ResourceNamesSubscribe: []string{"*"},
 	}
 }
 
-// refuseEverything answers each response with a refusal, and asks for everything again as fast as it is served.
+// refuseEverything NACKs each response, and subscribes to everything again as fast as it is served.
 func refuseEverything(ctx context.Context, address string, _ int) {
 	conn := link(address)
 	defer conn.Close()
@@ -62,33 +62,33 @@ func refuseEverything(ctx context.Context, address string, _ int) {
 		if err != nil {
 			return
 		}
-		_ = stream.Send(hail("no", xds.EndpointType))
+		_ = stream.Send(firstRequest("no", resource.EndpointType))
 		for {
 			r, err := stream.Recv()
 			if err != nil {
 				break
 			}
-			no := hail("no", xds.EndpointType)
+			no := firstRequest("no", resource.EndpointType)
 			no.ResponseNonce, no.ErrorDetail = r.GetNonce(), refused("I will have none of it")
 			_ = stream.Send(no)
 		}
 	}
 }
 
-// neverRead asks for everything on as many streams as a connection may have, and reads nothing of it.
+// neverRead subscribes to everything on as many streams as a connection may have, and reads no response.
 func neverRead(ctx context.Context, address string, _ int) {
 	conn := link(address, grpc.WithInitialWindowSize(65_535), grpc.WithInitialConnWindowSize(65_535))
 	defer conn.Close()
 	for i := range 100 {
 		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 		if err == nil {
-			_ = stream.Send(hail(fmt.Sprint("deaf-", i), xds.EndpointType))
+			_ = stream.Send(firstRequest(fmt.Sprint("stuck-", i), resource.EndpointType))
 		}
 	}
 	<-ctx.Done()
 }
 
-// sendGarbage sends bytes that are no HTTP/2, messages that are no requests, and requests that ask for nonsense.
+// sendGarbage sends bytes that are not HTTP/2, messages that are not requests, and requests for types and names that do not exist.
 func sendGarbage(ctx context.Context, address string, _ int) {
 	noise := make([]byte, 1<<20)
 	_, _ = rand.Read(noise)
@@ -110,7 +110,7 @@ func sendGarbage(ctx context.Context, address string, _ int) {
 		if err != nil {
 			return
 		}
-		nonsense := hail("?", "type.googleapis.com/"+strings.Repeat("x", i%200))
+		nonsense := firstRequest("?", "type.googleapis.com/"+strings.Repeat("x", i%200))
 		for j := range 1000 {
 			nonsense.ResourceNamesSubscribe = append(nonsense.ResourceNamesSubscribe, fmt.Sprint(i, j))
 			nonsense.ResourceNamesUnsubscribe = append(nonsense.ResourceNamesUnsubscribe, fmt.Sprint(j, i))
@@ -129,7 +129,7 @@ func (bytesCodec) Marshal(v any) ([]byte, error) { return v.([]byte), nil }
 func (bytesCodec) Unmarshal([]byte, any) error   { return nil }
 func (bytesCodec) Name() string                  { return "proto" }
 
-// openStreams holds as many streams as it is given, of the 100 that it opens on each of size connections.
+// openStreams opens 100 streams on each of size connections, and keeps as many as it is given.
 func openStreams(ctx context.Context, address string, size int) {
 	var open sync.WaitGroup
 	for c := range size {
@@ -141,7 +141,7 @@ func openStreams(ctx context.Context, address string, size int) {
 				if err != nil {
 					return
 				}
-				_ = stream.Send(hail(fmt.Sprint("many-", c, "-", s), "type.googleapis.com/test.Nothing"))
+				_ = stream.Send(firstRequest(fmt.Sprint("many-", c, "-", s), "type.googleapis.com/test.Nothing"))
 				pause(ctx, 10*time.Millisecond)
 			}
 			<-ctx.Done()
@@ -157,7 +157,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// goodOnes are clients that behave; arrived counts what all of them have received.
+// goodOnes are clients that behave well; arrived counts what all of them have received.
 func goodOnes(t testing.TB, r *rig, clients int) (arrived *atomic.Int64) {
 	arrived = new(atomic.Int64)
 	var running sync.WaitGroup
@@ -169,7 +169,7 @@ func goodOnes(t testing.TB, r *rig, clients int) (arrived *atomic.Int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Send(hail(fmt.Sprint("good-", i), xds.EndpointType)); err != nil {
+		if err := stream.Send(firstRequest(fmt.Sprint("good-", i), resource.EndpointType)); err != nil {
 			t.Fatal(err)
 		}
 		running.Go(func() {
@@ -187,10 +187,10 @@ func goodOnes(t testing.TB, r *rig, clients int) (arrived *atomic.Int64) {
 	return arrived
 }
 
-// attack is a server with resources, good clients that have them, and a hostile one at work.
+// attack is a server with resources, good clients that have them, and a running hostile one.
 func attack(t testing.TB, h hostility, size, good, resources int) (r *rig, arrived *atomic.Int64) {
 	r = serve(t, xds.Options{})
-	all := make([]*xds.Resource, resources)
+	all := make([]*resource.Resource, resources)
 	for i := range all {
 		all[i] = endpoints(fmt.Sprint("ns/", i), strings.Repeat("z", 1000))
 	}
@@ -204,7 +204,7 @@ func attack(t testing.TB, h hostility, size, good, resources int) (r *rig, arriv
 	return r, arrived
 }
 
-// Whatever one client does, the others are served, and when it is gone nothing of it is left.
+// Whatever one client does, the others are served, and when it has left the server keeps nothing of it.
 func TestHostileClientHarmsNoOther(t *testing.T) {
 	for _, h := range hostilities[1:] {
 		t.Run(h.name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestHostileClientHarmsNoOther(t *testing.T) {
 	}
 }
 
-// The server holds no more streams than it was told to, and lets the next client in as soon as there is room.
+// The server has no more streams than its limit, and lets the next client in as soon as one has ended.
 func TestStreamsAreBounded(t *testing.T) {
 	r := serve(t, xds.Options{MaxStreams: 200})
 	r.set(endpoints("a", "0"))
@@ -239,11 +239,11 @@ func TestStreamsAreBounded(t *testing.T) {
 	running.Wait()
 	eventually(t, "they are gone", func() bool { return r.Stats().Streams["gateway"] == 0 })
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType)
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType)
+	c.take(resource.EndpointType, "a")
 }
 
-// BenchmarkHostile is one changed endpoint of 1,000 on its way to 20 clients that behave, while another does not. p50 and p99 are
+// BenchmarkHostile is one changed endpoint of 1,000 on its way to 20 well-behaved clients, beside a hostile one. p50 and p99 are
 // until all of the 20 have it; heap-MiB is what the process grew by, the hostile client included.
 func BenchmarkHostile(b *testing.B) {
 	for _, h := range hostilities {

@@ -13,17 +13,19 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// reporter is a client that reports load, word by word.
-type reporter struct {
+// loadReporter is a client whose every load report a test makes.
+type loadReporter struct {
 	t      *testing.T
 	stream load_statsv3.LoadReportingService_StreamLoadStatsClient
 	hangUp context.CancelFunc
 }
 
-func (r *rig) reporter(t *testing.T) *reporter {
+func (r *rig) reporter(t *testing.T) *loadReporter {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -31,10 +33,10 @@ func (r *rig) reporter(t *testing.T) *reporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &reporter{t, stream, cancel}
+	return &loadReporter{t, stream, cancel}
 }
 
-func (r *reporter) say(m *load_statsv3.LoadStatsRequest) {
+func (r *loadReporter) say(m *load_statsv3.LoadStatsRequest) {
 	r.t.Helper()
 	if err := r.stream.Send(m); err != nil {
 		r.t.Fatal(err)
@@ -42,7 +44,7 @@ func (r *reporter) say(m *load_statsv3.LoadStatsRequest) {
 }
 
 // greet says who the client is.
-func (r *reporter) greet(id, role string) *load_statsv3.LoadStatsResponse {
+func (r *loadReporter) greet(id, role string) *load_statsv3.LoadStatsResponse {
 	r.t.Helper()
 	r.say(&load_statsv3.LoadStatsRequest{Node: &corev3.Node{Id: id, Cluster: role}})
 	answer, err := r.stream.Recv()
@@ -61,9 +63,9 @@ func requests(cluster, zone string, issued uint64) *load_statsv3.LoadStatsReques
 }
 
 // collect makes Loads fill a channel.
-func collect(options xds.Options) (xds.Options, <-chan xds.LoadReport) {
-	reports := make(chan xds.LoadReport, 10_000)
-	options.Loads = func(r xds.LoadReport) { reports <- r }
+func collect(options xds.Options) (xds.Options, <-chan resource.LoadReport) {
+	reports := make(chan resource.LoadReport, 10_000)
+	options.Loads = func(r resource.LoadReport) { reports <- r }
 	return options, reports
 }
 
@@ -79,10 +81,10 @@ func await[T any](t *testing.T, what string, from <-chan T) T {
 }
 
 // alike compares reports but for times that were measured.
-func alike(t *testing.T, want, got xds.LoadReport) {
+func alike(t *testing.T, want, got resource.LoadReport) {
 	t.Helper()
-	measured := cmpopts.IgnoreFields(xds.LoadReport{}, "Interval")
-	if diff := cmp.Diff(want, got, measured, cmpopts.IgnoreFields(xds.ClusterLoad{}, "Interval")); diff != "" {
+	measured := cmpopts.IgnoreFields(resource.LoadReport{}, "Interval")
+	if diff := cmp.Diff(want, got, measured, cmpopts.IgnoreFields(resource.ClusterLoad{}, "Interval")); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	if !got.Ended && got.Interval <= 0 {
@@ -92,39 +94,39 @@ func alike(t *testing.T, want, got xds.LoadReport) {
 
 func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	options, reports := collect(xds.Options{LoadInterval: 3 * time.Second})
-	r := serve(t, options) // has nothing to serve yet: load is taken all the same
+	r := serve(t, options) // load is taken before there is a state to serve
 	first, second := r.reporter(t), r.reporter(t)
 	if got := first.greet("one", "activator"); !got.GetSendAllClusters() || got.GetLoadReportingInterval().AsDuration() != 3*time.Second || got.GetReportEndpointGranularity() {
-		t.Errorf("the client is told %v", got)
+		t.Errorf("the client is asked for %v", got)
 	}
 	first.say(requests("ns/a", "pods", 7))
 	one := await(t, "a report", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}}}, one)
+	alike(t, resource.LoadReport{Role: contract.RoleActivator, Client: "one", Stream: one.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}}}, one)
 	first.say(&load_statsv3.LoadStatsRequest{})
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream}, await(t, "an empty report", reports))
+	alike(t, resource.LoadReport{Role: contract.RoleActivator, Client: "one", Stream: one.Stream}, await(t, "an empty report", reports))
 
 	second.greet("two", "other")
 	second.say(requests("ns/b", "", 1))
 	two := await(t, "a report of the other client", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/b", Issued: 1}}}, two)
+	alike(t, resource.LoadReport{Role: contract.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/b", Issued: 1}}}, two)
 	if one.Stream == two.Stream {
 		t.Error("two streams have one number")
 	}
 
 	first.hangUp()
-	alike(t, xds.LoadReport{Role: xds.RoleActivator, Client: "one", Stream: one.Stream, Ended: true}, await(t, "an end", reports))
+	alike(t, resource.LoadReport{Role: contract.RoleActivator, Client: "one", Stream: one.Stream, Ended: true}, await(t, "an end", reports))
 	if err := second.stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	alike(t, xds.LoadReport{Role: xds.RoleMesh, Client: "two", Stream: two.Stream, Ended: true}, await(t, "an end", reports))
+	alike(t, resource.LoadReport{Role: contract.RoleMesh, Client: "two", Stream: two.Stream, Ended: true}, await(t, "an end", reports))
 
-	// Reports may come with the node; a client that never reports ends as well, and one that never says who it is does not.
+	// Reports may come with the node. A client that never reports ends too; one that never sends its node does not.
 	third, silent := r.reporter(t), r.reporter(t)
 	m := requests("ns/c", "", 2)
 	m.Node = &corev3.Node{Id: "three", Cluster: "gateway"}
 	third.say(m)
 	three := await(t, "a first report", reports)
-	alike(t, xds.LoadReport{Role: xds.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []xds.ClusterLoad{{Cluster: "ns/c", Issued: 2}}}, three)
+	alike(t, resource.LoadReport{Role: contract.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/c", Issued: 2}}}, three)
 	quiet := r.reporter(t)
 	quiet.greet("four", "gateway")
 	silent.hangUp()
@@ -156,8 +158,8 @@ func TestLoadStreamsCountAgainstTheLimit(t *testing.T) {
 	r.set()
 	r.reporter(t).greet("one", "gateway")
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType, "none")
-	c.gone(xds.EndpointType, "none")
+	c.subscribe(resource.EndpointType, "none")
+	c.gone(resource.EndpointType, "none")
 	third := r.reporter(t)
 	if _, err := third.stream.Recv(); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("the third stream sees %v", err)

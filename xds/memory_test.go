@@ -8,10 +8,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// TestNamesOfAllClientsHaveABudget: whoever comes when it is used up is turned away, gateways are not by what others ask for, and what
-// a client leaves is there for the next.
+// When the memory for names is used up, the server refuses more names. What clients of any role use leaves half of it to gateways. What
+// a client gives back is there for the next.
 func TestNamesOfAllClientsHaveABudget(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Memory: 20 * 360}) // some 20 names, 10 of them for clients of any role
@@ -24,20 +25,20 @@ func TestNamesOfAllClientsHaveABudget(t *testing.T) {
 			return all
 		}
 		first := r.connect(t, p, "mesh")
-		first.subscribe(xds.EndpointType, names(1)...)
-		first.take(xds.EndpointType, "shared")
+		first.subscribe(resource.EndpointType, names(1)...)
+		first.take(resource.EndpointType, "shared")
 		second := r.connect(t, p, "mesh")
-		_ = second.wire.subscribe(second.node, xds.EndpointType, names(2)...)
+		_ = second.wire.subscribe(second.node, resource.EndpointType, names(2)...)
 		if err := <-second.ended; status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("the stream ended with %v", err)
 		}
 		gateway := r.connect(t, p, "gateway")
-		gateway.subscribe(xds.EndpointType, names(3)...)
-		gateway.take(xds.EndpointType, "shared")
+		gateway.subscribe(resource.EndpointType, names(3)...)
+		gateway.take(resource.EndpointType, "shared")
 		first.cut()
 		eventually(t, "the first is gone", func() bool { return r.Stats().Streams["mesh"] == 0 })
 		third := r.connect(t, p, "mesh")
-		third.subscribe(xds.EndpointType, names(4)...)
-		third.take(xds.EndpointType, "shared")
+		third.subscribe(resource.EndpointType, names(4)...)
+		third.take(resource.EndpointType, "shared")
 	})
 }

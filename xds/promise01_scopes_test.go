@@ -15,11 +15,12 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // scopedListener finds its routes by scope.
-func scopedListener(name string) *xds.Resource {
-	return made(xds.ListenerType, name, &listenerv3.Listener{Name: name, FilterChains: []*listenerv3.FilterChain{{
+func scopedListener(name string) *resource.Resource {
+	return made(resource.ListenerType, name, &listenerv3.Listener{Name: name, FilterChains: []*listenerv3.FilterChain{{
 		Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: anyOf(&hcmv3.HttpConnectionManager{
 			RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
 				Name: name, ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: adsSource()}},
@@ -29,25 +30,25 @@ func scopedListener(name string) *xds.Resource {
 }
 
 // scope sends a host's requests to a cluster.
-func scope(host, cluster string) *xds.Resource {
-	return made(xds.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{Name: host, RouteConfiguration: &routev3.RouteConfiguration{
+func scope(host, cluster string) *resource.Resource {
+	return made(resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{Name: host, RouteConfiguration: &routev3.RouteConfiguration{
 		VirtualHosts: []*routev3.VirtualHost{{Routes: []*routev3.Route{{Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 		}}}}}},
 	}})
 }
 
-// followScopes connects a gateway that has taken cluster a and a listener, but no scopes yet.
-func followScopes(t *testing.T, p *protocol, scopes ...*xds.Resource) (*rig, *raw) {
+// followScopes connects a gateway that has cluster a and a listener, but no scopes yet.
+func followScopes(t *testing.T, p *protocol, scopes ...*resource.Resource) (*rig, *raw) {
 	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 	r.set(append(scopes, cluster("a", ""), endpoints("a", ""), scopedListener("http"))...)
 	c := r.connect(t, p, "gateway")
-	c.subscribe(xds.ClusterType)
-	c.take(xds.ClusterType, "a")
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
-	c.subscribe(xds.ListenerType)
-	c.take(xds.ListenerType, "http")
+	c.subscribe(resource.ClusterType)
+	c.take(resource.ClusterType, "a")
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
+	c.subscribe(resource.ListenerType)
+	c.take(resource.ListenerType, "http")
 	c.quiet()
 	return r, c
 }
@@ -55,95 +56,95 @@ func followScopes(t *testing.T, p *protocol, scopes ...*xds.Resource) (*rig, *ra
 func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := followScopes(t, p, scope("x.test", "a"), scope("y.test", "a"))
-		c.subscribe(xds.ScopedRouteType)
-		c.take(xds.ScopedRouteType, "x.test", "y.test")
-		r.Apply(xds.Update{
-			Set:     []*xds.Resource{cluster("b", ""), endpoints("b", ""), scope("x.test", "b")},
-			Removed: []*xds.Resource{cluster("a", ""), endpoints("a", ""), scope("y.test", "")},
+		c.subscribe(resource.ScopedRouteType)
+		c.take(resource.ScopedRouteType, "x.test", "y.test")
+		r.Apply(resource.Update{
+			Set:     []*resource.Resource{cluster("b", ""), endpoints("b", ""), scope("x.test", "b")},
+			Removed: []*resource.Resource{cluster("a", ""), endpoints("a", ""), scope("y.test", "")},
 		})
 		made := c.next()
-		if made.Type != xds.ClusterType || made.Set["b"] == nil || p == sotw && made.Set["a"] == nil {
+		if made.Type != resource.ClusterType || made.Set["b"] == nil || p == sotw && made.Set["a"] == nil {
 			t.Fatalf("got %s with %v, want the new cluster beside the old one", made.short(), made.names())
 		}
 		c.ack(made)
-		c.subscribe(xds.EndpointType, "b")
-		c.take(xds.EndpointType, "b")
+		c.subscribe(resource.EndpointType, "b")
+		c.take(resource.EndpointType, "b")
 		if p == delta {
-			moved := c.next() // in one response: a key may be in one scope only
-			if moved.Type != xds.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) || !slices.Equal(moved.Removed, []string{"y.test"}) {
+			moved := c.next() // in one response, because only one scope may have a key
+			if moved.Type != resource.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) || !slices.Equal(moved.Removed, []string{"y.test"}) {
 				t.Fatalf("got %s with %v without %v", moved.short(), moved.names(), moved.Removed)
 			}
-			c.quiet() // what it left is kept until it is acknowledged
+			c.quiet() // its old cluster stays until it is acknowledged
 			c.ack(moved)
-			c.gone(xds.EndpointType, "a")
-			c.gone(xds.ClusterType, "a")
+			c.gone(resource.EndpointType, "a")
+			c.gone(resource.ClusterType, "a")
 		} else {
-			c.take(xds.ScopedRouteType, "x.test")
-			c.take(xds.ClusterType, "b")
+			c.take(resource.ScopedRouteType, "x.test")
+			c.take(resource.ClusterType, "b")
 		}
 		c.quiet()
 	})
 }
 
-// A listener makes its client ask for scopes; until it has, nothing is taken away that its old routes may need.
+// A listener makes its client subscribe to scopes. Until it has, the server removes nothing that its old routes may need.
 func TestNothingIsRemovedBeforeTheScopesOfAListenerAreAskedFor(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "b"), endpoints("other", ""))
-	c.subscribe(xds.EndpointType, "other")
-	c.take(xds.EndpointType, "other")
-	r.Apply(xds.Update{Removed: []*xds.Resource{cluster("a", ""), endpoints("a", "")}})
+	c.subscribe(resource.EndpointType, "other")
+	c.take(resource.EndpointType, "other")
+	r.Apply(resource.Update{Removed: []*resource.Resource{cluster("a", ""), endpoints("a", "")}})
 	for i := range 100 { // each is a round trip in which the removal could come
 		r.set(endpoints("other", fmt.Sprint(i)))
-		c.take(xds.EndpointType, "other")
+		c.take(resource.EndpointType, "other")
 	}
-	c.subscribe(xds.ScopedRouteType)
-	got := c.expect(xds.ScopedRouteType, "x.test")
+	c.subscribe(resource.ScopedRouteType)
+	got := c.expect(resource.ScopedRouteType, "x.test")
 	c.quiet()
 	c.ack(got)
-	c.gone(xds.EndpointType, "a")
-	c.gone(xds.ClusterType, "a")
+	c.gone(resource.EndpointType, "a")
+	c.gone(resource.ClusterType, "a")
 }
 
-// A scope makes its client ask for the routes that it leads to; until it has them it has not the state, and what the routes before
-// led to stays.
+// A scope makes its client subscribe to its routes. Until the client has them, it does not have the state, and the clusters of the
+// old routes stay.
 func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
-	c.subscribe(xds.ScopedRouteType)
-	c.take(xds.ScopedRouteType, "x.test")
-	named := made(xds.ScopedRouteType, "x.test", &routev3.ScopedRouteConfiguration{Name: "x.test", RouteConfigurationName: "x"})
-	r.Apply(xds.Update{Set: []*xds.Resource{named, routes("x", "b"), cluster("b", ""), endpoints("b", "")}, Removed: []*xds.Resource{cluster("a", ""), endpoints("a", "")}})
-	c.take(xds.ClusterType, "b")
-	c.subscribe(xds.EndpointType, "b")
-	c.take(xds.EndpointType, "b")
-	c.take(xds.ScopedRouteType, "x.test")
-	c.quiet() // the routes were not asked for
-	c.subscribe(xds.RouteType, "x")
-	got := c.expect(xds.RouteType, "x")
+	c.subscribe(resource.ScopedRouteType)
+	c.take(resource.ScopedRouteType, "x.test")
+	named := made(resource.ScopedRouteType, "x.test", &routev3.ScopedRouteConfiguration{Name: "x.test", RouteConfigurationName: "x"})
+	r.Apply(resource.Update{Set: []*resource.Resource{named, routes("x", "b"), cluster("b", ""), endpoints("b", "")}, Removed: []*resource.Resource{cluster("a", ""), endpoints("a", "")}})
+	c.take(resource.ClusterType, "b")
+	c.subscribe(resource.EndpointType, "b")
+	c.take(resource.EndpointType, "b")
+	c.take(resource.ScopedRouteType, "x.test")
+	c.quiet() // the client has not subscribed to the routes
+	c.subscribe(resource.RouteType, "x")
+	got := c.expect(resource.RouteType, "x")
 	c.quiet()
 	c.ack(got)
-	c.gone(xds.EndpointType, "a")
-	c.gone(xds.ClusterType, "a")
+	c.gone(resource.EndpointType, "a")
+	c.gone(resource.ClusterType, "a")
 	c.quiet()
 }
 
-func TestRefusedScopeHoldsUpNoOther(t *testing.T) {
+func TestNackedScopeHoldsUpNoOther(t *testing.T) {
 	r, c := followScopes(t, delta, scope("w.test", "a"), scope("x.test", "a"), scope("y.test", "a"))
-	c.subscribe(xds.ScopedRouteType)
-	c.take(xds.ScopedRouteType, "w.test", "x.test", "y.test")
+	c.subscribe(resource.ScopedRouteType)
+	c.take(resource.ScopedRouteType, "w.test", "x.test", "y.test")
 	r.set(scope("x.test", "bad"))
-	c.nack(c.expect(xds.ScopedRouteType, "x.test"), "x.test: no")
+	c.nack(c.expect(resource.ScopedRouteType, "x.test"), "x.test: no")
 	c.quiet()
 	r.set(scope("y.test", "b"))
-	c.take(xds.ScopedRouteType, "y.test")
-	r.Apply(xds.Update{Removed: []*xds.Resource{scope("y.test", "")}})
-	c.gone(xds.ScopedRouteType, "y.test")
+	c.take(resource.ScopedRouteType, "y.test")
+	r.Apply(resource.Update{Removed: []*resource.Resource{scope("y.test", "")}})
+	c.gone(resource.ScopedRouteType, "y.test")
 	r.set(scope("x.test", "b"))
-	c.take(xds.ScopedRouteType, "x.test")
+	c.take(resource.ScopedRouteType, "x.test")
 	c.quiet()
 }
 
-// A gateway serves what the first response holds, so that it must be all.
+// A gateway serves requests as soon as it has the first response, so that must hold all scopes.
 func TestScopesAreNeverSplit(t *testing.T) {
-	var scopes []*xds.Resource
+	var scopes []*resource.Resource
 	for i := range 50 {
 		scopes = append(scopes, scope(fmt.Sprint("h", i), strings.Repeat("c", 100_000)))
 	}
@@ -153,7 +154,7 @@ func TestScopesAreNeverSplit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: xds.ScopedRouteType}); err != nil {
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: resource.ScopedRouteType}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := stream.Recv(); err != nil || len(got.GetResources()) != len(scopes) {
@@ -161,45 +162,45 @@ func TestScopesAreNeverSplit(t *testing.T) {
 	}
 }
 
-// Connections that were made while the listener found its routes by scope go on doing so until they have drained.
+// Connections from the time when the listener found its routes by scope use the scopes until they have drained.
 func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
-	c.subscribe(xds.ScopedRouteType)
-	c.take(xds.ScopedRouteType, "x.test")
-	r.Apply(xds.Update{Set: []*xds.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*xds.Resource{scope("x.test", "")}})
-	inline := c.expect(xds.ListenerType, "http")
+	c.subscribe(resource.ScopedRouteType)
+	c.take(resource.ScopedRouteType, "x.test")
+	r.Apply(resource.Update{Set: []*resource.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*resource.Resource{scope("x.test", "")}})
+	inline := c.expect(resource.ListenerType, "http")
 	c.ack(inline)
-	c.quiet() // the routes were not asked for
-	c.subscribe(xds.RouteType, "http")
-	c.take(xds.RouteType, "http")
+	c.quiet() // the client has not subscribed to the routes
+	c.subscribe(resource.RouteType, "http")
+	c.take(resource.RouteType, "http")
 	for i := range 20 { // each is a round trip in which the removal could come
 		r.set(routes("http", "a", fmt.Sprint(i)))
-		c.take(xds.RouteType, "http")
+		c.take(resource.RouteType, "http")
 	}
-	c.unsubscribe(xds.ScopedRouteType, "*") // the last connection has ended
+	c.unsubscribe(resource.ScopedRouteType, "*") // the last connection has ended
 	c.quiet()
 	r.set(scopedListener("http"))
-	c.take(xds.ListenerType, "http")
-	c.subscribe(xds.ScopedRouteType, "*")
-	c.take(xds.ScopedRouteType)
+	c.take(resource.ListenerType, "http")
+	c.subscribe(resource.ScopedRouteType, "*")
+	c.take(resource.ScopedRouteType)
 	c.quiet()
 }
 
-// A listener that finds its routes by scope has none of those that are gone.
-func TestLastScopeIsTakenAway(t *testing.T) {
+// A gateway whose listener finds its routes by scope keeps none that are removed.
+func TestLastScopeIsRemoved(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
-	c.subscribe(xds.ScopedRouteType)
-	c.take(xds.ScopedRouteType, "x.test")
-	r.Apply(xds.Update{Removed: []*xds.Resource{scope("x.test", "")}})
-	c.gone(xds.ScopedRouteType, "x.test")
+	c.subscribe(resource.ScopedRouteType)
+	c.take(resource.ScopedRouteType, "x.test")
+	r.Apply(resource.Update{Removed: []*resource.Resource{scope("x.test", "")}})
+	c.gone(resource.ScopedRouteType, "x.test")
 	c.quiet()
 }
 
-func TestClientIsToldThatThereAreNoScopes(t *testing.T) {
+func TestClientIsAnsweredThatThereAreNoScopes(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		_, c := followScopes(t, p)
-		c.subscribe(xds.ScopedRouteType)
-		c.take(xds.ScopedRouteType)
+		c.subscribe(resource.ScopedRouteType)
+		c.take(resource.ScopedRouteType)
 		c.quiet()
 	})
 }

@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-var four = []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType}
+var four = []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType}
 
 func TestWaitingTypesAreSentInOrder(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		c := r.connect(t, p, "gateway")
-		for _, typeURL := range []string{xds.RouteType, xds.ListenerType, xds.EndpointType, xds.ClusterType} {
+		for _, typeURL := range []string{resource.RouteType, resource.ListenerType, resource.EndpointType, resource.ClusterType} {
 			c.subscribe(typeURL, "x")
 		}
 		eventually(t, "all four wait for the first state", func() bool { return r.Stats().Requests == 4 })
@@ -32,13 +33,13 @@ func TestChangesAreSentInOrderAndRemovalsInReverse(t *testing.T) {
 		c.subscribe(typeURL, "*")
 		c.take(typeURL)
 	}
-	all := []*xds.Resource{routes("x", "x"), listener("x", "x", ""), endpoints("x", ""), cluster("x", "")}
+	all := []*resource.Resource{routes("x", "x"), listener("x", "x", ""), endpoints("x", ""), cluster("x", "")}
 	for range 10 {
 		r.set(all...)
 		for _, typeURL := range four {
 			c.take(typeURL, "x")
 		}
-		r.Apply(xds.Update{Removed: all})
+		r.Apply(resource.Update{Removed: all})
 		for i := range four {
 			c.gone(four[len(four)-1-i], "x")
 		}

@@ -5,17 +5,18 @@ import (
 	"time"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestEndpointsAreSentAgainAfterTheirClusterChanged(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond})
 		r.set(cluster("a", "changed"))
-		c.take(xds.ClusterType, "a")
-		c.take(xds.EndpointType, "a")
+		c.take(resource.ClusterType, "a")
+		c.take(resource.EndpointType, "a")
 		c.quiet()
 		r.set(endpoints("a", "changed"))
-		c.take(xds.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		c.quiet()
 	})
 }
@@ -23,16 +24,16 @@ func TestEndpointsAreSentAgainAfterTheirClusterChanged(t *testing.T) {
 func TestEndpointsAreSentAgainAfterTheirClusterCameBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond})
-		r.Apply(xds.Update{Set: []*xds.Resource{routes("http")}, Removed: []*xds.Resource{cluster("a", "")}})
-		c.take(xds.RouteType, "http")
+		r.Apply(resource.Update{Set: []*resource.Resource{routes("http")}, Removed: []*resource.Resource{cluster("a", "")}})
+		c.take(resource.RouteType, "http")
 		if p == delta {
-			c.gone(xds.ClusterType, "a")
+			c.gone(resource.ClusterType, "a")
 		} else {
-			c.take(xds.ClusterType)
+			c.take(resource.ClusterType)
 		}
-		r.set(cluster("a", "")) // its endpoints were there all the time, and asked for
-		c.take(xds.ClusterType, "a")
-		c.take(xds.EndpointType, "a")
+		r.set(cluster("a", "")) // its endpoints were never removed, and the client is still subscribed
+		c.take(resource.ClusterType, "a")
+		c.take(resource.EndpointType, "a")
 		c.quiet()
 	})
 }

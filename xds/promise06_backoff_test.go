@@ -12,10 +12,13 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// puppet is an incremental stream without a network.
-type puppet struct {
+// fakeStream is an incremental stream without a network.
+type fakeStream struct {
 	deltaStream
 	ctx  context.Context
 	exit context.CancelFunc
@@ -23,9 +26,9 @@ type puppet struct {
 	got  chan *discoveryv3.DeltaDiscoveryResponse
 }
 
-func (p *puppet) Context() context.Context { return p.ctx }
+func (p *fakeStream) Context() context.Context { return p.ctx }
 
-func (p *puppet) SendMsg(m any) error {
+func (p *fakeStream) SendMsg(m any) error {
 	r := &discoveryv3.DeltaDiscoveryResponse{}
 	if err := proto.Unmarshal(flat(m.(encoded)), r); err != nil {
 		return err
@@ -34,7 +37,7 @@ func (p *puppet) SendMsg(m any) error {
 	return nil
 }
 
-func (p *puppet) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
+func (p *fakeStream) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	select {
 	case r := <-p.says:
 		return r, nil
@@ -43,10 +46,10 @@ func (p *puppet) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	}
 }
 
-// perform connects a puppet that asks for everything of a type.
-func perform(t *testing.T, server *Server, url string) *puppet {
+// connectFake connects a client that is subscribed to everything of a type.
+func connectFake(t *testing.T, server *Server, url string) *fakeStream {
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &puppet{ctx: ctx, exit: cancel, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10)}
+	p := &fakeStream{ctx: ctx, exit: cancel, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10)}
 	go func() {
 		if err := server.DeltaAggregatedResources(p); err != nil {
 			t.Error(err)
@@ -57,7 +60,7 @@ func perform(t *testing.T, server *Server, url string) *puppet {
 }
 
 // answer answers the next response, which must be of a version.
-func (p *puppet) answer(t *testing.T, version, refusal string) {
+func (p *fakeStream) answer(t *testing.T, version, refusal string) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -76,7 +79,7 @@ func (p *puppet) answer(t *testing.T, version, refusal string) {
 	}
 }
 
-func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
+func TestContentThatIsNackedAgainAndAgainIsRetriedWithBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := New(Options{})
 		defer server.Close()
@@ -84,11 +87,11 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 		change := func() string {
 			number++
 			version := fmt.Sprint(number)
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
 			synctest.Wait()
 			return version
 		}
-		nothing := func(p *puppet, when string) {
+		nothing := func(p *fakeStream, when string) {
 			t.Helper()
 			synctest.Wait()
 			if len(p.got) > 0 {
@@ -96,11 +99,11 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 			}
 		}
 		first := change()
-		p := perform(t, server, EndpointType)
+		p := connectFake(t, server, resource.EndpointType)
 		defer p.exit()
 		p.answer(t, first, "")
 		p.answer(t, change(), "no")
-		p.answer(t, change(), "no") // the next is offered at once
+		p.answer(t, change(), "no") // the next version is offered at once
 		for _, seconds := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 			change()
 			time.Sleep(seconds*time.Second - time.Millisecond)
@@ -110,35 +113,35 @@ func TestContentThatIsRefusedAgainAndAgainWaits(t *testing.T) {
 			p.answer(t, newest, "no")
 		}
 		change()
-		time.Sleep(maxBackOff)
-		p.answer(t, fmt.Sprint(number), "") // an acknowledgement is forgiveness
+		time.Sleep(time.Minute)
+		p.answer(t, fmt.Sprint(number), "") // an acknowledgement ends the back-off
 		p.answer(t, change(), "no")
 		p.answer(t, change(), "no")
 		change()
 		nothing(p, "after two refusals")
-		server.Apply(Update{Removed: []*Resource{{Type: EndpointType, Name: "a", Roles: RoleGateway}}})
+		server.Apply(resource.Update{Removed: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Roles: contract.RoleGateway}}})
 		synctest.Wait()
 		gone := <-p.got
-		p.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: gone.GetNonce()}
+		p.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: gone.GetNonce()}
 		newest := change()
-		p.answer(t, newest, "no") // a new thing of an old name
+		p.answer(t, newest, "no") // a new resource of an old name
 		time.Sleep(time.Hour)
 		nothing(p, "an hour later")
 	})
 }
 
-// One client refuses, and another does not answer: it is heard for a while, and when it answers after all, that counts.
-func TestRefusalWaitsForThoseWhoHaveNotAnsweredAndNotForever(t *testing.T) {
+// One client NACKs, and another does not answer: the server waits for it a while, and when it answers after all, that counts.
+func TestRollBackWaitsABoundedTimeForClientsThatHaveNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const wait = 5 * time.Second
 		server := New(Options{Wait: wait})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
 			synctest.Wait()
 		}
 		set("1")
-		first, second := perform(t, server, EndpointType), perform(t, server, EndpointType)
+		first, second := connectFake(t, server, resource.EndpointType), connectFake(t, server, resource.EndpointType)
 		defer first.exit()
 		defer second.exit()
 		first.answer(t, "1", "")
@@ -147,37 +150,37 @@ func TestRefusalWaitsForThoseWhoHaveNotAnsweredAndNotForever(t *testing.T) {
 		first.answer(t, "2", "no")
 		time.Sleep(wait - time.Second)
 		<-second.got
-		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"a"}}
 		synctest.Wait()
-		late := <-second.got // it asked for it again
-		third := perform(t, server, EndpointType)
+		late := <-second.got // it has subscribed again
+		third := connectFake(t, server, resource.EndpointType)
 		defer third.exit()
 		third.answer(t, "2", "no")
 		time.Sleep(2 * time.Second)
-		fourth := perform(t, server, EndpointType)
+		fourth := connectFake(t, server, resource.EndpointType)
 		defer fourth.exit()
-		fourth.answer(t, "1", "") // it was taken back
-		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResponseNonce: late.GetNonce()}
+		fourth.answer(t, "1", "") // it was rolled back
+		second.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: late.GetNonce()}
 		fourth.answer(t, "2", "")
 	})
 }
 
-// A client that comes while content is taken back begins with what was before, and then has its say.
-func TestClientThatComesLaterIsHeard(t *testing.T) {
+// A client that connects while content is rolled back is sent the last good content, and after a while the newest.
+func TestClientThatConnectsLaterIsSentTheCandidateAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := New(Options{Wait: 5 * time.Second})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "a", Version: version, Roles: RoleGateway}}})
+			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
 			synctest.Wait()
 		}
 		set("1")
-		first := perform(t, server, EndpointType)
+		first := connectFake(t, server, resource.EndpointType)
 		defer first.exit()
 		first.answer(t, "1", "")
 		set("2")
 		first.answer(t, "2", "no")
-		second := perform(t, server, EndpointType)
+		second := connectFake(t, server, resource.EndpointType)
 		defer second.exit()
 		second.answer(t, "1", "")
 		time.Sleep(5 * time.Second)

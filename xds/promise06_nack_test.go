@@ -6,16 +6,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-func TestRefusalIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
+func TestNackIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		nacks := make(chan xds.Nack, 100)
-		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Nacked: func(n xds.Nack) { nacks <- n }})
+		nacks := make(chan resource.Nack, 100)
+		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Nacked: func(n resource.Nack) { nacks <- n }})
 		r.set(cluster("a", "bad"))
-		bad := c.expect(xds.ClusterType, "a")
-		c.take(xds.EndpointType, "a")
+		bad := c.expect(resource.ClusterType, "a")
+		c.take(resource.EndpointType, "a")
 		before := r.Stats()
 		for range 10 { // a client in a loop
 			c.nack(bad, "a: not so")
@@ -28,26 +30,26 @@ func TestRefusalIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 		if after.Nacks == before.Nacks {
 			t.Error("the refusal was not counted")
 		}
-		want := xds.Nack{Role: xds.RoleGateway, Client: "test", Type: xds.ClusterType, Names: []string{"a"}, Text: "a: not so"}
+		want := resource.Nack{Role: contract.RoleGateway, Client: "test", Type: resource.ClusterType, Names: []string{"a"}, Text: "a: not so"}
 		if diff := cmp.Diff(want, <-nacks); diff != "" {
 			t.Errorf("reported refusal (-want +got):\n%s", diff)
 		}
 
-		// Others go on, and a better version is sent.
+		// Others are not affected, and a better version is sent.
 		r.set(endpoints("a", "new"))
-		c.take(xds.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		r.set(cluster("a", "good"))
-		c.take(xds.ClusterType, "a")
+		c.take(resource.ClusterType, "a")
 	})
 }
 
-func TestRefusalNamesWhatTheTextMentions(t *testing.T) {
+func TestNackNamesWhatTheTextMentions(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		nacks := make(chan xds.Nack, 1)
-		r := serve(t, xds.Options{Nacked: func(n xds.Nack) { nacks <- n }})
+		nacks := make(chan resource.Nack, 1)
+		r := serve(t, xds.Options{Nacked: func(n resource.Nack) { nacks <- n }})
 		r.set(cluster("ns/a", ""), cluster("ns/ab", ""), cluster("ns/a.b", ""), cluster("ns/c", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
+		c.subscribe(resource.ClusterType)
 		c.nack(c.next(), "Error adding/updating cluster(s) ns/ab: no such thing, ns/c: nor this.")
 		if got := <-nacks; !cmp.Equal(got.Names, []string{"ns/ab", "ns/c"}) {
 			t.Errorf("refusal is said to mean %v", got.Names)
@@ -55,11 +57,11 @@ func TestRefusalNamesWhatTheTextMentions(t *testing.T) {
 	})
 }
 
-func TestRefusalHoldsUpNoOtherType(t *testing.T) {
+func TestNackHoldsUpNoOtherType(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.set(cluster("b", "bad"), endpoints("b", ""), routes("http", "a", "c"))
 		c.nack(c.next(), "b: no")
-		c.take(xds.RouteType, "http")
+		c.take(resource.RouteType, "http")
 	})
 }

@@ -11,6 +11,8 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"sluice.dev/sluice/xds/resource"
 )
 
 // deltaScript is an incremental stream whose client says what it holds, and then nothing until ctx ends.
@@ -32,21 +34,21 @@ func (s *deltaScript) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	return r, nil
 }
 
-func TestClientThatRefusesInALoopIsMadeToWait(t *testing.T) {
+func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const refusals = 1000
-		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: ClusterType}}
+		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: resource.ClusterType}}
 		for range refusals {
-			says = append(says, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"}})
+			says = append(says, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"}})
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		seen, began := 0, time.Now()
-		server := New(Options{Nacked: func(Nack) {
+		server := New(Options{Nacked: func(resource.Nack) {
 			if seen++; seen == refusals {
 				cancel()
 			}
 		}})
-		server.Apply(Update{})
+		server.Apply(resource.Update{})
 		if err := server.DeltaAggregatedResources(&deltaScript{ctx: ctx, says: says}); err != nil {
 			t.Error(err)
 		}
@@ -61,10 +63,10 @@ func TestClientThatRefusesInALoopIsMadeToWait(t *testing.T) {
 	})
 }
 
-func TestStreamWithoutAWordEnds(t *testing.T) {
+func TestStreamWithoutARequestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, began := New(Options{}), time.Now()
-		server.Apply(Update{})
+		server.Apply(resource.Update{})
 		ctx, cancel := context.WithCancel(t.Context())
 		err := server.DeltaAggregatedResources(&deltaScript{ctx: ctx})
 		if took := time.Since(began); status.Code(err) != codes.DeadlineExceeded || took < helloTimeout || took > helloTimeout+time.Second {

@@ -8,11 +8,13 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// gets checks that a client which connects now is sent just this content of a name.
-func (r *rig) gets(t *testing.T, p *protocol, role string, want *xds.Resource) {
+// gets checks that a client which connects now is sent this content of a name.
+func (r *rig) gets(t *testing.T, p *protocol, role string, want *resource.Resource) {
 	t.Helper()
 	c := r.connect(t, p, role)
 	c.subscribe(want.Type, want.Name)
@@ -22,18 +24,18 @@ func (r *rig) gets(t *testing.T, p *protocol, role string, want *xds.Resource) {
 	c.cut()
 }
 
-// taking connects a client that has taken assignments.
+// taking connects a client that has acknowledged assignments.
 func (r *rig) taking(t *testing.T, p *protocol, role, id string, names ...string) *raw {
 	t.Helper()
 	c := r.connect(t, p, role)
 	c.node.Id = id
-	c.subscribe(xds.EndpointType, names...)
-	c.take(xds.EndpointType, names...)
+	c.subscribe(resource.EndpointType, names...)
+	c.take(resource.EndpointType, names...)
 	c.quiet()
 	return c
 }
 
-func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
+func TestNackedCandidateIsRolledBackForTheRole(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
@@ -43,30 +45,30 @@ func TestRefusedContentIsTakenBackForTheRole(t *testing.T) {
 		mesh := r.taking(t, p, "mesh", "3", "a")
 
 		r.set(after)
-		mesh.take(xds.EndpointType, "a")
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "a: no")
+		mesh.take(resource.EndpointType, "a")
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "a: no")
 		second.nack(late, "a: no")
-		first.quiet() // it has what was before
+		first.quiet() // it has the last good content
 		second.quiet()
 		r.gets(t, p, "gateway", before)
 		r.gets(t, p, "mesh", after)
 
-		// Everything else moves on.
+		// Everything else goes on.
 		r.set(endpoints("b", "2"))
-		first.take(xds.EndpointType, "b")
-		second.take(xds.EndpointType, "b")
+		first.take(resource.EndpointType, "b")
+		second.take(resource.EndpointType, "b")
 
 		// Better content is sent to all.
 		r.set(endpoints("a", "3"))
-		first.take(xds.EndpointType, "a")
-		second.take(xds.EndpointType, "a")
+		first.take(resource.EndpointType, "a")
+		second.take(resource.EndpointType, "a")
 		first.quiet()
 		second.quiet()
 	})
 }
 
-func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
+func TestContentThatAnotherClientAcknowledgesIsNotRolledBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
@@ -74,127 +76,127 @@ func TestContentThatAnotherClientAcknowledgesIsNotTakenBack(t *testing.T) {
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
 		r.set(after)
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "no")
 		first.quiet()
-		r.gets(t, p, "gateway", after) // the other one is yet to be heard
+		r.gets(t, p, "gateway", after) // the other client has yet to answer
 		second.ack(late)
 		second.quiet()
 		r.gets(t, p, "gateway", after)
-		first.quiet() // for it nothing has changed
+		first.quiet() // nothing has changed for it
 	})
 }
 
-// One client that refuses the routes has nobody else go without them, whether they have been sent them already or not.
-func TestStateIsNotInForceWhileItsRoutesAreTakenBack(t *testing.T) {
+// One client that NACKs the routes does not withhold them from others, whether these were sent them already or not.
+func TestStateIsNotInForceWhileItsRoutesAreRolledBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		var seq atomic.Uint64
-		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p xds.Progress) {
-			if p.Role == xds.RoleGateway {
+		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Progress: func(p resource.Progress) {
+			if p.Role == contract.RoleGateway {
 				seq.Store(p.Seq)
 			}
 		}})
 		start := r.Stats().Seq
 		eventually(t, "the first state is in force", func() bool { return seq.Load() == start })
 		r.set(routes("http", "a", "x"))
-		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.nack(first.expect(resource.RouteType, "http"), "no")
 		first.quiet()
 		later := r.set(endpoints("a", "later"))
-		first.take(xds.EndpointType, "a")
+		first.take(resource.EndpointType, "a")
 		first.quiet()
 		if got := seq.Load(); got != start {
-			t.Errorf("state %d is in force, though its routes were taken back after %d", got, start)
+			t.Errorf("state %d is in force, though its routes were rolled back after %d", got, start)
 		}
 		r.set(routes("http", "a", "y"))
-		first.take(xds.RouteType, "http")
+		first.take(resource.RouteType, "http")
 		eventually(t, "all is in force", func() bool { return seq.Load() > later })
 	})
 }
 
-func TestClientThatRefusesEverythingCondemnsNothing(t *testing.T) {
+func TestClientThatNacksEverythingRollsNothingBack(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set(endpoints("a", "1"))
 		hostile := r.connect(t, p, "gateway")
-		hostile.subscribe(xds.EndpointType, "a")
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
-		r.gets(t, p, "gateway", endpoints("a", "1")) // new content is not withdrawn
+		hostile.subscribe(resource.EndpointType, "a")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
+		r.gets(t, p, "gateway", endpoints("a", "1")) // content without a last good version is not rolled back
 		r.set(endpoints("a", "2"))
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		hostile.quiet()
 		good := r.taking(t, p, "gateway", "good", "a")
 		r.set(endpoints("a", "3"))
-		hostile.nack(hostile.expect(xds.EndpointType, "a"), "no")
+		hostile.nack(hostile.expect(resource.EndpointType, "a"), "no")
 		hostile.quiet()
 		r.gets(t, p, "gateway", endpoints("a", "3"))
-		good.take(xds.EndpointType, "a")
+		good.take(resource.EndpointType, "a")
 		good.quiet()
 	})
 }
 
-func TestContentIsTriedAnewWhenThoseWhoRefusedItHaveLeft(t *testing.T) {
+func TestContentIsRetriedWhenTheClientsThatNackedItHaveLeft(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
 		r.set(before)
 		first := r.taking(t, p, "gateway", "1", "a")
 		r.set(after)
-		first.nack(first.expect(xds.EndpointType, "a"), "no")
+		first.nack(first.expect(resource.EndpointType, "a"), "no")
 		first.quiet()
 		second := r.connect(t, p, "gateway")
-		second.subscribe(xds.EndpointType, "a")
-		second.take(xds.EndpointType, "a")
+		second.subscribe(resource.EndpointType, "a")
+		second.take(resource.EndpointType, "a")
 		first.cut()
-		anew := second.expect(xds.EndpointType, "a")
-		if !cmp.Equal(anew.Set["a"], after.Body) {
-			t.Fatal("it is not tried anew")
+		again := second.expect(resource.EndpointType, "a")
+		if !cmp.Equal(again.Set["a"], after.Body) {
+			t.Fatal("it is not retried")
 		}
 
-		// Content that was condemned once is taken back for whoever refuses it: this one is new and has nothing yet.
+		// Content that was rolled back once is rolled back for any client that NACKs it: this client is new and has nothing yet.
 		third := r.connect(t, p, "gateway")
-		third.subscribe(xds.EndpointType, "a")
-		third.nack(third.expect(xds.EndpointType, "a"), "no")
-		if got := third.take(xds.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
-			t.Error("a client that refuses what was condemned does not get what was before")
+		third.subscribe(resource.EndpointType, "a")
+		third.nack(third.expect(resource.EndpointType, "a"), "no")
+		if got := third.take(resource.EndpointType, "a"); !cmp.Equal(got.Set["a"], before.Body) {
+			t.Error("a client that NACKs the rolled back content does not get the last good one")
 		}
 	})
 }
 
-// Routes that are taken back lead to clusters that the newest state does not have.
-func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
+// Rolled back routes lead to clusters that the newest state does not have.
+func TestClustersOfRolledBackRoutesStay(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, first := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.Apply(moveToB())
 		first.ack(first.next())
-		first.subscribe(xds.EndpointType, "b")
-		first.take(xds.EndpointType, "b")
-		first.nack(first.expect(xds.RouteType, "http"), "no")
+		first.subscribe(resource.EndpointType, "b")
+		first.take(resource.EndpointType, "b")
+		first.nack(first.expect(resource.RouteType, "http"), "no")
 		first.quiet()
 
 		second := r.connect(t, p, "gateway")
-		second.subscribe(xds.ClusterType)
-		second.take(xds.ClusterType, "a", "b")
-		second.subscribe(xds.EndpointType, "a", "b")
-		second.take(xds.EndpointType, "a", "b")
-		second.subscribe(xds.RouteType, "http")
-		if got := clustersOf(second.take(xds.RouteType, "http").Set["http"]); !cmp.Equal(got, []string{"a"}) {
+		second.subscribe(resource.ClusterType)
+		second.take(resource.ClusterType, "a", "b")
+		second.subscribe(resource.EndpointType, "a", "b")
+		second.take(resource.EndpointType, "a", "b")
+		second.subscribe(resource.RouteType, "http")
+		if got := clustersOf(second.take(resource.RouteType, "http").Set["http"]); !cmp.Equal(got, []string{"a"}) {
 			t.Errorf("routes of a client that connects lead to %v", got)
 		}
 		second.quiet()
 
-		// What else goes meanwhile stays too, for the routes that are in force may need it.
-		r.Apply(xds.Update{Removed: []*xds.Resource{cluster("b", ""), endpoints("b", "")}})
+		// What is removed in the meantime stays too, because the routes in force may need it.
+		r.Apply(resource.Update{Removed: []*resource.Resource{cluster("b", ""), endpoints("b", "")}})
 		first.quiet()
 		second.quiet()
 
 		r.set(routes("http"))
 		for _, c := range []*raw{first, second} {
-			c.take(xds.RouteType, "http")
+			c.take(resource.RouteType, "http")
 			if p == delta {
-				c.gone(xds.EndpointType, "a", "b")
-				c.gone(xds.ClusterType, "a", "b")
+				c.gone(resource.EndpointType, "a", "b")
+				c.gone(resource.ClusterType, "a", "b")
 			} else {
-				c.take(xds.ClusterType)
+				c.take(resource.ClusterType)
 			}
 			c.quiet()
 		}
@@ -204,8 +206,8 @@ func TestClustersOfRoutesThatAreTakenBackStay(t *testing.T) {
 	})
 }
 
-// A control plane that has restarted knows what its clients accepted before by what they say when they come back.
-func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
+// A control plane that has restarted learns from its reconnecting clients which content they have acknowledged.
+func TestContentThatAClientReconnectsWithIsLastGood(t *testing.T) {
 	for name, names := range map[string][]string{"by name": {"a"}, "everything": {"*"}, "everything, as before": nil} {
 		t.Run(name, func(t *testing.T) {
 			r := serve(t, xds.Options{Settle: time.Nanosecond})
@@ -213,30 +215,30 @@ func TestContentThatAClientCameBackWithIsGoneBackTo(t *testing.T) {
 			r.set(before)
 			c := r.connect(t, delta, "gateway")
 			c.must(c.wire.(*deltaTransport).stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-				Node: c.node, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: names,
+				Node: c.node, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: names,
 				InitialResourceVersions: map[string]string{"a": before.Version},
 			}))
 			c.node = nil
 			c.quiet()
 			r.set(after)
-			c.nack(c.expect(xds.ClusterType, "a"), "no")
+			c.nack(c.expect(resource.ClusterType, "a"), "no")
 			c.quiet()
 			r.gets(t, delta, "gateway", before)
 		})
 	}
 }
 
-// A client is not sent again what it has, and so does not say again that it takes it.
-func TestContentThatWentAndCameAgainIsGoneBackTo(t *testing.T) {
+// A client is not sent again what it has, and so does not acknowledge it again.
+func TestContentThatWasRemovedAndSetAgainIsLastGood(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		before, after := endpoints("a", "1"), endpoints("a", "2")
 		r.set(before)
 		c := r.taking(t, p, "gateway", "1", "a")
-		r.Apply(xds.Update{Removed: []*xds.Resource{before}, Set: []*xds.Resource{endpoints("a", "1")}})
+		r.Apply(resource.Update{Removed: []*resource.Resource{before}, Set: []*resource.Resource{endpoints("a", "1")}})
 		c.quiet()
 		r.set(after)
-		c.nack(c.expect(xds.EndpointType, "a"), "no")
+		c.nack(c.expect(resource.EndpointType, "a"), "no")
 		c.quiet()
 		r.gets(t, p, "gateway", before)
 	})

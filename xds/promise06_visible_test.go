@@ -8,29 +8,31 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// gazette is what the server says is refused.
-type gazette struct {
+// refusalList is what the server reports as refused.
+type refusalList struct {
 	mu     sync.Mutex
-	newest []xds.Refusal
+	newest []resource.Refusal
 }
 
-func (g *gazette) print(all []xds.Refusal) {
+func (g *refusalList) set(all []resource.Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.newest = all
 }
 
-func (g *gazette) read() []xds.Refusal {
+func (g *refusalList) read() []resource.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.newest
 }
 
 // names waits until just these are refused.
-func (g *gazette) names(t *testing.T, want ...string) {
+func (g *refusalList) names(t *testing.T, want ...string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%v are refused", want), func() bool {
 		var got []string
@@ -41,7 +43,7 @@ func (g *gazette) names(t *testing.T, want ...string) {
 	})
 }
 
-func (g *gazette) shows(t *testing.T, want ...xds.Refusal) {
+func (g *refusalList) shows(t *testing.T, want ...resource.Refusal) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -53,59 +55,59 @@ func (g *gazette) shows(t *testing.T, want ...xds.Refusal) {
 
 func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		told := &gazette{}
-		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+		reported := &refusalList{}
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
 		r.set(endpoints("a", "1"))
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
 		bad := endpoints("a", "bad")
-		want := xds.Refusal{
-			Role: xds.RoleGateway, Type: xds.EndpointType, Name: "a", Version: bad.Version,
+		want := resource.Refusal{
+			Role: contract.RoleGateway, Type: resource.EndpointType, Name: "a", Version: bad.Version,
 			Text: "not this", Client: "1", Clients: 1,
 		}
 		r.set(bad)
-		late := second.expect(xds.EndpointType, "a")
-		first.nack(first.expect(xds.EndpointType, "a"), "not this")
-		told.shows(t, want)
+		late := second.expect(resource.EndpointType, "a")
+		first.nack(first.expect(resource.EndpointType, "a"), "not this")
+		reported.shows(t, want)
 		second.nack(late, "nor this")
 		want.Clients, want.RolledBack = 2, true
-		told.shows(t, want)
+		reported.shows(t, want)
 		if got := r.Stats().Refused; got != 1 {
 			t.Errorf("%d names are counted as refused, want 1", got)
 		}
 
 		second.cut()
 		want.Clients = 1
-		told.shows(t, want)
+		reported.shows(t, want)
 		r.set(endpoints("a", "good"))
-		first.expect(xds.EndpointType, "a")
-		want.RolledBack = false // what is offered now is newer
-		told.shows(t, want)
+		first.expect(resource.EndpointType, "a")
+		want.RolledBack = false // newer content is offered now
+		reported.shows(t, want)
 		r.set(endpoints("a", "better"))
 		first.cut()
-		told.shows(t)
+		reported.shows(t)
 	})
 }
 
 func TestRefusalEnds(t *testing.T) {
 	for name, end := range map[string]func(r *rig, c *raw){
-		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(xds.EndpointType, "a") },
+		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(resource.EndpointType, "a") },
 		"with the content before":     func(r *rig, c *raw) { r.set(endpoints("a", "1")) },
 		"with the client":             func(_ *rig, c *raw) { c.cut() },
-		"when the client lets go":     func(_ *rig, c *raw) { c.unsubscribe(xds.EndpointType, "a") },
-		"when there is no such thing": func(r *rig, _ *raw) { r.Apply(xds.Update{Removed: []*xds.Resource{endpoints("a", "")}}) },
+		"when the client lets go":     func(_ *rig, c *raw) { c.unsubscribe(resource.EndpointType, "a") },
+		"when there is no such thing": func(r *rig, _ *raw) { r.Apply(resource.Update{Removed: []*resource.Resource{endpoints("a", "")}}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
-				told := &gazette{}
-				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: told.print})
+				reported := &refusalList{}
+				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
 				r.set(endpoints("a", "1"), endpoints("b", ""))
 				c := r.taking(t, p, "gateway", "1", "a", "b")
 				r.set(endpoints("a", "bad"))
-				c.nack(c.expect(xds.EndpointType, "a"), "no")
-				told.names(t, "a")
+				c.nack(c.expect(resource.EndpointType, "a"), "no")
+				reported.names(t, "a")
 				end(r, c)
-				told.shows(t)
+				reported.shows(t)
 				if got := r.Stats().Refused; got != 0 {
 					t.Errorf("%d names are counted as refused, want none", got)
 				}
@@ -114,22 +116,22 @@ func TestRefusalEnds(t *testing.T) {
 	}
 }
 
-func TestRefusalsThatAreToldAreBounded(t *testing.T) {
+func TestReportedRefusalsAreBounded(t *testing.T) {
 	const many = 1500
-	told := &gazette{}
-	r := serve(t, xds.Options{Refused: told.print})
-	var all []*xds.Resource
+	reported := &refusalList{}
+	r := serve(t, xds.Options{Refused: reported.set})
+	var all []*resource.Resource
 	for i := range many {
 		all = append(all, endpoints(fmt.Sprintf("%04d", i), ""))
 	}
 	r.set(all...)
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType)
+	c.subscribe(resource.EndpointType)
 	c.nack(c.next(), "all of it")
-	eventually(t, "the first 1000 are told", func() bool { return len(told.read()) == 1000 && told.read()[999].Name == "0999" })
+	eventually(t, "the first 1000 are reported", func() bool { return len(reported.read()) == 1000 && reported.read()[999].Name == "0999" })
 	if got := r.Stats().Refused; got != many {
 		t.Errorf("%d are counted, want %d", got, many)
 	}
 	c.cut()
-	told.shows(t)
+	reported.shows(t)
 }

@@ -8,21 +8,24 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// held is a puppet whose first response is held up, so that the writer finds much at once when it goes on.
+// held is a fakeStream whose first response is held up, so that the writer finds several changes at once when it goes on.
 type held struct {
-	*puppet
+	*fakeStream
 	gate chan struct{}
 }
 
 func (h *held) SendMsg(m any) error {
 	<-h.gate
-	return h.puppet.SendMsg(m)
+	return h.fakeStream.SendMsg(m)
 }
 
-// A resource comes and goes while a client asks for it. Whether its writer sees the one or the other first is up to chance.
-func TestQuestionThatCrossesAChangeIsAnswered(t *testing.T) {
+// A resource is set and removed while a client subscribes to it. Which the writer sees first is random.
+func TestSubscriptionThatCrossesAChangeIsAnswered(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, crossing)
 	}
@@ -31,9 +34,9 @@ func TestQuestionThatCrossesAChangeIsAnswered(t *testing.T) {
 func crossing(t *testing.T) {
 	server := New(Options{})
 	defer server.Close()
-	server.Apply(Update{Set: []*Resource{{Type: EndpointType, Name: "other", Version: "1", Roles: RoleGateway}}})
+	server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "other", Version: "1", Roles: contract.RoleGateway}}})
 	ctx, cancel := context.WithCancel(t.Context())
-	h := &held{gate: make(chan struct{}), puppet: &puppet{
+	h := &held{gate: make(chan struct{}), fakeStream: &fakeStream{
 		ctx: ctx, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),
 	}}
 	go func() {
@@ -41,12 +44,12 @@ func crossing(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	h.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: EndpointType}
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: resource.EndpointType}
 	synctest.Wait()
-	r := &Resource{Type: EndpointType, Name: "a", Version: "1", Roles: RoleGateway}
-	server.Apply(Update{Set: []*Resource{r}})
-	server.Apply(Update{Removed: []*Resource{r}})
-	h.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: EndpointType, ResourceNamesSubscribe: []string{"a"}}
+	r := &resource.Resource{Type: resource.EndpointType, Name: "a", Version: "1", Roles: contract.RoleGateway}
+	server.Apply(resource.Update{Set: []*resource.Resource{r}})
+	server.Apply(resource.Update{Removed: []*resource.Resource{r}})
+	h.says <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"a"}}
 	synctest.Wait()
 	close(h.gate)
 	synctest.Wait()

@@ -7,20 +7,21 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestSubscribingAgainResends(t *testing.T) {
 	r := serve(t, xds.Options{})
 	r.set(endpoints("a", ""), endpoints("b", ""))
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType, "a", "b")
-	c.take(xds.EndpointType, "a", "b")
-	c.subscribe(xds.EndpointType, "a")
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType, "a", "b")
+	c.take(resource.EndpointType, "a", "b")
+	c.subscribe(resource.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
 	c.quiet()
 }
 
-func TestWhatDoesNotExistIsSaidAtOnce(t *testing.T) {
+func TestMissingResourceIsAnsweredAtOnce(t *testing.T) {
 	for _, typeURL := range four {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		r.set()
@@ -31,18 +32,18 @@ func TestWhatDoesNotExistIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatAppearsLaterIsSentToThoseWhoAsked(t *testing.T) {
+func TestResourceThatAppearsLaterIsSentToSubscribers(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set()
 		c := r.connect(t, p, "mesh")
-		c.subscribe(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
 		if p == delta {
-			c.gone(xds.EndpointType, "a")
+			c.gone(resource.EndpointType, "a")
 		}
 		c.quiet()
 		r.set(endpoints("a", ""), endpoints("b", ""))
-		c.take(xds.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		c.quiet()
 	})
 }
@@ -54,11 +55,11 @@ func TestRemovedWhileTheClientWasAwayIsReported(t *testing.T) {
 	for _, names := range [][]string{{"*"}, {"kept", "changed", "gone"}} {
 		c := r.connect(t, delta, "gateway")
 		c.must(c.wire.(*deltaTransport).stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-			Node: c.node, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: names,
+			Node: c.node, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: names,
 			InitialResourceVersions: map[string]string{"kept": kept.Version, "changed": "old", "gone": "old"},
 		}))
-		c.take(xds.ClusterType, "changed")
-		c.gone(xds.ClusterType, "gone")
+		c.take(resource.ClusterType, "changed")
+		c.gone(resource.ClusterType, "gone")
 		c.quiet()
 	}
 }

@@ -4,32 +4,33 @@ import (
 	"testing"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestWildcardInDelta(t *testing.T) {
 	r := serve(t, xds.Options{})
 	r.set(endpoints("a", ""), endpoints("b", ""))
 	c := r.connect(t, delta, "gateway")
-	c.subscribe(xds.EndpointType) // nothing is everything
-	c.take(xds.EndpointType, "a", "b")
-	c.subscribe(xds.EndpointType, "a") // beside everything
-	c.take(xds.EndpointType, "a")
+	c.subscribe(resource.EndpointType) // nothing is everything
+	c.take(resource.EndpointType, "a", "b")
+	c.subscribe(resource.EndpointType, "a") // beside everything
+	c.take(resource.EndpointType, "a")
 	r.set(endpoints("c", ""))
-	c.take(xds.EndpointType, "c")
-	c.unsubscribe(xds.EndpointType, "*") // leaves a
+	c.take(resource.EndpointType, "c")
+	c.unsubscribe(resource.EndpointType, "*") // leaves a
 	c.quiet()
 	r.set(endpoints("a", "2"), endpoints("b", "2"))
-	c.take(xds.EndpointType, "a")
+	c.take(resource.EndpointType, "a")
 	c.quiet()
-	c.subscribe(xds.EndpointType, "*")
-	c.take(xds.EndpointType, "b", "c")
-	c.unsubscribe(xds.EndpointType, "a") // it is part of everything still, and that is said
-	c.take(xds.EndpointType, "a")
-	c.subscribe(xds.EndpointType, "none")
-	c.gone(xds.EndpointType, "none")
-	c.unsubscribe(xds.EndpointType, "none")
-	c.gone(xds.EndpointType, "none")
-	c.unsubscribe(xds.EndpointType, "*")
+	c.subscribe(resource.EndpointType, "*")
+	c.take(resource.EndpointType, "b", "c")
+	c.unsubscribe(resource.EndpointType, "a") // it is still part of everything, so it is sent again
+	c.take(resource.EndpointType, "a")
+	c.subscribe(resource.EndpointType, "none")
+	c.gone(resource.EndpointType, "none")
+	c.unsubscribe(resource.EndpointType, "none")
+	c.gone(resource.EndpointType, "none")
+	c.unsubscribe(resource.EndpointType, "*")
 	c.quiet()
 	r.set(endpoints("a", "3"))
 	c.quiet()
@@ -39,17 +40,17 @@ func TestWildcardInStateOfTheWorld(t *testing.T) {
 	r := serve(t, xds.Options{})
 	r.set(cluster("a", ""), cluster("b", ""))
 	c := r.connect(t, sotw, "gateway")
-	c.subscribe(xds.ClusterType) // nothing is everything
-	c.take(xds.ClusterType, "a", "b")
-	c.subscribe(xds.ClusterType) // and stays so
+	c.subscribe(resource.ClusterType) // nothing is everything
+	c.take(resource.ClusterType, "a", "b")
+	c.subscribe(resource.ClusterType) // and stays so
 	c.quiet()
-	c.subscribe(xds.ClusterType, "a") // a name ends it
-	c.take(xds.ClusterType, "a")
+	c.subscribe(resource.ClusterType, "a") // a name ends it
+	c.take(resource.ClusterType, "a")
 	r.set(cluster("b", "2")) // not wanted
 	c.quiet()
-	c.subscribe(xds.ClusterType, "*") // beside the name
-	c.take(xds.ClusterType, "a", "b")
-	c.unsubscribe(xds.ClusterType, "*", "a") // nothing, after a name, is nothing
+	c.subscribe(resource.ClusterType, "*") // beside the name
+	c.take(resource.ClusterType, "a", "b")
+	c.unsubscribe(resource.ClusterType, "*", "a") // nothing, after a name, is nothing
 	c.quiet()
 	r.set(cluster("a", "2"), cluster("b", "3"))
 	c.quiet()
@@ -67,19 +68,19 @@ func TestWildcardOfNothingIsAnswered(t *testing.T) {
 	})
 }
 
-func TestNamesThatAreAllTakenBackAreNoWildcard(t *testing.T) {
+func TestUnsubscribingFromAllNamesIsNoWildcard(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(endpoints("a", ""), endpoints("b", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
-		c.unsubscribe(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
+		c.unsubscribe(resource.EndpointType, "a")
 		c.quiet()
 		r.set(endpoints("a", "2"), endpoints("c", ""))
 		c.quiet()
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 	})
 }
 
@@ -88,27 +89,27 @@ func TestWildcardByNameFromTheFirstRequestOn(t *testing.T) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""), cluster("b", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType, "*", "a")
-		c.take(xds.ClusterType, "a", "b")
-		c.unsubscribe(xds.ClusterType, "*") // a is left
+		c.subscribe(resource.ClusterType, "*", "a")
+		c.take(resource.ClusterType, "a", "b")
+		c.unsubscribe(resource.ClusterType, "*") // a is left
 		c.quiet()
 		r.set(cluster("b", "2"))
 		c.quiet()
 		r.set(cluster("a", "2"))
-		c.take(xds.ClusterType, "a")
+		c.take(resource.ClusterType, "a")
 	})
 }
 
-func TestWildcardTakenBackIsNotGivenAgainByAnEmptyRequest(t *testing.T) {
+func TestUnsubscribedWildcardDoesNotComeBackWithAnEmptyRequest(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType, "*")
-		c.take(xds.ClusterType, "a")
-		c.unsubscribe(xds.ClusterType, "*")
+		c.subscribe(resource.ClusterType, "*")
+		c.take(resource.ClusterType, "a")
+		c.unsubscribe(resource.ClusterType, "*")
 		c.quiet()
-		c.subscribe(xds.ClusterType)
+		c.subscribe(resource.ClusterType)
 		c.quiet()
 		r.set(cluster("a", "2"), cluster("b", ""))
 		c.quiet()

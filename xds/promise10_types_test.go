@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 const strange = "type.googleapis.com/google.protobuf.StringValue"
@@ -16,7 +17,7 @@ const strange = "type.googleapis.com/google.protobuf.StringValue"
 func TestUnknownTypesAreServedLikeOthers(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		// Their names are in field 1 here, as far as the harness is concerned.
-		of := func(name string) *xds.Resource { return made(strange, name, wrapperspb.String(name)) }
+		of := func(name string) *resource.Resource { return made(strange, name, wrapperspb.String(name)) }
 		r := serve(t, xds.Options{})
 		r.set(of("a"), of("b"), cluster("c", ""))
 		c := r.connect(t, p, "gateway")
@@ -24,22 +25,22 @@ func TestUnknownTypesAreServedLikeOthers(t *testing.T) {
 		if got := c.take(strange, "a"); p == delta && (len(got.Removed) != 1 || got.Removed[0] != "none") {
 			t.Errorf("removed are %v", got.Removed)
 		}
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "c")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "c")
 		r.set(of("none"))
 		c.take(strange, "none")
 		c.quiet()
 	})
 }
 
-func TestTypeOfWhichThereIsNothingIsAnsweredOnceAndHoldsUpNoOther(t *testing.T) {
+func TestTypeWithoutResourcesIsAnsweredOnceAndHoldsUpNoOther(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: 1})
 		c.subscribe(strange)
 		c.expect(strange) // and never acknowledged
 		before := r.Stats().Pushes
 		r.set(endpoints("a", "2"))
-		c.take(xds.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		if got := r.Stats().Pushes - before; got != 1 {
 			t.Errorf("%d responses to one change", got)
 		}

@@ -8,28 +8,29 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestNothingIsServedBeforeTheFirstState(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
+		c.subscribe(resource.ClusterType)
 		r.set(cluster("a", ""))
-		c.take(xds.ClusterType, "a")
+		c.take(resource.ClusterType, "a")
 	})
 }
 
 func TestReconnectSendsNothingThatIsThere(t *testing.T) {
-	resources := []*xds.Resource{cluster("a", ""), cluster("b", ""), endpoints("a", ""), endpoints("b", ""),
+	resources := []*resource.Resource{cluster("a", ""), cluster("b", ""), endpoints("a", ""), endpoints("b", ""),
 		listener("http", "http", ""), routes("http", "a", "b")}
-	names := map[string][]string{xds.EndpointType: {"b", "a"}, xds.RouteType: {"http"}}
+	names := map[string][]string{resource.EndpointType: {"b", "a"}, resource.RouteType: {"http"}}
 	first, second := serve(t, xds.Options{}), serve(t, xds.Options{})
 	first.set(resources...)
-	for _, resource := range slices.Backward(resources) { // another replica, which came to the same state in another way
+	for _, resource := range slices.Backward(resources) { // another replica, which reached the same state in another order
 		second.set(cluster("x", ""), resource)
 	}
-	second.Apply(xds.Update{Removed: []*xds.Resource{cluster("x", "")}})
+	second.Apply(resource.Update{Removed: []*resource.Resource{cluster("x", "")}})
 
 	t.Run("delta", func(t *testing.T) {
 		c := second.connect(t, delta, "gateway")
@@ -47,9 +48,9 @@ func TestReconnectSendsNothingThatIsThere(t *testing.T) {
 		}
 		c.quiet()
 		second.set(endpoints("b", "new"))
-		c.take(xds.EndpointType, "b")
+		c.take(resource.EndpointType, "b")
 		second.set(endpoints("b", ""))
-		c.take(xds.EndpointType, "b")
+		c.take(resource.EndpointType, "b")
 	})
 	t.Run("sotw", func(t *testing.T) {
 		c := first.connect(t, sotw, "gateway")
@@ -69,41 +70,41 @@ func TestReconnectSendsNothingThatIsThere(t *testing.T) {
 		}
 		again.quiet()
 		second.set(endpoints("b", "new"))
-		again.take(xds.EndpointType, "b")
+		again.take(resource.EndpointType, "b")
 	})
 }
 
-func TestVersionsThatAreGivenStandInPlaceOfHashes(t *testing.T) {
+func TestFixedVersionsStandInPlaceOfHashes(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
-		give := func(version string, set *xds.Resource) {
-			r.Apply(xds.Update{Set: []*xds.Resource{set}, Versions: map[string]string{xds.EndpointType: version}})
+		give := func(version string, set *resource.Resource) {
+			r.Apply(resource.Update{Set: []*resource.Resource{set}, Versions: map[string]string{resource.EndpointType: version}})
 		}
 		give("one", endpoints("a", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a")
-		got := c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		got := c.take(resource.EndpointType, "a")
 		if got.Version != "one" {
 			t.Errorf("the version is %q", got.Version)
 		}
-		r.set(endpoints("a", "2")) // it stays until another is given
-		if got := c.take(xds.EndpointType, "a"); got.Version != "one" {
+		r.set(endpoints("a", "2")) // it stays until another one is set
+		if got := c.take(resource.EndpointType, "a"); got.Version != "one" {
 			t.Errorf("the version is %q", got.Version)
 		}
-		if p == sotw { // it may be the name of anything
+		if p == sotw { // the version does not identify content
 			again := r.connect(t, p, "gateway")
 			again.must(again.wire.(*sotwTransport).stream.Send(&discoveryv3.DiscoveryRequest{
-				Node: again.node, TypeUrl: xds.EndpointType, VersionInfo: "one", ResourceNames: []string{"a"},
+				Node: again.node, TypeUrl: resource.EndpointType, VersionInfo: "one", ResourceNames: []string{"a"},
 			}))
-			again.expect(xds.EndpointType, "a")
+			again.expect(resource.EndpointType, "a")
 		}
 		give("", endpoints("a", "3"))
-		got = c.take(xds.EndpointType, "a")
+		got = c.take(resource.EndpointType, "a")
 		plain := serve(t, xds.Options{})
 		plain.set(endpoints("a", "3"))
 		d := plain.connect(t, p, "gateway")
-		d.subscribe(xds.EndpointType, "a")
-		if want := d.take(xds.EndpointType, "a").Version; got.Version != want {
+		d.subscribe(resource.EndpointType, "a")
+		if want := d.take(resource.EndpointType, "a").Version; got.Version != want {
 			t.Errorf("the version is %q, want the hash %q", got.Version, want)
 		}
 	})

@@ -15,17 +15,18 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestChangeIsOneResourceToEachClient(t *testing.T) {
 	r := serve(t, xds.Options{})
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for i := range 2000 {
 		all = append(all, endpoints(fmt.Sprint("ns/", i), ""))
 	}
@@ -33,14 +34,14 @@ func TestChangeIsOneResourceToEachClient(t *testing.T) {
 	var clients []*raw
 	for range 5 {
 		c := r.connect(t, delta, "gateway")
-		c.subscribe(xds.EndpointType)
+		c.subscribe(resource.EndpointType)
 		c.ack(c.next())
 		clients = append(clients, c)
 	}
 	before := r.Stats()
 	r.set(endpoints("ns/7", "changed"))
 	for _, c := range clients {
-		c.take(xds.EndpointType, "ns/7")
+		c.take(resource.EndpointType, "ns/7")
 	}
 	after := r.Stats()
 	if sent := after.Pushes - before.Pushes; sent != uint64(len(clients)) {
@@ -71,17 +72,17 @@ type ours struct{ *xds.Server }
 func (o ours) register(s *grpc.Server) { o.Register(s) }
 
 func (o ours) fill(n int) {
-	var u xds.Update
+	var u resource.Update
 	for i := range n {
 		a := assignment(i, -1)
-		u.Set = append(u.Set, made(xds.EndpointType, a.GetClusterName(), a))
+		u.Set = append(u.Set, made(resource.EndpointType, a.GetClusterName(), a))
 	}
 	o.Apply(u)
 }
 
 func (o ours) change(i int) {
 	a := assignment(0, i)
-	o.Apply(xds.Update{Set: []*xds.Resource{made(xds.EndpointType, a.GetClusterName(), a)}})
+	o.Apply(resource.Update{Set: []*resource.Resource{made(resource.EndpointType, a.GetClusterName(), a)}})
 }
 
 type linear struct{ *cache.LinearCache }
@@ -133,7 +134,7 @@ func (s *snapshot) change(i int) {
 }
 
 func (s *snapshot) put(version string) {
-	next, err := cache.NewSnapshot(version, map[resource.Type][]types.Resource{resource.EndpointType: s.all})
+	next, err := cache.NewSnapshot(version, map[gcpresource.Type][]types.Resource{gcpresource.EndpointType: s.all})
 	if err == nil {
 		err = s.SetSnapshot(context.Background(), "", next)
 	}
@@ -167,7 +168,7 @@ func attach(b *testing.B, address string, clients, resources int, more ...grpc.D
 
 func listen(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, id string, resources int, ready chan<- struct{}, arrived *atomic.Int64) {
 	_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-		Node: &corev3.Node{Id: id, Cluster: "gateway"}, TypeUrl: xds.EndpointType, ResourceNamesSubscribe: []string{"*"},
+		Node: &corev3.Node{Id: id, Cluster: "gateway"}, TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"*"},
 	})
 	for got := 0; ; {
 		r, err := stream.Recv()
@@ -203,8 +204,9 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkEndpointChange is one changed endpoint of many on its way to 100 delta clients over loopback. ns/op is until all
-// have it; heap-B/client is what a connected client holds at both ends; cpu-ns/client counts the process: the server's part, the client's part and both ends of gRPC.
+// BenchmarkEndpointChange is one changed endpoint of many on its way to 100 delta clients over loopback. ns/op is until all have it.
+// heap-B/client is what a connected client holds at both ends. cpu-ns/client counts the process: the server's part, the client's part
+// and both ends of gRPC.
 func BenchmarkEndpointChange(b *testing.B) {
 	const clients = 100
 	for _, n := range []int{100, 10_000} {
@@ -214,7 +216,7 @@ func BenchmarkEndpointChange(b *testing.B) {
 				b.Cleanup(s.Close)
 				return ours{s}
 			},
-			"LinearCache":   func(*testing.B) peer { return linear{cache.NewLinearCache(resource.EndpointType)} },
+			"LinearCache":   func(*testing.B) peer { return linear{cache.NewLinearCache(gcpresource.EndpointType)} },
 			"SnapshotCache": func(*testing.B) peer { return &snapshot{SnapshotCache: cache.NewSnapshotCache(true, oneGroup{}, nil)} },
 		} {
 			b.Run(fmt.Sprintf("%s/resources=%d", name, n), func(b *testing.B) {
@@ -253,7 +255,7 @@ func carry(b *testing.B, p peer) string {
 	return socket.Addr().String()
 }
 
-// BenchmarkApply is the cost of a change to the server alone, with nobody to tell.
+// BenchmarkApply is the cost of a change to the server alone, without clients.
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("resources=%d", n), func(b *testing.B) {
@@ -261,9 +263,9 @@ func BenchmarkApply(b *testing.B) {
 			defer s.Close()
 			o := ours{s}
 			o.fill(n)
-			two := []xds.Update{
-				{Set: []*xds.Resource{endpoints("ns/0", "a")}},
-				{Set: []*xds.Resource{endpoints("ns/0", "b")}},
+			two := []resource.Update{
+				{Set: []*resource.Resource{endpoints("ns/0", "a")}},
+				{Set: []*resource.Resource{endpoints("ns/0", "b")}},
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

@@ -6,16 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
+func TestStreamThatItsClientHasClosedEnds(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{})
 		r.set(cluster("a", ""))
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "a")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "a")
 		switch wire := c.wire.(type) {
 		case *deltaTransport:
 			c.must(wire.stream.CloseSend())
@@ -29,19 +31,19 @@ func TestClientThatWillSayNothingMoreIsLetGo(t *testing.T) {
 	})
 }
 
-func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
+func TestStreamsWithoutARequestCountOnlyAgainstTheLimit(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		moved := make(chan xds.Progress, 100)
-		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+		moved := make(chan resource.Progress, 100)
+		r := serve(t, xds.Options{MaxStreams: 3, Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
 		r.set(endpoints("a", ""))
 		silent := []*raw{r.connect(t, p, "gateway"), r.connect(t, p, "gateway")}
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		seq := r.set(endpoints("a", "2"))
-		c.take(xds.EndpointType, "a")
-		for got := range moved { // nobody waits for the two
-			if got.Role == xds.RoleGateway && got.Seq == seq {
+		c.take(resource.EndpointType, "a")
+		for got := range moved { // the server does not wait for the two
+			if got.Role == contract.RoleGateway && got.Seq == seq {
 				break
 			}
 		}
@@ -50,7 +52,7 @@ func TestStreamsWithoutAWordCountAgainstTheLimitAndNothingElse(t *testing.T) {
 		}
 		eventually(t, "their places are free", func() bool {
 			again := r.connect(t, p, "gateway")
-			again.subscribe(xds.EndpointType, "a")
+			again.subscribe(resource.EndpointType, "a")
 			defer again.cut()
 			got, err := receiveNames(again)
 			return err == nil && got.Set["a"] != nil

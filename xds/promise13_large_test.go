@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestResourceOverTheMessageLimitGoesAlone(t *testing.T) {
@@ -22,7 +23,7 @@ func TestResourceOverTheMessageLimitGoesAlone(t *testing.T) {
 	r.set(endpoints("a", ""), huge, endpoints("z", ""))
 	each(t, func(t *testing.T, p *protocol) {
 		c := r.connect(t, p, "gateway") // takes 64 MiB
-		c.subscribe(xds.EndpointType)
+		c.subscribe(resource.EndpointType)
 		var got []string
 		for len(got) < 3 {
 			part := c.next()
@@ -52,7 +53,7 @@ func TestClientWhoseLimitIsExceededDisturbsNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := small.subscribe(nil, xds.EndpointType, "huge"); err != nil {
+		if err := small.subscribe(nil, resource.EndpointType, "huge"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := small.receive(); status.Code(err) != codes.ResourceExhausted {
@@ -63,7 +64,7 @@ func TestClientWhoseLimitIsExceededDisturbsNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := again.subscribe(nil, xds.EndpointType, "a"); err != nil {
+		if err := again.subscribe(nil, resource.EndpointType, "a"); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := again.receive(); err != nil || got.Set["a"] == nil {
@@ -78,7 +79,7 @@ func TestRequestOverTheLimitEndsItsStreamAlone(t *testing.T) {
 	good, bad := r.connect(t, delta, "gateway"), r.connect(t, delta, "gateway")
 	good.quiet()
 	err := bad.wire.(*deltaTransport).stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-		TypeUrl: xds.EndpointType, ResponseNonce: strings.Repeat("x", 17<<20),
+		TypeUrl: resource.EndpointType, ResponseNonce: strings.Repeat("x", 17<<20),
 	})
 	if err == nil || errors.Is(err, io.EOF) { // the stream may have ended while this was being sent
 		err = <-bad.ended
@@ -86,6 +87,6 @@ func TestRequestOverTheLimitEndsItsStreamAlone(t *testing.T) {
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("the stream ended with %v", err)
 	}
-	good.subscribe(xds.EndpointType, "a")
-	good.take(xds.EndpointType, "a")
+	good.subscribe(resource.EndpointType, "a")
+	good.take(resource.EndpointType, "a")
 }

@@ -10,35 +10,37 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestClientThatDoesNotReadDelaysNoOther(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		const wait = 100 * time.Millisecond
-		moved := make(chan xds.Progress, 10_000)
-		r := serve(t, xds.Options{Wait: wait, Progress: func(p xds.Progress) { moved <- p }})
-		big := func(i int) *xds.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 200_000)) }
+		moved := make(chan resource.Progress, 10_000)
+		r := serve(t, xds.Options{Wait: wait, Progress: func(p resource.Progress) { moved <- p }})
+		big := func(i int) *resource.Resource { return cluster("big", strings.Repeat(fmt.Sprint(i%10), 200_000)) }
 		r.set(big(0))
 		wire, err := p.open(t.Context(), r.dial(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := wire.subscribe(nil, xds.ClusterType); err != nil {
+		if err := wire.subscribe(nil, resource.ClusterType); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the deaf client is there", func() bool { return r.Stats().Streams["mesh"] == 1 })
+		eventually(t, "the client that does not read is connected", func() bool { return r.Stats().Streams["mesh"] == 1 })
 		c := r.connect(t, p, "mesh")
-		c.subscribe(xds.ClusterType)
-		c.take(xds.ClusterType, "big")
+		c.subscribe(resource.ClusterType)
+		c.take(resource.ClusterType, "big")
 		var seq uint64
 		for i := range 50 {
 			seq = r.set(big(i + 1))
-			c.take(xds.ClusterType, "big")
+			c.take(resource.ClusterType, "big")
 		}
-		// And it is left out of the reckoning in the end.
+		// In the end progress leaves it out.
 		for p := range moved {
-			if p.Role == xds.RoleMesh && p.Seq == seq {
+			if p.Role == contract.RoleMesh && p.Seq == seq {
 				break
 			}
 		}
@@ -49,15 +51,15 @@ func TestNewestWins(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := follow(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
 		r.set(endpoints("a", "0"))
-		late := c.expect(xds.EndpointType, "a")
-		var last *xds.Resource
+		late := c.expect(resource.EndpointType, "a")
+		var last *resource.Resource
 		for i := range 1000 {
 			last = endpoints("a", fmt.Sprint(i+1))
 			r.set(last)
 		}
 		c.quiet()
 		c.ack(late)
-		if got := c.take(xds.EndpointType, "a"); string(got.Set["a"]) != string(last.Body) {
+		if got := c.take(resource.EndpointType, "a"); string(got.Set["a"]) != string(last.Body) {
 			t.Error("the client was sent something older than the newest")
 		}
 		c.quiet()
@@ -66,14 +68,14 @@ func TestNewestWins(t *testing.T) {
 
 func TestLargeResponsesAreSplit(t *testing.T) {
 	r := serve(t, xds.Options{})
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for i := range 50 {
 		all = append(all, endpoints(fmt.Sprint(i), strings.Repeat("x", 200_000)))
 	}
 	r.set(all...)
 	each(t, func(t *testing.T, p *protocol) {
 		c := r.connect(t, p, "gateway")
-		c.subscribe(xds.EndpointType)
+		c.subscribe(resource.EndpointType)
 		for got, parts := 0, 0; got < len(all); parts++ {
 			part := c.next()
 			c.ack(part)
@@ -98,8 +100,8 @@ func TestLimitsEndOnlyTheStreamThatExceedsThem(t *testing.T) {
 	}{
 		"no type":        {&discoveryv3.DeltaDiscoveryRequest{}, codes.InvalidArgument},
 		"long type":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: long}, codes.InvalidArgument},
-		"long name":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: xds.EndpointType, ResourceNamesSubscribe: []string{long}}, codes.InvalidArgument},
-		"too many names": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: xds.EndpointType, ResourceNamesSubscribe: strings.Split("a b c d e f", " ")}, codes.ResourceExhausted},
+		"long name":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{long}}, codes.InvalidArgument},
+		"too many names": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: strings.Split("a b c d e f", " ")}, codes.ResourceExhausted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := r.connect(t, delta, "gateway")

@@ -12,6 +12,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // BenchmarkRouteChange is one route of many changed, on its way to ten gateways over loopback: in a route configuration with all of
@@ -19,7 +20,7 @@ import (
 func BenchmarkRouteChange(b *testing.B) {
 	const clients = 10
 	for _, n := range []int{100, 10_000} {
-		for name, typeURL := range map[string]string{"inline": xds.RouteType, "scoped": xds.ScopedRouteType} {
+		for name, typeURL := range map[string]string{"inline": resource.RouteType, "scoped": resource.ScopedRouteType} {
 			b.Run(fmt.Sprintf("routes=%d/%s", n, name), func(b *testing.B) {
 				r := serve(b, xds.Options{})
 				first, changes := manyRoutes(n, name == "scoped")
@@ -53,10 +54,10 @@ func BenchmarkRouteChange(b *testing.B) {
 }
 
 // manyRoutes is the routes of n hosts, some 350 bytes each, and those of the first, or what they are in, in two versions.
-func manyRoutes(n int, apart bool) (first []*xds.Resource, changes [2]*xds.Resource) {
+func manyRoutes(n int, apart bool) (first []*resource.Resource, changes [2]*resource.Resource) {
 	for version := range changes {
 		config := &routev3.RouteConfiguration{Name: "http"}
-		var hosts []*xds.Resource
+		var hosts []*resource.Resource
 		for i := range n {
 			text := strings.Repeat("x", 300)
 			if i == 0 {
@@ -65,13 +66,13 @@ func manyRoutes(n int, apart bool) (first []*xds.Resource, changes [2]*xds.Resou
 			vh := &routev3.VirtualHost{Name: fmt.Sprintf("ns/h%d", i), Domains: []string{fmt.Sprintf("h%d.test", i)}, Routes: []*routev3.Route{{Name: text}}}
 			config.VirtualHosts = append(config.VirtualHosts, vh)
 			if apart && (version == 0 || i == 0) {
-				hosts = append(hosts, made(xds.ScopedRouteType, vh.GetName(), &routev3.ScopedRouteConfiguration{
+				hosts = append(hosts, made(resource.ScopedRouteType, vh.GetName(), &routev3.ScopedRouteConfiguration{
 					Name: vh.GetName(), RouteConfiguration: &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{vh}},
 				}))
 			}
 		}
 		if !apart {
-			hosts = []*xds.Resource{made(xds.RouteType, "http", config)}
+			hosts = []*resource.Resource{made(resource.RouteType, "http", config)}
 		}
 		if changes[version] = hosts[0]; version == 0 {
 			first = hosts

@@ -12,19 +12,21 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// own is each type's own service and the noun of its methods.
+// own is the service of each type and the noun of its methods.
 var own = map[string][2]string{
-	xds.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
-	xds.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
-	xds.ListenerType: {"envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"},
-	xds.RouteType:    {"envoy.service.route.v3.RouteDiscoveryService", "Routes"},
-	xds.SecretType:   {"envoy.service.secret.v3.SecretDiscoveryService", "Secrets"},
+	resource.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
+	resource.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
+	resource.ListenerType: {"envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"},
+	resource.RouteType:    {"envoy.service.route.v3.RouteDiscoveryService", "Routes"},
+	resource.SecretType:   {"envoy.service.secret.v3.SecretDiscoveryService", "Secrets"},
 }
 
-// separate is both protocols over a type's own service.
+// separate is both protocols over a service of one type.
 func separate(typeURL string) []*protocol {
 	service := own[typeURL]
 	open := func(ctx context.Context, conn *grpc.ClientConn, method string) (grpc.ClientStream, error) {
@@ -59,8 +61,8 @@ func eachOwn(t *testing.T, test func(t *testing.T, p *protocol, typeURL string))
 
 func TestEachTypeIsServedByItsOwnService(t *testing.T) {
 	eachOwn(t, func(t *testing.T, p *protocol, typeURL string) {
-		r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour}) // nothing waits for what a stream of one type cannot ask for
-		of := func(text string) *xds.Resource {                        // the bodies are not of the type, which nobody minds
+		r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour}) // nothing waits for other types
+		of := func(text string) *resource.Resource {                   // the bodies are not of the type, which the server does not check
 			return made(typeURL, "a", wrapperspb.String(text))
 		}
 		r.set(of("1"), cluster("x", ""), endpoints("x", ""), listener("x", "x", ""), routes("x", "x"))
@@ -122,36 +124,36 @@ func TestFetchIsNotImplemented(t *testing.T) {
 }
 
 func TestStreamOfOneTypeWaitsForNoOther(t *testing.T) {
-	for _, typeURL := range []string{xds.ClusterType, xds.ListenerType} {
+	for _, typeURL := range []string{resource.ClusterType, resource.ListenerType} {
 		for _, p := range separate(typeURL) {
 			t.Run(reply{Type: typeURL}.short()+" "+p.name, func(t *testing.T) {
 				t.Parallel()
-				// Endpoints and route configurations of all this are never asked for.
-				of := func(name, text string) *xds.Resource {
-					if typeURL == xds.ClusterType {
+				// The client never subscribes to the endpoints and route configurations of these.
+				of := func(name, text string) *resource.Resource {
+					if typeURL == resource.ClusterType {
 						return cluster(name, text)
 					}
 					return listener(name, name, text)
 				}
 				var last uint64
-				moved := make(chan xds.Progress, 100)
-				r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour, Progress: func(p xds.Progress) { moved <- p }})
+				moved := make(chan resource.Progress, 100)
+				r := serve(t, xds.Options{Wait: time.Hour, Settle: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
 				r.set(of("a", ""), of("b", ""))
 				c := r.connect(t, p, "gateway")
 				c.subscribe(typeURL)
 				c.take(typeURL, "a", "b")
-				last = r.Apply(xds.Update{Set: []*xds.Resource{of("c", "")}, Removed: []*xds.Resource{of("a", "")}})
+				last = r.Apply(resource.Update{Set: []*resource.Resource{of("c", "")}, Removed: []*resource.Resource{of("a", "")}})
 				if p.name == "delta" {
 					c.take(typeURL, "c")
 					c.gone(typeURL, "a")
-				} else if got := c.next(); got.Set["a"] != nil { // to make first and break then, or both at once
+				} else if got := c.next(); got.Set["a"] != nil { // add first and remove then, or both at once
 					c.ack(got)
 					c.take(typeURL, "b", "c")
 				} else {
 					c.ack(got)
 				}
 				for got := range moved {
-					if got.Role == xds.RoleGateway && got.Seq == last {
+					if got.Role == contract.RoleGateway && got.Seq == last {
 						break
 					}
 				}
@@ -172,7 +174,7 @@ func TestClientWithStreamsOfItsOwnForEachTypeIsOneNode(t *testing.T) {
 		c.take(typeURL, "a")
 		streams = append(streams, c)
 	}
-	alone := crowd{xds.RoleGateway, []xds.Node{{ID: "envoy", Address: "127.0.0.1:1"}}}
+	alone := connected{contract.RoleGateway, []resource.Node{{ID: "envoy", Address: "127.0.0.1:1"}}}
 	alone.await(t, seen)
 	if got := r.Stats().Streams["gateway"]; got != len(four) {
 		t.Errorf("counted %d streams", got)
@@ -184,7 +186,7 @@ func TestClientWithStreamsOfItsOwnForEachTypeIsOneNode(t *testing.T) {
 	for _, c := range streams {
 		c.cut()
 	}
-	crowd{xds.RoleGateway, nil}.await(t, seen)
+	connected{contract.RoleGateway, nil}.await(t, seen)
 	select {
 	case last := <-seen:
 		t.Errorf("clients were said to be %v", last)

@@ -9,10 +9,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// trustGateways believes who says that it is a gateway.
+// trustGateways trusts every client that says it is a gateway.
 func trustGateways(c xds.Caller) bool { return c.Role == "gateway" }
 
 func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
@@ -20,11 +22,11 @@ func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
 		r := serve(t, xds.Options{Trust: trustGateways})
 		r.set(endpoints("a", ""), endpoints("b", ""))
 		c := r.connect(t, p, "mesh")
-		c.subscribe(xds.EndpointType, "a")
-		c.take(xds.EndpointType, "a")
+		c.subscribe(resource.EndpointType, "a")
+		c.take(resource.EndpointType, "a")
 		for _, names := range [][]string{nil, {"*"}, {"*", "a"}} {
 			c := r.connect(t, p, "mesh")
-			_ = c.wire.subscribe(c.node, xds.EndpointType, names...) // what is wrong is what receiving says
+			_ = c.wire.subscribe(c.node, resource.EndpointType, names...) // receiving returns the error
 			select {
 			case err := <-c.ended:
 				if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "name those") {
@@ -35,12 +37,12 @@ func TestUntrustedClientGetsOnlyWhatItNames(t *testing.T) {
 			}
 		}
 		trusted := r.connect(t, p, "gateway")
-		trusted.subscribe(xds.EndpointType)
-		trusted.take(xds.EndpointType, "a", "b")
+		trusted.subscribe(resource.EndpointType)
+		trusted.take(resource.EndpointType, "a", "b")
 	})
 }
 
-// The stream stays open, as clients would open it again and again otherwise.
+// The stream stays open. Otherwise clients would open it again and again.
 func TestLoadOfUntrustedClientIsDropped(t *testing.T) {
 	options, reports := collect(xds.Options{Trust: trustGateways})
 	r := serve(t, options)
@@ -75,7 +77,7 @@ func TestLoadOfUntrustedClientIsDropped(t *testing.T) {
 		t.Fatal("the stream did not end") // until it has, a report could be on its way
 	}
 	_, _ = open("gateway")
-	if got := await(t, "a report", reports); got.Role != xds.RoleGateway {
+	if got := await(t, "a report", reports); got.Role != contract.RoleGateway {
 		t.Errorf("the first report that is taken is %+v", got)
 	}
 }

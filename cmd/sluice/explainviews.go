@@ -19,8 +19,9 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/explain"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -54,7 +55,7 @@ func (f *explainFlags) askViews(ctx context.Context) (explain.Views, error) {
 	}
 	defer server.close()
 	// The contents are those of one client of many, so that they are asked for apart.
-	desired, err := status.Ask(ctx, server.conn, status.Query{Desired: []string{xds.RoleName(xds.RoleGateway)}, Contents: true})
+	desired, err := status.Ask(ctx, server.conn, status.Query{Desired: []string{contract.RoleName(contract.RoleGateway)}, Contents: true})
 	if err != nil {
 		return explain.Views{}, err
 	}
@@ -71,8 +72,8 @@ func (f *explainFlags) askViews(ctx context.Context) (explain.Views, error) {
 
 // kinds are how resources are called, by type URL.
 var kinds = map[string]string{
-	xds.ListenerType: explain.KindListener, xds.RouteType: explain.KindRoutes, xds.ScopedRouteType: explain.KindScope,
-	xds.ClusterType: explain.KindCluster, xds.EndpointType: explain.KindAssignment,
+	resource.ListenerType: explain.KindListener, resource.RouteType: explain.KindRoutes, resource.ScopedRouteType: explain.KindScope,
+	resource.ClusterType: explain.KindCluster, resource.EndpointType: explain.KindAssignment,
 }
 
 // readClients makes one view of all streams of a client.
@@ -141,7 +142,7 @@ func readOffer(desired []status.Client) (explain.Offer, error) {
 func readOffered(o *explain.Offer, scopes map[string]string, r status.Resource) error {
 	config := r.Content
 	switch r.TypeURL {
-	case xds.ListenerType:
+	case resource.ListenerType:
 		l := &listenerv3.Listener{}
 		if err := config.UnmarshalTo(l); err != nil {
 			return err
@@ -149,7 +150,7 @@ func readOffered(o *explain.Offer, scopes map[string]string, r status.Resource) 
 		listener := routesOf(l)
 		listener.Address = addressOf(l.GetAddress())
 		o.Listeners[l.GetName()] = listener
-	case xds.RouteType:
+	case resource.RouteType:
 		rc := &routev3.RouteConfiguration{}
 		if err := config.UnmarshalTo(rc); err != nil {
 			return err
@@ -157,19 +158,19 @@ func readOffered(o *explain.Offer, scopes map[string]string, r status.Resource) 
 		for _, vh := range rc.GetVirtualHosts() {
 			o.VirtualHosts[rc.GetName()] = append(o.VirtualHosts[rc.GetName()], virtualHost(vh))
 		}
-	case xds.ScopedRouteType:
+	case resource.ScopedRouteType:
 		scope := &routev3.ScopedRouteConfiguration{}
 		if err := config.UnmarshalTo(scope); err != nil {
 			return err
 		}
 		scopes[r.Name] = scope.GetRouteConfigurationName()
-	case xds.ClusterType:
+	case resource.ClusterType:
 		c := &clusterv3.Cluster{}
 		if err := config.UnmarshalTo(c); err != nil {
 			return err
 		}
 		o.Clusters[c.GetName()] = true
-	case xds.EndpointType:
+	case resource.EndpointType:
 		a := &endpointv3.ClusterLoadAssignment{}
 		if err := config.UnmarshalTo(a); err != nil {
 			return err

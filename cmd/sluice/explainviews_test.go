@@ -14,23 +14,24 @@ import (
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
 func desired(resources ...status.Resource) []status.Client {
-	return []status.Client{{ID: xds.DesiredPrefix + "gateway", Scope: xds.DesiredScope, Role: "gateway", Resources: resources}}
+	return []status.Client{{ID: csds.DesiredPrefix + "gateway", Scope: csds.DesiredScope, Role: "gateway", Resources: resources}}
 }
 
 func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
 	got := readClients([]status.Client{
 		{ID: "edge", Role: "gateway", LagMillis: 10, Resources: []status.Resource{
-			{TypeURL: xds.ClusterType, Name: "a", State: status.Synced}, {TypeURL: "type.googleapis.com/unheard.of", Name: "a"},
+			{TypeURL: resource.ClusterType, Name: "a", State: status.Synced}, {TypeURL: "type.googleapis.com/unheard.of", Name: "a"},
 		}},
-		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []status.Resource{{TypeURL: xds.ListenerType, Name: "h", State: status.Absent}}},
+		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []status.Resource{{TypeURL: resource.ListenerType, Name: "h", State: status.Absent}}},
 		{ID: "edge", Role: "gateway", LagMillis: 2500, Resources: []status.Resource{
-			{TypeURL: xds.EndpointType, Name: "a", State: status.Stale},
-			{TypeURL: xds.RouteType, Name: "http", State: status.Refused, Refusal: &status.Refusal{Text: "no"}},
+			{TypeURL: resource.EndpointType, Name: "a", State: status.Stale},
+			{TypeURL: resource.RouteType, Name: "http", State: status.Refused, Refusal: &status.Refusal{Text: "no"}},
 		}},
 	})
 	want := []explain.View{
@@ -94,8 +95,8 @@ func TestScopesBelongToTheirListener(t *testing.T) {
 		return status.Resource{TypeURL: typeURL, Name: name, Content: &anypb.Any{TypeUrl: typeURL, Value: body}}
 	}
 	got, err := readOffer(desired(
-		offered(xds.ScopedRouteType, "http/hello.default.localhost", &routev3.ScopedRouteConfiguration{RouteConfigurationName: "hello.default"}),
-		offered(xds.RouteType, "hello.default", &routev3.RouteConfiguration{
+		offered(resource.ScopedRouteType, "http/hello.default.localhost", &routev3.ScopedRouteConfiguration{RouteConfigurationName: "hello.default"}),
+		offered(resource.RouteType, "hello.default", &routev3.RouteConfiguration{
 			Name: "hello.default", VirtualHosts: []*routev3.VirtualHost{{Name: "default/hello", Domains: []string{"*"}}},
 		}),
 	))
@@ -109,7 +110,7 @@ func TestServerThatOffersNothingIsNamed(t *testing.T) {
 	if _, err := readOffer(nil); err == nil || !strings.Contains(err.Error(), "offers to gateways") {
 		t.Errorf("got %v", err)
 	}
-	broken := status.Resource{TypeURL: xds.ClusterType, Name: "a", Content: &anypb.Any{TypeUrl: xds.ClusterType, Value: []byte("x")}}
+	broken := status.Resource{TypeURL: resource.ClusterType, Name: "a", Content: &anypb.Any{TypeUrl: resource.ClusterType, Value: []byte("x")}}
 	if _, err := readOffer(desired(broken)); err == nil || !strings.Contains(err.Error(), `Cluster "a"`) {
 		t.Errorf("got %v", err)
 	}

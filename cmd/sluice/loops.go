@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/process"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // loops are the parts that feed each other: the adapter's Worlds go round by translation, xDS and load back to the
@@ -57,15 +58,15 @@ func (u *up) newLoops(scaling autoscaler.Config, held *activator.Activator) *loo
 	})
 	l.xds = xds.New(xds.Options{
 		Logger: u.log.Named("xds"),
-		Progress: func(p xds.Progress) {
+		Progress: func(p resource.Progress) {
 			l.delivery.stopwatch.Progressed(p)
 			l.control.Acknowledge(p)
 		},
-		Refused: func(r []xds.Refusal) { l.control.Refuse(r) },
+		Refused: func(r []resource.Refusal) { l.control.Refuse(r) },
 		Clients: l.connected,
 		Allow:   u.doors.permits,
 		Trust:   u.doors.trusts,
-		Loads:   func(r xds.LoadReport) { l.scale.Report(reportOf(r)) },
+		Loads:   func(r resource.LoadReport) { l.scale.Report(reportOf(r)) },
 	})
 	l.xds.Waiting("the objects of the Kubernetes API")
 	l.control = controlplane.New(controlplane.Options{
@@ -138,8 +139,8 @@ func (u *up) newActivator() (*activator.Activator, error) {
 }
 
 // connected takes the activators that are connected now, beside our own.
-func (l *loops) connected(role uint8, nodes []xds.Node) {
-	if role != xds.RoleActivator || l.adapter == nil {
+func (l *loops) connected(role uint8, nodes []resource.Node) {
+	if role != contract.RoleActivator || l.adapter == nil {
 		return
 	}
 	if all, known := activatorsOf(l.own, nodes); known {
@@ -150,7 +151,7 @@ func (l *loops) connected(role uint8, nodes []xds.Node) {
 // activatorsOf are the activators to name to gateways, sorted. With none left they are not known, and the last ones stay: a stream
 // that is cut ends no activator, and requests for a revision that sleeps have nowhere else to go. One that is to end says so while
 // it is connected, by giving no address.
-func activatorsOf(own []model.Endpoint, nodes []xds.Node) (all []model.Endpoint, known bool) {
+func activatorsOf(own []model.Endpoint, nodes []resource.Node) (all []model.Endpoint, known bool) {
 	all = slices.Clone(own)
 	for _, n := range nodes {
 		all = append(all, endpointsOf(n.Address)...)
@@ -169,9 +170,9 @@ func endpointsOf(address string) []model.Endpoint {
 }
 
 // reportOf is a load report in the autoscaler's terms: means instead of sums.
-func reportOf(r xds.LoadReport) loop.Report {
+func reportOf(r resource.LoadReport) loop.Report {
 	out := loop.Report{
-		Reporter: strconv.FormatUint(r.Stream, 10), Activator: r.Role == xds.RoleActivator, Ended: r.Ended,
+		Reporter: strconv.FormatUint(r.Stream, 10), Activator: r.Role == contract.RoleActivator, Ended: r.Ended,
 		Loads: make([]loop.Load, 0, len(r.Clusters)), Over: r.Interval,
 	}
 	for _, c := range r.Clusters {
@@ -184,7 +185,7 @@ func reportOf(r xds.LoadReport) loop.Report {
 	return out
 }
 
-func loadOf(revision model.Key, c xds.ClusterLoad) loop.Load {
+func loadOf(revision model.Key, c resource.ClusterLoad) loop.Load {
 	load := loop.Load{Revision: revision, Waiting: c.Waiting, Concurrency: float64(c.InProgress)}
 	seconds := c.Interval.Seconds()
 	if seconds <= 0 {

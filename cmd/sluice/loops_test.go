@@ -14,40 +14,41 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 var helloRevision = model.Key{Namespace: "default", Name: "hello-00001"}
 
 func TestReportsBecomeMeans(t *testing.T) {
 	half := 500 * time.Millisecond
-	clusters := []xds.ClusterLoad{
+	clusters := []resource.ClusterLoad{
 		{Cluster: "default/hello-00001", Zone: "pods", Interval: half, Issued: 10, InProgress: 3, Concurrency: 2, Streams: 0.5, Averaged: true},
 		{Cluster: "default/hello-00001", Zone: "activator", Interval: half, Issued: 100, InProgress: 100},
 		{Cluster: "activator", Zone: "pods", Interval: half, InProgress: 1},
 	}
 	for name, c := range map[string]struct {
 		role     uint8
-		clusters []xds.ClusterLoad
+		clusters []resource.ClusterLoad
 		want     []loop.Load
 	}{
-		"a gateway counts what goes to replicas": {xds.RoleGateway, clusters, []loop.Load{
+		"a gateway counts what goes to replicas": {contract.RoleGateway, clusters, []loop.Load{
 			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
 		}},
-		"an activator counts all": {xds.RoleActivator, clusters[:1], []loop.Load{
+		"an activator counts all": {contract.RoleActivator, clusters[:1], []loop.Load{
 			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
 		}},
-		"Envoy has no means": {xds.RoleGateway, []xds.ClusterLoad{
+		"Envoy has no means": {contract.RoleGateway, []resource.ClusterLoad{
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 7, InProgress: 3},
 		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7, Over: time.Second}}},
-		"what waits counts as if it had been there all the time": {xds.RoleActivator, []xds.ClusterLoad{
+		"what waits counts as if it had been there all the time": {contract.RoleActivator, []resource.ClusterLoad{
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5, Averaged: true},
 		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5, Over: time.Second}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := reportOf(xds.LoadReport{Role: c.role, Stream: 7, Interval: half, Clusters: c.clusters})
-			want := loop.Report{Reporter: "7", Activator: c.role == xds.RoleActivator, Loads: c.want, Over: half}
+			got := reportOf(resource.LoadReport{Role: c.role, Stream: 7, Interval: half, Clusters: c.clusters})
+			want := loop.Report{Reporter: "7", Activator: c.role == contract.RoleActivator, Loads: c.want, Over: half}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -59,13 +60,13 @@ func TestLastActivatorStaysNamedUnlessItSaysThatItEnds(t *testing.T) {
 	own, other := model.Endpoint{Host: "127.0.0.1", Port: 8012}, model.Endpoint{Host: "127.0.0.2", Port: 8012}
 	for name, c := range map[string]struct {
 		own   []model.Endpoint
-		nodes []xds.Node
+		nodes []resource.Node
 		want  []model.Endpoint
 		known bool
 	}{
 		"our own alone":      {own: []model.Endpoint{own}, want: []model.Endpoint{own}, known: true},
-		"another beside it":  {[]model.Endpoint{own}, []xds.Node{{ID: "b", Address: "127.0.0.2:8012"}, {ID: "c", Address: "127.0.0.1:8012"}}, []model.Endpoint{own, other}, true},
-		"one that is to end": {nodes: []xds.Node{{ID: "b"}}, known: true},
+		"another beside it":  {[]model.Endpoint{own}, []resource.Node{{ID: "b", Address: "127.0.0.2:8012"}, {ID: "c", Address: "127.0.0.1:8012"}}, []model.Endpoint{own, other}, true},
+		"one that is to end": {nodes: []resource.Node{{ID: "b"}}, known: true},
 		"none is connected":  {},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,13 +20,13 @@ import (
 
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/cmd/sluice/manifest"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
 	"sluice.dev/sluice/standalone/folder"
 	"sluice.dev/sluice/standalone/socket"
-	"sluice.dev/sluice/xds"
 )
 
 // upFlags are the flags of `sluice up`.
@@ -194,7 +194,7 @@ func (u *up) start(ctx context.Context, p parts) error {
 	}); err != nil {
 		return err
 	}
-	l.connected(xds.RoleActivator, nil)
+	l.connected(contract.RoleActivator, nil)
 	u.showScaling(l, held)
 	u.showXDS(l)
 	if err := u.startLoops(l); err != nil {

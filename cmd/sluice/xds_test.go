@@ -22,8 +22,10 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -50,18 +52,18 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) set(version string, all ...proto.Message) {
 	d.t.Helper()
-	var u xds.Update
+	var u resource.Update
 	for _, m := range all {
 		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		r := &xds.Resource{Version: version, Body: body, Roles: xds.RoleGateway | xds.RoleMesh}
+		r := &resource.Resource{Version: version, Body: body, Roles: contract.RoleGateway | contract.RoleMesh}
 		switch m := m.(type) {
 		case *clusterv3.Cluster:
-			r.Type, r.Name = xds.ClusterType, m.GetName()
+			r.Type, r.Name = resource.ClusterType, m.GetName()
 		case *tlsv3.Secret:
-			r.Type, r.Name = xds.SecretType, m.GetName()
+			r.Type, r.Name = resource.SecretType, m.GetName()
 		}
 		u.Set = append(u.Set, r)
 	}
@@ -80,9 +82,9 @@ func (d *desk) join(id, role string, refuse ...string) {
 		}
 		return nil
 	}})
-	c.Subscribe(xds.ClusterType, client.Wildcard)
+	c.Subscribe(resource.ClusterType, client.Wildcard)
 	if role == "gateway" {
-		c.Subscribe(xds.SecretType, "pair")
+		c.Subscribe(resource.SecretType, "pair")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -263,8 +265,8 @@ func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
 	d.set("v1", &clusterv3.Cluster{Name: "a"}, pair())
 	d.join("gateway-1", "gateway")
 	d.printed("gateway-1 has all 2 resources that it asked for as they are offered to role gateway: no difference\n", "diff")
-	delivery.stopwatch.Progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
-	delivery.timed(func(xds.Update) uint64 { return 1 })(xds.Update{Set: []*xds.Resource{{Roles: xds.RoleGateway}}})
+	delivery.stopwatch.Progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
+	delivery.timed(func(resource.Update) uint64 { return 1 })(resource.Update{Set: []*resource.Resource{{Roles: contract.RoleGateway}}})
 	got := metricsOf(t, registry)
 	for _, want := range []string{
 		`sluice_xds_clients{role="gateway"} 1`, `sluice_xds_clients{role="mesh"} 0`, "sluice_xds_sequence 1",

@@ -13,7 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -129,8 +130,8 @@ func (i *inspector) compare(ctx context.Context, args []string, q status.Query) 
 		}
 		q.IDs = []string{id}
 	}
-	for role := range slices.Values([]uint8{xds.RoleGateway, xds.RoleActivator, xds.RoleMesh}) {
-		q.Desired = append(q.Desired, xds.RoleName(role))
+	for role := range slices.Values([]uint8{contract.RoleGateway, contract.RoleActivator, contract.RoleMesh}) {
+		q.Desired = append(q.Desired, contract.RoleName(role))
 	}
 	if len(args) == 0 {
 		if err := i.everyone(ctx, &q); err != nil {
@@ -199,7 +200,7 @@ func printComparisons(to io.Writer, all []comparison, output string) error {
 const maxDiffLines = 60
 
 func printDifference(to io.Writer, d *status.Difference) error {
-	fmt.Fprintf(to, "\n%s %s %s: has %s, %s %s\n", d.Kind, upper(xds.TypeName(d.TypeURL)), d.Name, orNone(d.Has), wantedBy(d), orNone(d.Wants))
+	fmt.Fprintf(to, "\n%s %s %s: has %s, %s %s\n", d.Kind, upper(resource.TypeName(d.TypeURL)), d.Name, orNone(d.Has), wantedBy(d), orNone(d.Wants))
 	if d.Refusal != nil {
 		fmt.Fprintf(to, "  the client says: %s\n", d.Refusal.Text)
 	}

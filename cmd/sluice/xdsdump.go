@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -43,7 +44,7 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 			}
 			defer i.close()
 			id := args[0]
-			if !strings.HasPrefix(id, xds.DesiredPrefix) {
+			if !strings.HasPrefix(id, csds.DesiredPrefix) {
 				if id, err = i.find(c.Context(), id); err != nil {
 					return err
 				}
@@ -66,7 +67,7 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 
 // selection is which resources to keep.
 func selection(typeName string, names []string) (func(*status.Resource) bool, error) {
-	url := xds.TypeURL(typeName)
+	url := resource.TypeURL(typeName)
 	if typeName != "" && url == "" {
 		return nil, fmt.Errorf("--type %q is none of cds, eds, lds, rds, sds and srds", typeName)
 	}
@@ -94,7 +95,9 @@ func dumped(id string, clients []status.Client, keep func(*status.Resource) bool
 	if len(all) == 0 {
 		return nil, fmt.Errorf("client %q has no such resource: `sluice xds status %s` lists what it has", id, id)
 	}
-	slices.SortStableFunc(all, func(a, b status.Resource) int { return byType(xds.TypeName(a.TypeURL), xds.TypeName(b.TypeURL)) })
+	slices.SortStableFunc(all, func(a, b status.Resource) int {
+		return byType(resource.TypeName(a.TypeURL), resource.TypeName(b.TypeURL))
+	})
 	return all, nil
 }
 
@@ -107,7 +110,7 @@ func printDump(to io.Writer, resources []status.Resource, output string) error {
 	last := ""
 	for _, r := range resources {
 		if r.TypeURL != last {
-			heading := headings[xds.TypeName(r.TypeURL)]
+			heading := headings[resource.TypeName(r.TypeURL)]
 			if heading == "" {
 				heading = r.TypeURL
 			}

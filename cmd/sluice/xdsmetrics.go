@@ -5,8 +5,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // delivery measures how long changes take to the data plane.
@@ -23,13 +25,13 @@ func newDelivery() delivery {
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"role"})
 	return delivery{seconds, controlplane.NewStopwatch(func(role uint8, d time.Duration) {
-		seconds.WithLabelValues(xds.RoleName(role)).Observe(d.Seconds())
+		seconds.WithLabelValues(contract.RoleName(role)).Observe(d.Seconds())
 	})}
 }
 
 // timed is a publication that is measured.
-func (d delivery) timed(publish func(xds.Update) uint64) func(xds.Update) uint64 {
-	return func(u xds.Update) uint64 {
+func (d delivery) timed(publish func(resource.Update) uint64) func(resource.Update) uint64 {
+	return func(u resource.Update) uint64 {
 		from := time.Now()
 		seq := publish(u)
 		d.stopwatch.Published(u, seq, from)

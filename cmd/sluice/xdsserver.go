@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"sluice.dev/sluice/certificate"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/allow"
 )
@@ -126,7 +127,7 @@ func (d *xdsDoors) permits(c xds.Caller) error {
 		return nil
 	case d.list != nil:
 		return d.list.Check(c.Role, c.Node, c.Identities)
-	case d.proven || c.Role == xds.RoleName(xds.RoleMesh):
+	case d.proven || c.Role == contract.RoleName(contract.RoleMesh):
 		return nil
 	}
 	return fmt.Errorf("the address %s of the xDS server is for proxyless gRPC clients alone, and this client wants the role %q: "+

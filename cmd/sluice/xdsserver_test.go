@@ -18,8 +18,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // opened serves xDS with such flags in a data directory of its own; reported has the roles of load reports that counted.
@@ -31,14 +33,14 @@ func opened(t *testing.T, flags xdsServerFlags) (doors *xdsDoors, dir string, re
 		t.Fatal(err)
 	}
 	reports := make(chan string, 100)
-	server := xds.New(xds.Options{Allow: doors.permits, Trust: doors.trusts, Loads: func(r xds.LoadReport) {
+	server := xds.New(xds.Options{Allow: doors.permits, Trust: doors.trusts, Loads: func(r resource.LoadReport) {
 		if !r.Ended {
-			reports <- xds.RoleName(r.Role)
+			reports <- contract.RoleName(r.Role)
 		}
 	}})
-	server.Apply(xds.Update{Set: []*xds.Resource{
-		{Type: xds.EndpointType, Name: "a", Version: "1", Roles: xds.RoleGateway | xds.RoleActivator | xds.RoleMesh},
-		{Type: xds.SecretType, Name: "key", Version: "1", Roles: xds.RoleGateway},
+	server.Apply(resource.Update{Set: []*resource.Resource{
+		{Type: resource.EndpointType, Name: "a", Version: "1", Roles: contract.RoleGateway | contract.RoleActivator | contract.RoleMesh},
+		{Type: resource.SecretType, Name: "key", Version: "1", Roles: contract.RoleGateway},
 	}})
 	// Not t.TempDir: its paths are longer than a socket's may be.
 	if dir, err = os.MkdirTemp("", "sluice"); err != nil {
@@ -115,7 +117,7 @@ func (v caller) ask() error {
 func (v caller) mayAll(by string, reported <-chan string) {
 	v.t.Helper()
 	for _, role := range []string{"gateway", "activator", "mesh"} {
-		if got, err := v.get(role, xds.EndpointType, "*"); err != nil || len(got) != 1 {
+		if got, err := v.get(role, resource.EndpointType, "*"); err != nil || len(got) != 1 {
 			v.t.Errorf("as %s %s: %v, %v", role, by, got, err)
 		}
 		if err := v.report(role); err != nil {
@@ -124,7 +126,7 @@ func (v caller) mayAll(by string, reported <-chan string) {
 			v.t.Errorf("reporting load as %s %s: that of %s came", role, by, got)
 		}
 	}
-	if got, err := v.get("gateway", xds.SecretType, "key"); err != nil || len(got) != 1 {
+	if got, err := v.get("gateway", resource.SecretType, "key"); err != nil || len(got) != 1 {
 		v.t.Errorf("as gateway %s: secrets %v, %v", by, got, err)
 	}
 	if err := v.ask(); err != nil {
@@ -152,7 +154,7 @@ func TestPlainXDSIsForGRPCClientsAlone(t *testing.T) {
 	doors, _, reported := opened(t, xdsServerFlags{})
 	v := visit(t, doors.outside.Addr().String(), plain)
 	for _, role := range []string{"gateway", "activator"} {
-		for _, resource := range []string{xds.EndpointType, xds.SecretType} {
+		for _, resource := range []string{resource.EndpointType, resource.SecretType} {
 			_, err := v.get(role, resource, "a")
 			if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), doors.socket) || !strings.Contains(err.Error(), "--xds-insecure") {
 				t.Errorf("as %s: %v", role, err)
@@ -165,13 +167,13 @@ func TestPlainXDSIsForGRPCClientsAlone(t *testing.T) {
 	if err := v.ask(); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("asking for the status: %v", err)
 	}
-	if got, err := v.get("mesh", xds.EndpointType, "a"); err != nil || len(got) != 1 {
+	if got, err := v.get("mesh", resource.EndpointType, "a"); err != nil || len(got) != 1 {
 		t.Errorf("as mesh: %v, %v", got, err)
 	}
-	if got, err := v.get("mesh", xds.EndpointType, "*"); status.Code(err) != codes.PermissionDenied {
+	if got, err := v.get("mesh", resource.EndpointType, "*"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("all as mesh: %v, %v", got, err)
 	}
-	if got, err := v.get("mesh", xds.SecretType, "key"); err != nil || len(got) > 0 {
+	if got, err := v.get("mesh", resource.SecretType, "key"); err != nil || len(got) > 0 {
 		t.Errorf("a key as mesh: %v, %v", got, err)
 	}
 	if err := v.report("mesh"); err != nil {
@@ -195,10 +197,10 @@ func TestTLSWithoutClientCertificatesIsForGRPCClientsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := visit(t, doors.outside.Addr().String(), secure)
-	if _, err := v.get("gateway", xds.SecretType, "key"); status.Code(err) != codes.PermissionDenied {
+	if _, err := v.get("gateway", resource.SecretType, "key"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("as gateway: %v", err)
 	}
-	if got, err := v.get("mesh", xds.EndpointType, "a"); err != nil || len(got) != 1 {
+	if got, err := v.get("mesh", resource.EndpointType, "a"); err != nil || len(got) != 1 {
 		t.Errorf("as mesh: %v, %v", got, err)
 	}
 }
@@ -227,11 +229,11 @@ func TestCertificatesOpenXDS(t *testing.T) {
 	doors, _, reported = opened(t, flags)
 	visit(t, doors.socket, plain).mayAll("by the socket, where there is a list", reported)
 	outside := doors.outside.Addr().String()
-	if _, err := visit(t, outside, plain).get("mesh", xds.EndpointType, "a"); status.Code(err) != codes.Unavailable {
+	if _, err := visit(t, outside, plain).get("mesh", resource.EndpointType, "a"); status.Code(err) != codes.Unavailable {
 		t.Errorf("in plain text: %v", err)
 	}
 	for name, want := range map[string]codes.Code{"gw.test": codes.OK, "other.test": codes.PermissionDenied} {
-		if _, err := visit(t, outside, as(name)).get("gateway", xds.SecretType, "key"); status.Code(err) != want {
+		if _, err := visit(t, outside, as(name)).get("gateway", resource.SecretType, "key"); status.Code(err) != want {
 			t.Errorf("as %s: %v, want %v", name, err, want)
 		}
 	}

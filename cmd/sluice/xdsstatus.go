@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -93,7 +93,7 @@ func printTable(to io.Writer, clients []status.Client, now time.Time) error {
 	var types []string
 	for _, c := range clients {
 		for name := range c.Types {
-			if xds.TypeURL(name) != "" && !slices.Contains(types, name) {
+			if resource.TypeURL(name) != "" && !slices.Contains(types, name) {
 				types = append(types, name)
 			}
 		}
@@ -175,7 +175,9 @@ func printClients(to io.Writer, clients []status.Client) error {
 }
 
 func printResources(to io.Writer, resources []status.Resource) error {
-	slices.SortStableFunc(resources, func(a, b status.Resource) int { return byType(xds.TypeName(a.TypeURL), xds.TypeName(b.TypeURL)) })
+	slices.SortStableFunc(resources, func(a, b status.Resource) int {
+		return byType(resource.TypeName(a.TypeURL), resource.TypeName(b.TypeURL))
+	})
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TYPE\tNAME\tVERSION\tSTATE")
 	for _, r := range resources {
@@ -183,7 +185,7 @@ func printResources(to io.Writer, resources []status.Resource) error {
 		if version == "" {
 			version = "-"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", upper(xds.TypeName(r.TypeURL)), r.Name, version, r.State)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", upper(resource.TypeName(r.TypeURL)), r.Name, version, r.State)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -191,10 +193,10 @@ func printResources(to io.Writer, resources []status.Resource) error {
 	for _, r := range resources {
 		if r.Refusal != nil {
 			text := strings.TrimSpace(r.Refusal.Text)
-			if r.TypeURL == xds.ListenerType && xds.SaysUnbound(text) {
+			if r.TypeURL == resource.ListenerType && resource.SaysUnbound(text) {
 				text += "; free that address: the listener is sent again every half minute or sooner"
 			}
-			fmt.Fprintf(to, "%s %s%s is refused: %s\n", upper(xds.TypeName(r.TypeURL)), r.Name, ofVersion(r.Refusal.Version), text)
+			fmt.Fprintf(to, "%s %s%s is refused: %s\n", upper(resource.TypeName(r.TypeURL)), r.Name, ofVersion(r.Refusal.Version), text)
 		}
 	}
 	return nil

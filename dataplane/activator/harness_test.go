@@ -22,8 +22,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // patience bounds every wait of a test.
@@ -41,9 +43,9 @@ type bench struct {
 
 	mu      sync.Mutex
 	changed chan struct{}
-	nacks   []xds.Nack
-	nodes   []xds.Node
-	loads   []xds.ClusterLoad // all reports, one after the other
+	nacks   []resource.Nack
+	nodes   []resource.Node
+	loads   []resource.ClusterLoad // all reports, one after the other
 	applied uint64
 }
 
@@ -59,15 +61,15 @@ func startAsked(t testing.TB, opts Options, interval time.Duration) *bench {
 	t.Cleanup(b.client.CloseIdleConnections)
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond, LoadInterval: interval,
-		Nacked: func(n xds.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
-		Loads:  func(r xds.LoadReport) { b.note(func() { b.loads = append(b.loads, r.Clusters...) }) },
-		Clients: func(role uint8, nodes []xds.Node) {
-			if role == xds.RoleActivator {
+		Nacked: func(n resource.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
+		Loads:  func(r resource.LoadReport) { b.note(func() { b.loads = append(b.loads, r.Clusters...) }) },
+		Clients: func(role uint8, nodes []resource.Node) {
+			if role == contract.RoleActivator {
 				b.note(func() { b.nodes = nodes })
 			}
 		},
-		Progress: func(p xds.Progress) {
-			if p.Role == xds.RoleActivator {
+		Progress: func(p resource.Progress) {
+			if p.Role == contract.RoleActivator {
 				b.note(func() { b.applied = p.Seq })
 			}
 		},
@@ -77,7 +79,7 @@ func startAsked(t testing.TB, opts Options, interval time.Duration) *bench {
 	ln := listener(t)
 	go func() { _ = rpc.Serve(ln) }() // until Stop below
 	t.Cleanup(func() { b.server.Close(); rpc.Stop() })
-	b.server.Apply(xds.Update{})
+	b.server.Apply(resource.Update{})
 
 	opts.XDS, opts.NodeID, opts.Listener = ln.Addr().String(), "test", listener(t)
 	if opts.Drain == 0 {
@@ -188,8 +190,8 @@ func (b *bench) raw(m *endpointv3.ClusterLoadAssignment) uint64 {
 	body := marshal(b, m)
 	sum := fnv.New128a()
 	_, _ = sum.Write(body)
-	return b.server.Apply(xds.Update{Set: []*xds.Resource{{
-		Type: xds.EndpointType, Name: m.ClusterName, Version: hex.EncodeToString(sum.Sum(nil)), Body: body, Roles: xds.RoleActivator,
+	return b.server.Apply(resource.Update{Set: []*resource.Resource{{
+		Type: resource.EndpointType, Name: m.ClusterName, Version: hex.EncodeToString(sum.Sum(nil)), Body: body, Roles: contract.RoleActivator,
 	}}})
 }
 
@@ -203,7 +205,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 }
 
 func (b *bench) removeAssignment(name string) {
-	b.server.Apply(xds.Update{Removed: []*xds.Resource{{Type: xds.EndpointType, Name: name, Roles: xds.RoleActivator}}})
+	b.server.Apply(resource.Update{Removed: []*resource.Resource{{Type: resource.EndpointType, Name: name, Roles: contract.RoleActivator}}})
 }
 
 // request makes one for the revision of cluster, with further headers as pairs.

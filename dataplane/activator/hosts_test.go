@@ -14,7 +14,7 @@ import (
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func keyOf(name string) model.Key { return model.Key{Namespace: "default", Name: name} }
@@ -45,13 +45,13 @@ func backend(name string, via model.Via, addresses ...string) *model.Backend {
 func (b *bench) publish(before *translator.Output, w *model.World) *translator.Output {
 	next := translator.Translate(w, before)
 	set, removed := translator.Diff(before, next)
-	convert := func(in []*translator.Resource) (out []*xds.Resource) {
+	convert := func(in []*translator.Resource) (out []*resource.Resource) {
 		for _, r := range in {
-			out = append(out, (*xds.Resource)(r))
+			out = append(out, (*resource.Resource)(r))
 		}
 		return out
 	}
-	b.server.Apply(xds.Update{Set: convert(set), Removed: convert(removed)})
+	b.server.Apply(resource.Update{Set: convert(set), Removed: convert(removed)})
 	return next
 }
 

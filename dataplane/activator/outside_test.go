@@ -22,7 +22,7 @@ import (
 
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/activator/dispatch"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // What is internal to the platform means nothing from a client.
@@ -67,8 +67,8 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
 		}}})
 	}
-	b.server.Apply(xds.Update{Set: []*xds.Resource{{
-		Type: xds.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
+	b.server.Apply(resource.Update{Set: []*resource.Resource{{
+		Type: resource.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: contract.RoleActivator,
 	}}})
 	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
 	want("activator xyz")

@@ -13,10 +13,10 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // certificate is a key pair as PEM, signed by itself.
@@ -47,7 +47,7 @@ func newCertificate(t testing.TB, host string) certificate {
 }
 
 // tlsListener is the listener "https": a filter chain for each certificate's host, and the first one for all others.
-func tlsListener(t testing.TB, certificates ...certificate) *xds.Resource {
+func tlsListener(t testing.TB, certificates ...certificate) *resource.Resource {
 	l := newListener(t, "https", "127.0.0.1:0", newManager(t, "http"))
 	l.ListenerFilters = []*listenerv3.ListenerFilter{{
 		Name: "tls", ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(t, &tlsinspectorv3.TlsInspector{})},
@@ -63,5 +63,5 @@ func tlsListener(t testing.TB, certificates ...certificate) *xds.Resource {
 		chain.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: []string{c.host}}
 		l.FilterChains = append(l.FilterChains, chain)
 	}
-	return res(t, resource.ListenerType, "https", l)
+	return res(t, gcpresource.ListenerType, "https", l)
 }

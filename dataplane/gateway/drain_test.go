@@ -14,12 +14,12 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/test/address"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // load sends requests from n connections. stop ends it and returns the number of requests and the failures.
@@ -68,12 +68,12 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 	for i := range addresses {
 		addresses[i] = upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	}
-	listenAt := func(address string, change int) *xds.Resource {
+	listenAt := func(address string, change int) *resource.Resource {
 		m := newManager(t, "http")
 		m.RequestHeadersTimeout = durationpb.New(time.Duration(10+change%7) * time.Second) // a new server on the same socket
-		return res(t, resource.ListenerType, "http", newListener(t, "http", address, m))
+		return res(t, gcpresource.ListenerType, "http", newListener(t, "http", address, m))
 	}
-	generation := func(i int) (string, []*xds.Resource) {
+	generation := func(i int) (string, []*resource.Resource) {
 		name := fmt.Sprint("ns/rev-", i)
 		return name, backend(t, name, addresses[i%backends], addresses[(i+1)%backends])
 	}
@@ -90,9 +90,9 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 		case i%4 == 0:
 			b.push(listenAt(listening(b), i))
 		case i%4 == 1: // another revision, and the old one is gone at once: make before break is the server's doing
-			b.update(xds.Update{
+			b.update(resource.Update{
 				Set:     append(set, routes(t, vhost("h", "h.test", to(prefix("/"), name)), vhost("other", fmt.Sprint(i, ".test"), to(prefix("/"), name)))),
-				Removed: []*xds.Resource{raw(resource.ClusterType, before, nil), raw(resource.EndpointType, before, nil)},
+				Removed: []*resource.Resource{raw(gcpresource.ClusterType, before, nil), raw(gcpresource.EndpointType, before, nil)},
 			})
 			before = name
 		case i%4 == 2: // other endpoints
@@ -201,7 +201,7 @@ func TestARemovedListenerDrains(t *testing.T) {
 		answer <- fmt.Sprint(string(body), " ", res.Close)
 	}()
 	<-entered
-	b.update(xds.Update{Removed: []*xds.Resource{plain(t)}})
+	b.update(resource.Update{Removed: []*resource.Resource{plain(t)}})
 	close(release)
 	if got := <-answer; got != "done false" && got != "done true" {
 		t.Errorf("a request in progress got %q", got)
@@ -242,7 +242,7 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 	var reported atomic.Value
 	b := start(t, Options{Failed: func(name, addr string, err error) { reported.Store(name + " " + addr) }})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
-	b.server.Apply(xds.Update{Set: one(res(t, resource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
+	b.server.Apply(resource.Update{Set: one(res(t, gcpresource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
 	if got := b.refusal(0); !strings.Contains(got, `listener "other"`) || !strings.Contains(got, taken) || !strings.Contains(got, "address already in use") {
 		t.Errorf("the NACK says %q", got)
 	}
@@ -253,7 +253,7 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 		t.Errorf("/ready says %q though a listener is not bound", got)
 	}
 	b.get("http://h/").want(t, 200, "a")
-	b.server.Apply(xds.Update{Set: one(res(t, resource.ListenerType, "http", newListener(t, "http", taken, newManager(t, "http"))))})
+	b.server.Apply(resource.Update{Set: one(res(t, gcpresource.ListenerType, "http", newListener(t, "http", taken, newManager(t, "http"))))})
 	b.refusal(1)
 	b.get("http://h/").want(t, 200, "a")
 }
@@ -268,7 +268,7 @@ func TestAnAddressThatBecomesFreeIsTaken(t *testing.T) {
 	taken := ln.Addr().String()
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
-	b.update(xds.Update{Set: one(res(t, resource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
+	b.update(resource.Update{Set: one(res(t, gcpresource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
 	b.refusal(1) // the address was tried a second time
 	_ = ln.Close()
 	b.until("the address to be taken", func() bool { return b.bound["other"] == taken })
@@ -288,15 +288,15 @@ func TestAWarmingVersionIsServedAtItsAddressThoughTheNextIsRefused(t *testing.T)
 	defer ln.Close()
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
-	version := func(address string) []*xds.Resource {
-		return one(res(t, resource.ListenerType, "http", newListener(t, "http", address, newManager(t, "late"))))
+	version := func(address string) []*resource.Resource {
+		return one(res(t, gcpresource.ListenerType, "http", newListener(t, "http", address, newManager(t, "late"))))
 	}
 	where := address.Free(t)
 	b.push(version(where)...)
-	b.server.Apply(xds.Update{Set: version(ln.Addr().String())})
+	b.server.Apply(resource.Update{Set: version(ln.Addr().String())})
 	b.refusal(0)
 	late := &routev3.RouteConfiguration{Name: "late", VirtualHosts: []*routev3.VirtualHost{vhost("h", "*", to(prefix("/"), "a"))}}
-	b.server.Apply(xds.Update{Set: one(res(t, resource.RouteType, "late", late))})
+	b.server.Apply(resource.Update{Set: one(res(t, gcpresource.RouteType, "late", late))})
 	if got := b.address("http"); got != where {
 		t.Errorf("the newest address is %s, want %s", got, where)
 	}
@@ -343,7 +343,7 @@ func TestARemovedClusterLingers(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
 	b.get("http://h/").want(t, 200, "a")
-	b.update(xds.Update{Removed: []*xds.Resource{raw(resource.ClusterType, "a", nil), raw(resource.EndpointType, "a", nil)}})
+	b.update(resource.Update{Removed: []*resource.Resource{raw(gcpresource.ClusterType, "a", nil), raw(gcpresource.EndpointType, "a", nil)}})
 	b.get("http://h/").want(t, 200, "a")
 	if got := b.page("/clusters"); got != "200 " {
 		t.Errorf("/clusters still shows %q", got)

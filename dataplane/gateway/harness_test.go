@@ -23,15 +23,17 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // upstreamReset begins Envoy's body of a reply to a request whose upstream connection was lost.
@@ -51,7 +53,7 @@ type bench struct {
 	mu       sync.Mutex
 	changed  chan struct{}
 	progress uint64
-	nacks    []xds.Nack
+	nacks    []resource.Nack
 	bound    map[string]string
 	loads    map[[2]string]client.ClusterLoad // by cluster and zone: sums, but for the newest InProgress
 }
@@ -61,13 +63,13 @@ func start(t testing.TB, options Options) *bench {
 	b := &bench{TB: t, changed: make(chan struct{}), bound: map[string]string{}, loads: map[[2]string]client.ClusterLoad{}}
 	b.server = xds.New(xds.Options{
 		Settle: time.Millisecond,
-		Progress: func(p xds.Progress) {
-			if p.Role == xds.RoleGateway && p.Clients > 0 {
+		Progress: func(p resource.Progress) {
+			if p.Role == contract.RoleGateway && p.Clients > 0 {
 				b.note(func() { b.progress = p.Seq })
 			}
 		},
-		Nacked: func(n xds.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
-		Loads:  func(r xds.LoadReport) { b.note(func() { b.add(r.Clusters) }) }, LoadInterval: 10 * time.Millisecond,
+		Nacked: func(n resource.Nack) { b.note(func() { b.nacks = append(b.nacks, n) }) },
+		Loads:  func(r resource.LoadReport) { b.note(func() { b.add(r.Clusters) }) }, LoadInterval: 10 * time.Millisecond,
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -107,7 +109,7 @@ func (b *bench) note(change func()) {
 	b.changed = make(chan struct{})
 }
 
-func (b *bench) add(loads []xds.ClusterLoad) {
+func (b *bench) add(loads []resource.ClusterLoad) {
 	for _, l := range loads {
 		sum := b.loads[[2]string{l.Cluster, l.Zone}]
 		b.loads[[2]string{l.Cluster, l.Zone}] = client.ClusterLoad{
@@ -137,16 +139,16 @@ func (b *bench) until(what string, condition func() bool) {
 }
 
 // push applies resources and waits until the gateway has acknowledged them.
-func (b *bench) push(set ...*xds.Resource) {
+func (b *bench) push(set ...*resource.Resource) {
 	b.Helper()
 	had := b.refusals()
-	b.update(xds.Update{Set: set})
+	b.update(resource.Update{Set: set})
 	if b.refusals() > had {
 		b.Fatalf("the gateway refused an update: %s", b.refusal(had))
 	}
 }
 
-func (b *bench) update(u xds.Update) {
+func (b *bench) update(u resource.Update) {
 	b.Helper()
 	seq := b.server.Apply(u)
 	b.until(fmt.Sprintf("answers to update %d", seq), func() bool { return b.progress >= seq })
@@ -262,7 +264,7 @@ func deadAddress(t testing.TB) string {
 	return ln.Addr().String()
 }
 
-func res(t testing.TB, typeURL, name string, m proto.Message) *xds.Resource {
+func res(t testing.TB, typeURL, name string, m proto.Message) *resource.Resource {
 	t.Helper()
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -271,10 +273,10 @@ func res(t testing.TB, typeURL, name string, m proto.Message) *xds.Resource {
 	return raw(typeURL, name, body)
 }
 
-func raw(typeURL, name string, body []byte) *xds.Resource {
+func raw(typeURL, name string, body []byte) *resource.Resource {
 	hash := fnv.New64a()
 	hash.Write(body)
-	return &xds.Resource{Type: typeURL, Name: name, Version: hex.EncodeToString(hash.Sum(nil)), Body: body, Roles: xds.RoleGateway}
+	return &resource.Resource{Type: typeURL, Name: name, Version: hex.EncodeToString(hash.Sum(nil)), Body: body, Roles: contract.RoleGateway}
 }
 
 func pack(t testing.TB, m proto.Message) *anypb.Any {
@@ -317,16 +319,16 @@ func newListener(t testing.TB, name, address string, m *hcmv3.HttpConnectionMana
 }
 
 // plain is the listener "http" on any port, with the route configuration "http".
-func plain(t testing.TB, changes ...func(*hcmv3.HttpConnectionManager)) *xds.Resource {
+func plain(t testing.TB, changes ...func(*hcmv3.HttpConnectionManager)) *resource.Resource {
 	m := newManager(t, "http")
 	for _, change := range changes {
 		change(m)
 	}
-	return res(t, resource.ListenerType, "http", newListener(t, "http", "127.0.0.1:0", m))
+	return res(t, gcpresource.ListenerType, "http", newListener(t, "http", "127.0.0.1:0", m))
 }
 
-func routes(t testing.TB, hosts ...*routev3.VirtualHost) *xds.Resource {
-	return res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", VirtualHosts: hosts})
+func routes(t testing.TB, hosts ...*routev3.VirtualHost) *resource.Resource {
+	return res(t, gcpresource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", VirtualHosts: hosts})
 }
 
 // vhost sends each of its routes somewhere.
@@ -369,32 +371,32 @@ func group(priority uint32, zone string, addresses ...string) *endpointv3.Locali
 	return g
 }
 
-func endpoints(t testing.TB, name string, groups ...*endpointv3.LocalityLbEndpoints) *xds.Resource {
-	return res(t, resource.EndpointType, name, &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: groups})
+func endpoints(t testing.TB, name string, groups ...*endpointv3.LocalityLbEndpoints) *resource.Resource {
+	return res(t, gcpresource.EndpointType, name, &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: groups})
 }
 
 // backend is a cluster with its endpoints at priority 0.
-func backend(t testing.TB, name string, addresses ...string) []*xds.Resource {
-	return []*xds.Resource{res(t, resource.ClusterType, name, newCluster(name)), endpoints(t, name, group(0, "pods", addresses...))}
+func backend(t testing.TB, name string, addresses ...string) []*resource.Resource {
+	return []*resource.Resource{res(t, gcpresource.ClusterType, name, newCluster(name)), endpoints(t, name, group(0, "pods", addresses...))}
 }
 
 // h2cBackend is the same for endpoints that speak h2c.
-func h2cBackend(t testing.TB, name string, addresses ...string) []*xds.Resource {
+func h2cBackend(t testing.TB, name string, addresses ...string) []*resource.Resource {
 	c := newCluster(name)
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, &httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{}},
 		}},
 	})}
-	return []*xds.Resource{res(t, resource.ClusterType, name, c), endpoints(t, name, group(0, "pods", addresses...))}
+	return []*resource.Resource{res(t, gcpresource.ClusterType, name, c), endpoints(t, name, group(0, "pods", addresses...))}
 }
 
-func all(lists ...[]*xds.Resource) []*xds.Resource {
-	var out []*xds.Resource
+func all(lists ...[]*resource.Resource) []*resource.Resource {
+	var out []*resource.Resource
 	for _, l := range lists {
 		out = append(out, l...)
 	}
 	return out
 }
 
-func one(r *xds.Resource) []*xds.Resource { return []*xds.Resource{r} }
+func one(r *resource.Resource) []*resource.Resource { return []*resource.Resource{r} }

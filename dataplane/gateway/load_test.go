@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestLoadByClusterAndZone(t *testing.T) {
@@ -37,7 +37,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 			_, _, _ = c.Read(r.Context())
 		}
 	})
-	cluster := res(t, resource.ClusterType, "c", newCluster("c"))
+	cluster := res(t, gcpresource.ClusterType, "c", newCluster("c"))
 	route := routes(t, vhost("h", "*", to(prefix("/"), "c", retries("connect-failure", 2))))
 	b.push(plain(t), cluster, endpoints(t, "c", group(0, "pods", pod), group(1, "activator", upstream(t, says("held")))), route)
 	is := func(zone string, want client.ClusterLoad) {
@@ -94,7 +94,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 	b.push(endpoints(t, "c", group(0, "pods"), group(1, "activator", upstream(t, says("held")))))
 	b.get("http://h/").want(t, 200, "held")
 	is("activator", client.ClusterLoad{Issued: 1, Succeeded: 1})
-	b.update(xds.Update{Set: []*xds.Resource{routes(t)}, Removed: []*xds.Resource{cluster, endpoints(t, "c")}})
+	b.update(resource.Update{Set: []*resource.Resource{routes(t)}, Removed: []*resource.Resource{cluster, endpoints(t, "c")}})
 	b.until("the cluster to be removed", func() bool { return b.gateway.proxy.Clusters.Get("c") == nil })
 	before := sum("pods").Streams
 	b.until("more stream-seconds", func() bool { return b.loads[[2]string{"c", "pods"}].Streams > before })
@@ -112,7 +112,7 @@ func TestLoadByClusterAndZone(t *testing.T) {
 
 func TestARetriedRequestCountsWhereItIsAnswered(t *testing.T) {
 	b := start(t, Options{})
-	b.push(plain(t), res(t, resource.ClusterType, "c", newCluster("c")),
+	b.push(plain(t), res(t, gcpresource.ClusterType, "c", newCluster("c")),
 		endpoints(t, "c", group(0, "pods", deadAddress(t)), group(1, "activator", upstream(t, says("held")))),
 		routes(t, vhost("h", "*", to(prefix("/no"), "c"), to(prefix("/"), "c", retries("connect-failure", 2)))))
 	for range 20 {

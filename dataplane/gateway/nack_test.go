@@ -13,7 +13,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -22,43 +22,43 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/config"
 	"sluice.dev/sluice/dataplane/gateway/proxy"
 	"sluice.dev/sluice/dataplane/gateway/settings"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // broken are broken resources by what is wrong, with what the NACK has to name.
 func broken(t testing.TB) map[string]struct {
-	resource *xds.Resource
+	resource *resource.Resource
 	want     []string
 } {
 	type c = struct {
-		resource *xds.Resource
+		resource *resource.Resource
 		want     []string
 	}
-	manager := func(change func(*hcmv3.HttpConnectionManager)) *xds.Resource { return plain(t, change) }
-	listener := func(change func(*listenerv3.Listener)) *xds.Resource {
+	manager := func(change func(*hcmv3.HttpConnectionManager)) *resource.Resource { return plain(t, change) }
+	listener := func(change func(*listenerv3.Listener)) *resource.Resource {
 		l := newListener(t, "http", "127.0.0.1:0", newManager(t, "http"))
 		change(l)
-		return res(t, resource.ListenerType, "http", l)
+		return res(t, gcpresource.ListenerType, "http", l)
 	}
-	route := func(r *routev3.Route) *xds.Resource { return routes(t, vhost("h", "h.test", r)) }
-	match := func(m *routev3.RouteMatch) *xds.Resource { return route(to(m, "c")) }
-	with := func(change func(*routev3.RouteAction)) *xds.Resource { return route(to(prefix("/"), "c", change)) }
-	header := func(h *routev3.HeaderMatcher) *xds.Resource {
+	route := func(r *routev3.Route) *resource.Resource { return routes(t, vhost("h", "h.test", r)) }
+	match := func(m *routev3.RouteMatch) *resource.Resource { return route(to(m, "c")) }
+	with := func(change func(*routev3.RouteAction)) *resource.Resource { return route(to(prefix("/"), "c", change)) }
+	header := func(h *routev3.HeaderMatcher) *resource.Resource {
 		m := prefix("/")
 		m.Headers = []*routev3.HeaderMatcher{h}
 		return match(m)
 	}
-	cluster := func(change func(*clusterv3.Cluster)) *xds.Resource {
+	cluster := func(change func(*clusterv3.Cluster)) *resource.Resource {
 		c := newCluster("c")
 		change(c)
-		return res(t, resource.ClusterType, "c", c)
+		return res(t, gcpresource.ClusterType, "c", c)
 	}
-	assignment := func(change func(*endpointv3.LbEndpoint)) *xds.Resource {
+	assignment := func(change func(*endpointv3.LbEndpoint)) *resource.Resource {
 		g := group(0, "z", "127.0.0.1:1")
 		change(g.LbEndpoints[0])
 		return endpoints(t, "c", g)
 	}
-	added := func(h ...*corev3.HeaderValueOption) *xds.Resource {
+	added := func(h ...*corev3.HeaderValueOption) *resource.Resource {
 		r := to(prefix("/"), "c")
 		r.RequestHeadersToAdd = h
 		return route(r)
@@ -83,7 +83,7 @@ func broken(t testing.TB) map[string]struct {
 		"pipe": {listener(func(l *listenerv3.Listener) {
 			l.Address = &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/x"}}}
 		}), []string{"address.pipe", "not supported"}},
-		"listener name": {res(t, resource.ListenerType, "http", newListener(t, "else", "127.0.0.1:0", newManager(t, "http"))), []string{"name", `"else"`}},
+		"listener name": {res(t, gcpresource.ListenerType, "http", newListener(t, "else", "127.0.0.1:0", newManager(t, "http"))), []string{"name", `"else"`}},
 		"sds from elsewhere": {listener(func(l *listenerv3.Listener) {
 			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "s"}}})
 		}), []string{"common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "must be ads"}},
@@ -120,14 +120,14 @@ func broken(t testing.TB) map[string]struct {
 		"body from a file":    {route(&routev3.Route{Match: prefix("/"), Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 200, Body: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: "/etc/passwd"}}}}}), []string{"direct_response.body.filename", "not supported"}},
 		"duplicate domain":    {routes(t, vhost("one", "a.test h.test", to(prefix("/"), "c")), vhost("two", "H.test", to(prefix("/"), "c"))), []string{`"h.test"`, `"one"`, `"two"`, "once"}},
 		"wildcard in between": {routes(t, vhost("one", "a.*.test", to(prefix("/"), "c"))), []string{"domains[0]", "wildcard"}},
-		"vhds":                {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", Vhds: &routev3.Vhds{ConfigSource: ads()}}), []string{"vhds", "not supported"}},
+		"vhds":                {res(t, gcpresource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", Vhds: &routev3.Vhds{ConfigSource: ads()}}), []string{"vhds", "not supported"}},
 		"another scope key": {plain(t, byScope(1), func(m *hcmv3.HttpConnectionManager) {
 			m.GetScopedRoutes().GetScopeKeyBuilder().GetFragments()[0].GetHeaderValueExtractor().Name = "x-scope"
 		}), []string{"scoped_routes.scope_key_builder.fragments[0]", "not supported"}},
-		"filter per route": {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", TypedPerFilterConfig: map[string]*anypb.Any{
+		"filter per route": {res(t, gcpresource.RouteType, "http", &routev3.RouteConfiguration{Name: "http", TypedPerFilterConfig: map[string]*anypb.Any{
 			"x": pack(t, &routev3.FilterConfig{}),
 		}}), []string{"typed_per_filter_config.x", "off"}},
-		"route name": {res(t, resource.RouteType, "http", &routev3.RouteConfiguration{Name: "else"}), []string{"name", `"else"`}},
+		"route name": {res(t, gcpresource.RouteType, "http", &routev3.RouteConfiguration{Name: "else"}), []string{"name", `"else"`}},
 		"dns cluster": {cluster(func(c *clusterv3.Cluster) {
 			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
 		}), []string{`cluster "c"`, "type", "STRICT_DNS"}},
@@ -139,13 +139,13 @@ func broken(t testing.TB) map[string]struct {
 		}), []string{"eds_cluster_config.eds_config"}},
 		"endpoint host name":   {assignment(func(e *endpointv3.LbEndpoint) { e.GetEndpoint().Address.GetSocketAddress().Address = "example.com" }), []string{`endpoint assignment "c"`, "endpoints[0].lb_endpoints[0]", "IP address"}},
 		"endpoint without one": {assignment(func(e *endpointv3.LbEndpoint) { e.HostIdentifier = nil }), []string{"endpoints[0].lb_endpoints[0]"}},
-		"drop overloads":       {res(t, resource.EndpointType, "c", &endpointv3.ClusterLoadAssignment{ClusterName: "c", Policy: &endpointv3.ClusterLoadAssignment_Policy{DropOverloads: []*endpointv3.ClusterLoadAssignment_Policy_DropOverload{{Category: "x"}}}}), []string{"policy.drop_overloads", "not supported"}},
-		"garbage listener":     {raw(resource.ListenerType, "http", []byte("\xff\xff\xff")), []string{"not a envoy.config.listener.v3.Listener"}},
-		"garbage routes":       {raw(resource.RouteType, "http", []byte("\x12\xff")), []string{"not a RouteConfiguration"}},
-		"garbage virtual host": {raw(resource.RouteType, "http", []byte("\x0a\x04http\x12\x03\xff\xff\xff")), []string{"not a envoy.config.route.v3.VirtualHost"}},
-		"garbage cluster":      {raw(resource.ClusterType, "c", []byte("\x01")), []string{"not a envoy.config.cluster.v3.Cluster"}},
-		"garbage endpoints":    {raw(resource.EndpointType, "c", []byte("\x0a\x7f")), []string{"not a envoy.config.endpoint.v3.ClusterLoadAssignment"}},
-		"unknown wire field":   {raw(resource.ClusterType, "c", []byte("\x0a\x01c\xfa\xff\x03\x01x")), []string{"not in the API"}},
+		"drop overloads":       {res(t, gcpresource.EndpointType, "c", &endpointv3.ClusterLoadAssignment{ClusterName: "c", Policy: &endpointv3.ClusterLoadAssignment_Policy{DropOverloads: []*endpointv3.ClusterLoadAssignment_Policy_DropOverload{{Category: "x"}}}}), []string{"policy.drop_overloads", "not supported"}},
+		"garbage listener":     {raw(gcpresource.ListenerType, "http", []byte("\xff\xff\xff")), []string{"not a envoy.config.listener.v3.Listener"}},
+		"garbage routes":       {raw(gcpresource.RouteType, "http", []byte("\x12\xff")), []string{"not a RouteConfiguration"}},
+		"garbage virtual host": {raw(gcpresource.RouteType, "http", []byte("\x0a\x04http\x12\x03\xff\xff\xff")), []string{"not a envoy.config.route.v3.VirtualHost"}},
+		"garbage cluster":      {raw(gcpresource.ClusterType, "c", []byte("\x01")), []string{"not a envoy.config.cluster.v3.Cluster"}},
+		"garbage endpoints":    {raw(gcpresource.EndpointType, "c", []byte("\x0a\x7f")), []string{"not a envoy.config.endpoint.v3.ClusterLoadAssignment"}},
+		"unknown wire field":   {raw(gcpresource.ClusterType, "c", []byte("\x0a\x01c\xfa\xff\x03\x01x")), []string{"not in the API"}},
 	}
 }
 
@@ -167,7 +167,7 @@ func TestAResourceThatIsNotUnderstoodIsRefusedAndTheLastGoodServes(t *testing.T)
 	for name, c := range broken(t) {
 		t.Run(name, func(t *testing.T) {
 			had := b.refusals()
-			b.server.Apply(xds.Update{Set: one(c.resource)})
+			b.server.Apply(resource.Update{Set: one(c.resource)})
 			got := b.refusal(had)
 			for _, want := range c.want {
 				if !strings.Contains(got, want) {
@@ -188,7 +188,7 @@ func TestGoodResourcesBesideABadOneTakeEffect(t *testing.T) {
 	b := start(t, Options{})
 	bad := newCluster("bad")
 	bad.LbPolicy = clusterv3.Cluster_MAGLEV
-	b.update(xds.Update{Set: all(one(plain(t)), one(res(t, resource.ClusterType, "bad", bad)), backend(t, "good", upstream(t, says("good"))),
+	b.update(resource.Update{Set: all(one(plain(t)), one(res(t, gcpresource.ClusterType, "bad", bad)), backend(t, "good", upstream(t, says("good"))),
 		one(routes(t, vhost("h", "*", to(prefix("/"), "good")))))})
 	if got := b.refusal(0); !strings.Contains(got, `cluster "bad": lb_policy`) || strings.Contains(got, `"good"`) {
 		t.Errorf("the NACK says %q", got)

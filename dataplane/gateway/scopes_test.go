@@ -11,10 +11,10 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
-	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // byScope makes a manager find its routes by scope, with the host n times in the key.
@@ -39,11 +39,11 @@ func byScope(n int) func(*hcmv3.HttpConnectionManager) {
 }
 
 // hostScope is the scope of a host, with the host n times in its key.
-func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route) *xds.Resource {
+func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route) *resource.Resource {
 	fragment := &routev3.ScopedRouteConfiguration_Key_Fragment{
 		Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: host},
 	}
-	return res(t, resource.ScopedRouteType, name, &routev3.ScopedRouteConfiguration{
+	return res(t, gcpresource.ScopedRouteType, name, &routev3.ScopedRouteConfiguration{
 		Name:               name,
 		Key:                &routev3.ScopedRouteConfiguration_Key{Fragments: slices.Repeat([]*routev3.ScopedRouteConfiguration_Key_Fragment{fragment}, n)},
 		RouteConfiguration: &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", routes...)}},
@@ -64,7 +64,7 @@ func TestGatewayUnsubscribesFromScopesWithItsLastListenerThatHasThem(t *testing.
 }
 
 // toBoth are the clusters a and b, whose endpoints respond with their names.
-func toBoth(t testing.TB) []*xds.Resource {
+func toBoth(t testing.TB) []*resource.Resource {
 	return all(backend(t, "a", upstream(t, says("a"))), backend(t, "b", upstream(t, says("b"))))
 }
 
@@ -80,7 +80,7 @@ func TestScopedRoutesAreServed(t *testing.T) {
 	b.get("http://local.test/").want(t, 404, "") // its key is another listener's
 	b.push(hostScope(t, "x", "x.test", 1, to1("b")))
 	b.get("http://x.test/").want(t, 200, "b")
-	b.update(xds.Update{Removed: one(hostScope(t, "x", "", 1))})
+	b.update(resource.Update{Removed: one(hostScope(t, "x", "", 1))})
 	b.get("http://x.test/").want(t, 404, "")
 	b.push(plain(t, byScope(2)))
 	b.get("http://local.test/").want(t, 200, "a")
@@ -95,8 +95,8 @@ func TestScopedRoutesAreServed(t *testing.T) {
 }
 
 // namedScope is the scope of a host that names a route configuration.
-func namedScope(t testing.TB, host, routes string) *xds.Resource {
-	return res(t, resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{
+func namedScope(t testing.TB, host, routes string) *resource.Resource {
+	return res(t, gcpresource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{
 		Name: host, RouteConfigurationName: routes,
 		Key: &routev3.ScopedRouteConfiguration_Key{Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
 			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: host},
@@ -105,8 +105,8 @@ func namedScope(t testing.TB, host, routes string) *xds.Resource {
 }
 
 // routesOf is a route configuration that sends all requests to a cluster.
-func routesOf(t testing.TB, name, cluster string) *xds.Resource {
-	return res(t, resource.RouteType, name, &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", to1(cluster))}})
+func routesOf(t testing.TB, name, cluster string) *resource.Resource {
+	return res(t, gcpresource.RouteType, name, &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", to1(cluster))}})
 }
 
 func TestScopesShareRoutesByName(t *testing.T) {
@@ -128,13 +128,13 @@ func TestScopesShareRoutesByName(t *testing.T) {
 		defer b.gateway.mu.Unlock()
 		return b.gateway.routes["x"] != nil
 	}
-	b.update(xds.Update{Removed: one(namedScope(t, "x.test", ""))})
+	b.update(resource.Update{Removed: one(namedScope(t, "x.test", ""))})
 	b.get("http://x.test/").want(t, 404, "")
 	b.get("http://www.test/").want(t, 200, "a")
 	if !has() {
 		t.Error("routes are gone that a scope still names")
 	}
-	b.update(xds.Update{Removed: all(one(namedScope(t, "www.test", "")), one(routesOf(t, "x", "")))})
+	b.update(resource.Update{Removed: all(one(namedScope(t, "www.test", "")), one(routesOf(t, "x", "")))})
 	b.until("the gateway unsubscribes from the routes", func() bool { return !has() })
 	b.push(namedScope(t, "x.test", "x"), routesOf(t, "x", "b"))
 	b.get("http://x.test/").want(t, 200, "b")
@@ -169,18 +169,18 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 		Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: "x.test"}}},
 	}}
 	for name, c := range map[string]struct {
-		bad  *xds.Resource
+		bad  *resource.Resource
 		want []string
 	}{
 		"not understood": {hostScope(t, "x", "x.test", 1, to(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}, "c")),
 			[]string{`scope "x"`, "routes[0].match.query_parameters"}},
 		"taken":          {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
-		"on demand":      {res(t, resource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "on_demand", "not supported"}},
-		"without routes": {res(t, resource.ScopedRouteType, "x", &routev3.ScopedRouteConfiguration{Name: "x", Key: onDemand.Key}), []string{`scope "x"`, "route_configuration_name", "missing"}},
-		"garbage":        {raw(resource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
+		"on demand":      {res(t, gcpresource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "on_demand", "not supported"}},
+		"without routes": {res(t, gcpresource.ScopedRouteType, "x", &routev3.ScopedRouteConfiguration{Name: "x", Key: onDemand.Key}), []string{`scope "x"`, "route_configuration_name", "missing"}},
+		"garbage":        {raw(gcpresource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
 	} {
 		had := b.refusals()
-		b.server.Apply(xds.Update{Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b"))))})
+		b.server.Apply(resource.Update{Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b"))))})
 		text := b.refusal(had)
 		for _, want := range c.want {
 			if !strings.Contains(text, want) {
@@ -191,7 +191,7 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 		b.get("http://x.test/").want(t, 200, "a")
 		b.get("http://y.test/").want(t, 200, "b")
 		b.get("http://z.test/").want(t, 200, "b")
-		b.update(xds.Update{Set: all(one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a")))), Removed: one(hostScope(t, "z", "", 1))})
+		b.update(resource.Update{Set: all(one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a")))), Removed: one(hostScope(t, "z", "", 1))})
 		b.get("http://y.test/").want(t, 200, "a")
 		b.get("http://z.test/").want(t, 404, "")
 	}
@@ -200,7 +200,7 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 // A refused scope loses its old key to another scope that takes it. When the refused scope is removed, the other one keeps the key.
 func TestRefusedScopeLosesAKeyThatAnotherTook(t *testing.T) {
 	s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
-	change := func(removed []string, set ...*xds.Resource) error {
+	change := func(removed []string, set ...*resource.Resource) error {
 		var u client.Update
 		for _, r := range set {
 			u.Set = append(u.Set, client.Resource{Name: r.Name, Version: r.Name, Body: r.Body})
@@ -237,12 +237,12 @@ func TestRefusedScopeLosesAKeyThatAnotherTook(t *testing.T) {
 func TestNoRequestIsAnsweredBeforeTheScopes(t *testing.T) {
 	for range 5 {
 		b := start(t, Options{})
-		var hosts []*xds.Resource
+		var hosts []*resource.Resource
 		for i := range 1000 {
 			host := fmt.Sprintf("h%d.test", i)
 			hosts = append(hosts, namedScope(t, host, host), routesOf(t, host, "a"))
 		}
-		b.server.Apply(xds.Update{Set: all(one(plain(t, byScope(1))), toBoth(t), hosts)})
+		b.server.Apply(resource.Update{Set: all(one(plain(t, byScope(1))), toBoth(t), hosts)})
 		stop := load(4, func() string { return b.address("http") }, "h999.test")
 		b.until("all of it", func() bool { return b.progress >= 1 })
 		b.get("http://h999.test/").want(t, 200, "a")
@@ -256,14 +256,14 @@ func TestNoRequestIsAnsweredBeforeTheScopes(t *testing.T) {
 func TestNoRequestFailsWhileRoutesChangeTheirForm(t *testing.T) {
 	b := start(t, Options{})
 	clusters := toBoth(t)
-	within := func(cluster string) *xds.Resource { return routes(t, vhost("x", "x.test", to1(cluster))) }
+	within := func(cluster string) *resource.Resource { return routes(t, vhost("x", "x.test", to1(cluster))) }
 	b.push(all(one(plain(t)), clusters, one(within("a")))...)
 	stop := load(4, func() string { return b.address("http") }, "x.test")
 	for range 30 {
-		b.update(xds.Update{Set: all(one(plain(t, byScope(1))), one(hostScope(t, "x", "x.test", 1, to1("b")))), Removed: all(clusters[:2], one(within("a")))})
-		b.update(xds.Update{Set: all(clusters[:2], one(hostScope(t, "x", "x.test", 1, to1("a")))), Removed: clusters[2:]})
-		b.update(xds.Update{Set: all(clusters[2:], one(plain(t)), one(within("b"))), Removed: all(one(hostScope(t, "x", "", 1)), clusters[:2])})
-		b.update(xds.Update{Set: all(clusters[:2], one(within("a")))})
+		b.update(resource.Update{Set: all(one(plain(t, byScope(1))), one(hostScope(t, "x", "x.test", 1, to1("b")))), Removed: all(clusters[:2], one(within("a")))})
+		b.update(resource.Update{Set: all(clusters[:2], one(hostScope(t, "x", "x.test", 1, to1("a")))), Removed: clusters[2:]})
+		b.update(resource.Update{Set: all(clusters[2:], one(plain(t)), one(within("b"))), Removed: all(one(hostScope(t, "x", "", 1)), clusters[:2])})
+		b.update(resource.Update{Set: all(clusters[:2], one(within("a")))})
 	}
 	if sent, failures := stop(); len(failures) > 0 || sent == 0 {
 		t.Fatalf("%d of %d requests failed: %s", len(failures), sent, failures[0])

@@ -15,17 +15,17 @@ import (
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	gcpresource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"sluice.dev/sluice/dataplane/gateway/config"
 	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/test/authority"
-	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // secretListener is the listener "https", whose one filter chain names secrets.
-func secretListener(t testing.TB, names ...string) *xds.Resource {
+func secretListener(t testing.TB, names ...string) *resource.Resource {
 	l := newListener(t, "https", "127.0.0.1:0", newManager(t, "http"))
 	context := &tlsv3.CommonTlsContext{}
 	for _, name := range names {
@@ -33,17 +33,17 @@ func secretListener(t testing.TB, names ...string) *xds.Resource {
 	}
 	l.FilterChains[0].TransportSocket = tlsSocket(t, context)
 	l.DefaultFilterChain, l.FilterChains = l.FilterChains[0], nil
-	return res(t, resource.ListenerType, "https", l)
+	return res(t, gcpresource.ListenerType, "https", l)
 }
 
-func secret(t testing.TB, name, chain, key string) *xds.Resource {
-	return res(t, resource.SecretType, name, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{
+func secret(t testing.TB, name, chain, key string) *resource.Resource {
+	return res(t, gcpresource.SecretType, name, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{
 		TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: text(chain), PrivateKey: text(key)},
 	}})
 }
 
 // newSecret is a secret with a fresh certificate, and its serial.
-func newSecret(t testing.TB, a *authority.Authority, name string) (*xds.Resource, *big.Int) {
+func newSecret(t testing.TB, a *authority.Authority, name string) (*resource.Resource, *big.Int) {
 	t.Helper()
 	chain, key := a.Sign(name + ".test")
 	pair, err := tls.X509KeyPair(chain, key)
@@ -158,7 +158,7 @@ func streams(w http.ResponseWriter, r *http.Request) {
 }
 
 // served are the resources that the tests of secrets need beside the listener "https".
-func served(t testing.TB) []*xds.Resource {
+func served(t testing.TB) []*resource.Resource {
 	return append(h2cBackend(t, "a", upstream(t, streams)), routes(t, vhost("h", "*", to(prefix("/"), "a"))))
 }
 
@@ -228,22 +228,22 @@ func TestBrokenSecretIsRefusedAndTheLastGoodOneServes(t *testing.T) {
 	chain, key := a.Sign("one.test")
 	_, other := a.Sign("one.test")
 	for name, c := range map[string]struct {
-		secret *xds.Resource
+		secret *resource.Resource
 		want   string
 	}{
 		"no pair":           {secret(t, "ns/one", string(chain), string(other)), "not a pair"},
 		"no certificate":    {secret(t, "ns/one", string(key), string(key)), "not a pair"},
 		"half a key":        {secret(t, "ns/one", string(chain), string(key[:len(key)/2])), "not a pair"},
 		"empty":             {secret(t, "ns/one", "", ""), "not a pair"},
-		"no type":           {res(t, resource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one"}), "tls_certificate"},
-		"another type":      {res(t, resource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{}}}), "generic_secret"},
-		"another's name":    {res(t, resource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/two"}), `is "ns/two"`},
-		"garbage":           {raw(resource.SecretType, "ns/one", append([]byte("\xff"), key...)), "not a envoy.extensions.transport_sockets.tls.v3.Secret"},
+		"no type":           {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one"}), "tls_certificate"},
+		"another type":      {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{}}}), "generic_secret"},
+		"another's name":    {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/two"}), `is "ns/two"`},
+		"garbage":           {raw(gcpresource.SecretType, "ns/one", append([]byte("\xff"), key...)), "not a envoy.extensions.transport_sockets.tls.v3.Secret"},
 		"garbage in a text": {secret(t, "ns/one", string(chain), "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n"), "not a pair"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			had := b.refusals()
-			b.server.Apply(xds.Update{Set: one(c.secret)})
+			b.server.Apply(resource.Update{Set: one(c.secret)})
 			got := b.refusal(had)
 			if !strings.Contains(got, `secret "ns/one"`) || !strings.Contains(got, c.want) {
 				t.Errorf("the NACK says %q; it should name the secret and say %q", got, c.want)
@@ -306,7 +306,7 @@ func TestNewVersionOfAListenerWaitsForItsSecretBesideTheOld(t *testing.T) {
 	old, oldSerial := newSecret(t, a, "ns/old")
 	b.push(append(served(t), secretListener(t, "ns/old"), old)...)
 	s := b.newSession(true)
-	b.update(xds.Update{Set: one(secretListener(t, "ns/new")), Removed: one(old)})
+	b.update(resource.Update{Set: one(secretListener(t, "ns/new")), Removed: one(old)})
 	b.wantSerial(oldSerial)
 	next, serial := newSecret(t, a, "ns/new")
 	b.push(next)
@@ -316,7 +316,7 @@ func TestNewVersionOfAListenerWaitsForItsSecretBesideTheOld(t *testing.T) {
 		t.Errorf("%d connections were made, want the first one to live on", n)
 	}
 	s.body.Close()
-	b.update(xds.Update{Set: one(tlsListener(t, newCertificate(t, "h.test")))})
+	b.update(resource.Update{Set: one(tlsListener(t, newCertificate(t, "h.test")))})
 	b.gateway.mu.Lock()
 	defer b.gateway.mu.Unlock()
 	if n := len(b.gateway.secrets); n != 0 {

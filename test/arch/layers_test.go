@@ -34,9 +34,14 @@ var layers = map[string][]string{
 	"autoscaler/simulate":          {"model", "autoscaler"},
 	"autoscaler/scrape":            {"model"},
 	"autoscaler/loop":              {"model", "autoscaler", "autoscaler/scrape"},
-	"xds":                          {},
+	"xds":                          {"xds/resource", "xds/offer", "xds/session", "xds/csds", "xds/lrs"},
+	"xds/resource":                 {},
+	"xds/offer":                    {"xds/resource"},
+	"xds/session":                  {"xds/resource", "xds/offer"},
+	"xds/csds":                     {"xds/resource", "xds/offer", "xds/session"},
+	"xds/lrs":                      {"xds/resource"},
 	"xds/client":                   {},
-	"xds/status":                   {"xds"},
+	"xds/status":                   {"xds/resource", "xds/csds"},
 	"xds/allow":                    {},
 	"certificate":                  {},
 	"envoy":                        {},
@@ -45,7 +50,7 @@ var layers = map[string][]string{
 	"crds/convert":                 {"crds/serving", "model"},
 	"explain":                      {"model", "rollout"},
 	"explain/tree":                 {"explain"},
-	"controlplane":                 {"model", "translator", "xds"},
+	"controlplane":                 {"model", "translator", "xds/resource"},
 	"dataplane/queueproxy":         {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer"},
 	"dataplane/gateway":            {"xds/client"},
 	"dataplane/gateway/settings":   {},
@@ -92,7 +97,7 @@ var foreign = []struct {
 }
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
-var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain", "dataplane/gateway/config"}
+var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain", "dataplane/gateway/config", "xds/resource", "xds/offer"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
 

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // hostile is a client that says that it is a gateway and refuses a share of what it is sent.
@@ -25,9 +25,9 @@ func beHostile(server string, seed uint64, number int, stay time.Duration) (answ
 	x := &hostile{random: rand.New(rand.NewPCG(seed, 4))}
 	x.share = []float64{0.1, 0.5, 1}[x.random.IntN(3)]
 	x.client = client.New(client.Config{Target: server, NodeID: fmt.Sprint("hostile-", number), Role: "gateway", Handler: x.take})
-	x.client.Subscribe(xds.ClusterType, client.Wildcard)
-	x.client.Subscribe(xds.ListenerType, client.Wildcard)
-	x.client.Subscribe(xds.RouteType, "http", "local")
+	x.client.Subscribe(resource.ClusterType, client.Wildcard)
+	x.client.Subscribe(resource.ListenerType, client.Wildcard)
+	x.client.Subscribe(resource.RouteType, "http", "local")
 	ctx, cancel := context.WithTimeout(context.Background(), stay)
 	defer cancel()
 	_ = x.client.Run(ctx) // it ends with the context
@@ -36,11 +36,11 @@ func beHostile(server string, seed uint64, number int, stay time.Duration) (answ
 
 func (x *hostile) take(u client.Update) error {
 	x.answered.Add(1)
-	if u.Type == xds.ClusterType {
+	if u.Type == resource.ClusterType {
 		for _, r := range u.Set {
-			x.client.Subscribe(xds.EndpointType, r.Name)
+			x.client.Subscribe(resource.EndpointType, r.Name)
 		}
-		x.client.Unsubscribe(xds.EndpointType, u.Removed...)
+		x.client.Unsubscribe(resource.EndpointType, u.Removed...)
 	}
 	if len(u.Set) == 0 || x.random.Float64() >= x.share {
 		return nil

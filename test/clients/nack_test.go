@@ -26,8 +26,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/cmd/sluice/sample"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // rig is the xDS server in this process, with resources made by hand: `sluice up` sends none that a client refuses.
@@ -38,7 +40,7 @@ type rig struct {
 	backend netip.AddrPort
 
 	mu      sync.Mutex
-	refused []xds.Nack
+	refused []resource.Nack
 }
 
 func newRig(t *testing.T) *rig {
@@ -49,7 +51,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.address = socket.Addr().String()
-	r.Server = xds.New(xds.Options{Nacked: func(n xds.Nack) {
+	r.Server = xds.New(xds.Options{Nacked: func(n resource.Nack) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.refused = append(r.refused, n)
@@ -75,21 +77,21 @@ func newRig(t *testing.T) *rig {
 }
 
 // refusals are what clients have refused so far.
-func (r *rig) refusals() []xds.Nack {
+func (r *rig) refusals() []resource.Nack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.refused)
 }
 
 // resource is made for all roles, with its content's hash as version.
-func (r *rig) resource(typeURL, name string, m proto.Message) *xds.Resource {
+func (r *rig) resource(typeURL, name string, m proto.Message) *resource.Resource {
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return &xds.Resource{
+	return &resource.Resource{
 		Type: typeURL, Name: name, Body: body, Version: fmt.Sprintf("%x", sha256.Sum256(body)),
-		Roles: xds.RoleGateway | xds.RoleMesh,
+		Roles: contract.RoleGateway | contract.RoleMesh,
 	}
 }
 
@@ -109,8 +111,8 @@ func ads() *corev3.ConfigSource {
 }
 
 // cluster is one that every client takes.
-func (r *rig) cluster(name string, timeout time.Duration) *xds.Resource {
-	return r.resource(xds.ClusterType, name, &clusterv3.Cluster{
+func (r *rig) cluster(name string, timeout time.Duration) *resource.Resource {
+	return r.resource(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, ConnectTimeout: durationpb.New(timeout),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
@@ -129,18 +131,18 @@ func (r *rig) cluster(name string, timeout time.Duration) *xds.Resource {
 }
 
 // badCluster is one that none takes: a cluster by DNS names exactly one host, and this names none.
-func (r *rig) badCluster(name string) *xds.Resource {
-	return r.resource(xds.ClusterType, name, &clusterv3.Cluster{
+func (r *rig) badCluster(name string) *resource.Resource {
+	return r.resource(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, ConnectTimeout: durationpb.New(time.Second),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_LOGICAL_DNS},
 	})
 }
 
-func (r *rig) endpoints(name string) *xds.Resource {
+func (r *rig) endpoints(name string) *resource.Resource {
 	address := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address: r.backend.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(r.backend.Port())},
 	}}}
-	return r.resource(xds.EndpointType, name, &endpointv3.ClusterLoadAssignment{
+	return r.resource(resource.EndpointType, name, &endpointv3.ClusterLoadAssignment{
 		ClusterName: name,
 		Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			Locality: &corev3.Locality{Zone: "pods"}, LoadBalancingWeight: wrapperspb.UInt32(1),
@@ -152,7 +154,7 @@ func (r *rig) endpoints(name string) *xds.Resource {
 }
 
 // routes send each host to the cluster of its name. Clients without a proxy have listeners for the hosts, gateways have one.
-func (r *rig) routes(gateway string, hosts ...string) []*xds.Resource {
+func (r *rig) routes(gateway string, hosts ...string) []*resource.Resource {
 	config := &routev3.RouteConfiguration{Name: "routes"}
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:     "http",
@@ -161,7 +163,7 @@ func (r *rig) routes(gateway string, hosts ...string) []*xds.Resource {
 			Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: r.anyOf(&routerv3.Router{})},
 		}},
 	}
-	var all []*xds.Resource
+	var all []*resource.Resource
 	for _, host := range hosts {
 		config.VirtualHosts = append(config.VirtualHosts, &routev3.VirtualHost{
 			Name: host, Domains: []string{host},
@@ -172,14 +174,14 @@ func (r *rig) routes(gateway string, hosts ...string) []*xds.Resource {
 				}},
 			}},
 		})
-		l := r.resource(xds.ListenerType, host, &listenerv3.Listener{
+		l := r.resource(resource.ListenerType, host, &listenerv3.Listener{
 			Name: host, ApiListener: &listenerv3.ApiListener{ApiListener: r.anyOf(manager)},
 		})
-		l.Roles = xds.RoleMesh
+		l.Roles = contract.RoleMesh
 		all = append(all, l)
 	}
 	at := netip.MustParseAddrPort(gateway)
-	l := r.resource(xds.ListenerType, "http", &listenerv3.Listener{
+	l := r.resource(resource.ListenerType, "http", &listenerv3.Listener{
 		Name: "http",
 		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 			Address: at.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(at.Port())},
@@ -189,8 +191,8 @@ func (r *rig) routes(gateway string, hosts ...string) []*xds.Resource {
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: r.anyOf(manager)},
 		}}}},
 	})
-	l.Roles = xds.RoleGateway
-	return append(all, l, r.resource(xds.RouteType, "routes", config))
+	l.Roles = contract.RoleGateway
+	return append(all, l, r.resource(resource.RouteType, "routes", config))
 }
 
 // answers waits until calls to a host are answered.
@@ -209,7 +211,7 @@ func (r *rig) refuses(name string) {
 	r.t.Helper()
 	eventually(r.t, "the client refuses "+name, func() error {
 		for _, n := range r.refusals() {
-			if slices.Contains(n.Names, name) && n.Type == xds.ClusterType {
+			if slices.Contains(n.Names, name) && n.Type == resource.ClusterType {
 				return nil
 			}
 		}
@@ -229,7 +231,7 @@ func TestClientsRefuse(t *testing.T) {
 			}
 			r := newRig(t)
 			gateway := address.Free(t)
-			r.Apply(xds.Update{Set: append(r.routes(gateway, "good", "worse"),
+			r.Apply(resource.Update{Set: append(r.routes(gateway, "good", "worse"),
 				r.cluster("good", time.Second), r.endpoints("good"), r.cluster("worse", time.Second), r.endpoints("worse"))})
 			c := f.start(t, r.address, gateway)
 			r.answers(c, "good")
@@ -239,17 +241,17 @@ func TestClientsRefuse(t *testing.T) {
 			}
 			calls := pour(t, c, "good")
 
-			r.Apply(xds.Update{Set: []*xds.Resource{r.badCluster("worse")}})
+			r.Apply(resource.Update{Set: []*resource.Resource{r.badCluster("worse")}})
 			r.refuses("worse")
 			if got := c.call(t, "worse", 50); got.answered() != 50 {
 				t.Errorf("with a cluster that was refused %d of 50 calls were answered by the one before: %v", got.answered(), got.Errors)
 			}
 			// Others move on meanwhile, a new service among them.
-			r.Apply(xds.Update{Set: append(r.routes(gateway, "good", "worse", "new"),
+			r.Apply(resource.Update{Set: append(r.routes(gateway, "good", "worse", "new"),
 				r.cluster("good", 2*time.Second), r.cluster("new", time.Second), r.endpoints("new"))})
 			r.answers(c, "new")
 			before := len(r.refusals())
-			r.Apply(xds.Update{Set: []*xds.Resource{r.cluster("worse", 3*time.Second)}})
+			r.Apply(resource.Update{Set: []*resource.Resource{r.cluster("worse", 3*time.Second)}})
 			r.answers(c, "worse")
 			// What it refused it is not sent again, not even among all clusters of the state of the world.
 			if before > 1 {

@@ -22,6 +22,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/gateway"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
@@ -29,6 +30,7 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // roleVariable names what the program of the tests is to be in place of running them.
@@ -60,10 +62,10 @@ type control struct {
 	reached    uint64 // what the gateway has acknowledged
 }
 
-func (c *control) progressed(p xds.Progress) {
+func (c *control) progressed(p resource.Progress) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p.Role == xds.RoleGateway {
+	if p.Role == contract.RoleGateway {
 		c.reached = p.Seq
 	}
 }
@@ -78,7 +80,7 @@ func (c *control) settled() bool {
 func newControl(t testing.TB, options ...grpc.ServerOption) *control {
 	c := &control{gateway: address.Free(t)}
 	c.server = xds.New(xds.Options{
-		Nacked:   func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
+		Nacked:   func(n resource.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
 		Clients:  c.connected,
 		Progress: c.progressed,
 	})
@@ -104,19 +106,19 @@ func (c *control) serve(w *model.World) {
 	out := translator.Translate(w, c.out)
 	set, removed := translator.Diff(c.out, out)
 	c.out = out
-	update := xds.Update{}
+	update := resource.Update{}
 	for _, r := range set {
-		update.Set = append(update.Set, (*xds.Resource)(r))
+		update.Set = append(update.Set, (*resource.Resource)(r))
 	}
 	for _, r := range removed {
-		update.Removed = append(update.Removed, (*xds.Resource)(r))
+		update.Removed = append(update.Removed, (*resource.Resource)(r))
 	}
 	c.applied = c.server.Apply(update)
 }
 
 // connected has the World name the activators that are connected.
-func (c *control) connected(role uint8, nodes []xds.Node) {
-	if role != xds.RoleActivator {
+func (c *control) connected(role uint8, nodes []resource.Node) {
+	if role != contract.RoleActivator {
 		return
 	}
 	c.mu.Lock()

@@ -21,7 +21,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/test/address"
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // explain runs sluice explain where the instance was started, and returns what it prints and its exit code.
@@ -160,7 +160,7 @@ func refuse(t *testing.T, server, cluster string) {
 		t.Fatal(err)
 	}
 	request := &discoveryv3.DeltaDiscoveryRequest{
-		Node: &corev3.Node{Id: "stubborn", Cluster: "mesh"}, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: []string{cluster},
+		Node: &corev3.Node{Id: "stubborn", Cluster: "mesh"}, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: []string{cluster},
 	}
 	if err := stream.Send(request); err != nil {
 		t.Fatal(err)

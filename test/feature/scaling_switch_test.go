@@ -23,6 +23,7 @@ import (
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // points is a revision with real parts around it and nobody who scales it, so that a test can set how requests reach it.
@@ -98,7 +99,7 @@ func endpoint(t testing.TB, address string) model.Endpoint {
 }
 
 func (p *points) controlPlane() {
-	p.xds = xds.New(xds.Options{Progress: func(progress xds.Progress) { p.control.Acknowledge(progress) }})
+	p.xds = xds.New(xds.Options{Progress: func(progress resource.Progress) { p.control.Acknowledge(progress) }})
 	p.control = controlplane.New(controlplane.Options{
 		Logger: hclog.NewNullLogger(), Publish: p.xds.Apply,
 		Problems: func(found []model.Problem) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // inspect runs `sluice xds` against the instance and returns what it prints and its exit code.
@@ -64,7 +64,7 @@ func TestRefusalIsShownWithTheClientsWords(t *testing.T) {
 		}
 		return nil
 	}})
-	c.Subscribe(xds.ClusterType, client.Wildcard)
+	c.Subscribe(resource.ClusterType, client.Wildcard)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

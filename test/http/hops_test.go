@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // patience is how long a test waits for what must happen.
@@ -77,11 +78,11 @@ func control(t *testing.T, app string) (server, listen string) {
 			Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: revision, Percent: 100}},
 		}}})
 	}
-	s := xds.New(xds.Options{Nacked: func(n xds.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) }})
+	s := xds.New(xds.Options{Nacked: func(n resource.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) }})
 	set, _ := translator.Diff(nil, translator.Translate(world, nil))
-	update := xds.Update{}
+	update := resource.Update{}
 	for _, r := range set {
-		update.Set = append(update.Set, (*xds.Resource)(r))
+		update.Set = append(update.Set, (*resource.Resource)(r))
 	}
 	s.Apply(update)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,11 +18,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // urls are the types that a state is made of.
-var urls = []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType}
+var urls = []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType}
 
 // message is a resource as a harness may send it, of which only the name counts.
 type message interface {
@@ -53,8 +53,8 @@ func unknown(url string) error {
 	return status.Errorf(codes.InvalidArgument, "type URL %q is none of %q", url, urls)
 }
 
-// resource makes up a resource. Equal versions of one name have equal content, and other versions other content.
-func resource(url, name, version string) (*xds.Resource, error) {
+// newResource makes up a resource. Equal versions of one name have equal content, and other versions other content.
+func newResource(url, name, version string) (*resource.Resource, error) {
 	if version == "" {
 		return nil, status.Errorf(codes.InvalidArgument, "%s %q has no version: give one", url, name)
 	}
@@ -69,25 +69,25 @@ func resource(url, name, version string) (*xds.Resource, error) {
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "writing %s %q of version %q: %v", url, name, version, err)
 	}
-	return &xds.Resource{Type: url, Name: name, Version: version, Body: body, Roles: everyRole}, nil
+	return &resource.Resource{Type: url, Name: name, Version: version, Body: body, Roles: everyRole}, nil
 }
 
 // contentOf is complete in itself: a cluster has its endpoints in it and a listener its routes, for a client that asks for one
 // type alone is not to be waited for because of another.
 func contentOf(url, name, version string) (message, error) {
 	switch url {
-	case xds.ClusterType:
+	case resource.ClusterType:
 		return &clusterv3.Cluster{
 			Name: name, AltStatName: name + "@" + version,
 			ConnectTimeout:       durationpb.New(5 * time.Second),
 			ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 			LoadAssignment:       assignment(name, version),
 		}, nil
-	case xds.EndpointType:
+	case resource.EndpointType:
 		return assignment(name, version), nil
-	case xds.ListenerType:
+	case resource.ListenerType:
 		return listener(name, version)
-	case xds.RouteType:
+	case resource.RouteType:
 		return routes(name, version), nil
 	}
 	return nil, unknown(url)

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // patience bounds how long a test waits for what must come.
@@ -155,10 +155,10 @@ var variants = []variant{{false, false}, {false, true}, {true, false}, {true, tr
 
 // own is each type's own service and the noun of its methods.
 var own = map[string][2]string{
-	xds.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
-	xds.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
-	xds.ListenerType: {"envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"},
-	xds.RouteType:    {"envoy.service.route.v3.RouteDiscoveryService", "Routes"},
+	resource.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
+	resource.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
+	resource.ListenerType: {"envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"},
+	resource.RouteType:    {"envoy.service.route.v3.RouteDiscoveryService", "Routes"},
 }
 
 func (v variant) method(url string) string {
@@ -171,7 +171,7 @@ func (v variant) method(url string) string {
 
 // full is whether a response holds all that the client wants of a type.
 func (v variant) full(url string) bool {
-	return !v.delta && (url == xds.ClusterType || url == xds.ListenerType)
+	return !v.delta && (url == resource.ClusterType || url == resource.ListenerType)
 }
 
 // each runs a scenario for each type over each transport.

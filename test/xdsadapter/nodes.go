@@ -15,14 +15,16 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // silence is how long a client is waited for. Clients of a harness ask for some types and never for others, or leave responses
 // without an answer on purpose, and a harness gives what has to come about three seconds.
 const silence = time.Second
 
-const everyRole = xds.RoleGateway | xds.RoleActivator | xds.RoleMesh
+const everyRole = contract.RoleGateway | contract.RoleActivator | contract.RoleMesh
 
 // nodes are the servers by node id: a server has one state, a harness sets one for each node.
 type nodes struct {
@@ -33,10 +35,22 @@ type nodes struct {
 
 // node is what one node id is served.
 type node struct {
-	server *xds.Server
-	logger hclog.Logger
-	mu     sync.Mutex
-	held   map[key]*xds.Resource // in force
+	// Set once.
+	server   *xds.Server
+	services implementations // of the server
+	logger   hclog.Logger
+
+	mu sync.Mutex
+	// Guarded by mu.
+	held map[key]*resource.Resource // in force
+}
+
+// implementations are the implementations of gRPC services by name.
+type implementations map[string]any
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (i implementations) RegisterService(desc *grpc.ServiceDesc, implementation any) {
+	i[desc.ServiceName] = implementation
 }
 
 type key struct{ url, name string }
@@ -51,10 +65,12 @@ func (n *nodes) of(id string) *node {
 	if found == nil {
 		logger := n.logger.With("node", id)
 		found = &node{
-			server: xds.New(xds.Options{Logger: logger, Wait: silence}),
-			logger: logger,
-			held:   map[key]*xds.Resource{},
+			server:   xds.New(xds.Options{Logger: logger, Wait: silence}),
+			services: implementations{},
+			logger:   logger,
+			held:     map[key]*resource.Resource{},
 		}
+		found.server.Register(found.services)
 		n.byID[id] = found
 	}
 	return found
@@ -75,7 +91,8 @@ func (n *nodes) route(_ any, stream grpc.ServerStream, info *grpc.StreamServerIn
 	if err := stream.RecvMsg(first); err != nil {
 		return err
 	}
-	return handler(n.of(first.GetNode().GetId()).server, &replay{stream, first})
+	service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
+	return handler(n.of(first.GetNode().GetId()).services[service], &replay{stream, first})
 }
 
 type introduction interface {
@@ -114,10 +131,10 @@ func (r *replay) RecvMsg(m any) error {
 }
 
 // replace puts a whole state in force: these resources and no others, every type at this version.
-func (n *node) replace(version string, resources []*xds.Resource) {
+func (n *node) replace(version string, resources []*resource.Resource) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	u := xds.Update{Versions: map[string]string{}, Set: resources}
+	u := resource.Update{Versions: map[string]string{}, Set: resources}
 	for _, url := range urls {
 		u.Versions[url] = version
 	}
@@ -133,20 +150,20 @@ func (n *node) replace(version string, resources []*xds.Resource) {
 }
 
 // set puts one resource in force, and its type at its version.
-func (n *node) set(r *xds.Resource) {
+func (n *node) set(r *resource.Resource) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.put(r)
 }
 
-func (n *node) put(r *xds.Resource) {
+func (n *node) put(r *resource.Resource) {
 	n.held[key{r.Type, r.Name}] = r
-	n.server.Apply(xds.Update{Set: []*xds.Resource{r}, Versions: map[string]string{r.Type: r.Version}})
+	n.server.Apply(resource.Update{Set: []*resource.Resource{r}, Versions: map[string]string{r.Type: r.Version}})
 	n.logger.Info("resource is set", "type", r.Type, "name", r.Name, "version", r.Version)
 }
 
 // update is set for a resource that is there with another version.
-func (n *node) update(r *xds.Resource) error {
+func (n *node) update(r *resource.Resource) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	old := n.held[key{r.Type, r.Name}]
@@ -170,7 +187,7 @@ func (n *node) remove(url, name, version string) error {
 		return missing(url, name)
 	}
 	delete(n.held, key{url, name})
-	u := xds.Update{Removed: []*xds.Resource{old}}
+	u := resource.Update{Removed: []*resource.Resource{old}}
 	if version != "" {
 		u.Versions = map[string]string{url: version}
 	}

@@ -10,7 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func TestSubscribedNamesComeInOneResponseAndNothingElse(t *testing.T) {
@@ -249,7 +250,7 @@ func TestReconnectWithVersions(t *testing.T) {
 }
 
 func TestFourTypesOfOneClientOnOneStreamAndOnFour(t *testing.T) {
-	urls := []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType}
+	urls := []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType}
 	for _, v := range variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
@@ -331,20 +332,20 @@ func TestMadeUpResourcesAreValidAndUpdatesChangeThem(t *testing.T) {
 
 func TestWrongRequestsAreRefusedWithASentence(t *testing.T) {
 	g := start(t)
-	g.set(xds.ClusterType, "1")
+	g.set(resource.ClusterType, "1")
 	for name, c := range map[string]struct {
 		method string
 		fill   func(dynamic)
 		want   codes.Code
 	}{
-		"update of nothing":    {"UpdateResource", one("n", xds.ClusterType, "Z", "2"), codes.NotFound},
-		"update to the same":   {"UpdateResource", one("n", xds.ClusterType, "A", "1"), codes.FailedPrecondition},
-		"removal of nothing":   {"RemoveResource", one("n", xds.ClusterType, "Z", "2"), codes.NotFound},
+		"update of nothing":    {"UpdateResource", one("n", resource.ClusterType, "Z", "2"), codes.NotFound},
+		"update to the same":   {"UpdateResource", one("n", resource.ClusterType, "A", "1"), codes.FailedPrecondition},
+		"removal of nothing":   {"RemoveResource", one("n", resource.ClusterType, "Z", "2"), codes.NotFound},
 		"addition of no type":  {"AddResource", one("n", "", "Z", "2"), codes.InvalidArgument},
-		"addition of no name":  {"AddResource", one("n", xds.ClusterType, "", "2"), codes.InvalidArgument},
-		"no version":           {"AddResource", one("n", xds.ClusterType, "Z", ""), codes.InvalidArgument},
-		"line break in a name": {"AddResource", one("n", xds.RouteType, "Z", "a\nb"), codes.InvalidArgument},
-		"unknown type":         {"SetState", state("n", "1", map[string][]string{xds.SecretType: {"A"}}), codes.InvalidArgument},
+		"addition of no name":  {"AddResource", one("n", resource.ClusterType, "", "2"), codes.InvalidArgument},
+		"no version":           {"AddResource", one("n", resource.ClusterType, "Z", ""), codes.InvalidArgument},
+		"line break in a name": {"AddResource", one("n", resource.RouteType, "Z", "a\nb"), codes.InvalidArgument},
+		"unknown type":         {"SetState", state("n", "1", map[string][]string{resource.SecretType: {"A"}}), codes.InvalidArgument},
 	} {
 		if _, err := g.call(c.method, c.fill); status.Code(err) != c.want {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
@@ -356,7 +357,7 @@ func TestWrongRequestsAreRefusedWithASentence(t *testing.T) {
 func TestStatusIsToldOnAStream(t *testing.T) {
 	t.Parallel()
 	g := start(t)
-	g.must("SetState", state("test", "1", map[string][]string{xds.ClusterType: {"a"}}))
+	g.must("SetState", state("test", "1", map[string][]string{resource.ClusterType: {"a"}}))
 	stream, err := statusv3.NewClientStatusDiscoveryServiceClient(g.xds).StreamClientStatus(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -364,7 +365,7 @@ func TestStatusIsToldOnAStream(t *testing.T) {
 	err = stream.Send(&statusv3.ClientStatusRequest{
 		Node: &corev3.Node{Id: "test"},
 		NodeMatchers: []*matcherv3.NodeMatcher{{NodeId: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: xds.DesiredPrefix + "gateway"},
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: csds.DesiredPrefix + "gateway"},
 		}}},
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 // pause is before UpdateResource does anything: a harness calls it right after it has sent a request on an xDS stream, which
@@ -61,7 +61,7 @@ func register(to *grpc.Server, nodes *nodes) error {
 func setState(_ context.Context, n *node, request dynamic) (any, error) {
 	version := request.text("version")
 	given := request.Get(request.field("resources")).List()
-	resources := make([]*xds.Resource, given.Len())
+	resources := make([]*resource.Resource, given.Len())
 	for i := range resources {
 		wrapped := given.Get(i).Message()
 		get := func(name protoreflect.Name) protoreflect.Value {
@@ -72,7 +72,7 @@ func setState(_ context.Context, n *node, request dynamic) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if resources[i], err = resource(url, name, version); err != nil {
+		if resources[i], err = newResource(url, name, version); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +92,7 @@ func updateResource(ctx context.Context, n *node, request dynamic) (any, error) 
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
-	r, err := resource(request.text("typeUrl"), request.text("resourceName"), request.text("version"))
+	r, err := newResource(request.text("typeUrl"), request.text("resourceName"), request.text("version"))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func updateResource(ctx context.Context, n *node, request dynamic) (any, error) 
 }
 
 func addResource(_ context.Context, n *node, request dynamic) (any, error) {
-	r, err := resource(request.text("typeUrl"), request.text("resourceName"), request.text("version"))
+	r, err := newResource(request.text("typeUrl"), request.text("resourceName"), request.text("version"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
-// Package allow decides by a list which identities may be clients of which role. It takes values and returns values: it must not
-// know how an identity was proved, nor what a role gets.
+// Package allow decides by a list which identities may be clients of which role. It takes values and returns values. It must not know
+// how an identity was proved, nor what a role gets.
 package allow
 
 import (
@@ -11,7 +11,7 @@ import (
 	"sluice.dev/sluice/contract"
 )
 
-// Status is the role of those who read what clients have. Whoever may be a client may be that as well.
+// Status is the role of callers that ask what clients have. Each identity that may be a client may have it too.
 const Status = "status"
 
 // roles are those that entries may name.
@@ -20,7 +20,7 @@ var roles = []string{contract.Gateway, contract.Activator, contract.Mesh, Status
 // List says who may have a role. An identity is a URI or a DNS name of a certificate.
 type List struct{ entries []entry }
 
-// entry allows an identity a role; with a node, only to the client that calls itself so.
+// entry allows an identity a role; with a node, only to the client with that node id.
 type entry struct{ role, node, identity string }
 
 // Parse reads entries of the form ROLE=IDENTITY or ROLE/NODE=IDENTITY.
@@ -36,7 +36,7 @@ func Parse(texts []string) (*List, error) {
 		case !ok:
 			return nil, fmt.Errorf("%q is not of the form ROLE=IDENTITY, such as gateway=spiffe://example.org/gateway", text)
 		case !slices.Contains(roles, role):
-			return nil, fmt.Errorf("%q is of no role %q; there are %s", text, role, strings.Join(roles, ", "))
+			return nil, fmt.Errorf("%q names no role: %q is none of %s", text, role, strings.Join(roles, ", "))
 		case bound && (node == "" || role == Status):
 			return nil, fmt.Errorf("%q: want a node id after the slash, and none for the role %s", text, Status)
 		}
@@ -48,7 +48,7 @@ func Parse(texts []string) (*List, error) {
 	return l, nil
 }
 
-// checkPattern holds a * to where it means something.
+// checkPattern refuses a * that would not match.
 func checkPattern(p string) error {
 	fixed := p
 	if isURI(p) {
@@ -56,7 +56,7 @@ func checkPattern(p string) error {
 		if scheme == "" || rest == "" {
 			return fmt.Errorf("the URI %q is not complete", p)
 		}
-		// The segment must follow a host: no pattern is for all of a scheme.
+		// The segment must follow a host: no pattern may match all of a scheme.
 		if prefix, ok := strings.CutSuffix(p, "/*"); ok && !strings.HasSuffix(prefix, "/") {
 			fixed = prefix
 		}
@@ -64,15 +64,16 @@ func checkPattern(p string) error {
 		fixed = strings.TrimPrefix(p, "*.")
 	}
 	if fixed == "" || strings.Contains(fixed, "*") {
-		return fmt.Errorf("the identity %q cannot be matched: * may be the whole last segment of a URI's path, or the whole first label of a DNS name", p)
+		return fmt.Errorf("the identity %q cannot be matched: "+
+			"* may be the whole last segment of a URI's path, or the whole first label of a DNS name", p)
 	}
 	return nil
 }
 
 func isURI(s string) bool { return strings.Contains(s, "://") }
 
-// Check returns nil if one of the identities may be a client of the role that calls itself node, or else an error that says who
-// asked for what and what would allow it.
+// Check returns nil if one of the identities may be a client of the role with this node id, else an error that says who asked for what
+// and what would allow it.
 func (l *List) Check(role, node string, identities []string) error {
 	for _, e := range l.entries {
 		if (e.role == role && (e.node == "" || e.node == node)) || role == Status {
@@ -81,11 +82,12 @@ func (l *List) Check(role, node string, identities []string) error {
 			}
 		}
 	}
-	return fmt.Errorf("this client may not have the role %q as node %s: its certificate is for %s, which no entry of --xds-allow gives that role; "+
+	return fmt.Errorf("this client may not have the role %q as node %s: "+
+		"its certificate is for %s, which no entry of --xds-allow gives that role; "+
 		"use a certificate of a client that may, or add --xds-allow %s=IDENTITY", role, quoted(node), list(identities), role)
 }
 
-// matches is whether the entry means an identity. A certificate that is itself for a wildcard names nobody in particular.
+// matches is whether the entry is for an identity. No entry is for a certificate of a wildcard name.
 func (e entry) matches(identity string) bool {
 	if strings.Contains(identity, "*") || isURI(identity) != isURI(e.identity) {
 		return false
@@ -107,7 +109,7 @@ func (e entry) matches(identity string) bool {
 	return ok && label != "" && !strings.Contains(label, ".")
 }
 
-// Bounds of what an error repeats of the client's words.
+// Bounds of what an error repeats of the client's identities.
 const (
 	maxListed = 8   // identities
 	maxText   = 128 // bytes of one

@@ -55,7 +55,7 @@ func TestWhoMayHaveARole(t *testing.T) {
 	}
 }
 
-func TestRefusalSaysWhoAskedForWhat(t *testing.T) {
+func TestErrorSaysWhoAskedForWhat(t *testing.T) {
 	list, err := allow.Parse([]string{"gateway=spiffe://x/gateway"})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestRefusalSaysWhoAskedForWhat(t *testing.T) {
 	}
 }
 
-func TestEntriesThatMeanNothingAreRefused(t *testing.T) {
+func TestInvalidEntriesAreRefused(t *testing.T) {
 	for _, text := range []string{
 		"", "gateway", "gateway=", "=spiffe://x/y", "proxy=spiffe://x/y", "gateway/=spiffe://x/y", "status/n=spiffe://x/y",
 		"gateway=*", "gateway=*.", "gateway=spiffe://*", "gateway=spiffe:///*", "gateway=spiffe://x/*/y", "gateway=spiffe://x/y*", "gateway=a.*.test", "gateway=**.test",

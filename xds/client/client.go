@@ -1,6 +1,6 @@
-// Package client is a small incremental (delta) xDS client over one aggregated stream: what the built-in data plane uses to
-// follow the control plane. It keeps names and versions, reconnects by itself, and hands each response to one handler. Over a
-// second stream (LRS) it reports load. It must not know what the resources mean, and keeps no bodies.
+// Package client is a small incremental (delta) xDS client over one aggregated stream. The built-in data plane follows the control
+// plane with it. It keeps names and versions, reconnects by itself, and passes each response to one handler. Over a second stream
+// (LRS) it reports load. It must not know what the resources mean, and keeps no bodies.
 package client
 
 import (
@@ -22,7 +22,7 @@ import (
 // Wildcard as a name subscribes to all resources of a type.
 const Wildcard = "*"
 
-// maxResponse is the largest response that is taken, in bytes; gRPC's own default is 4 MiB.
+// maxResponse is the largest response that the client takes, in bytes; gRPC's own default is 4 MiB.
 const maxResponse = 256 << 20
 
 // window is how many bytes the control plane may send ahead, on one stream and in all.
@@ -34,21 +34,21 @@ type Config struct {
 	NodeID  string
 	Role    string // node.cluster: gateway, activator, or anything else for mesh
 	Zone    string // locality zone; may be empty
-	Address string // where this client takes requests, IP:port, for the control plane to tell others; may be empty
+	Address string // where this client takes requests, IP:port; the control plane passes it on to other clients; may be empty
 	Logger  hclog.Logger
 	Handler Handler
-	// Lost is told that the control plane cannot be heard any more, and what it said may have changed since; the next call of
-	// Handler ends that. It is called by the goroutine that calls Handler, and may be nil.
+	// Lost is called when the stream to the control plane has ended: from then until the next call of Handler, resources may have
+	// changed unnoticed. It is called by the goroutine that calls Handler, and may be nil.
 	Lost func()
-	// Load gives the load since it was called last, whenever a report is due; it is called by one goroutine. Without it no load
-	// is reported.
+	// Load is called whenever a report is due, by one goroutine, and returns the load since the last call. If it is nil, the client
+	// reports no load.
 	Load        func() []ClusterLoad
 	DialOptions []grpc.DialOption // added to the defaults, the last one wins; default credentials are insecure (loopback)
 }
 
-// Handler takes what one response brings. It is called by one goroutine, one call at a time, and may call Subscribe and
-// Unsubscribe. A nil error acknowledges the response; any other refuses it with the error's text, though the handler may
-// have applied the good resources of it.
+// Handler takes the content of one response. It is called by one goroutine, one call at a time, and may call Subscribe and
+// Unsubscribe. A nil error acknowledges the response. Any other NACKs it with the error's text, though the handler may have applied
+// the good resources of it.
 type Handler func(Update) error
 
 // Update is the content of one response; it may be empty.
@@ -67,10 +67,12 @@ type Resource struct {
 
 // Client follows a control plane.
 type Client struct {
+	// Set once.
 	config Config
 	logger hclog.Logger
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// Guarded by mu.
 	types   map[string]*subscription
 	retired bool
 
@@ -98,13 +100,14 @@ func New(config Config) *Client {
 	}
 }
 
-// Subscribe asks for resources by name, or for all with Wildcard. It may be called at any time. A name that is already
-// subscribed is not asked for again; one that was let go of meanwhile is, and comes again.
+// Subscribe subscribes to resources by name, or to all with Wildcard. It may be called at any time. Nothing happens for a name that
+// is already subscribed. A name that was unsubscribed in between is subscribed again, and its resource comes again.
 func (c *Client) Subscribe(typeURL string, names ...string) {
 	c.change(typeURL, names, (*subscription).add)
 }
 
-// Unsubscribe lets go of names. The handler is not told; resources of these names that are still on their way are dropped.
+// Unsubscribe ends the subscription to names. The handler is not called for that. The client drops resources of these names that are
+// still on their way.
 func (c *Client) Unsubscribe(typeURL string, names ...string) {
 	c.change(typeURL, names, (*subscription).remove)
 }
@@ -123,7 +126,7 @@ func (c *Client) change(typeURL string, names []string, apply func(*subscription
 	put(c.wake)
 }
 
-// put leaves a token if there is none.
+// put adds a token if there is none.
 func put(tokens chan<- struct{}) {
 	select {
 	case tokens <- struct{}{}:
@@ -131,8 +134,8 @@ func put(tokens chan<- struct{}) {
 	}
 }
 
-// Retire has the control plane stop naming this client's address to others, while the client goes on following it: the
-// present stream is replaced at once by one that gives no address. Names and versions are kept as when reconnecting.
+// Retire has the control plane stop passing on this client's address, while the client goes on following it. It replaces the present
+// stream at once by one that gives no address, and keeps names and versions as when reconnecting.
 func (c *Client) Retire() {
 	c.mu.Lock()
 	c.retired = true
@@ -140,8 +143,8 @@ func (c *Client) Retire() {
 	put(c.leave)
 }
 
-// Run connects, follows the control plane and reports load until ctx ends, whose error it returns. It reconnects with an
-// exponential back-off, jittered so that clients of a restarted control plane do not come back all at once. Call it once.
+// Run connects, follows the control plane and reports load until ctx ends, whose error it returns. It reconnects with exponential
+// back-off and jitter, so that the clients of a restarted control plane do not come back all at once. Call it once.
 func (c *Client) Run(ctx context.Context) error {
 	conn, err := grpc.NewClient(c.config.Target, c.dialOptions()...)
 	if err != nil {
@@ -163,10 +166,10 @@ func (c *Client) Run(ctx context.Context) error {
 	})
 }
 
-// errRetired ends a stream that is to be replaced at once.
+// errRetired ends a stream that another replaces at once.
 var errRetired = errors.New("the client has retired")
 
-// keep runs a stream again and again until ctx ends. A stream says whether the server answered at all.
+// keep runs a stream again and again until ctx ends. follow reports whether the server answered at all.
 func (c *Client) keep(ctx context.Context, kind string, follow func(context.Context) (answered bool, err error)) error {
 	pause := newBackOff()
 	lastErr := ""
@@ -196,7 +199,7 @@ func (c *Client) dialOptions() []grpc.DialOption {
 	return append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
-		// One response may be several MB: without a window of its size it would wait for a round trip every 64 KB.
+		// One response may have several MB. Without a window of that size it would wait for a round trip every 64 KB.
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -213,10 +216,10 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// maxNackText bounds the text of a refusal, in bytes.
+// maxNackText bounds the error text of a NACK, in bytes.
 const maxNackText = 4 << 10
 
-// nackText is the text that refuses a response.
+// nackText is the error text of a NACK.
 func nackText(err error) string {
 	text := err.Error()
 	if len(text) > maxNackText {

@@ -28,7 +28,7 @@ const (
 
 type deltaServer = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 
-// plane is a control plane whose every word a test says.
+// plane is a control plane whose every response a test sends.
 type plane struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	load_statsv3.UnimplementedLoadReportingServiceServer
@@ -165,7 +165,7 @@ func TestSubscriptionsAreCoalescedAndInTypeOrder(t *testing.T) {
 	s.expect(request{Type: endpointType, Unsubscribe: []string{"b"}})
 }
 
-func TestUpdateIsAcknowledgedBeforeWhatItsHandlerAsksFor(t *testing.T) {
+func TestUpdateIsAcknowledgedBeforeTheSubscriptionsOfItsHandler(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	var c *client.Client
 	got := make(chan client.Update, 1)
@@ -189,7 +189,7 @@ func TestUpdateIsAcknowledgedBeforeWhatItsHandlerAsksFor(t *testing.T) {
 	s.expect(request{Type: endpointType, Subscribe: []string{"a"}})
 }
 
-func TestRefusalCarriesTheHandlersText(t *testing.T) {
+func TestNackHasTheHandlersText(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	long := strings.Repeat("x", 100_000)
 	texts := []string{"a: no", long}
@@ -210,7 +210,7 @@ func TestRefusalCarriesTheHandlersText(t *testing.T) {
 	}
 }
 
-func TestReconnectSaysWhatIsThere(t *testing.T) {
+func TestReconnectSendsKnownVersions(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	c := client.New(client.Config{Target: p.address, Handler: func(u client.Update) error {
 		if len(u.Set) > 0 && u.Set[0].Version == "bad" {
@@ -246,7 +246,7 @@ func TestReconnectSaysWhatIsThere(t *testing.T) {
 	s.expect(request{Type: clusterType, Subscribe: []string{"*"}, Has: map[string]string{"a": "1", "b": "2"}})
 }
 
-func TestLossIsToldOnceUntilTheControlPlaneIsHeardAgain(t *testing.T) {
+func TestLossIsReportedOnceUntilTheControlPlaneAnswersAgain(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	events := make(chan string, 100)
 	c := client.New(client.Config{Target: p.address, Lost: func() { events <- "lost" }, Handler: func(client.Update) error {
@@ -256,7 +256,7 @@ func TestLossIsToldOnceUntilTheControlPlaneIsHeardAgain(t *testing.T) {
 	c.Subscribe(endpointType, "a")
 	run(t, c)
 	for range 2 {
-		p.accept().hangUp() // nothing was said
+		p.accept().hangUp() // it has answered nothing
 	}
 	for range 2 {
 		s := p.accept()
@@ -277,7 +277,7 @@ func TestLossIsToldOnceUntilTheControlPlaneIsHeardAgain(t *testing.T) {
 	}
 }
 
-func TestNameTakenUpAgainIsAskedForAgain(t *testing.T) {
+func TestNameSubscribedAgainIsRequestedAgain(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	var once sync.Once
 	var c *client.Client
@@ -296,7 +296,7 @@ func TestNameTakenUpAgainIsAskedForAgain(t *testing.T) {
 	s.expect(request{Type: endpointType, Nonce: "1", Subscribe: []string{"a"}})
 }
 
-func TestWhatWasLetGoOfIsDropped(t *testing.T) {
+func TestUnsubscribedResourcesAreDropped(t *testing.T) {
 	p := start(t, "127.0.0.1:0")
 	got := make(chan client.Update, 10)
 	c := client.New(client.Config{Target: p.address, Handler: func(u client.Update) error { got <- u; return nil }})

@@ -22,24 +22,24 @@ type ClusterLoad struct {
 	Issued, Succeeded, Failed uint64 // requests in that time
 	InProgress                uint64 // requests now
 
-	Concurrency float64 // request-seconds in that time, streams too
-	Streams     float64 // stream-seconds in that time: the part of Concurrency that is upgraded connections and gRPC calls
-	Waiting     float64 // requests that wait now for an endpoint
+	Concurrency float64 // request-seconds in that time, streams included
+	Streams     float64 // stream-seconds in that time: the part of Concurrency that upgraded connections and gRPC calls have
+	Waiting     float64 // requests that wait for an endpoint now
 }
 
 const (
-	// defaultReportInterval is for a server that does not say how often it wants reports.
+	// defaultReportInterval is for a server that gives no interval.
 	defaultReportInterval = time.Second
-	// minReportInterval bounds what a server may ask for.
+	// minReportInterval bounds the interval that a server may give.
 	minReportInterval = 10 * time.Millisecond
-	// Reports that are asked for with ReportLoad go out at once, up to reportBurst of them, and then maxReports a second, which
-	// is what the server takes without making this client wait.
+	// ReportLoad sends up to reportBurst reports at once, and then maxReports a second: as many as the server takes without making this
+	// client wait.
 	maxReports  = 200
 	reportBurst = 50
 )
 
-// ReportLoad asks for a load report at once instead of when it would be due. It never blocks; until one has been made, asking
-// again changes nothing.
+// ReportLoad has the client report its load at once instead of when it would be due. It never blocks. Until the report is made,
+// calling it again changes nothing.
 func (c *Client) ReportLoad() { put(c.report) }
 
 type loadStream = load_statsv3.LoadReportingService_StreamLoadStatsClient
@@ -52,8 +52,8 @@ type reporter struct {
 	pace   *rate.Limiter
 }
 
-// follow runs one stream to its end, and reports whether the server answered at all. The first report goes out as soon as the
-// server has answered: one that has just started knows nothing yet.
+// follow runs one stream to its end, and reports whether the server answered at all. It sends the first report as soon as the server
+// has answered, because a server that has just started knows nothing yet.
 func (r *reporter) follow(ctx context.Context) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,11 +61,11 @@ func (r *reporter) follow(ctx context.Context) (answered bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("opening the load stream: %w", err)
 	}
-	// What sending fails with is only that the stream is over; the reason is what receiving fails with.
+	// Sending fails only because the stream is over. Receiving fails with the reason.
 	_ = stream.Send(&load_statsv3.LoadStatsRequest{Node: r.client.node()})
 	answer, err := stream.Recv()
 	if err != nil {
-		return false, fmt.Errorf("waiting to be told what load to report: %w", err)
+		return false, fmt.Errorf("waiting for the load report interval: %w", err)
 	}
 	intervals := make(chan time.Duration)
 	failed := make(chan error, 1)
@@ -74,7 +74,9 @@ func (r *reporter) follow(ctx context.Context) (answered bool, err error) {
 }
 
 // reports sends reports until the stream fails.
-func (r *reporter) reports(ctx context.Context, stream loadStream, every time.Duration, intervals <-chan time.Duration, failed <-chan error) error {
+func (r *reporter) reports(
+	ctx context.Context, stream loadStream, every time.Duration, intervals <-chan time.Duration, failed <-chan error,
+) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -90,7 +92,7 @@ func (r *reporter) reports(ctx context.Context, stream loadStream, every time.Du
 				return ctx.Err()
 			}
 			select {
-			case <-r.client.report: // asked for meanwhile: this one will do
+			case <-r.client.report: // called again in the meantime: one report serves both
 			default:
 			}
 		}
@@ -101,7 +103,7 @@ func (r *reporter) reports(ctx context.Context, stream loadStream, every time.Du
 	}
 }
 
-// reason is what receiving fails with.
+// reason is the error of receiving.
 func reason(intervals <-chan time.Duration, failed <-chan error) error {
 	for {
 		select {
@@ -140,18 +142,21 @@ func (l *ClusterLoad) stats() *endpointv3.UpstreamLocalityStats {
 		TotalSuccessfulRequests: l.Succeeded,
 		TotalErrorRequests:      l.Failed,
 		TotalRequestsInProgress: l.InProgress,
-		LoadMetricStats:         []*endpointv3.EndpointLoadMetricStats{{MetricName: contract.LoadConcurrency, TotalMetricValue: l.Concurrency}},
 	}
+	add := func(name string, total float64) {
+		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: name, TotalMetricValue: total})
+	}
+	add(contract.LoadConcurrency, l.Concurrency)
 	if l.Streams != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: contract.LoadStreams, TotalMetricValue: l.Streams})
+		add(contract.LoadStreams, l.Streams)
 	}
 	if l.Waiting != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: contract.LoadWaiting, TotalMetricValue: l.Waiting})
+		add(contract.LoadWaiting, l.Waiting)
 	}
 	return stats
 }
 
-// receiveIntervals passes on how often the server wants reports, until the stream or ctx ends.
+// receiveIntervals passes on the intervals that the server gives, until the stream or ctx ends.
 func receiveIntervals(ctx context.Context, stream loadStream, to chan<- time.Duration) error {
 	for {
 		answer, err := stream.Recv()

@@ -11,32 +11,34 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// control is a real control plane that tells what it hears.
+// control is a real control plane that reports what it receives.
 type control struct {
 	*xds.Server
 	t       *testing.T
 	address string
-	reports chan xds.LoadReport
-	clients chan []xds.Node // of activators
+	reports chan resource.LoadReport
+	clients chan []resource.Node // of activators
 	stop    func()
 }
 
 func serve(t *testing.T, address string, interval time.Duration) *control {
 	t.Helper()
-	c := &control{t: t, reports: make(chan xds.LoadReport, 10_000), clients: make(chan []xds.Node, 1000)}
+	c := &control{t: t, reports: make(chan resource.LoadReport, 10_000), clients: make(chan []resource.Node, 1000)}
 	socket, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.address = socket.Addr().String()
 	c.Server = xds.New(xds.Options{
-		LoadInterval: interval, Loads: func(r xds.LoadReport) { c.reports <- r },
-		Clients: func(role uint8, nodes []xds.Node) {
-			if role == xds.RoleActivator {
+		LoadInterval: interval, Loads: func(r resource.LoadReport) { c.reports <- r },
+		Clients: func(role uint8, nodes []resource.Node) {
+			if role == contract.RoleActivator {
 				c.clients <- nodes
 			}
 		},
@@ -63,11 +65,11 @@ func await[T any](t *testing.T, what string, from <-chan T) T {
 	}
 }
 
-func (c *control) report(client string, want ...xds.ClusterLoad) xds.LoadReport {
+func (c *control) report(client string, want ...resource.ClusterLoad) resource.LoadReport {
 	c.t.Helper()
 	got := await(c.t, "a report", c.reports)
-	measured := cmpopts.IgnoreFields(xds.ClusterLoad{}, "Interval")
-	if diff := cmp.Diff(want, got.Clusters, measured, cmpopts.EquateEmpty()); diff != "" || got.Client != client || got.Role != xds.RoleActivator || got.Ended {
+	measured := cmpopts.IgnoreFields(resource.ClusterLoad{}, "Interval")
+	if diff := cmp.Diff(want, got.Clusters, measured, cmpopts.EquateEmpty()); diff != "" || got.Client != client || got.Role != contract.RoleActivator || got.Ended {
 		c.t.Fatalf("report of %q, role %d, ended %v (-want +got):\n%s", got.Client, got.Role, got.Ended, diff)
 	}
 	for _, l := range got.Clusters {
@@ -78,7 +80,7 @@ func (c *control) report(client string, want ...xds.ClusterLoad) xds.LoadReport 
 	return got
 }
 
-func (c *control) are(want ...xds.Node) {
+func (c *control) are(want ...resource.Node) {
 	c.t.Helper()
 	for {
 		if cmp.Equal(await(c.t, "clients", c.clients), want, cmpopts.EquateEmpty()) {
@@ -102,11 +104,11 @@ func TestLoadIsReportedAtOnceAndThenWhenAskedFor(t *testing.T) {
 		{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2},
 	}
 	p.report("a",
-		xds.ClusterLoad{Cluster: "ns/a", Zone: "pods", Issued: 9, Succeeded: 6, Failed: 2, InProgress: 3, Concurrency: 1.5, Streams: 0.5, Waiting: 4, Averaged: true},
-		xds.ClusterLoad{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2, Averaged: true},
-		xds.ClusterLoad{Cluster: "ns/b", Zone: "pods", Issued: 1, Averaged: true})
+		resource.ClusterLoad{Cluster: "ns/a", Zone: "pods", Issued: 9, Succeeded: 6, Failed: 2, InProgress: 3, Concurrency: 1.5, Streams: 0.5, Waiting: 4, Averaged: true},
+		resource.ClusterLoad{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2, Averaged: true},
+		resource.ClusterLoad{Cluster: "ns/b", Zone: "pods", Issued: 1, Averaged: true})
 
-	// Asking never blocks, and what was asked for many times comes once, or once more if a report was being made.
+	// ReportLoad never blocks. Many calls make one report, or two if one was being made.
 	for range 1000 {
 		c.ReportLoad()
 	}
@@ -131,7 +133,7 @@ func TestLoadIsReportedAtTheServersInterval(t *testing.T) {
 		return []client.ClusterLoad{{Cluster: "c", Issued: calls.Add(1)}}
 	}}))
 	for i := range 10 {
-		p.report("a", xds.ClusterLoad{Cluster: "c", Issued: uint64(i + 1), Averaged: true})
+		p.report("a", resource.ClusterLoad{Cluster: "c", Issued: uint64(i + 1), Averaged: true})
 	}
 }
 
@@ -148,7 +150,7 @@ func TestStreamsDoNotDisturbEachOther(t *testing.T) {
 	s.say(clusterType, "1", map[string]string{"a": "v1"})
 	s.expect(request{Type: clusterType, Nonce: "1"})
 	if len(p.streams) > 0 {
-		t.Error("the stream was opened anew")
+		t.Error("the stream was opened again")
 	}
 }
 
@@ -157,31 +159,31 @@ func TestLoadStreamComesBackWithItsControlPlane(t *testing.T) {
 	run(t, client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Load: func() []client.ClusterLoad {
 		return []client.ClusterLoad{{Cluster: "c", InProgress: 1}}
 	}}))
-	want := xds.ClusterLoad{Cluster: "c", InProgress: 1, Averaged: true}
+	want := resource.ClusterLoad{Cluster: "c", InProgress: 1, Averaged: true}
 	p.report("a", want)
 	p.stop()
 	serve(t, p.address, time.Hour).report("a", want)
 }
 
-func TestRetiringTakesTheAddressBackAndNothingElse(t *testing.T) {
+func TestRetiringWithdrawsOnlyTheAddress(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", time.Hour)
 	updates := make(chan client.Update, 100)
 	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Address: "127.0.0.1:8012",
 		Handler: func(u client.Update) error { updates <- u; return nil }, Load: func() []client.ClusterLoad { return nil }})
-	assignment := func(name, version string) *xds.Resource {
-		return &xds.Resource{Type: endpointType, Name: name, Version: version, Body: []byte("body " + version), Roles: xds.RoleActivator}
+	assignment := func(name, version string) *resource.Resource {
+		return &resource.Resource{Type: endpointType, Name: name, Version: version, Body: []byte("body " + version), Roles: contract.RoleActivator}
 	}
-	p.Apply(xds.Update{Set: []*xds.Resource{assignment("x", "1"), assignment("y", "1")}})
+	p.Apply(resource.Update{Set: []*resource.Resource{assignment("x", "1"), assignment("y", "1")}})
 	c.Subscribe(endpointType, "x", "y")
 	run(t, c)
-	p.are(xds.Node{ID: "a", Address: "127.0.0.1:8012"})
+	p.are(resource.Node{ID: "a", Address: "127.0.0.1:8012"})
 	if got := await(t, "endpoints", updates); len(got.Set) != 2 {
 		t.Fatalf("got %v", got)
 	}
 	c.Retire()
-	p.are(xds.Node{ID: "a"})
+	p.are(resource.Node{ID: "a"})
 	// It has what it had, and follows what changes.
-	p.Apply(xds.Update{Set: []*xds.Resource{assignment("y", "2")}})
+	p.Apply(resource.Update{Set: []*resource.Resource{assignment("y", "2")}})
 	want := client.Update{Type: endpointType, Set: []client.Resource{{Name: "y", Version: "2", Body: []byte("body 2")}}}
 	if diff := cmp.Diff(want, await(t, "a change", updates)); diff != "" {
 		t.Errorf("update (-want +got):\n%s", diff)
@@ -192,13 +194,13 @@ func TestRetiringTakesTheAddressBackAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestOneThatRetiredBeforeItConnectedGivesNoAddress(t *testing.T) {
+func TestClientThatRetiredBeforeItConnectedGivesNoAddress(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", time.Hour)
 	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Address: "127.0.0.1:8012"})
 	c.Subscribe(endpointType, "x")
 	c.Retire()
 	run(t, c)
-	if got, want := await(t, "clients", p.clients), []xds.Node{{ID: "a"}}; !cmp.Equal(got, want) {
+	if got, want := await(t, "clients", p.clients), []resource.Node{{ID: "a"}}; !cmp.Equal(got, want) {
 		t.Errorf("clients %v, want %v", got, want)
 	}
 }
@@ -210,7 +212,7 @@ func BenchmarkReportLoad(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := xds.New(xds.Options{LoadInterval: time.Hour, Loads: func(xds.LoadReport) { got <- struct{}{} }})
+	server := xds.New(xds.Options{LoadInterval: time.Hour, Loads: func(resource.LoadReport) { got <- struct{}{} }})
 	defer server.Close()
 	carrier := grpc.NewServer(xds.ServerOptions()...)
 	server.Register(carrier)

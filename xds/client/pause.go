@@ -23,7 +23,7 @@ func newBackOff() *backoff.ExponentialBackOff {
 	}
 }
 
-// sleep waits and reports false when ctx ended meanwhile.
+// sleep waits, and reports false if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -20,16 +20,16 @@ import (
 	"sluice.dev/sluice/contract"
 )
 
-// askOrder is the order in which types are asked for on a new stream, so that what a type refers to is there before it. Other
-// types come last.
-var askOrder = []string{
+// subscribeOrder is the order in which the client subscribes to types on a new stream, so that what a type refers to is there before
+// it. Other types come last.
+var subscribeOrder = []string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.ScopedRouteType,
 	resource.RouteType,
 }
 
 type adsStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
 
-// session is one stream. Its goroutine alone sends and calls the handler.
+// session is one stream. Only its goroutine sends and calls the handler.
 type session struct {
 	client *Client
 	stream adsStream
@@ -45,7 +45,7 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 		return false, fmt.Errorf("opening the stream: %w", err)
 	}
 	select {
-	case <-c.leave: // this stream is one of a retired client already
+	case <-c.leave: // this stream gives no address already
 	default:
 	}
 	c.mu.Lock()
@@ -59,15 +59,19 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn) (answered bo
 	go func() { failed <- receive(ctx, stream, responses) }()
 
 	s := &session{client: c, stream: stream}
-	err = s.tell()
-	for err == nil {
+	return s.run(responses, failed)
+}
+
+// run sends subscriptions and answers responses until the stream fails.
+func (s *session) run(responses <-chan *discoveryv3.DeltaDiscoveryResponse, failed <-chan error) (answered bool, err error) {
+	for err = s.subscribe(); err == nil; {
 		select {
 		case err := <-failed:
 			return answered, err
-		case <-c.leave:
+		case <-s.client.leave:
 			return answered, errRetired
-		case <-c.wake:
-			err = s.tell()
+		case <-s.client.wake:
+			err = s.subscribe()
 		case response := <-responses:
 			answered = true
 			err = s.take(response)
@@ -105,8 +109,8 @@ func receive(ctx context.Context, stream adsStream, to chan<- *discoveryv3.Delta
 	}
 }
 
-// tell sends what changed in the subscriptions: one request for each type.
-func (s *session) tell() error {
+// subscribe sends what has changed in the subscriptions: one request for each type.
+func (s *session) subscribe() error {
 	for _, typeURL := range s.client.typesInOrder() {
 		if err := s.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL}, false); err != nil {
 			return err
@@ -115,7 +119,7 @@ func (s *session) tell() error {
 	return nil
 }
 
-// take hands a response to the handler and answers it. What the handler subscribed to goes out afterwards, in type order.
+// take passes a response to the handler and answers it. The handler's subscriptions are sent afterwards, in the order of types.
 func (s *session) take(response *discoveryv3.DeltaDiscoveryResponse) error {
 	update := s.client.wanted(response)
 	answer := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: response.GetTypeUrl(), ResponseNonce: response.GetNonce()}
@@ -128,7 +132,7 @@ func (s *session) take(response *discoveryv3.DeltaDiscoveryResponse) error {
 	return s.send(answer, true)
 }
 
-// send completes a request with the type's changed names and sends it; without any and without an answer to give it does nothing.
+// send adds the type's changed names to a request and sends it. If there are none and the request is no answer, it does nothing.
 func (s *session) send(request *discoveryv3.DeltaDiscoveryRequest, answer bool) error {
 	c := s.client
 	c.mu.Lock()
@@ -169,7 +173,7 @@ func (c *Client) node() *corev3.Node {
 	return node
 }
 
-// wanted is a response without what was unsubscribed meanwhile.
+// wanted is a response without what was unsubscribed in the meantime.
 func (c *Client) wanted(response *discoveryv3.DeltaDiscoveryResponse) Update {
 	update := Update{Type: response.GetTypeUrl()}
 	c.mu.Lock()
@@ -203,10 +207,10 @@ func (c *Client) typesInOrder() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rank := func(typeURL string) int {
-		if i := slices.Index(askOrder, typeURL); i >= 0 {
+		if i := slices.Index(subscribeOrder, typeURL); i >= 0 {
 			return i
 		}
-		return len(askOrder)
+		return len(subscribeOrder)
 	}
 	return slices.SortedFunc(maps.Keys(c.types), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))

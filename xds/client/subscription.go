@@ -8,10 +8,10 @@ import (
 // subscription is what a client wants and has of one type. Its client's mutex guards it.
 type subscription struct {
 	names    map[string]struct{} // wanted; may hold Wildcard
-	versions map[string]string   // accepted: name to version
-	asked    map[string]struct{} // what the present stream was told of names
-	changed  map[string]bool     // what it must still be told; true: the name was let go of, if only for a moment
-	fresh    bool                // the present stream has not heard of this type yet
+	versions map[string]string   // acknowledged: name to version
+	asked    map[string]struct{} // names that the present stream has subscribed to
+	changed  map[string]bool     // names that it must still send; true: the name was unsubscribed, if only for a moment
+	fresh    bool                // the present stream has not sent a request of this type
 }
 
 func newSubscription() *subscription {
@@ -50,7 +50,7 @@ func (s *subscription) wants(name string) bool {
 	return ok
 }
 
-// restart forgets what the last stream knew.
+// restart prepares for a new stream.
 func (s *subscription) restart() {
 	clear(s.asked)
 	clear(s.changed)
@@ -60,8 +60,8 @@ func (s *subscription) restart() {
 	s.fresh = true
 }
 
-// difference is what the stream must still be told; both are sorted. It assumes that they will be told. A name that was let
-// go of and taken up again in between is subscribed again, which makes the server send it once more.
+// difference is what the stream must still subscribe to and unsubscribe from, sorted, and records that it does. A name that was
+// unsubscribed and subscribed in between is subscribed again, so that the server sends it once more.
 func (s *subscription) difference() (subscribe, unsubscribe []string) {
 	for name, dropped := range s.changed {
 		_, asked := s.asked[name]

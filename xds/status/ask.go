@@ -14,21 +14,22 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/csds"
+	"sluice.dev/sluice/xds/resource"
 )
 
-// maxAnswer is the largest message that is taken, in bytes: one resource may be larger than what messages are split at.
+// maxAnswer is the largest message that Ask takes, in bytes. The server splits messages, but one resource may be large.
 const maxAnswer = 256 << 20
 
 // Query says what to ask for.
 type Query struct {
 	IDs      []string // node ids; none: all clients
-	Desired  []string // roles whose desired state is asked for as well; it comes first, one client a role
+	Desired  []string // roles whose desired state to ask for too; it comes first, one client for each role
 	Contents bool     // resources with their contents
 	Counts   bool     // no resources, only how many
 }
 
-// Ask gets what the server knows, a Client for each stream, in the order of roles and names.
+// Ask returns what the server knows: a Client for each stream, in the order of roles and names.
 func Ask(ctx context.Context, conn grpc.ClientConnInterface, q Query) ([]Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,7 +62,9 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 	r := &statusv3.ClientStatusRequest{ExcludeResourceContents: !q.Contents}
 	if q.Counts {
 		r.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			xds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+			csds.StatusKey: structpb.NewStructValue(&structpb.Struct{
+				Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)},
+			}),
 		}}}
 	}
 	match := func(id string) {
@@ -70,7 +73,7 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 		})
 	}
 	for _, role := range q.Desired {
-		match(xds.DesiredPrefix + role)
+		match(csds.DesiredPrefix + role)
 	}
 	for _, id := range q.IDs {
 		match(id)
@@ -78,7 +81,7 @@ func (q Query) request() *statusv3.ClientStatusRequest {
 	return r
 }
 
-// join adds a configuration, to the client before it if that goes on.
+// join adds a configuration: to the last client if it is of that, else as a new one.
 func join(all []Client, c *statusv3.ClientConfig) []Client {
 	if last := len(all) - 1; last < 0 || all[last].ID != c.GetNode().GetId() || all[last].Scope != c.GetClientScope() {
 		all = append(all, clientOf(c))
@@ -91,10 +94,10 @@ func join(all []Client, c *statusv3.ClientConfig) []Client {
 }
 
 // IsDesired is whether this is the desired state of the role rather than a client.
-func (c *Client) IsDesired() bool { return c.Scope == xds.DesiredScope }
+func (c *Client) IsDesired() bool { return c.Scope == csds.DesiredScope }
 
 func clientOf(c *statusv3.ClientConfig) Client {
-	f := c.GetNode().GetMetadata().GetFields()[xds.StatusKey].GetStructValue().GetFields()
+	f := c.GetNode().GetMetadata().GetFields()[csds.StatusKey].GetStructValue().GetFields()
 	number := func(name string) uint64 { return uint64(f[name].GetNumberValue()) }
 	out := Client{
 		ID: c.GetNode().GetId(), Scope: c.GetClientScope(),
@@ -118,9 +121,9 @@ func clientOf(c *statusv3.ClientConfig) Client {
 	return out
 }
 
-// shortName is the name of a type, or its URL if it has none of its own.
+// shortName is the short name of a type, or its URL if it has none.
 func shortName(url string) string {
-	if name := xds.TypeName(url); xds.TypeURL(name) == url {
+	if name := resource.TypeName(url); resource.TypeURL(name) == url {
 		return name
 	}
 	return url
@@ -145,7 +148,9 @@ func resourceOf(g *statusv3.ClientConfig_GenericXdsConfig, desired bool) Resourc
 		Updated: momentOf(g.GetLastUpdated()), Content: g.GetXdsConfig(),
 	}
 	if e := g.GetErrorState(); e != nil {
-		r.Refusal = &Refusal{Version: e.GetVersionInfo(), Text: e.GetDetails(), At: momentOf(e.GetLastUpdateAttempt()), Content: e.GetFailedConfiguration()}
+		r.Refusal = &Refusal{
+			Version: e.GetVersionInfo(), Text: e.GetDetails(), At: momentOf(e.GetLastUpdateAttempt()), Content: e.GetFailedConfiguration(),
+		}
 	}
 	return r
 }

@@ -22,8 +22,8 @@ type Client struct {
 	Bytes     uint64          `json:"bytes"`
 	Acks      uint64          `json:"acks"`
 	Nacks     uint64          `json:"nacks"`
-	Silent    bool            `json:"silent"`  // did not answer in time; is not waited for
-	Unknown   bool            `json:"unknown"` // it is held up in taking what was sent: what it has cannot be told
+	Silent    bool            `json:"silent"`  // it did not answer in time, and the server goes ahead without it
+	Unknown   bool            `json:"unknown"` // it does not read what it is sent: what it has is unknown
 	Types     map[string]Type `json:"types"`   // by short name
 	Resources []Resource      `json:"resources,omitempty"`
 }
@@ -31,11 +31,11 @@ type Client struct {
 // Type is one type at a client.
 type Type struct {
 	URL      string `json:"url"`
-	Wildcard bool   `json:"wildcard"` // it takes all there is
+	Wildcard bool   `json:"wildcard"` // it is subscribed to everything
 	Synced   int    `json:"synced"`
-	Absent   int    `json:"absent"`  // asked for, and there is none
+	Absent   int    `json:"absent"`  // subscribed to, but they do not exist
 	Stale    int    `json:"stale"`   // sent and not answered
-	NotSent  int    `json:"notSent"` // due
+	NotSent  int    `json:"notSent"` // pending
 	Refused  int    `json:"refused"`
 }
 
@@ -45,27 +45,27 @@ type State string
 // The states.
 const (
 	Synced  State = "synced"
-	Absent  State = "absent"   // there is none, and the client knows
-	Stale   State = "stale"    // something newer was sent, and is not answered
-	NotSent State = "not sent" // something newer is due
-	Refused State = "refused"
-	Offered State = "offered" // of the desired state
+	Absent  State = "absent"   // the resource does not exist, and the client knows
+	Stale   State = "stale"    // newer content was sent, and the client has not answered
+	NotSent State = "not sent" // newer content is pending
+	Refused State = "refused"  // the client NACKs it
+	Offered State = "offered"  // it is part of the desired state
 )
 
 // Resource is one resource at a client, or one of the desired state.
 type Resource struct {
 	TypeURL string     `json:"typeUrl"`
 	Name    string     `json:"name"`
-	Version string     `json:"version,omitempty"` // that the client has acknowledged; empty: none
+	Version string     `json:"version,omitempty"` // acknowledged by the client; empty: none
 	State   State      `json:"state"`
 	Updated *time.Time `json:"updated,omitempty"` // when the content came into force
-	Content *anypb.Any `json:"-"`                 // nil if it was not asked for or is not told
+	Content *anypb.Any `json:"-"`                 // nil if the query or the server left it out
 	Refusal *Refusal   `json:"refusal,omitempty"`
 }
 
-// Refusal is why a client did not take a resource.
+// Refusal is a client's NACK of a resource.
 type Refusal struct {
-	Version string     `json:"version,omitempty"` // that was refused; empty: no longer known
+	Version string     `json:"version,omitempty"` // NACKed; empty: no longer known
 	Text    string     `json:"text"`
 	At      *time.Time `json:"at,omitempty"`
 	Content *anypb.Any `json:"-"`

@@ -12,10 +12,10 @@ type Kind string
 
 // The kinds.
 const (
-	Missing  Kind = "missing" // the client wants it and does not have it
+	Missing  Kind = "missing" // the client is subscribed to it and does not have it
 	Outdated Kind = "stale"   // it has another version
-	Denied   Kind = "refused" // it refuses what it was sent last
-	Extra    Kind = "extra"   // it has what is no longer there
+	Denied   Kind = "refused" // it NACKed what it was sent last
+	Extra    Kind = "extra"   // it has what no longer exists
 )
 
 // Difference is one resource of which a client does not have what it should.
@@ -27,14 +27,14 @@ type Difference struct {
 	Wants   string   `json:"wants,omitempty"` // version
 	Refusal *Refusal `json:"refusal,omitempty"`
 
-	Before *anypb.Any `json:"-"` // content that the client has; nil: none, or not told
+	Before *anypb.Any `json:"-"` // content that the client has; nil: none, or left out
 	After  *anypb.Any `json:"-"` // content that it should have
 }
 
 type resourceKey struct{ url, name string }
 
-// Diff is what differs between a client and the desired state of its role, in the order of types and names. What a client does
-// not ask for it need not have.
+// Diff is what differs between a client and the desired state of its role, in the order of types and names. A client need not have
+// what it is not subscribed to.
 func Diff(c, desired *Client) []Difference {
 	wanted := make(map[resourceKey]*Resource, len(desired.Resources))
 	for i := range desired.Resources {
@@ -88,7 +88,7 @@ func difference(kind Kind, has, wants *Resource) Difference {
 	}
 	d.TypeURL, d.Name, d.Has, d.Before = has.TypeURL, has.Name, has.Version, has.Content
 	if d.Refusal = has.Refusal; kind == Denied && d.Refusal != nil && d.Refusal.Version != "" {
-		d.Wants, d.After = d.Refusal.Version, d.Refusal.Content // what it is refused of, whatever stands in its place
+		d.Wants, d.After = d.Refusal.Version, d.Refusal.Content // the NACKed version, whatever is offered in its place
 	}
 	return d
 }

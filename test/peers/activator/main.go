@@ -21,8 +21,10 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	pkgnet "knative.dev/pkg/network"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
 )
 
 func main() {
@@ -63,11 +65,11 @@ const (
 // sluice runs our activator and a control plane that knows one replica.
 func sluice(listener net.Listener, target string) error {
 	server := xds.New(xds.Options{})
-	resource, err := assignment(target)
+	r, err := assignment(target)
 	if err != nil {
 		return err
 	}
-	server.Apply(xds.Update{Set: []*xds.Resource{resource}})
+	server.Apply(resource.Update{Set: []*resource.Resource{r}})
 	port, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func sluice(listener net.Listener, target string) error {
 	return a.Run(context.Background())
 }
 
-func assignment(target string) (*xds.Resource, error) {
+func assignment(target string) (*resource.Resource, error) {
 	host, text, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -105,5 +107,5 @@ func assignment(target string) (*xds.Resource, error) {
 			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: address}},
 		}}}},
 	}}})
-	return &xds.Resource{Type: xds.EndpointType, Name: name, Version: "1", Body: body, Roles: xds.RoleActivator}, err
+	return &resource.Resource{Type: resource.EndpointType, Name: name, Version: "1", Body: body, Roles: contract.RoleActivator}, err
 }

@@ -425,7 +425,7 @@ func TestASilentGatewayHoldsItsOwnLoadAlone(t *testing.T) {
 func TestAnIdleClientThatIsSilentMakesNothingUnknown(t *testing.T) {
 	for name, last := range map[string]loop.Report{
 		"had requests before": {Reporter: "client", Loads: []loop.Load{{Revision: hello}}},
-		"never had a request":     {Reporter: "client"},
+		"never had a request": {Reporter: "client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, 10*time.Millisecond, func(p *plant) {

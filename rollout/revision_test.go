@@ -53,10 +53,10 @@ func TestRevision(t *testing.T) {
 				t.Errorf("Again = %s, want %s", plan.Again, c.again)
 			}
 			// The status itself tells whether it has been ready: crds/convert relies on it.
-			told := model.FindCondition(plan.Conditions, model.ResourcesAvailable).Status == model.True ||
+			distinguishable := model.FindCondition(plan.Conditions, model.ResourcesAvailable).Status == model.True ||
 				model.FindCondition(plan.Conditions, model.ContainerHealthy).Status == model.True
-			if told != plan.WasReady {
-				t.Errorf("the conditions tell %t of whether it was ready, want %t", told, plan.WasReady)
+			if distinguishable != plan.WasReady {
+				t.Errorf("whether the conditions show that it was ready is %t, want %t", distinguishable, plan.WasReady)
 			}
 		})
 	}

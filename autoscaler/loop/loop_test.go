@@ -17,7 +17,7 @@ import (
 
 var hello = model.Key{Namespace: "default", Name: "hello-00001"}
 
-// plant is a loop with a world around it that does what it is told: replicas become ready a moment after they are asked
+// plant is a loop with a world around it that carries out its decisions: replicas become ready a moment after they are asked
 // for, activators back a revision at once, and queue-proxies tell the load that the test says.
 type plant struct {
 	*loop.Loop
@@ -184,7 +184,7 @@ func TestStepOfRequestsIsServedBeforeTheNextTick(t *testing.T) {
 	})
 }
 
-// The seconds before queue-proxies have told anything are no gap in the window: nobody but the activator knows the replicas.
+// The seconds before queue-proxies have reported anything are no gap in the window: nobody but the activator knows the replicas.
 func TestLoadThatAllComesByActivatorsIsKnownAtOnce(t *testing.T) {
 	run(t, 20*time.Millisecond, func(p *plant) {
 		p.refuse(errors.New("no figures yet"))
@@ -415,17 +415,17 @@ func TestASilentGatewayHoldsItsOwnLoadAlone(t *testing.T) {
 		p.reports("gateway", 7, 20)
 		p.want("14 requests at 7 a replica", 2)
 		p.reports("gateway", 28, 20)
-		p.want("35 requests, 28 of them told of now", 5)
+		p.want("35 requests, 28 of them reported now", 5)
 		p.reports("gateway", 7, 100)
-		p.want("14 again, 7 of them told of now", 2)
+		p.want("14 again, 7 of them reported now", 2)
 	})
 }
 
 // gRPC's C++ and Python clients report that they have nothing to do once, and then are silent until they have.
 func TestAnIdleClientThatIsSilentMakesNothingUnknown(t *testing.T) {
 	for name, last := range map[string]loop.Report{
-		"told of requests before": {Reporter: "client", Loads: []loop.Load{{Revision: hello}}},
-		"never had a request":     {Reporter: "client"},
+		"had requests before": {Reporter: "client", Loads: []loop.Load{{Revision: hello}}},
+		"never had a request": {Reporter: "client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, 10*time.Millisecond, func(p *plant) {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// TestPaceDoesNotDependOnHowOftenItIsTold has 40 requests a second told over two seconds in pieces.
-func TestPaceDoesNotDependOnHowOftenItIsTold(t *testing.T) {
+// TestPaceDoesNotDependOnTheNumberOfReports reports 40 requests a second over two seconds in pieces.
+func TestPaceDoesNotDependOnTheNumberOfReports(t *testing.T) {
 	const requests = 40
 	for name, pieces := range map[string][]time.Duration{
-		"whole seconds":             {time.Second, time.Second},
-		"a bit less than a second":  {950 * time.Millisecond, 950 * time.Millisecond},
-		"half a second":             {500 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond},
-		"a millisecond in between":  {999 * time.Millisecond, time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond},
-		"a long one":                {2 * time.Second},
-		"a length that is not told": {0, 0},
+		"whole seconds":                 {time.Second, time.Second},
+		"a bit less than a second":      {950 * time.Millisecond, 950 * time.Millisecond},
+		"half a second":                 {500 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond},
+		"a millisecond in between":      {999 * time.Millisecond, time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond},
+		"a long one":                    {2 * time.Second},
+		"a length that is not reported": {0, 0},
 	} {
 		var p pace
 		var at time.Duration

@@ -25,11 +25,11 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/contract"
 )
 
 const (
-	// role is the node.cluster by which the xDS server knows a gateway.
-	role = "gateway"
 	// xdsCluster is the only cluster that Envoy knows before it is connected.
 	xdsCluster = "xds_cluster"
 	// connectTimeout is for the connection to the xDS server, its TLS handshake included.
@@ -98,7 +98,7 @@ func Bootstrap(o Options) ([]byte, error) {
 		return nil, err
 	}
 	b := &bootstrapv3.Bootstrap{
-		Node:  &corev3.Node{Id: o.NodeID, Cluster: role, Locality: &corev3.Locality{Zone: o.Zone}},
+		Node:  &corev3.Node{Id: o.NodeID, Cluster: contract.Gateway, Locality: &corev3.Locality{Zone: o.Zone}},
 		Admin: &bootstrapv3.Admin{Address: admin, IgnoreGlobalConnLimit: true},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: adsStream(), CdsConfig: ads(), LdsConfig: ads(),

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -14,7 +15,7 @@ func (c *chain) checkClients() {
 	var gateways, serving int
 	var refusing, behind, unknown []Client
 	for _, client := range c.out.Clients {
-		if client.Role == roleGateway {
+		if client.Role == contract.Gateway {
 			gateways++
 			if c.serves(client) {
 				serving++

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"sluice.dev/sluice/contract"
 )
 
 // describeClients tells what each client has of the chain.
@@ -32,7 +34,7 @@ func (c *chain) client(v View, wanted map[resourceName]bool) Client {
 			out.Behind = append(out.Behind, r.Kind+" "+r.Name)
 		}
 	}
-	if v.Role == roleGateway && !v.Unknown {
+	if v.Role == contract.Gateway && !v.Unknown {
 		lacking := c.lacking(v)
 		takes, out.Behind = takes || len(lacking) > 0, append(out.Behind, lacking...)
 	}
@@ -49,18 +51,12 @@ func (c *chain) client(v View, wanted map[resourceName]bool) Client {
 	return out
 }
 
-// The roles of clients.
-const (
-	roleGateway   = "gateway"
-	roleActivator = "activator"
-)
-
 // roleOrder is the way that a request takes; gRPC clients come last.
 func roleOrder(role string) int {
 	switch role {
-	case roleGateway:
+	case contract.Gateway:
 		return 0
-	case roleActivator:
+	case contract.Activator:
 		return 1
 	}
 	return 2

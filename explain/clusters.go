@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-)
 
-// The zones of an assignment.
-const (
-	zonePods      = "pods"
-	zoneActivator = "activator"
+	"sluice.dev/sluice/contract"
 )
 
 // cluster is how gateways reach a revision; nil where that is not known or there is none.
@@ -25,7 +21,7 @@ func (c *chain) cluster(revision string) *Cluster {
 	slices.SortStableFunc(out.Zones, func(a, b Zone) int { return cmp.Compare(a.Priority, b.Priority) })
 	if len(out.Zones) > 0 {
 		switch out.Zones[0].Name {
-		case zoneActivator:
+		case contract.ZoneActivator:
 			out.Via = ViaActivator
 		default:
 			out.Via = ViaReplicas
@@ -37,8 +33,8 @@ func (c *chain) cluster(revision string) *Cluster {
 
 // why says why requests go the way that they go.
 func why(cluster *Cluster, r *RevisionState) string {
-	ready := endpoints(cluster.Zones, zonePods)
-	behind := endpoints(cluster.Zones, zoneActivator)
+	ready := endpoints(cluster.Zones, contract.ZonePods)
+	behind := endpoints(cluster.Zones, contract.ZoneActivator)
 	switch {
 	case cluster.Via == ViaNobody:
 		return "no replica is ready and no activator is connected"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -120,7 +121,7 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a gateway that was not told of a cluster", func(i *Input) {
 			i.Views.Clients[0].Resources = i.Views.Clients[0].Resources[:6]
 		}, "has not acknowledged Cluster default/hello-green", LinkClient, true},
-		{"a client that takes nothing", func(i *Input) { i.Views.Clients[0] = View{ID: "edge-1", Role: roleGateway, Unknown: true} },
+		{"a client that takes nothing", func(i *Input) { i.Views.Clients[0] = View{ID: "edge-1", Role: contract.Gateway, Unknown: true} },
 			"is served, but not as asked: 1 client of 3 (gateway edge-1) does not take what it is sent", LinkClient, true},
 		{"a gradual rollout", func(i *Input) {
 			r := i.Objects.Routes[0]
@@ -184,9 +185,9 @@ func TestEndpointsAreToldWithTheirWhy(t *testing.T) {
 		{"awake", revision("hello-blue", 2, 2), []Zone{activators(1), pods("127.0.0.1:1")}, ViaReplicas, "1 replica is ready, with room for a burst"},
 		{"asleep", revision("hello-blue", 0, 0), []Zone{activators(0)}, ViaActivator, "asleep: no replica runs"},
 		{"starting", revision("hello-blue", 3, 0), []Zone{activators(0)}, ViaActivator, "3 replicas are asked for, none is ready yet"},
-		{"too little room for a burst", revision("hello-blue", 1, 1), []Zone{activators(0), {Name: zonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "too little room for a burst"},
+		{"too little room for a burst", revision("hello-blue", 1, 1), []Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "too little room for a burst"},
 		{"always behind the activator", func() *RevisionState { r := revision("hello-blue", 1, 1); r.BurstCapacity = "-1"; return r }(),
-			[]Zone{activators(0), {Name: zonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "target-burst-capacity -1"},
+			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "target-burst-capacity -1"},
 		{"without an activator", revision("hello-blue", 1, 1), []Zone{pods("127.0.0.1:1")}, ViaReplicas, "no activator is connected"},
 		{"nobody", revision("hello-blue", 0, 0), nil, ViaNobody, "no replica is ready and no activator is connected"},
 	} {
@@ -226,7 +227,7 @@ func TestClientsAreToldApart(t *testing.T) {
 	i.Views.Clients = append(i.Views.Clients,
 		View{ID: "grpc-1", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "hello.default.localhost"), acknowledged(KindRoutes, "default/hello"), {Kind: KindCluster, Name: "default/hello-blue", Refused: "bad\ncluster"}}},
 		View{ID: "grpc-2", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "hello.default.localhost:80")}},
-		View{ID: "edge-0", Role: roleGateway},
+		View{ID: "edge-0", Role: contract.Gateway},
 	)
 	var got []string
 	for _, c := range Explain(i).Clients {

@@ -3,6 +3,7 @@ package explain
 import (
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -27,10 +28,10 @@ func failed(r *RevisionState, reason, message string) *RevisionState {
 	return r
 }
 
-func pods(address string) Zone { return Zone{Name: zonePods, Endpoints: []string{address}} }
+func pods(address string) Zone { return Zone{Name: contract.ZonePods, Endpoints: []string{address}} }
 
 func activators(priority int) Zone {
-	return Zone{Name: zoneActivator, Priority: priority, Endpoints: []string{"127.0.0.1:8012"}}
+	return Zone{Name: contract.ZoneActivator, Priority: priority, Endpoints: []string{"127.0.0.1:8012"}}
 }
 
 func acknowledged(kind, name string) ResourceView {
@@ -89,8 +90,8 @@ func views() Views {
 			},
 		},
 		Clients: []View{
-			{ID: "edge-1", Role: roleGateway, Resources: has},
-			{ID: "activator-1", Role: roleActivator, Resources: []ResourceView{acknowledged(KindAssignment, "default/hello-green")}},
+			{ID: "edge-1", Role: contract.Gateway, Resources: has},
+			{ID: "activator-1", Role: contract.Activator, Resources: []ResourceView{acknowledged(KindAssignment, "default/hello-green")}},
 			{ID: "bystander", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "other.default.localhost")}},
 		},
 	}

@@ -11,11 +11,9 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
-
-// metadataKey is where the metadata of an assignment has what activators, and only they, need to know.
-const metadataKey = "sluice.dev"
 
 // activatorAssignment is the assignment of a revision as its activators get it: the replicas alone, in one locality that
 // is there also without any, for it carries the limits of the revision, why it cannot start if it cannot, and the
@@ -23,12 +21,12 @@ const metadataKey = "sluice.dev"
 func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *endpointv3.ClusterLoadAssignment {
 	name := in.Revision.String()
 	locality := &endpointv3.LocalityLbEndpoints{
-		Locality:            &corev3.Locality{Zone: zonePods},
+		Locality:            &corev3.Locality{Zone: contract.ZonePods},
 		LoadBalancingWeight: wrapperspb.UInt32(1),
 		LbEndpoints:         lbEndpoints(pods),
 	}
 	if fields := activatorFields(in, activators); len(fields) > 0 {
-		locality.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: fields}}}
+		locality.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{contract.MetadataKey: {Fields: fields}}}
 	}
 	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{locality}}
 }
@@ -36,32 +34,32 @@ func activatorAssignment(in *model.Backend, pods, activators []model.Endpoint) *
 func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]*structpb.Value {
 	fields := map[string]*structpb.Value{}
 	if in.Via == model.ViaActivator {
-		fields["behind"] = structpb.NewBoolValue(true)
+		fields[contract.FieldBehind] = structpb.NewBoolValue(true)
 	}
 	if in.Direct {
-		fields["direct"] = structpb.NewBoolValue(true)
+		fields[contract.FieldDirect] = structpb.NewBoolValue(true)
 	}
 	if in.Concurrency > 0 {
-		fields["concurrency"] = structpb.NewNumberValue(float64(in.Concurrency))
+		fields[contract.FieldConcurrency] = structpb.NewNumberValue(float64(in.Concurrency))
 	}
 	if in.Timeout > 0 {
-		fields["timeout"] = structpb.NewNumberValue(in.Timeout.Seconds())
+		fields[contract.FieldTimeout] = structpb.NewNumberValue(in.Timeout.Seconds())
 	}
 	if len(activators) > 0 {
 		list := &structpb.ListValue{}
 		for _, a := range activators {
 			list.Values = append(list.Values, structpb.NewStringValue(hostPort(a)))
 		}
-		fields["activators"] = structpb.NewListValue(list)
+		fields[contract.FieldActivators] = structpb.NewListValue(list)
 	}
 	if f := in.Failure; f != nil {
-		fields["failure"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			"reason": structpb.NewStringValue(printable(f.Reason)), "message": structpb.NewStringValue(printable(f.Message)),
+		fields[contract.FieldFailure] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			contract.FieldFailureReason: structpb.NewStringValue(printable(f.Reason)), contract.FieldFailureMessage: structpb.NewStringValue(printable(f.Message)),
 		}})
 	}
 	if s := in.Start; !s.Ready.IsZero() {
-		fields["start"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			"asked": moment(s.Asked), "started": moment(s.Started), "ready": moment(s.Ready),
+		fields[contract.FieldStart] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			contract.FieldStartAsked: moment(s.Asked), contract.FieldStartStarted: moment(s.Started), contract.FieldStartReady: moment(s.Ready),
 		}})
 	}
 	return fields

@@ -12,6 +12,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -19,16 +20,6 @@ const (
 	// leastActivators is how many activators stand in for a revision where nothing else is said: two, so that one may
 	// die, and no more, because activators that share a revision must share its concurrency limit.
 	leastActivators = 2
-	// activatorCluster has all activators.
-	activatorCluster = "activator"
-	// activatorSecret is what activators know each other's requests by, and queue-proxies theirs.
-	activatorSecret = "activator"
-)
-
-// The zones of an assignment.
-const (
-	zonePods      = "pods"
-	zoneActivator = "activator"
 )
 
 // backendPart is what a Backend became. It is not served when it could not be translated; its unit is empty then.
@@ -66,7 +57,7 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
 	chosen := nearest(name, activators, in.Activators)
-	zones := []zone{{zonePods, pods}, {zoneActivator, without(chosen, pods)}}
+	zones := []zone{{contract.ZonePods, pods}, {contract.ZoneActivator, without(chosen, pods)}}
 	served := slices.Clone(zones)
 	if in.Via == model.ViaActivator {
 		slices.Reverse(served)

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -86,15 +87,15 @@ func (p *gatewayPart) listens(name string) bool {
 // addActivators makes the cluster of all activators, and of their token a secret that they alone get.
 func (p *gatewayPart) addActivators(activators []model.Endpoint, token string) {
 	var b resourceBuilder
-	b.add(ClusterType, activatorCluster, RoleGateway, edsCluster(activatorCluster, manner{protocol: model.HTTP1}))
-	b.add(AssignmentType, activatorCluster, RoleGateway, assignment(activatorCluster, []zone{{zoneActivator, activators}}))
+	b.add(ClusterType, contract.ActivatorCluster, RoleGateway, edsCluster(contract.ActivatorCluster, manner{protocol: model.HTTP1}))
+	b.add(AssignmentType, contract.ActivatorCluster, RoleGateway, assignment(contract.ActivatorCluster, []zone{{contract.ZoneActivator, activators}}))
 	if token != "" {
-		b.add(SecretType, activatorSecret, RoleActivator, &tlsv3.Secret{Name: activatorSecret, Type: &tlsv3.Secret_GenericSecret{
+		b.add(SecretType, contract.ActivatorSecret, RoleActivator, &tlsv3.Secret{Name: contract.ActivatorSecret, Type: &tlsv3.Secret_GenericSecret{
 			GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}}},
 		}})
 	}
 	if b.err != nil {
-		p.report(activatorCluster, "InvalidResource", b.err.Error())
+		p.report(contract.ActivatorCluster, "InvalidResource", b.err.Error())
 	}
 	p.activators = b.resources
 }

@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"slices"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
 // The kinds of client that a Resource is for, as bits of Resource.Roles.
 const (
-	RoleGateway uint8 = 1 << iota
-	RoleActivator
-	RoleMesh
+	RoleGateway   = contract.RoleGateway
+	RoleActivator = contract.RoleActivator
+	RoleMesh      = contract.RoleMesh
 )
 
 // The type URLs of the resources that Translate emits.

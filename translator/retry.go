@@ -9,6 +9,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"sluice.dev/sluice/contract"
 )
 
 const (
@@ -27,12 +29,6 @@ const (
 	answerGrace = 2 * time.Second
 )
 
-// The header by which a queue-proxy says that its application has not received a request.
-const (
-	reasonHeader = "sluice-reason"
-	reasonUnsent = "Unsent"
-)
-
 // retryPolicy tries again only what cannot have reached an application, and on another replica.
 //
 // answerWithin bounds the time from the end of the request to the beginning of the response. Activators and queue-proxies keep it
@@ -46,7 +42,7 @@ func retryPolicy(answerWithin time.Duration) *routev3.RetryPolicy {
 		RetriableHeaders: []*routev3.HeaderMatcher{{
 			Name: reasonHeader,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: reasonUnsent},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: contract.ReasonUnsent},
 			}},
 		}},
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{

@@ -9,7 +9,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
-	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/contract"
 )
 
 // virtualHostsField is the number of RouteConfiguration.virtual_hosts.
@@ -52,7 +52,7 @@ type routeTable struct {
 // The port of a Host header is ignored in matching, not stripped: applications build URLs from the header as it came.
 func (t *routeTable) update(name string, before, now []*routePart, of func(*routePart) chunk) *routeTable {
 	head := mustMarshal(&routev3.RouteConfiguration{Name: name})
-	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true, RequestHeadersToRemove: model.InternalHeaders})
+	tail := mustMarshal(&routev3.RouteConfiguration{IgnorePortInHostMatching: true, RequestHeadersToRemove: contract.InternalHeaders})
 	if t == nil {
 		t, before = &routeTable{resource: &Resource{Body: append(head, tail...)}}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -53,7 +54,7 @@ func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder)
 	routes := scopeName(listener, hosts[0])
 	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
 		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
-		RequestHeadersToRemove: model.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
+		RequestHeadersToRemove: contract.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
 	})
 	for _, host := range hosts {
 		b.keep(scope(listener, host, routes))

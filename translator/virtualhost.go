@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -10,15 +11,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
-// The headers that tell the activator and the queue-proxy which revision a request is for, and the one by which a
-// client chooses a tag. The last is in lower case because gRPC compares it with metadata as it is written here.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-	tagHeader       = "knative-serving-tag"
+// Headers to match, in lower case: gRPC compares a name with the keys of its metadata byte by byte.
+var (
+	tagHeader    = strings.ToLower(contract.TagHeader)
+	reasonHeader = strings.ToLower(contract.ReasonHeader)
 )
 
 // virtualHost is a resolved Rule on its way to its virtual hosts.
@@ -125,8 +125,8 @@ func split(shares []model.Share) *routev3.RouteAction {
 			Name:   s.Revision.String(),
 			Weight: wrapperspb.UInt32(uint32(s.Percent)),
 			RequestHeadersToAdd: []*corev3.HeaderValueOption{
-				overwrite(revisionHeader, s.Revision.Name),
-				overwrite(namespaceHeader, s.Revision.Namespace),
+				overwrite(contract.RevisionHeader, s.Revision.Name),
+				overwrite(contract.NamespaceHeader, s.Revision.Namespace),
 			},
 		}
 	}

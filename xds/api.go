@@ -5,6 +5,8 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/hashicorp/go-hclog"
+
+	"sluice.dev/sluice/contract"
 )
 
 // Type URLs of the resources whose order matters. Other types are served too, with the make phase and in no particular order.
@@ -18,40 +20,21 @@ const (
 	ScopedRouteType = resource.ScopedRouteType
 )
 
-// Roles: which kinds of client may have a resource. A client's role is its node.cluster; anything but "gateway" and
-// "activator" is mesh.
+// Roles: which kinds of client may have a resource.
 const (
-	RoleGateway uint8 = 1 << iota
-	RoleActivator
-	RoleMesh
+	RoleGateway   = contract.RoleGateway
+	RoleActivator = contract.RoleActivator
+	RoleMesh      = contract.RoleMesh
 )
 
 // roleCount is the number of roles; a role's index is the position of its bit.
 const roleCount = 3
 
 // RoleName is how a role is written in logs and statistics.
-func RoleName(role uint8) string {
-	switch role {
-	case RoleGateway:
-		return "gateway"
-	case RoleActivator:
-		return "activator"
-	default:
-		return "mesh"
-	}
-}
+func RoleName(role uint8) string { return contract.RoleName(role) }
 
 // roleOf is the role of a client with this node.cluster.
-func roleOf(cluster string) uint8 {
-	switch cluster {
-	case "gateway":
-		return RoleGateway
-	case "activator":
-		return RoleActivator
-	default:
-		return RoleMesh
-	}
-}
+func roleOf(cluster string) uint8 { return contract.RoleOf(cluster) }
 
 // Resource is one Envoy resource, ready to send. It is shared and never changed after it was given to Apply.
 type Resource struct {

@@ -6,12 +6,8 @@ import (
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-)
 
-// Where a client's metadata has its address.
-const (
-	metadataKey = "sluice.dev"
-	addressKey  = "address"
+	"sluice.dev/sluice/contract"
 )
 
 // clients are the nodes of one role, a stream each. The store guards them.
@@ -43,7 +39,7 @@ func (s *Server) introduce(node *corev3.Node) (gone func()) {
 
 // addressOf is the address in a node's metadata, if it is one.
 func addressOf(node *corev3.Node) string {
-	text := node.GetMetadata().GetFields()[metadataKey].GetStructValue().GetFields()[addressKey].GetStringValue()
+	text := node.GetMetadata().GetFields()[contract.MetadataKey].GetStructValue().GetFields()[contract.AddressField].GetStringValue()
 	address, err := netip.ParseAddrPort(text)
 	if err != nil || address.Port() == 0 || address.Addr().IsUnspecified() || address.Addr().Zone() != "" {
 		return ""

@@ -6,13 +6,8 @@ import (
 
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	load_statsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
-)
 
-// Names of the load metrics that our own data plane adds to what the protocol has. Each is a sum: total_metric_value.
-const (
-	ConcurrencyMetric = "sluice.concurrency" // request-seconds in the interval, streams too
-	StreamsMetric     = "sluice.streams"     // those of streams
-	WaitingMetric     = "sluice.waiting"     // requests that wait now
+	"sluice.dev/sluice/contract"
 )
 
 // LoadReport is what one client says of the load since it last said so.
@@ -112,11 +107,11 @@ func clusterLoad(l *endpointv3.UpstreamLocalityStats) (load ClusterLoad, ok bool
 	}
 	for _, m := range l.GetLoadMetricStats() {
 		switch m.GetMetricName() {
-		case ConcurrencyMetric:
+		case contract.LoadConcurrency:
 			load.Concurrency, load.Averaged = m.GetTotalMetricValue(), true
-		case StreamsMetric:
+		case contract.LoadStreams:
 			load.Streams = m.GetTotalMetricValue()
-		case WaitingMetric:
+		case contract.LoadWaiting:
 			load.Waiting = m.GetTotalMetricValue()
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/contract"
 )
 
 func zoneStats(zone string, issued uint64, metrics ...any) *endpointv3.UpstreamLocalityStats {
@@ -39,7 +41,7 @@ func clusterStats(name string, interval time.Duration, zones ...*endpointv3.Upst
 
 func TestReportIsReadAsItsClientMeansIt(t *testing.T) {
 	got, dropped := loadReport(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{
-		clusterStats("ns/a", 2*time.Second, zoneStats("pods", 100, ConcurrencyMetric, 3.5, StreamsMetric, 1.5, WaitingMetric, 7.0), zoneStats("activator", 20)),
+		clusterStats("ns/a", 2*time.Second, zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0), zoneStats("activator", 20)),
 		clusterStats("ns/b", 0, zoneStats("pods", 40), zoneStats("pods", 60)), // a priority each
 		clusterStats("ns/c", -time.Second, zoneStats("", 0)),
 		clusterStats("ns/none", time.Second),
@@ -69,10 +71,10 @@ func TestWhatMakesNoSenseIsLeftOutOfAReport(t *testing.T) {
 		"a long name":  clusterStats(strings.Repeat("x", maxName+1), time.Second, zoneStats("pods", 1)),
 		"a long zone":  clusterStats("bad", time.Second, zoneStats(strings.Repeat("x", maxZone+1), 1)),
 		"a count":      clusterStats("bad", time.Second, zoneStats("pods", math.MaxUint64)),
-		"not a number": clusterStats("bad", time.Second, zoneStats("pods", 1, ConcurrencyMetric, math.NaN())),
-		"infinity":     clusterStats("bad", time.Second, zoneStats("pods", 1, WaitingMetric, math.Inf(1))),
-		"less than 0":  clusterStats("bad", time.Second, zoneStats("pods", 1, StreamsMetric, -0.1)),
-		"too large":    clusterStats("bad", time.Second, zoneStats("pods", 1, ConcurrencyMetric, 1.1e9)),
+		"not a number": clusterStats("bad", time.Second, zoneStats("pods", 1, contract.LoadConcurrency, math.NaN())),
+		"infinity":     clusterStats("bad", time.Second, zoneStats("pods", 1, contract.LoadWaiting, math.Inf(1))),
+		"less than 0":  clusterStats("bad", time.Second, zoneStats("pods", 1, contract.LoadStreams, -0.1)),
+		"too large":    clusterStats("bad", time.Second, zoneStats("pods", 1, contract.LoadConcurrency, 1.1e9)),
 	} {
 		got, dropped := loadReport(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{
 			bad, clusterStats("good", time.Second, zoneStats("pods", 8)),
@@ -96,7 +98,7 @@ func TestWhatMakesNoSenseIsLeftOutOfAReport(t *testing.T) {
 
 func TestAddressIsOneThatCanBeConnectedTo(t *testing.T) {
 	node := func(address any) *corev3.Node {
-		metadata, err := structpb.NewStruct(map[string]any{metadataKey: map[string]any{addressKey: address}})
+		metadata, err := structpb.NewStruct(map[string]any{contract.MetadataKey: map[string]any{contract.AddressField: address}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +124,7 @@ func BenchmarkLoadReport(b *testing.B) {
 	m := &load_statsv3.LoadStatsRequest{}
 	for i := range clusters {
 		m.ClusterStats = append(m.ClusterStats, clusterStats(fmt.Sprintf("namespace/service-%d-00001", i), time.Second,
-			zoneStats("pods", 100, ConcurrencyMetric, 3.5, StreamsMetric, 1.5, WaitingMetric, 7.0), zoneStats("activator", 20, ConcurrencyMetric, 0.5)))
+			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0), zoneStats("activator", 20, contract.LoadConcurrency, 0.5)))
 	}
 	body, err := proto.Marshal(m)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"sluice.dev/sluice/contract"
 )
 
 // The figures of a queue-proxy, in the order of figureNames. The first seven grow; their Proxied parts follow the whole.
@@ -23,16 +25,14 @@ const (
 	figures
 )
 
-const prefix = "sluice_queue_"
-
-// figureNames are what dataplane/queueproxy calls them, without the prefix.
+// figureNames are the figures' names, without contract.QueueMetrics.
 var figureNames = [figures]string{
-	uptime:   "uptime_seconds",
-	requests: "requests_total", proxiedRequests: "proxied_requests_total",
-	concurrency: "concurrency_seconds_total", proxiedConcurrency: "proxied_concurrency_seconds_total",
-	streams: "stream_seconds_total", proxiedStreams: "proxied_stream_seconds_total",
-	inFlight: "in_flight", proxiedInFlight: "proxied_in_flight",
-	streamsNow: "streams", proxiedStreamsNow: "proxied_streams",
+	uptime:   contract.QueueUptime,
+	requests: contract.QueueRequests, proxiedRequests: contract.QueueProxiedRequests,
+	concurrency: contract.QueueConcurrency, proxiedConcurrency: contract.QueueProxiedConcurrency,
+	streams: contract.QueueStreamSeconds, proxiedStreams: contract.QueueProxiedStreamSeconds,
+	inFlight: contract.QueueInFlight, proxiedInFlight: contract.QueueProxiedInFlight,
+	streamsNow: contract.QueueStreams, proxiedStreamsNow: contract.QueueProxiedStreams,
 }
 
 var figureByName = func() map[string]int {
@@ -65,27 +65,27 @@ func parse(page []byte) (reading, error) {
 		} else {
 			line, page = page, nil
 		}
-		if len(line) < len(prefix) || string(line[:len(prefix)]) != prefix {
+		if len(line) < len(contract.QueueMetrics) || string(line[:len(contract.QueueMetrics)]) != contract.QueueMetrics {
 			continue
 		}
-		name, value, _ := bytes.Cut(line[len(prefix):], []byte{' '})
+		name, value, _ := bytes.Cut(line[len(contract.QueueMetrics):], []byte{' '})
 		i, ours := figureByName[string(name)]
 		if !ours {
 			continue
 		}
 		if seen[i] {
-			return r, fmt.Errorf("%s%s is there twice, want it once", prefix, name)
+			return r, fmt.Errorf("%s%s is there twice, want it once", contract.QueueMetrics, name)
 		}
 		seen[i] = true
 		number, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
 		if err != nil {
-			return r, fmt.Errorf("%s%s is %.40q, want a number", prefix, name, value)
+			return r, fmt.Errorf("%s%s is %.40q, want a number", contract.QueueMetrics, name, value)
 		}
 		r[i] = number
 	}
 	for i, name := range figureNames {
 		if !seen[i] {
-			return r, fmt.Errorf("there is no %s%s, want the page of a queue-proxy", prefix, name)
+			return r, fmt.Errorf("there is no %s%s, want the page of a queue-proxy", contract.QueueMetrics, name)
 		}
 	}
 	return r, r.check()
@@ -99,7 +99,7 @@ func (r reading) check() error {
 			most = absurd
 		}
 		if math.IsNaN(value) || value < 0 || value > most {
-			return fmt.Errorf("%s%s is %v, want 0 to %v", prefix, figureNames[i], value, most)
+			return fmt.Errorf("%s%s is %v, want 0 to %v", contract.QueueMetrics, figureNames[i], value, most)
 		}
 	}
 	for _, pair := range [...][2]int{
@@ -109,7 +109,7 @@ func (r reading) check() error {
 		part, whole := r[pair[0]], r[pair[1]]
 		if part > whole+1e-6*(1+whole) { // the integrals are sums of their own, rounded apart
 			return fmt.Errorf("%s%s is %v, want at most %s%s, which is %v",
-				prefix, figureNames[pair[0]], part, prefix, figureNames[pair[1]], whole)
+				contract.QueueMetrics, figureNames[pair[0]], part, contract.QueueMetrics, figureNames[pair[1]], whole)
 		}
 	}
 	return nil

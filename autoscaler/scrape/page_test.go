@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	prom "github.com/prometheus/common/model"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
@@ -37,9 +38,9 @@ func byPrometheus(t testing.TB, page []byte) (r reading) {
 		t.Fatal(err)
 	}
 	for i, name := range figureNames {
-		family := families[prefix+name]
+		family := families[contract.QueueMetrics+name]
 		if family == nil {
-			t.Fatalf("no %s%s", prefix, name)
+			t.Fatalf("no %s%s", contract.QueueMetrics, name)
 		}
 		r[i] = family.Metric[0].GetGauge().GetValue() + family.Metric[0].GetCounter().GetValue()
 	}
@@ -68,7 +69,7 @@ func text(values map[int]string) string {
 		if !given {
 			value = "0"
 		}
-		page.WriteString("# TYPE " + prefix + name + " untyped\n" + prefix + name + " " + value + "\n")
+		page.WriteString("# TYPE " + contract.QueueMetrics + name + " untyped\n" + contract.QueueMetrics + name + " " + value + "\n")
 	}
 	return page.String()
 }

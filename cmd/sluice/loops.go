@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/loop"
 	"sluice.dev/sluice/autoscaler/scrape"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/envoy"
@@ -167,9 +168,6 @@ func endpointsOf(address string) []model.Endpoint {
 	return []model.Endpoint{{Host: a.Addr().String(), Port: int(a.Port())}}
 }
 
-// zonePods is the zone of an assignment's replicas; what a gateway sends to activators is reported by those.
-const zonePods = "pods"
-
 // reportOf is a load report in the autoscaler's terms: means instead of sums.
 func reportOf(r xds.LoadReport) loop.Report {
 	out := loop.Report{
@@ -178,7 +176,7 @@ func reportOf(r xds.LoadReport) loop.Report {
 	}
 	for _, c := range r.Clusters {
 		revision, ok := revisionOf(c.Cluster)
-		if !ok || !out.Activator && c.Zone != zonePods {
+		if !ok || !out.Activator && c.Zone != contract.ZonePods {
 			continue
 		}
 		out.Loads = append(out.Loads, loadOf(revision, c))

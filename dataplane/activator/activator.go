@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
@@ -131,7 +132,7 @@ func New(opts Options) (*Activator, error) {
 		leave:  func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
 	}
 	a.client = client.New(client.Config{
-		Target: opts.XDS, NodeID: opts.NodeID, Role: "activator", Zone: opts.Zone, Address: a.address,
+		Target: opts.XDS, NodeID: opts.NodeID, Role: contract.Activator, Zone: opts.Zone, Address: a.address,
 		Logger: opts.Logger.Named("xds"), Handler: a.handle, Lost: a.lose, Load: a.load, DialOptions: opts.Dial,
 	})
 	a.hosts = newHosts(opts.Limits.Revisions, a.heardSince, a.client.Subscribe, a.client.Unsubscribe)
@@ -149,7 +150,7 @@ const greeting = "activator"
 // Run follows the control plane and serves until ctx ends; then it drains, for Options.Drain at the most, and returns nil.
 func (a *Activator) Run(ctx context.Context) error {
 	a.client.Subscribe(resource.EndpointType, greeting)
-	a.client.Subscribe(resource.SecretType, tokenSecret)
+	a.client.Subscribe(resource.SecretType, contract.ActivatorSecret)
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()

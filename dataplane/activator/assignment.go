@@ -14,10 +14,12 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/contract"
 )
 
-// assignment is a decoded ClusterLoadAssignment in the form that activators get: one locality, of the zone podsZone, with the
-// queue-proxies of a revision, and what else activators need to know in its metadata under metadataKey. It is immutable.
+// assignment is a decoded ClusterLoadAssignment in the form that activators get: one locality, of the zone contract.ZonePods, with the
+// queue-proxies of a revision, and what else activators need to know in its metadata under contract.MetadataKey. It is immutable.
 type assignment struct {
 	endpoints   []string // host:port of those that take requests, sorted
 	concurrency int      // requests per replica at a time; 0 is no limit
@@ -33,9 +35,6 @@ type assignment struct {
 type origin struct{ asked, started, ready time.Time }
 
 const (
-	podsZone    = "pods"
-	metadataKey = "sluice.dev"
-
 	maxConcurrency = 1_000_000
 	maxTimeout     = 365 * 24 * time.Hour
 )
@@ -60,8 +59,8 @@ func decodeAssignment(name string, body []byte) (*assignment, error) {
 }
 
 func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
-	if zone := group.GetLocality().GetZone(); zone != podsZone {
-		return fmt.Errorf("locality.zone is %q; activators take %q alone, for a request must not come to an activator twice", zone, podsZone)
+	if zone := group.GetLocality().GetZone(); zone != contract.ZonePods {
+		return fmt.Errorf("locality.zone is %q; activators take %q alone, for a request must not come to an activator twice", zone, contract.ZonePods)
 	}
 	for i, e := range group.GetLbEndpoints() {
 		switch e.GetHealthStatus() {
@@ -74,20 +73,20 @@ func (a *assignment) add(group *endpointv3.LocalityLbEndpoints) error {
 		}
 		a.endpoints = append(a.endpoints, address)
 	}
-	fields := group.GetMetadata().GetFilterMetadata()[metadataKey].GetFields()
+	fields := group.GetMetadata().GetFilterMetadata()[contract.MetadataKey].GetFields()
 	for _, part := range []struct {
 		name   string
 		decode func(*structpb.Value) error
 	}{
-		{"concurrency", a.setConcurrency}, {"timeout", a.setTimeout}, {"activators", a.setActivators},
-		{"failure", a.setFailure}, {"start", a.setStart}, {"behind", flag(&a.behind)}, {"direct", flag(&a.direct)},
+		{contract.FieldConcurrency, a.setConcurrency}, {contract.FieldTimeout, a.setTimeout}, {contract.FieldActivators, a.setActivators},
+		{contract.FieldFailure, a.setFailure}, {contract.FieldStart, a.setStart}, {contract.FieldBehind, flag(&a.behind)}, {contract.FieldDirect, flag(&a.direct)},
 	} {
 		v := fields[part.name]
 		if v == nil {
 			continue
 		}
 		if err := part.decode(v); err != nil {
-			return fmt.Errorf("metadata[%q].%s: %w", metadataKey, part.name, err)
+			return fmt.Errorf("metadata[%q].%s: %w", contract.MetadataKey, part.name, err)
 		}
 	}
 	return nil
@@ -145,7 +144,7 @@ func (a *assignment) setActivators(v *structpb.Value) error {
 
 func (a *assignment) setFailure(v *structpb.Value) error {
 	fields := v.GetStructValue().GetFields()
-	f := failure{reason: fields["reason"].GetStringValue(), message: fields["message"].GetStringValue()}
+	f := failure{reason: fields[contract.FieldFailureReason].GetStringValue(), message: fields[contract.FieldFailureMessage].GetStringValue()}
 	if f.reason == "" {
 		return errors.New("must be an object with a reason and a message")
 	}
@@ -168,7 +167,7 @@ func (a *assignment) setStart(v *structpb.Value) error {
 	if fields == nil {
 		return errors.New("must be an object")
 	}
-	for name, to := range map[string]*time.Time{"asked": &a.start.asked, "started": &a.start.started, "ready": &a.start.ready} {
+	for name, to := range map[string]*time.Time{contract.FieldStartAsked: &a.start.asked, contract.FieldStartStarted: &a.start.started, contract.FieldStartReady: &a.start.ready} {
 		text := fields[name].GetStringValue()
 		if text == "" {
 			continue

@@ -7,19 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
-	"sluice.dev/sluice/model"
-)
-
-// The headers that the gateway adds, and those of Knative that travel on, in canonical form as they are map keys here. The
-// queue-proxy must know which revision is meant: it may have the address of another revision's replica.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-	proxyHeader     = model.ProxyHeader
-	timingHeader    = "Sluice-Timing" // asks for the parts of a cold start in Server-Timing
 )
 
 // exchange is one request and its response.
@@ -144,7 +135,7 @@ func (x *exchange) begin() {
 	}
 }
 
-func (x *exchange) timed() bool { return x.r.Header[timingHeader] != nil }
+func (x *exchange) timed() bool { return x.r.Header[contract.TimingHeader] != nil }
 
 // fail answers a request that no replica did. The cause of the context's end says more than err.
 func (x *exchange) fail(err error) {

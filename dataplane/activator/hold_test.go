@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
@@ -126,7 +127,7 @@ func TestUnknownRevisionIsHeldForAMomentAndThenRefused(t *testing.T) {
 	began := time.Now()
 	a := b.get()
 	a.want(t, 404, "no such revision")
-	if waited := time.Since(began); waited < unknownPatience || a.Header.Get(ReasonHeader) != ReasonUnknownRevision {
+	if waited := time.Since(began); waited < unknownPatience || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("refused after %v: %v", waited, a)
 	}
 	late := b.later(b.request(http.MethodGet, "/", nil))
@@ -143,7 +144,7 @@ func TestTimeoutEndsTheWaitAndWhatFollowsUntilTheResponse(t *testing.T) {
 	b.set(cluster, facts{"timeout": 0.2})
 	a := b.get()
 	a.want(t, 504, "activator request timeout")
-	if a.Header.Get(ReasonHeader) != ReasonRequestTimeout {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonRequestTimeout {
 		t.Errorf("got %v", a)
 	}
 	release := make(chan struct{})
@@ -182,7 +183,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	b.waiting(2)
 	a := b.get()
 	a.want(t, 503, "too many requests")
-	if a.Header.Get(ReasonHeader) != ReasonQueueFull || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonQueueFull || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 	b.set(cluster, nil, addressOf(plain(t, says("hello"))))
@@ -200,7 +201,7 @@ func TestFailureIsToldToThoseWhoWaitAndNewRequestsGetAMoment(t *testing.T) {
 	b.set(cluster, failing)
 	a := await(t, waits)
 	a.want(t, 503, "ExitCode1: the process exited with 1")
-	if a.Header.Get(ReasonHeader) != ReasonRevisionFailed || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonRevisionFailed || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 	b.until("a report of nothing in progress", func() bool { return len(b.loads) > 0 && b.loads[len(b.loads)-1].InProgress == 0 })

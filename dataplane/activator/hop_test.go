@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"testing"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/test/hop"
 )
 
 // revisionHeaders name the revision of cluster, as gateways do.
-const revisionHeaders = namespaceHeader + ": default\r\n" + revisionHeader + ": hello-00001\r\n"
+const revisionHeaders = contract.NamespaceHeader + ": default\r\n" + contract.RevisionHeader + ": hello-00001\r\n"
 
 // TestHop has applications without a queue-proxy, and TestHops those with one.
 func TestHop(t *testing.T) {

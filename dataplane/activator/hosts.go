@@ -15,6 +15,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
+
+	"sluice.dev/sluice/contract"
 )
 
 // hosts finds the revision of a request that does not name one. gRPC clients without a proxy choose a revision and add no
@@ -52,7 +54,7 @@ type hostShare struct {
 	weight uint32
 }
 
-var errUnknownHost = &refusal{404, ReasonUnknownRevision, 0, "there is no such host, or it is not known yet"}
+var errUnknownHost = &refusal{404, contract.ReasonUnknownRevision, 0, "there is no such host, or it is not known yet"}
 
 func newHosts(maximum int, heard func() time.Time, follow, leave func(string, ...string)) *hosts {
 	return &hosts{heard: heard, follow: follow, leave: leave, byName: map[string]*host{}, byRoute: map[string]*host{}, max: maximum}

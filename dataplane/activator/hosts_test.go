@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
@@ -80,7 +81,7 @@ func TestHostStandsForARevision(t *testing.T) {
 	b.publish(nil, greeter(backend("one", model.ViaActivator, one)))
 	b.call("greeter.default.localhost").want(t, http.StatusOK, "one")
 	b.call("greeter.default").want(t, http.StatusOK, "one")
-	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" || a.Header.Get(ReasonHeader) != ReasonUnknownRevision {
+	if a := b.call("other.default.localhost"); a.err != nil || a.Header.Get("Grpc-Status") != "14" || a.Header.Get(contract.ReasonHeader) != contract.ReasonUnknownRevision {
 		t.Errorf("an unknown host got %v", a)
 	}
 	if a := b.get(); a.err == nil && a.StatusCode == http.StatusOK {
@@ -137,7 +138,7 @@ func TestHostThatIsGoneIsForgotten(t *testing.T) {
 	b.call("greeter.default.localhost").want(t, http.StatusOK, "one")
 	b.publish(out, &model.World{})
 	eventually(t, "the host is gone", func() bool {
-		return b.call("greeter.default.localhost").Header.Get(ReasonHeader) == ReasonUnknownRevision
+		return b.call("greeter.default.localhost").Header.Get(contract.ReasonHeader) == contract.ReasonUnknownRevision
 	})
 }
 

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/replay"
-	"sluice.dev/sluice/model"
 )
 
 // This is an HTTP/1.1 client that works in the goroutine of the request. net/http's transport is not used for two reasons: it
@@ -68,10 +68,10 @@ func (x *exchange) writeHead(c *conn) error {
 	// An error stays in the bufio.Writer until Flush returns it.
 	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
 	if !x.direct { // an application is not to learn the proof
-		writeAll(out, proxyHeader+": ", x.activator.proof(), "\r\n")
+		writeAll(out, contract.ProxyHeader+": ", x.activator.proof(), "\r\n")
 	}
 	meant := x.revision.name
-	writeAll(out, namespaceHeader+": ", meant.namespace, "\r\n"+revisionHeader+": ", meant.name, "\r\n")
+	writeAll(out, contract.NamespaceHeader+": ", meant.namespace, "\r\n"+contract.RevisionHeader+": ", meant.name, "\r\n")
 	named := r.Header["Connection"]
 	for name, values := range r.Header {
 		if staysHere(name) || len(named) > 0 && hasToken(named, name) {
@@ -115,10 +115,10 @@ func writeAll(out *bufio.Writer, parts ...string) {
 func staysHere(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Http2-Settings",
-		"Proxy-Authorization", "Content-Length", revisionHeader, namespaceHeader, timingHeader:
+		"Proxy-Authorization", "Content-Length", contract.RevisionHeader, contract.NamespaceHeader, contract.TimingHeader:
 		return true
 	}
-	return slices.Contains(model.InternalHeaders, name)
+	return slices.Contains(contract.InternalHeaders, name)
 }
 
 // converse sends the body, if there is one, and relays the response. It tells whether the connection can be used again.

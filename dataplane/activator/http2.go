@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
 )
@@ -105,9 +106,9 @@ func (x *exchange) outgoing() *http.Request {
 		out.Header["Te"] = []string{"trailers"}
 	}
 	if !x.direct { // an application is not to learn the proof
-		out.Header[proxyHeader] = []string{x.activator.proof()}
+		out.Header[contract.ProxyHeader] = []string{x.activator.proof()}
 	}
-	out.Header[namespaceHeader], out.Header[revisionHeader] = []string{x.revision.name.namespace}, []string{x.revision.name.name}
+	out.Header[contract.NamespaceHeader], out.Header[contract.RevisionHeader] = []string{x.revision.name.namespace}, []string{x.revision.name.name}
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or the transport would add its own
 	}

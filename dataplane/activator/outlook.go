@@ -3,6 +3,8 @@ package activator
 import (
 	"fmt"
 	"time"
+
+	"sluice.dev/sluice/contract"
 )
 
 // outlook is what a waiting request may hope for. Its dispatcher's mutex guards it.
@@ -108,5 +110,5 @@ type failure struct{ reason, message string }
 func (f *failure) same(as *failure) bool { return f == as || f != nil && as != nil && *f == *as }
 
 func (f *failure) refusal() error {
-	return &refusal{status: 503, reason: ReasonRevisionFailed, retryAfter: 5, message: fmt.Sprintf("the revision cannot start: %s: %s", f.reason, f.message)}
+	return &refusal{status: 503, reason: contract.ReasonRevisionFailed, retryAfter: 5, message: fmt.Sprintf("the revision cannot start: %s: %s", f.reason, f.message)}
 }

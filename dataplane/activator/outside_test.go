@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 )
 
@@ -36,8 +36,8 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 		} {
 			do(c, b.request(http.MethodGet, "/healthz", nil, header...)).want(t, 200, "")
 			got := <-seen
-			for _, internal := range model.InternalHeaders {
-				if values := got[internal]; internal != model.ProxyHeader && values != nil || slices.Contains(values, "forged") {
+			for _, internal := range contract.InternalHeaders {
+				if values := got[internal]; internal != contract.ProxyHeader && values != nil || slices.Contains(values, "forged") {
 					t.Errorf("%s: the replica got %s: %q", name, internal, values)
 				}
 			}
@@ -49,7 +49,7 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	b := start(t, Options{})
 	seen := make(chan []string, 1)
-	replica := addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header[model.ProxyHeader] }))
+	replica := addressOf(plain(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header[contract.ProxyHeader] }))
 	b.set(cluster, nil, replica)
 	want := func(want ...string) {
 		t.Helper()
@@ -62,16 +62,16 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	}
 	want("activator")
 	secret := func(text string) []byte {
-		return marshal(t, &tlsv3.Secret{Name: tokenSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
+		return marshal(t, &tlsv3.Secret{Name: contract.ActivatorSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
 		}}})
 	}
 	b.server.Apply(xds.Update{Set: []*xds.Resource{{
-		Type: xds.SecretType, Name: tokenSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
+		Type: xds.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: xds.RoleActivator,
 	}}})
 	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
 	want("activator xyz")
-	if err := b.activator.takeToken(tokenSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
+	if err := b.activator.takeToken(contract.ActivatorSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
 		t.Errorf("an empty one: %v", err)
 	}
 	want("activator xyz")
@@ -336,7 +336,7 @@ func TestDrainIsBounded(t *testing.T) {
 	b.stop()
 	a := await(t, held)
 	a.want(t, 503, "shutting down")
-	if a.Header.Get(ReasonHeader) != ReasonShuttingDown || a.Header.Get("Retry-After") == "" {
+	if a.Header.Get(contract.ReasonHeader) != contract.ReasonShuttingDown || a.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", a)
 	}
 }

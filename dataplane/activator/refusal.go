@@ -6,37 +6,17 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"sluice.dev/sluice/contract"
 )
-
-// ReasonHeader is set on every error response that the activator makes itself, to one of the Reason constants, so that it can be
-// told from one of the application's. The queue-proxy has the same header.
-const ReasonHeader = "Sluice-Reason"
-
-// The values of ReasonHeader.
-const (
-	ReasonQueueFull       = "QueueFull"        // 503: as many requests as may wait are waiting
-	ReasonRevisionFailed  = "RevisionFailed"   // 503: the revision cannot start
-	ReasonShuttingDown    = "ShuttingDown"     // 503: the drain has taken as long as it may
-	ReasonTooMany         = "TooManyRevisions" // 503: requests wait for as many revisions as may be
-	ReasonRequestTimeout  = "RequestTimeout"   // 504: the revision's timeout
-	ReasonUnreachable     = "Unreachable"      // 502: the replica did not answer, or not in HTTP
-	ReasonUnknownRevision = "UnknownRevision"  // 404: there is no such revision
-	ReasonBadBody         = "BadBody"          // 400: the client did not deliver the body that it promised
-	ReasonBadRequest      = "BadRequest"       // 400: it is not clear where the request ends
-	ReasonNoRevision      = "NoRevision"       // 400: the request does not say which revision is meant
-	ReasonTooManyHeaders  = "TooManyHeaders"   // 431
-)
-
-// reasonUnsent is the reason of a queue-proxy whose application has not received the request.
-const reasonUnsent = "Unsent"
 
 // errUnsent is for a request that a replica's queue-proxy did not pass on.
 var errUnsent = errors.New("the replica's application is not there")
 
 // isUnsent is whether a response says so.
 func isUnsent(h http.Header) bool {
-	values := h[ReasonHeader]
-	return len(values) == 1 && values[0] == reasonUnsent
+	values := h[contract.ReasonHeader]
+	return len(values) == 1 && values[0] == contract.ReasonUnsent
 }
 
 // refusal is an answer that the activator gives itself.
@@ -50,15 +30,15 @@ type refusal struct {
 func (r *refusal) Error() string { return r.message }
 
 var (
-	errQueueFull       = &refusal{503, ReasonQueueFull, 1, "too many requests are waiting for the revision; try again later"}
-	errTooMany         = &refusal{503, ReasonTooMany, 1, "requests are waiting for too many revisions; try again later"}
-	errShuttingDown    = &refusal{503, ReasonShuttingDown, 1, "the activator is shutting down; try again"}
-	errTimeout         = &refusal{504, ReasonRequestTimeout, 0, "activator request timeout"}
-	errUnreachable     = &refusal{502, ReasonUnreachable, 0, "the replica did not answer"}
-	errPassedBack      = &refusal{503, reasonUnsent, 1, "the replica was going and has not received the request"}
-	errUnknownRevision = &refusal{404, ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
-	errTooManyHeaders  = &refusal{431, ReasonTooManyHeaders, 0, "too many request headers"}
-	errNoRevision      = &refusal{400, ReasonNoRevision, 0, "the headers " + revisionHeader + " and " + namespaceHeader +
+	errQueueFull       = &refusal{503, contract.ReasonQueueFull, 1, "too many requests are waiting for the revision; try again later"}
+	errTooMany         = &refusal{503, contract.ReasonTooManyRevisions, 1, "requests are waiting for too many revisions; try again later"}
+	errShuttingDown    = &refusal{503, contract.ReasonShuttingDown, 1, "the activator is shutting down; try again"}
+	errTimeout         = &refusal{504, contract.ReasonRequestTimeout, 0, "activator request timeout"}
+	errUnreachable     = &refusal{502, contract.ReasonUnreachable, 0, "the replica did not answer"}
+	errPassedBack      = &refusal{503, contract.ReasonUnsent, 1, "the replica was going and has not received the request"}
+	errUnknownRevision = &refusal{404, contract.ReasonUnknownRevision, 0, "there is no such revision, or it is not known yet; its Route may be out of date"}
+	errTooManyHeaders  = &refusal{431, contract.ReasonTooManyHeaders, 0, "too many request headers"}
+	errNoRevision      = &refusal{400, contract.ReasonNoRevision, 0, "the headers " + contract.RevisionHeader + " and " + contract.NamespaceHeader +
 		" must name a revision; the gateway adds them"}
 )
 
@@ -80,7 +60,7 @@ const grpcUnavailable = "14"
 // answer writes the refusal; a gRPC client gets it as a gRPC status.
 func (r *refusal) answer(w http.ResponseWriter, request *http.Request) {
 	h := w.Header()
-	h.Set(ReasonHeader, r.reason)
+	h.Set(contract.ReasonHeader, r.reason)
 	if r.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}

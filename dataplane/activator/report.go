@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -72,7 +73,7 @@ func (a *Activator) load() []client.ClusterLoad {
 			continue
 		}
 		all = append(all, client.ClusterLoad{
-			Cluster: r.label, Zone: podsZone,
+			Cluster: r.label, Zone: contract.ZonePods,
 			Issued: taken.issued, Succeeded: taken.succeeded, Failed: taken.failed,
 			InProgress:  uint64(inFlight), //nolint:gosec // it is never negative
 			Concurrency: taken.concurrency, Streams: taken.streams, Waiting: float64(waiting),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
@@ -60,12 +61,12 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *Activator) admit(w http.ResponseWriter, r *http.Request) (revisionName, *refusal) {
 	if why := intake.Malformed(r); why != "" {
 		w.Header().Set("Connection", "close")
-		return revisionName{}, &refusal{http.StatusBadRequest, ReasonBadRequest, 0, why}
+		return revisionName{}, &refusal{http.StatusBadRequest, contract.ReasonBadRequest, 0, why}
 	}
 	if tooManyHeaders(r, a.opts.Limits.Headers) {
 		return revisionName{}, errTooManyHeaders
 	}
-	name, err := nameOf(r.Header[namespaceHeader], r.Header[revisionHeader])
+	name, err := nameOf(r.Header[contract.NamespaceHeader], r.Header[contract.RevisionHeader])
 	if err != nil {
 		if name, err = a.resolve(r); err != nil {
 			return name, refusalOf(err)

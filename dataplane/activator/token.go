@@ -6,14 +6,11 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
-	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/contract"
 )
 
-// tokenSecret is the name of the secret by which queue-proxies know that a request comes from an activator. Where there is none they
-// believe whoever says so. It is never let go of: the last one holds while the control plane is away.
-const tokenSecret = "activator"
-
-// takeToken takes the secret. The error tells nothing of it.
+// takeToken takes the secret by which queue-proxies recognise activators. Without one they believe whoever claims to be one. Its removal
+// is not acted on: the last token stays valid while the control plane is away. The error reveals nothing of it.
 func (a *Activator) takeToken(_ string, body []byte) error {
 	m := &tlsv3.Secret{}
 	if err := proto.Unmarshal(body, m); err != nil {
@@ -27,10 +24,10 @@ func (a *Activator) takeToken(_ string, body []byte) error {
 	return nil
 }
 
-// proof is the value of model.ProxyHeader for queue-proxies.
+// proof is the value of contract.ProxyHeader.
 func (a *Activator) proof() string {
 	if token := a.token.Load(); token != nil {
-		return model.ProxyProof(*token)
+		return contract.ProxyProof(*token)
 	}
-	return model.ProxyProof("")
+	return contract.ProxyProof("")
 }

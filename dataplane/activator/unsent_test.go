@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/dataplane/replay"
 	"sluice.dev/sluice/model"
@@ -36,7 +37,7 @@ func unsentAfter(t testing.TB, n int64) (address string) {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
 		_, _ = io.CopyN(io.Discard, r.Body, n)
-		w.Header().Set(ReasonHeader, reasonUnsent)
+		w.Header().Set(contract.ReasonHeader, contract.ReasonUnsent)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 }
@@ -93,13 +94,13 @@ func TestApplicationCannotHaveARequestSentAgain(t *testing.T) {
 			var received atomic.Int64
 			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, _ *http.Request) {
 				if received.Add(1) == 1 {
-					w.Header().Set(ReasonHeader, reasonUnsent)
+					w.Header().Set(contract.ReasonHeader, contract.ReasonUnsent)
 					w.WriteHeader(http.StatusServiceUnavailable)
 				}
 			}))
 			a := do(client, b.request(http.MethodPost, "/", strings.NewReader("body")))
 			a.want(t, 503, "")
-			if got := a.Header.Get(ReasonHeader); got != "" || received.Load() != 1 {
+			if got := a.Header.Get(contract.ReasonHeader); got != "" || received.Load() != 1 {
 				t.Errorf("the application received the request %d times, and the client the reason %q", received.Load(), got)
 			}
 		})
@@ -116,7 +117,7 @@ func TestABodyOverTheLimitIsPassedBack(t *testing.T) {
 			for range 10 {
 				do(client, b.request(http.MethodPost, "/", strings.NewReader(fits))).want(t, 200, fits)
 				a := do(client, b.request(http.MethodPost, "/", strings.NewReader(fits+"x")))
-				if a.Header.Get(ReasonHeader) == reasonUnsent {
+				if a.Header.Get(contract.ReasonHeader) == contract.ReasonUnsent {
 					passed++
 					continue
 				}

@@ -4,11 +4,12 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/replay"
 )
 
 // errBadBody is for a client that does not deliver the body that it promised.
-var errBadBody = &refusal{http.StatusBadRequest, ReasonBadBody, 0, "the body of the request could not be read"}
+var errBadBody = &refusal{http.StatusBadRequest, contract.ReasonBadBody, 0, "the body of the request could not be read"}
 
 // upload is the sending of a request's body beside the reading of the response. A nil upload is that of a request without one.
 type upload struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -89,7 +90,7 @@ func New(options Options) *Gateway {
 	}
 	g.hurry, g.hurryUp = context.WithCancel(context.Background())
 	g.client = client.New(client.Config{
-		Target: options.XDS, NodeID: options.NodeID, Role: "gateway", Zone: options.Zone,
+		Target: options.XDS, NodeID: options.NodeID, Role: contract.Gateway, Zone: options.Zone,
 		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load, DialOptions: options.Dial,
 	})
 	return g

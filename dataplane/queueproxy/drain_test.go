@@ -15,11 +15,12 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
 
-var shuttingDown = answer{503, queueproxy.ReasonShuttingDown, "shutting down"}
+var shuttingDown = answer{503, contract.ReasonShuttingDown, "shutting down"}
 
 func TestDrainServesUntilItIsQuiet(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
@@ -118,7 +119,7 @@ func TestRetiredProxyLosesNoRequestThatComesTooLate(t *testing.T) {
 						switch {
 						case response.StatusCode == http.StatusOK:
 							served.Add(1)
-						case response.Header.Get(queueproxy.ReasonHeader) == queueproxy.ReasonUnsent:
+						case response.Header.Get(contract.ReasonHeader) == contract.ReasonUnsent:
 							turnedAway.Add(1)
 						default:
 							t.Errorf("status %d", response.StatusCode)

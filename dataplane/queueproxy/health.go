@@ -3,6 +3,8 @@ package queueproxy
 import (
 	"io"
 	"net/http"
+
+	"sluice.dev/sluice/contract"
 )
 
 // Readiness answers whoever is to know whether this replica is ready to get requests: 200, or 503 while it is not, and from the
@@ -10,7 +12,7 @@ import (
 func (p *Proxy) Readiness() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.Draining() {
-			refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
+			refuse(w, http.StatusServiceUnavailable, contract.ReasonShuttingDown, errShuttingDown.Error())
 			return
 		}
 		if p.opts.Ready != nil && p.opts.Ready(r.Context()) != nil {

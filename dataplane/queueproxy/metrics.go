@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"sluice.dev/sluice/contract"
 )
 
 // MetricsContentType is the media type of what Metrics serves: Prometheus' text format.
@@ -76,23 +78,23 @@ func (p *Proxy) appendMetrics(to []byte) []byte {
 		name, kind string
 		value      float64
 	}{
-		{"uptime_seconds", "gauge", l.Uptime.Seconds()},
-		{"requests_total", "counter", float64(l.Requests)},
-		{"proxied_requests_total", "counter", float64(l.ProxiedRequests)},
-		{"concurrency_seconds_total", "counter", l.Concurrency},
-		{"proxied_concurrency_seconds_total", "counter", l.ProxiedConcurrency},
-		{"stream_seconds_total", "counter", l.Streams},
-		{"proxied_stream_seconds_total", "counter", l.ProxiedStreams},
-		{"in_flight", "gauge", float64(l.InFlight)},
-		{"proxied_in_flight", "gauge", float64(l.ProxiedInFlight)},
-		{"streams", "gauge", float64(l.StreamsInFlight)},
-		{"proxied_streams", "gauge", float64(l.ProxiedStreamsInFlight)},
+		{contract.QueueUptime, "gauge", l.Uptime.Seconds()},
+		{contract.QueueRequests, "counter", float64(l.Requests)},
+		{contract.QueueProxiedRequests, "counter", float64(l.ProxiedRequests)},
+		{contract.QueueConcurrency, "counter", l.Concurrency},
+		{contract.QueueProxiedConcurrency, "counter", l.ProxiedConcurrency},
+		{contract.QueueStreamSeconds, "counter", l.Streams},
+		{contract.QueueProxiedStreamSeconds, "counter", l.ProxiedStreams},
+		{contract.QueueInFlight, "gauge", float64(l.InFlight)},
+		{contract.QueueProxiedInFlight, "gauge", float64(l.ProxiedInFlight)},
+		{contract.QueueStreams, "gauge", float64(l.StreamsInFlight)},
+		{contract.QueueProxiedStreams, "gauge", float64(l.ProxiedStreamsInFlight)},
 		{"waiting", "gauge", float64(waiting)},
 	} {
-		to = append(to, "# TYPE sluice_queue_"+m.name+" "+m.kind+"\nsluice_queue_"+m.name+" "...)
+		to = append(to, "# TYPE "+contract.QueueMetrics+m.name+" "+m.kind+"\n"+contract.QueueMetrics+m.name+" "...)
 		to = append(strconv.AppendFloat(to, m.value, 'f', -1, 64), '\n')
 	}
-	const name = "sluice_queue_request_duration_seconds"
+	const name = contract.QueueMetrics + "request_duration_seconds"
 	to = append(to, "# TYPE "+name+" histogram\n"...)
 	for class := range histograms {
 		to = histograms[class].append(to, name, `response_code_class="`+strconv.Itoa(class+1)+`xx"`)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -27,8 +28,8 @@ func TestRequestForAnotherRevisionIsNotAnswered(t *testing.T) {
 		reason              string
 	}{
 		"its own":           {"default", "hello-00001", 200, ""},
-		"another":           {"default", "other-00001", 503, queueproxy.ReasonUnsent},
-		"another namespace": {"other", "hello-00001", 503, queueproxy.ReasonUnsent},
+		"another":           {"default", "other-00001", 503, contract.ReasonUnsent},
+		"another namespace": {"other", "hello-00001", 503, contract.ReasonUnsent},
 		"whichever":         {"", "", 200, ""},
 	} {
 		request, err := http.NewRequest(http.MethodGet, "http://"+address, nil)
@@ -44,7 +45,7 @@ func TestRequestForAnotherRevisionIsNotAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		got := []any{response.StatusCode, response.Header.Get(queueproxy.ReasonHeader)}
+		got := []any{response.StatusCode, response.Header.Get(contract.ReasonHeader)}
 		if diff := cmp.Diff([]any{test.status, test.reason}, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

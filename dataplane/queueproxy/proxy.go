@@ -15,27 +15,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/breaker"
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/model"
-)
-
-// ReasonHeader is set on every error response that the queue-proxy makes itself, to one of the Reason constants, so
-// that it can be told from one of the application's.
-const ReasonHeader = "Sluice-Reason"
-
-// The values of ReasonHeader.
-const (
-	ReasonQueueFull      = "QueueFull"      // 503: as many requests as may wait are waiting
-	ReasonRequestTimeout = "RequestTimeout" // 504: one of the revision's timeouts
-	ReasonUnreachable    = "Unreachable"    // 502: the application did not answer, or not in HTTP
-	ReasonUnsent         = "Unsent"         // 503: the application is gone, takes no connection, or is of another revision; another replica may be sent the request
-	ReasonBadBody        = "BadBody"        // 400: the client did not deliver the body that it promised, or not as HTTP has it
-	ReasonBadRequest     = "BadRequest"     // 400: it is not clear where the request ends
-	ReasonTooManyHeaders = "TooManyHeaders" // 431
-	ReasonShuttingDown   = "ShuttingDown"   // 503: the drain has taken as long as it may
 )
 
 // clientGone is the status, known from nginx, of a request whose client did not wait for the answer. Only the metrics
@@ -64,7 +49,7 @@ type Options struct {
 	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte
 	// written. Idle bounds the time between two writes, and so also the time to the first. 0 means no bound.
 	Timeout, ResponseStart, Idle time.Duration
-	// ActivatorToken is by what an activator proves that it counts a request (see model.ProxyProof). Without one whoever says that
+	// ActivatorToken is by what an activator proves that it counts a request (see contract.ProxyProof). Without one whoever says that
 	// it is one is believed, as in Knative: nobody else may reach the proxy then.
 	ActivatorToken string
 	// Ready asks the application's readiness for Readiness. nil means always ready.
@@ -118,7 +103,7 @@ func New(opts Options) *Proxy {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
-	p := &Proxy{opts: opts, proof: model.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
+	p := &Proxy{opts: opts, proof: contract.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts)}
 	p.meter.began = time.Now()
 	p.meter.last = p.meter.began
 	p.streams = newStreamCutter()
@@ -163,13 +148,13 @@ func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, body *intake.Bo
 	switch why := intake.Malformed(r); {
 	case why != "":
 		w.Header().Set("Connection", "close")
-		refuse(w, http.StatusBadRequest, ReasonBadRequest, why)
+		refuse(w, http.StatusBadRequest, contract.ReasonBadRequest, why)
 	case tooManyHeaders(r, p.opts.Limits.Headers):
 		body.Answer(true)
-		refuse(w, http.StatusRequestHeaderFieldsTooLarge, ReasonTooManyHeaders, "too many request headers")
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, contract.ReasonTooManyHeaders, "too many request headers")
 	case p.misdirected(r):
 		body.Answer(true)
-		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonUnsent, "this replica is not of the revision that the request is for; it has not received the request")
 	default:
 		return false
 	}
@@ -187,25 +172,19 @@ func (p *Proxy) acquire(r *http.Request) (release func(), err error) {
 	return p.breaker.Acquire(ctx)
 }
 
-// The headers by which gateways and activators say which revision a request is for.
-const (
-	revisionHeader  = "Knative-Serving-Revision"
-	namespaceHeader = "Knative-Serving-Namespace"
-)
-
 // misdirected is whether a request is for another revision. After a restart, ports of replicas that are gone are given to others,
 // and whoever has not learnt that yet must not be answered by the wrong application.
 func (p *Proxy) misdirected(r *http.Request) bool {
 	if p.opts.Revision == (model.Key{}) {
 		return false
 	}
-	revision, namespace := r.Header[revisionHeader], r.Header[namespaceHeader]
+	revision, namespace := r.Header[contract.RevisionHeader], r.Header[contract.NamespaceHeader]
 	return len(revision) == 1 && len(namespace) == 1 && (revision[0] != p.opts.Revision.Name || namespace[0] != p.opts.Revision.Namespace)
 }
 
 // isProxied is whether an activator counts a request. Who only says so would hide its load from the autoscaler.
 func (p *Proxy) isProxied(r *http.Request) bool {
-	said := r.Header[model.ProxyHeader]
+	said := r.Header[contract.ProxyHeader]
 	return len(said) == 1 && subtle.ConstantTimeCompare([]byte(said[0]), []byte(p.proof)) == 1
 }
 
@@ -221,10 +200,10 @@ func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 	if e.body != nil {
 		pr.Out.Body = e.body
 	}
-	pr.Out.Trailer = pr.In.Trailer    // the map itself, for its values come after the body
-	pr.Out.Header.Del(revisionHeader) // these two are not for the application, as in Knative
-	pr.Out.Header.Del(namespaceHeader)
-	for _, name := range model.InternalHeaders {
+	pr.Out.Trailer = pr.In.Trailer             // the map itself, for its values come after the body
+	pr.Out.Header.Del(contract.RevisionHeader) // these two are not for the application, as in Knative
+	pr.Out.Header.Del(contract.NamespaceHeader)
+	for _, name := range contract.InternalHeaders {
 		delete(pr.Out.Header, name)
 	}
 	forward(pr.In, pr.Out)
@@ -233,7 +212,7 @@ func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 // answered makes of the application's response what the client gets. The reason goes: an application that passes on the answer of
 // another service may have one of that service's, by which its own request would be sent again.
 func answered(response *http.Response) error {
-	response.Header.Del(ReasonHeader)
+	response.Header.Del(contract.ReasonHeader)
 	endGRPC(response)
 	return nil
 }
@@ -251,26 +230,26 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	gone := cause != nil && !severed && !lost || errors.Is(err, peer.ErrGone)
 	switch {
 	case errors.Is(cause, errRequestTimeout):
-		refuse(w, http.StatusGatewayTimeout, ReasonRequestTimeout, errRequestTimeout.Error())
+		refuse(w, http.StatusGatewayTimeout, contract.ReasonRequestTimeout, errRequestTimeout.Error())
 	case errors.Is(cause, errShuttingDown):
-		refuse(w, http.StatusServiceUnavailable, ReasonShuttingDown, errShuttingDown.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonShuttingDown, errShuttingDown.Error())
 	case errors.Is(err, breaker.ErrFull):
-		refuse(w, http.StatusServiceUnavailable, ReasonQueueFull, err.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonQueueFull, err.Error())
 	case failed:
-		refuse(w, http.StatusBadRequest, ReasonBadBody, "the body of the request could not be read")
+		refuse(w, http.StatusBadRequest, contract.ReasonBadBody, "the body of the request could not be read")
 	case gone: // nobody reads the answer
 		w.WriteHeader(clientGone)
 	case errors.Is(err, errUnsent):
 		p.opts.Logger.Debug("the application was not reached", "method", r.Method, "path", r.URL.Path, "error", err)
-		refuse(w, http.StatusServiceUnavailable, ReasonUnsent, errUnsent.Error())
+		refuse(w, http.StatusServiceUnavailable, contract.ReasonUnsent, errUnsent.Error())
 	default:
 		p.lost.Warn(p.opts.Logger, "the application did not answer", r, err)
-		refuse(w, http.StatusBadGateway, ReasonUnreachable, "the application did not answer")
+		refuse(w, http.StatusBadGateway, contract.ReasonUnreachable, "the application did not answer")
 	}
 }
 
 func refuse(w http.ResponseWriter, status int, reason, message string) {
-	w.Header().Set(ReasonHeader, reason)
+	w.Header().Set(contract.ReasonHeader, reason)
 	http.Error(w, message, status)
 }
 

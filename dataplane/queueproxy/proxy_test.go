@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -85,7 +86,7 @@ func get(t testing.TB, c *http.Client, url string, headers ...string) answer {
 	if err != nil {
 		t.Fatalf("GET %s: reading the body: %v", url, err)
 	}
-	return answer{response.StatusCode, response.Header.Get(queueproxy.ReasonHeader), strings.TrimSpace(string(body))}
+	return answer{response.StatusCode, response.Header.Get(contract.ReasonHeader), strings.TrimSpace(string(body))}
 }
 
 // eventually polls until the condition holds.
@@ -200,7 +201,7 @@ func TestFullQueueAnswers503(t *testing.T) {
 	}
 	eventually(t, "ten requests wait", func() bool { return p.Load().Waiting == 10 })
 	got := get(t, c, "http://"+address)
-	if diff := cmp.Diff(answer{503, queueproxy.ReasonQueueFull, "pending request queue full"}, got); diff != "" {
+	if diff := cmp.Diff(answer{503, contract.ReasonQueueFull, "pending request queue full"}, got); diff != "" {
 		t.Error(diff)
 	}
 	close(finish)
@@ -280,7 +281,7 @@ func TestClientThatGoesAwayLeavesTheQueue(t *testing.T) {
 func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "application %s", r.Host)
-		for _, name := range model.InternalHeaders {
+		for _, name := range contract.InternalHeaders {
 			fmt.Fprint(w, r.Header[name])
 		}
 	}))
@@ -303,7 +304,7 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	if l := p.Load(); l.Requests != uint64(sent) || l.ProxiedRequests != 0 {
 		t.Errorf("%d requests count as %+v", sent, l)
 	}
-	if diff := cmp.Diff(want, get(t, c, "http://"+address, "K-Proxy-Request", model.ProxyProof("secret"))); diff != "" {
+	if diff := cmp.Diff(want, get(t, c, "http://"+address, "K-Proxy-Request", contract.ProxyProof("secret"))); diff != "" {
 		t.Error(diff)
 	}
 	if l := p.Load(); l.ProxiedRequests != 1 {

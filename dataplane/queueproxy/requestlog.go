@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/contract"
 )
 
 // maxLogged is how many bytes of a value that the client chose go into a line of the request log.
@@ -70,7 +72,7 @@ func (l *requestLog) write(r *http.Request, e *exchange, took time.Duration) {
 		line.Status = http.StatusOK
 	}
 	if e.own {
-		line.Reason = e.Header().Get(ReasonHeader)
+		line.Reason = e.Header().Get(contract.ReasonHeader)
 	}
 	if l.query {
 		line.Query = clipped(r.URL.RawQuery)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -29,7 +30,7 @@ func stalled(t *testing.T, c *http.Client, address string) (answer, http.Header)
 	if err != nil {
 		t.Error(err)
 	}
-	return answer{response.StatusCode, response.Header.Get(queueproxy.ReasonHeader), strings.TrimSpace(string(text))}, response.Header
+	return answer{response.StatusCode, response.Header.Get(contract.ReasonHeader), strings.TrimSpace(string(text))}, response.Header
 }
 
 // TestAnApplicationThatEndsInAnUpload: its client, which sends no more, is answered.
@@ -55,7 +56,7 @@ func TestAnApplicationThatEndsInAnUpload(t *testing.T) {
 				}()
 				p, address := serve(t, queueproxy.Options{Target: server.Listener.Addr().String(), Protocol: app})
 				got, _ := stalled(t, client(t, protocol), address)
-				if diff := cmp.Diff(answer{502, queueproxy.ReasonUnreachable, "the application did not answer"}, got); diff != "" {
+				if diff := cmp.Diff(answer{502, contract.ReasonUnreachable, "the application did not answer"}, got); diff != "" {
 					t.Error(diff)
 				}
 				eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })

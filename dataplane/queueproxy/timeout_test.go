@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -23,7 +24,7 @@ const (
 	roomy = 2 * time.Second
 )
 
-var timedOut = answer{504, queueproxy.ReasonRequestTimeout, "request timeout"}
+var timedOut = answer{504, contract.ReasonRequestTimeout, "request timeout"}
 
 // hanging never answers.
 func hanging(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }

@@ -11,11 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
 
-var unsent = answer{503, queueproxy.ReasonUnsent, "the application is not there; it has not received the request"}
+var unsent = answer{503, contract.ReasonUnsent, "the application is not there; it has not received the request"}
 
 func TestRequestsOfAnApplicationThatIsNotThereMayGoElsewhere(t *testing.T) {
 	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
@@ -73,7 +74,7 @@ func TestRequestThatMayHaveBeenReceivedGoesNowhereElse(t *testing.T) {
 		t.Fatalf("got %v", got)
 	}
 	// The transport repeats this one, since it is a GET on a connection that was kept, and is refused a new connection.
-	if diff := cmp.Diff(answer{502, queueproxy.ReasonUnreachable, "the application did not answer"}, get(t, c, "http://"+address+"/die")); diff != "" {
+	if diff := cmp.Diff(answer{502, contract.ReasonUnreachable, "the application did not answer"}, get(t, c, "http://"+address+"/die")); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(unsent, get(t, c, "http://"+address+"/")); diff != "" {
@@ -92,10 +93,10 @@ func TestNothingIsSentOnAConnectionThatTheApplicationHasClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		switch reason := response.Header.Get(queueproxy.ReasonHeader); {
+		switch reason := response.Header.Get(contract.ReasonHeader); {
 		case response.StatusCode == 200:
 			<-closed
-		case reason == queueproxy.ReasonUnsent: // the connection was found closed after the body was read from
+		case reason == contract.ReasonUnsent: // the connection was found closed after the body was read from
 		default:
 			lost++
 			t.Logf("status %d, reason %q", response.StatusCode, reason)

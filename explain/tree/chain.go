@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/explain"
 )
 
@@ -250,7 +251,7 @@ func addClients(parent *node, e *explain.Explanation, asked bool) {
 			t = good
 		case explain.StateAside:
 			t = faint
-			if c.Role == "activator" {
+			if c.Role == contract.Activator {
 				text += " before a request comes"
 			}
 		case explain.StateBehind:

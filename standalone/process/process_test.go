@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/process"
 )
@@ -311,10 +311,10 @@ func TestRequestsThatComeTooLateMayGoElsewhere(t *testing.T) {
 				response.Body.Close()
 				switch {
 				case response.StatusCode == http.StatusOK && !last:
-				case response.Header.Get(queueproxy.ReasonHeader) == queueproxy.ReasonUnsent:
+				case response.Header.Get(contract.ReasonHeader) == contract.ReasonUnsent:
 					turnedAway.Add(1)
 				default:
-					t.Errorf("status %d, reason %q", response.StatusCode, response.Header.Get(queueproxy.ReasonHeader))
+					t.Errorf("status %d, reason %q", response.StatusCode, response.Header.Get(contract.ReasonHeader))
 				}
 			}
 		})

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sluice.dev/sluice/contract"
 )
 
 // Status is the role of those who read what clients have. Whoever may be a client may be that as well.
 const Status = "status"
 
 // roles are those that entries may name.
-var roles = []string{"gateway", "activator", "mesh", Status}
+var roles = []string{contract.Gateway, contract.Activator, contract.Mesh, Status}
 
 // List says who may have a role. An identity is a URI or a DNS name of a certificate.
 type List struct{ entries []entry }

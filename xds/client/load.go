@@ -11,6 +11,8 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"sluice.dev/sluice/contract"
 )
 
 // ClusterLoad is the load of one cluster's endpoints in one zone since the last report.
@@ -24,13 +26,6 @@ type ClusterLoad struct {
 	Streams     float64 // stream-seconds in that time: the part of Concurrency that is upgraded connections and gRPC calls
 	Waiting     float64 // requests that wait now for an endpoint
 }
-
-// Names of the load metrics beside what the protocol has; package xds has the same. Each is a sum: total_metric_value.
-const (
-	concurrencyMetric = "sluice.concurrency"
-	streamsMetric     = "sluice.streams"
-	waitingMetric     = "sluice.waiting"
-)
 
 const (
 	// defaultReportInterval is for a server that does not say how often it wants reports.
@@ -145,13 +140,13 @@ func (l *ClusterLoad) stats() *endpointv3.UpstreamLocalityStats {
 		TotalSuccessfulRequests: l.Succeeded,
 		TotalErrorRequests:      l.Failed,
 		TotalRequestsInProgress: l.InProgress,
-		LoadMetricStats:         []*endpointv3.EndpointLoadMetricStats{{MetricName: concurrencyMetric, TotalMetricValue: l.Concurrency}},
+		LoadMetricStats:         []*endpointv3.EndpointLoadMetricStats{{MetricName: contract.LoadConcurrency, TotalMetricValue: l.Concurrency}},
 	}
 	if l.Streams != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: streamsMetric, TotalMetricValue: l.Streams})
+		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: contract.LoadStreams, TotalMetricValue: l.Streams})
 	}
 	if l.Waiting != 0 {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: waitingMetric, TotalMetricValue: l.Waiting})
+		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: contract.LoadWaiting, TotalMetricValue: l.Waiting})
 	}
 	return stats
 }

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"sluice.dev/sluice/contract"
 )
 
 // askOrder is the order in which types are asked for on a new stream, so that what a type refers to is there before it. Other
@@ -147,12 +149,6 @@ func (s *session) send(request *discoveryv3.DeltaDiscoveryRequest, answer bool) 
 	return nil
 }
 
-// Where a node's metadata has its address.
-const (
-	metadataKey = "sluice.dev"
-	addressKey  = "address"
-)
-
 func (c *Client) node() *corev3.Node {
 	node := &corev3.Node{
 		Id:            c.config.NodeID,
@@ -163,8 +159,8 @@ func (c *Client) node() *corev3.Node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.config.Address != "" && !c.retired {
-		ours := &structpb.Struct{Fields: map[string]*structpb.Value{addressKey: structpb.NewStringValue(c.config.Address)}}
-		node.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{metadataKey: structpb.NewStructValue(ours)}}
+		ours := &structpb.Struct{Fields: map[string]*structpb.Value{contract.AddressField: structpb.NewStringValue(c.config.Address)}}
+		node.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{contract.MetadataKey: structpb.NewStructValue(ours)}}
 	}
 	return node
 }

@@ -1,0 +1,30 @@
+package contract
+
+// Headers of requests, in canonical form.
+const (
+	// RevisionHeader and NamespaceHeader say which revision a request is for. Gateways set them; activators and queue-proxies read them.
+	// An application does not get them.
+	RevisionHeader  = "Knative-Serving-Revision"
+	NamespaceHeader = "Knative-Serving-Namespace"
+	// TagHeader is how a client chooses a tag of a Route.
+	TagHeader = "Knative-Serving-Tag"
+	// TimingHeader asks the activator for the parts of a cold start, which it sends in Server-Timing.
+	TimingHeader = "Sluice-Timing"
+	// ProxyHeader says to a queue-proxy that an activator counts the request; its value is ProxyProof.
+	ProxyHeader = "K-Proxy-Request"
+)
+
+// InternalHeaders are the headers that only parts of the platform may send, by Knative's names and in canonical form. Gateways remove
+// them from the requests of clients. Nothing behind a gateway acts on them, except that a queue-proxy acts on a ProxyHeader with a
+// valid proof.
+var InternalHeaders = []string{ProxyHeader, "K-Original-Host", "K-Network-Probe", "K-Network-Hash", "K-Kubelet-Probe"}
+
+// ProxyProof is the value of ProxyHeader by which a queue-proxy recognises an activator of its own installation: only those have the
+// token. Without a token it is the value that Knative's activator sends.
+func ProxyProof(token string) string {
+	const knative = "activator"
+	if token == "" {
+		return knative
+	}
+	return knative + " " + token
+}

@@ -17,10 +17,10 @@ import (
 )
 
 func main() {
-	// A file that may not grow (ulimit -f) is an error of that write. Ignored, the signal would be so in our processes too.
+	// When a file may not grow (ulimit -f), the write fails. To ignore the signal instead would have our processes ignore it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		// What of gRPC's own log matters is in the errors that it returns.
+		// The errors that gRPC returns say all of its log that matters.
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,7 +57,22 @@ Start here:
 	return c
 }
 
-// logFlags are what every command that runs for long takes.
+// exit is the error of a command that has printed everything, or that ends with another code than 1.
+type exit struct {
+	code int
+	err  error // nil: nothing is to be printed
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
+// logFlags are the flags of every command that runs for long.
 type logFlags struct {
 	level string
 	json  bool

@@ -13,12 +13,13 @@ import (
 
 	"sluice.dev/sluice/autoscaler/simulate"
 	"sluice.dev/sluice/cmd/sluice/manifest"
+	"sluice.dev/sluice/cmd/sluice/policy"
 	"sluice.dev/sluice/model"
 )
 
 // simulateFlags are the flags of `sluice simulate`.
 type simulateFlags struct {
-	policy policyFlags
+	policy policy.Source
 	vs     string
 
 	trace string
@@ -64,7 +65,7 @@ second. docs/simulate.md tells what the model leaves out.`,
 
 func (f *simulateFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	f.policy.add(flags)
+	f.policy.AddFlags(flags)
 	flags.StringVar(&f.vs, "vs", "", "annotations of a second policy, otherwise like the first: KEY=VALUE[,KEY=VALUE...]")
 	flags.StringVar(&f.trace, "trace", "", "CSV file with the load")
 	flags.StringVar(&f.shape.Name, "shape", "step", "built-in load: "+strings.Join(simulate.ShapeNames(), ", "))
@@ -94,22 +95,22 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 		return err
 	}
 	report := simulate.Report{Load: load, Every: int(f.every / time.Second)}
-	first, err := f.policy.read()
+	first, err := f.policy.Read()
 	if err != nil {
 		return err
 	}
-	for _, key := range first.ignored {
+	for _, key := range first.Unknown {
 		fmt.Fprintf(c.ErrOrStderr(), "--config: %q is no key of config-autoscaler and is ignored\n", key)
 	}
-	policies := []policy{first}
+	policies := []policy.Policy{first}
 	if f.vs != "" {
-		second, err := first.with(strings.Split(f.vs, ","))
+		second, err := first.With(strings.Split(f.vs, ","))
 		if err != nil {
 			return fmt.Errorf("--vs: %w", err)
 		}
-		second.name = f.vs
-		if policies[0].name == "" {
-			policies[0].name = "as given"
+		second.Name = f.vs
+		if policies[0].Name == "" {
+			policies[0].Name = "as given"
 		}
 		policies = append(policies, second)
 	}
@@ -169,19 +170,19 @@ func (f *simulateFlags) load(lengthGiven bool) (simulate.Load, error) {
 	return l, nil
 }
 
-func (f *simulateFlags) simulate(p policy, load simulate.Load) (simulate.Named, error) {
-	scaling, timeout := p.scaling(), f.timeout
+func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) (simulate.Named, error) {
+	scaling, timeout := p.Scaling(), f.timeout
 	if timeout == 0 {
-		timeout = p.timeout
+		timeout = p.Timeout
 	}
 	result, err := simulate.Run(simulate.Options{
-		Policy: scaling, Concurrency: p.concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
+		Policy: scaling, Concurrency: p.Concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
 		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
 	})
 	if err != nil {
-		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(slices.DeleteFunc([]string{p.name, load.Name}, func(s string) bool { return s == "" }), " with "), err)
+		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" }), " with "), err)
 	}
-	return simulate.Named{Name: p.name, Policy: simulate.Describe(&scaling, p.concurrency), Scaling: scaling, Result: result}, nil
+	return simulate.Named{Name: p.Name, Policy: simulate.Describe(&scaling, p.Concurrency), Scaling: scaling, Result: result}, nil
 }
 
 // draw writes the chart, all of it or nothing.

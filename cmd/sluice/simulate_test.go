@@ -33,6 +33,15 @@ func atRoot(t *testing.T) {
 	}
 }
 
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config-autoscaler.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestSimulateRunsItsOwnExamples(t *testing.T) {
 	atRoot(t)
 	for line := range strings.Lines(simulateCommand().Example) {

@@ -22,6 +22,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/inspect"
+	"sluice.dev/sluice/cmd/sluice/metrics"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
 	"sluice.dev/sluice/xds/status"
@@ -219,7 +222,7 @@ func TestXDSCommandsSayItInJSON(t *testing.T) {
 	if out := read(&resources, "dump", "gateway"); len(resources) != 2 || resources[0].Content["name"] != "a" || strings.Contains(out, "the key") {
 		t.Errorf("dump: %s", out)
 	}
-	var comparisons []comparison
+	var comparisons []inspect.Comparison
 	read(&comparisons, "diff")
 	if len(comparisons) != 1 || len(comparisons[0].Differences) != 0 || comparisons[0].Resources != 2 {
 		t.Errorf("diff: %+v", comparisons)
@@ -257,14 +260,14 @@ func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
 
 func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
 	d := newDesk(t)
-	delivery := newDelivery()
-	registry := newRegistry()
-	registry.MustRegister(xdsCollector{d.Stats}, delivery.seconds)
+	delivery := metrics.NewDelivery()
+	registry := admin.NewRegistry()
+	registry.MustRegister(metrics.XDS(d.Stats), delivery)
 	d.set("v1", &clusterv3.Cluster{Name: "a"}, pair())
 	d.join("gateway-1", "gateway")
 	d.printed("gateway-1 has all 2 resources that it asked for as they are offered to role gateway: no difference\n", "diff")
-	delivery.stopwatch.Progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
-	delivery.timed(func(xds.Update) uint64 { return 1 })(xds.Update{Set: []*xds.Resource{{Roles: xds.RoleGateway}}})
+	delivery.Progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
+	delivery.Timed(func(xds.Update) uint64 { return 1 })(xds.Update{Set: []*xds.Resource{{Roles: xds.RoleGateway}}})
 	got := metricsOf(t, registry)
 	for _, want := range []string{
 		`sluice_xds_clients{role="gateway"} 1`, `sluice_xds_clients{role="mesh"} 0`, "sluice_xds_sequence 1",
@@ -283,6 +286,6 @@ func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
 func metricsOf(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	adminMux(registry).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	admin.NewMux(registry).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	return w.Body.String()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set(atOnce)
 	}
 	ctrllog.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-feature-")
 	if err != nil {
 		panic(err)
@@ -72,8 +74,11 @@ type instance struct {
 	flags   []string
 	env     []string // of kubectl, beside the test's own
 	config  *rest.Config
-	cmd     *exec.Cmd
-	exited  chan struct{}
+	run     func(dir string, output io.WriteCloser, args []string) (program, error)
+	process *os.Process // nil if it runs in the process of the test
+	program program
+	exited  chan struct{} // closed when it has ended
+	code    int           // of its exit, then
 
 	mu     sync.Mutex
 	output bytes.Buffer
@@ -90,25 +95,43 @@ func (s *instance) start() {
 
 func (s *instance) launch() {
 	s.t.Helper()
-	cmd := exec.Command(sluiceBinary, s.flags...)
-	cmd.Dir = s.dir
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = writer, writer
-	if err := cmd.Start(); err != nil {
+	running, err := s.run(s.dir, writer, s.flags)
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	writer.Close()
-	s.cmd, s.exited, s.lines = cmd, make(chan struct{}), make(chan struct{}, 1)
+	s.program, s.exited, s.lines = running, make(chan struct{}), make(chan struct{}, 1)
+	if b, isBinary := running.(binary); isBinary {
+		s.process = b.Process
+	}
 	s.output.Reset()
 	exited := s.exited
 	go s.read(reader)
 	go func() {
-		_ = cmd.Wait()
+		s.code = running.wait()
 		close(exited)
 	}()
+}
+
+// binary is the binary under test.
+type binary struct{ *exec.Cmd }
+
+// runBinary runs it in a folder; the output is closed at the end.
+func runBinary(dir string, output io.WriteCloser, args []string) (program, error) {
+	defer output.Close() // the process has its own
+	cmd := exec.Command(sluiceBinary, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
+	return binary{cmd}, cmd.Start()
+}
+
+func (b binary) Signal(signal os.Signal) error { return b.Process.Signal(signal) }
+
+func (b binary) wait() int {
+	_ = b.Wait() // the code says it
+	return b.ProcessState.ExitCode()
 }
 
 func (s *instance) read(from *os.File) {
@@ -153,17 +176,17 @@ func (s *instance) stop() int {
 	select {
 	case <-s.exited:
 		if s.t.Failed() {
-			s.t.Logf("sluice has ended before with %v:\n%s", s.cmd.ProcessState, s.printed())
+			s.t.Logf("sluice has ended before with exit code %d:\n%s", s.code, s.printed())
 		}
-		return s.cmd.ProcessState.ExitCode()
+		return s.code
 	default:
 	}
 	stats := s.envoyStats()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.program.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
 	case <-time.After(2 * time.Minute):
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
+		_ = s.program.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
 		<-s.exited
 		s.t.Errorf("sluice did not end within two minutes of SIGTERM:\n%s", s.printed())
 	}
@@ -171,13 +194,13 @@ func (s *instance) stop() int {
 	if s.t.Failed() {
 		s.t.Logf("output of sluice:\n%s", s.printed())
 	}
-	return s.cmd.ProcessState.ExitCode()
+	return s.code
 }
 
 // kill ends the process as a power cut would.
 func (s *instance) kill() {
 	stats := s.envoyStats()
-	_ = s.cmd.Process.Kill()
+	_ = s.program.Signal(syscall.SIGKILL)
 	<-s.exited
 	s.contented(stats)
 }

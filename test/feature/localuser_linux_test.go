@@ -120,7 +120,7 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 	if err := os.Chmod(s.dir, 0o755); err != nil { // what holds must not hold by the folder of the test
 		t.Fatal(err)
 	}
-	addresses := listened(t, family(t, s.cmd.Process.Pid))
+	addresses := listened(t, family(t, s.process.Pid))
 	for _, known := range []string{s.gateway, s.local, s.admin, s.xds} {
 		if !slices.Contains(addresses, known) {
 			t.Errorf("nobody listens on %s, only on %v", known, addresses)

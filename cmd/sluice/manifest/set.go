@@ -20,7 +20,8 @@ type Set struct {
 	byID map[model.Ref]int // index into all
 }
 
-// Add adds an object, with the defaults and the rules of the API server. It replaces an earlier one of the same kind and name.
+// Add adds an object with its defaults, after a look at the rules of package crds; those in the schema are for the API server alone. It
+// replaces an earlier object of the same kind and name.
 func (s *Set) Add(u *unstructured.Unstructured) error {
 	o := crds.New(u.GetKind())
 	if o == nil || u.GetAPIVersion() != servingv1.Group+"/v1" {

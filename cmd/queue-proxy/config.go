@@ -20,7 +20,7 @@ const (
 	maxSeconds = 1_000_000_000 // 31 years: more would overflow
 )
 
-// config is what the environment says.
+// config is the configuration that the environment has.
 type config struct {
 	host                                string
 	servingPort, adminPort, metricsPort int
@@ -31,16 +31,16 @@ type config struct {
 	level                               hclog.Level
 }
 
-// variable is one environment variable: what it is for, what it is when not set, and how it is read.
+// variable is one environment variable: what it is for, its value when it is not set, and how it is read.
 type variable struct {
 	name, fallback, use string
 	// required ones have no fallback.
 	required bool
-	// set reads a value; its error says what would be right.
+	// set reads a value; its error says which values are right.
 	set func(value string) error
 }
 
-// variables returns all that is read, filling in c.
+// variables returns all variables. They set fields of c.
 func variables(c *config) []variable {
 	o := &c.options
 	label := func(name string) func(string) error {
@@ -113,8 +113,8 @@ func readConfig(getenv func(string) string) (config, error) {
 func help() string {
 	var text strings.Builder
 	text.WriteString(`queue-proxy stands before the application in a pod: it limits how many requests the application gets at a time, queues
-others, ends those that take too long, answers probes, tells the load, and drains before the pod ends. It is told by
-environment variables:
+others, ends those that take too long, answers probes, reports the load, and drains before the pod ends. Environment
+variables configure it:
 
 `)
 	for _, v := range variables(&config{}) {

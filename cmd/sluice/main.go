@@ -17,10 +17,11 @@ import (
 )
 
 func main() {
-	// When a file may not grow (ulimit -f), the write fails. To ignore the signal instead would have our processes ignore it too.
+	// SIGXFSZ would end the process when a file may not grow (ulimit -f); caught, only the write fails. Ignored, it would be ignored in our
+	// child processes too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		// The errors that gRPC returns say all of its log that matters.
+		// What matters of its log is in the errors that gRPC returns.
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,7 +58,7 @@ Start here:
 	return c
 }
 
-// exit is the error of a command that has printed everything, or that ends with another code than 1.
+// exit is the error of a command that has printed everything, or whose exit code is not 1.
 type exit struct {
 	code int
 	err  error // nil: nothing is to be printed

@@ -51,7 +51,7 @@ seconds,rps or seconds,rps,latency_ms or seconds,concurrency; a row holds until 
 
 ` + simulate.ShapeHelp() + `
 Rows are printed where something changed, or every so often with --every; -o json and -o csv have every
-second. docs/simulate.md tells what the model leaves out.`,
+second. docs/simulate.md says what the model leaves out.`,
 		Example: `  sluice simulate --annotation target=10 --shape spike --peak 200
   sluice simulate -f examples/simulate/policy.yaml --trace examples/simulate/morning.csv --svg morning.svg
   sluice simulate -f examples/simulate/policy.yaml --shape burst --vs scale-down-delay=5m
@@ -185,7 +185,7 @@ func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) (simulate.
 	return simulate.Named{Name: p.Name, Policy: simulate.Describe(&scaling, p.Concurrency), Scaling: scaling, Result: result}, nil
 }
 
-// draw writes the chart, all of it or nothing.
+// draw writes the chart to a file.
 func draw(path string, report *simulate.Report) error {
 	file, err := os.Create(path)
 	if err != nil {

@@ -20,7 +20,7 @@ func simulated(t *testing.T, flags ...string) (string, error) {
 	return out.String(), err
 }
 
-// atRoot changes to a folder in which examples are where the documents say.
+// atRoot changes to a folder in which the examples have the paths that the documents name.
 func atRoot(t *testing.T) {
 	t.Helper()
 	examples, err := filepath.Abs("../../examples")

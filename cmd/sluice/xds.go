@@ -19,8 +19,8 @@ func xdsCommand() *cobra.Command {
 		Use:   "xds",
 		Short: "Show what each client of an xDS server has: status, dump, diff",
 		Long: `Xds asks a running Sluice what its gateways, activators and gRPC clients have, over CSDS on the socket of
-its xDS server, which is in its data directory. Any other xDS server, named by --xds, that tells it by resource (generic_xds_configs) can be asked too, but for
-diff and the figures. Private keys are never shown.`,
+its xDS server, which is in its data directory. Any other xDS server, named by --xds, that answers by resource
+(generic_xds_configs) can be asked too, but without diff and the figures. Private keys are never shown.`,
 	}
 	c.AddCommand(xdsStatusCommand(), xdsDumpCommand(), xdsDiffCommand())
 	return c

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Who reaches --admin may read the pages of Envoy that are documented, and nothing else.
+// Users of --admin may read the pages of Envoy that are documented, and nothing else.
 func TestAdminPassesOnDocumentedPagesOfEnvoyAlone(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "envoy.sock")
 	l, err := net.Listen("unix", socket)

@@ -29,7 +29,7 @@ import (
 
 // Views asks an xDS server what it offers to gateways, and what each client has of it.
 func Views(ctx context.Context, server grpc.ClientConnInterface) (explain.Views, error) {
-	// Two queries: contents are needed of what is offered alone.
+	// Two queries: only what is offered is needed with contents.
 	desired, err := status.Ask(ctx, server, status.Query{Desired: []string{xds.RoleName(xds.RoleGateway)}, Contents: true})
 	if err != nil {
 		return explain.Views{}, err

@@ -95,7 +95,7 @@ func (s *Server) compare(ctx context.Context, names []string, q status.Query) ([
 		case c.Unknown:
 			return nil, fmt.Errorf("client %q does not read what it is sent, for %s now: what it has is not known", c.ID, lagOf(c))
 		case desired[c.Role] == nil:
-			return nil, fmt.Errorf("the server at %s does not tell what is desired for role %q: diff works with a Sluice", s.address, c.Role)
+			return nil, fmt.Errorf("the server at %s does not say what is desired for role %q: diff works only with a Sluice", s.address, c.Role)
 		default:
 			all = append(all, Comparison{c.ID, c.Scope, c.Role, len(c.Resources), status.Diff(c, desired[c.Role])})
 		}
@@ -106,7 +106,7 @@ func (s *Server) compare(ctx context.Context, names []string, q status.Query) ([
 	return all, nil
 }
 
-// everyone names all clients in a query: the server tells desired states only to a query that names its clients.
+// everyone names all clients in a query: the server adds desired states only to a query that names its clients.
 func (s *Server) everyone(ctx context.Context, q *status.Query) error {
 	clients, err := s.Ask(ctx, status.Query{Counts: true})
 	if err != nil {

@@ -129,7 +129,7 @@ refused CDS b: has none, refuses v2
 extra CDS c: has v1, should have none
 `, printed(t, func(to io.Writer) error { return WriteDiff(to, all) }))
 	if !Differ(all) || Differ(all[:1]) {
-		t.Error("Differ does not tell whether something differs")
+		t.Error("Differ is wrong about whether something differs")
 	}
 }
 

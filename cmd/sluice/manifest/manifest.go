@@ -81,9 +81,9 @@ func readFile(file string) []Document {
 	return Decode(file, io.LimitReader(f, maxFile))
 }
 
-// Open opens a regular file: a pipe, which nobody may write to, or a device would never come to its end.
+// Open opens a regular file. A read of a device, or of a pipe without a writer, might never end.
 func Open(file string) (*os.File, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is opened without waiting for its writer
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // O_NONBLOCK: does not wait for the writer of a pipe
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func Open(file string) (*os.File, error) {
 	return f, nil
 }
 
-// Decode reads the documents of one stream; name is how they are called in errors.
+// Decode reads the documents of one stream. Name is what errors call it.
 func Decode(name string, from io.Reader) []Document {
 	var all []Document
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(from))

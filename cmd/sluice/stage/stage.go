@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Drain bounds how long requests in flight may take when the process is told to stop.
+// Drain bounds how long requests in flight may take when the process ends.
 const Drain = 30 * time.Second
 
 // patience bounds the end of a part. Each part bounds its own end, so only a bug takes longer.
@@ -76,7 +76,7 @@ func (g *Group) Stop(why error) error {
 		case <-p.done:
 			all = append(all, p.err)
 		case <-time.After(patience):
-			all = append(all, fmt.Errorf("%s did not end within %v of being told to, and was left running", p.name, patience))
+			all = append(all, fmt.Errorf("%s did not end within %v, and was left running", p.name, patience))
 		}
 	}
 	g.running = nil

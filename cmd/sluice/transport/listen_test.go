@@ -23,7 +23,7 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// opened serves xDS with such options in a data directory of its own; reported has the roles of load reports that counted.
+// opened serves xDS with options in a data directory of its own. It sends the roles of load reports that counted to reported.
 func opened(t *testing.T, o ListenOptions) (l *Listeners, dir string, reported <-chan string) {
 	t.Helper()
 	o.Address = "127.0.0.1:0"
@@ -58,7 +58,7 @@ func opened(t *testing.T, o ListenOptions) (l *Listeners, dir string, reported <
 	return l, dir, reports
 }
 
-// caller is a client that comes by one of the ways.
+// caller is a client on one of the listeners.
 type caller struct {
 	t    *testing.T
 	conn *grpc.ClientConn
@@ -83,7 +83,7 @@ func (v caller) get(role, typeURL string, names ...string) ([]string, error) {
 		return nil, err
 	}
 	node := &corev3.Node{Id: "caller", Cluster: role}
-	// What is wrong is what receiving says.
+	// Recv returns the error.
 	_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, ResourceNamesSubscribe: names})
 	response, err := stream.Recv()
 	var got []string
@@ -112,7 +112,7 @@ func (v caller) ask() error {
 	return err
 }
 
-// mayAll fails the test unless the caller may be everything.
+// mayAll fails the test unless the caller may have every role.
 func (v caller) mayAll(by string, reported <-chan string) {
 	v.t.Helper()
 	for _, role := range []string{"gateway", "activator", "mesh"} {
@@ -176,7 +176,7 @@ func TestPlainXDSIsForGRPCClientsAlone(t *testing.T) {
 		t.Errorf("a key as mesh: %v, %v", got, err)
 	}
 	if err := v.report("mesh"); err != nil {
-		t.Errorf("a load stream as mesh: %v", err) // it would come again and again
+		t.Errorf("a load stream as mesh: %v", err) // a client would open it again and again
 	}
 	if err := visit(t, l.socket, plain).report("activator"); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestPlainXDSIsForGRPCClientsAlone(t *testing.T) {
 	}
 }
 
-// TLS without certificates of clients hides what is said, and proves nothing of who says it.
+// TLS without certificates of clients encrypts, but proves nothing about the client.
 func TestTLSWithoutClientCertificatesIsForGRPCClientsAlone(t *testing.T) {
 	ca := authority.New(t)
 	files := ca.Issue("server", "127.0.0.1")

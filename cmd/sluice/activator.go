@@ -61,7 +61,8 @@ have stopped coming.`,
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")
 	pages.AddFlags(c.Flags(), "address of the admin paths")
-	c.Flags().StringVar(&opts.NodeID, "node-id", transport.NodeID("activator"), "name of this activator to the xDS server; unique among activators")
+	c.Flags().StringVar(&opts.NodeID, "node-id", transport.NodeID("activator"),
+		"name of this activator to the xDS server; unique among activators")
 	c.Flags().StringVar(&opts.Zone, "zone", "", "zone of this activator, as locality")
 	return c
 }

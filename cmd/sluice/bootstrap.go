@@ -40,6 +40,8 @@ files when it starts.`,
 	server.AddFlags(c.Flags())
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
 	c.Flags().Uint64Var(&o.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
-	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock", "address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any process of the machine can stop Envoy")
+	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock",
+		"address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any "+
+			"process of the machine can stop Envoy")
 	return c
 }

@@ -45,7 +45,8 @@ The exit code is 0 when everything is served as asked, 1 when a link is broken, 
 	f.add(c, "text or json", "text", "json")
 	f.facts.XDS = &f.server
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of a SERVICE that names none")
-	c.Flags().StringVar(&f.facts.Kubeconfig, "kubeconfig", "", "how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
+	c.Flags().StringVar(&f.facts.Kubeconfig, "kubeconfig", "",
+		"how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
 	c.Flags().DurationVar(&f.facts.Timeout, "timeout", 10*time.Second, "how long each of both servers may take")
 	return c
 }

@@ -54,7 +54,10 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand())
+	c.AddCommand(
+		upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
+		bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand(),
+	)
 	return c
 }
 
@@ -89,5 +92,5 @@ func (f *logFlags) logger(to io.Writer) (hclog.Logger, error) {
 	if level == hclog.NoLevel {
 		return nil, fmt.Errorf("--log-level %q is none of trace, debug, info, warn, error and off", f.level)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "sluice", Level: level, Output: to, JSONFormat: f.json, TimeFormat: "15:04:05.000", TimeFn: nil}), nil
+	return hclog.New(&hclog.LoggerOptions{Name: "sluice", Level: level, Output: to, JSONFormat: f.json, TimeFormat: "15:04:05.000"}), nil
 }

@@ -78,7 +78,8 @@ func (f *simulateFlags) add(c *cobra.Command) {
 	flags.DurationVar(&f.startup, "startup", time.Second, "how long a replica takes from the decision until it is ready")
 	flags.DurationVar(&f.jitter, "startup-jitter", 0, "how much longer a replica may take at random")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long a request may wait for a replica; by default timeoutSeconds of -f, else 5m")
-	flags.IntVar(&f.start, "start", model.UnknownReplicas, "replicas that are ready at the beginning, 0 for none; -1 for as many as a new revision has")
+	flags.IntVar(&f.start, "start", model.UnknownReplicas,
+		"replicas that are ready at the beginning, 0 for none; -1 for as many as a new revision has")
 	flags.StringVarP(&f.output, "output", "o", "table", "what to print: table, json or csv")
 	flags.StringVar(&f.svg, "svg", "", "file to draw the chart to")
 	flags.DurationVar(&f.every, "every", 0, "print a row every so often, in whole seconds, instead of where something changed")
@@ -180,7 +181,8 @@ func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) (simulate.
 		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
 	})
 	if err != nil {
-		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" }), " with "), err)
+		names := slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" })
+		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(names, " with "), err)
 	}
 	return simulate.Named{Name: p.Name, Policy: simulate.Describe(&scaling, p.Concurrency), Scaling: scaling, Result: result}, nil
 }

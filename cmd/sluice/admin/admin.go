@@ -27,7 +27,8 @@ type Options struct {
 // AddFlags adds the flags; the values are the defaults. Pages says what the address has.
 func (o *Options) AddFlags(flags *pflag.FlagSet, pages string) {
 	flags.StringVar(&o.Address, "admin", o.Address, pages+"; of this machine, only processes of this user and of root are answered")
-	flags.StringArrayVar(&o.Users, "admin-user", o.Users, "name or number of another user whose processes --admin answers, such as that of Prometheus; may be repeated")
+	flags.StringArrayVar(&o.Users, "admin-user", o.Users,
+		"name or number of another user whose processes --admin answers, such as that of Prometheus; may be repeated")
 }
 
 // Serve serves the pages as a part of the process.

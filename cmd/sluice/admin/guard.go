@@ -68,7 +68,8 @@ func (g *guard) check(r *http.Request) error {
 	host := (&url.URL{Host: r.Host}).Hostname()
 	_, err := netip.ParseAddr(host)
 	machine, _ := os.Hostname() // an empty name equals no host
-	if err != nil && !strings.EqualFold(host, "localhost") && !strings.EqualFold(host, machine) && !strings.EqualFold(host, g.name) || host == "" {
+	isName := func(name string) bool { return strings.EqualFold(host, name) }
+	if host == "" || err != nil && !isName("localhost") && !isName(machine) && !isName(g.name) {
 		return fmt.Errorf("the host %.100q is not a name of this address: use its IP address, localhost, or the name of this machine", host)
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {

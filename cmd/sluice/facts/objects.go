@@ -139,7 +139,8 @@ func (g *gatherer) addConfiguration(key model.Key) error {
 
 func (g *gatherer) revisionsOf(configuration model.Key) error {
 	var list servingv1.RevisionList
-	if err := g.reader.List(g.ctx, &list, client.InNamespace(configuration.Namespace), client.MatchingLabels{servingv1.ConfigurationLabel: configuration.Name}); err != nil {
+	label := client.MatchingLabels{servingv1.ConfigurationLabel: configuration.Name}
+	if err := g.reader.List(g.ctx, &list, client.InNamespace(configuration.Namespace), label); err != nil {
 		return err
 	}
 	for i := range list.Items {

@@ -124,7 +124,8 @@ func (s *Server) everyone(ctx context.Context, q *status.Query) error {
 func WriteDiff(to io.Writer, all []Comparison) error {
 	for _, c := range all {
 		if len(c.Differences) == 0 {
-			fmt.Fprintf(to, "%s has all %d resources that it asked for as they are offered to role %s: no difference\n", c.Client, c.Resources, c.Role)
+			fmt.Fprintf(to, "%s has all %d resources that it asked for as they are offered to role %s: no difference\n",
+				c.Client, c.Resources, c.Role)
 			continue
 		}
 		fmt.Fprintf(to, "%s differs in %d of %d resources from what is offered to role %s\n", c.Client, len(c.Differences), c.Resources, c.Role)
@@ -141,7 +142,8 @@ func WriteDiff(to io.Writer, all []Comparison) error {
 const maxDiffLines = 60
 
 func writeDifference(to io.Writer, d *status.Difference) error {
-	fmt.Fprintf(to, "\n%s %s %s: has %s, %s %s\n", d.Kind, strings.ToUpper(xds.TypeName(d.TypeURL)), d.Name, cmp.Or(d.Has, "none"), wantedBy(d), cmp.Or(d.Wants, "none"))
+	fmt.Fprintf(to, "\n%s %s %s: has %s, %s %s\n", d.Kind, strings.ToUpper(xds.TypeName(d.TypeURL)), d.Name,
+		cmp.Or(d.Has, "none"), wantedBy(d), cmp.Or(d.Wants, "none"))
 	if d.Refusal != nil {
 		fmt.Fprintf(to, "  the client says: %s\n", d.Refusal.Text)
 	}
@@ -154,7 +156,8 @@ func writeDifference(to io.Writer, d *status.Difference) error {
 	}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if len(lines) > maxDiffLines {
-		lines = append(lines[:maxDiffLines], fmt.Sprintf("… %d more lines; -o json and dump have the versions and the whole", len(lines)-maxDiffLines))
+		more := fmt.Sprintf("… %d more lines; -o json and dump have the versions and the whole", len(lines)-maxDiffLines)
+		lines = append(lines[:maxDiffLines], more)
 	}
 	for _, line := range lines {
 		if line != "" {

@@ -55,7 +55,9 @@ func (s *Server) Dump(ctx context.Context, id string, keep func(*status.Resource
 	return all, nil
 }
 
-var headings = map[string]string{"lds": "listeners", "rds": "routes", "srds": "scoped_routes", "cds": "clusters", "eds": "endpoints", "sds": "secrets"}
+var headings = map[string]string{
+	"lds": "listeners", "rds": "routes", "srds": "scoped_routes", "cds": "clusters", "eds": "endpoints", "sds": "secrets",
+}
 
 // WriteDump prints resources as YAML below comments with their version and state.
 func WriteDump(to io.Writer, resources []status.Resource) error {

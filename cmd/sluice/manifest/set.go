@@ -25,7 +25,8 @@ type Set struct {
 func (s *Set) Add(u *unstructured.Unstructured) error {
 	o := crds.New(u.GetKind())
 	if o == nil || u.GetAPIVersion() != servingv1.Group+"/v1" {
-		return fmt.Errorf("%s of %s is not translated: Service, Configuration, Revision and Route of serving.knative.dev/v1 are", u.GetKind(), u.GetAPIVersion())
+		return fmt.Errorf("%s of %s is not translated: Service, Configuration, Revision and Route of "+
+			"serving.knative.dev/v1 are", u.GetKind(), u.GetAPIVersion())
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, o, true); err != nil {
 		return fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)

@@ -37,13 +37,16 @@ func newFigure(name, help string, of func(loop.Row) float64) figure {
 var figures = []figure{
 	newFigure("desired_replicas", "Replicas that should run.", func(r loop.Row) float64 { return float64(r.Decision.Replicas) }),
 	newFigure("ready_replicas", "Replicas that are ready.", func(r loop.Row) float64 { return float64(r.Ready) }),
-	newFigure("stable_value", "Load by the stable window: requests in flight, or requests a second.", func(r loop.Row) float64 { return r.Decision.Stable }),
+	newFigure("stable_value", "Load by the stable window: requests in flight, or requests a second.",
+		func(r loop.Row) float64 { return r.Decision.Stable }),
 	newFigure("panic_value", "Load by the panic window, in the same unit.", func(r loop.Row) float64 { return r.Decision.Panic }),
 	newFigure("target_value", "Load that one replica should have, in the same unit.", func(r loop.Row) float64 { return r.Decision.Target }),
 	newFigure("panic_mode", "1 in panic mode, else 0.", func(r loop.Row) float64 { return truth(r.Decision.Panicking) }),
-	newFigure("excess_burst_capacity", "Load that would find room at once beyond the target burst capacity; negative when there is too little.",
+	newFigure("excess_burst_capacity",
+		"Load that would find room at once beyond the target burst capacity; negative when there is too little.",
 		func(r loop.Row) float64 { return float64(r.Decision.ExcessBurstCapacity) }),
-	newFigure("by_activator", "1 while requests go through activators, else 0.", func(r loop.Row) float64 { return truth(r.Decision.Via == model.ViaActivator) }),
+	newFigure("by_activator", "1 while requests go through activators, else 0.",
+		func(r loop.Row) float64 { return truth(r.Decision.Via == model.ViaActivator) }),
 }
 
 func truth(b bool) float64 {

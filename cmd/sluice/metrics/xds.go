@@ -61,20 +61,26 @@ func ofType(name string, kind prometheus.ValueType, help string, of func(xds.Typ
 var typeFigures = []typeFigure{
 	ofType("resources", prometheus.GaugeValue, "Resources that are offered; one that two roles may have counts twice.",
 		func(t xds.TypeStats) float64 { return float64(t.Offered) }),
-	ofType("refused_resources", prometheus.GaugeValue, "Resources that connected clients refuse now; one that clients of two roles refuse counts twice.",
+	ofType("refused_resources", prometheus.GaugeValue,
+		"Resources that connected clients refuse now; one that clients of two roles refuse counts twice.",
 		func(t xds.TypeStats) float64 { return float64(t.Refused) }),
 	ofType("pushes_total", prometheus.CounterValue, "Responses sent.", func(t xds.TypeStats) float64 { return float64(t.Pushes) }),
-	ofType("pushed_bytes_total", prometheus.CounterValue, "Bytes of resources sent.", func(t xds.TypeStats) float64 { return float64(t.Bytes) }),
-	ofType("acks_total", prometheus.CounterValue, "Responses that clients acknowledged.", func(t xds.TypeStats) float64 { return float64(t.Acks) }),
-	ofType("nacks_total", prometheus.CounterValue, "Responses that clients refused.", func(t xds.TypeStats) float64 { return float64(t.Nacks) }),
+	ofType("pushed_bytes_total", prometheus.CounterValue, "Bytes of resources sent.",
+		func(t xds.TypeStats) float64 { return float64(t.Bytes) }),
+	ofType("acks_total", prometheus.CounterValue, "Responses that clients acknowledged.",
+		func(t xds.TypeStats) float64 { return float64(t.Acks) }),
+	ofType("nacks_total", prometheus.CounterValue, "Responses that clients refused.",
+		func(t xds.TypeStats) float64 { return float64(t.Nacks) }),
 }
 
 var (
-	xdsClients      = prometheus.NewDesc("sluice_xds_clients", "Connected clients; one that has several streams counts with each.", []string{"role"}, nil)
-	xdsSequence     = prometheus.NewDesc("sluice_xds_sequence", "Number of the newest state: of changes that were published.", nil, nil)
-	xdsRequests     = prometheus.NewDesc("sluice_xds_requests_total", "Requests received, acknowledgements among them.", nil, nil)
-	xdsLoadReports  = prometheus.NewDesc("sluice_xds_load_reports_total", "Load reports received.", nil, nil)
-	xdsDenied       = prometheus.NewDesc("sluice_xds_denied_total", "Streams that were turned away because of who the client is, by the role that it wanted.", []string{"role"}, nil)
+	xdsClients = prometheus.NewDesc("sluice_xds_clients",
+		"Connected clients; one that has several streams counts with each.", []string{"role"}, nil)
+	xdsSequence    = prometheus.NewDesc("sluice_xds_sequence", "Number of the newest state: of changes that were published.", nil, nil)
+	xdsRequests    = prometheus.NewDesc("sluice_xds_requests_total", "Requests received, acknowledgements among them.", nil, nil)
+	xdsLoadReports = prometheus.NewDesc("sluice_xds_load_reports_total", "Load reports received.", nil, nil)
+	xdsDenied      = prometheus.NewDesc("sluice_xds_denied_total",
+		"Streams that were turned away because of who the client is, by the role that it wanted.", []string{"role"}, nil)
 	xdsLoadsDropped = prometheus.NewDesc("sluice_xds_loads_dropped_total", "Clusters and zones in load reports that made no sense.", nil, nil)
 )
 

@@ -33,7 +33,8 @@ func (s *Source) AddFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest file or folder with a Service, Configuration or Revision; may be repeated")
 	flags.StringVar(&s.Service, "service", "", "which one, where there are several: its name, or NAMESPACE/NAME")
 	flags.StringArrayVar(&s.Annotations, "annotation", nil, "annotation of the revision, KEY=VALUE; may be repeated")
-	flags.IntVar(&s.Concurrency, "container-concurrency", -1, "how many requests a replica works on at a time, 0 for no limit; by default that of -f, else 0")
+	flags.IntVar(&s.Concurrency, "container-concurrency", -1,
+		"how many requests a replica works on at a time, 0 for no limit; by default that of -f, else 0")
 	flags.StringVar(&s.Config, "config", "", "YAML file with the keys of Knative's config-autoscaler")
 }
 
@@ -51,7 +52,8 @@ type Policy struct {
 
 // Scaling is the policy as the autoscaler takes it.
 func (p *Policy) Scaling() model.Scaling {
-	return autoscaler.Policy(&p.config, autoscaler.Template{Annotations: p.annotations, Concurrency: p.Concurrency, ProgressDeadline: p.progress})
+	template := autoscaler.Template{Annotations: p.annotations, Concurrency: p.Concurrency, ProgressDeadline: p.progress}
+	return autoscaler.Policy(&p.config, template)
 }
 
 // Read makes the policy of manifests, annotations and configuration.
@@ -111,7 +113,8 @@ func (p Policy) With(pairs []string) (Policy, error) {
 			// Knative ignores unknown names, but people type these, so that one is a mistake.
 			full, known := autoscaler.Annotation(key)
 			if !known {
-				return Policy{}, fmt.Errorf("annotation %q is not known: want one of %s, or a key with its group", key, strings.Join(autoscaler.Names(), ", "))
+				return Policy{}, fmt.Errorf("annotation %q is not known: want one of %s, or a key with "+
+					"its group", key, strings.Join(autoscaler.Names(), ", "))
 			}
 			key = full
 		}
@@ -121,7 +124,8 @@ func (p Policy) With(pairs []string) (Policy, error) {
 		return Policy{}, err
 	}
 	if class := p.Scaling().Class; class != autoscaler.KPA {
-		return Policy{}, fmt.Errorf("its autoscaler is %s, and only %s can be simulated: leave the annotation %s/class out", class, autoscaler.KPA, servingv1.AutoscalingGroup)
+		return Policy{}, fmt.Errorf("its autoscaler is %s, and only %s can be simulated: leave the annotation "+
+			"%s/class out", class, autoscaler.KPA, servingv1.AutoscalingGroup)
 	}
 	return p, nil
 }

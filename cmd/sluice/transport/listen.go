@@ -39,12 +39,19 @@ type ListenOptions struct {
 
 // AddFlags adds the flags; the values are the defaults.
 func (o *ListenOptions) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Address, "xds", o.Address, "address of the xDS server for proxyless gRPC clients; gateways, activators and whoever asks for the status use the socket run/xds.sock in the data directory, or this with --xds-client-ca; anything but loopback needs --xds-tls-cert; none for none")
+	flags.StringVar(&o.Address, "xds", o.Address,
+		"address of the xDS server for proxyless gRPC clients; gateways, activators and whoever asks for the status use the socket "+
+			"run/xds.sock in the data directory, or this with --xds-client-ca; anything but loopback needs --xds-tls-cert; none for none")
 	flags.StringVar(&o.Cert, "xds-tls-cert", o.Cert, "PEM file with the certificate chain of the xDS server; read again when it changes")
 	flags.StringVar(&o.Key, "xds-tls-key", o.Key, "PEM file with the key of --xds-tls-cert")
-	flags.StringVar(&o.ClientCA, "xds-client-ca", o.ClientCA, "PEM file with the authorities that xDS clients must have a certificate of; without it none is asked for")
-	flags.StringArrayVar(&o.Allow, "xds-allow", o.Allow, "ROLE=IDENTITY or ROLE/NODE=IDENTITY: who may be a gateway, activator, mesh or read the status, by a URI or DNS name of the certificate; may be repeated, and without it any certificate may be anything")
-	flags.BoolVar(&o.Insecure, "xds-insecure", o.Insecure, "believe whoever reaches --xds, in plain text and on any address: such a client can be a gateway or an activator, reads keys of certificates, and reports load")
+	flags.StringVar(&o.ClientCA, "xds-client-ca", o.ClientCA,
+		"PEM file with the authorities that xDS clients must have a certificate of; without it none is asked for")
+	flags.StringArrayVar(&o.Allow, "xds-allow", o.Allow,
+		"ROLE=IDENTITY or ROLE/NODE=IDENTITY: who may be a gateway, activator, mesh or read the status, by a URI or DNS name of the "+
+			"certificate; may be repeated, and without it any certificate may be anything")
+	flags.BoolVar(&o.Insecure, "xds-insecure", o.Insecure,
+		"believe whoever reaches --xds, in plain text and on any address: such a client can be a gateway or an activator, reads keys of "+
+			"certificates, and reports load")
 }
 
 // Check finds options that contradict each other.
@@ -77,7 +84,8 @@ func (o *ListenOptions) checkAddress() error {
 	}
 	if !address.IP.IsLoopback() {
 		return fmt.Errorf("--xds %s is not on loopback: whoever reaches it could read where everything is; "+
-			"give --xds-tls-cert and --xds-tls-key, and --xds-client-ca for clients to be known, or --xds-insecure where the network is trusted", o.Address)
+			"give --xds-tls-cert and --xds-tls-key, and --xds-client-ca for clients to be known, or --xds-insecure where the network is "+
+			"trusted", o.Address)
 	}
 	return nil
 }
@@ -139,7 +147,8 @@ func (l *Listeners) Permits(c xds.Caller) error {
 		return nil
 	}
 	return fmt.Errorf("the address %s of the xDS server is for proxyless gRPC clients alone, and this client wants the role %q: "+
-		"have it use %s, give sluice up --xds-client-ca and the client a certificate, or start sluice up with --xds-insecure", l.tcp.Addr(), c.Role, l.socket)
+		"have it use %s, give sluice up --xds-client-ca and the client a certificate, or start sluice up with "+
+		"--xds-insecure", l.tcp.Addr(), c.Role, l.socket)
 }
 
 // Trusts is xds.Options.Trust: whether a client may have more than the resources that it names, and whether its load counts.

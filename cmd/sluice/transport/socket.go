@@ -52,7 +52,8 @@ func socketPath(dataDir, name string) (string, error) {
 		return "", err
 	}
 	if len(path) > envoy.MaxSocketPath {
-		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter --data-dir", envoy.MaxSocketPath, path, len(path))
+		return "", fmt.Errorf("the path of a socket has at most %d bytes, and %s has %d: choose a shorter "+
+			"--data-dir", envoy.MaxSocketPath, path, len(path))
 	}
 	return path, nil
 }

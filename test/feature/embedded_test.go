@@ -24,8 +24,9 @@ type program interface {
 	wait() int
 }
 
-// embed is up in the process of the test. The race detector looks at all of it, and it starts sooner than the binary. It is for tests of
-// what the API says: they must neither kill it nor look at its process.
+// embed is up in the process of the test, where the race detector sees all of it. It is for tests of what the API says: they must neither
+// kill it nor look at its process. The test process then adopts what binaries that were killed leave behind (see package up), and keeps it
+// as zombies.
 func embed(t testing.TB, args ...string) *instance {
 	t.Helper()
 	s := builtin.instance(t, args...)

@@ -2,9 +2,9 @@
 // the gateway and the activator, and services as processes of this machine. It is where the loops and the adapters meet: it wires them and
 // starts them in order, and must not know how any of them works.
 //
-// A program that embeds it loses nothing of its own but these, which belong to the whole process: its children that lose their parent
-// become children of this process (PR_SET_CHILD_SUBREAPER), and the first Up sets the logger of controller-runtime. Signals, the
-// environment and other loggers stay as they are.
+// Run changes two things of the whole process. Whatever below the process loses its parent becomes a child of the process
+// (PR_SET_CHILD_SUBREAPER); Run reaps those of its own services, and the program that embeds it those of other children. And the first Up
+// sets the logger of controller-runtime. Signals, the environment and other loggers stay as they are.
 package up
 
 import (

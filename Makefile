@@ -36,7 +36,9 @@ chaos: ## 10,000 random operations under 1,000 requests a second, none of which 
 		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
 
 race: ## the same tests under the race detector, where goroutines meet
-	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/)
+	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/queue-proxy)
+	@# Of the feature tests, those that run the product in their own process.
+	$(GO) test -race -count=1 -timeout 25m ./test/feature
 
 fuzz: ## each fuzz test of the data plane for a while; FUZZTIME=60s
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' dataplane); do \

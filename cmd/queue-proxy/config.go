@@ -20,7 +20,7 @@ const (
 	maxSeconds = 1_000_000_000 // 31 years: more would overflow
 )
 
-// config is what the environment says.
+// config is the configuration that the environment has.
 type config struct {
 	host                                string
 	servingPort, adminPort, metricsPort int
@@ -31,16 +31,16 @@ type config struct {
 	level                               hclog.Level
 }
 
-// variable is one environment variable: what it is for, what it is when not set, and how it is read.
+// variable is one environment variable: what it is for, its value when it is not set, and how it is read.
 type variable struct {
 	name, fallback, use string
 	// required ones have no fallback.
 	required bool
-	// set reads a value; its error says what would be right.
+	// set reads a value; its error says which values are right.
 	set func(value string) error
 }
 
-// variables returns all that is read, filling in c.
+// variables returns all variables. They set fields of c.
 func variables(c *config) []variable {
 	o := &c.options
 	label := func(name string) func(string) error {
@@ -52,26 +52,36 @@ func variables(c *config) []variable {
 		}
 	}
 	return []variable{
-		{name: "QUEUE_SERVING_PORT", required: true, set: number(&c.servingPort, 65535), use: "port for requests; 8013 means that the application speaks h2c. 0 has the system choose"},
+		{name: "QUEUE_SERVING_PORT", required: true, set: number(&c.servingPort, 65535),
+			use: "port for requests; 8013 means that the application speaks h2c. 0 has the system choose"},
 		{name: "USER_PORT", required: true, set: c.userPort, use: "port of the application, on 127.0.0.1"},
-		{name: "CONTAINER_CONCURRENCY", required: true, set: number(&o.Concurrency, 1e6), use: "requests that the application gets at a time; ten times as many wait. 0 means no limit"},
+		{name: "CONTAINER_CONCURRENCY", required: true, set: number(&o.Concurrency, 1e6),
+			use: "requests that the application gets at a time; ten times as many wait. 0 means no limit"},
 		{name: "REVISION_TIMEOUT_SECONDS", required: true, set: seconds(&o.Timeout), use: "bounds a whole request; 0 means no bound"},
-		{name: "REVISION_RESPONSE_START_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.ResponseStart), use: "bounds the time to the first byte of a response"},
+		{name: "REVISION_RESPONSE_START_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.ResponseStart),
+			use: "bounds the time to the first byte of a response"},
 		{name: "REVISION_IDLE_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.Idle), use: "bounds the time between two writes of a response"},
-		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe, use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
-		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog), use: "writes a line of JSON for each request to the standard output"},
-		{name: "SERVING_NAMESPACE", set: label("namespace"), use: "in each line of the request log; with SERVING_REVISION, requests for other revisions are turned away"},
+		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe,
+			use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
+		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog),
+			use: "writes a line of JSON for each request to the standard output"},
+		{name: "SERVING_NAMESPACE", set: label("namespace"),
+			use: "in each line of the request log; with SERVING_REVISION, requests for other revisions are turned away"},
 		{name: "SERVING_SERVICE", set: label("service"), use: "likewise"},
 		{name: "SERVING_CONFIGURATION", set: label("configuration"), use: "likewise"},
 		{name: "SERVING_REVISION", set: label("revision"), use: "likewise"},
 		{name: "SERVING_POD", set: label("pod"), use: "likewise"},
 		{name: "SERVING_LOGGING_LEVEL", fallback: "info", set: c.logLevel, use: "debug, info, warn or error"},
-		{name: "SLUICE_DRAIN_QUIET_SECONDS", fallback: "30", set: seconds(&o.Quiet), use: "for how long no request must have come before a drain is over"},
-		{name: "SLUICE_STREAM_DRAIN_SECONDS", fallback: "60", set: seconds(&o.StreamDrain), use: "how long WebSockets and gRPC streams may go on after SIGTERM; 0 means no bound"},
-		{name: "SLUICE_DRAIN_LONGEST_SECONDS", fallback: "0", set: seconds(&c.longest), use: "after which what is left is cut off; 0 means never: the pod's grace period ends it"},
+		{name: "SLUICE_DRAIN_QUIET_SECONDS", fallback: "30", set: seconds(&o.Quiet),
+			use: "for how long no request must have come before a drain is over"},
+		{name: "SLUICE_STREAM_DRAIN_SECONDS", fallback: "60", set: seconds(&o.StreamDrain),
+			use: "how long WebSockets and gRPC streams may go on after SIGTERM; 0 means no bound"},
+		{name: "SLUICE_DRAIN_LONGEST_SECONDS", fallback: "0", set: seconds(&c.longest),
+			use: "after which what is left is cut off; 0 means never: the pod's grace period ends it"},
 		{name: "SLUICE_PROTOCOL", set: c.protocol, use: "http1 or h2c, whatever the port"},
 		{name: "SLUICE_LISTEN_HOST", set: c.listenHost, use: "address to listen on; none means all"},
-		{name: "SLUICE_ACTIVATOR_TOKEN", set: c.activatorToken, use: "what an activator must say to be one, so that its requests are not counted twice; without it whoever says activator is believed"},
+		{name: "SLUICE_ACTIVATOR_TOKEN", set: c.activatorToken,
+			use: "what an activator must say to be one, so that its requests are not counted twice; without it whoever says activator is believed"},
 		{name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535), use: "port for /ready, /wait-for-drain and /healthz"},
 		{name: "SLUICE_METRICS_PORT", fallback: "9090", set: number(&c.metricsPort, 65535), use: "port for /metrics, as Prometheus text"},
 	}
@@ -113,8 +123,8 @@ func readConfig(getenv func(string) string) (config, error) {
 func help() string {
 	var text strings.Builder
 	text.WriteString(`queue-proxy stands before the application in a pod: it limits how many requests the application gets at a time, queues
-others, ends those that take too long, answers probes, tells the load, and drains before the pod ends. It is told by
-environment variables:
+others, ends those that take too long, answers probes, reports the load, and drains before the pod ends. Environment
+variables configure it:
 
 `)
 	for _, v := range variables(&config{}) {

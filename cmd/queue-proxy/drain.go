@@ -10,11 +10,11 @@ import (
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
-// resumeAfter is how long a drain that a container asked for lasts when this process is not told to end, as in Knative:
-// then only that container restarts, for its liveness probe failed, and requests go on.
+// resumeAfter is how long a drain that a container asked for lasts when no SIGTERM comes, as in Knative: then only that container
+// restarts, because its liveness probe failed, and requests go on.
 const resumeAfter = time.Second
 
-// drain is the ways into a drain: before containers end, and at SIGTERM.
+// drain begins a drain before containers end and at SIGTERM, and ends it.
 type drain struct {
 	proxy *queueproxy.Proxy
 
@@ -23,7 +23,7 @@ type drain struct {
 	ending  bool // SIGTERM has come
 }
 
-// routes are those of the admin port.
+// routes are the pages of the admin port.
 func (d *drain) routes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /wait-for-drain", d.wait)
@@ -33,13 +33,13 @@ func (d *drain) routes() http.Handler {
 			http.Error(w, errEnding.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = io.WriteString(w, "ok") // who asked may be gone
+		_, _ = io.WriteString(w, "ok") // an error means that the client is gone
 	})
 	return routes
 }
 
-// wait answers, for the preStop hook of the containers, when no request has come for the quiet period. From now on
-// probes fail and requests are served.
+// wait is for the preStop hook of containers. It begins a drain, in which probes fail and requests are served, and answers when no request
+// has come for the quiet period.
 func (d *drain) wait(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	d.waiting++
@@ -54,7 +54,7 @@ func (d *drain) wait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// resume takes the drain back unless the process ends or another container waits.
+// resume ends the drain unless the process ends or another container waits.
 func (d *drain) resume() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,7 +1,7 @@
-// Command queue-proxy stands before the application in a pod: package queueproxy as a process of its own, told what to do
-// by the environment variables that Knative gives its queue-proxy. `queue-proxy --help` lists them.
+// Command queue-proxy stands before the application in a pod: package queueproxy as a process of its own. The environment variables that
+// Knative gives its queue-proxy configure it; `queue-proxy --help` lists them.
 //
-// It holds no Kubernetes, no xDS and no gRPC: there is one in every pod, so it is to be small.
+// It holds no Kubernetes, no xDS and no gRPC: there is one in every pod, so it must stay small.
 package main
 
 import (
@@ -28,12 +28,12 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, out, diagnostics io.Writer) int {
 	for _, arg := range args {
 		if arg == "--help" || arg == "-h" || arg == "help" {
-			_, _ = io.WriteString(out, help()) // nobody is there to hear of an error
+			_, _ = io.WriteString(out, help()) // there is nobody to report an error to
 			return 0
 		}
 	}
 	if len(args) > 0 {
-		fmt.Fprintf(diagnostics, "queue-proxy takes no arguments but --help, got %q: it is told by environment variables\n", args)
+		fmt.Fprintf(diagnostics, "queue-proxy takes no arguments but --help, got %q: environment variables configure it\n", args)
 		return 2
 	}
 	c, err := readConfig(os.Getenv)
@@ -113,7 +113,7 @@ func listen(c config) ([]net.Listener, error) {
 	return all, nil
 }
 
-// readiness makes one question of the probes: ready is who passes all of them.
+// readiness joins the probes: an application is ready when it passes all of them.
 func readiness(probes []probe, target string) (func(context.Context) error, error) {
 	probers := make([]*queueproxy.Prober, len(probes))
 	for i, p := range probes {

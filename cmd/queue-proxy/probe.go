@@ -12,7 +12,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// probe is Kubernetes' Probe, as far as it matters here. Its ports are numbers: names are the pod's affair.
+// probe is the part of Kubernetes' Probe that matters here. Its ports are numbers: only the pod's manifest knows their names.
 type probe struct {
 	HTTPGet *struct {
 		Path        string `json:"path"`
@@ -43,7 +43,7 @@ type probe struct {
 // port is a number, or a string of digits as Kubernetes' IntOrString may be.
 type port int
 
-// UnmarshalJSON refuses what is no port.
+// UnmarshalJSON refuses a value that is not a port.
 func (p *port) UnmarshalJSON(data []byte) error {
 	text := strings.Trim(string(data), `"`)
 	n, err := strconv.Atoi(text)
@@ -114,7 +114,7 @@ func (p probe) checkNumbers() error {
 	return nil
 }
 
-// here says that a host is the pod itself.
+// here reports whether a host is the pod itself.
 func here(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || host == "localhost" || ip != nil && ip.IsLoopback()

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// build returns the program, built once for all tests.
+// build returns the path of the program, which it builds once for all tests.
 var build = sync.OnceValues(func() (string, error) {
 	directory, err := os.MkdirTemp("", "queue-proxy")
 	if err != nil {
@@ -205,7 +205,7 @@ func TestSidecarServesProbesAndMetrics(t *testing.T) {
 	}
 }
 
-// TestSIGTERMUnderLoadLosesNothing: probes fail at once, and clients, who learn of it a little later, lose no request.
+// Probes fail at once. Clients learn of it a little later and lose no request.
 func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 	var ready atomic.Bool
 	p := start(t, application(t, &ready), "CONTAINER_CONCURRENCY", "4")
@@ -251,9 +251,9 @@ func TestDrainOfAContainerAlone(t *testing.T) {
 	if status, _ := get(t, p.admin+"/healthz"); status != 503 || probe() != 503 {
 		t.Error("ready while it drains")
 	}
-	// No SIGTERM comes: the container restarted alone.
+	// Without a SIGTERM only the container has restarted.
 	eventually(t, "it is ready again", func() bool { return probe() == 200 })
-	// With SIGTERM the drain that the container asked for is the same one.
+	// A SIGTERM joins the drain that the container asked for.
 	if status, _ := get(t, p.admin+"/wait-for-drain"); status != 200 {
 		t.Errorf("wait-for-drain: %d", status)
 	}
@@ -342,7 +342,7 @@ func BenchmarkMemory(b *testing.B) {
 	}))
 	defer app.Close()
 	p := start(b, app.Listener.Addr().String())
-	for b.Loop() { // what is measured is memory; one round is enough
+	for b.Loop() { // one round is enough to measure memory
 	}
 	b.ReportMetric(resident(b, p), "MiB-at-rest")
 	conns := make([]net.Conn, connections)
@@ -376,7 +376,7 @@ func ask(b *testing.B, conn net.Conn, path string) {
 	}
 }
 
-// resident is the resident memory in MiB, where the system tells it as Linux does.
+// resident is the resident memory in MiB, on systems that have it in /proc, as Linux does.
 func resident(b *testing.B, p *process) float64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
 	if err != nil {

@@ -2,28 +2,30 @@ package main
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/activator"
 )
 
 func activatorCommand() *cobra.Command {
 	var log logFlags
 	var opts activator.Options
-	var server xdsFlags
-	var admin adminFlags
+	var server transport.DialOptions
+	pages := admin.Options{Address: "127.0.0.1:9092"}
 	c := &cobra.Command{
 		Use:   "activator",
 		Short: "Run an activator as a process of its own",
 		Long: `Activator holds requests for revisions that have no ready replica, or too few. It connects to an
-xDS server, that of the sluice up with the same data directory unless --xds names another, to learn where the replicas are, and reports what waits, which is what wakes a revision
-from zero. Its admin address has /metrics, /healthz and /debug/pprof.
+xDS server, that of the sluice up with the same data directory unless --xds names another, to learn where the replicas are. It reports
+what waits, which wakes a revision from zero. Its admin address has /metrics, /healthz and /debug/pprof.
 
-On SIGTERM it has the control plane name it to no gateway any more, and ends when requests have
-stopped coming.`,
+On SIGTERM it tells the control plane, which then names it to no gateway any more, and ends when requests
+have stopped coming.`,
 		Example: `  sluice activator --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -31,47 +33,45 @@ stopped coming.`,
 			if err != nil {
 				return err
 			}
-			dial, err := server.dialOption(l.Named("xds"))
+			dial, err := server.DialOption(l.Named("xds"))
 			if err != nil {
 				return err
 			}
-			if err := server.await(l); err != nil {
+			if err := server.Await(l); err != nil {
 				return err
 			}
-			opts.XDS, opts.Dial = server.address, []grpc.DialOption{dial}
-			opts.Logger, opts.Drain = l.Named("activator"), drain
+			opts.XDS, opts.Dial = server.Address, []grpc.DialOption{dial}
+			opts.Logger, opts.Drain = l.Named("activator"), stage.Drain
 			a, err := activator.New(opts)
 			if err != nil {
 				return err
 			}
 			l.Info("listening", "address", a.Address())
-			s := newStages()
-			if err := admin.start(s, activatorAdmin(a)); err != nil {
+			parts := stage.NewGroup()
+			if err := pages.Serve(parts, activatorPages(a)); err != nil {
 				a.Close()
 				return err
 			}
-			s.start("activator", a.Run)
-			return s.stop(s.wait(c.Context()))
+			parts.Start("activator", a.Run)
+			return parts.Stop(parts.Wait(c.Context(), nil))
 		},
 	}
 	log.add(c)
-	server.add(c)
+	server.AddFlags(c.Flags())
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")
-	admin.add(c, "127.0.0.1:9092", "address of the admin paths")
-	c.Flags().StringVar(&opts.NodeID, "node-id", activatorID(), "name of this activator to the xDS server; unique among activators")
+	pages.AddFlags(c.Flags(), "address of the admin paths")
+	c.Flags().StringVar(&opts.NodeID, "node-id", transport.NodeID("activator"),
+		"name of this activator to the xDS server; unique among activators")
 	c.Flags().StringVar(&opts.Zone, "zone", "", "zone of this activator, as locality")
 	return c
 }
 
-// activatorID names an activator after where it runs.
-func activatorID() string { return "activator-" + strings.TrimPrefix(nodeID(), "gateway-") }
-
-// activatorAdmin are the admin paths of an activator's process.
-func activatorAdmin(a *activator.Activator) http.Handler {
-	registry := newRegistry()
+// activatorPages are the pages of an activator's process.
+func activatorPages(a *activator.Activator) http.Handler {
+	registry := admin.NewRegistry()
 	registry.MustRegister(a.Collector())
-	mux := adminMux(registry)
+	mux := admin.NewMux(registry)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		switch s := a.Stats(); {
 		case s.Draining:
@@ -79,7 +79,7 @@ func activatorAdmin(a *activator.Activator) http.Handler {
 		case !s.Connected:
 			http.Error(w, "the control plane has not answered yet", http.StatusServiceUnavailable)
 		default:
-			_, _ = w.Write([]byte("ok\n")) // a client that has gone needs no answer
+			_, _ = w.Write([]byte("ok\n")) // an error means that the client is gone
 		}
 	})
 	return mux

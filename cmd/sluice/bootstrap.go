@@ -3,28 +3,29 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/envoy"
 )
 
 func bootstrapCommand() *cobra.Command {
 	var o envoy.Options
-	var server xdsFlags
+	var server transport.DialOptions
 	c := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print the configuration for an Envoy that is to be a gateway",
-		Long: `Bootstrap prints what an Envoy of your own starts with. Everything else comes to it from the xDS server
-of Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names: Envoy reads
-the files when it starts.`,
+		Long: `Bootstrap prints what an Envoy of your own starts with. It gets everything else from the xDS server of
+Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names: Envoy reads the
+files when it starts.`,
 		Example: `  sluice bootstrap > envoy.yaml
   envoy -c envoy.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := server.resolve(); err != nil {
+			if err := server.Resolve(); err != nil {
 				return err
 			}
-			o.XDS = server.address
-			if server.ca != "" {
-				o.TLS = &envoy.TLS{CA: server.ca, ServerName: server.serverName, Certificate: server.cert, Key: server.key}
+			o.XDS = server.Address
+			if server.CA != "" {
+				o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key}
 			}
 			text, err := envoy.Bootstrap(o)
 			if err != nil {
@@ -36,9 +37,11 @@ the files when it starts.`,
 	}
 	c.Flags().StringVar(&o.NodeID, "node-id", "gateway", "name of this Envoy to the xDS server; unique among gateways")
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
-	server.add(c)
+	server.AddFlags(c.Flags())
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
 	c.Flags().Uint64Var(&o.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
-	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock", "address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any process of the machine can stop Envoy")
+	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock",
+		"address of Envoy's admin interface: unix:PATH for a socket that only its user reaches, or an address on loopback, by which any "+
+			"process of the machine can stop Envoy")
 	return c
 }

@@ -1,33 +1,24 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/cmd/sluice/facts"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/explain/tree"
-	"sluice.dev/sluice/standalone/folder"
 )
 
 // explainFlags are the flags of `sluice explain`.
 type explainFlags struct {
 	inspectFlags
-	namespace  string
-	kubeconfig string
-	timeout    time.Duration
+	facts     facts.Source
+	namespace string
 }
 
 func explainCommand() *cobra.Command {
@@ -51,10 +42,12 @@ The exit code is 0 when everything is served as asked, 1 when a link is broken, 
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	f.add(c, "text", "text or json")
+	f.add(c, "text or json", "text", "json")
+	f.facts.XDS = &f.server
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of a SERVICE that names none")
-	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
-	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long each of both servers may take")
+	c.Flags().StringVar(&f.facts.Kubeconfig, "kubeconfig", "",
+		"how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
+	c.Flags().DurationVar(&f.facts.Timeout, "timeout", 10*time.Second, "how long each of both servers may take")
 	return c
 }
 
@@ -74,11 +67,7 @@ func (f *explainFlags) run(c *cobra.Command, asked string) error {
 	if err != nil {
 		return usage(err)
 	}
-	in := explain.Input{Query: query}
-	in.Objects, in.Unreadable = f.objects(c.Context(), query)
-	if in.Unreadable == nil {
-		in.Views, in.Unknown = f.views(c.Context())
-	}
+	in := f.facts.Gather(c.Context(), query)
 	if err := c.Context().Err(); err != nil {
 		return fmt.Errorf("explaining %s: %w", query, err)
 	}
@@ -93,7 +82,7 @@ func (f *explainFlags) run(c *cobra.Command, asked string) error {
 }
 
 func (f *explainFlags) print(w io.Writer, answer *explain.Explanation) error {
-	if f.output == "json" {
+	if f.json() {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
@@ -102,7 +91,7 @@ func (f *explainFlags) print(w io.Writer, answer *explain.Explanation) error {
 	return tree.Write(w, answer, colourful(w))
 }
 
-// colourful says whether somebody looks at w who may like colours (no-color.org).
+// colourful reports whether w is a terminal whose user wants colours (no-color.org).
 func colourful(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
@@ -110,59 +99,4 @@ func colourful(w io.Writer) bool {
 	}
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// objects asks the Kubernetes API.
-func (f *explainFlags) objects(ctx context.Context, query explain.Query) (explain.Objects, *explain.Failure) {
-	config, from, err := f.clientConfig()
-	if err != nil {
-		return explain.Objects{}, &explain.Failure{
-			Who: "kubeconfig " + from, Message: fmt.Sprintf("No kubeconfig can be used (tried %s): %v", from, err),
-			Remedy: "Start sluice up, name its data directory with --data-dir, or name a file with --kubeconfig",
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	failure := &explain.Failure{Who: "Kubernetes API " + config.Host}
-	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		failure.Message = err.Error()
-		return explain.Objects{}, failure
-	}
-	var objects explain.Objects
-	reader, err := client.New(config, client.Options{Scheme: scheme})
-	if err == nil {
-		objects, err = gatherObjects(ctx, reader, query)
-	}
-	if err != nil {
-		failure.Message = fmt.Sprintf("The Kubernetes API %s (of kubeconfig %s) cannot be read: %s", config.Host, from, inWords(err))
-		failure.Remedy = "Start sluice up, name its data directory with --data-dir, or name the kubeconfig of another with --kubeconfig"
-		return explain.Objects{}, failure
-	}
-	return objects, nil
-}
-
-// clientConfig reads the kubeconfig, and says which one.
-func (f *explainFlags) clientConfig() (config *rest.Config, from string, err error) {
-	own := filepath.Join(f.server.dataDir, "kubeconfig")    // what sluice up writes
-	rules := clientcmd.NewDefaultClientConfigLoadingRules() // KUBECONFIG, else kubectl's own file
-	switch _, missing := os.Stat(own); {
-	case f.kubeconfig != "":
-		from, rules.ExplicitPath = f.kubeconfig, f.kubeconfig
-	case missing == nil:
-		if err := folder.Check(f.server.dataDir); err != nil { // a kubeconfig may name programs to run
-			return nil, own, err
-		}
-		from, rules.ExplicitPath = own, own
-	case os.Getenv("KUBECONFIG") != "":
-		from = "KUBECONFIG=" + os.Getenv("KUBECONFIG")
-	default:
-		return nil, own + " and KUBECONFIG", errors.New("the file is not there, and the variable is not set")
-	}
-	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
-	if err != nil {
-		return nil, from, err
-	}
-	config.QPS = -1 // a few requests, and then the process ends
-	return config, from, nil
 }

@@ -17,10 +17,11 @@ import (
 )
 
 func main() {
-	// A file that may not grow (ulimit -f) is an error of that write. Ignored, the signal would be so in our processes too.
+	// SIGXFSZ would end the process when a file may not grow (ulimit -f); caught, only the write fails. Ignored, it would be ignored in our
+	// child processes too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		// What of gRPC's own log matters is in the errors that it returns.
+		// What matters of its log is in the errors that gRPC returns.
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -53,11 +54,29 @@ Start here:
   kubectl --kubeconfig .sluice/kubeconfig get ksvc`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(), bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand())
+	c.AddCommand(
+		upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
+		bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand(),
+	)
 	return c
 }
 
-// logFlags are what every command that runs for long takes.
+// exit is the error of a command that has printed everything, or whose exit code is not 1.
+type exit struct {
+	code int
+	err  error // nil: nothing is to be printed
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
+// logFlags are the flags of every command that runs for long.
 type logFlags struct {
 	level string
 	json  bool
@@ -73,5 +92,5 @@ func (f *logFlags) logger(to io.Writer) (hclog.Logger, error) {
 	if level == hclog.NoLevel {
 		return nil, fmt.Errorf("--log-level %q is none of trace, debug, info, warn, error and off", f.level)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "sluice", Level: level, Output: to, JSONFormat: f.json, TimeFormat: "15:04:05.000", TimeFn: nil}), nil
+	return hclog.New(&hclog.LoggerOptions{Name: "sluice", Level: level, Output: to, JSONFormat: f.json, TimeFormat: "15:04:05.000"}), nil
 }

@@ -13,12 +13,13 @@ import (
 
 	"sluice.dev/sluice/autoscaler/simulate"
 	"sluice.dev/sluice/cmd/sluice/manifest"
+	"sluice.dev/sluice/cmd/sluice/policy"
 	"sluice.dev/sluice/model"
 )
 
 // simulateFlags are the flags of `sluice simulate`.
 type simulateFlags struct {
-	policy policyFlags
+	policy policy.Source
 	vs     string
 
 	trace string
@@ -50,7 +51,7 @@ seconds,rps or seconds,rps,latency_ms or seconds,concurrency; a row holds until 
 
 ` + simulate.ShapeHelp() + `
 Rows are printed where something changed, or every so often with --every; -o json and -o csv have every
-second. docs/simulate.md tells what the model leaves out.`,
+second. docs/simulate.md says what the model leaves out.`,
 		Example: `  sluice simulate --annotation target=10 --shape spike --peak 200
   sluice simulate -f examples/simulate/policy.yaml --trace examples/simulate/morning.csv --svg morning.svg
   sluice simulate -f examples/simulate/policy.yaml --shape burst --vs scale-down-delay=5m
@@ -64,7 +65,7 @@ second. docs/simulate.md tells what the model leaves out.`,
 
 func (f *simulateFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	f.policy.add(flags)
+	f.policy.AddFlags(flags)
 	flags.StringVar(&f.vs, "vs", "", "annotations of a second policy, otherwise like the first: KEY=VALUE[,KEY=VALUE...]")
 	flags.StringVar(&f.trace, "trace", "", "CSV file with the load")
 	flags.StringVar(&f.shape.Name, "shape", "step", "built-in load: "+strings.Join(simulate.ShapeNames(), ", "))
@@ -77,7 +78,8 @@ func (f *simulateFlags) add(c *cobra.Command) {
 	flags.DurationVar(&f.startup, "startup", time.Second, "how long a replica takes from the decision until it is ready")
 	flags.DurationVar(&f.jitter, "startup-jitter", 0, "how much longer a replica may take at random")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long a request may wait for a replica; by default timeoutSeconds of -f, else 5m")
-	flags.IntVar(&f.start, "start", model.UnknownReplicas, "replicas that are ready at the beginning, 0 for none; -1 for as many as a new revision has")
+	flags.IntVar(&f.start, "start", model.UnknownReplicas,
+		"replicas that are ready at the beginning, 0 for none; -1 for as many as a new revision has")
 	flags.StringVarP(&f.output, "output", "o", "table", "what to print: table, json or csv")
 	flags.StringVar(&f.svg, "svg", "", "file to draw the chart to")
 	flags.DurationVar(&f.every, "every", 0, "print a row every so often, in whole seconds, instead of where something changed")
@@ -94,22 +96,22 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 		return err
 	}
 	report := simulate.Report{Load: load, Every: int(f.every / time.Second)}
-	first, err := f.policy.read()
+	first, err := f.policy.Read()
 	if err != nil {
 		return err
 	}
-	for _, key := range first.ignored {
+	for _, key := range first.Unknown {
 		fmt.Fprintf(c.ErrOrStderr(), "--config: %q is no key of config-autoscaler and is ignored\n", key)
 	}
-	policies := []policy{first}
+	policies := []policy.Policy{first}
 	if f.vs != "" {
-		second, err := first.with(strings.Split(f.vs, ","))
+		second, err := first.With(strings.Split(f.vs, ","))
 		if err != nil {
 			return fmt.Errorf("--vs: %w", err)
 		}
-		second.name = f.vs
-		if policies[0].name == "" {
-			policies[0].name = "as given"
+		second.Name = f.vs
+		if policies[0].Name == "" {
+			policies[0].Name = "as given"
 		}
 		policies = append(policies, second)
 	}
@@ -169,22 +171,23 @@ func (f *simulateFlags) load(lengthGiven bool) (simulate.Load, error) {
 	return l, nil
 }
 
-func (f *simulateFlags) simulate(p policy, load simulate.Load) (simulate.Named, error) {
-	scaling, timeout := p.scaling(), f.timeout
+func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) (simulate.Named, error) {
+	scaling, timeout := p.Scaling(), f.timeout
 	if timeout == 0 {
-		timeout = p.timeout
+		timeout = p.Timeout
 	}
 	result, err := simulate.Run(simulate.Options{
-		Policy: scaling, Concurrency: p.concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
+		Policy: scaling, Concurrency: p.Concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
 		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
 	})
 	if err != nil {
-		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(slices.DeleteFunc([]string{p.name, load.Name}, func(s string) bool { return s == "" }), " with "), err)
+		names := slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" })
+		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(names, " with "), err)
 	}
-	return simulate.Named{Name: p.name, Policy: simulate.Describe(&scaling, p.concurrency), Scaling: scaling, Result: result}, nil
+	return simulate.Named{Name: p.Name, Policy: simulate.Describe(&scaling, p.Concurrency), Scaling: scaling, Result: result}, nil
 }
 
-// draw writes the chart, all of it or nothing.
+// draw writes the chart to a file.
 func draw(path string, report *simulate.Report) error {
 	file, err := os.Create(path)
 	if err != nil {

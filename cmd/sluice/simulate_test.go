@@ -20,7 +20,7 @@ func simulated(t *testing.T, flags ...string) (string, error) {
 	return out.String(), err
 }
 
-// atRoot changes to a folder in which examples are where the documents say.
+// atRoot changes to a folder in which the examples have the paths that the documents name.
 func atRoot(t *testing.T) {
 	t.Helper()
 	examples, err := filepath.Abs("../../examples")
@@ -31,6 +31,15 @@ func atRoot(t *testing.T) {
 	if err := os.Symlink(examples, "examples"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config-autoscaler.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestSimulateRunsItsOwnExamples(t *testing.T) {

@@ -19,7 +19,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// version is what the Go toolchain stamped: the module's version, or the commit that it was built from.
+// version is what the Go toolchain wrote into the binary: the version of the module, or the commit that was built.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	grpcstatus "google.golang.org/grpc/status"
 
+	"sluice.dev/sluice/cmd/sluice/inspect"
+	"sluice.dev/sluice/cmd/sluice/transport"
+	"sluice.dev/sluice/xds/csds"
 	"sluice.dev/sluice/xds/status"
 )
 
@@ -23,8 +19,8 @@ func xdsCommand() *cobra.Command {
 		Use:   "xds",
 		Short: "Show what each client of an xDS server has: status, dump, diff",
 		Long: `Xds asks a running Sluice what its gateways, activators and gRPC clients have, over CSDS on the socket of
-its xDS server, which is in its data directory. Any other xDS server, named by --xds, that tells it by resource (generic_xds_configs) can be asked too, but for
-diff and the figures. Private keys are never shown.`,
+its xDS server, which is in its data directory. Any other xDS server, named by --xds, that answers by resource
+(generic_xds_configs) can be asked too, but without diff and the figures. Private keys are never shown.`,
 	}
 	c.AddCommand(xdsStatusCommand(), xdsDumpCommand(), xdsDiffCommand())
 	return c
@@ -32,160 +28,165 @@ diff and the figures. Private keys are never shown.`,
 
 // inspectFlags are what the commands of `sluice xds` share.
 type inspectFlags struct {
-	server xdsFlags
-	output string
+	server  transport.DialOptions
+	output  string
+	outputs []string // the values that output can have
 }
 
-func (f *inspectFlags) add(c *cobra.Command, output, outputs string) {
-	f.server.add(c)
-	c.Flags().StringVarP(&f.output, "output", "o", output, "what to print: "+outputs)
+func (f *inspectFlags) add(c *cobra.Command, text string, outputs ...string) {
+	f.outputs = outputs
+	f.server.AddFlags(c.Flags())
+	c.Flags().StringVarP(&f.output, "output", "o", outputs[0], "what to print: "+text)
 }
 
-// inspectionPatience bounds how long the server may take to answer.
-const inspectionPatience = time.Minute
-
-// inspector asks one server.
-type inspector struct {
-	conn    *grpc.ClientConn
-	address string
+// dial makes the connection to the server, after a look at the flags.
+func (f *inspectFlags) dial() (*inspect.Server, error) {
+	if !slices.Contains(f.outputs, f.output) {
+		return nil, fmt.Errorf("--output %q is neither %s", f.output, strings.Join(f.outputs, " nor "))
+	}
+	return inspect.Dial(&f.server)
 }
 
-// dial makes an inspector; it is to be closed.
-func (f *inspectFlags) dial() (*inspector, error) {
-	option, err := f.server.dialOption(nil)
+func (f *inspectFlags) json() bool { return f.output == "json" }
+
+func xdsStatusCommand() *cobra.Command {
+	var f inspectFlags
+	c := &cobra.Command{
+		Use:   "status [CLIENT]",
+		Short: "Print a line for each client, or the resources of one",
+		Long: `Status prints a line for each client: its role, protocol and age, how many resources of each type it has
+acknowledged, were sent or are due (stale), and are refused, as SYNCED/STALE/REFUSED; what it acknowledged and
+refused in all, how long it has been behind (LAG), and what it was sent. A client with several streams has a
+line for each. With a client's name, or the beginning of it, the resources of that client.`,
+		Example: `  sluice xds status
+  sluice xds status gateway -o json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, err := f.dial()
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			q := status.Query{Counts: len(args) == 0}
+			for _, name := range args {
+				id, err := server.Find(c.Context(), name)
+				if err != nil {
+					return err
+				}
+				q.IDs = []string{id}
+			}
+			clients, err := server.Ask(c.Context(), q)
+			switch {
+			case err != nil:
+				return err
+			case f.json():
+				return inspect.WriteJSON(c.OutOrStdout(), clients)
+			case q.Counts:
+				return inspect.WriteTable(c.OutOrStdout(), clients, time.Now())
+			}
+			return inspect.WriteClients(c.OutOrStdout(), clients)
+		},
+	}
+	f.add(c, "table or json", "table", "json")
+	return c
+}
+
+func xdsDumpCommand() *cobra.Command {
+	var f inspectFlags
+	var typeName string
+	c := &cobra.Command{
+		Use:   "dump CLIENT [NAME]",
+		Short: "Print the resources that a client has acknowledged, as YAML",
+		Long: `Dump prints what a client has acknowledged, as YAML below comments that say in which version and state each
+resource is; of a refused one what the client has in its place. With -t only one type, with a name only the
+resources of that name. Desired state of a role: sluice.dev/desired/gateway, and so on, as the client.`,
+		Example: `  sluice xds dump gateway -t rds
+  sluice xds dump gateway default/hello-00001
+  sluice xds dump sluice.dev/desired/mesh -t lds`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			keep, err := inspect.Select(typeName, args[1:])
+			if err != nil {
+				return err
+			}
+			server, err := f.dial()
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			id := args[0]
+			if !strings.HasPrefix(id, csds.DesiredPrefix) {
+				if id, err = server.Find(c.Context(), id); err != nil {
+					return err
+				}
+			}
+			resources, err := server.Dump(c.Context(), id, keep)
+			switch {
+			case err != nil:
+				return err
+			case f.json():
+				return inspect.WriteDumpJSON(c.OutOrStdout(), resources)
+			}
+			return inspect.WriteDump(c.OutOrStdout(), resources)
+		},
+	}
+	f.add(c, "yaml or json", "yaml", "json")
+	c.Flags().StringVarP(&typeName, "type", "t", "", "one type: cds, eds, lds, rds, sds or srds")
+	return c
+}
+
+// Exit codes of `sluice xds diff`, like those of diff.
+const (
+	exitDiffers = 1
+	exitTrouble = 2
+)
+
+func xdsDiffCommand() *cobra.Command {
+	var f inspectFlags
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "diff [CLIENT]",
+		Short: "Print how what a client has differs from what it should have",
+		Long: `Diff compares what a client has acknowledged with what is offered to its role, and prints what is missing,
+stale, refused or extra, with both versions and a unified diff; of several streams of a client each is
+compared. Without a client, all are. It ends with 0 when there is no difference, with 1 when there are some,
+and with 2 when it cannot tell.
+
+While something changes, a client is behind for a moment: --wait has diff look again until nothing differs.`,
+		Example: `  sluice xds diff gateway
+  sluice xds diff --wait 10s`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			same, err := f.diff(c, args, wait)
+			if err != nil {
+				return exit{exitTrouble, err}
+			}
+			if !same {
+				return exit{code: exitDiffers}
+			}
+			return nil
+		},
+	}
+	f.add(c, "table (text) or json", "table", "json")
+	c.Flags().DurationVar(&wait, "wait", 0, "how long to look again until nothing differs")
+	return c
+}
+
+// diff prints the differences and reports whether there are none.
+func (f *inspectFlags) diff(c *cobra.Command, clients []string, wait time.Duration) (same bool, err error) {
+	server, err := f.dial()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	if err := f.server.reachable(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, xdsRemedy)
-	}
-	target := f.server.address
-	if !strings.HasPrefix(target, unixScheme) {
-		target = "passthrough:///" + target
-	}
-	conn, err := grpc.NewClient(target, option)
-	if err != nil {
-		return nil, fmt.Errorf("--xds %s: %w", f.server.address, err)
-	}
-	return &inspector{conn, f.server.address}, nil
-}
-
-func (i *inspector) close() { i.conn.Close() }
-
-func (i *inspector) ask(ctx context.Context, q status.Query) ([]status.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, inspectionPatience)
-	defer cancel()
-	clients, err := status.Ask(ctx, i.conn, q)
-	if what := incomplete(err); what != "" {
-		return nil, fmt.Errorf("xDS server at %s: %s", i.address, what)
-	}
-	if err = inWordsOfServer(err); errors.Is(err, errUnreachable) {
-		return nil, fmt.Errorf("xDS server at %s: %w: %s", i.address, err, xdsRemedy)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("xDS server at %s: %w", i.address, err)
-	}
-	return clients, nil
-}
-
-// inWordsOfServer is an error of asking as the server says it, or what keeps it from being asked.
-func inWordsOfServer(err error) error {
-	var says interface{ GRPCStatus() *grpcstatus.Status }
-	if !errors.As(err, &says) {
-		return err
-	}
-	s := says.GRPCStatus()
-	if s.Code() == codes.Unavailable {
-		return fmt.Errorf("%w (%s)", errUnreachable, s.Message())
-	}
-	return errors.New(s.Message())
-}
-
-// errUnreachable is the error of a connection to an xDS server that cannot be made.
-var errUnreachable = errors.New("it cannot be reached")
-
-// incomplete is what a server says that has nothing to serve yet; empty for any other error.
-func incomplete(err error) string {
-	var says interface{ GRPCStatus() *grpcstatus.Status }
-	if errors.As(err, &says) && says.GRPCStatus().Code() == codes.FailedPrecondition {
-		return says.GRPCStatus().Message()
-	}
-	return ""
-}
-
-// find is the id of the client that a word means: its name, or the beginning of no other's.
-func (i *inspector) find(ctx context.Context, word string) (string, error) {
-	clients, err := i.ask(ctx, status.Query{Counts: true})
-	if err != nil {
-		return "", err
-	}
-	var all, fit []string
-	for _, c := range clients {
-		all = append(all, c.ID)
-		if c.ID == word {
-			return word, nil
-		}
-		if strings.HasPrefix(c.ID, word) {
-			fit = append(fit, c.ID)
-		}
-	}
-	slices.Sort(fit)
-	switch fit = slices.Compact(fit); {
-	case len(fit) == 1:
-		return fit[0], nil
-	case len(fit) > 1:
-		return "", fmt.Errorf("client %q could be any of %s: give more of its name", word, enumerate(fit))
-	case len(all) == 0:
-		return "", fmt.Errorf("client %q is not connected to %s, nor is any other", word, i.address)
-	default:
-		return "", fmt.Errorf("client %q is not connected to %s; connected are %s", word, i.address, enumerate(all))
-	}
-}
-
-// maxEnumerated is how many names an error lists.
-const maxEnumerated = 10
-
-func enumerate(names []string) string {
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if more := len(names) - maxEnumerated; more > 0 {
-		names = append(names[:maxEnumerated:maxEnumerated], fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(names, ", ")
-}
-
-// byType sorts types in the order in which a request meets the resources.
-func byType(a, b string) int {
-	rank := func(name string) int {
-		if i := slices.Index(typeOrder, name); i >= 0 {
-			return i
-		}
-		return len(typeOrder)
-	}
-	if d := rank(a) - rank(b); d != 0 {
-		return d
-	}
-	return strings.Compare(a, b)
-}
-
-var typeOrder = []string{"lds", "srds", "rds", "cds", "eds", "sds"}
-
-func printJSON(to io.Writer, v any) error {
-	encoder := json.NewEncoder(to)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
-}
-
-// ago is a time span for people.
-func ago(d time.Duration) string {
+	defer server.Close()
+	all, err := server.Diff(c.Context(), clients, inspect.DiffOptions{Wait: wait, Contents: !f.json()})
 	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%dms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case err != nil:
+		return false, err
+	case f.json():
+		err = inspect.WriteJSON(c.OutOrStdout(), all)
 	default:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+		err = inspect.WriteDiff(c.OutOrStdout(), all)
 	}
+	return !inspect.Differ(all), err
 }

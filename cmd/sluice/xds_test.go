@@ -22,6 +22,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/inspect"
+	"sluice.dev/sluice/cmd/sluice/metrics"
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/client"
@@ -29,14 +32,14 @@ import (
 	"sluice.dev/sluice/xds/status"
 )
 
-// desk is a server with some clients, and the command line before it.
-type desk struct {
+// harness is an xDS server with some clients, for the command line.
+type harness struct {
 	*xds.Server
 	t       *testing.T
 	address string
 }
 
-func newDesk(t *testing.T) *desk {
+func newHarness(t *testing.T) *harness {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -47,10 +50,10 @@ func newDesk(t *testing.T) *desk {
 	server.Register(g)
 	go func() { _ = g.Serve(listener) }()
 	t.Cleanup(func() { g.Stop(); server.Close() })
-	return &desk{server, t, listener.Addr().String()}
+	return &harness{server, t, listener.Addr().String()}
 }
 
-func (d *desk) set(version string, all ...proto.Message) {
+func (d *harness) set(version string, all ...proto.Message) {
 	d.t.Helper()
 	var u resource.Update
 	for _, m := range all {
@@ -70,8 +73,8 @@ func (d *desk) set(version string, all ...proto.Message) {
 	d.Apply(u)
 }
 
-// join connects a client that refuses versions.
-func (d *desk) join(id, role string, refuse ...string) {
+// join connects a client that NACKs some versions.
+func (d *harness) join(id, role string, refuse ...string) {
 	c := client.New(client.Config{Target: d.address, NodeID: id, Role: role, Handler: func(u client.Update) error {
 		for _, r := range u.Set {
 			for _, version := range refuse {
@@ -95,8 +98,8 @@ func (d *desk) join(id, role string, refuse ...string) {
 	d.t.Cleanup(func() { cancel(); <-done })
 }
 
-// run executes a command against the desk.
-func (d *desk) run(args ...string) (string, error) {
+// run executes a command against the server.
+func (d *harness) run(args ...string) (string, error) {
 	d.t.Helper()
 	var out bytes.Buffer
 	c := root()
@@ -111,15 +114,15 @@ var (
 	spaces = regexp.MustCompile(` +`)
 )
 
-// printed runs a command until it prints a text; times are left out, and spaces are one.
-func (d *desk) printed(want string, args ...string) {
+// printed runs a command until it prints a text. It replaces times by TIME and several spaces by one.
+func (d *harness) printed(want string, args ...string) {
 	d.t.Helper()
 	got := ""
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		out, err := d.run(args...)
 		got = spaces.ReplaceAllString(span.ReplaceAllString(out, "TIME"), " ")
 		if err != nil && !errors.Is(err, exit{code: exitDiffers}) {
-			got = err.Error() // perhaps nobody is connected yet
+			got = err.Error() // nobody may be connected yet
 		}
 		if got == want {
 			return
@@ -138,7 +141,7 @@ func pair() *tlsv3.Secret {
 }
 
 func TestXDSCommandsShowWhatClientsHave(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.set("v1", &clusterv3.Cluster{Name: "a"}, &clusterv3.Cluster{Name: "b"}, pair())
 	d.printed("no client is connected\n", "status")
 	d.join("gateway-1", "gateway", "v2")
@@ -192,7 +195,7 @@ grpc-1 has all 2 resources that it asked for as they are offered to role mesh: n
 }
 
 func TestXDSCommandsSayItInJSON(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.set("v1", &clusterv3.Cluster{Name: "a"}, pair())
 	d.join("gateway-1", "gateway")
 	if _, err := d.run("diff", "gateway-1", "--wait", "20s"); err == nil {
@@ -221,7 +224,7 @@ func TestXDSCommandsSayItInJSON(t *testing.T) {
 	if out := read(&resources, "dump", "gateway"); len(resources) != 2 || resources[0].Content["name"] != "a" || strings.Contains(out, "the key") {
 		t.Errorf("dump: %s", out)
 	}
-	var comparisons []comparison
+	var comparisons []inspect.Comparison
 	read(&comparisons, "diff")
 	if len(comparisons) != 1 || len(comparisons[0].Differences) != 0 || comparisons[0].Resources != 2 {
 		t.Errorf("diff: %+v", comparisons)
@@ -229,7 +232,7 @@ func TestXDSCommandsSayItInJSON(t *testing.T) {
 }
 
 func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.set("v1", &clusterv3.Cluster{Name: "a"})
 	d.join("edge-1", "mesh")
 	d.join("edge-2", "mesh")
@@ -258,15 +261,15 @@ func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
 }
 
 func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
-	d := newDesk(t)
-	delivery := newDelivery()
-	registry := newRegistry()
-	registry.MustRegister(xdsCollector{d.Stats}, delivery.seconds)
+	d := newHarness(t)
+	delivery := metrics.NewDelivery()
+	registry := admin.NewRegistry()
+	registry.MustRegister(metrics.XDS(d.Stats), delivery)
 	d.set("v1", &clusterv3.Cluster{Name: "a"}, pair())
 	d.join("gateway-1", "gateway")
 	d.printed("gateway-1 has all 2 resources that it asked for as they are offered to role gateway: no difference\n", "diff")
-	delivery.stopwatch.Progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
-	delivery.timed(func(resource.Update) uint64 { return 1 })(resource.Update{Set: []*resource.Resource{{Roles: contract.RoleGateway}}})
+	delivery.Progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
+	delivery.Timed(func(resource.Update) uint64 { return 1 })(resource.Update{Set: []*resource.Resource{{Roles: contract.RoleGateway}}})
 	got := metricsOf(t, registry)
 	for _, want := range []string{
 		`sluice_xds_clients{role="gateway"} 1`, `sluice_xds_clients{role="mesh"} 0`, "sluice_xds_sequence 1",
@@ -285,6 +288,6 @@ func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
 func metricsOf(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	adminMux(registry).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	admin.NewMux(registry).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	return w.Body.String()
 }

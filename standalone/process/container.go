@@ -111,6 +111,9 @@ func (r *replica) command(i, port int, line []string) (*exec.Cmd, marker) {
 			env = append(env, name+"="+value)
 		}
 	}
+	if bin := r.runtime.opts.Bin; bin != "" {
+		env = append(env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 	for _, v := range own {
 		env = append(env, v.Name+"="+v.Value) // of two of one name the later counts
 	}
@@ -118,9 +121,21 @@ func (r *replica) command(i, port int, line []string) (*exec.Cmd, marker) {
 	for i, word := range line {
 		expanded[i] = expand(word, values)
 	}
-	cmd := exec.Command(expanded[0], expanded[1:]...) //nolint:gosec // running the user's command is the purpose
+	cmd := exec.Command(r.runtime.program(expanded[0]), expanded[1:]...) //nolint:gosec // running the user's command is the purpose
+	cmd.Args[0] = expanded[0]
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = spec.WorkingDir, env, processAttributes()
 	return cmd, m
+}
+
+// program is a command in Options.Bin, or else as it was given, for our own PATH.
+func (r *Runtime) program(command string) string {
+	if r.opts.Bin == "" || command == "" || strings.ContainsRune(command, filepath.Separator) {
+		return command
+	}
+	if path, err := exec.LookPath(filepath.Join(r.opts.Bin, command)); err == nil {
+		return path
+	}
+	return command
 }
 
 // expand replaces $(NAME) by its value as Kubernetes does in command, args and env: an unknown name stays as it is, and

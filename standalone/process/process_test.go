@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -61,6 +62,30 @@ func TestReplicasServeWithTheirEnvironment(t *testing.T) {
 	notes := m.latest["1"].Notes
 	if len(notes) != 1 || !strings.Contains(notes[0], "cpu=500m, memory=1Gi") {
 		t.Errorf("notes %q", notes)
+	}
+}
+
+// A folder of ours comes first where containers and their probes look for programs; this process itself does not look there.
+func TestProgramsOfOursAreFoundByName(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "the-app")); err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t, process.Options{Bin: bin})
+	w := app("serve", 1)
+	w.Containers[0].Command = []string{"the-app"}
+	w.Containers[0].Liveness = &model.Probe{Exec: []string{"sh", "-c", "command -v the-app"}, Period: 20 * time.Millisecond, FailureThreshold: 1}
+	m.Run(w)
+	_, body := ask(t, m.awaitReady(1)[0], "/env")
+	if want := "PATH=" + bin + ":" + os.Getenv("PATH") + "\n"; !strings.Contains(body+"\n", want) {
+		t.Errorf("the replica lacks %q:\n%s", want, body)
+	}
+	if _, err := exec.LookPath("the-app"); err == nil {
+		t.Error("this process finds the program too")
 	}
 }
 

@@ -37,6 +37,8 @@ type Options struct {
 	LogRetention time.Duration
 	// RequestLog gets a line for each request, as JSON; nil for none.
 	RequestLog io.Writer
+	// Bin is a folder that is first on the PATH of containers; empty for none.
+	Bin string
 	// ActivatorToken is by what queue-proxies know activators; see queueproxy.Options.
 	ActivatorToken string
 	// Starts is how many replicas may be starting at a time; 0 means 8.

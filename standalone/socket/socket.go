@@ -4,6 +4,7 @@ package socket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -28,4 +29,16 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		case <-time.After(patience / 50):
 		}
 	}
+}
+
+// ListenFor listens on the address that a flag has. The error says in the user's words what is wrong with it.
+func ListenFor(flag, address string) (net.Listener, error) {
+	l, err := Listen(context.Background(), address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s %s is in use: stop what listens there, or choose another address with %s", flag, address, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s %s: %w", flag, address, err)
+	}
+	return l, nil
 }

@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -32,4 +33,20 @@ func TestAnAddressThatBecomesFreeIsListenedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
+}
+
+func TestAddressThatCannotBeHadIsNamedWithItsFlag(t *testing.T) {
+	holder, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	for address, want := range map[string]string{
+		holder.Addr().String(): "--http " + holder.Addr().String() + " is in use: stop what listens there, or choose another address with --http",
+		"127.0.0.1:none":       "cannot listen on --http 127.0.0.1:none: ",
+	} {
+		if _, err := ListenFor("--http", address); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
 }

@@ -5,9 +5,32 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/pflag"
 )
+
+// AddFlags adds the flags with which Command starts the process of a store.
+func (c *Config) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.Dir, "dir", "", "directory of its files")
+	flags.StringVar(&c.Socket, "socket", "", "socket to listen on")
+	flags.BoolVar(&c.Existing, "existing", false, "refuse to begin with nothing")
+}
+
+// Command is Options.Command for a program that calls Serve when it is run as `PROGRAM store` with the flags of AddFlags.
+func Command(program string) func(dir, socket string, existing bool) *exec.Cmd {
+	return func(dir, socket string, existing bool) *exec.Cmd {
+		line := []string{"store", "--dir", dir, "--socket", socket}
+		if existing {
+			line = append(line, "--existing")
+		}
+		cmd := exec.Command(program, line...) //nolint:gosec // the caller's own program
+		cmd.Env = []string{"GOTRACEBACK=single"}
+		return cmd
+	}
+}
 
 // What the process of a store and the one that started it say to each other.
 const (

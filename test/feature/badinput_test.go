@@ -46,7 +46,7 @@ func (s *instance) undisturbed() {
 
 func TestBadObjectsAreRefusedWithAReason(t *testing.T) {
 	t.Parallel()
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	for _, c := range []struct {
 		name   string
@@ -93,7 +93,7 @@ func unknownRevisionInTrafficKeepsTheOldSplit(t *testing.T, g gateway) {
 
 func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
 	t.Parallel()
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if err := s.Create(t.Context(), newService("lost", "/no/such/command")); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
 
 func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	if err := s.Create(t.Context(), newService("crash", "/bin/sh", "-c", "echo the table is missing >&2; exit 3")); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestCorruptManifestAmongGoodOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := up(t, "-f", dir)
+	s := embed(t, "-f", dir)
 	s.ready("hello")
 	s.undisturbed()
 	for _, file := range []string{"1.yaml", "3.yaml", "4.yaml"} {
@@ -239,7 +239,7 @@ func TestUnknownFlagsAndPathsAreErrors(t *testing.T) {
 
 func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	o := newService("big", "sluice", "sample")
 	o.Annotations = map[string]string{"note": strings.Repeat("x", 8<<20)}
 	if err := s.Create(t.Context(), o); err == nil || !strings.Contains(err.Error(), "too large") && !strings.Contains(err.Error(), "limit") {

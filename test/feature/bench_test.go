@@ -210,7 +210,7 @@ func (s *instance) memory(b *testing.B) (live, resident int) {
 // resident is the anonymous resident memory of the process, in bytes: mapped files are the page cache's.
 func (s *instance) resident(b *testing.B) int {
 	b.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid))
 	if err != nil {
 		b.Skip("skipped: no /proc to read memory from")
 	}

@@ -43,7 +43,7 @@ func commandsFindASluiceByItsDataDirectory(t *testing.T, g gateway) {
 	// Both may be there before it is.
 	activator := newPart(t, "activator")
 	activator.launch(sluiceBinary, append([]string{"activator", "--listen", address.Free(t), "--admin", activator.admin}, found...)...)
-	activator.says("the xDS server is waited for")
+	activator.says("waiting for the xDS server")
 	gateway := g.beside(t, "", found...)
 	s.start()
 	s.ready("hello")

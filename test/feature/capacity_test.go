@@ -58,7 +58,7 @@ func TestReplicasOfOneServiceAreNotAllOfTheMachine(t *testing.T) {
 
 func TestReplicasThatTheMachineDoesNotRunAreRefused(t *testing.T) {
 	t.Parallel()
-	s := up(t, "--max-replicas", "10")
+	s := embed(t, "--max-replicas", "10")
 	err := s.Create(t.Context(), newApp(t, "hello", map[string]string{autoscaling + "min-scale": "2147483647"}))
 	if err == nil || !strings.Contains(err.Error(), "min-scale=2147483647 is more than the 10 replicas that this machine runs at most (--max-replicas)") {
 		t.Errorf("it is told %v", err)

@@ -171,8 +171,8 @@ const ticksPerSecond = 100
 // cpu is how much CPU the process and its store have taken, its other children not counted.
 func (s *instance) cpu(b *testing.B) time.Duration {
 	b.Helper()
-	taken := cpuOf(b, strconv.Itoa(s.cmd.Process.Pid))
-	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	taken := cpuOf(b, strconv.Itoa(s.process.Pid))
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.process.Pid))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func cpuOf(b *testing.B, pid string) time.Duration {
 // switches is how often the threads of the process have gone to sleep so far.
 func (s *instance) switches(b *testing.B) int {
 	b.Helper()
-	statuses, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.cmd.Process.Pid))
+	statuses, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Pid))
 	if err != nil {
 		b.Fatal(err)
 	}

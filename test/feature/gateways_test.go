@@ -22,10 +22,10 @@ var (
 	realEnvoy = gateway{name: "envoy", envoy: realenvoy.Find}
 )
 
-// gateways are those that every test of what requests see is made with.
+// gateways are those of onEachGateway.
 var gateways = []gateway{builtin, realEnvoy}
 
-// onEachGateway runs a test with every gateway, side by side. What holds for requests holds whoever carries them.
+// onEachGateway runs a test of what requests see with every gateway, in parallel.
 func onEachGateway(t *testing.T, test func(t *testing.T, g gateway)) {
 	t.Parallel()
 	for _, g := range gateways {
@@ -39,7 +39,7 @@ func onEachGateway(t *testing.T, test func(t *testing.T, g gateway)) {
 	}
 }
 
-// flags are those by which `sluice up` runs the gateway.
+// flags have `sluice up` run the gateway.
 func (g gateway) flags(t testing.TB) []string {
 	if g.envoy == nil {
 		return []string{"--gateway", "builtin"}
@@ -47,8 +47,8 @@ func (g gateway) flags(t testing.TB) []string {
 	return []string{"--gateway", "envoy", "--envoy", g.envoy(t)}
 }
 
-// beside starts the gateway as a process of its own, an xDS client with such flags; without an address they say where the server is.
-// The test may end before it is ready.
+// beside starts the gateway as a process of its own, which connects to the xDS server at an address. When that is empty, the flags name
+// the server. The test may end before the gateway is ready.
 func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
 	t.Helper()
 	p := newPart(t, g.name)
@@ -73,7 +73,7 @@ func (g gateway) beside(t testing.TB, xds string, flags ...string) *part {
 	return p
 }
 
-// contented fails the test if an Envoy has complained in its log or its figures.
+// contented fails the test if an Envoy has complained in its log or its statistics.
 func contented(t testing.TB, log, stats string) {
 	t.Helper()
 	if all := realenvoy.Complaints(log, stats, realenvoy.Disconnected); len(all) > 0 {
@@ -81,7 +81,7 @@ func contented(t testing.TB, log, stats string) {
 	}
 }
 
-// up is `sluice up` with the gateway, in an empty folder; it waits until it is ready.
+// up starts `sluice up` with the gateway in an empty folder, and waits until it is ready.
 func (g gateway) up(t testing.TB, args ...string) *instance {
 	t.Helper()
 	s := g.prepare(t, args...)
@@ -90,10 +90,20 @@ func (g gateway) up(t testing.TB, args ...string) *instance {
 	return s
 }
 
-// prepare is `sluice up` that has not been started.
+// prepare makes an instance of the binary that has not been started. Under the race detector, which does not see the binary, it skips the
+// test.
 func (g gateway) prepare(t testing.TB, args ...string) *instance {
 	t.Helper()
-	s := &instance{t: t, dir: shortDir(t), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
+	if raceDetector {
+		t.Skip("skipped: the race detector does not look into the binary under test")
+	}
+	return g.instance(t, args...)
+}
+
+// instance makes an instance that has not been started.
+func (g gateway) instance(t testing.TB, args ...string) *instance {
+	t.Helper()
+	s := &instance{t: t, run: runBinary, dir: shortDir(t), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
 		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t),
@@ -102,18 +112,18 @@ func (g gateway) prepare(t testing.TB, args ...string) *instance {
 	return s
 }
 
-// shortDir is an empty folder whose path leaves room for that of a socket below it, whatever the test is called.
+// shortDir makes an empty folder whose path is short enough for sockets in it, whatever the name of the test.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sluice-up-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left is in the folder for temporary files
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the folder for temporary files
 	return dir
 }
 
-// up is for tests of which no gateway is the matter.
+// up starts the binary for tests that are not about gateways. Tests that need no process of their own use embed.
 func up(t testing.TB, args ...string) *instance {
 	t.Helper()
 	return builtin.up(t, args...)

@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -34,7 +35,7 @@ var sluiceBinary string
 // repository is the root of the sources.
 const repository = "../.."
 
-// atOnce is how many tests run side by side, unless -parallel says otherwise: they mostly wait, whatever the number of cores.
+// atOnce is how many tests run at a time unless -parallel says otherwise. It does not depend on the number of cores: the tests mostly wait.
 const atOnce = "8"
 
 func TestMain(m *testing.M) {
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set(atOnce)
 	}
 	ctrllog.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-feature-")
 	if err != nil {
 		panic(err)
@@ -66,21 +68,24 @@ type instance struct {
 	dir     string // working directory; the data directory is dir/.sluice
 	gateway string // host:port
 	admin   string
-	xds     string // address that is for gRPC clients, and with certificates for all
+	xds     string // address for gRPC clients; with certificates, for all clients
 	local   string
-	envoy   bool // whether its gateway is one
+	envoy   bool // whether its gateway is an Envoy
 	flags   []string
-	env     []string // of kubectl, beside the test's own
+	env     []string // for kubectl, beside the environment of the test
 	config  *rest.Config
-	cmd     *exec.Cmd
-	exited  chan struct{}
+	run     func(dir string, output io.WriteCloser, args []string) (program, error)
+	process *os.Process // nil if it runs in the process of the test
+	program program
+	exited  chan struct{} // closed when it has ended
+	code    int           // exit code; set before exited is closed
 
 	mu     sync.Mutex
 	output bytes.Buffer
 	lines  chan struct{} // holds a token when there is new output
 }
 
-// start runs the process, again after a stop or kill, and waits until it is ready.
+// start starts it and waits until it is ready. It may be called again after stop or kill.
 func (s *instance) start() {
 	s.t.Helper()
 	s.launch()
@@ -90,25 +95,43 @@ func (s *instance) start() {
 
 func (s *instance) launch() {
 	s.t.Helper()
-	cmd := exec.Command(sluiceBinary, s.flags...)
-	cmd.Dir = s.dir
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = writer, writer
-	if err := cmd.Start(); err != nil {
+	running, err := s.run(s.dir, writer, s.flags)
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	writer.Close()
-	s.cmd, s.exited, s.lines = cmd, make(chan struct{}), make(chan struct{}, 1)
+	s.program, s.exited, s.lines = running, make(chan struct{}), make(chan struct{}, 1)
+	if b, isBinary := running.(binary); isBinary {
+		s.process = b.Process
+	}
 	s.output.Reset()
 	exited := s.exited
 	go s.read(reader)
 	go func() {
-		_ = cmd.Wait()
+		s.code = running.wait()
 		close(exited)
 	}()
+}
+
+// binary is the binary under test.
+type binary struct{ *exec.Cmd }
+
+// runBinary runs the binary in a folder, and closes the output when that ends.
+func runBinary(dir string, output io.WriteCloser, args []string) (program, error) {
+	defer output.Close() // the process has its own
+	cmd := exec.Command(sluiceBinary, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
+	return binary{cmd}, cmd.Start()
+}
+
+func (b binary) Signal(signal os.Signal) error { return b.Process.Signal(signal) }
+
+func (b binary) wait() int {
+	_ = b.Wait() // the exit code says more
+	return b.ProcessState.ExitCode()
 }
 
 func (s *instance) read(from *os.File) {
@@ -153,17 +176,17 @@ func (s *instance) stop() int {
 	select {
 	case <-s.exited:
 		if s.t.Failed() {
-			s.t.Logf("sluice has ended before with %v:\n%s", s.cmd.ProcessState, s.printed())
+			s.t.Logf("sluice has ended before with exit code %d:\n%s", s.code, s.printed())
 		}
-		return s.cmd.ProcessState.ExitCode()
+		return s.code
 	default:
 	}
 	stats := s.envoyStats()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.program.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
 	case <-time.After(2 * time.Minute):
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
+		_ = s.program.Signal(syscall.SIGQUIT) // for the stacks of all goroutines
 		<-s.exited
 		s.t.Errorf("sluice did not end within two minutes of SIGTERM:\n%s", s.printed())
 	}
@@ -171,18 +194,18 @@ func (s *instance) stop() int {
 	if s.t.Failed() {
 		s.t.Logf("output of sluice:\n%s", s.printed())
 	}
-	return s.cmd.ProcessState.ExitCode()
+	return s.code
 }
 
-// kill ends the process as a power cut would.
+// kill ends the process by SIGKILL.
 func (s *instance) kill() {
 	stats := s.envoyStats()
-	_ = s.cmd.Process.Kill()
+	_ = s.program.Signal(syscall.SIGKILL)
 	<-s.exited
 	s.contented(stats)
 }
 
-// envoyStats are the figures of the instance's Envoy, empty where there is none or it does not answer any more.
+// envoyStats returns the statistics of the instance's Envoy; empty if there is none or it does not answer.
 func (s *instance) envoyStats() string {
 	if !s.envoy {
 		return ""
@@ -197,12 +220,12 @@ func (s *instance) envoyStats() string {
 func (s *instance) contented(stats string) {
 	s.t.Helper()
 	if s.envoy {
-		file, _ := os.ReadFile(filepath.Join(s.dir, ".sluice", "envoy.log")) // what is below a warning
+		file, _ := os.ReadFile(filepath.Join(s.dir, ".sluice", "envoy.log")) // what Envoy logs below the level of a warning
 		contented(s.t, s.printed()+"\n"+string(file), stats)
 	}
 }
 
-// socket is the way to the xDS server for clients of any role.
+// socket is the address of the xDS server for clients of any role.
 func (s *instance) socket() string {
 	return "unix:" + filepath.Join(s.dir, ".sluice", "run", "xds.sock")
 }
@@ -236,7 +259,7 @@ func touch(t testing.TB, path string) {
 	}
 }
 
-// newApp is a Service of testdata/app, with annotations of its template and an environment as key and value by turns.
+// newApp makes a Service of testdata/app with annotations of its template. The environment is KEY, VALUE, KEY, VALUE…
 func newApp(t testing.TB, name string, annotations map[string]string, environment ...string) *servingv1.Service {
 	t.Helper()
 	path, err := buildApp()
@@ -294,7 +317,7 @@ func number(n *int32) string {
 	return fmt.Sprint(*n)
 }
 
-// get sends one request to a host by way of the gateway; it returns the status and the body.
+// get sends one request for a host to the gateway, and returns the status and the body.
 func (s *instance) get(host, path string) (int, string, error) {
 	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+path, nil)
 	if err != nil {
@@ -316,7 +339,7 @@ func (s *instance) service(name string) *servingv1.Service {
 	return plane.Service(s.t, s.Client, name)
 }
 
-// change updates a Service, again if somebody else was faster.
+// change updates a Service, and tries again after a conflict.
 func (s *instance) change(name string, change func(*servingv1.Service)) {
 	s.t.Helper()
 	plane.Change(s.t, s.Client, name, change)
@@ -333,7 +356,7 @@ func (s *instance) ready(name string) *servingv1.Service {
 	return o
 }
 
-// patience is how long tests wait for what must come, however busy the machine is. It says nothing of how long things take.
+// patience bounds the wait for what must happen on a machine that is fully loaded. No test measures time by it.
 const patience = 2 * time.Minute
 
 // eventually polls until holds returns nil, for things that happen in other processes.
@@ -348,7 +371,7 @@ func eventually(t testing.TB, what string, holds func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within %v: %v", what, patience, err)
 		}
-		pause = min(pause+pause/10, 100*time.Millisecond) // what takes long is not asked for all the time
+		pause = min(pause+pause/10, 100*time.Millisecond) // poll less often what takes long
 	}
 }
 
@@ -382,7 +405,7 @@ func (s *instance) kubectlCommand(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// absent skips a test that needs what this machine does not have. In CI it fails: .ci/run installs all that is needed.
+// absent skips a test that needs what this machine does not have. In CI it fails the test: .ci/run installs everything.
 func absent(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -391,7 +414,7 @@ func absent(t testing.TB, what string) {
 	t.Skip("skipped: " + what)
 }
 
-// must fails the test when a command did.
+// must fails the test when a command failed.
 func must(t testing.TB) func(out string, err error) string {
 	return func(out string, err error) string {
 		t.Helper()
@@ -408,7 +431,7 @@ type lines struct {
 	all bytes.Buffer
 }
 
-// Write takes more of it.
+// Write implements io.Writer.
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

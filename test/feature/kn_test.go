@@ -138,7 +138,7 @@ func knService(target string) map[string]any {
 // The calls of `kn service create`, `update`, `apply` and `delete --wait`, in their order.
 func TestKnLifecycle(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	k := s.kn(t)
 	status, missing := k.do(http.MethodGet, "services/hello", "", nil)
 	if status != 404 || at(missing, "kind") != "Status" || at(missing, "reason") != "NotFound" || at(missing, "details", "name") != "hello" || at(missing, "details", "kind") == nil {

@@ -22,7 +22,7 @@ spec:
 
 func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	run := func(stdin string, args ...string) string {
 		t.Helper()
 		return must(t)(s.kubectl(stdin, args...))
@@ -67,7 +67,7 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 
 func TestKubectlWatchSeesChanges(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	must(t)(s.kubectl(hello, "apply", "-f", "-"))
 	s.ready("hello")
 	out := &lines{}

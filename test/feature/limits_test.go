@@ -14,7 +14,7 @@ import (
 
 func TestLimitsThatAreNotEnforcedAreSaidToBe(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	o := newService("limited", "sluice", "sample")
 	o.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("500m")}
 	if err := s.Create(t.Context(), o); err != nil {

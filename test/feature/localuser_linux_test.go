@@ -22,22 +22,22 @@ import (
 // nobody is a user without rights.
 const nobody = 65534
 
-// asNobody runs what makes its system calls in this goroutine as another user would; that takes root.
+// asNobody runs a function with the file and socket rights of another user, in a thread of its own. It needs root.
 func asNobody(t *testing.T, run func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		absent(t, "only root can be somebody else")
+		absent(t, "only root can take the identity of another user")
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if err := errors.Join(syscall.Setfsgid(nobody), syscall.Setfsuid(nobody)); err != nil {
 			t.Error(err)
 			return
 		}
-		if now, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ^uintptr(0), 0, 0); now != nobody { // what is no user changes nothing
-			t.Errorf("this thread is of user %d: root may not be somebody else here", now)
+		if now, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ^uintptr(0), 0, 0); now != nobody { // an invalid user only reads
+			t.Errorf("this thread is of user %d: root cannot change its identity here", now)
 			return
 		}
 		run()
@@ -45,7 +45,7 @@ func asNobody(t *testing.T, run func()) {
 	<-done
 }
 
-// family is a process and all that it has started.
+// family returns a process and all of its descendants.
 func family(t *testing.T, pid int) []int {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -73,7 +73,7 @@ func family(t *testing.T, pid int) []int {
 	return found
 }
 
-// listened is the addresses that processes listen on over TCP.
+// listened returns the addresses on which processes listen over TCP.
 func listened(t *testing.T, pids []int) []string {
 	t.Helper()
 	var inodes []string
@@ -117,10 +117,10 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 	s := g.up(t)
 	s.create(newApp(t, "hello", map[string]string{"autoscaling.knative.dev/min-scale": "1"}))
 	s.answers(host, 200)
-	if err := os.Chmod(s.dir, 0o755); err != nil { // what holds must not hold by the folder of the test
+	if err := os.Chmod(s.dir, 0o755); err != nil { // the folder of the test must not be what keeps others out
 		t.Fatal(err)
 	}
-	addresses := listened(t, family(t, s.cmd.Process.Pid))
+	addresses := listened(t, family(t, s.process.Pid))
 	for _, known := range []string{s.gateway, s.local, s.admin, s.xds} {
 		if !slices.Contains(addresses, known) {
 			t.Errorf("nobody listens on %s, only on %v", known, addresses)
@@ -152,10 +152,10 @@ func (s *instance) askAsNobody(address, path string, secure bool) (status int, a
 	var conn net.Conn
 	asNobody(t, func() { conn, _ = net.Dial("tcp", address) })
 	if conn == nil {
-		return 0, false // it has been closed meanwhile
+		return 0, false // it was closed meanwhile
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // some take this for the beginning of something else, and wait for more
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // some servers wait for more
 	if secure {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
@@ -174,7 +174,7 @@ func (s *instance) closedToNobody() {
 	files, sockets := 0, 0
 	err := filepath.WalkDir(filepath.Join(s.dir, ".sluice"), func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it was there a moment ago
+			return nil // it was removed meanwhile
 		}
 		if err != nil {
 			return err

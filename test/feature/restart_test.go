@@ -125,7 +125,7 @@ func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
 
 func TestRestartPrintsTheURLsOfWhatIsThere(t *testing.T) {
 	t.Parallel()
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	s.stop()
 	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/hello") })

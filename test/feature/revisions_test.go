@@ -47,7 +47,7 @@ func TestDeletingTheLatestRevisionCostsNoRequest(t *testing.T) {
 // TestSupersededRevisionThatCrashesIsGivenUp: nobody waits for it, whatever its min-scale says.
 func TestSupersededRevisionThatCrashesIsGivenUp(t *testing.T) {
 	t.Parallel()
-	s := up(t)
+	s := embed(t)
 	o := newApp(t, "hello", map[string]string{autoscaling + "min-scale": "1"}, "EXIT", "3")
 	if err := s.Create(t.Context(), o); err != nil {
 		t.Fatal(err)

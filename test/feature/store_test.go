@@ -136,7 +136,7 @@ func showFiles(t *testing.T, s *instance) { s.rename(t, "away", "etcd") }
 // limitFiles says how large a file may become that sluice, or a process that it starts, writes to.
 func limitFiles(t *testing.T, s *instance, bytes uint64) {
 	t.Helper()
-	if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+	if err := unix.Prlimit(s.process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if bytes == 0 {
@@ -213,11 +213,11 @@ func TestServicesGoOnWithoutDescriptors(t *testing.T) {
 		l.reaches(t, 50)
 		var was unix.Rlimit
 		limit := func(n uint64) {
-			if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}, nil); err != nil {
+			if err := unix.Prlimit(s.process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
+		if err := unix.Prlimit(s.process.Pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
 			t.Fatal(err)
 		}
 		limit(10) // what is open stays so

@@ -54,7 +54,7 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 
 func TestRefusalIsShownWithTheClientsWords(t *testing.T) {
 	t.Parallel()
-	s := up(t, "-f", absolute(t, "examples/hello"))
+	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	c := client.New(client.Config{Target: s.socket(), NodeID: "picky", Role: "gateway", Handler: func(u client.Update) error {
 		for _, r := range u.Set {

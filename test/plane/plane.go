@@ -1,5 +1,5 @@
-// Package plane is how tests that start `sluice up` reach what it runs: Services of namespace default through its API, and the
-// processes of its replicas. It starts nothing itself.
+// Package plane lets tests that start `sluice up` reach what it runs: Services of namespace default through its API, and the processes of
+// its replicas. It starts nothing itself.
 package plane
 
 import (
@@ -21,7 +21,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// Connect makes a client of the API that a kubeconfig leads to. It is not throttled.
+// Connect makes a client of the API of a kubeconfig, without a rate limit.
 func Connect(t testing.TB, kubeconfig string) (client.Client, *rest.Config) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -40,7 +40,7 @@ func Connect(t testing.TB, kubeconfig string) (client.Client, *rest.Config) {
 	return c, config
 }
 
-// Service reads a Service; it is empty when there is none.
+// Service reads a Service. The result is empty when there is none.
 func Service(t testing.TB, c client.Client, name string) *servingv1.Service {
 	t.Helper()
 	o := &servingv1.Service{}
@@ -51,7 +51,7 @@ func Service(t testing.TB, c client.Client, name string) *servingv1.Service {
 	return o
 }
 
-// Change updates a Service, again if somebody else was faster.
+// Change updates a Service, and tries again after a conflict.
 func Change(t testing.TB, c client.Client, name string, change func(*servingv1.Service)) {
 	t.Helper()
 	for {
@@ -67,7 +67,7 @@ func Change(t testing.TB, c client.Client, name string, change func(*servingv1.S
 	}
 }
 
-// Unready is why a Service is not ready in its newest generation; nil when it is.
+// Unready returns why a Service is not ready in its newest generation; nil when it is.
 func Unready(o *servingv1.Service) error {
 	c := o.Status.Condition("Ready")
 	if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
@@ -76,8 +76,8 @@ func Unready(o *servingv1.Service) error {
 	return nil
 }
 
-// Replicas lists the pids of processes that run as a revision, or as any where it is empty, of what was started in a folder: they
-// have the folder in their environment, since PATH begins with the data directory's bin. The test is skipped where there is no /proc.
+// Replicas lists the pids of a revision's processes, or of all revisions' where it is empty, of the `sluice up` in a folder. It finds them
+// by the folder in their environment: their PATH begins with the data directory's bin. It skips the test where there is no /proc.
 func Replicas(t testing.TB, dir, revision string) []int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

@@ -1,5 +1,5 @@
-// Package manifest reads YAML and JSON files with API objects in them, one by one, so that a broken document
-// costs nothing but itself.
+// Package manifest reads YAML and JSON files with API objects, applies them, and makes of them what the API server would keep. It takes
+// documents one by one, so that a broken one harms no other, and must not know what runs.
 package manifest
 
 import (
@@ -23,7 +23,7 @@ import (
 // maxFile bounds a manifest file, in bytes. An object of more than 3 MiB would not fit the API server anyway.
 const maxFile = 64 << 20
 
-// Document is one object of a file, or why it is none.
+// Document is one object of a file, or why it is not one.
 type Document struct {
 	// Source is the file, with the number of the document in it where there are several.
 	Source string
@@ -33,7 +33,7 @@ type Document struct {
 }
 
 // Read reads all documents of the files and folders in paths, sorted by name within a folder. A path that does
-// not exist is an error; whatever is wrong inside a file is told by its Document.
+// not exist is an error; what is wrong inside a file is in Document.Err.
 func Read(paths []string) ([]Document, error) {
 	var all []Document
 	for _, path := range paths {
@@ -81,9 +81,9 @@ func readFile(file string) []Document {
 	return Decode(file, io.LimitReader(f, maxFile))
 }
 
-// Open opens a regular file: a pipe, which nobody may write to, or a device would never come to its end.
+// Open opens a regular file. A read of a device, or of a pipe without a writer, might never end.
 func Open(file string) (*os.File, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is opened without waiting for its writer
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // O_NONBLOCK: does not wait for the writer of a pipe
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func Open(file string) (*os.File, error) {
 	return f, nil
 }
 
-// Decode reads the documents of one stream; name is how they are called in errors.
+// Decode reads the documents of one stream. Name is what errors call it.
 func Decode(name string, from io.Reader) []Document {
 	var all []Document
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(from))

@@ -54,7 +54,7 @@ func TestFolderIsReadInOrder(t *testing.T) {
 	}
 }
 
-// TestOnlyFilesAreRead: nobody writes to the pipe, which a read would wait for.
+// Nobody writes to the pipe, so that a read would not end.
 func TestOnlyFilesAreRead(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe.yaml")

@@ -26,7 +26,7 @@ const (
 
 const serviceName = "sluice.sample.Echo"
 
-// newRPC returns the gRPC service as a handler, so that it shares the port with the rest.
+// newRPC returns the gRPC service as a handler, which shares the port with HTTP.
 func newRPC(greeting string) http.Handler {
 	server := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())

@@ -1,6 +1,6 @@
-// Package sample is the app of the examples: it greets with $TARGET and its revision, and can be asked to be
-// slow, busy or verbose. It speaks HTTP/1.1, HTTP/2 without TLS, WebSocket and gRPC on one port. It stands for
-// a user's app: it must know nothing of Sluice but the environment that every container gets.
+// Package sample is the app of the examples. It greets with $TARGET and its revision, and a query can ask it to wait, to compute or to
+// answer at length. It speaks HTTP/1.1, HTTP/2 without TLS, WebSocket and gRPC on one port. It stands for a user's app, so it must not
+// know anything of Sluice but the environment that every container gets.
 package sample
 
 import (
@@ -28,7 +28,7 @@ const (
 type Options struct {
 	// Address to listen on, host:port.
 	Address string
-	// Target is greeted; Revision is who greets.
+	// Target is the name to greet, and Revision the one that greets.
 	Target, Revision string
 	// Drain bounds how long requests in flight may take after the context ends.
 	Drain time.Duration
@@ -78,8 +78,7 @@ func Run(ctx context.Context, o Options) error {
 //	/healthz     200
 //	/ws          a WebSocket that echoes
 //
-// and gRPC (see EchoMethod and StreamMethod), made ready when the first call comes: a process that serves plain
-// HTTP never pays for it.
+// and gRPC (see EchoMethod and StreamMethod). The gRPC server is made at the first call, so that plain HTTP costs nothing for it.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -185,7 +184,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // echo sends back every message of a WebSocket until the client closes it.
 func echo(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the origin: anybody may echo
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin may echo
 	if err != nil {
 		return
 	}

@@ -1,6 +1,6 @@
-// Package controlplane is the loop between an adapter and the data plane: it takes the newest World, has it
-// translated, publishes what changed over xDS, and tells the adapter which problems were found, which resources
-// clients refuse, and which World every gateway has acknowledged. It knows neither Kubernetes nor any Envoy resource by its content.
+// Package controlplane is the loop between an adapter and the data plane. It translates the newest World, publishes what
+// changed over xDS, and reports to the adapter: which problems the translation found, which resources clients refuse, and
+// which World every gateway has acknowledged. It knows neither Kubernetes nor the content of any Envoy resource.
 package controlplane
 
 import (
@@ -18,33 +18,35 @@ import (
 // Options are what a Loop reports to. None of the functions may block for long: the loop waits for them.
 type Options struct {
 	Logger hclog.Logger
-	// Publish makes a change known to the clients and returns the sequence number of the state after it.
+	// Publish sends a change to the clients and returns the sequence number of the state after it.
 	Publish func(xds.Update) uint64
-	// Problems gets all problems of the newest World, and after them what clients refuse of it, whenever they were
-	// computed anew.
+	// Problems gets all problems of the newest World, followed by the resources of it that clients refuse, whenever
+	// either may have changed.
 	Problems func([]model.Problem)
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
 	// or a newer one.
 	Programmed func(generation uint64)
-	// Reached is called with the generation of a World once every connected client that sends requests somewhere, gateways
-	// and gRPC clients alike, has acknowledged it, or a newer one. While none is connected nothing is reached: one that
-	// is away may still send requests where it did.
+	// Reached is called with the generation of a World once every connected client that routes requests, gateways and
+	// gRPC clients alike, has acknowledged it, or a newer one. While no such client is connected it is not called: a
+	// client without a stream may still send requests by an older World.
 	Reached func(generation uint64)
 }
 
-// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; the
-// state behind them belongs to Run alone.
+// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; only Run
+// uses the rest of the state, which is its local variable.
 type Loop struct {
+	// Set once, by New.
 	options Options
 	wake    chan struct{}
 
-	mu       sync.Mutex // guards the mailboxes, each of which holds only the newest value
+	mu sync.Mutex
+	// Guarded by mu: mailboxes, each of which keeps only the newest value.
 	newest   *model.World
 	clients  clients
 	refusals []xds.Refusal
 }
 
-// clients is how far the clients of each role are. Those that only take requests are not waited for.
+// clients is the progress of the clients of each role.
 type clients struct{ gateway, activator, mesh xds.Progress }
 
 // New makes a Loop; Run starts it.
@@ -52,8 +54,8 @@ func New(o Options) *Loop {
 	return &Loop{options: o, wake: make(chan struct{}, 1)}
 }
 
-// Offer hands over a World. When the loop is busy only the newest is kept: a World contains all there is, so
-// nothing is lost by skipping one.
+// Offer passes a World to the loop. While the loop is busy it keeps only the newest World: each World is complete, so
+// nothing is lost when the loop skips one.
 func (l *Loop) Offer(w *model.World) {
 	l.mu.Lock()
 	l.newest = w
@@ -76,7 +78,7 @@ func (l *Loop) Acknowledge(p xds.Progress) {
 	l.signal()
 }
 
-// Refuse takes all that clients refuse now. The loop keeps the slice.
+// Refuse takes all resources that clients refuse at the moment. The loop keeps the slice.
 func (l *Loop) Refuse(refusals []xds.Refusal) {
 	l.mu.Lock()
 	l.refusals = refusals
@@ -91,25 +93,25 @@ func (l *Loop) signal() {
 	}
 }
 
-// maxWaiting bounds what is remembered of Worlds that no gateway has acknowledged yet.
+// maxWaiting bounds how many Worlds a milestone waits for.
 const maxWaiting = 1024
 
 // published is a World that has been sent, and the sequence number that stands for it.
 type published struct{ seq, generation uint64 }
 
-// state is what Run owns.
+// state belongs to Run alone.
 type state struct {
 	output  *translator.Output
 	seq     uint64
 	refused refused
-	// programmed waits for the gateways, reached for all who send requests.
+	// programmed waits for the gateways, reached for all clients that route requests.
 	programmed, reached milestone
 }
 
-// milestone is a kind of progress that somebody is told of.
+// milestone reports the newest generation that all clients of a kind have acknowledged.
 type milestone struct {
-	waiting []published // in the order of sending, so that a later entry implies the ones before it
-	told    uint64      // generation
+	waiting  []published // in the order of sending, so that a later entry implies the ones before it
+	reported uint64      // generation
 }
 
 func (m *milestone) add(p published) {
@@ -119,15 +121,15 @@ func (m *milestone) add(p published) {
 	}
 }
 
-// pass tells of the newest World that everybody has who is concerned.
-func (m *milestone) pass(seq uint64, tell func(generation uint64)) {
+// pass reports the newest World up to seq, unless it was reported before.
+func (m *milestone) pass(seq uint64, report func(generation uint64)) {
 	done := uint64(0)
 	for len(m.waiting) > 0 && m.waiting[0].seq <= seq {
 		done, m.waiting = m.waiting[0].generation, m.waiting[1:]
 	}
-	if done > m.told {
-		m.told = done
-		tell(done)
+	if done > m.reported {
+		m.reported = done
+		report(done)
 	}
 }
 
@@ -144,13 +146,13 @@ func (l *Loop) Run(ctx context.Context) {
 		world, progress, refusals := l.newest, l.clients, l.refusals
 		l.newest = nil
 		l.mu.Unlock()
-		news := s.refused.take(refusals, progress)
+		changed := s.refused.take(refusals, progress)
 		if world != nil {
 			l.publish(&s, world)
-		} else if news && s.output != nil {
-			l.tell(&s)
+		} else if changed && s.output != nil {
+			l.reportProblems(&s)
 		}
-		l.report(&s, progress)
+		l.reportProgress(&s, progress)
 	}
 }
 
@@ -159,8 +161,8 @@ func (l *Loop) publish(s *state, w *model.World) {
 	set, removed := translator.Diff(s.output, next)
 	first := s.output == nil
 	s.output = next
-	l.tell(s)
-	// Even an empty first World is published: until then the server answers nobody.
+	l.reportProblems(s)
+	// Even an empty first World is published: until then the server answers no client.
 	if first || len(set)+len(removed) > 0 {
 		s.seq = l.options.Publish(xds.Update{Set: resources(set), Removed: resources(removed)})
 		l.options.Logger.Debug("published", "generation", w.Generation, "sequence", s.seq, "set", len(set), "removed", len(removed))
@@ -170,13 +172,12 @@ func (l *Loop) publish(s *state, w *model.World) {
 	s.reached.add(at)
 }
 
-// tell hands over what is wrong with the newest World, and what clients make of it.
-func (l *Loop) tell(s *state) {
+func (l *Loop) reportProblems(s *state) {
 	l.options.Problems(append(slices.Clip(s.output.Problems), s.refused.problems(s.output)...))
 }
 
-func (l *Loop) report(s *state, c clients) {
-	// A Route is not programmed while no gateway is connected: they are what a request meets first.
+func (l *Loop) reportProgress(s *state, c clients) {
+	// While no gateway is connected no Route is programmed: nothing could take its requests.
 	if c.gateway.Clients > 0 {
 		s.programmed.pass(c.gateway.Seq, l.options.Programmed)
 	}
@@ -190,8 +191,8 @@ func (l *Loop) report(s *state, c clients) {
 	}
 }
 
-// resources changes the type and nothing else: translator and xds may not know each other, and their
-// Resource has the same layout, which the compiler checks here.
+// resources converts the type and nothing else. The packages translator and xds must not import each other; the compiler
+// checks here that their Resources have the same layout.
 func resources(in []*translator.Resource) []*xds.Resource {
 	out := make([]*xds.Resource, len(in))
 	for i, r := range in {

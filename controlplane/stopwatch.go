@@ -7,20 +7,21 @@ import (
 	"sluice.dev/sluice/xds"
 )
 
-// maxRunning bounds how many changes are timed at once, for each role. What comes while as many wait for an answer is not timed.
+// maxRunning bounds how many changes are timed at once, for each role. The Stopwatch does not time further changes until one
+// of these is acknowledged.
 const maxRunning = 10_000
 
-// Stopwatch measures how long a change takes from its publication until all clients of a role that are waited for have
-// acknowledged it. A change that has no resource for a role is none to that role, and neither is one while none of its clients
-// is connected. One that no connected client has asked for counts as acknowledged at once.
+// Stopwatch measures for each role how long a change takes from its publication until all clients of the role that the
+// server waits for have acknowledged it. It does not time a change for a role that has no resource in it, or of which no
+// client is connected. A change that no connected client subscribes to counts as acknowledged at once.
 type Stopwatch struct {
-	took func(role uint8, d time.Duration)
+	took func(role uint8, d time.Duration) // set once
 
 	mu    sync.Mutex
-	roles map[uint8]*laps
+	roles map[uint8]*laps // guarded by mu
 }
 
-// laps are the changes of one role that are under way, in the order of publication.
+// laps are the changes of one role that clients have still to acknowledge, in the order of publication.
 type laps struct {
 	running []lap
 	last    xds.Progress
@@ -40,8 +41,8 @@ func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	return s
 }
 
-// Published begins to time a change: the state seq, which was made known at a moment. Its acknowledgement may have been told
-// already.
+// Published begins to time a change that was published at a moment, and after which the state is seq. Progressed may have
+// had its acknowledgement already.
 func (s *Stopwatch) Published(u xds.Update, seq uint64, from time.Time) {
 	concerned := uint8(0)
 	for _, list := range [][]*xds.Resource{u.Set, u.Removed} {
@@ -62,7 +63,7 @@ func (s *Stopwatch) Published(u xds.Update, seq uint64, from time.Time) {
 	}
 }
 
-// Progressed takes how far a role's clients are.
+// Progressed takes the progress of a role's clients.
 func (s *Stopwatch) Progressed(p xds.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

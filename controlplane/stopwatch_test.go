@@ -41,7 +41,7 @@ func TestStopwatchTimesWhatClientsAcknowledge(t *testing.T) {
 			published(2, xds.RoleGateway)
 			progressed(xds.Progress{Role: xds.RoleGateway, Seq: 2})
 		}, map[uint8][]time.Duration{}},
-		"what is told before publication returns": {func(published func(uint64, uint8), progressed func(xds.Progress)) {
+		"an acknowledgement that comes before publication returns": {func(published func(uint64, uint8), progressed func(xds.Progress)) {
 			progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
 			published(1, xds.RoleGateway)
 		}, map[uint8][]time.Duration{xds.RoleGateway: {0}}},

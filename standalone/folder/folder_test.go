@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/standalone/folder"
 )
 
-// put makes a file with a mode, whatever the umask.
+// put makes a file with a mode, independent of the umask.
 func put(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {

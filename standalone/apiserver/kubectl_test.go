@@ -40,7 +40,7 @@ func TestKubectl(t *testing.T) {
 	if err := os.WriteFile(manifest, []byte("---\n"+service), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Each step goes on from the one before.
+	// Each step starts from the state after the one before.
 	for _, step := range []struct {
 		args string
 		want []string // all of them are in the output

@@ -1,5 +1,5 @@
-// Package folder keeps a data directory for its user alone: what is secret in it nobody else can read, and nobody else can have put
-// something into it. It must not know what the files are.
+// Package folder keeps a data directory for its user alone: no other user can read its secrets or have put anything into it. It
+// must not know what the files are.
 package folder
 
 import (

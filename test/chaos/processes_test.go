@@ -410,7 +410,7 @@ func get(url string) (string, error) {
 // reconnected waits until a client's connection has been carried for a moment.
 func reconnected(r *relay.Relay) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if r.Carrying() > 200*time.Millisecond {
+		if r.Age() > 200*time.Millisecond {
 			return nil
 		}
 	}

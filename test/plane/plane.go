@@ -1,5 +1,5 @@
-// Package plane is how tests that start `sluice up` reach what it runs: Services of namespace default through its API, and the
-// processes of its replicas. It starts nothing itself.
+// Package plane lets tests reach what a running `sluice up` serves and runs: Services of namespace default through its API, and the
+// processes of its replicas. It starts nothing.
 package plane
 
 import (
@@ -21,7 +21,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// Connect makes a client of the API that a kubeconfig leads to. It is not throttled.
+// Connect makes a client of the API that a kubeconfig names, without a rate limit.
 func Connect(t testing.TB, kubeconfig string) (client.Client, *rest.Config) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -51,7 +51,7 @@ func Service(t testing.TB, c client.Client, name string) *servingv1.Service {
 	return o
 }
 
-// Change updates a Service, again if somebody else was faster.
+// Change updates a Service, and tries again on a conflict.
 func Change(t testing.TB, c client.Client, name string, change func(*servingv1.Service)) {
 	t.Helper()
 	for {
@@ -67,7 +67,7 @@ func Change(t testing.TB, c client.Client, name string, change func(*servingv1.S
 	}
 }
 
-// Unready is why a Service is not ready in its newest generation; nil when it is.
+// Unready returns why a Service is not ready in its newest generation; nil when it is ready.
 func Unready(o *servingv1.Service) error {
 	c := o.Status.Condition("Ready")
 	if c == nil || c.Status != "True" || o.Status.ObservedGeneration != o.Generation {
@@ -76,8 +76,8 @@ func Unready(o *servingv1.Service) error {
 	return nil
 }
 
-// Replicas lists the pids of processes that run as a revision, or as any where it is empty, of what was started in a folder: they
-// have the folder in their environment, since PATH begins with the data directory's bin. The test is skipped where there is no /proc.
+// Replicas lists the pids of a revision's processes, of all revisions if it is empty. They belong to the `sluice up` of a folder, which
+// their environment contains, since PATH begins with the data directory's bin. Without /proc the test is skipped.
 func Replicas(t testing.TB, dir, revision string) []int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

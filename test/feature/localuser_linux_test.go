@@ -22,7 +22,8 @@ import (
 // nobody is a user without rights.
 const nobody = 65534
 
-// asNobody runs what makes its system calls in this goroutine as another user would; that takes root.
+// asNobody runs a function as another user. The function must make its system calls in this goroutine. Without root the test is
+// skipped.
 func asNobody(t *testing.T, run func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -31,13 +32,13 @@ func asNobody(t *testing.T, run func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // without unlocking, so that the thread ends with the goroutine
 		if err := errors.Join(syscall.Setfsgid(nobody), syscall.Setfsuid(nobody)); err != nil {
 			t.Error(err)
 			return
 		}
-		if now, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ^uintptr(0), 0, 0); now != nobody { // what is no user changes nothing
-			t.Errorf("this thread is of user %d: root may not be somebody else here", now)
+		if now, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ^uintptr(0), 0, 0); now != nobody { // an invalid user changes nothing and returns the current one
+			t.Errorf("the thread has user %d: here root cannot become another user", now)
 			return
 		}
 		run()
@@ -45,7 +46,7 @@ func asNobody(t *testing.T, run func()) {
 	<-done
 }
 
-// family is a process and all that it has started.
+// family returns a process and its descendants.
 func family(t *testing.T, pid int) []int {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -73,7 +74,7 @@ func family(t *testing.T, pid int) []int {
 	return found
 }
 
-// listened is the addresses that processes listen on over TCP.
+// listened returns the TCP addresses on which processes listen.
 func listened(t *testing.T, pids []int) []string {
 	t.Helper()
 	var inodes []string
@@ -107,7 +108,7 @@ func listened(t *testing.T, pids []int) []string {
 	return slices.Compact(found)
 }
 
-// TestLocalUserGetsNothingButTheAnswersOfServices looks at every port and every file of a `sluice up`.
+// TestLocalUserGetsNothingButTheAnswersOfServices tries every port and every file of a `sluice up`.
 func TestLocalUserGetsNothingButTheAnswersOfServices(t *testing.T) {
 	onEachGateway(t, localUserGetsNothingButTheAnswersOfServices)
 }
@@ -117,13 +118,13 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 	s := g.up(t)
 	s.create(newApp(t, "hello", map[string]string{"autoscaling.knative.dev/min-scale": "1"}))
 	s.answers(host, 200)
-	if err := os.Chmod(s.dir, 0o755); err != nil { // what holds must not hold by the folder of the test
+	if err := os.Chmod(s.dir, 0o755); err != nil { // otherwise the mode of the test's folder would protect everything
 		t.Fatal(err)
 	}
 	addresses := listened(t, family(t, s.cmd.Process.Pid))
 	for _, known := range []string{s.gateway, s.local, s.admin, s.xds} {
 		if !slices.Contains(addresses, known) {
-			t.Errorf("nobody listens on %s, only on %v", known, addresses)
+			t.Errorf("no process listens on %s, only on %v", known, addresses)
 		}
 	}
 	answered := 0
@@ -135,27 +136,27 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 				case app:
 					answered++
 				case status != 0 && status < 400:
-					t.Errorf("%s%s (TLS: %v) answers anybody with %d", address, path, secure, status)
+					t.Errorf("%s%s (TLS: %v) answers another user with %d", address, path, secure, status)
 				}
 			}
 		}
 	}
 	if answered == 0 {
-		t.Error("the service answers nobody, so that the test looks at nothing")
+		t.Error("the service does not answer another user, so the test proves nothing")
 	}
 	s.closedToNobody()
 }
 
-// askAsNobody asks a port for a page and returns the status, 0 without an answer, and whether the application gave it.
+// askAsNobody requests a page from a port and returns the status, 0 without a response, and whether the application answered.
 func (s *instance) askAsNobody(address, path string, secure bool) (status int, app bool) {
 	t := s.t.(*testing.T)
 	var conn net.Conn
 	asNobody(t, func() { conn, _ = net.Dial("tcp", address) })
 	if conn == nil {
-		return 0, false // it has been closed meanwhile
+		return 0, false // the port was closed meanwhile
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // some take this for the beginning of something else, and wait for more
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // servers of other protocols may wait for more bytes
 	if secure {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
@@ -174,7 +175,7 @@ func (s *instance) closedToNobody() {
 	files, sockets := 0, 0
 	err := filepath.WalkDir(filepath.Join(s.dir, ".sluice"), func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it was there a moment ago
+			return nil // it was removed meanwhile
 		}
 		if err != nil {
 			return err
@@ -190,11 +191,11 @@ func (s *instance) closedToNobody() {
 			_, opened = os.Open(path)
 		})
 		if !errors.Is(opened, fs.ErrPermission) {
-			t.Errorf("anybody can open %s: %v", path, opened)
+			t.Errorf("another user can open %s: %v", path, opened)
 		}
 		return nil
 	})
 	if err != nil || files < 5 || sockets < 2 {
-		t.Errorf("only %d files and %d sockets were looked at: %v", files, sockets, err)
+		t.Errorf("the test tried only %d files and %d sockets: %v", files, sockets, err)
 	}
 }

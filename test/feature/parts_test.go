@@ -17,12 +17,12 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// part is a gateway or an activator that runs as a process of its own, until the end of the test or until it is ended before.
+// part is a gateway or an activator in a process of its own. It runs until the test ends or ends it.
 type part struct {
 	t      testing.TB
 	name   string
 	admin  string // address
-	output string // path of what it prints
+	output string // path of the file with its output
 	envoy  bool
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -32,7 +32,7 @@ func newPart(t testing.TB, name string) *part {
 	return &part{t: t, name: name, admin: address.Free(t), output: filepath.Join(t.TempDir(), "output"), exited: make(chan struct{})}
 }
 
-// startActivator starts one; the test may end before it is ready.
+// startActivator starts an activator. The test may end before it is ready.
 func startActivator(t testing.TB, xds, listen string, flags ...string) *part {
 	t.Helper()
 	p := newPart(t, "activator")
@@ -64,7 +64,7 @@ func (p *part) launch(path string, args ...string) {
 	})
 }
 
-// read is a page of the admin address.
+// read returns a page of the admin address.
 func (p *part) read(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+path, nil)
 	if err != nil {
@@ -82,12 +82,12 @@ func (p *part) read(ctx context.Context, path string) (string, error) {
 	return string(body), err
 }
 
-// ready waits until it is, and returns it.
+// ready waits until the part is ready, and returns it.
 func (p *part) ready() *part {
 	p.t.Helper()
 	path := map[string]string{"activator": "/healthz"}[p.name]
 	if path == "" {
-		path = "/ready" // of a gateway, as Envoy has it
+		path = "/ready" // a gateway has Envoy's path
 	}
 	eventually(p.t, p.name+" is ready", func() error {
 		_, err := p.read(context.Background(), path)
@@ -96,7 +96,7 @@ func (p *part) ready() *part {
 	return p
 }
 
-// end sends a signal, unless it has ended before, and waits for the end.
+// end sends a signal, unless the part has ended, and waits until it ends.
 func (p *part) end(signal syscall.Signal) span {
 	p.t.Helper()
 	select {
@@ -106,7 +106,7 @@ func (p *part) end(signal syscall.Signal) span {
 	}
 	stats := ""
 	if p.envoy && signal != syscall.SIGKILL {
-		stats, _ = p.read(context.Background(), "/stats") // what is not ready yet has none
+		stats, _ = p.read(context.Background(), "/stats") // a part that is not ready has none
 	}
 	began := time.Now()
 	if err := p.cmd.Process.Signal(signal); err != nil {
@@ -138,7 +138,7 @@ func (p *part) printed() string {
 	return string(text)
 }
 
-// says waits until it has printed a text.
+// says waits until the part has printed a text.
 func (p *part) says(want string) {
 	p.t.Helper()
 	eventually(p.t, "it says "+want, func() error {

@@ -43,7 +43,7 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	p := newHarness(t)
 	p.connect("bad")
 	p.loop.Offer(world(1, "good"))
-	p.eventually("the gateway acknowledges what is good", p.has(1))
+	p.eventually("the gateway acknowledges the valid cluster", p.has(1))
 	p.loop.Offer(world(2, "bad", "good"))
 	says := func(count string) func() bool {
 		return func() bool {

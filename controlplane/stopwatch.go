@@ -32,7 +32,7 @@ type lap struct {
 	from time.Time
 }
 
-// NewStopwatch makes a Stopwatch; took is called for each change and role by whoever calls Published or Progressed.
+// NewStopwatch makes a Stopwatch. Published and Progressed call took for each change and role.
 func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	s := &Stopwatch{took: took, roles: map[uint8]*laps{}}
 	for _, role := range []uint8{xds.RoleGateway, xds.RoleActivator, xds.RoleMesh} {

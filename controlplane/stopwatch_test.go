@@ -35,7 +35,7 @@ func TestStopwatchTimesWhatClientsAcknowledge(t *testing.T) {
 			progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
 			progressed(xds.Progress{Role: xds.RoleMesh, Seq: 1, Clients: 1})
 		}, map[uint8][]time.Duration{xds.RoleMesh: {second}}},
-		"nothing while nobody is connected": {func(published func(uint64, uint8), progressed func(xds.Progress)) {
+		"nothing while no client is connected": {func(published func(uint64, uint8), progressed func(xds.Progress)) {
 			published(1, xds.RoleGateway)
 			progressed(xds.Progress{Role: xds.RoleGateway, Seq: 1, Clients: 1})
 			published(2, xds.RoleGateway)

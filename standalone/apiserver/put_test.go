@@ -113,7 +113,7 @@ func TestPutOverANewerVersionIsAConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := shared.Put(t.Context(), first, false); !apierrors.IsNotFound(err) {
-		t.Errorf("put of what was deleted: %v, want not found", err)
+		t.Errorf("put of a deleted object: %v, want not found", err)
 	}
 	create(t, c, route)
 	if err := shared.Put(t.Context(), first, false); !apierrors.IsConflict(err) {

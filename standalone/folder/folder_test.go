@@ -132,7 +132,7 @@ func TestSecretsAreReadAndWrittenWithoutFollowingLinks(t *testing.T) {
 		t.Errorf("what the link led to is %q, %v", text, err)
 	}
 	if text, err := folder.Read(link); err != nil || string(text) != "ours" || modeOf(t, link) != 0o600 {
-		t.Errorf("what was written is %q, %v, mode %o", text, err, modeOf(t, link))
+		t.Errorf("the written file has %q, %v, mode %o", text, err, modeOf(t, link))
 	}
 	if _, err := folder.Read(target); err != nil || modeOf(t, target) != 0o600 {
 		t.Errorf("reading what others can read: %v, mode %o", err, modeOf(t, target))

@@ -20,13 +20,13 @@ import (
 )
 
 var (
-	seed       = flag.Uint64("chaos.seed", 0, "what the operations follow from; 0 draws one and prints it")
+	seed       = flag.Uint64("chaos.seed", 0, "the seed of the operations; 0 draws one and prints it")
 	operations = flag.Int("chaos.ops", 100, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
-	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
+	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")
 	forms      = flag.String("chaos.routes", "", "the form of routes: scoped or inline; by default one run with each")
-	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
+	logFile    = flag.String("chaos.log", "", "a file for the output of the processes and of the run; none by default")
 )
 
 func TestMain(m *testing.M) {

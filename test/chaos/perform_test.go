@@ -30,10 +30,10 @@ const plane = "\x00plane"
 // performer carries operations out. Operations in the same lane run one after the other.
 type performer struct {
 	system *installation
-	hosts *hosts
-	load  *load
-	stop  chan struct{} // closed when the run has failed
-	fail  func(error)
+	hosts  *hosts
+	load   *load
+	stop   chan struct{} // closed when the run has failed
+	fail   func(error)
 
 	beacon  bool                     // whether the Service beacon has its tag; only the plane's lane touches it
 	lanes   map[string]chan struct{} // closed at the end of the last operation of each; only start touches it

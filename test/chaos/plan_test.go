@@ -156,7 +156,7 @@ func (s *service) revisionName() string {
 	return fmt.Sprintf("%s-%05d", s.Name, s.Templates)
 }
 
-// plan draws operations. It knows what is there as if every operation had been carried out.
+// plan draws operations. Its state assumes that every operation so far has been carried out.
 type plan struct {
 	random   *rand.Rand
 	number   int

@@ -136,7 +136,7 @@ func (s *instance) replicas(revision string) []int {
 	return plane.Replicas(s.t, s.dir, revision)
 }
 
-// child is a process that the tests started, with what it printed.
+// child is a process that the tests started, with its output.
 type child struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -195,7 +195,7 @@ func (c *child) waitFor(t testing.TB, text string) {
 	})
 }
 
-// stop ends the process by SIGTERM, and shows what it printed if the test failed.
+// stop ends the process by SIGTERM, and shows its output if the test has failed.
 func (c *child) stop(t testing.TB) {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -102,7 +102,7 @@ func with(m, more map[string]string) map[string]string {
 	return out
 }
 
-// without deletes keys from m; a map that is empty then is nil, as it is when read from the API.
+// without deletes keys from m. If m is empty after that, it returns nil, as the API does.
 func without(m map[string]string, keys ...string) map[string]string {
 	for _, k := range keys {
 		delete(m, k)

@@ -60,7 +60,7 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 
 	// Neither certificate allows the other's role, and the activator's allows only its own name.
 	denied, uncertified := "PermissionDenied", "certificate required"
-	if g.envoy != nil { // which has its own words for both
+	if g.envoy != nil { // Envoy has other texts for both
 		denied, uncertified = "stream closed: 7, ", "connection termination"
 	}
 	for _, test := range []struct {

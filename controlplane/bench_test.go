@@ -12,25 +12,26 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// fleetSize is how many clients take everything in the benchmarks.
+// fleetSize is how many clients subscribe to everything in the benchmarks.
 const fleetSize = 100
 
-// mill offers one World after another, each with a change, and times them.
-type mill struct {
-	*plant
-	mu         sync.Mutex // held while a World is made out of the last
-	world      *model.World
+// driver offers one World after another, each with a change, and times them.
+type driver struct {
+	*harness
+	services int // set once
+
+	mu         sync.Mutex
+	world      *model.World  // guarded by mu, as is the rest
 	generation uint64        // of world
 	passed     uint64        // generation that every client has acknowledged
-	moved      chan struct{} // closed when passed has moved
-	services   int
+	moved      chan struct{} // closed when passed has changed
 }
 
-// newMill begins with n services.
-func newMill(t testing.TB, n int) *mill {
+// newDriver begins with n services.
+func newDriver(t testing.TB, n int) *driver {
 	t.Helper()
-	m := &mill{services: n, moved: make(chan struct{})}
-	m.plant = newPlantThat(t, func(generation uint64) {
+	m := &driver{services: n, moved: make(chan struct{})}
+	m.harness = newHarnessThat(t, func(generation uint64) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.passed = generation
@@ -49,12 +50,12 @@ func newMill(t testing.TB, n int) *mill {
 		}
 		return w
 	})
-	m.plant.eventually("the first World is published", func() bool { return m.server.Stats().Seq > 0 })
+	m.harness.eventually("the first World is published", func() bool { return m.server.Stats().Seq > 0 })
 	return m
 }
 
 // offer makes the next World and returns its generation.
-func (m *mill) offer(change func(w *model.World) *model.World) uint64 {
+func (m *driver) offer(change func(w *model.World) *model.World) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.generation++
@@ -65,7 +66,7 @@ func (m *mill) offer(change func(w *model.World) *model.World) uint64 {
 }
 
 // wait returns when every client has acknowledged a World.
-func (m *mill) wait(generation uint64) {
+func (m *driver) wait(generation uint64) {
 	deadline := time.After(5 * time.Minute)
 	for {
 		m.mu.Lock()
@@ -82,13 +83,13 @@ func (m *mill) wait(generation uint64) {
 	}
 }
 
-// settle waits until so many clients are connected, and have what there is.
-func (m *mill) settle(clients int) {
+// settle waits until so many clients are connected and have acknowledged the newest World.
+func (m *driver) settle(clients int) {
 	m.connected(clients)
 	m.wait(m.offer(func(w *model.World) *model.World { return withEndpoint(w, 0, int(m.generation)) }))
 }
 
-func (m *mill) connected(clients int) {
+func (m *driver) connected(clients int) {
 	for deadline := time.Now().Add(time.Minute); m.server.Stats().Streams["gateway"] != clients; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("%v clients are connected after a minute, want %d", m.server.Stats().Streams, clients)
@@ -96,7 +97,7 @@ func (m *mill) connected(clients int) {
 	}
 }
 
-// withEndpoint is w with another endpoint of its backend i.
+// withEndpoint returns w with another endpoint of its backend i.
 func withEndpoint(w *model.World, i, port int) *model.World {
 	next, backend := *w, *w.Backends[i]
 	backend.Endpoints = []model.Endpoint{{Host: "10.0.0.2", Port: 1 + port%60_000}}
@@ -116,7 +117,7 @@ func withTarget(w *model.World, i, j int) *model.World {
 }
 
 // churn changes the endpoints of one service after another, so many a second, until end is called.
-func (m *mill) churn(perSecond int) (end func()) {
+func (m *driver) churn(perSecond int) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -134,18 +135,18 @@ func (m *mill) churn(perSecond int) (end func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// liveHeap is what is in use, in bytes.
+// liveHeap is the size of all reachable objects, in bytes.
 func liveHeap() float64 {
 	runtime.GC()
-	runtime.GC() // what the first one's finalizers held
+	runtime.GC() // frees what finalizers of the first still held
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
 	return float64(s.HeapAlloc)
 }
 
-// BenchmarkWorldToLastAck is the time from a World to the moment when the last of 100 clients has acknowledged it, translation,
-// both ends of gRPC and the clients counted, at rest and while the endpoints of other services change 100 times a second.
-// Each client takes everything, as Envoy does. B/change is what the change had all clients receive.
+// BenchmarkWorldToLastAck measures the time from a World until the last of 100 clients has acknowledged it: at rest, and while
+// the endpoints of other services change 100 times a second. It includes translation, both ends of gRPC and the clients. Each
+// client subscribes to everything, as Envoy does. B/change is how many bytes of resources all clients received per change.
 func BenchmarkWorldToLastAck(b *testing.B) {
 	changes := []struct {
 		name string
@@ -159,7 +160,7 @@ func BenchmarkWorldToLastAck(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
 			empty := liveHeap()
-			m := newMill(b, n)
+			m := newDriver(b, n)
 			alone := liveHeap()
 			f := newFleet(b, m.address, fleetSize)
 			m.settle(fleetSize)
@@ -181,7 +182,7 @@ func BenchmarkWorldToLastAck(b *testing.B) {
 }
 
 // time measures changes one after the other.
-func (m *mill) time(b *testing.B, f *fleet, change func(w *model.World, i int) *model.World) {
+func (m *driver) time(b *testing.B, f *fleet, change func(w *model.World, i int) *model.World) {
 	var took []time.Duration
 	before := f.bytes.Load()
 	for i := 1; b.Loop(); i++ {
@@ -195,12 +196,12 @@ func (m *mill) time(b *testing.B, f *fleet, change func(w *model.World, i int) *
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }
 
-// BenchmarkReconnect is 100 clients that lose their streams at once and come back with what they have, until the server has
-// answered all of them and a change has reached them. B/op is what they received beside the change.
+// BenchmarkReconnect measures 100 clients that lose their streams at once and reconnect with the versions that they have, until
+// the server has answered all of them and they have acknowledged a change. B/op is what they received besides the change.
 func BenchmarkReconnect(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
-			m := newMill(b, n)
+			m := newDriver(b, n)
 			f := newFleet(b, m.address, fleetSize)
 			m.settle(fleetSize)
 			before, times := f.bytes.Load(), 0

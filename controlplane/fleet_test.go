@@ -17,8 +17,8 @@ import (
 	"sluice.dev/sluice/translator"
 )
 
-// fleet is clients that ask as Envoy does over one delta stream: all clusters and listeners, endpoints and routes by name.
-// They keep versions and nothing else, and acknowledge whatever comes.
+// fleet is a number of clients that subscribe as Envoy does over one delta stream: to all clusters and listeners, and to
+// endpoints and routes by name. They keep only versions and acknowledge every response.
 type fleet struct {
 	t       testing.TB
 	members []*member
@@ -31,8 +31,8 @@ type member struct {
 	fleet    *fleet
 	id       string
 	address  string
-	versions map[string]map[string]string // by type and name: what it has
-	ask      map[string][]string          // names that it has to ask for next, by type
+	versions map[string]map[string]string // of the resources that it has, by type and name
+	ask      map[string][]string          // names to subscribe to next, by type
 	cancel   context.CancelFunc
 }
 
@@ -50,7 +50,7 @@ func newFleet(t testing.TB, address string, size int) *fleet {
 	return f
 }
 
-// connect has every client open a stream, with what it has from an earlier one.
+// connect has every client open a stream with the versions that it has from an earlier one.
 func (f *fleet) connect() {
 	f.t.Helper()
 	for _, m := range f.members {
@@ -110,7 +110,7 @@ func (m *member) greet(stream deltaStream) error {
 				names = append(names, name)
 			}
 			if len(names) == 0 {
-				continue // it will ask when it knows them
+				continue // it subscribes when it knows them
 			}
 		}
 		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{
@@ -123,7 +123,7 @@ func (m *member) greet(stream deltaStream) error {
 	return nil
 }
 
-// take records a response, and what is to be asked for because of it.
+// take records a response and the names to subscribe to because of it.
 func (m *member) take(r *discoveryv3.DeltaDiscoveryResponse) {
 	has := m.versions[r.GetTypeUrl()]
 	if has == nil {

@@ -1,6 +1,6 @@
-// Package controlplane is the loop between an adapter and the data plane. It takes the newest World, has it translated and publishes the
-// changes over xDS. It reports to the adapter which problems were found, which resources clients NACK, and which World every gateway has
-// acknowledged. It must not know Kubernetes, or the content of any Envoy resource.
+// Package controlplane is the loop between an adapter and the data plane. It translates the newest World, publishes what
+// changed over xDS, and reports to the adapter: which problems the translation found, which resources clients refuse, and
+// which World every gateway has acknowledged. It knows neither Kubernetes nor the content of any Envoy resource.
 package controlplane
 
 import (
@@ -19,32 +19,35 @@ import (
 // Options are what a Loop reports to. None of the functions may block for long: the loop waits for them.
 type Options struct {
 	Logger hclog.Logger
-	// Publish makes a change known to the clients and returns the sequence number of the state after it.
+	// Publish sends a change to the clients and returns the sequence number of the state after it.
 	Publish func(resource.Update) uint64
-	// Problems gets all problems of the newest World, and after them its resources that clients NACK, whenever they were computed
-	// again.
+	// Problems gets all problems of the newest World, followed by the resources of it that clients refuse, whenever
+	// either may have changed.
 	Problems func([]model.Problem)
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
 	// or a newer one.
 	Programmed func(generation uint64)
-	// Reached is called with the generation of a World once every connected gateway and gRPC client has acknowledged it, or a newer
-	// one. It is not called while none is connected: a disconnected client may still send requests by an older World.
+	// Reached is called with the generation of a World once every connected client that routes requests, gateways and
+	// gRPC clients alike, has acknowledged it, or a newer one. While no such client is connected it is not called: a
+	// client without a stream may still send requests by an older World.
 	Reached func(generation uint64)
 }
 
-// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; the
-// state behind them belongs to Run alone.
+// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; only Run
+// uses the rest of the state, which is its local variable.
 type Loop struct {
+	// Set once, by New.
 	options Options
 	wake    chan struct{}
 
-	mu       sync.Mutex // guards the mailboxes, each of which holds only the newest value
+	mu sync.Mutex
+	// Guarded by mu: mailboxes, each of which keeps only the newest value.
 	newest   *model.World
 	clients  clients
 	refusals []resource.Refusal
 }
 
-// clients is the progress of the clients of each role. The loop does not wait for activators, which only receive requests.
+// clients is the progress of the clients of each role.
 type clients struct{ gateway, activator, mesh resource.Progress }
 
 // New makes a Loop; Run starts it.
@@ -52,7 +55,8 @@ func New(o Options) *Loop {
 	return &Loop{options: o, wake: make(chan struct{}, 1)}
 }
 
-// Offer hands over a World. While the loop is busy it keeps the newest one only: a World is complete, so that one can be skipped.
+// Offer passes a World to the loop. While the loop is busy it keeps only the newest World: each World is complete, so
+// nothing is lost when the loop skips one.
 func (l *Loop) Offer(w *model.World) {
 	l.mu.Lock()
 	l.newest = w
@@ -75,7 +79,7 @@ func (l *Loop) Acknowledge(p resource.Progress) {
 	l.signal()
 }
 
-// Refuse takes all that clients refuse now. The loop keeps the slice.
+// Refuse takes all resources that clients refuse at the moment. The loop keeps the slice.
 func (l *Loop) Refuse(refusals []resource.Refusal) {
 	l.mu.Lock()
 	l.refusals = refusals
@@ -90,25 +94,25 @@ func (l *Loop) signal() {
 	}
 }
 
-// maxWaiting bounds the number of Worlds that await an acknowledgement.
+// maxWaiting bounds how many Worlds a milestone waits for.
 const maxWaiting = 1024
 
 // published is a World that has been sent, and the sequence number that stands for it.
 type published struct{ seq, generation uint64 }
 
-// state is only for the goroutine of Run.
+// state belongs to Run alone.
 type state struct {
 	output  *translator.Output
 	seq     uint64
 	refused refused
-	// programmed waits for gateways, reached for gateways and gRPC clients.
+	// programmed waits for the gateways, reached for all clients that route requests.
 	programmed, reached milestone
 }
 
-// milestone is a kind of progress that is reported.
+// milestone reports the newest generation that all clients of a kind have acknowledged.
 type milestone struct {
-	waiting  []published // in the order of publication, so that a later entry implies the ones before it
-	reported uint64      // the last generation
+	waiting  []published // in the order of sending, so that a later entry implies the ones before it
+	reported uint64      // generation
 }
 
 func (m *milestone) add(p published) {
@@ -118,7 +122,7 @@ func (m *milestone) add(p published) {
 	}
 }
 
-// pass reports the newest World with a sequence number of at most seq, which all clients concerned have acknowledged.
+// pass reports the newest World up to seq, unless it was reported before.
 func (m *milestone) pass(seq uint64, report func(generation uint64)) {
 	done := uint64(0)
 	for len(m.waiting) > 0 && m.waiting[0].seq <= seq {
@@ -159,7 +163,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 	first := s.output == nil
 	s.output = next
 	l.reportProblems(s)
-	// Even an empty first World is published: until then the server answers nobody.
+	// Even an empty first World is published: until then the server answers no client.
 	if first || len(set)+len(removed) > 0 {
 		s.seq = l.options.Publish(resource.Update{Set: resources(set), Removed: resources(removed)})
 		l.options.Logger.Debug("published", "generation", w.Generation, "sequence", s.seq, "set", len(set), "removed", len(removed))
@@ -169,14 +173,12 @@ func (l *Loop) publish(s *state, w *model.World) {
 	s.reached.add(at)
 }
 
-// reportProblems reports the problems of the newest World, and its resources that clients NACK.
 func (l *Loop) reportProblems(s *state) {
 	l.options.Problems(append(slices.Clip(s.output.Problems), s.refused.problems(s.output)...))
 }
 
-// reportProgress reports the newest Worlds that clients have acknowledged.
 func (l *Loop) reportProgress(s *state, c clients) {
-	// A Route is not programmed while no gateway is connected, because requests arrive there.
+	// While no gateway is connected no Route is programmed: nothing could take its requests.
 	if c.gateway.Clients > 0 {
 		s.programmed.pass(c.gateway.Seq, l.options.Programmed)
 	}
@@ -190,8 +192,8 @@ func (l *Loop) reportProgress(s *state, c clients) {
 	}
 }
 
-// resources changes the type and nothing else: translator and xds may not know each other, and their
-// Resource has the same layout, which the compiler checks here.
+// resources converts the type and nothing else. The packages translator and xds must not import each other; the compiler
+// checks here that their Resources have the same layout.
 func resources(in []*translator.Resource) []*resource.Resource {
 	out := make([]*resource.Resource, len(in))
 	for i, r := range in {

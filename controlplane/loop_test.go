@@ -21,8 +21,8 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// plant is a loop that publishes to a real xDS server.
-type plant struct {
+// harness is a loop that publishes to a real xDS server.
+type harness struct {
 	t       testing.TB
 	loop    *controlplane.Loop
 	server  *xds.Server
@@ -35,15 +35,15 @@ type plant struct {
 	clusters   map[string]string // name and version, as the gateway has them
 }
 
-func newPlant(t testing.TB) *plant {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
-	return newPlantThat(t, func(uint64) {})
+	return newHarnessThat(t, func(uint64) {})
 }
 
-// newPlantThat also calls a function with each generation that is programmed.
-func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
+// newHarnessThat makes a harness that also calls a function with each generation that is programmed.
+func newHarnessThat(t testing.TB, programmed func(generation uint64)) *harness {
 	t.Helper()
-	p := &plant{t: t, clusters: map[string]string{}}
+	p := &harness{t: t, clusters: map[string]string{}}
 	server := xds.New(xds.Options{
 		Progress: func(progress resource.Progress) { p.loop.Acknowledge(progress) },
 		Refused:  func(refusals []resource.Refusal) { p.loop.Refuse(refusals) },
@@ -59,7 +59,7 @@ func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.programmed = append(p.programmed, generation)
-			tell(generation)
+			programmed(generation)
 		},
 		Reached: func(generation uint64) {
 			p.mu.Lock()
@@ -88,8 +88,8 @@ func newPlantThat(t testing.TB, tell func(generation uint64)) *plant {
 	return p
 }
 
-// connect starts a gateway that takes clusters, refusing those that refuse names.
-func (p *plant) connect(refuse string) {
+// connect starts a gateway that subscribes to clusters and refuses those whose names contain refuse.
+func (p *harness) connect(refuse string) {
 	p.t.Helper()
 	c := client.New(client.Config{Target: p.address, NodeID: "gateway-1", Role: "gateway", Handler: func(u client.Update) error {
 		p.mu.Lock()
@@ -115,10 +115,10 @@ func (p *plant) connect(refuse string) {
 	p.t.Cleanup(func() { cancel(); <-done })
 }
 
-// connectMesh starts a client of the kind of gRPC's, which answers for what it gets when it is let.
-func (p *plant) connectMesh(let <-chan struct{}, names ...string) {
+// connectMesh starts a client like gRPC's, which waits for answer before it answers a response.
+func (p *harness) connectMesh(answer <-chan struct{}, names ...string) {
 	c := client.New(client.Config{Target: p.address, NodeID: "grpc-1", Role: "mesh", Handler: func(client.Update) error {
-		<-let
+		<-answer
 		return nil
 	}})
 	c.Subscribe(translator.ClusterType, names...)
@@ -131,8 +131,8 @@ func (p *plant) connectMesh(let <-chan struct{}, names ...string) {
 	p.t.Cleanup(func() { cancel(); <-done })
 }
 
-// eventually waits for what loop, server and client bring about together.
-func (p *plant) eventually(what string, holds func() bool) {
+// eventually waits until loop, server and clients together make a condition true.
+func (p *harness) eventually(what string, holds func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		p.mu.Lock()
@@ -147,7 +147,7 @@ func (p *plant) eventually(what string, holds func() bool) {
 	p.t.Fatalf("%s: not within two minutes; programmed %v, problems %v, clusters %v", what, p.programmed, p.problems, p.clusters)
 }
 
-func (p *plant) has(generation uint64) func() bool {
+func (p *harness) has(generation uint64) func() bool {
 	return func() bool { return slices.Contains(p.programmed, generation) }
 }
 
@@ -166,7 +166,7 @@ func world(generation uint64, names ...string) *model.World {
 }
 
 func TestWorldIsProgrammedWhenTheGatewayHasIt(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("")
 	p.loop.Offer(world(1, "a"))
 	p.eventually("generation 1 is programmed", p.has(1))
@@ -179,7 +179,7 @@ func TestWorldIsProgrammedWhenTheGatewayHasIt(t *testing.T) {
 }
 
 func TestWorldWithoutAnyChangeIsProgrammedAtOnce(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("")
 	w := world(1, "a")
 	p.loop.Offer(w)
@@ -191,7 +191,7 @@ func TestWorldWithoutAnyChangeIsProgrammedAtOnce(t *testing.T) {
 }
 
 func TestNothingIsProgrammedWithoutAGateway(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	bad := world(1, "a")
 	bad.Routes[0].Rules[0].Shares[0].Revision = key("nowhere")
 	p.loop.Offer(bad)
@@ -203,11 +203,11 @@ func TestNothingIsProgrammedWithoutAGateway(t *testing.T) {
 		t.Errorf("generations %v were programmed while no gateway was connected", early)
 	}
 	p.connect("")
-	p.eventually("it is programmed when one comes", p.has(1))
+	p.eventually("it is programmed when a gateway connects", p.has(1))
 }
 
 func TestProblemsAreThoseOfTheNewestWorld(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	bad := world(1, "a")
 	bad.Routes[0].Rules[0].Shares[0].Revision = key("nowhere")
 	p.loop.Offer(bad)
@@ -217,47 +217,47 @@ func TestProblemsAreThoseOfTheNewestWorld(t *testing.T) {
 }
 
 func TestRefusalHoldsUpNoOtherWorld(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("bad")
 	p.loop.Offer(world(1, "a"))
 	p.eventually("generation 1 is programmed", p.has(1))
 	p.loop.Offer(world(2, "a", "bad"))
 	p.loop.Offer(world(3, "a", "bad", "c"))
-	p.eventually("the last generation is answered for", p.has(3))
+	p.eventually("the last generation is programmed", p.has(3))
 }
 
 func TestOnlyTheNewestOfManyWorldsMatters(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("")
 	for i := range uint64(200) {
 		p.loop.Offer(world(i+1, fmt.Sprint("r", i%7)))
 	}
 	p.eventually("the last generation is programmed", p.has(200))
 	p.eventually("and only its cluster is left", func() bool {
-		return p.clusters["default/r3"] != "" && len(p.clusters) <= 2 // beside it, the cluster of the activators
+		return p.clusters["default/r3"] != "" && len(p.clusters) <= 2 // the other is the cluster of the activators
 	})
 	if !slices.IsSorted(p.programmed) {
 		t.Errorf("generations were programmed in the order %v", p.programmed)
 	}
 }
 
-func TestWorldIsReachedWhenEverybodyWhoSendsRequestsHasIt(t *testing.T) {
-	p := newPlant(t)
+func TestWorldIsReachedWhenEveryClientThatRoutesRequestsHasIt(t *testing.T) {
+	p := newHarness(t)
 	p.connect("")
 	p.loop.Offer(world(1, "a"))
 	p.eventually("generation 1 is reached by the gateway alone", func() bool { return slices.Contains(p.reached, 1) })
 
-	let := make(chan struct{})
-	p.connectMesh(let, "default/b")
-	let <- struct{}{} // there is no such cluster yet
+	answer := make(chan struct{})
+	p.connectMesh(answer, "default/b")
+	answer <- struct{}{} // there is no such cluster yet
 	p.loop.Offer(world(2, "a", "b"))
 	p.eventually("generation 2 is programmed", p.has(2))
 	p.mu.Lock()
 	early := slices.Contains(p.reached, 2)
 	p.mu.Unlock()
 	if early {
-		t.Error("generation 2 was reached before the gRPC client had answered for it")
+		t.Error("generation 2 was reached before the gRPC client had acknowledged it")
 	}
-	close(let)
+	close(answer)
 	p.eventually("generation 2 is reached", func() bool { return slices.Contains(p.reached, 2) })
 }

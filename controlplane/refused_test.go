@@ -10,8 +10,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
-	p := newPlant(t)
+func TestRefusalIsAProblemOfTheOwnersOfItsResourceWhileItLasts(t *testing.T) {
+	p := newHarness(t)
 	p.connect("")
 	p.connect("bad")
 	p.loop.Offer(world(1, "a"))
@@ -28,11 +28,11 @@ func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
 	p.eventually("revision and route have the problem", func() bool { return cmp.Equal(want, p.problems) })
 	p.eventually("generation 2 is programmed all the same", p.has(2))
 
-	// It is still there, after the World's own, when another World has come.
+	// With the next World the problem stays, after the problems of that World itself.
 	next := world(3, "a", "bad")
 	next.Backends[1].Owner, next.Routes[0].Rules[0].Shares[0].Revision = revision, key("nowhere")
 	p.loop.Offer(next)
-	p.eventually("all three are reported", func() bool {
+	p.eventually("all three problems are reported", func() bool {
 		return len(p.problems) == 3 && p.problems[0].Owner.Key == key("a") && cmp.Equal(want, p.problems[1:])
 	})
 	p.loop.Offer(world(4, "a"))
@@ -40,10 +40,10 @@ func TestRefusalIsAProblemOfItsOwnersWhileItLasts(t *testing.T) {
 }
 
 func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("bad")
 	p.loop.Offer(world(1, "good"))
-	p.eventually("it takes what is good", p.has(1))
+	p.eventually("the gateway acknowledges the valid cluster", p.has(1))
 	p.loop.Offer(world(2, "bad", "good"))
 	says := func(count string) func() bool {
 		return func() bool {
@@ -59,14 +59,14 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	p.eventually("it is two of three", says("2 of 3 gateways"))
 }
 
-// TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject, as long as another takes what it does not.
+// As long as another client acknowledges what it refuses.
 func TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
-	p := newPlant(t)
+	p := newHarness(t)
 	p.connect("default/")
 	p.loop.Offer(world(1, "a", "b"))
-	p.eventually("there is nobody but it: nothing is served", func() bool { return len(p.problems) > 0 && p.problems[0].Owner.Kind == "Route" })
+	p.eventually("while it is the only gateway, the Route has the problem", func() bool { return len(p.problems) > 0 && p.problems[0].Owner.Kind == "Route" })
 	p.connect("")
-	p.eventually("the client is named, and no object", func() bool {
+	p.eventually("only the client has the problem", func() bool {
 		return len(p.problems) == 1 && p.problems[0].Owner == model.Ref{Kind: "Client", Key: model.Key{Name: "gateway-1"}} &&
 			strings.Contains(p.problems[0].Message, `Client "gateway-1" refuses everything that it was sent`)
 	})

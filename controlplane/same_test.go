@@ -18,16 +18,16 @@ import (
 	"sluice.dev/sluice/translator"
 )
 
-// walk is a way to a World over others that have some of its services, and some that it has not.
+// walk returns Worlds that end with a given one. Those before it have some of its services, some of them with other content.
 func walk(random *rand.Rand, end *model.World, steps int) []*model.World {
 	var way []*model.World
 	for range steps {
 		w := &model.World{Gateway: end.Gateway, Activators: end.Activators}
 		for i, b := range end.Backends {
 			switch random.IntN(4) {
-			case 0: // not yet, or no more
+			case 0: // without the service
 				continue
-			case 1: // with something else to it
+			case 1: // with other content
 				other, route := *b, *end.Routes[i]
 				other.Endpoints = []model.Endpoint{{Host: "10.1.0.1", Port: 1 + random.IntN(60_000)}}
 				route.Rules = slices.Clone(route.Rules)
@@ -43,8 +43,8 @@ func walk(random *rand.Rand, end *model.World, steps int) []*model.World {
 	return append(way, end)
 }
 
-// served is everything that a server sends a new client of a role, by protocol, type and name: versions and bytes.
-func served(t *testing.T, p *plant, role string) map[string]string {
+// served returns the version and bytes of everything that a server sends a new client of a role, by protocol, type and name.
+func served(t *testing.T, p *harness, role string) map[string]string {
 	t.Helper()
 	conn, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -86,12 +86,12 @@ func served(t *testing.T, p *plant, role string) map[string]string {
 	return all
 }
 
-// Promise 11: what a server says depends on the World alone, not on how it came there. So a client may go from one replica to
-// another, and nothing moves.
-func TestServersThatCameByDifferentWaysSayTheSame(t *testing.T) {
+// Promise 11: what a server sends depends on the newest World alone, not on the Worlds before it. So a client that moves from one
+// replica to another sees no change.
+func TestServersWithDifferentPastsSendTheSame(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel() // new streams are made to wait for a moment
+			t.Parallel() // the server makes new streams wait for a moment
 			sameAtTheEnd(t, rand.New(rand.NewPCG(seed, 0)))
 		})
 	}
@@ -106,8 +106,8 @@ func sameAtTheEnd(t *testing.T, random *rand.Rand) {
 	end.Activators = []model.Endpoint{{Host: "127.0.0.1", Port: 8012}}
 	var said []map[string]map[string]string
 	for range 2 {
-		p := newPlant(t)
-		newFleet(t, p.address, 1) // who says when the last World has come through
+		p := newHarness(t)
+		newFleet(t, p.address, 1) // its acknowledgement shows that the last World is programmed
 		way := walk(random, end, 10)
 		for i, w := range way {
 			at := *w

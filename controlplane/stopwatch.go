@@ -8,21 +8,22 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// maxRunning bounds how many changes of each role are timed at once. Further changes are not timed.
+// maxRunning bounds how many changes are timed at once, for each role. The Stopwatch does not time further changes until one
+// of these is acknowledged.
 const maxRunning = 10_000
 
-// Stopwatch measures the time from the publication of a change until all clients of a role have acknowledged it. It does not time a change
-// for a role that gets none of its resources, or of which no client is connected. A change to which no connected client has subscribed
-// counts as acknowledged at once.
+// Stopwatch measures for each role how long a change takes from its publication until all clients of the role that the
+// server waits for have acknowledged it. It does not time a change for a role that has no resource in it, or of which no
+// client is connected. A change that no connected client subscribes to counts as acknowledged at once.
 type Stopwatch struct {
-	took func(role uint8, d time.Duration)
+	took func(role uint8, d time.Duration) // set once
 
 	// Guarded by mu.
 	mu    sync.Mutex
-	roles map[uint8]*laps
+	roles map[uint8]*laps // guarded by mu
 }
 
-// laps are the changes of one role that are being timed, in the order of publication.
+// laps are the changes of one role that clients have still to acknowledge, in the order of publication.
 type laps struct {
 	running []lap
 	last    resource.Progress
@@ -33,7 +34,7 @@ type lap struct {
 	from time.Time
 }
 
-// NewStopwatch makes a Stopwatch; took is called for each change and role by whoever calls Published or Progressed.
+// NewStopwatch makes a Stopwatch. Published and Progressed call took for each change and role.
 func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	s := &Stopwatch{took: took, roles: map[uint8]*laps{}}
 	for _, role := range []uint8{contract.RoleGateway, contract.RoleActivator, contract.RoleMesh} {
@@ -42,8 +43,8 @@ func NewStopwatch(took func(role uint8, d time.Duration)) *Stopwatch {
 	return s
 }
 
-// Published begins to time a change: the state seq, which was published at a moment. Its acknowledgement may have been reported
-// already.
+// Published begins to time a change that was published at a moment, and after which the state is seq. Progressed may have
+// had its acknowledgement already.
 func (s *Stopwatch) Published(u resource.Update, seq uint64, from time.Time) {
 	concerned := uint8(0)
 	for _, list := range [][]*resource.Resource{u.Set, u.Removed} {
@@ -64,7 +65,7 @@ func (s *Stopwatch) Published(u resource.Update, seq uint64, from time.Time) {
 	}
 }
 
-// Progressed takes how far a role's clients are.
+// Progressed takes the progress of a role's clients.
 func (s *Stopwatch) Progressed(p resource.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

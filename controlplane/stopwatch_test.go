@@ -36,13 +36,13 @@ func TestStopwatchTimesWhatClientsAcknowledge(t *testing.T) {
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
 			progressed(resource.Progress{Role: contract.RoleMesh, Seq: 1, Clients: 1})
 		}, map[uint8][]time.Duration{contract.RoleMesh: {second}}},
-		"nothing while nobody is connected": {func(published func(uint64, uint8), progressed func(resource.Progress)) {
+		"nothing while no client is connected": {func(published func(uint64, uint8), progressed func(resource.Progress)) {
 			published(1, contract.RoleGateway)
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
 			published(2, contract.RoleGateway)
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 2})
 		}, map[uint8][]time.Duration{}},
-		"an acknowledgement that is reported before publication returns": {func(published func(uint64, uint8), progressed func(resource.Progress)) {
+		"an acknowledgement that comes before publication returns": {func(published func(uint64, uint8), progressed func(resource.Progress)) {
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
 			published(1, contract.RoleGateway)
 		}, map[uint8][]time.Duration{contract.RoleGateway: {0}}},

@@ -36,11 +36,11 @@ func New(kind string) Object {
 	return nil
 }
 
-// Default fills in, in place, what the user left out of obj, as Knative's webhook does. old is the object as it is
-// stored (of the same kind), nil when obj is new, and is filled in too; user is who sends obj.
+// Default sets the defaults of fields that the user left out of obj, in place, as Knative's webhook does. old is the stored
+// object (of the same kind), nil when obj is new; Default sets its defaults too. user is who sends obj.
 //
-// The creator and the last modifier are not the user's to write: what is there is replaced. Objects that have an owner
-// get neither, as it was no user who made them.
+// Default replaces the annotations for creator and last modifier: users may not write them. Objects that have an owner
+// get neither, since no user made them.
 func Default(obj, old Object, user string) {
 	spec := defaultSpec(obj)
 	if _, ok := obj.(*servingv1.Revision); ok || len(obj.GetOwnerReferences()) > 0 {
@@ -91,8 +91,8 @@ func defaultSpec(obj Object) any {
 	return nil
 }
 
-// Validate returns what is wrong with obj that its schema cannot find: CEL does not see metadata.annotations. Where no
-// admission runs, whoever reads these annotations must be ready for anything.
+// Validate returns the errors of obj that its schema cannot find, since CEL does not see metadata.annotations. Where no
+// admission runs, code that reads these annotations must expect any value.
 func Validate(obj Object) field.ErrorList {
 	if _, ok := obj.(*servingv1.Revision); ok { // its autoscaling annotations are the template's
 		return nil
@@ -113,8 +113,8 @@ func Validate(obj Object) field.ErrorList {
 	return errs
 }
 
-// CheckScaling asks check about the autoscaling annotations that obj gives to revisions, and returns what is wrong as errors
-// of obj's field, one for each line of check's error.
+// CheckScaling calls check with the autoscaling annotations that obj gives to revisions. It returns each line of check's
+// error as an error of obj's field.
 func CheckScaling(obj Object, check func(annotations map[string]string) error) field.ErrorList {
 	var annotations map[string]string
 	path := field.NewPath("spec", "template", "metadata", "annotations")
@@ -137,7 +137,7 @@ func CheckScaling(obj Object, check func(annotations map[string]string) error) f
 	return errs
 }
 
-// validateDuration holds a Go duration to whole seconds from 0.
+// validateDuration accepts a Go duration of whole seconds, 0 or more.
 func validateDuration(path *field.Path, value string) field.ErrorList {
 	d, err := time.ParseDuration(value)
 	var wrong string

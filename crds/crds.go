@@ -1,8 +1,8 @@
-// Package crds installs the API: the CustomResourceDefinitions of all kinds, generated from the Go types beside it
-// and embedded in the binary, and what an admission webhook would do where there is one (defaults, and the few rules
-// that no schema can hold).
+// Package crds defines the API: the CustomResourceDefinitions of all kinds, generated from the Go types in serving/v1
+// and embedded in the binary. It also does what Knative's admission webhook does: defaults, and the few rules that a schema
+// cannot express.
 //
-// It holds pure functions over values. It must not know clients, the model, or how anything runs.
+// It has pure functions over values. It must not know clients, the model, or how anything runs.
 package crds
 
 import (

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// The embedded API server stores the definitions without asking, so that here is where they are held to an API
-// server's rules: structural schemas, CEL that compiles, and its cost budget.
+// The embedded API server stores the definitions without a check. So this test applies an API server's rules to them:
+// structural schemas, CEL that compiles, and its cost budget.
 func TestDefinitionsAreValid(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := apiextensions.AddToScheme(scheme); err != nil {

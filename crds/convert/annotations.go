@@ -8,8 +8,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// RolloutAnnotation in a Route's status keeps the state of its gradual rollouts: Knative's name for it, in the status,
-// where it is written at once with the split that it belongs to.
+// RolloutAnnotation in a Route's status keeps the state of its gradual rollouts. Knative has an annotation of this name in
+// the metadata; here it is in the status, so that one write changes it together with the split that it belongs to.
 const RolloutAnnotation = "networking.internal.knative.dev/rollout"
 
 // RouteProblems are the annotations of a Route that cannot be read; they count as absent.
@@ -18,8 +18,8 @@ func RouteProblems(r *servingv1.Route) []model.Problem {
 	return annotationProblems(model.Ref{Kind: servingv1.KindRoute, Key: keyOf(r)}, err)
 }
 
-// RevisionProblems are the annotations of a Revision that cannot be read; they count as absent. Those of
-// autoscaling.knative.dev are the autoscaler's to read.
+// RevisionProblems are the annotations of a Revision that cannot be read; they count as absent. The autoscaler checks those of
+// autoscaling.knative.dev.
 func RevisionProblems(r *servingv1.Revision) []model.Problem {
 	_, deadline := duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
 	_, source := metricsSource(r.Annotations)
@@ -37,7 +37,7 @@ func annotationProblems(owner model.Ref, errs ...error) []model.Problem {
 	return out
 }
 
-// annotation returns the value of the first of the names that is there, and that name.
+// annotation returns the value of the first of the names that has one, and that name.
 func annotation(annotations map[string]string, names ...string) (name, value string) {
 	for _, name := range names {
 		if v, ok := annotations[name]; ok && v != "" {
@@ -47,7 +47,7 @@ func annotation(annotations map[string]string, names ...string) (name, value str
 	return "", ""
 }
 
-// duration reads a Go duration of whole seconds that is not negative; 0 when there is none or it is not one.
+// duration reads a Go duration of whole seconds that is not negative. It returns 0 if there is none, and with an error.
 func duration(annotations map[string]string, names ...string) (time.Duration, error) {
 	name, value := annotation(annotations, names...)
 	if value == "" {

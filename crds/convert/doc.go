@@ -1,6 +1,6 @@
-// Package convert turns API objects into the values of package model, makes the objects that others own, and writes what
-// was planned back into statuses.
+// Package convert turns API objects into the values of package model, makes the objects that others own, and turns plans
+// into statuses.
 //
-// It takes values and returns values: what a function needs is an argument, never looked up. So it must not know a
-// client, a clock or a network, nor who plans.
+// Its functions are pure: they get all that they need as arguments. So the package must not know a client, a clock, a network,
+// or who plans.
 package convert

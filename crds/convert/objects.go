@@ -49,8 +49,8 @@ func RouteOf(s *servingv1.Service) *servingv1.Route {
 	}
 }
 
-// RevisionOf makes the Revision of a Configuration's template of now. A Configuration that a Route follows, as a
-// Service's does from the start, makes revisions that count as routed at once.
+// RevisionOf makes a Revision of a Configuration's current template. If a Route follows the Configuration, as a Service's
+// does from the start, the Revision counts as routed at once.
 func RevisionOf(c *servingv1.Configuration, name string) *servingv1.Revision {
 	template := &c.Spec.Template
 	labels := map[string]string{
@@ -94,7 +94,7 @@ func ownedBy(o metav1.Object, kind string) []metav1.OwnerReference {
 	return []metav1.OwnerReference{*metav1.NewControllerRef(o, servingv1.GroupVersion.WithKind(kind))}
 }
 
-// with returns a copy of m with more in it; what more says wins.
+// with returns a copy of m with the entries of more, which win.
 func with(m, more map[string]string) map[string]string {
 	out := make(map[string]string, len(m)+len(more))
 	maps.Copy(out, m)
@@ -102,7 +102,7 @@ func with(m, more map[string]string) map[string]string {
 	return out
 }
 
-// without deletes keys from m; a map that is empty then is nil, as it is when read from the API.
+// without deletes keys from m. If m is empty after that, it returns nil, as the API does.
 func without(m map[string]string, keys ...string) map[string]string {
 	for _, k := range keys {
 		delete(m, k)

@@ -18,7 +18,7 @@ func check(t *testing.T, what string, got, want any) {
 	}
 }
 
-// service is a Service with some of everything.
+// service is a Service with a value in every field that objects are made from.
 func service() *servingv1.Service {
 	return &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{
@@ -110,7 +110,7 @@ func TestRevisionOfAConfiguration(t *testing.T) {
 	}
 }
 
-// A revision's spec is compared with the template that asks for its name, after an API server had both.
+// A revision's spec is compared with the template that asks for its name after an API server has stored both.
 func TestFingerprintSurvivesStorage(t *testing.T) {
 	c := made(1)
 	c.Spec.Template.Metadata.Name = "hello-blue"

@@ -12,7 +12,7 @@ import (
 // maxStreamDrain is the longest that streams may go on, in seconds: an hour.
 const maxStreamDrain = 3600
 
-// Scaled returns what the autoscaler of a Revision must know. What its status says counts as what was before.
+// Scaled returns what the autoscaler must know of a Revision. The Revision's status is the state before a restart.
 func Scaled(r *servingv1.Revision) model.Scaled {
 	v, spec := Revision(r), effective(r)
 	s := model.Scaled{
@@ -43,16 +43,16 @@ func metricsSource(annotations map[string]string) (model.MetricsSource, error) {
 	}
 }
 
-// streamDrain is how long streams may go on; without the annotation as long as any request.
+// streamDrain is how long streams may go on. Without the annotation, and with an error, it is the timeout of a request.
 func streamDrain(r *servingv1.Revision) (time.Duration, error) {
-	otherwise := seconds(effective(r).TimeoutSeconds)
+	timeout := seconds(effective(r).TimeoutSeconds)
 	value := r.Annotations[servingv1.StreamDrainAnnotation]
 	if value == "" {
-		return otherwise, nil
+		return timeout, nil
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 0 || n > maxStreamDrain {
-		return otherwise, fmt.Errorf("annotation %s is %q, want a whole number of seconds from 0 to %d",
+		return timeout, fmt.Errorf("annotation %s is %q, want a whole number of seconds from 0 to %d",
 			servingv1.StreamDrainAnnotation, value, maxStreamDrain)
 	}
 	return time.Duration(n) * time.Second, nil

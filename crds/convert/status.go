@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Conditions returns the conditions for a status that has before; one whose status did not change keeps the time of its
-// last transition, the others have now.
+// Conditions returns the planned conditions for a status whose conditions are before. A condition whose status does not change
+// keeps its last transition time; the others get now.
 func Conditions(before []servingv1.Condition, planned []model.Condition, now time.Time) []servingv1.Condition {
 	out := make([]servingv1.Condition, 0, len(planned))
 	for _, p := range planned {
@@ -29,7 +29,7 @@ func Conditions(before []servingv1.Condition, planned []model.Condition, now tim
 	return out
 }
 
-// Traffic returns a split for a status.
+// Traffic converts a split for a status.
 func Traffic(split []model.Target) []servingv1.TrafficTarget {
 	var out []servingv1.TrafficTarget
 	for _, t := range split {
@@ -40,7 +40,7 @@ func Traffic(split []model.Target) []servingv1.TrafficTarget {
 	return out
 }
 
-// WithRollout returns the annotations of a Route's status with the state of its rollouts in them.
+// WithRollout returns a copy of the annotations of a Route's status with the state of its rollouts.
 func WithRollout(annotations map[string]string, state string) map[string]string {
 	out := maps.Clone(annotations)
 	if state == "" {
@@ -49,8 +49,8 @@ func WithRollout(annotations map[string]string, state string) map[string]string 
 	return with(out, map[string]string{RolloutAnnotation: state})
 }
 
-// ContainerStatuses returns the images that a Revision's containers run, as kn reads them to pin a new revision to the
-// same image. Nothing here asks a registry, so an image is named as the user named it.
+// ContainerStatuses returns the images that a Revision's containers run. kn reads them to give a new revision the same
+// image. Sluice asks no registry, so an image has the name that the user gave it.
 func ContainerStatuses(r *servingv1.Revision) []servingv1.ContainerStatus {
 	spec := effective(r)
 	out := make([]servingv1.ContainerStatus, 0, len(spec.Containers))
@@ -60,7 +60,7 @@ func ContainerStatuses(r *servingv1.Revision) []servingv1.ContainerStatus {
 	return out
 }
 
-// RoutingLabels returns what of a Revision's labels and annotations says which Routes name it, for a merge patch: nil
+// RoutingLabels returns the labels and annotations of a Revision that say which Routes name it, for a merge patch: nil
 // removes a key.
 func RoutingLabels(state model.RoutingState, since time.Time, routes []string) (labels, annotations map[string]any) {
 	labels = map[string]any{servingv1.RoutingStateLabel: string(state)}

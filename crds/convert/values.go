@@ -60,7 +60,7 @@ func Revision(r *servingv1.Revision) *model.Revision {
 	if r.Status.ObservedGeneration != r.Generation {
 		out.Ready = model.Condition{Type: model.Ready, Status: model.Unknown}
 	}
-	// Neither is True before a revision has been ready, and afterwards at least one is: see rollout.Revision.
+	// Neither is True before a revision has been ready; afterwards at least one is: see rollout.Revision.
 	out.WasReady = model.FindCondition(out.Conditions, model.ResourcesAvailable).Status == model.True ||
 		model.FindCondition(out.Conditions, model.ContainerHealthy).Status == model.True
 	return out
@@ -111,7 +111,7 @@ func conditionsOf(s servingv1.Status) []model.Condition {
 // fingerprint identifies a revision's spec: two specs have the same one if and only if they are the same.
 func fingerprint(spec *servingv1.RevisionSpec) string {
 	b, err := json.Marshal(spec)
-	if err != nil { // what was read from JSON can be written as JSON
+	if err != nil { // cannot be: the spec was read from JSON
 		return ""
 	}
 	sum := sha256.Sum256(b)

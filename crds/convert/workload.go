@@ -11,14 +11,14 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// DefaultPort is where the serving container takes requests when it does not say.
+// DefaultPort is where the serving container takes requests when its spec names no port.
 const DefaultPort = 8080
 
-// defaultPeriod is how often Kubernetes probes when a liveness or startup probe does not say.
+// defaultPeriod is the period in seconds with which Kubernetes probes when a liveness or startup probe has none.
 const defaultPeriod = 10
 
-// Workload returns what a runtime must run for a Revision, all but how many replicas: that is the autoscaler's to say. The Problems say why that cannot be done from the Revision
-// alone: it needs something that is kept elsewhere, such as a Secret.
+// Workload returns what a runtime must run for a Revision. It leaves out the number of replicas, which the autoscaler
+// decides. The Problems name what the Revision needs and does not contain, such as the content of a Secret.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	spec := effective(r)
 	w := model.Workload{
@@ -32,7 +32,7 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	w.ProgressDeadline, _ = duration(r.Annotations, servingv1.ProgressDeadlineAnnotation)
 	w.StreamDrain, _ = streamDrain(r)
 	if v := Revision(r); v.Routing == model.RoutingReserve {
-		// The time is written down in whole seconds.
+		// The annotation has whole seconds, rounded down.
 		w.StreamDeadline = v.RoutingSince.Add(time.Second + w.StreamDrain)
 	}
 	source, _ := metricsSource(r.Annotations)
@@ -53,14 +53,14 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	return w, b.problems
 }
 
-// effective is the spec with defaults where the user left something out.
+// effective returns a copy of the spec with defaults for what the user left out.
 func effective(r *servingv1.Revision) *servingv1.RevisionSpec {
 	spec := r.Spec.DeepCopy()
 	spec.SetDefaults()
 	return spec
 }
 
-// protocolOf is what the serving container's port is named after.
+// protocolOf returns the protocol that the name of the serving container's port stands for.
 func protocolOf(spec *servingv1.RevisionSpec) model.Protocol {
 	if c := spec.ServingContainer(); c != nil && len(c.Ports) > 0 && c.Ports[0].Name == "h2c" {
 		return model.H2C
@@ -75,7 +75,7 @@ func seconds(n *int64) time.Duration {
 	return time.Duration(*n) * time.Second
 }
 
-// builder makes the containers of a workload and gathers what cannot be made.
+// builder makes the containers of a workload and collects Problems.
 type builder struct {
 	owner    model.Ref
 	workload *model.Workload
@@ -88,13 +88,13 @@ func (b *builder) problem(reason, format string, args ...any) {
 	b.problems = append(b.problems, model.Problem{Owner: b.owner, Reason: reason, Message: fmt.Sprintf(format, args...)})
 }
 
-// checkVolumes reports volumes whose content is kept elsewhere.
+// checkVolumes reports volumes whose content is in a ConfigMap or Secret.
 func (b *builder) checkVolumes(spec *servingv1.RevisionSpec) {
 	for _, v := range spec.Volumes {
 		optional := v.ConfigMap != nil && v.ConfigMap.Optional != nil && *v.ConfigMap.Optional ||
 			v.Secret != nil && v.Secret.Optional != nil && *v.Secret.Optional
 		if v.EmptyDir == nil && !optional {
-			b.problem("VolumeUnavailable", "volume %q is kept in a ConfigMap or Secret, which there are none of here: want an emptyDir, or files that the process finds itself", v.Name)
+			b.problem("VolumeUnavailable", "volume %q is in a ConfigMap or Secret, which one machine does not have: want an emptyDir, or files that the process finds itself", v.Name)
 		}
 	}
 }
@@ -116,13 +116,13 @@ func (b *builder) container(c *servingv1.Container, serving bool) model.Containe
 	return out
 }
 
-// env is the container's own environment, and after it what Knative adds: the later of two of a name counts.
+// env is the container's own environment, followed by Knative's variables: of two with one name the later one counts.
 func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 	var out []model.EnvVar
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {
 			if from := e.ValueFrom; !isOptional(from) {
-				b.problem("EnvUnavailable", "container %q: the value of %s is kept in a ConfigMap or Secret, which there are none of here: want a value", c.Name, e.Name)
+				b.problem("EnvUnavailable", "container %q: the value of %s is in a ConfigMap or Secret, which one machine does not have: want a value", c.Name, e.Name)
 			}
 			continue
 		}
@@ -132,7 +132,7 @@ func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 		optional := from.ConfigMapRef != nil && from.ConfigMapRef.Optional != nil && *from.ConfigMapRef.Optional ||
 			from.SecretRef != nil && from.SecretRef.Optional != nil && *from.SecretRef.Optional
 		if !optional {
-			b.problem("EnvUnavailable", "container %q: envFrom names a ConfigMap or Secret, which there are none of here: want env with values", c.Name)
+			b.problem("EnvUnavailable", "container %q: envFrom names a ConfigMap or Secret, which one machine does not have: want env with values", c.Name)
 		}
 	}
 	return append(out,
@@ -194,7 +194,7 @@ func (b *builder) requests() int {
 	return DefaultPort
 }
 
-// port resolves a port that may be named. The port that requests are sent to is 0: a runtime may put it elsewhere.
+// port resolves a port number or name. It returns 0 for the port that requests are sent to: a runtime may choose another one.
 func (b *builder) port(c *servingv1.Container, p intstr.IntOrString) int {
 	switch {
 	case p.Type == intstr.Int && p.IntValue() != b.requests():

@@ -13,7 +13,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// revision is a Revision of one container, changed.
+// revision returns a Revision of one container after change.
 func revision(change func(*servingv1.RevisionSpec)) *servingv1.Revision {
 	r := RevisionOf(made(3), "hello-00003")
 	r.UID = "v"
@@ -109,7 +109,7 @@ func TestProbePort(t *testing.T) {
 	}
 }
 
-func TestWorkloadNeedsWhatIsKeptElsewhere(t *testing.T) {
+func TestProblemsNameWhatAWorkloadNeedsAndDoesNotContain(t *testing.T) {
 	yes := new(true)
 	for name, c := range map[string]struct {
 		change func(*servingv1.RevisionSpec)

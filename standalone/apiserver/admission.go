@@ -15,9 +15,9 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// defaulting is the admission plugin: it does in the process what a webhook would do in a cluster.
+// defaulting is an admission plugin that does what Knative's webhook does in a cluster.
 type defaulting struct {
-	// scaling says what is wrong with the autoscaling annotations of a template; nil where nobody knows.
+	// scaling checks the autoscaling annotations of a template; nil for no check.
 	scaling func(annotations map[string]string) error
 }
 
@@ -26,12 +26,12 @@ var (
 	_ admission.ValidationInterface = defaulting{}
 )
 
-// Handles says that creates, updates and deletes are looked at, by whatever verb they come.
+// Handles implements admission.Interface: the plugin handles creates, updates and deletes.
 func (defaulting) Handles(op admission.Operation) bool {
 	return op == admission.Create || op == admission.Update || op == admission.Delete
 }
 
-// Admit fills in what the user left out. What cannot be read is left to the schema, which says better what is wrong.
+// Admit fills in what the user left out. It passes an object that it cannot read: the error of the schema is better.
 func (d defaulting) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	if u, ok := a.GetObject().(*unstructured.Unstructured); ok {
 		dropUntrackedFields(u)
@@ -41,9 +41,9 @@ func (d defaulting) Admit(_ context.Context, a admission.Attributes, _ admission
 		return nil
 	}
 	if _, ok := obj.(*servingv1.Revision); ok && old != nil {
-		return nil // immutable: what is stored stays, whatever the defaults have become since
+		return nil // immutable: the stored spec stays as it is even if defaults have changed
 	}
-	// Before the schema is asked, which knows the same rules and says them in other words.
+	// Checked before the schema, which has the same rules with other messages.
 	if errs := d.wrongScaling(obj); len(errs) > 0 {
 		return apierrors.NewInvalid(a.GetKind().GroupKind(), obj.GetName(), errs)
 	}
@@ -58,10 +58,10 @@ func (d defaulting) Admit(_ context.Context, a admission.Attributes, _ admission
 	return nil
 }
 
-// dropUntrackedFields has nobody keep account of who set which field until somebody applies the object on the server's side,
-// who then finds all of it set by "before-first-apply". Nobody else reads it, it is half of an object's bytes, and to keep it
-// is an eighth of what a write costs. What kubectl applies on its own side is kept account of, since
-// kubectl goes by that when it goes over to the server's side.
+// dropUntrackedFields removes managedFields from an object until its first apply. The first server-side apply then finds all
+// earlier fields managed by "before-first-apply". Nothing else reads managedFields, and they are half of an object's bytes and
+// an eighth of the cost of a write. They stay after a client-side apply too, since kubectl reads them when it changes to
+// server-side apply.
 func dropUntrackedFields(u *unstructured.Unstructured) {
 	metadata, ok := u.Object["metadata"].(map[string]any)
 	if !ok {
@@ -86,7 +86,7 @@ func (d defaulting) wrongScaling(obj crds.Object) field.ErrorList {
 	return crds.CheckScaling(obj, d.scaling)
 }
 
-// Validate holds the rules that a schema cannot.
+// Validate checks the rules that a schema cannot express.
 func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	if a.GetOperation() == admission.Delete {
 		return refuseOrphans(a)
@@ -101,7 +101,8 @@ func (defaulting) Validate(_ context.Context, a admission.Attributes, _ admissio
 	return nil
 }
 
-// refuseOrphans refuses to delete an owner without what it owns: whoever collects garbage here goes by whether the owner is there.
+// refuseOrphans refuses to delete an owner without the objects that it owns: the controllers here delete every object whose
+// owner does not exist.
 func refuseOrphans(a admission.Attributes) error {
 	kind := a.GetKind().Kind
 	options, ok := a.GetOperationOptions().(*metav1.DeleteOptions)
@@ -113,10 +114,10 @@ func refuseOrphans(a admission.Attributes) error {
 	if orphan = orphan || options.OrphanDependents != nil && *options.OrphanDependents; !orphan {
 		return nil
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("a %s cannot be deleted without what it owns (--cascade=orphan): nothing was deleted. Delete it with what it owns, or keep it", kind))
+	return apierrors.NewBadRequest(fmt.Sprintf("cannot delete a %s without the objects that it owns (--cascade=orphan): nothing was deleted. Delete it together with them, or keep it", kind))
 }
 
-// typed returns o as a type of ours, or nil: for other kinds, for a status, and for what does not fit the type.
+// typed returns o as its Go type. It returns nil for other kinds, for a status, and for an object that does not fit the type.
 func typed(a admission.Attributes, o runtime.Object) crds.Object {
 	u, ok := o.(*unstructured.Unstructured)
 	if !ok || a.GetSubresource() != "" || a.GetKind().GroupVersion() != servingv1.GroupVersion {

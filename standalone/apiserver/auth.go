@@ -7,10 +7,10 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// adminName is the one user there is.
+// adminName is the only user.
 const adminName = "admin"
 
-// adminByToken lets whoever brings the token be the administrator. Everybody else is refused.
+// adminByToken authenticates requests with the token as the administrator and refuses all others.
 func adminByToken(token string) authenticator.Request {
 	admin := &user.DefaultInfo{Name: adminName, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
 	return bearertoken.New(tokenfile.New(map[string]*user.DefaultInfo{token: admin}))

@@ -9,7 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// BenchmarkStart is a start on a directory that has been used, until all kinds are served. Stopping is not counted.
+// BenchmarkStart measures a start on a directory that has been used before, until the server serves all kinds. It does not
+// measure the stop.
 func BenchmarkStart(b *testing.B) {
 	dir := b.TempDir()
 	_, stop := start(b, dir)
@@ -29,7 +30,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkChange is one change of a Service's traffic, stored and answered: schema, rules, defaults and fsync.
+// BenchmarkChange measures one change of a Service's traffic until it is stored and answered, with schema, rules, defaults and fsync.
 func BenchmarkChange(b *testing.B) {
 	b.ReportAllocs()
 	c := objects(b, shared, "services", "bench")

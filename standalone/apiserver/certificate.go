@@ -22,15 +22,15 @@ import (
 
 const (
 	certificateLife = 5 * 365 * 24 * time.Hour
-	// A certificate that ends sooner than this is replaced at the start.
+	// A start replaces a certificate that expires sooner than this.
 	certificateRenewal = 90 * 24 * time.Hour
 )
 
 // keyPair is a self-signed certificate and its key as PEM. The certificate is its own authority.
 type keyPair struct{ cert, key []byte }
 
-// loadKeyPair returns the pair kept in the two files, or makes a new one when there is none, when it is about to
-// expire, or when it is not for host.
+// loadKeyPair returns the pair in the two files. It makes a new pair if there is none, or if the certificate expires soon or is
+// not for host.
 func loadKeyPair(certFile, keyFile, host string) (keyPair, error) {
 	cert, err1 := folder.Read(certFile)
 	key, err2 := folder.Read(keyFile)
@@ -58,7 +58,7 @@ func (p keyPair) serves(host string, at time.Time) bool {
 	return err == nil && pair.Leaf.VerifyHostname(host) == nil && at.Before(pair.Leaf.NotAfter)
 }
 
-// newKeyPair makes an ECDSA pair, which takes a millisecond where RSA takes a good part of the start.
+// newKeyPair makes an ECDSA pair. That takes a millisecond; an RSA pair would take much of the start.
 func newKeyPair(host string) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -78,7 +78,7 @@ func newKeyPair(host string) (keyPair, error) {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		// The server's own clients come in by the override's name.
+		// The server's own clients use the override's name as server name.
 		DNSNames:    []string{"localhost", genericapiserver.LoopbackClientServerNameOverride},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}

@@ -35,7 +35,7 @@ import (
 const (
 	// maxBody is the largest request body in bytes; etcd takes no value over 1.5 MiB.
 	maxBody = 1 << 20
-	// drain is how long a stop waits for requests, and for watches to end.
+	// drain is how long a stop waits for requests and watches to end.
 	drain = time.Second
 )
 
@@ -48,8 +48,8 @@ type settings struct {
 	scaling  func(annotations map[string]string) error
 }
 
-// newServer builds the API server. Nothing in it looks for another API server: no delegated authentication or
-// authorization, no informers of the core API, no webhooks.
+// newServer builds the API server. It needs no other API server: it has no delegated authentication or authorization, no
+// informers of the core API, and no webhooks.
 func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	gc := genericapiserver.NewRecommendedConfig(extensions.Codecs)
 	gc.EffectiveVersion = namedVersion{compatibility.DefaultBuildEffectiveVersion()}
@@ -60,7 +60,7 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	gc.EnableProfiling = false
 	gc.AdmissionControl = defaulting{scaling: s.scaling}
 
-	// Version 2 must be there too, or the controllers that publish the schemas (of both versions) never start.
+	// Without version 2 the controllers that publish the schemas (of both versions) would never start.
 	defs := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(crdopenapi.GetOpenAPIDefinitions)
 	namer := apiopenapi.NewDefinitionNamer(extensions.Scheme, clientscheme.Scheme)
 	gc.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(defs, namer)
@@ -105,15 +105,15 @@ func storeOptions(s *store.Store) *options.EtcdOptions {
 	etcd.StorageConfig.Transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx) }, nil
 	}
-	// etcd is on this machine and clients are few. Without a cache in between a watch replays from etcd's own history, the
-	// first list does not wait for a cache to fill (a second), and 2,000 Services take 30 MB less.
+	// etcd is on this machine and clients are few. Without a watch cache, a watch replays etcd's own history, the first list
+	// does not wait a second for the cache to fill, and 2,000 Services take 30 MB less.
 	etcd.EnableWatchCache = false
-	// There is no collector: foreground and orphan deletes would hang on their finalizers.
+	// There is no garbage collector, which would remove the finalizers of foreground and orphan deletes.
 	etcd.EnableGarbageCollection = false
 	return etcd
 }
 
-// serveTLS makes the server listen, and lets its own controllers in by a client with a token of its own.
+// serveTLS configures the listener, and a client with its own token for the server's own controllers.
 func serveTLS(gc *genericapiserver.RecommendedConfig, s settings) error {
 	cert, err := dynamiccertificates.NewStaticCertKeyContent("apiserver", s.pair.cert, s.pair.key)
 	if err != nil {
@@ -124,14 +124,13 @@ func serveTLS(gc *genericapiserver.RecommendedConfig, s settings) error {
 	if err != nil {
 		return fmt.Errorf("configuring the API's own client: %w", err)
 	}
-	loopback.QPS, loopback.Burst = -1, -1 // or the controllers of the API server wait on 5 requests a second
+	loopback.QPS, loopback.Burst = -1, -1 // no limit; the default of 5 requests a second would slow down the server's controllers
 	gc.LoopbackClientConfig = loopback
 	gc.ExternalAddress = s.listener.Addr().String()
 	return nil
 }
 
-// namedVersion names the version that clients see: built without linker flags the library says v0.0.0, which kubectl
-// cannot parse.
+// namedVersion has the version that clients see. Without linker flags the library answers v0.0.0, which kubectl cannot parse.
 type namedVersion struct {
 	basecompatibility.EffectiveVersion
 }

@@ -106,19 +106,19 @@ func TestCreatorAndLastModifier(t *testing.T) {
 	}
 }
 
-func TestGenerationCountsSpecsAndStatusIsApart(t *testing.T) {
+func TestGenerationCountsChangesOfTheSpecAlone(t *testing.T) {
 	c := objects(t, shared, "services", "generation")
 	was := create(t, c, service)
 	if was.GetGeneration() != 1 {
 		t.Errorf("generation %d after a create, want 1", was.GetGeneration())
 	}
-	// What is defaulted is no change.
+	// A default is no change.
 	same := object(t, service)
 	same.SetResourceVersion(was.GetResourceVersion())
 	if got, err := c.Update(t.Context(), same, metav1.UpdateOptions{}); err != nil || got.GetGeneration() != 1 {
 		t.Errorf("the same again: generation %d and error %v, want 1", got.GetGeneration(), err)
 	}
-	// A status update moves no generation, and does not touch the spec.
+	// A status update changes neither the generation nor the spec.
 	status := `{"spec":{"template":{"spec":{"timeoutSeconds":17}}},"status":{"observedGeneration":1,"url":"http://x","conditions":[{"type":"Ready","status":"True"}]}}`
 	got, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status")
 	if err != nil {
@@ -129,7 +129,7 @@ func TestGenerationCountsSpecsAndStatusIsApart(t *testing.T) {
 	if got.GetGeneration() != 1 || url != "http://x" || timeout != 300 {
 		t.Errorf("after a status update: generation %d, status.url %q, timeout %d; want 1, http://x, 300", got.GetGeneration(), url, timeout)
 	}
-	// A spec update moves it, and does not touch the status.
+	// A spec update changes the generation and not the status.
 	got, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"spec":{"template":{"spec":{"timeoutSeconds":17}}},"status":{"url":"http://y"}}`), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -17,11 +17,11 @@ import (
 // storagePrefix is where the API server keeps everything in etcd.
 const storagePrefix = "/registry"
 
-// seedDefinitions puts CustomResourceDefinitions into the store as established ones, before the API server starts.
+// seedDefinitions stores CustomResourceDefinitions as established before the API server starts.
 //
-// Created over the API each would go through four controllers, and the library lets the first create of each kind sleep
-// for two seconds when the kind was established less than two seconds ago. They are generated and tested: there is
-// nothing that those controllers could find out.
+// If they were created over the API, each would pass through four controllers. And the library delays the first create of
+// an object by two seconds when its kind was established less than two seconds ago. The definitions are generated and tested,
+// so those controllers have nothing to check.
 func seedDefinitions(ctx context.Context, client *clientv3.Client, definitions []*apiextensionsv1.CustomResourceDefinition) error {
 	for _, d := range definitions {
 		if err := seedDefinition(ctx, client, d.DeepCopy()); err != nil {
@@ -31,7 +31,7 @@ func seedDefinitions(ctx context.Context, client *clientv3.Client, definitions [
 	return nil
 }
 
-// seedDefinition stores d, which it changes, unless the same is stored already.
+// seedDefinition stores d unless a definition with the same spec is stored. It changes d.
 func seedDefinition(ctx context.Context, client *clientv3.Client, d *apiextensionsv1.CustomResourceDefinition) error {
 	codec := extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion)
 	key := storagePrefix + "/" + apiextensionsv1.GroupName + "/customresourcedefinitions/" + d.Name
@@ -46,7 +46,7 @@ func seedDefinition(ctx context.Context, client *clientv3.Client, d *apiextensio
 	if len(got.Kvs) > 0 {
 		old := &apiextensionsv1.CustomResourceDefinition{}
 		if err := runtime.DecodeInto(codec, got.Kvs[0].Value, old); err != nil {
-			return fmt.Errorf("decoding what is stored: %w", err)
+			return fmt.Errorf("decoding the stored definition: %w", err)
 		}
 		if apiequality.Semantic.DeepEqual(old.Spec, d.Spec) {
 			return nil
@@ -62,7 +62,7 @@ func seedDefinition(ctx context.Context, client *clientv3.Client, d *apiextensio
 	return err
 }
 
-// establish gives d the status that the API server's controllers would give it, in an hour that is past.
+// establish gives d the status that the API server's controllers would give it, as of an hour ago.
 func establish(d *apiextensionsv1.CustomResourceDefinition) {
 	since := metav1.NewTime(time.Now().Add(-time.Hour))
 	d.Status = apiextensionsv1.CustomResourceDefinitionStatus{

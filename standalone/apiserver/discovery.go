@@ -25,7 +25,7 @@ func listGroups(s *extensions.CustomResourceDefinitions) error {
 			return
 		}
 		all, err := definitions.Lister().List(labels.Everything())
-		if err != nil { // a lister reads memory: it has no errors
+		if err != nil { // cannot be: the lister reads memory
 			return
 		}
 		group := groupOf(d.Spec.Group, all)

@@ -10,8 +10,8 @@ import (
 	"sluice.dev/sluice/standalone/folder"
 )
 
-// writeKubeconfig writes what kubectl and kn need to be c's administrator, in namespace default. It holds the token, so
-// only its owner may read it.
+// writeKubeconfig writes a kubeconfig with which kubectl and kn are c's administrator, in namespace default. It contains the
+// token, so only its owner may read it.
 func writeKubeconfig(path string, c *rest.Config) error {
 	const name = "sluice"
 	k := clientcmdapi.NewConfig()

@@ -40,7 +40,7 @@ func TestKubectl(t *testing.T) {
 	if err := os.WriteFile(manifest, []byte("---\n"+service), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Each step goes on from the one before.
+	// Each step starts from the state after the one before.
 	for _, step := range []struct {
 		args string
 		want []string // all of them are in the output
@@ -80,9 +80,9 @@ func TestKubectlSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a missing object: error %v\n%s", err, out)
 	}
 	for name, test := range map[string]struct{ manifest, want string }{
-		"bad traffic":         {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1), "Traffic targets sum to 90, want 100"},
-		"an unknown field":    {strings.Replace(service, "spec: {template", "spec: {split: [], template", 1), `unknown field "spec.split"`},
-		"what is no manifest": {"{", "error"},
+		"bad traffic":      {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1), "Traffic targets sum to 90, want 100"},
+		"an unknown field": {strings.Replace(service, "spec: {template", "spec: {split: [], template", 1), `unknown field "spec.split"`},
+		"no manifest":      {"{", "error"},
 	} {
 		out, err := run("---\n"+test.manifest, "apply", "-f", "-")
 		if err == nil || !strings.Contains(out, test.want) {

@@ -12,18 +12,18 @@ import (
 	"sluice.dev/sluice/standalone/folder"
 )
 
-// ErrInUse is wrapped by the error of Start when another process has the data directory.
+// ErrInUse is wrapped by the error of Start when another process uses the data directory.
 var ErrInUse = errors.New("in use by another process")
 
-// lockDir makes this process the only one that uses dir, until the file is closed or the process ends, however it ends.
-// Without it a second process would remove the first one's etcd socket and take over its clients.
+// lockDir makes this process the only one that uses dir, until the file is closed or the process ends in any way. Without the
+// lock a second process would replace the etcd socket of the first and get its clients.
 func lockDir(dir string, log hclog.Logger) (*os.File, error) {
 	wasOpen, err := folder.Make(dir)
 	if err != nil {
 		return nil, err
 	}
 	if wasOpen {
-		log.Warn("others could read the data directory; it is closed to them now, and what they have read they know", "dir", dir)
+		log.Warn("others could read the data directory until now; it is closed to them now, but they may have read the secrets in it", "dir", dir)
 	}
 	f, err := folder.Open(filepath.Join(dir, "lock"))
 	if err != nil {
@@ -35,7 +35,7 @@ func lockDir(dir string, log hclog.Logger) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("data directory %s is %w: stop that one, or choose another directory with --data-dir", dir, ErrInUse)
+		return nil, fmt.Errorf("data directory %s is %w: stop that process, or choose another directory with --data-dir", dir, ErrInUse)
 	}
 	return nil, fmt.Errorf("locking the data directory %s: %w", dir, err)
 }

@@ -16,7 +16,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// shared is the server of all tests that need nothing special; each uses a namespace of its own.
+// shared is the server of all tests that need no server of their own. Each test uses a namespace of its own.
 var shared *Server
 
 func TestMain(m *testing.M) {
@@ -46,7 +46,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// start starts a server of a test's own, and returns it and what stops it.
+// start starts a server for one test, and returns it and a function that stops it.
 func start(t testing.TB, dir string) (s *Server, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

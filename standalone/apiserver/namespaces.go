@@ -12,8 +12,8 @@ import (
 
 const namespacesPath = "/api/v1/namespaces/"
 
-// serveNamespaces answers that any namespace exists, which here is true. When an object is missing kubectl asks for its
-// namespace, and without an answer would tell the user that "the server could not find the requested resource".
+// serveNamespaces answers that every namespace exists. When an object is missing, kubectl asks for its namespace. Without an
+// answer it would report that "the server could not find the requested resource".
 func serveNamespaces(m *mux.PathRecorderMux) {
 	m.HandlePrefix(namespacesPath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, namespacesPath)
@@ -22,7 +22,7 @@ func serveNamespaces(m *mux.PathRecorderMux) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(corev1.Namespace{ // an error is the client's going away
+		_ = json.NewEncoder(w).Encode(corev1.Namespace{ // fails only if the client has gone
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Status:     corev1.NamespaceStatus{Phase: corev1.NamespaceActive},

@@ -17,12 +17,12 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// Put stores an object in place of the version that its resourceVersion names, without a request to the API server, and sets
-// its new resourceVersion: its status, and with whole also its labels, annotations, generation and spec. All else of what is
-// stored stays. Watches tell of it as of any other write, and when Put returns it is as durable.
+// Put writes an object's status to the store without a request to the API server, and with whole also its labels, annotations,
+// generation and spec. All other fields of the stored object stay. The object's resourceVersion must be the stored one, and Put
+// sets the new one. Watches report the write as any other, and it is durable when Put returns.
 //
-// It is for the controllers of this process. Nothing is defaulted or checked, so the status must be one that the schema
-// allows, and the spec one that admission would leave as it is. Its errors are those of the API: not found, and conflict.
+// Put is for the controllers of this process. It sets no defaults and checks nothing, so the schema must allow the status, and
+// admission must have nothing to change in the spec. Its errors are those of the API: not found, and conflict.
 func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	resource, err := resourceOf(o)
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	ctx, cancel := s.store.While(ctx)
 	defer cancel()
 	key := storagePrefix + "/" + resource.Group + "/" + resource.Resource + "/" + o.GetNamespace() + "/" + o.GetName()
-	// A read of this member alone: that nobody was faster is for the transaction to say.
+	// A serializable read is enough: the transaction checks that the object has not changed since.
 	got, err := s.store.Client().Get(ctx, key, clientv3.WithSerializable())
 	if err != nil {
 		return fmt.Errorf("reading %s %s/%s in the store: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
@@ -48,7 +48,7 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	}
 	value, err := merge(stored.Value, o, whole)
 	if err != nil {
-		return fmt.Errorf("putting %s %s/%s together: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
+		return fmt.Errorf("merging %s %s/%s: %w", resource.Resource, o.GetNamespace(), o.GetName(), err)
 	}
 	done, err := s.store.Client().Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", stored.ModRevision)).
@@ -63,7 +63,7 @@ func (s *Server) Put(ctx context.Context, o crds.Object, whole bool) error {
 	return nil
 }
 
-// resourceOf is the name of an object's kind in paths and keys.
+// resourceOf returns the name of an object's kind in paths and keys.
 func resourceOf(o crds.Object) (schema.GroupResource, error) {
 	name := ""
 	switch o.(type) {
@@ -76,7 +76,7 @@ func resourceOf(o crds.Object) (schema.GroupResource, error) {
 	case *servingv1.Route:
 		name = "routes"
 	default:
-		return schema.GroupResource{}, fmt.Errorf("%T is of no kind that this server has", o)
+		return schema.GroupResource{}, fmt.Errorf("this server has no kind for a %T", o)
 	}
 	return servingv1.GroupVersion.WithResource(name).GroupResource(), nil
 }
@@ -85,7 +85,7 @@ func changed(resource schema.GroupResource, o metav1.Object) error {
 	return apierrors.NewConflict(resource, o.GetName(), errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 }
 
-// merge puts parts of an object over what is stored, which is JSON. What is not among them keeps its bytes.
+// merge replaces parts of a stored object, which is JSON. The other parts keep their bytes.
 func merge(stored []byte, o runtime.Object, whole bool) ([]byte, error) {
 	fresh, err := json.Marshal(o)
 	if err != nil {
@@ -93,7 +93,7 @@ func merge(stored []byte, o runtime.Object, whole bool) ([]byte, error) {
 	}
 	var have, want map[string]json.RawMessage
 	if err := json.Unmarshal(stored, &have); err != nil {
-		return nil, fmt.Errorf("reading what is stored: %w", err)
+		return nil, fmt.Errorf("reading the stored object: %w", err)
 	}
 	if err := json.Unmarshal(fresh, &want); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func merge(stored []byte, o runtime.Object, whole bool) ([]byte, error) {
 		move(have, want, "spec")
 		var metadata, wanted map[string]json.RawMessage
 		if err := json.Unmarshal(have["metadata"], &metadata); err != nil {
-			return nil, fmt.Errorf("reading the metadata of what is stored: %w", err)
+			return nil, fmt.Errorf("reading the metadata of the stored object: %w", err)
 		}
 		if err := json.Unmarshal(want["metadata"], &wanted); err != nil {
 			return nil, err
@@ -118,7 +118,7 @@ func merge(stored []byte, o runtime.Object, whole bool) ([]byte, error) {
 	return json.Marshal(have)
 }
 
-// move has one field be what it is in the other object, or not be there.
+// move replaces one field of to by that of from, or removes it if from has none.
 func move(to, from map[string]json.RawMessage, field string) {
 	if value, ok := from[field]; ok {
 		to[field] = value

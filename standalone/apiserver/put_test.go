@@ -39,7 +39,7 @@ func TestPutStoresTheStatusAndLeavesTheRest(t *testing.T) {
 	c := objects(t, shared, "routes", "put-status")
 	before := create(t, c, route)
 	o := typedRoute(t, before)
-	o.Labels, o.Spec.Traffic[0].ConfigurationName = map[string]string{"not": "told"}, "other"
+	o.Labels, o.Spec.Traffic[0].ConfigurationName = map[string]string{"not": "written"}, "other"
 	o.Status.ObservedGeneration, o.Status.URL = 1, "http://hello"
 	if err := shared.Put(t.Context(), o, false); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestPutOfTheWholeStoresSpecAndStatusInOneWrite(t *testing.T) {
 	}
 	event := <-events.ResultChan()
 	if event.Type != watch.Modified {
-		t.Fatalf("a watch is told of %s, want MODIFIED", event.Type)
+		t.Fatalf("a watch got %s, want MODIFIED", event.Type)
 	}
 	after := event.Object.(*unstructured.Unstructured)
 	want := before.DeepCopy()
@@ -88,16 +88,16 @@ func TestPutOfTheWholeStoresSpecAndStatusInOneWrite(t *testing.T) {
 	}
 	want.Object["status"] = map[string]any{"observedGeneration": int64(2)}
 	if d := cmp.Diff(want.Object, after.Object); d != "" {
-		t.Errorf("told (-want +have):\n%s", d)
+		t.Errorf("a watch got (-want +have):\n%s", d)
 	}
-	// The API server goes on from there.
+	// The API server continues from that generation.
 	patched, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"spec":{"traffic":[{"configurationName":"third","percent":100}]}}`), metav1.PatchOptions{})
 	if err != nil || patched.GetGeneration() != 3 {
 		t.Errorf("a change after it: generation %d, %v, want 3", patched.GetGeneration(), err)
 	}
 }
 
-func TestPutLosesToWhoeverWasFaster(t *testing.T) {
+func TestPutOverANewerVersionIsAConflict(t *testing.T) {
 	c := objects(t, shared, "routes", "put-late")
 	o := typedRoute(t, create(t, c, route))
 	first := o.DeepCopy()
@@ -113,7 +113,7 @@ func TestPutLosesToWhoeverWasFaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := shared.Put(t.Context(), first, false); !apierrors.IsNotFound(err) {
-		t.Errorf("put of what was deleted: %v, want not found", err)
+		t.Errorf("put of a deleted object: %v, want not found", err)
 	}
 	create(t, c, route)
 	if err := shared.Put(t.Context(), first, false); !apierrors.IsConflict(err) {
@@ -121,7 +121,7 @@ func TestPutLosesToWhoeverWasFaster(t *testing.T) {
 	}
 }
 
-// BenchmarkPut is the write of a status by a controller of this process, stored durably.
+// BenchmarkPut measures a durable write of a status by a controller of this process.
 func BenchmarkPut(b *testing.B) {
 	b.ReportAllocs()
 	c := objects(b, shared, "routes", "bench-put")

@@ -28,13 +28,13 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// scalingValue is an annotation, its other spelling, and values: right ones, and wrong ones of which Knative says why.
+// scalingValue is an annotation, its other spelling, valid values, and invalid ones for which Knative has a message.
 type scalingValue struct {
 	name, alt    string
 	right, wrong []string
 }
 
-// The metric-aggregation-algorithm is not among them: it takes a class, and is in Knative's sentences.
+// The metric-aggregation-algorithm is not among them: it needs a class. TestSchemaSaysKnativesSentences covers it.
 var scalingValues = []scalingValue{
 	{"class", "", []string{autoscaler.KPA, autoscaler.HPA, "", "mine.example.com"}, []string{"x.knative.dev", "KPA.autoscaling.knative.dev"}},
 	{"metric", "", []string{"concurrency", "rps"}, []string{"", "cpu", "RPS"}},
@@ -54,7 +54,7 @@ var scalingValues = []scalingValue{
 
 func scalingKey(name string) string { return servingv1.AutoscalingGroup + "/" + name }
 
-// scalingServer is a server that asks the autoscaler, as `sluice up` does.
+// scalingServer is a server whose CheckScaling is the autoscaler's, as in `sluice up`.
 func scalingServer(t *testing.T) *Server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -128,7 +128,7 @@ func TestWrongScalingIsRefusedInKnativesWords(t *testing.T) {
 						t.Errorf("%s %q, by the schema (-want +got):\n%s", name, value, diff)
 					}
 				}
-				// CEL does not see the annotations of the object itself: here whoever reads them must be ready for anything.
+				// CEL does not see the annotations of the object itself, so the schema accepts any value.
 				if err := tried(t, shared, revision, annotations); err != nil {
 					t.Errorf("%s %q on a Revision: %v, want the schema to let it pass", name, value, err)
 				}
@@ -154,7 +154,7 @@ func TestRightScalingIsAccepted(t *testing.T) {
 			accept(map[string]string{scalingKey(v.name): value})
 			if v.alt != "" {
 				accept(map[string]string{scalingKey(v.alt): value})
-				// The spelling with dashes wins, and nobody looks at the other.
+				// The spelling with dashes wins, and the other is ignored.
 				accept(map[string]string{scalingKey(v.name): value, scalingKey(v.alt): "nonsense"})
 			}
 		}
@@ -165,8 +165,8 @@ func TestRightScalingIsAccepted(t *testing.T) {
 	accept(map[string]string{servingv1.MetricsSourceAnnotation: "queue-proxy", servingv1.StreamDrainAnnotation: "3600"})
 }
 
-// Its patterns do not hold all that a number can be; what fails after them is refused with what should be there instead.
-func TestSchemaRefusesEvenWhereItHasNotKnativesSentence(t *testing.T) {
+// The schema's patterns accept some values that are no numbers. Such a value makes the rule fail, and the message says what is wanted.
+func TestSchemaRefusesValuesThatItsPatternsAccept(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"target", "1e999", "must be a number from 0.01"},
 		{"target", "1.2.3", "must be a number from 0.01"},
@@ -180,7 +180,7 @@ func TestSchemaRefusesEvenWhereItHasNotKnativesSentence(t *testing.T) {
 	}
 }
 
-// The sentences are Knative's own: test/oracle took them from its code.
+// The sentences are Knative's: test/oracle gets them from Knative's code.
 func TestSchemaSaysKnativesSentences(t *testing.T) {
 	text, err := os.ReadFile("../../autoscaler/testdata/sentences.txt")
 	if err != nil {
@@ -189,7 +189,7 @@ func TestSchemaSaysKnativesSentences(t *testing.T) {
 	compared := 0
 	for line := range strings.Lines(string(text)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if f[0] != "annotations" || strings.HasSuffix(f[2], `not allowed by cluster"`) { // that is for a configuration to say
+		if f[0] != "annotations" || strings.HasSuffix(f[2], `not allowed by cluster"`) { // this depends on a configuration
 			continue
 		}
 		want, err := strconv.Unquote(f[2])
@@ -276,7 +276,7 @@ func scalingRules(t *testing.T, kind string) func(annotations map[string]string)
 	}
 }
 
-// anyValue is a value that may be right for something, or one of those changed in one place.
+// anyValue returns a value that may be valid for some annotation, or one of the known values with one character changed.
 func anyValue(r *rand.Rand, known []string) string {
 	number := strconv.FormatFloat([]float64{0.01, 1, 6, 110, 1000, 3600}[r.IntN(6)]*[]float64{-1, 0, 0.999, 1, 1.001, 10 * r.Float64()}[r.IntN(6)], 'g', 6, 64)
 	switch r.IntN(8) {
@@ -294,7 +294,7 @@ func anyValue(r *rand.Rand, known []string) string {
 	return known[r.IntN(len(known))]
 }
 
-// anyScaling are some annotations, in any spelling, most of them with a value that was meant for them.
+// anyScaling returns some annotations, in either spelling, most of them with a value of their own.
 func anyScaling(r *rand.Rand) map[string]string {
 	annotations := map[string]string{}
 	if r.IntN(4) == 0 {
@@ -320,7 +320,7 @@ func anyScaling(r *rand.Rand) map[string]string {
 
 func TestSchemaAndAutoscalerRefuseTheSame(t *testing.T) {
 	config := autoscaler.DefaultConfig()
-	config.AllowZeroInitialScale = true // a configuration may, and the schema does not know it
+	config.AllowZeroInitialScale = true // since the schema does not know the configuration, it allows it
 	for _, kind := range []string{servingv1.KindService, servingv1.KindConfiguration} {
 		rules, r, refused := scalingRules(t, kind), rand.New(rand.NewPCG(1, 2)), 0
 		const n = 5000
@@ -335,7 +335,7 @@ func TestSchemaAndAutoscalerRefuseTheSame(t *testing.T) {
 			}
 		}
 		if refused < n/5 || refused > n*4/5 {
-			t.Errorf("%d of %d were refused: too one-sided to say anything", refused, n)
+			t.Errorf("%d of %d were refused: the test needs more of both", refused, n)
 		}
 	}
 }

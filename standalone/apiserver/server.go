@@ -29,9 +29,9 @@ type Options struct {
 	Listen string
 	// CRDs are the kinds that it serves; those of package crds when nil.
 	CRDs []*apiextensionsv1.CustomResourceDefinition
-	// CheckScaling says what is wrong with the autoscaling annotations of a revision, a line each; nil where nobody knows.
+	// CheckScaling returns what is wrong with the autoscaling annotations of a revision, one line each; nil for no check.
 	CheckScaling func(annotations map[string]string) error
-	// Store is what serves the store as a process of its own, which then cannot end this one; nil has it within this process.
+	// Store returns the command of the store's process: see store.Options.Command. If it is nil, the store runs within this process.
 	Store func(dir, socket string, existing bool) *exec.Cmd
 	// Logger may be nil.
 	Logger hclog.Logger
@@ -43,7 +43,7 @@ type Server struct {
 	kubeconfig string
 	store      *store.Store
 	done       chan struct{}
-	err        error
+	err        error // valid when done is closed
 }
 
 // Config returns a configuration for clients that are the administrator, without a rate limit.
@@ -61,8 +61,8 @@ func (s *Server) Wait() error {
 	return s.err
 }
 
-// Start starts an API server and returns when it serves all kinds. It stops when ctx ends: requests and watches get a
-// second to finish, then the store is closed.
+// Start starts an API server and returns when it serves all kinds. The server stops when ctx ends: requests and watches get
+// a second to finish, then the store stops.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -86,7 +86,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// start brings everything up, or leaves nothing behind.
+// start starts all parts. With an error none of them runs any more.
 func (s *Server) start(ctx context.Context, o Options) (err error) {
 	var undo cleanups
 	defer func() {
@@ -119,7 +119,7 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	// The library ends the whole process when its context ends before all its hooks have run, so it starts in any case.
+	// The library ends the whole process if its context ends before all of its hooks have run. So ctx does not end the start.
 	unbroken := context.WithoutCancel(ctx)
 	runCtx, cancel := context.WithCancel(unbroken)
 	go func() {
@@ -142,12 +142,12 @@ func (s *Server) start(ctx context.Context, o Options) (err error) {
 	}
 	context.AfterFunc(ctx, func() {
 		cancel()
-		time.AfterFunc(drain, s.store.Leave) // the library would wait as long as the requests
+		time.AfterFunc(drain, s.store.Leave) // otherwise the library would wait until the requests time out
 	})
 	return nil
 }
 
-// settings collects what the server is built from, and what clients need.
+// settings prepares what newServer needs, and the configuration of clients.
 func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
 	token, err := folder.Token(filepath.Join(o.Dir, "token")) // the administrator's
 	if err != nil {
@@ -163,11 +163,11 @@ func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
 	return settings{listener: listener, store: s.store, token: token, pair: pair, scaling: o.CheckScaling}, nil
 }
 
-// listen opens the API's socket. It is the first thing that can fail for a reason of the user's.
+// listen opens the API's socket.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := socket.Listen(ctx, address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("address %s of the API is in use by another process: stop that one, or choose another address with --api: %w", address, err)
+		return nil, fmt.Errorf("address %s of the API is in use by another process: stop that process, or choose another address with --api: %w", address, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listening for the API on %s (--api): %w", address, err)
@@ -175,7 +175,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// reachable returns where clients on this machine reach a listener: one for all addresses is also on loopback.
+// reachable returns the address at which clients on this machine reach a listener; loopback if it listens on all addresses.
 func reachable(a net.Addr) (host, port string) {
 	tcp, ok := a.(*net.TCPAddr)
 	if ok && tcp.IP.IsUnspecified() {
@@ -186,7 +186,7 @@ func reachable(a net.Addr) (host, port string) {
 	return host, port
 }
 
-// awaitReady asks the server whether it is ready until it is. That includes that it serves all kinds.
+// awaitReady polls until the server is ready, which includes that it serves all kinds.
 func (s *Server) awaitReady(ctx context.Context) error {
 	client, err := rest.UnversionedRESTClientFor(readyConfig(s.config))
 	if err != nil {

@@ -85,7 +85,7 @@ func TestWatchReplaysFromAResourceVersion(t *testing.T) {
 	}
 }
 
-// Informers of today list by a watch that ends its list with a bookmark, where the server can do that.
+// New informers list with a watch, and a bookmark ends the list, if the server supports that.
 func TestWatchListEndsWithABookmark(t *testing.T) {
 	c := objects(t, shared, "services", "watchlist")
 	create(t, c, service)
@@ -158,8 +158,8 @@ func TestInformersFollow(t *testing.T) {
 	want("delete")
 }
 
-// There is no garbage collector that would take the finalizers off again.
-func TestDeletesAtOnceWhateverThePropagation(t *testing.T) {
+// There is no garbage collector that would remove the finalizers again.
+func TestDeletesAtOnceWithAnyPropagationPolicy(t *testing.T) {
 	c := objects(t, shared, "services", "propagation")
 	for _, policy := range []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationBackground} {
 		create(t, c, service)
@@ -172,7 +172,7 @@ func TestDeletesAtOnceWhateverThePropagation(t *testing.T) {
 	}
 }
 
-func TestOwnersAreNotDeletedWithoutWhatTheyOwn(t *testing.T) {
+func TestOwnersAreNotDeletedWithoutTheirObjects(t *testing.T) {
 	for resource, manifest := range map[string]string{"services": service, "configurations": configuration} {
 		c := objects(t, shared, resource, "orphans")
 		create(t, c, manifest)
@@ -194,7 +194,7 @@ func TestOwnersAreNotDeletedWithoutWhatTheyOwn(t *testing.T) {
 			}
 		}
 	}
-	c := objects(t, shared, "routes", "orphans") // it owns nothing
+	c := objects(t, shared, "routes", "orphans") // a Route owns nothing
 	create(t, c, route)
 	if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationOrphan)}); err != nil {
 		t.Error(err)
@@ -336,7 +336,7 @@ func TestKeepsObjectsOverARestart(t *testing.T) {
 	_, _ = start(t, dir) // nothing has changed
 }
 
-func TestForgetsAtAStartWhatObjectsWere(t *testing.T) {
+func TestStartRemovesOldVersionsOfObjects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, stop := start(t, dir)
@@ -368,13 +368,13 @@ func TestForgetsAtAStartWhatObjectsWere(t *testing.T) {
 		}
 	}
 	if e := next(was.GetResourceVersion()); e.Type != watch.Error || !apierrors.IsResourceExpired(apierrors.FromObject(e.Object)) {
-		t.Errorf("who watched before the start is given %v, and should be told to list again", e)
+		t.Errorf("a watch from a version before the start got %v, want an error that makes it list again", e)
 	}
 	if err := c.Delete(t.Context(), "hello", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if e := next(is.GetResourceVersion()); e.Type != watch.Deleted {
-		t.Errorf("who has seen the last is given %v", e)
+		t.Errorf("a watch from the last version got %v, want DELETED", e)
 	}
 }
 
@@ -390,8 +390,8 @@ func TestStopsSoonWithAnOpenWatch(t *testing.T) {
 	go func() { defer close(stopped); stop() }()
 	select {
 	case <-stopped:
-	case <-time.After(50 * time.Second): // without a bound of ours it is a minute
-		t.Error("the watch holds the stop")
+	case <-time.After(50 * time.Second): // without our bound it would be a minute
+		t.Error("the watch delays the stop")
 		<-stopped
 	}
 }
@@ -420,13 +420,13 @@ func TestSaysWhatIsInUse(t *testing.T) {
 	}
 }
 
-// The library ends the process, and so this test, when a context ends before its hooks have run.
+// The library ends the process, and with it this test, when its context ends before its hooks have run.
 func TestContextThatEndsDuringTheStartIsAnOrdinaryStop(t *testing.T) {
 	for delay := 50 * time.Millisecond; delay < 350*time.Millisecond; delay += 30 * time.Millisecond {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(delay, cancel)
 		s, err := Start(ctx, Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-		if err != nil { // too early for anything to run
+		if err != nil { // the context ended before the server ran
 			continue
 		}
 		if err := s.Wait(); err != nil {

@@ -11,13 +11,13 @@ import (
 	"sluice.dev/sluice/standalone/store"
 )
 
-// unavailable says that the store does not serve.
+// unavailable is the API's error while the store does not serve.
 func unavailable(why error) *apierrors.StatusError {
 	return apierrors.NewServiceUnavailable(why.Error())
 }
 
-// whileStored answers what needs the store, while that does not serve, at once and with the reason: the library would have clients
-// wait, and then tell them of a deadline.
+// whileStored answers requests that need the store with 503 and the reason while the store does not serve. Without it the library
+// would let clients wait until a deadline.
 func whileStored(s *store.Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		why := s.Failure()
@@ -35,6 +35,6 @@ func whileStored(s *store.Store, next http.Handler) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_ = json.NewEncoder(w).Encode(status) // an error is the client's going away
+		_ = json.NewEncoder(w).Encode(status) // fails only if the client has gone
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// rejections has a row for each rule: what is merged into the smallest Service and Route, and what the error says.
-// Each is tried on a create and on an update.
+// rejections has a row for each rule: a patch of the smallest Service or Route, and the text of the error. The test tries each
+// with a create and with an update.
 var rejections = []struct {
 	name, base, patch string
 	want              string // empty: it is accepted
@@ -227,7 +227,7 @@ func TestNamedTemplateChangesOnlyWithItsName(t *testing.T) {
 	}
 }
 
-// TestSidecarMayHaveAPORT: as in Knative the variable is reserved where it says where to take requests.
+// TestSidecarMayHaveAPORT: as in Knative, the variable is reserved only in the container that takes requests.
 func TestSidecarMayHaveAPORT(t *testing.T) {
 	u := object(t, service)
 	containers := object(t, container(`{image: a, ports: [{containerPort: 1}]}, {image: b, env: [{name: PORT, value: "9000"}]}`))

@@ -1,5 +1,5 @@
-// Package folder keeps a data directory for its user alone: what is secret in it nobody else can read, and nobody else can have put
-// something into it. It must not know what the files are.
+// Package folder keeps a data directory for its user alone: no other user can read its secrets or have put anything into it. It
+// must not know what the files are.
 package folder
 
 import (
@@ -14,11 +14,12 @@ import (
 	"syscall"
 )
 
-// others are the mode bits of everybody but the owner.
+// others are the mode bits of all users but the owner.
 const others = 0o077
 
-// Make makes a data directory, or takes the one that is there if it can be this user's alone. WasOpen reports that others could
-// read it until now; then what is in it was looked through, and closed to them. The error says what keeps it from being used.
+// Make makes a data directory, or takes an existing one if only this user can have changed it. wasOpen reports that other users
+// could read it until now; then Make has checked everything in it and closed it to them. The error says why the directory
+// cannot be used.
 func Make(dir string) (wasOpen bool, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return false, fmt.Errorf("making the data directory: %w", err)
@@ -27,7 +28,7 @@ func Make(dir string) (wasOpen bool, err error) {
 	if err != nil || info.Mode()&others == 0 {
 		return false, err
 	}
-	// Closed first: what is looked at then does not change any more.
+	// Closed first, so that nothing changes while we check it.
 	if err := os.Chmod(dir, info.Mode().Perm()&^others); err != nil {
 		return false, fmt.Errorf("closing the data directory to others: %w", err)
 	}
@@ -42,7 +43,7 @@ func Make(dir string) (wasOpen bool, err error) {
 	})
 }
 
-// Check returns an error if a data directory that is there is not this user's alone to change.
+// Check returns an error if other users can change an existing data directory.
 func Check(dir string) error {
 	info, err := owned(dir)
 	if err != nil {
@@ -54,7 +55,7 @@ func Check(dir string) error {
 	return nil
 }
 
-// owned is a folder that is one, and this user's.
+// owned returns what dir is, or an error if it is not a folder of this user.
 func owned(dir string) (fs.FileInfo, error) {
 	info, err := os.Lstat(strings.TrimRight(dir, "/"))
 	switch {
@@ -75,10 +76,10 @@ func isOurs(info fs.FileInfo) bool {
 	return ok && int(stat.Uid) == os.Geteuid()
 }
 
-// ownLink is the one symbolic link that there is in a data directory: the program itself, made anew at each start.
+// ownLink is the only symbolic link in a data directory: it leads to the program, and each start makes it again.
 const ownLink = "bin/sluice"
 
-// closeEntry closes something in a data directory that others could reach, unless they may have put it there.
+// closeEntry closes an entry of a data directory to other users, or refuses it if they may have made it.
 func closeEntry(dir, path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -106,7 +107,7 @@ func Read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, refusal(path, err)
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer func() { _ = f.Close() }() // nothing was written
 	if err := secure(f, path); err != nil {
 		return nil, err
 	}
@@ -128,12 +129,12 @@ func Open(path string) (*os.File, error) {
 
 func refusal(path string, err error) error {
 	if errors.Is(err, syscall.ELOOP) {
-		return fmt.Errorf("%s is a symbolic link, which is not followed: remove it", path)
+		return fmt.Errorf("%s is a symbolic link, which Sluice does not follow: remove it", path)
 	}
 	return err
 }
 
-// secure closes an open file to others, if it is a file and ours.
+// secure closes an open file to other users, or refuses it if it is not a regular file of this user.
 func secure(f *os.File, path string) error {
 	info, err := f.Stat()
 	switch {
@@ -149,8 +150,8 @@ func secure(f *os.File, path string) error {
 	return nil
 }
 
-// Write writes a file that only its owner may read, in the place of whatever has its name: a symbolic link is replaced, not followed.
-// Nobody sees half of it.
+// Write writes a file that only its owner may read, and replaces what has its name: it does not follow a symbolic link. No reader
+// sees half of the file.
 func Write(path string, text []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // with mode 0600
 	if err != nil {
@@ -168,7 +169,7 @@ func Write(path string, text []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// Token is a random text in a file, made when there is none.
+// Token returns the random text in a file, and makes the file if there is none.
 func Token(path string) (string, error) {
 	text, err := Read(path)
 	if token := strings.TrimSpace(string(text)); err == nil && token != "" {

@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/standalone/folder"
 )
 
-// put makes a file with a mode, whatever the umask.
+// put makes a file with a mode, independent of the umask.
 func put(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {
@@ -132,7 +132,7 @@ func TestSecretsAreReadAndWrittenWithoutFollowingLinks(t *testing.T) {
 		t.Errorf("what the link led to is %q, %v", text, err)
 	}
 	if text, err := folder.Read(link); err != nil || string(text) != "ours" || modeOf(t, link) != 0o600 {
-		t.Errorf("what was written is %q, %v, mode %o", text, err, modeOf(t, link))
+		t.Errorf("the written file has %q, %v, mode %o", text, err, modeOf(t, link))
 	}
 	if _, err := folder.Read(target); err != nil || modeOf(t, target) != 0o600 {
 		t.Errorf("reading what others can read: %v, mode %o", err, modeOf(t, target))

@@ -9,8 +9,8 @@ import (
 	"sluice.dev/sluice/standalone/process"
 )
 
-// BenchmarkReplicaToReady measures from Run to the status that has the replica ready, with an application that listens
-// as soon as it can.
+// BenchmarkReplicaToReady measures the time from Run until Status reports the replica as ready, with an application that
+// listens at once.
 func BenchmarkReplicaToReady(b *testing.B) {
 	m := newMachine(b, process.Options{Quiet: time.Millisecond})
 	w := app("serve", 1)

@@ -17,12 +17,12 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// inherited are the variables that a process gets from ours. A container would get none, but a program of this machine
-// can hardly run without them; all others stay here, for they may hold secrets of ours.
+// inherited are the variables that a replica gets from our environment. A container would get none, but programs of this
+// machine need these. The others may hold secrets of ours.
 var inherited = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"}
 
-// outputPatience is how long the output of a container that has ended is waited for.
-const outputPatience = 500 * time.Millisecond
+// outputTimeout is how long the runtime waits for the rest of the output of a container that has ended.
+const outputTimeout = 500 * time.Millisecond
 
 // container is one running process of a replica and its group.
 type container struct {
@@ -33,28 +33,28 @@ type container struct {
 	began   time.Time
 	command *exec.Cmd
 	output  *output
-	reader  *os.File // the end of the pipe that we read output from
-	read    chan struct{}
-	forget  func() // removes the record
-	ended   chan struct{}
+	reader  *os.File      // the end of the pipe that we read output from
+	read    chan struct{} // closed when all output is read
+	forget  func()        // removes the record
+	ended   chan struct{} // closed when wait returns
 
 	mu     sync.Mutex
-	reaped bool // the pid may be another process's
+	reaped bool // guarded by mu; true if the kernel may have given the pid to another process
 }
 
-// startContainer starts container i of r. The failure says what of the manifest is wrong, where that is the reason.
+// startContainer starts container i of r. If the manifest is the reason of a failure, the failure says what is wrong with it.
 func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 	spec := r.spec.Containers[i]
 	out, err := newOutput(r.logPath(i), r.runtime.opts.LogLimit)
-	if err != nil { // such as on a full disk, which is no reason to serve nobody
-		r.logger.Warn("the log of a container cannot be written: its output is lost until its next start", "container", spec.Name, "error", err)
+	if err != nil { // the disk may be full; the replica can serve without a log
+		r.logger.Warn("cannot write the log of a container: its output is lost until it starts again", "container", spec.Name, "error", err)
 	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		out.close()
-		return nil, startFailed("Container %q cannot have an output: %v.", spec.Name, err)
+		return nil, startFailed("Container %q cannot be started, because there is no pipe for its output: %v.", spec.Name, err)
 	}
-	defer func() { _ = writer.Close() }() // the process has its own
+	defer func() { _ = writer.Close() }() // the process has a copy
 	cmd, m := r.command(i, port, append(append([]string{}, spec.Command...), spec.Args...))
 	cmd.Stdout, cmd.Stderr = writer, writer
 	if err := r.runtime.starter.start(cmd); err != nil {
@@ -75,7 +75,7 @@ func startContainer(r *replica, i, port int) (*container, *model.Failure) {
 	return c, nil
 }
 
-// logPath is Dir/logs/NAMESPACE/REVISION/REPLICA.log, and REPLICA.CONTAINER.log for those that do not serve.
+// logPath is Dir/logs/NAMESPACE/REVISION/REPLICA.log for the serving container, REPLICA.CONTAINER.log for the others.
 func (r *replica) logPath(i int) string {
 	name := strconv.Itoa(r.number)
 	if i > 0 {
@@ -84,7 +84,8 @@ func (r *replica) logPath(i int) string {
 	return filepath.Join(r.runtime.opts.Dir, "logs", r.spec.Revision.Namespace, r.spec.Revision.Name, name+".log")
 }
 
-// command prepares a command line in the surroundings of container i, and says how what it starts is known.
+// command prepares a command with the environment and working directory of container i, and returns the marker of the
+// processes that it starts.
 func (r *replica) command(i, port int, line []string) (*exec.Cmd, marker) {
 	m, spec := newMarker(), r.spec.Containers[i]
 	own := []model.EnvVar{
@@ -115,7 +116,7 @@ func (r *replica) command(i, port int, line []string) (*exec.Cmd, marker) {
 		env = append(env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	}
 	for _, v := range own {
-		env = append(env, v.Name+"="+v.Value) // of two of one name the later counts
+		env = append(env, v.Name+"="+v.Value) // of two with one name the later one counts
 	}
 	expanded := make([]string, len(line))
 	for i, word := range line {
@@ -182,7 +183,7 @@ func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failu
 	return startFailed("Container %q cannot be started: %v.", spec.Name, err)
 }
 
-// wait returns when the process and all that it has started are gone and its output is read.
+// wait returns when the process and its descendants have ended and their output is read.
 func (c *container) wait() {
 	defer close(c.ended)
 	pid := c.command.Process.Pid
@@ -192,7 +193,7 @@ func (c *container) wait() {
 	}
 	c.mu.Lock()
 	if ended {
-		// As long as the leader is not reaped the group's number is not given to another, so this hits only what it left behind.
+		// Until we reap the leader the kernel gives its group's number to no other group, so this kills only the rest of its group.
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 		_ = c.command.Wait()
 	}
@@ -201,7 +202,7 @@ func (c *container) wait() {
 	c.runtime.families.end(c.marker)
 	select {
 	case <-c.read:
-	case <-time.After(outputPatience): // someone outside the group still has the pipe
+	case <-time.After(outputTimeout): // a process outside the group still has the pipe
 	}
 	_ = c.reader.Close()
 	<-c.read
@@ -218,7 +219,8 @@ func (c *container) signal(s syscall.Signal) {
 	}
 }
 
-// exitFailure describes the end of a container that nobody asked to end. Like Kubernetes it counts a signal as exit code 128 + its number.
+// exitFailure describes the end of a container that the runtime did not ask to end. Like Kubernetes it counts a signal as exit
+// code 128 + its number.
 func (c *container) exitFailure(r *replica) *model.Failure {
 	state := c.command.ProcessState
 	code := state.ExitCode()
@@ -235,12 +237,12 @@ func (c *container) exitFailure(r *replica) *model.Failure {
 	return &model.Failure{Reason: "ExitCode" + strconv.Itoa(code), Message: message}
 }
 
-// runCommand runs a command in the surroundings of container i, for an exec probe. Its output is part of the error.
+// runCommand runs an exec probe of container i. The error has the command's output.
 func runCommand(ctx context.Context, r *replica, i, port int, line []string) error {
 	cmd, m := r.command(i, port, line)
 	var tail tail
 	cmd.Stdout, cmd.Stderr = &tail, &tail
-	cmd.WaitDelay = outputPatience
+	cmd.WaitDelay = outputTimeout
 	if err := r.runtime.starter.start(cmd); err != nil {
 		return fmt.Errorf("exec probe: %w", err)
 	}
@@ -258,7 +260,7 @@ func runCommand(ctx context.Context, r *replica, i, port int, line []string) err
 		<-killed
 	}
 	if ended {
-		_ = syscall.Kill(-pid, syscall.SIGKILL) // what it left behind
+		_ = syscall.Kill(-pid, syscall.SIGKILL) // the rest of its group
 	}
 	err := cmd.Wait()
 	if late {

@@ -19,26 +19,30 @@ const loopback = "127.0.0.1"
 // defaultDrain is how long requests may take to finish where the revision has no timeout.
 const defaultDrain = 30 * time.Second
 
-// life is a replica from the start of its containers to the end of them. Its methods are called by the replica's
-// goroutine alone; others only send to its channels.
+// life is a replica from the start of its containers to their end. Its methods are called by the replica's goroutine
+// alone, except those of probes, which only send to its channels.
 type life struct {
-	replica    *replica
-	ctx        context.Context // ends the probes and the proxy's goroutine
-	cancel     context.CancelFunc
-	group      sync.WaitGroup
-	port       int                // $PORT of the serving container
-	proxy      *queueproxy.Proxy  // nil where none stands before the container
-	endpoint   model.Endpoint     // where requests are taken
-	metrics    string             // URL of the proxy's figures
-	started    time.Time          // when the serving container's process existed
-	since      time.Time          // when the replica became ready; zero while it is not
-	serving    *queueproxy.Prober // of the serving container's readiness
-	containers []*container
+	// Set before the goroutines of containers and probes start.
+	replica  *replica
+	ctx      context.Context // ends the probes and the proxy's goroutine
+	cancel   context.CancelFunc
+	port     int                // $PORT of the serving container
+	proxy    *queueproxy.Proxy  // nil if the replica has none
+	endpoint model.Endpoint     // where requests are taken
+	metrics  string             // URL of the proxy's metrics
+	serving  *queueproxy.Prober // of the serving container's readiness
 
+	// Any goroutine of the life sends to these, and only the replica's goroutine receives.
 	exits     chan *container
 	unhealthy chan *model.Failure
 	health    chan health
-	notReady  map[int]bool // containers, by index
+	group     sync.WaitGroup // all goroutines of the life
+
+	// Only the replica's goroutine touches what follows.
+	containers []*container
+	started    time.Time    // when the serving container's process started
+	since      time.Time    // when the replica became ready; zero while it is not
+	notReady   map[int]bool // containers, by index
 }
 
 // health is a change of one container's readiness.
@@ -48,7 +52,7 @@ type health struct {
 	why       error // when not ready
 }
 
-// newLife prepares a life in which nothing runs yet. It is not nil also when it fails, so that end can be called.
+// newLife prepares a life in which nothing runs yet. The life is not nil even with a failure, so that end can be called.
 func newLife(r *replica) (*life, *model.Failure) {
 	n := len(r.spec.Containers)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -72,7 +76,7 @@ func startFailed(format string, args ...any) *model.Failure {
 	return &model.Failure{Reason: "StartFailed", Message: fmt.Sprintf(format, args...)}
 }
 
-// start starts the proxy, the containers in their order, and what probes them.
+// start starts the proxy, the containers in their order, and their probes.
 func (l *life) start() *model.Failure {
 	r := l.replica
 	if r.spec.Direct {
@@ -102,12 +106,12 @@ func (l *life) start() *model.Failure {
 	return nil
 }
 
-// startProxy has a queue-proxy stand before the serving container, and tell its load.
+// startProxy starts the queue-proxy of the serving container.
 func (l *life) startProxy() *model.Failure {
 	r := l.replica
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
-		return startFailed("Replica %d cannot have a queue-proxy: %v.", r.number, err)
+		return startFailed("The queue-proxy of replica %d cannot listen: %v.", r.number, err)
 	}
 	l.endpoint = model.Endpoint{Host: loopback, Port: listener.Addr().(*net.TCPAddr).Port}
 	l.proxy = queueproxy.New(queueproxy.Options{
@@ -152,7 +156,7 @@ func (l *life) prober(i int, probe *model.Probe) (*queueproxy.Prober, error) {
 	return queueproxy.NewProber(resolved, net.JoinHostPort(loopback, strconv.Itoa(port)), exec)
 }
 
-// probe starts what probes container i: startup first, then readiness and liveness beside each other.
+// probe starts the probes of container i: startup first, then readiness and liveness in parallel.
 func (l *life) probe(i int) *model.Failure {
 	c := l.replica.spec.Containers[i]
 	startup, err1 := l.prober(i, c.Startup)
@@ -184,8 +188,8 @@ func (l *life) probe(i int) *model.Failure {
 	return nil
 }
 
-// awaitSettled reports a container as ready that has run for some time: nothing else tells of one without a probe, and one that
-// dies at its start should not have made the replica ready before.
+// awaitSettled reports a container without a readiness probe as ready when it has run for some time. A container that exits soon
+// after its start must not make the replica ready.
 func (l *life) awaitSettled(i int) {
 	select {
 	case <-time.After(l.replica.settle):
@@ -242,7 +246,7 @@ func (l *life) fail(reason, message string) {
 	}
 }
 
-// note takes in one container's readiness and returns the replica's: all of them must be ready.
+// note records one container's readiness and returns the replica's: all containers must be ready.
 func (l *life) note(h health) bool {
 	if h.ready {
 		delete(l.notReady, h.container)
@@ -252,7 +256,7 @@ func (l *life) note(h health) bool {
 	return len(l.notReady) == 0
 }
 
-// state is what the replica reports of itself.
+// state is the replica's report.
 func (l *life) state(ready bool, last *model.Failure) report {
 	switch {
 	case !ready:
@@ -266,38 +270,37 @@ func (l *life) state(ready bool, last *model.Failure) report {
 	}
 }
 
-// drain lets the requests in flight finish, then asks the containers to end. What is left after that is for end. It
-// takes as long as a request may, and the grace period.
+// drain lets the requests in flight finish, and then asks the containers to end; end kills those that do not. drain takes at
+// most the timeout of a request and the grace period.
 func (l *life) drain() {
 	r := l.replica.runtime
-	bound, streams := l.patience()
+	bound, streams := l.drainTimes()
 	ctx, cancel := context.WithTimeout(r.killing, bound)
 	defer cancel()
 	drained := make(chan struct{})
 	l.group.Go(func() {
 		defer close(drained)
-		if err := l.emptied(ctx, streams); err != nil && r.killing.Err() == nil {
-			l.replica.logger.Warn("requests were cut off by the end of the drain", "bound", bound, "error", err)
+		if err := l.awaitRequests(ctx, streams); err != nil && r.killing.Err() == nil {
+			l.replica.logger.Warn("the drain took too long: requests in flight are cut off", "bound", bound, "error", err)
 		}
 	})
 	for waiting := true; waiting; {
 		select {
 		case <-drained:
 			waiting = false
-		case c := <-l.exits: // it ended by itself; without the serving one there is nothing to wait for
+		case c := <-l.exits: // a container has exited by itself; without the serving one no request can finish
 			if c.index == 0 {
 				cancel()
 			}
-		case <-l.health: // of no interest any more
+		case <-l.health: // no longer of interest
 		case <-l.unhealthy:
 		}
 	}
 	l.terminate()
 }
 
-// patience is how long the requests of a replica that is to end may take, and how long its streams; 0 for streams means
-// as long as requests.
-func (l *life) patience() (requests, streams time.Duration) {
+// drainTimes returns how long requests and streams may go on during the drain. 0 for streams means as long as requests.
+func (l *life) drainTimes() (requests, streams time.Duration) {
 	requests, streams = l.replica.spec.Timeout, time.Duration(l.replica.streams.Load())
 	if requests <= 0 {
 		requests = defaultDrain
@@ -305,9 +308,10 @@ func (l *life) patience() (requests, streams time.Duration) {
 	return max(requests, streams), streams
 }
 
-// emptied returns when no request is in flight and none comes any more, or is turned away (see linger). Without a proxy nobody knows: the clients have a
-// moment to learn that the replica is to end, and then it is the application that lets its requests finish.
-func (l *life) emptied(ctx context.Context, streams time.Duration) error {
+// awaitRequests returns when no request is in flight and no more come; from then on the proxy turns requests away (see linger).
+// Without a proxy the number of requests is unknown: then clients get Options.Quiet to learn that the replica ends, and the
+// application finishes its requests after SIGTERM.
+func (l *life) awaitRequests(ctx context.Context, streams time.Duration) error {
 	if l.proxy != nil {
 		if streams > 0 {
 			defer time.AfterFunc(streams, l.proxy.CutStreams).Stop()
@@ -322,19 +326,19 @@ func (l *life) emptied(ctx context.Context, streams time.Duration) error {
 	}
 }
 
-// terminate asks the containers to end and waits for that as long as the grace period, or without a proxy as long as
-// their requests may take.
+// terminate sends the containers SIGTERM and waits until they have ended, at most for the grace period, or without a proxy for
+// the timeout of a request if that is longer.
 func (l *life) terminate() {
-	r, patience := l.replica.runtime, l.replica.runtime.opts.Grace
+	r, bound := l.replica.runtime, l.replica.runtime.opts.Grace
 	if l.proxy == nil {
-		requests, _ := l.patience()
-		patience = max(patience, requests)
+		requests, _ := l.drainTimes()
+		bound = max(bound, requests)
 	}
-	l.cancel() // or the end would be taken for a failed probe
+	l.cancel() // otherwise a probe would fail because of the end
 	for _, c := range l.containers {
 		c.signal(syscall.SIGTERM)
 	}
-	grace := time.NewTimer(patience)
+	grace := time.NewTimer(bound)
 	defer grace.Stop()
 	for _, c := range l.containers {
 		select {
@@ -347,7 +351,7 @@ func (l *life) terminate() {
 	}
 }
 
-// end ends whatever of the life is left, at once, and returns when it is gone.
+// end kills the rest of the life and returns when all of its processes and goroutines have ended.
 func (l *life) end() {
 	l.cancel()
 	if l.proxy != nil {
@@ -361,8 +365,9 @@ func (l *life) end() {
 	l.linger()
 }
 
-// linger has the proxy turn away, for as long as clients may not have learnt that the replica has ended (which takes them long on
-// a machine that does not keep up), the requests that they send it: others may be sent these, which they could not if their connections broke. The next life does not wait for it.
+// linger keeps the proxy for the grace period after the containers have ended. The proxy turns away requests of clients that do
+// not know yet that the replica has ended, which takes long on a busy machine. Clients may send a request that was turned away to
+// another replica, but not one whose connection broke. The next life does not wait for linger.
 func (l *life) linger() {
 	r := l.replica.runtime
 	release := func() {
@@ -381,7 +386,7 @@ func (l *life) linger() {
 		}
 		ctx, cancel := context.WithTimeout(r.killing, r.opts.Grace)
 		defer cancel()
-		_ = l.proxy.Shutdown(ctx) // whoever still sends requests then is told by a refused connection
+		_ = l.proxy.Shutdown(ctx) // after that the kernel refuses connections
 		release()
 	})
 }

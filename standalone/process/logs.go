@@ -13,7 +13,7 @@ func (r *Runtime) logFolder(revision model.Key) string {
 	return filepath.Join(r.opts.Dir, "logs", revision.Namespace, revision.Name)
 }
 
-// exists takes note of whether there is a revision: the end of one is told by a workload without an UID.
+// exists records whether a revision exists. A workload without an UID means that the revision was deleted.
 func (r *Runtime) exists(spec model.Workload) {
 	_, known := r.existing[spec.Revision]
 	switch {
@@ -24,14 +24,14 @@ func (r *Runtime) exists(spec model.Workload) {
 	}
 }
 
-// proven takes note that a revision has been ready.
-func (r *Runtime) proven(spec model.Workload) {
+// recordReady records that a revision has been ready.
+func (r *Runtime) recordReady(spec model.Workload) {
 	if _, known := r.existing[spec.Revision]; known {
 		r.existing[spec.Revision] = spec.UID
 	}
 }
 
-// removeLogs removes the logs of revisions that are gone and have written nothing for as long as that is kept.
+// removeLogs removes the logs of deleted revisions that have written nothing for Options.LogRetention.
 func (r *Runtime) removeLogs() {
 	folders, _ := filepath.Glob(r.logFolder(model.Key{Namespace: "*", Name: "*"})) // the pattern is well-formed
 	for _, folder := range folders {
@@ -40,15 +40,15 @@ func (r *Runtime) removeLogs() {
 			continue
 		}
 		if err := os.RemoveAll(folder); err != nil {
-			r.opts.Logger.Warn("the logs of a revision that is gone cannot be removed", "folder", folder, "error", err)
+			r.opts.Logger.Warn("cannot remove the logs of a deleted revision", "folder", folder, "error", err)
 			continue
 		}
-		r.opts.Logger.Debug("removed the logs of a revision that is gone", "folder", folder)
-		_ = os.Remove(filepath.Dir(folder)) // which fails while there are others of the namespace
+		r.opts.Logger.Debug("removed the logs of a deleted revision", "folder", folder)
+		_ = os.Remove(filepath.Dir(folder)) // fails while the namespace has others
 	}
 }
 
-// runs says whether something of a revision runs, and may write.
+// runs reports whether replicas of a revision run, which may write logs.
 func (r *Runtime) runs(revision model.Key) bool {
 	for id := range r.workloads {
 		if id.revision == revision {
@@ -58,7 +58,7 @@ func (r *Runtime) runs(revision model.Key) bool {
 	return false
 }
 
-// lastWritten is when something in a folder was written last.
+// lastWritten returns when a folder or a file in it was last written.
 func lastWritten(folder string) (last time.Time) {
 	files, _ := filepath.Glob(filepath.Join(folder, "*")) // the pattern is well-formed
 	for _, path := range append(files, folder) {

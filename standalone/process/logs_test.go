@@ -10,8 +10,9 @@ import (
 	"sluice.dev/sluice/standalone/process"
 )
 
-// TestLogsGoAfterTheirRevision: those of one that sleeps stay, and those of one that was deleted while nothing of ours ran go too.
-func TestLogsGoAfterTheirRevision(t *testing.T) {
+// TestLogsAreRemovedAfterTheirRevision: the logs of a revision without replicas stay, and those of a revision that was deleted
+// while no Runtime ran are removed.
+func TestLogsAreRemovedAfterTheirRevision(t *testing.T) {
 	dir := t.TempDir()
 	folder := func(name string) string { return filepath.Join(dir, "logs", "default", name) }
 	if err := os.MkdirAll(folder("before-00001"), 0o700); err != nil {
@@ -33,6 +34,6 @@ func TestLogsGoAfterTheirRevision(t *testing.T) {
 	}
 	eventually(t, "the logs of those that are gone are", func() bool { return gone("before-00001") && gone("deleted-00001") })
 	if gone("asleep-00001") {
-		t.Error("the logs of a revision that sleeps are gone")
+		t.Error("the logs of a revision without replicas are gone")
 	}
 }

@@ -49,7 +49,7 @@ var applications = map[string]func(){
 	"escape": escapeApp,
 }
 
-// serveApp counts how many requests it has at a time, and ends by SIGTERM as a good application does.
+// serveApp counts how many requests it has at a time, and ends gracefully on SIGTERM.
 func serveApp() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -103,7 +103,7 @@ func flood() {
 	}
 }
 
-// fickleApp fails the first two times: each life leaves a byte in a file.
+// fickleApp fails the first two times: each life appends a byte to a file.
 func fickleApp() {
 	file, err := os.OpenFile(os.Getenv("LIVES"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -116,7 +116,7 @@ func fickleApp() {
 	serveApp()
 }
 
-// familyApp starts a child that the parent-death signal does not reach, and writes its pid to a file.
+// familyApp starts a child that gets no parent-death signal, and writes its pid to a file.
 func familyApp() {
 	child := exec.Command("sleep", "3600")
 	if err := child.Start(); err != nil {
@@ -128,7 +128,7 @@ func familyApp() {
 	serveApp()
 }
 
-// daemon has a process of its own run in a session and with an environment of its own, as daemons do, and writes its pid to a file.
+// daemon starts a process with its own session and environment, as daemons do, and writes the pid to a file.
 func daemon() {
 	between := exec.Command(os.Args[0])
 	between.Env = append(os.Environ(), modeVariable+"=escape")
@@ -149,7 +149,7 @@ func escapeApp() {
 	}
 }
 
-// parentApp is a Sluice in small: it runs a replica with a family until it is killed.
+// parentApp runs a replica with a child until it is killed, as `sluice up` would.
 func parentApp() {
 	runtime := process.New(process.Options{Dir: os.Getenv("DIR"), Status: func(s model.WorkloadStatus) {
 		if len(s.Ready) == 1 {
@@ -175,7 +175,7 @@ func app(mode string, replicas int, args ...string) model.Workload {
 	}
 }
 
-// machine is a Runtime and what it reported.
+// machine is a Runtime and the statuses that it has reported.
 type machine struct {
 	*process.Runtime
 	t        testing.TB
@@ -260,7 +260,7 @@ func ask(t testing.TB, e model.Endpoint, path string) (status int, body string) 
 	return response.StatusCode, string(text)
 }
 
-// alive tells whether a process runs; a zombie does not.
+// alive reports whether a process runs and is not a zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// metrics are the figures of all queue-proxies of this process, each under a URL of its own as a replica in a cluster has one. The
-// URLs lead nowhere but through RoundTrip: on an address any process of the machine could read them.
+// metrics serves the metrics of all queue-proxies of this process, each at a URL of its own as in a cluster. Only RoundTrip
+// resolves these URLs: if they had an address, any process of the machine could read them.
 type metrics struct {
 	mu      sync.RWMutex
-	proxies map[string]http.Handler // by URL
+	proxies map[string]http.Handler // guarded by mu; by URL
 }
 
-// add makes a proxy's figures known, by its port, and returns their URL.
+// add registers the metrics of the proxy at a port and returns their URL.
 func (m *metrics) add(port int, figures http.Handler) string {
 	url := metricsURL(port)
 	m.mu.Lock()
@@ -34,7 +34,7 @@ func metricsURL(port int) string {
 	return "http://replicas.invalid/" + strconv.Itoa(port) + "/metrics"
 }
 
-// Figures carries requests for the figures of replicas, by the URLs that WorkloadStatus has.
+// Figures serves requests for the metrics of replicas, at the URLs in WorkloadStatus.
 func (r *Runtime) Figures() http.RoundTripper { return r.metrics }
 
 // RoundTrip implements http.RoundTripper.

@@ -33,8 +33,8 @@ func recorded(t *testing.T, dir string) []int {
 	return pids
 }
 
-// TestKillingUsLeavesNoOrphan kills a parent with SIGKILL. Its replica dies with it; the replica's own child does not,
-// and is ended by the next Runtime of the same directory.
+// TestKillingUsLeavesNoOrphan kills a parent with SIGKILL. The replica ends with it. The replica's own child does not; the
+// next Runtime of the same directory ends it.
 func TestKillingUsLeavesNoOrphan(t *testing.T) {
 	for _, family := range []string{"family", "daemon"} {
 		t.Run(family, func(t *testing.T) { killingUsLeavesNoOrphan(t, family) })
@@ -63,7 +63,7 @@ func killingUsLeavesNoOrphan(t *testing.T, family string) {
 	m.awaitReady(1)
 }
 
-// TestRecycledPidIsNotKilled: the record names a process that runs, but not the one that was recorded.
+// TestRecycledPidIsNotKilled: a running process has the pid of a record, but is not the process that was recorded.
 func TestRecycledPidIsNotKilled(t *testing.T) {
 	bystander := exec.Command("sleep", "3600")
 	bystander.SysProcAttr = ownGroup()
@@ -89,7 +89,7 @@ func TestRecycledPidIsNotKilled(t *testing.T) {
 		}
 	}
 	m := newMachine(t, process.Options{Dir: dir})
-	m.Run(app("serve", 1)) // runs after the records have been looked at
+	m.Run(app("serve", 1)) // runs after the Runtime has read the records
 	m.awaitReady(1)
 	if !alive(pid) {
 		t.Error("the bystander was killed")
@@ -99,8 +99,8 @@ func TestRecycledPidIsNotKilled(t *testing.T) {
 	}
 }
 
-// TestReplicasOutliveTheThreadsOfTheirTime: threads come and go, and replicas must not die with any of them.
-func TestReplicasOutliveTheThreadsOfTheirTime(t *testing.T) {
+// TestReplicasDoNotEndWithAThread: the Go runtime starts and ends threads, and no replica must end with one of them.
+func TestReplicasDoNotEndWithAThread(t *testing.T) {
 	m := newMachine(t, process.Options{})
 	w := app("serve", 3)
 	m.Run(w)
@@ -127,7 +127,7 @@ func TestReplicasOutliveTheThreadsOfTheirTime(t *testing.T) {
 	}
 }
 
-// pidIn reads what an application has written.
+// pidIn reads a pid that an application has written to a file.
 func pidIn(t *testing.T, file string) int {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -141,8 +141,8 @@ func pidIn(t *testing.T, file string) int {
 	return pid
 }
 
-// TestDaemonsEndWithTheirReplica: what has left the group, the session and the environment of its replica does not outlive it,
-// whether that is stopped or ends by itself.
+// TestDaemonsEndWithTheirReplica: a process that has left the group, the session and the environment of its replica ends with the
+// replica, whether the replica is stopped or exits.
 func TestDaemonsEndWithTheirReplica(t *testing.T) {
 	for _, how := range []string{"stopped", "exited"} {
 		t.Run(how, func(t *testing.T) {
@@ -160,14 +160,14 @@ func TestDaemonsEndWithTheirReplica(t *testing.T) {
 				w.Replicas = 0
 				m.Run(w)
 			} else {
-				_, _ = http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/exit") // which answers nothing
+				_, _ = http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/exit") // the application answers nothing
 			}
 			eventually(t, "the daemon has ended", func() bool { return !exists(child) })
 		})
 	}
 }
 
-// TestDaemonsThatEndAreReaped: their parents have ended before.
+// TestDaemonsThatEndAreReaped, although their parents have ended before them.
 func TestDaemonsThatEndAreReaped(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "child")
 	m := newMachine(t, process.Options{})
@@ -182,13 +182,13 @@ func TestDaemonsThatEndAreReaped(t *testing.T) {
 	}
 }
 
-// exists tells whether there is a process, be it one that has ended and waits to be reaped.
+// exists reports whether there is a process; a zombie counts.
 func exists(pid int) bool {
 	_, err := os.Stat("/proc/" + strconv.Itoa(pid))
 	return err == nil
 }
 
-// TestServiceCannotTakeAnothersMarker: by it a process is known to be ours.
+// TestServiceCannotTakeAnothersMarker: the Runtime kills the processes that have a replica's marker.
 func TestServiceCannotTakeAnothersMarker(t *testing.T) {
 	m := newMachine(t, process.Options{})
 	w := app("serve", 1)

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processAttributes make a process the leader of its own group, and let the kernel end it when the thread that started
-// it ends, which is when we do (see starter).
+// processAttributes make a process the leader of its own group. They have the kernel kill it when the thread that started
+// it ends, which is when this process ends (see starter).
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitExit returns true when a child of ours has ended, and leaves it to be reaped; false when that cannot be told. It waits
-// in the network poller where it can: a system call that waits would keep a thread for each process.
+// awaitExit returns true when a child of ours has ended and does not reap it. It returns false if it cannot wait. It waits
+// in the network poller where it can: a blocking system call would occupy a thread for each process.
 func awaitExit(pid int) bool {
 	if handle, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
 		file := os.NewFile(uintptr(handle), "process")
@@ -41,7 +41,7 @@ func awaitExit(pid int) bool {
 	}
 }
 
-// ended tells whether a child of ours waits to be reaped; the error says that it cannot be told.
+// ended reports whether a child of ours has ended and is not reaped yet. With an error that cannot be determined.
 func ended(pid int) (bool, error) {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
@@ -51,22 +51,23 @@ func ended(pid int) (bool, error) {
 	return err != nil || info.Signo != 0, err
 }
 
-// claim keeps others of us from a port until giveUp is called or this process has ended, however it ends; nil when one of them
-// has it. The claim is an abstract socket, which leaves no file and is seen where the port is: in this network namespace.
-func claim(port int) (giveUp func(), err error) {
+// claim reserves a port among all Sluice processes until release is called or this process ends in any way. release is nil if
+// another process has claimed the port. The claim is an abstract socket: it leaves no file, and like the port it belongs to
+// the network namespace.
+func claim(port int) (release func(), err error) {
 	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("making a socket: %w", err)
 	}
-	giveUp = func() { _ = unix.Close(socket) }
+	release = func() { _ = unix.Close(socket) }
 	if err := unix.Bind(socket, &unix.SockaddrUnix{Name: "@sluice/port/" + strconv.Itoa(port)}); errors.Is(err, unix.EADDRINUSE) {
-		giveUp()
+		release()
 		return nil, nil
 	}
-	return giveUp, nil // where there are no such sockets the port is ours as far as we can tell
+	return release, nil // also where there are no abstract sockets: then nothing can be claimed
 }
 
-// running tells whether a process exists and has not ended; one that has may still wait to be reaped.
+// running reports whether a process exists and is not a zombie.
 func running(pid int) bool {
 	state := statField(pid, 3)
 	return state != "" && state != "Z" && state != "X"
@@ -83,19 +84,19 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// adopt makes us the parent of whatever loses its own below us.
-func adopt() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } // since Linux 3.4
+// becomeSubreaper makes us the parent of descendants whose own parent ends.
+func becomeSubreaper() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } // since Linux 3.4
 
-// rlimitLocks is the number of a limit that Linux has not looked at since 2.4, but hands down to children; x/sys does not name it.
+// rlimitLocks is RLIMIT_LOCKS, which x/sys does not name. Linux has not enforced it since 2.4, but children still inherit it.
 const rlimitLocks = 10
 
-// brand gives a process a marker that it and its children keep whatever becomes of their environment.
-func brand(pid int, m marker) {
+// setMarker gives a process a marker that it and its descendants keep even if they change their environment.
+func setMarker(pid int, m marker) {
 	_ = unix.Prlimit(pid, rlimitLocks, &unix.Rlimit{Cur: uint64(m), Max: uint64(m)}, nil) // it may have ended
 }
 
-// brandOf returns the marker of a process, or of nobody.
-func brandOf(pid int) marker {
+// markerOf returns the marker of a process; 0 if there is no such process.
+func markerOf(pid int) marker {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(pid, rlimitLocks, nil, &limit); err != nil {
 		return 0
@@ -134,7 +135,7 @@ func processes() []int {
 	return pids
 }
 
-// reap takes note of the end of a child, if it has ended.
+// reap reaps a child if it has ended.
 func reap(pid int) { _, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) }
 
 // statField returns a field of /proc/PID/stat, numbered from 1 as in proc(5); n must be above 2.
@@ -143,7 +144,7 @@ func statField(pid, n int) string {
 	if err != nil {
 		return ""
 	}
-	// The second field is the name in parentheses, which may hold anything.
+	// The second field is the name in parentheses, which may contain any character.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	if len(fields) < n-2 {
 		return ""

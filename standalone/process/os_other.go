@@ -4,16 +4,16 @@ package process
 
 import "syscall"
 
-// Elsewhere than on Linux the kernel does not end replicas with us, and survivors cannot be told from other processes:
-// replicas end with a graceful stop only.
+// On other systems than Linux the kernel does not end replicas with us, and we cannot distinguish survivors from other
+// processes. So replicas end only with a graceful stop.
 
 func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitExit cannot tell without reaping.
+// awaitExit returns false: it cannot wait without reaping.
 func awaitExit(int) bool { return false }
 
 // claim claims nothing: another Sluice may find the same port free until its replica listens.
-func claim(int) (giveUp func(), err error) { return func() {}, nil }
+func claim(int) (release func(), err error) { return func() {}, nil }
 
 func running(int) bool { return false }
 
@@ -21,11 +21,11 @@ func startTime(int) string { return "" }
 
 func bootID() string { return "" }
 
-func adopt() {}
+func becomeSubreaper() {}
 
-func brand(int, marker) {}
+func setMarker(int, marker) {}
 
-func brandOf(int) marker { return 0 }
+func markerOf(int) marker { return 0 }
 
 func children() []int { return nil }
 

@@ -14,8 +14,8 @@ const (
 	tailLines = 10
 )
 
-// output is a log file with a bound: at its limit it is moved aside to NAME.1, which replaces the one before. So there
-// are never more than twice the limit of bytes. It also keeps the last lines in memory.
+// output writes a log file of bounded size and keeps the last lines in memory. A file that reaches the limit is renamed to
+// NAME.1, which replaces an older NAME.1. So the two never have more than twice the limit of bytes.
 type output struct {
 	path  string
 	limit int64
@@ -24,7 +24,7 @@ type output struct {
 	tail  tail
 }
 
-// newOutput opens the log to append to it. With an error the output is as good as any, but that nothing of it is kept in a file.
+// newOutput opens the log to append to it. With an error the output is usable, but writes no file.
 func newOutput(path string, limit int64) (*output, error) {
 	o := &output{path: path, limit: limit}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -47,10 +47,10 @@ func (o *output) open() error {
 	return nil
 }
 
-// copy writes what r brings until it ends. It goes on reading when the file cannot be written, or the container would
-// stop at a full pipe.
+// copy writes what it reads from r until r ends. It goes on reading when it cannot write the file: the container would block
+// on a full pipe.
 func (o *output) copy(r io.Reader) {
-	buffer := make([]byte, 4<<10) // one for each replica, most of which say little
+	buffer := make([]byte, 4<<10) // small, since each replica has one and most write little
 	for {
 		n, err := r.Read(buffer)
 		o.write(buffer[:n])
@@ -68,14 +68,14 @@ func (o *output) write(p []byte) {
 	if o.file == nil {
 		return
 	}
-	n, _ := o.file.Write(p) // a full disk costs the log, not the replica
+	n, _ := o.file.Write(p) // on a full disk the output is lost
 	o.size += int64(n)
 }
 
 func (o *output) rotate() {
 	o.close()
 	if os.Rename(o.path, o.path+".1") == nil {
-		_ = o.open() // without a file nothing more is written
+		_ = o.open() // if that fails, write only keeps the tail
 	}
 }
 

@@ -10,13 +10,14 @@ import (
 	"syscall"
 )
 
-// ports hands out loopback ports to replicas. They lie below those that the kernel gives to outgoing connections: one of
-// those might be taken in the time between our finding it free and the replica's listening on it.
+// ports gives loopback ports to replicas. Its ports lie below the kernel's ephemeral range: otherwise the kernel might use one
+// for an outgoing connection after we have found it free and before the replica listens on it.
 type ports struct {
-	mu        sync.Mutex
-	low, high int // low is included, high is not
-	next      int
-	taken     map[int]func() // what gives up the claim
+	low, high int // set once; low is included, high is not
+
+	mu    sync.Mutex
+	next  int            // guarded by mu
+	taken map[int]func() // guarded by mu; releases the claim of each port
 }
 
 const portRange = 10000
@@ -33,7 +34,7 @@ func newPorts() *ports {
 	return &ports{low: low, high: high, next: low + rand.IntN(portRange), taken: map[int]func(){}} //nolint:gosec // only spreads
 }
 
-// take returns a port that nobody has, on loopback or on all addresses.
+// take returns a port on which no process listens, on loopback or on all addresses.
 func (p *ports) take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,36 +46,37 @@ func (p *ports) take() (int, error) {
 		if p.taken[port] != nil {
 			continue
 		}
-		giveUp, err := obtain(port)
+		release, err := obtain(port)
 		if err != nil {
 			return 0, err
 		}
-		if giveUp != nil {
-			p.taken[port] = giveUp
+		if release != nil {
+			p.taken[port] = release
 			return port, nil
 		}
 	}
 	return 0, errors.New("all ports from " + strconv.Itoa(p.low) + " to " + strconv.Itoa(p.high-1) + " are in use")
 }
 
-// obtain makes a port ours; it returns nil when it is somebody else's, also of another Sluice whose replica does not listen yet.
-func obtain(port int) (giveUp func(), err error) {
-	giveUp, err = claim(port)
-	if giveUp == nil || err != nil {
+// obtain claims a free port. release is nil if another process uses the port, or another Sluice has claimed it for a replica
+// that does not listen yet.
+func obtain(port int) (release func(), err error) {
+	release, err = claim(port)
+	if release == nil || err != nil {
 		return nil, err
 	}
 	free, err := vacant(port)
 	if !free || err != nil {
-		giveUp()
+		release()
 		return nil, err
 	}
-	return giveUp, nil
+	return release, nil
 }
 
-// vacant tells whether nobody has a port. Nobody can connect to it meanwhile: its socket does not listen. If it did, and another
-// replica were just being started, then that one's process would have the socket until it executes its program, which may
-// be after the replica of this port was started; its readiness probes, and then requests, would be accepted and be reset.
-// For the same reason no process is started while the socket exists: the replica could not have its port.
+// vacant reports whether no process uses a port. It binds a socket and does not listen on it: a process that is being started
+// at this moment inherits all sockets until it executes its program, which may be after the replica of this port was started.
+// If the socket listened, it would accept the replica's probes and requests and then reset them. For the same reason vacant
+// takes the fork lock: a replica cannot bind its port while another process has inherited the socket.
 func vacant(port int) (bool, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -82,15 +84,15 @@ func vacant(port int) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("making a socket: %w", err)
 	}
-	defer func() { _ = syscall.Close(socket) }() // it was only looked with
+	defer func() { _ = syscall.Close(socket) }()
 	return syscall.Bind(socket, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) == nil, nil
 }
 
 func (p *ports) release(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if giveUp := p.taken[port]; giveUp != nil {
-		giveUp()
+	if release := p.taken[port]; release != nil {
+		release()
 	}
 	delete(p.taken, port)
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A replica is ready when its port accepts connections, so nobody but its application may ever accept one.
+// A replica is ready when its port accepts connections, so only its application may accept one.
 func TestPortThatIsTakenAcceptsNoConnection(t *testing.T) {
 	p := newPorts()
 	port, err := p.take()
@@ -18,7 +18,7 @@ func TestPortThatIsTakenAcceptsNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.release(port)
-	p.low, p.high, p.next = port, port+1, port // so that it is taken again and again
+	p.low, p.high, p.next = port, port+1, port // so that take returns this port again and again
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -30,7 +30,7 @@ func TestPortThatIsTakenAcceptsNoConnection(t *testing.T) {
 			}
 			if conn, err := net.Dial("tcp", net.JoinHostPort(loopback, strconv.Itoa(port))); err == nil {
 				conn.Close()
-				t.Error("a port that was being taken accepted a connection")
+				t.Error("a port accepted a connection during take")
 				return
 			}
 		}
@@ -46,10 +46,10 @@ func TestPortThatIsTakenAcceptsNoConnection(t *testing.T) {
 	group.Wait()
 }
 
-// A process that is being started has all descriptors of ours until it executes its program.
+// A process that is being started has all of our descriptors until it executes its program.
 func TestNoProcessInheritsAPortThatIsTaken(t *testing.T) {
 	start := func() error { return exec.Command(os.Args[0], "-test.run=^$").Run() }
-	if err := start(); err != nil { // the first time the standard library tries something out with a child of its own
+	if err := start(); err != nil { // at the first start the standard library tests a kernel feature with a child of its own
 		t.Fatal(err)
 	}
 	p := newPorts()
@@ -77,7 +77,7 @@ func TestNoProcessInheritsAPortThatIsTaken(t *testing.T) {
 			break
 		}
 		if free, err := vacant(port); !free || err != nil {
-			t.Errorf("somebody has port %d, which was free when it was taken: %v", port, err)
+			t.Errorf("port %d was free when it was taken, and cannot be listened on: %v", port, err)
 		}
 		p.release(port)
 	}
@@ -85,8 +85,8 @@ func TestNoProcessInheritsAPortThatIsTaken(t *testing.T) {
 	group.Wait()
 }
 
-// Two of us on one machine know nothing of each other but what the kernel tells. Between a port's being found free and its
-// replica's listening on it, another's replica would otherwise get it too, and have the first one's probes and requests.
+// Two Sluice processes on one machine share only the kernel. Without claims, both could find a port free before the replica of
+// either listens on it. Then one replica would get the probes and requests of the other.
 func TestTwoRuntimesNeverTakeTheSamePort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has sockets that can claim a port")
@@ -102,7 +102,7 @@ func TestTwoRuntimesNeverTakeTheSamePort(t *testing.T) {
 	}
 	a.release(port)
 	if _, err := b.take(); err != nil {
-		t.Errorf("a port that was given back cannot be taken: %v", err)
+		t.Errorf("a port that was released cannot be taken: %v", err)
 	}
 	b.release(port)
 }

@@ -53,7 +53,7 @@ func TestReplicasServeWithTheirEnvironment(t *testing.T) {
 			}
 		}
 		if strings.Contains(body, "A_SECRET_OF_OURS") {
-			t.Error("the replica has a variable of ours")
+			t.Error("the replica has a variable of our environment")
 		}
 	}
 	if len(ports) != 2 || ports["1"] {
@@ -110,7 +110,7 @@ func TestReplicasAreScaledAndReplaced(t *testing.T) {
 	m.awaitReady(1)
 }
 
-func TestWorkloadsThatCannotRunSaySo(t *testing.T) {
+func TestWorkloadThatCannotRunHasAFailure(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain")
 	if err := os.WriteFile(plain, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestCrashedReplicaIsRestartedWithBackOff(t *testing.T) {
 	w := app("fickle", 1)
 	lives := filepath.Join(t.TempDir(), "lives")
 	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "LIVES", Value: lives})
-	// The port is free for whoever it is given to, so the probe of a life that fails never succeeds.
+	// No other process has the port, so the probe of a life that fails never succeeds.
 	start := time.Now()
 	m.Run(w)
 	m.awaitFailure("ExitCode1")
@@ -209,9 +209,9 @@ func TestOutputIsLoggedWithinItsBound(t *testing.T) {
 	m.Run(app("flood", 1))
 	m.awaitReady(1)
 	path := filepath.Join(m.dir, "logs", "default", "hello-00001", "0.log")
-	for i := range 3 { // the file is replaced again and again
+	for i := range 3 { // the log is rotated again and again
 		var old os.FileInfo
-		eventually(t, "there is a log", func() bool { // not so between the renaming and the opening
+		eventually(t, "there is a log", func() bool { // there is none between the renaming and the opening
 			info, err := os.Stat(path)
 			old = info
 			return err == nil
@@ -254,7 +254,7 @@ func TestConcurrencyLimitHoldsAsTheApplicationSeesIt(t *testing.T) {
 	}
 }
 
-// TestScalingDownLosesNoRequest: the clients do what a gateway does, and choose among the ready replicas.
+// TestScalingDownLosesNoRequest: the clients choose among the ready replicas, as a gateway does.
 func TestScalingDownLosesNoRequest(t *testing.T) {
 	m := newMachine(t, process.Options{Quiet: 200 * time.Millisecond})
 	w := app("serve", 4)
@@ -312,8 +312,8 @@ func TestScalingDownLosesNoRequest(t *testing.T) {
 	all.Wait()
 }
 
-// A gateway may learn late that a replica is to end. Requests then come at the end of the drain, and after it.
-func TestRequestsThatComeTooLateMayGoElsewhere(t *testing.T) {
+// A gateway may learn late that a replica ends. It may then send requests at the end of the drain, and after it.
+func TestLateRequestsMayBeSentToAnotherReplica(t *testing.T) {
 	m := newMachine(t, process.Options{Quiet: time.Millisecond})
 	w := app("serve", 1)
 	m.Run(w)

@@ -12,16 +12,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// survivorGrace is the time between SIGTERM and SIGKILL for processes that an earlier Runtime left behind.
+// survivorGrace is the time between SIGTERM and SIGKILL for processes that have survived an earlier Runtime.
 const survivorGrace = time.Second
 
-// record is written for each process while it runs. A pid alone does not identify a process, for pids are used again.
+// record identifies a process while it runs. A pid alone does not, since the kernel reuses pids.
 type record struct {
 	PID int `json:"pid"`
-	// Start is when the process started, in clock ticks since the machine did; Boot identifies that start of the machine.
-	Start string `json:"start"`
-	Boot  string `json:"boot"`
-	// Marker is its marker.
+	// Start is when the process started, in clock ticks since boot; Boot identifies that boot.
+	Start    string `json:"start"`
+	Boot     string `json:"boot"`
 	Marker   string `json:"marker"`
 	Revision string `json:"revision"`
 }
@@ -32,8 +31,8 @@ type records struct {
 	logger hclog.Logger
 }
 
-// write records a process that was just started and returns what removes the record. Where it cannot be written the
-// parent-death signal still holds, so that is only logged.
+// write records a process that was just started and returns a function that removes the record. It only logs an error, since
+// the process still ends with ours by its parent-death signal.
 func (r *records) write(pid int, m marker, revision string) (remove func()) {
 	path := filepath.Join(r.dir, strconv.Itoa(pid)+".json")
 	text, err := json.Marshal(record{pid, startTime(pid), bootID(), m.String(), revision})
@@ -44,12 +43,12 @@ func (r *records) write(pid int, m marker, revision string) (remove func()) {
 		err = os.WriteFile(path, text, 0o600)
 	}
 	if err != nil {
-		r.logger.Warn("a process is not recorded, and would not be found after a crash", "pid", pid, "error", err)
+		r.logger.Warn("cannot record a process: a start after a crash would not find it", "pid", pid, "error", err)
 	}
 	return func() { _ = os.Remove(path) }
 }
 
-// endSurvivors ends the recorded processes, and what is left of their families, and removes the records.
+// endSurvivors ends the recorded processes and their descendants, and removes the records.
 func (r *records) endSurvivors() {
 	paths, _ := filepath.Glob(filepath.Join(r.dir, "*.json")) // the pattern is well-formed
 	if len(paths) == 0 {
@@ -64,20 +63,19 @@ func (r *records) endSurvivors() {
 			err = json.Unmarshal(text, &old)
 		}
 		if err != nil {
-			r.logger.Warn("a record of a process cannot be read", "path", path, "error", err)
+			r.logger.Warn("cannot read the record of a process", "path", path, "error", err)
 		} else if found := old.survivors(alive); len(found) > 0 {
-			r.logger.Info("ending processes that an earlier run left behind", "revision", old.Revision, "group", old.PID, "processes", len(found))
+			r.logger.Info("ending processes that have survived an earlier run", "revision", old.Revision, "group", old.PID, "processes", len(found))
 			survivors = append(survivors, found...)
 		}
 	}
 	endProcesses(survivors)
 	for _, path := range paths {
-		_ = os.Remove(path) // what cannot be removed is read again the next time
+		_ = os.Remove(path) // if that fails, the next start reads it again
 	}
 }
 
-// survivors returns handles of those processes that are provably what was recorded: the leader by its start time, its family by the
-// marker.
+// survivors returns handles of the recorded process, known by its start time, and of its descendants, known by their marker.
 func (old record) survivors(alive []int) []*os.Process {
 	m, err := strconv.ParseUint(old.Marker, 36, 64)
 	if old.PID <= 1 || old.Boot != bootID() || old.Start == "" || err != nil || m == 0 {
@@ -85,7 +83,7 @@ func (old record) survivors(alive []int) []*os.Process {
 	}
 	var found []*os.Process
 	for _, pid := range alive {
-		process, err := os.FindProcess(pid) // holds on to this very process, so the check below stays true
+		process, err := os.FindProcess(pid) // refers to this process even if its pid is reused, so the check below stays true
 		if err != nil {
 			continue
 		}
@@ -98,7 +96,7 @@ func (old record) survivors(alive []int) []*os.Process {
 	return found
 }
 
-// endProcesses asks, waits a little, and kills.
+// endProcesses sends SIGTERM, waits up to survivorGrace, and sends SIGKILL.
 func endProcesses(processes []*os.Process) {
 	for _, p := range processes {
 		_ = p.Signal(syscall.SIGTERM) // fails only if it has ended

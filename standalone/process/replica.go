@@ -12,38 +12,43 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Back-off between two lives of a replica: it doubles from the first to the longest, and starts over after a life that
-// lasted long enough to count as stable.
+// Back-off between two lives of a replica: it doubles from firstBackOff up to longestBackOff, and starts over after a life
+// of at least stable.
 const (
 	firstBackOff   = 100 * time.Millisecond
 	longestBackOff = 10 * time.Second
 	stable         = 30 * time.Second
 )
 
-// startPatience is how long a replica that does not become ready keeps others from starting.
-const startPatience = 2 * time.Second
+// startTimeout is how long a replica that does not become ready may keep others from starting.
+const startTimeout = 2 * time.Second
 
-// replica keeps one replica running: when one of its containers ends, the rest of them end too, and it starts anew, with
-// another port and another queue-proxy. So nobody who still knows the old address is sent to a replica that is not ready.
+// replica keeps one replica running. When one of its containers ends, it ends the others and starts all of them again, with
+// another port and another queue-proxy: a client that still has the old address must not reach a replica that is not ready.
 type replica struct {
+	// Set once.
 	runtime *Runtime
 	spec    model.Workload
 	number  int
 	logger  hclog.Logger
 	report  func(report)
-	settle  time.Duration                    // see Options.Settle; 0 for a replica that is like others that became ready
-	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means no bound of their own
-	proxy   atomic.Pointer[queueproxy.Proxy] // of the life that goes on, if it has one
+
+	// Only the replica's goroutine touches it.
+	settle time.Duration // see Options.Settle; 0 if the revision has been ready before
+
+	// Shared with the owner goroutine.
+	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means as long as requests
+	proxy   atomic.Pointer[queueproxy.Proxy] // of the current life; nil without a queue-proxy
 }
 
-// lastingAfter is how many lives in a row may end without having been ready before that counts as no passing trouble.
+// lastingAfter is after how many lives in a row that were never ready the failure counts as lasting.
 const lastingAfter = 3
 
-// run returns when stop has ended and the replica is drained and gone.
+// run runs lives until stop ends, and returns when the replica is drained and has ended.
 func (r *replica) run(stop context.Context) {
 	pause := backoff.ExponentialBackOff{InitialInterval: firstBackOff, Multiplier: 2, MaxInterval: longestBackOff}
 	var last *model.Failure
-	for fruitless := 0; ; {
+	for neverReady := 0; ; {
 		if r.claimStart(stop) != nil {
 			return
 		}
@@ -52,21 +57,20 @@ func (r *replica) run(stop context.Context) {
 		if stop.Err() != nil {
 			return
 		}
-		if fruitless++; ready {
-			fruitless = 0
+		if neverReady++; ready {
+			neverReady = 0
 		}
-		told := *failure // which live has reported already: others read it
-		told.Lasting = told.Lasting || fruitless >= lastingAfter
-		failure = &told
-		last = failure
-		r.report(report{failure: failure})
+		reported := *failure // a copy: live has reported failure already, and others read it
+		reported.Lasting = reported.Lasting || neverReady >= lastingAfter
+		last = &reported
+		r.report(report{failure: last})
 		lived := time.Since(began)
 		if lived >= stable {
 			pause.Reset()
 		}
-		r.settle = min(max(r.runtime.opts.Settle, 2*lived), max(r.runtime.opts.Settle, stable)) // it must last longer than the one before
+		r.settle = min(max(r.runtime.opts.Settle, 2*lived), max(r.runtime.opts.Settle, stable)) // longer than the life that has failed
 		wait := pause.NextBackOff()
-		r.logger.Warn("replica failed", "reason", failure.Reason, "message", failure.Message, "restart-in", wait)
+		r.logger.Warn("replica failed", "reason", last.Reason, "message", last.Message, "restart-in", wait)
 		select {
 		case <-stop.Done():
 			return
@@ -92,8 +96,8 @@ func (r *replica) claimStart(stop context.Context) error {
 	}
 }
 
-// live lives one life and returns whether it was ever ready, and what ended it; nil if stop did. Last is why the life before failed: it stays reported
-// until this one is ready.
+// live runs one life and returns whether it was ever ready and why it failed; nil if stop ended it. last is the failure of the
+// life before, which live reports until this one is ready.
 func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool, failure *model.Failure) {
 	started := onlyOnce(func() { <-r.runtime.starts })
 	defer started()
@@ -107,8 +111,8 @@ func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool
 	}
 	r.logger.Debug("replica started", "port", l.port, "endpoint", l.endpoint)
 	r.report(report{prober: l.serving, failure: last})
-	patience := time.NewTimer(startPatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
 	for {
 		select {
 		case <-stop.Done():
@@ -118,7 +122,7 @@ func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool
 			return wasReady, nil
 		case c := <-l.exits:
 			failure := c.exitFailure(r)
-			r.report(report{failure: failure}) // at once, not when everything is cleared away
+			r.report(report{failure: failure}) // at once, before the other containers have ended
 			return wasReady, failure
 		case failure := <-l.unhealthy:
 			r.report(report{failure: failure})
@@ -131,13 +135,13 @@ func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool
 			}
 			r.logger.Debug("readiness changed", "ready", ready, "endpoint", l.endpoint, "why", health.why)
 			r.report(l.state(ready, last))
-		case <-patience.C:
+		case <-timeout.C:
 			started()
 		}
 	}
 }
 
-// onlyOnce returns a function that calls f the first time only. It is for one goroutine.
+// onlyOnce returns a function that calls f only the first time. Only one goroutine may call it.
 func onlyOnce(f func()) func() {
 	called := false
 	return func() {

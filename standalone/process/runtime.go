@@ -21,29 +21,29 @@ type Options struct {
 	Dir string
 	// Logger is where starts, ends and failures are logged. nil discards them.
 	Logger hclog.Logger
-	// Status is called with the status of a workload whenever that changes: one call at a time, in order, from a goroutine
-	// of the Runtime. It may call Run.
+	// Status is called with the status of a workload whenever the status changes: one call at a time, in order, from a
+	// goroutine of the Runtime. It may call Run.
 	Status func(model.WorkloadStatus)
-	// Quiet is for how long a replica that is drained must get no request; 0 means 1 s.
+	// Quiet is for how long a draining replica must get no request before it ends; 0 means 1 s.
 	Quiet time.Duration
 	// Grace is the time between SIGTERM and SIGKILL; 0 means 10 s.
 	Grace time.Duration
-	// Settle is how long a container without a readiness probe that does not serve must have run before a replica counts as ready that is
-	// the first of its workload, or has failed before; 0 means 1 s.
+	// Settle is how long a sidecar without a readiness probe must have run before its replica counts as ready. It holds for
+	// replicas of revisions that have not been ready yet, and for replicas that have failed. 0 means 1 s.
 	Settle time.Duration
-	// LogLimit is the size in bytes at which a log file is moved aside, replacing the one moved before; 0 means 10 MiB.
+	// LogLimit is the size in bytes at which a log file is renamed to NAME.1, replacing an older one; 0 means 10 MiB.
 	LogLimit int64
-	// LogRetention is how long the logs of a revision that is gone are kept; 0 means an hour.
+	// LogRetention is how long the logs of a deleted revision are kept; 0 means an hour.
 	LogRetention time.Duration
 	// RequestLog gets a line for each request, as JSON; nil for none.
 	RequestLog io.Writer
 	// Bin is a folder that is first on the PATH of containers; empty for none.
 	Bin string
-	// ActivatorToken is by what queue-proxies know activators; see queueproxy.Options.
+	// ActivatorToken is how queue-proxies recognize activators; see queueproxy.Options.
 	ActivatorToken string
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
-	// Replicas is how many may exist at a time, of all workloads together; 0 means that there is no bound.
+	// Replicas is how many replicas of all workloads together may exist at a time; 0 means no bound.
 	Replicas int
 }
 
@@ -65,6 +65,7 @@ func (o Options) withDefaults() Options {
 
 // Runtime runs workloads as processes. It is made by New and ended by Close.
 type Runtime struct {
+	// Set once, by New.
 	opts      Options
 	transport *queueproxy.Transport
 	ports     *ports
@@ -80,18 +81,18 @@ type Runtime struct {
 	kill    context.CancelFunc // ends every replica at once
 	stop    context.CancelFunc // ends the goroutines below
 	done    sync.WaitGroup     // all goroutines of the Runtime but the replicas'
-	idle    chan struct{}      // closed by becomeIdle, when Close was called and the last replica has ended
+	idle    chan struct{}      // closed when Close was called and the last replica has ended
 
-	becomeIdle func()
+	becomeIdle func() // closes idle
 
 	// Only the owner goroutine touches what follows.
 	workloads map[identity]*workload
-	existing  map[model.Key]string // revisions that there are, running or not, with the UID that has been ready; empty if none has
+	existing  map[model.Key]string // all revisions, running or not, with the UID that has been ready; empty if none has
 	closing   bool
 }
 
-// New returns a Runtime that runs nothing yet. Before it starts anything it ends what an earlier Runtime of the same
-// directory has left behind.
+// New returns a Runtime that runs nothing yet. Before the Runtime starts a process it ends those that have survived an
+// earlier Runtime of the same directory.
 func New(opts Options) *Runtime {
 	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
@@ -119,16 +120,16 @@ func New(opts Options) *Runtime {
 	return r
 }
 
-// Run makes the workload run as w says, and returns at once: what comes of it is reported by Options.Status. Replicas
-// above w.Replicas are drained and stopped; another UID means that the revision is a new one, and the replicas of the
-// old one are drained and stopped too. Running what runs already changes nothing, and of a workload without replicas
-// that does not run nothing is reported.
+// Run makes the workload run as w says. It returns at once; Options.Status reports the result. The Runtime drains and stops
+// replicas above w.Replicas. Another UID means that the revision was created again: then the Runtime drains and stops all
+// replicas of the old one. Running what already runs changes nothing. A workload that has no replicas and should have none
+// is not reported.
 func (r *Runtime) Run(w model.Workload) {
 	r.inbox.post(func() { r.reconcile(w) })
 }
 
-// Close drains and ends all replicas and then the Runtime. When ctx ends before, the rest is killed, and the context's
-// cause returned. No process is left in either case.
+// Close drains and ends all replicas, and then ends the Runtime. When ctx ends first, Close kills the remaining replicas and
+// returns the context's cause. No process is left in either case.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.inbox.post(r.stopAll)
 	var err error
@@ -146,7 +147,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	return err
 }
 
-// tidy does from time to time what nobody waits for.
+// tidy reaps orphans and removes old logs, periodically.
 func (r *Runtime) tidy(ctx context.Context) {
 	reaping := time.NewTicker(reapPeriod)
 	defer reaping.Stop()
@@ -164,12 +165,13 @@ func (r *Runtime) tidy(ctx context.Context) {
 	}
 }
 
-// mailbox is an unbounded queue of things to do, done one after the other by run. Posting never blocks, so that whoever
-// runs in one mailbox may post to any.
+// mailbox is an unbounded queue of functions that run calls one after the other. Posting never blocks, so a function of one
+// mailbox may post to any.
 type mailbox struct {
-	mu     sync.Mutex
-	queue  []func()
-	signal chan struct{}
+	signal chan struct{} // set once
+
+	mu    sync.Mutex
+	queue []func() // guarded by mu
 }
 
 func newMailbox() *mailbox { return &mailbox{signal: make(chan struct{}, 1)} }
@@ -184,7 +186,7 @@ func (m *mailbox) post(f func()) {
 	}
 }
 
-// run does what is posted until ctx ends; what was posted before that is still done.
+// run calls the functions that are posted until ctx ends. It still calls those that were posted before that.
 func (m *mailbox) run(ctx context.Context) {
 	for {
 		m.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"sluice.dev/sluice/standalone/process"
 )
 
-// TestReplicaWhoseSidecarDiesIsNeverReady, although the container that serves is so at once each time.
+// TestReplicaWhoseSidecarDiesIsNeverReady, although its serving container is ready at once each time.
 func TestReplicaWhoseSidecarDiesIsNeverReady(t *testing.T) {
 	m := newMachine(t, process.Options{Settle: time.Hour})
 	w := app("serve", 1)
@@ -25,7 +25,7 @@ func TestReplicaWhoseSidecarDiesIsNeverReady(t *testing.T) {
 	})
 }
 
-// TestSidecarHoldsUpNoReplicaOfARevisionThatWasReady: the wait, which would not end here, is for what is new.
+// TestSidecarHoldsUpNoReplicaOfARevisionThatWasReady: only replicas of new revisions wait for Options.Settle, which never ends here.
 func TestSidecarHoldsUpNoReplicaOfARevisionThatWasReady(t *testing.T) {
 	m := newMachine(t, process.Options{Settle: time.Hour})
 	w := app("serve", 1)

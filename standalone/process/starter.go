@@ -9,9 +9,9 @@ import (
 
 var errClosed = errors.New("the runtime is closed")
 
-// starter starts all processes from one operating system thread. The parent-death signal of a process is tied to the
-// thread that started it, not to our process: were it any thread, the Go runtime might end that one, and the replica
-// would die without a reason.
+// starter starts all processes from one operating system thread. The kernel sends the parent-death signal when the thread
+// ends that started a process, not when our process ends. The Go runtime may end any other thread, and replicas would end
+// with it.
 type starter struct {
 	requests chan startRequest
 	closed   chan struct{}
@@ -26,7 +26,7 @@ func newStarter() *starter {
 	return &starter{requests: make(chan startRequest), closed: make(chan struct{})}
 }
 
-// run serves start until ctx ends. The thread outlives it: it goes back to the Go runtime.
+// run serves start until ctx ends. Then it returns the thread to the Go runtime, so the thread does not end.
 func (s *starter) run(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -41,7 +41,7 @@ func (s *starter) run(ctx context.Context) {
 	}
 }
 
-// start is command.Start on the starter's thread.
+// start calls command.Start on the starter's thread.
 func (s *starter) start(command *exec.Cmd) error {
 	request := startRequest{command, make(chan error, 1)}
 	select {

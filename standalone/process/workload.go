@@ -14,7 +14,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// identity tells workloads apart; a revision that was made anew has another UID.
+// identity identifies a workload: a revision that was deleted and created again has another UID.
 type identity struct {
 	revision model.Key
 	uid      string
@@ -26,9 +26,9 @@ type workload struct {
 	slots    []*slot
 	invalid  *model.Failure // why the workload cannot be run at all
 	wasReady bool
-	asked    time.Time   // when a replica was wanted after there was none
-	start    model.Start // of the first replica that was ready after that
-	overdue  bool        // ProgressDeadline has passed and it was never ready
+	asked    time.Time   // when replicas were asked for while there were none
+	start    model.Start // of the first replica that became ready after asked
+	overdue  bool        // ProgressDeadline has passed and no replica was ever ready
 	deadline *time.Timer
 	streams  *time.Timer // until spec.StreamDeadline; nil without one
 	missing  int         // replicas that the machine has no room for
@@ -44,18 +44,18 @@ type slot struct {
 	state    report
 }
 
-// report is what a replica says of itself.
+// report is the state of a replica, as the replica's goroutine reports it.
 type report struct {
 	ready    bool
 	endpoint model.Endpoint
 	metrics  string             // URL; empty without a queue-proxy
-	started  time.Time          // when the serving container's process existed
+	started  time.Time          // when the serving container's process started
 	since    time.Time          // when the replica became ready
 	prober   *queueproxy.Prober // of the serving container; nil between two lives
 	failure  *model.Failure     // of the life before, until the replica is ready again
 }
 
-// reconcile starts and stops replicas of w's revision until there are w.Replicas of w's UID.
+// reconcile starts and stops replicas of spec's revision until there are spec.Replicas of spec's UID and none of others.
 func (r *Runtime) reconcile(spec model.Workload) {
 	if r.closing {
 		return
@@ -84,7 +84,7 @@ func (r *Runtime) reconcile(spec model.Workload) {
 	r.scale(w, spec.Replicas)
 }
 
-// watchStreams has the streams of w's replicas end at a time; a zero time is none.
+// watchStreams sets the time at which the streams of w's replicas end; a zero time means never.
 func (r *Runtime) watchStreams(w *workload, deadline time.Time) {
 	if w.spec.StreamDeadline.Equal(deadline) {
 		return
@@ -105,16 +105,16 @@ func (r *Runtime) watchStreams(w *workload, deadline time.Time) {
 	})
 }
 
-// patience is how long the streams of a replica that is to end may go on.
-func (w *workload) patience() time.Duration {
+// streamDrain is how long the streams of a replica may go on after it begins to drain.
+func (w *workload) streamDrain() time.Duration {
 	streams := w.spec.StreamDrain
 	if !w.spec.StreamDeadline.IsZero() {
 		streams = min(streams, time.Until(w.spec.StreamDeadline))
 	}
-	return max(streams, time.Millisecond) // 0 would mean that there is no bound
+	return max(streams, time.Millisecond) // 0 would mean no bound
 }
 
-// scale starts or stops replicas of w. Those that are not ready are stopped first, and of equals the younger ones.
+// scale starts or stops replicas of w. It stops those that are not ready first, and those with the highest numbers.
 func (r *Runtime) scale(w *workload, replicas int) {
 	w.spec.Replicas = replicas
 	if w.invalid != nil {
@@ -133,19 +133,19 @@ func (r *Runtime) scale(w *workload, replicas int) {
 	for ; len(live) > replicas; live = live[:len(live)-1] {
 		s := live[len(live)-1]
 		s.stopping = true
-		s.stop(w.patience())
+		s.stop(w.streamDrain())
 	}
 	if len(live) == 0 && replicas > 0 {
 		w.asked, w.start = time.Now(), model.Start{}
 	}
 	w.missing = max(0, replicas-len(live))
-	for ; w.missing > 0 && r.hasRoom(replicas-w.missing); w.missing-- {
+	for ; w.missing > 0 && r.hasCapacity(replicas-w.missing); w.missing-- {
 		r.addReplica(w)
 	}
 	r.settle(w)
 }
 
-// settle reports what has become of w, and forgets it when nothing of it is left or wanted.
+// settle publishes w's status, and forgets w when it has no replicas and should have none.
 func (r *Runtime) settle(w *workload) {
 	r.publish(w)
 	if len(w.slots) > 0 || w.spec.Replicas > 0 {
@@ -171,7 +171,7 @@ func (r *Runtime) addReplica(w *workload) {
 			r.inbox.post(func() {
 				s.state = state
 				if w.note(state); w.wasReady {
-					r.proven(w.spec)
+					r.recordReady(w.spec)
 				}
 				r.publish(w)
 			})
@@ -185,14 +185,14 @@ func (r *Runtime) addReplica(w *workload) {
 		p.streams.Store(int64(streams))
 		cancel()
 	}
-	go func() { // ends with stop, which ends with killing at the latest
+	go func() { // ends after stop, which ends with killing at the latest
 		defer cancel()
 		p.run(stop)
 		r.inbox.post(func() { r.removeReplica(w, s) })
 	}()
 }
 
-// note takes in that a replica is ready, if it is.
+// note records the readiness of a replica.
 func (w *workload) note(state report) {
 	if !state.ready {
 		return
@@ -203,7 +203,8 @@ func (w *workload) note(state report) {
 	}
 }
 
-// freeNumber returns the lowest number that no replica of the revision has, whatever its UID: logs are named by it.
+// freeNumber returns the lowest number that no replica of the revision has. Replicas with another UID count too, since the
+// number names the log.
 func (r *Runtime) freeNumber(revision model.Key) int {
 	taken := map[int]bool{}
 	for id, w := range r.workloads {
@@ -272,7 +273,7 @@ func (r *Runtime) publish(w *workload) {
 	r.outbox.post(func() { r.opts.Status(status) })
 }
 
-// failure is why no replica is ready; nil as long as one is.
+// failure says why no replica is ready; nil if one is.
 func (w *workload) failure() *model.Failure {
 	if w.invalid != nil {
 		return w.invalid
@@ -307,7 +308,7 @@ func (w *workload) exceeded() *model.Failure {
 	return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
 }
 
-// missingCommand refuses containers that only an image says how to start.
+// missingCommand is the failure of a workload that has no container, or a container without a command.
 func missingCommand(w model.Workload) *model.Failure {
 	if len(w.Containers) == 0 {
 		return &model.Failure{Reason: "ContainerMissing", Lasting: true, Message: fmt.Sprintf("Revision %s has no container.", w.Revision)}
@@ -323,11 +324,11 @@ func missingCommand(w model.Workload) *model.Failure {
 	return nil
 }
 
-// notes says what of the workload is not carried out on one machine.
+// notes says which settings of the workload have no effect on one machine.
 func notes(w model.Workload) []string {
 	var notes []string
 	if w.Direct && w.Concurrency > 0 {
-		notes = append(notes, fmt.Sprintf("containerConcurrency (%d) is kept by activators alone: with metrics-source envoy no queue-proxy stands before the replicas.", w.Concurrency))
+		notes = append(notes, fmt.Sprintf("Only activators enforce containerConcurrency (%d): with metrics-source envoy the replicas have no queue-proxy.", w.Concurrency))
 	}
 	for _, c := range w.Containers {
 		if len(c.Limits) == 0 {
@@ -337,7 +338,7 @@ func notes(w model.Workload) []string {
 		for _, name := range slices.Sorted(maps.Keys(c.Limits)) {
 			limits = append(limits, name+"="+c.Limits[name])
 		}
-		notes = append(notes, fmt.Sprintf("Container %q: resource limits (%s) are not enforced, for replicas are plain processes on one machine.",
+		notes = append(notes, fmt.Sprintf("Container %q: resource limits (%s) are not enforced, because replicas are plain processes of one machine.",
 			c.Name, strings.Join(limits, ", ")))
 	}
 	return notes

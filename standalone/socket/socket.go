@@ -1,4 +1,4 @@
-// Package socket listens on addresses that a killed process may have left a moment ago.
+// Package socket listens on addresses that a process which was just killed may still hold.
 package socket
 
 import (
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// patience is how long an address may stay in use. A process that is killed while it starts another leaves its sockets to that one
-// until the other's program begins.
-const patience = time.Second
+// timeout is how long an address may stay in use. When a process is killed while it starts another, that one has its sockets until
+// it executes its program.
+const timeout = time.Second
 
-// Listen listens on a TCP address (host:port). Where the address is in use it tries again for up to a second; the error is
-// syscall.EADDRINUSE if it still is.
+// Listen listens on a TCP address (host:port). If the address is in use, Listen tries again for up to a second. The error is
+// syscall.EADDRINUSE if the address is in use even then.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(timeout); ; {
 		l, err := config.Listen(ctx, "tcp", address)
 		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
 			return l, err
@@ -26,7 +26,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(patience / 50):
+		case <-time.After(timeout / 50):
 		}
 	}
 }

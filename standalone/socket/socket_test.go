@@ -17,7 +17,7 @@ func TestAnAddressThatBecomesFreeIsListenedOn(t *testing.T) {
 	if _, err := Listen(t.Context(), address); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("got %v while another listens, want EADDRINUSE", err)
 	}
-	// A copy of the descriptor keeps the socket open, as in a child whose program has not begun.
+	// A copy of the descriptor keeps the socket open, as in a child that has not executed its program yet.
 	left, err := holder.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// lockPatience is how long a store whose user was killed may take to end, and lockPoll how often that is asked.
-	lockPatience = 10 * time.Second
-	lockPoll     = 5 * time.Millisecond
-	// markName is a file that says that the store has served: what it has written is all there.
+	// lockTimeout is how long lock waits for the store of a killed process to end, and lockPoll how often it tries.
+	lockTimeout = 10 * time.Second
+	lockPoll    = 5 * time.Millisecond
+	// markName is the file that exists once the store has served, and so has all of etcd's files.
 	markName = "complete"
 )
 
-// lock makes this process the only one with a store in dir, which it makes.
+// lock makes dir if there is none, and this process the only one with a store in it.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -26,19 +26,19 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPoll) {
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
 			return func() { _ = f.Close() }, nil
 		}
 		if time.Now().After(deadline) {
 			_ = f.Close()
-			return nil, fmt.Errorf("another process has it: %w", err)
+			return nil, fmt.Errorf("another process has locked it: %w", err)
 		}
 	}
 }
 
-// check refuses what etcd would take for something else: a database without its log is to it a new member, which answers nobody,
-// and an empty directory a new store, by which everything that runs would be deleted.
+// check refuses files that etcd would misunderstand. etcd takes a database without its log for a new member, which never
+// serves. It takes an empty directory for a new store; with an empty store all running workloads would be deleted.
 func check(dir string, existing bool) error {
 	logs, _ := filepath.Glob(filepath.Join(member(dir, "wal"), "*.wal")) // the pattern is well-formed
 	_, err := os.Stat(member(dir, "snap/db"))
@@ -49,10 +49,10 @@ func check(dir string, existing bool) error {
 	case len(logs) > 0 && database, len(logs) == 0 && !database && !used:
 		return nil
 	case !used && len(logs) == 0:
-		// Its first start ended in between, with nothing stored.
+		// The first start was cut short, before anything was stored.
 		return os.RemoveAll(filepath.Join(dir, "member"))
 	case !used:
-		return nil // from before there was a mark; etcd makes the database from the log if that is whole
+		return nil // written by a version without the mark; etcd makes the database from the log if the log is complete
 	case len(logs) == 0 && !database:
 		return errGone(dir)
 	case len(logs) == 0:
@@ -66,10 +66,10 @@ func errGone(dir string) error {
 }
 
 func restore(dir string) string {
-	return fmt.Sprintf("put a copy of %s back, or move it away, start anew, and apply your manifests again", dir)
+	return fmt.Sprintf("put a copy of %s back, or move it away, start again, and apply your manifests again", dir)
 }
 
-// mark notes that the store has served.
+// mark records that the store has served.
 func mark(dir string) error {
 	path := filepath.Join(dir, markName)
 	if _, err := os.Stat(path); err == nil {
@@ -78,16 +78,16 @@ func mark(dir string) error {
 	return os.WriteFile(path, nil, 0o600)
 }
 
-// errCut says that the log is older than the database.
+// errCut means that the log ends before the newest entry in the database.
 var errCut = errors.New("the write-ahead log was cut")
 
-// explain says what has happened to the store in dir, and what can be done about it.
+// explain wraps an error of the store in dir in a sentence that says what is wrong and what to do.
 func explain(dir string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("the store %s cannot write, for its disk is full: make room, and nothing else needs to be done (%w)", dir, err)
+		return fmt.Errorf("the store %s cannot write, because its disk is full: make room, and it goes on by itself (%w)", dir, err)
 	case errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("the store %s cannot write, for its files may not grow: raise the limit (ulimit -f) and start again (%w)", dir, err)
+		return fmt.Errorf("the store %s cannot write, because its files may not grow: raise the limit (ulimit -f) and start again (%w)", dir, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("the store %s has too few file descriptors: raise the limit (ulimit -n) and start again (%w)", dir, err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EROFS):

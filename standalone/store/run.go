@@ -18,21 +18,22 @@ import (
 )
 
 const (
-	// startPatience is how long etcd may take until it serves.
-	startPatience = time.Minute
-	// cutPatience is for how long etcd, with a leader elected, may be behind what its database has seen.
-	cutPatience = 2 * time.Second
+	// startTimeout is how long etcd may take until it serves.
+	startTimeout = time.Minute
+	// cutTimeout is for how long etcd's log, after a leader is elected, may end before the newest entry in the database.
+	cutTimeout = 2 * time.Second
 )
 
 // Config says what Run runs.
 type Config struct {
 	// Dir is the directory of etcd's files, and Socket where it listens.
 	Dir, Socket string
-	// Existing refuses to begin with an empty directory, and keeps what objects were before this start: somebody watches.
+	// Existing is true if the store has served this API server before. Then Run refuses an empty directory, and keeps older
+	// versions of objects, since clients watch.
 	Existing bool
 	// Ready is called once, when etcd serves.
 	Ready func()
-	// Failed is called when etcd would end the process; it must not return. Without it etcd does so.
+	// Failed is called when etcd would end the process; it must not return. If it is nil, etcd ends the process.
 	Failed func(error)
 }
 
@@ -47,17 +48,17 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return explain(c.Dir, err)
 	}
-	defer e.Close() // what was acknowledged is on disk long before
+	defer e.Close() // acknowledged writes are on disk already
 	if err = c.serve(ctx, e); err != nil {
 		err = explain(c.Dir, err)
 		if c.Failed != nil {
-			c.Failed(err) // before Close, which may never return then
+			c.Failed(err) // before Close, which may never return after a failure
 		}
 	}
 	return err
 }
 
-// claim makes the files ours, if they are what etcd may be given.
+// claim locks the files if etcd can use them.
 func (c Config) claim() (unlock func(), err error) {
 	if _, err := os.Stat(c.Dir); c.Existing && errors.Is(err, os.ErrNotExist) {
 		return nil, errGone(c.Dir)
@@ -105,9 +106,9 @@ func (c Config) awaitReady(ctx context.Context, e *etcd.Etcd) error {
 	tx.RLock()
 	seen, _ := schema.UnsafeReadConsistentIndex(tx)
 	tx.RUnlock()
-	patience := time.NewTimer(startPatience)
-	defer patience.Stop()
-	tick := time.NewTicker(cutPatience)
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	tick := time.NewTicker(cutTimeout)
 	defer tick.Stop()
 	for last := uint64(0); ; {
 		select {
@@ -117,11 +118,11 @@ func (c Config) awaitReady(ctx context.Context, e *etcd.Etcd) error {
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-patience.C:
-			return fmt.Errorf("it did not serve within %v", startPatience)
+		case <-timeout.C:
+			return fmt.Errorf("it did not serve within %v", startTimeout)
 		case <-tick.C:
 			committed := e.Server.CommittedIndex()
-			// What it would log now has numbers that the database takes for old ones, and is dropped.
+			// etcd would give new entries numbers that the database has seen, and drop them.
 			if e.Server.Leader() != 0 && committed == last && committed <= seen {
 				return fmt.Errorf("%w: it ends at entry %d, and the database has seen entry %d", errCut, committed, seen)
 			}
@@ -130,11 +131,11 @@ func (c Config) awaitReady(ctx context.Context, e *etcd.Etcd) error {
 	}
 }
 
-// forget drops what objects were before this start; whoever watched them then is gone. The API server does the same every five
-// minutes, but begins to count at its start, so that the database of one that ends sooner each time would only grow.
+// forget removes older versions of objects: no client still watches from before this start. The API server does the same every five
+// minutes. But it begins to count at its start, so the database of a server that always ends sooner would grow without bound.
 func forget(ctx context.Context, e *etcd.Etcd) error {
 	_, err := e.Server.Compact(ctx, &etcdserverpb.CompactionRequest{Revision: e.Server.KV().Rev()})
-	if errors.Is(err, mvcc.ErrCompacted) { // nothing has changed since
+	if errors.Is(err, mvcc.ErrCompacted) { // nothing has changed since the last time
 		return nil
 	}
 	return err
@@ -149,7 +150,7 @@ func (c Config) etcd() *etcd.Config {
 	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
 	conf.EnableGRPCGateway = false
 	conf.TickMs, conf.ElectionMs = 20, 100 // one member has nothing to wait for at the election
-	// What is acknowledged is in the log; how often the database follows it is a matter of the work at the next start.
+	// Acknowledged writes are in the log. A database that is written less often only makes the next start replay more of it.
 	conf.BackendBatchInterval, conf.BackendBatchLimit = time.Second, 1000
 	conf.LogLevel = "fatal" // errors are returned; at "error" each start and stop would log several
 	if c.Failed != nil {
@@ -161,7 +162,7 @@ func (c Config) etcd() *etcd.Config {
 	return conf
 }
 
-// silent is a log that keeps what ends the process alone, for hook to tell.
+// silent is a log of only those entries that end the process, for hook.
 type silent struct{}
 
 func (silent) Enabled(l zapcore.Level) bool        { return l >= zapcore.PanicLevel }
@@ -174,10 +175,10 @@ func (s silent) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Checke
 	return to.AddCore(e, s)
 }
 
-// hook takes the place of the end that etcd gives to the process.
+// hook calls Failed where etcd would end the process.
 type hook Config
 
-// OnWrite tells the reason.
+// OnWrite calls Failed with the reason.
 func (h hook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	err := errors.New(e.Message)
 	for _, f := range fields {

@@ -32,15 +32,15 @@ func Command(program string) func(dir, socket string, existing bool) *exec.Cmd {
 	}
 }
 
-// What the process of a store and the one that started it say to each other.
+// Messages between the process of a store and the process that started it, its parent.
 const (
 	readyWord  = "ready\n"  // on its standard output, when it serves
-	stopWord   = "stop\n"   // on its standard input: it is to end
+	stopWord   = "stop\n"   // on its standard input, to end it
 	failedWord = "failed: " // on its standard error, before the sentence that says why it ends
 )
 
-// Serve is the process of a store. It ends when its standard input says so, and at once when that is closed: then its user was
-// killed, and the next one waits for the files. Signals are for the user.
+// Serve is the process of a store. It ends when it reads stopWord from standard input. It ends at once when standard input is
+// closed: then its parent was killed, and the next parent waits for the files. It ignores signals, which are for the parent.
 func Serve(c Config) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -25,40 +25,42 @@ import (
 const (
 	// maxSocketPath is how long the path of a unix socket may be (sizeof sun_path, less its zero byte).
 	maxSocketPath = 107
-	// A store that ended is started again after firstPause, then twice as long each time, up to lastPause.
+	// The back-off before a store that has ended is started again: it doubles from firstPause up to lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// endPatience is how long the process may take to end when it is told to.
-	endPatience = 5 * time.Second
+	// endTimeout is how long the process may take to end after stopWord.
+	endTimeout = 5 * time.Second
 )
 
-// errUnasked is why a store ends that neither failed nor was told to.
-var errUnasked = errors.New("it was not told to")
+// errUnexpected is why a store has ended that neither failed nor was asked to end.
+var errUnexpected = errors.New("nothing asked it to")
 
-// Options say where a Store is and what runs it.
+// Options configure a Store.
 type Options struct {
 	// Dir is the data directory; the store has Dir/etcd and a socket beside it.
 	Dir string
-	// Command is what serves it as a process of its own, by calling Serve; nil has etcd run within this process, which it then may end.
+	// Command returns the command of a process that calls Serve. If it is nil, etcd runs within this process, and may end it.
 	Command func(dir, socket string, existing bool) *exec.Cmd
 	// Logger may be nil.
 	Logger hclog.Logger
 }
 
-// Store is a store that is kept running.
+// Store keeps a store running.
 type Store struct {
+	// Set once, by Start.
 	options   Options
 	dir       string
 	socket    string
 	temporary string // a directory to remove at the end; empty when the socket is in the data directory
 	client    *clientv3.Client
 	cancel    context.CancelFunc
-	done      chan struct{}
+	done      chan struct{} // closed when the store has ended for good
 
-	mu      sync.Mutex
-	failure error         // why it does not serve; nil while it does
-	back    chan struct{} // closed when it serves
-	gone    chan struct{} // closed when it does not any more
+	mu sync.Mutex
+	// Guarded by mu.
+	failure error         // why the store does not serve; nil while it serves
+	up      chan struct{} // closed while the store serves
+	down    chan struct{} // closed while it does not
 }
 
 // Start starts the store and returns when it serves.
@@ -72,11 +74,11 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, dir: filepath.Join(o.Dir, "etcd"), socket: socket, temporary: temporary,
-		done: make(chan struct{}), back: make(chan struct{}), gone: make(chan struct{}), failure: errors.New("the store has not started yet"),
+		done: make(chan struct{}), up: make(chan struct{}), down: make(chan struct{}), failure: errors.New("the store has not started yet"),
 	}
 	var run context.Context
 	run, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, s.cancel) // as long as it starts
+	stop := context.AfterFunc(ctx, s.cancel) // only during the start
 	first := make(chan error, 1)
 	go s.keep(run, first)
 	if err = <-first; err == nil {
@@ -98,18 +100,18 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 // URL is the address for etcd clients, unix:///path.
 func (s *Store) URL() string { return "unix://" + s.socket }
 
-// Client is a client of the store.
+// Client returns an etcd client of the store.
 func (s *Store) Client() *clientv3.Client { return s.client }
 
-// Dial connects to the store. While it does not serve, that waits until it does, or ctx ends: a client that was refused would come
-// back less and less often.
+// Dial connects to the store. It waits until the store serves or ctx ends: if connections were refused, gRPC's back-off would keep
+// the client away for longer than the store.
 func (s *Store) Dial(ctx context.Context) (net.Conn, error) {
 	for {
 		s.mu.Lock()
-		back := s.back
+		up := s.up
 		s.mu.Unlock()
 		select {
-		case <-back:
+		case <-up:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -117,29 +119,29 @@ func (s *Store) Dial(ctx context.Context) (net.Conn, error) {
 		if err == nil || ctx.Err() != nil {
 			return conn, err
 		}
-		select { // it has ended a moment ago
+		select { // the store has just ended
 		case <-time.After(firstPause):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// Failure is why the store does not serve, in a sentence; nil while it does.
+// Failure returns a sentence that says why the store does not serve; nil while it serves.
 func (s *Store) Failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failure
 }
 
-// While returns a context that ends with the store: a request that it does not answer any more is not waited for.
+// While returns a context that ends when the store stops serving, so that no request waits for an answer that will not come.
 func (s *Store) While(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
-	gone := s.gone
+	down := s.down
 	s.mu.Unlock()
 	go func() {
 		select {
-		case <-gone:
+		case <-down:
 			cancel(s.Failure())
 		case <-ctx.Done():
 		}
@@ -147,7 +149,7 @@ func (s *Store) While(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { cancel(nil) }
 }
 
-// Leave has whoever waits for an answer of the store wait no longer: it is to end.
+// Leave ends the contexts of While, before Stop.
 func (s *Store) Leave() { s.fails(errors.New("the store is being stopped")) }
 
 // Stop ends the store and returns when it has ended.
@@ -162,7 +164,7 @@ func (s *Store) Stop() {
 	}
 }
 
-// keep runs the store again and again until ctx ends. What becomes of the first start goes to first.
+// keep runs the store again and again until ctx ends. It sends the outcome of the first start to first.
 func (s *Store) keep(ctx context.Context, first chan<- error) {
 	defer close(s.done)
 	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
@@ -180,12 +182,12 @@ func (s *Store) keep(ctx context.Context, first chan<- error) {
 			logged = ""
 		}
 		if !existing || ctx.Err() != nil {
-			first <- err // nobody reads it after the first start
+			first <- err // buffered: after the first start nothing reads it
 			return
 		}
-		// Which file it was that could not be written, in the brackets at the end, is a new one each time.
+		// A sentence is logged once. The name of the file in brackets at its end differs each time, and does not count.
 		if sentence, _, _ := strings.Cut(err.Error(), " ("); sentence != logged || !served.IsZero() {
-			s.options.Logger.Error("the store has ended: the API answers nobody until it is back, and services go on", "why", err)
+			s.options.Logger.Error("the store has ended: the API answers 503 until it serves again, and services go on", "why", err)
 			logged = sentence
 		}
 		select {
@@ -210,30 +212,30 @@ func (s *Store) began(existing bool, first chan<- error) {
 func (s *Store) serves() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure, s.gone = nil, make(chan struct{})
-	close(s.back)
+	s.failure, s.down = nil, make(chan struct{})
+	close(s.up)
 }
 
 func (s *Store) fails(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failure == nil {
-		s.back = make(chan struct{})
-		close(s.gone)
+		s.up = make(chan struct{})
+		close(s.down)
 	}
 	s.failure = err
 }
 
-// run runs the store until it ends by itself or ctx does, and says why. Ready is called when it serves, from another goroutine that has ended
-// when run returns.
+// run runs the store until it ends by itself or ctx ends, and returns why. It calls ready when the store serves, and not after it
+// has returned.
 func (s *Store) run(ctx context.Context, existing bool, ready func()) error {
 	if s.options.Command == nil {
-		return cmp.Or(Run(ctx, Config{Dir: s.dir, Socket: s.socket, Existing: existing, Ready: ready}), errUnasked)
+		return cmp.Or(Run(ctx, Config{Dir: s.dir, Socket: s.socket, Existing: existing, Ready: ready}), errUnexpected)
 	}
 	cmd := s.options.Command(s.dir, s.socket, existing)
 	var failure bytes.Buffer
 	cmd.Stderr = &failure
-	cmd.SysProcAttr = ownGroup() // Ctrl-C is for us, and it ends after us
+	cmd.SysProcAttr = ownGroup() // so that Ctrl-C ends us first
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return explain(s.dir, fmt.Errorf("starting its process: %w", err))
@@ -251,12 +253,12 @@ func (s *Store) run(ctx context.Context, existing bool, ready func()) error {
 		_, _ = io.WriteString(in, stopWord)
 		select {
 		case <-ended:
-		case <-time.After(endPatience):
+		case <-time.After(endTimeout):
 			_ = cmd.Process.Kill()
 		}
 	})
 	defer stop()
-	late := time.AfterFunc(startPatience+lockPatience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(startTimeout+lockTimeout, func() { _ = cmd.Process.Kill() })
 	if said, _ := io.ReadAll(io.LimitReader(out, int64(len(readyWord)))); string(said) == readyWord {
 		late.Stop()
 		ready()
@@ -267,7 +269,7 @@ func (s *Store) run(ctx context.Context, existing bool, ready func()) error {
 	return s.ended(err, failure.String())
 }
 
-// ended says why the process has: in its own words, or from the first line of a crash.
+// ended returns why the process has ended: its own sentence, or the first line of a crash.
 func (s *Store) ended(err error, said string) error {
 	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
 	if sentence, ok := strings.CutPrefix(said, failedWord); ok {
@@ -276,10 +278,10 @@ func (s *Store) ended(err error, said string) error {
 	if said != "" {
 		return explain(s.dir, errors.New(said))
 	}
-	return fmt.Errorf("the process of the store %s has ended (%w)", s.dir, cmp.Or(err, errUnasked))
+	return fmt.Errorf("the process of the store %s has ended (%w)", s.dir, cmp.Or(err, errUnexpected))
 }
 
-// socketPath returns where etcd listens: in dir, or in a short temporary directory (also returned) when that is too long.
+// socketPath returns where etcd listens: in dir, or if that path is too long in a temporary directory, which it returns too.
 func socketPath(dir string) (path, temporary string, err error) {
 	path = filepath.Join(dir, "etcd.sock")
 	if len(path) <= maxSocketPath {
@@ -287,7 +289,7 @@ func socketPath(dir string) (path, temporary string, err error) {
 	}
 	temporary, err = os.MkdirTemp("/tmp", "sluice-") // not os.TempDir: TMPDIR may be as long as dir
 	if err != nil {
-		return "", "", fmt.Errorf("making a directory for etcd's socket, as the path of %s is too long for one: %w", dir, err)
+		return "", "", fmt.Errorf("making a temporary directory for etcd's socket, because the path of %s is too long for a socket: %w", dir, err)
 	}
 	return filepath.Join(temporary, "etcd.sock"), temporary, nil
 }

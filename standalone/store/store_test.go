@@ -24,23 +24,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long what must come is waited for, however busy the machine is.
-const patience = 2 * time.Minute
+// timeout is how long a test waits for what must happen, on a machine of any load.
+const timeout = 2 * time.Minute
 
-// machine is what the store of a test runs on.
+// machine starts the processes of a test's store.
 type machine struct {
-	noFiles atomic.Bool              // a process may write to no file
+	noFiles atomic.Bool              // new processes may not write to files
 	newest  atomic.Pointer[exec.Cmd] // the newest process; its pid may be read while the store serves
 }
 
-// kill ends the process as a lack of memory would, and returns when that is known.
+// kill kills the process as the kernel does when memory runs out, and returns when the store starts the next one.
 func (m *machine) kill(t *testing.T) {
 	t.Helper()
 	cmd := m.newest.Load()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); m.newest.Load() == cmd; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); m.newest.Load() == cmd; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the store is not started again")
 		}
@@ -77,7 +77,7 @@ func start(t *testing.T, dir string) (*Store, *machine) {
 
 func put(t *testing.T, s *Store, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	if _, err := s.Client().Put(ctx, key, value); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func put(t *testing.T, s *Store, key, value string) {
 
 func get(t *testing.T, s *Store, key string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for {
 		got, err := s.Client().Get(ctx, key)
@@ -102,10 +102,10 @@ func get(t *testing.T, s *Store, key string) string {
 	}
 }
 
-// failure waits until the store does not serve, for a reason that has a text in it; an empty text waits until it serves.
+// failure waits until the store does not serve for a reason that contains a text; with an empty text, until it serves.
 func failure(t *testing.T, s *Store, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(5 * time.Millisecond) {
 		err := s.Failure()
 		if text == "" && err == nil || err != nil && text != "" && strings.Contains(err.Error(), text) {
 			return
@@ -128,7 +128,7 @@ func TestStoreIsStartedAgain(t *testing.T) {
 	}
 }
 
-func TestStoreWhoseFilesAreGoneDoesNotBeginWithNothing(t *testing.T) {
+func TestStoreWhoseFilesAreGoneDoesNotStartEmpty(t *testing.T) {
 	dir := t.TempDir()
 	s, m := start(t, dir)
 	put(t, s, "key", "value")
@@ -146,7 +146,7 @@ func TestStoreWhoseFilesAreGoneDoesNotBeginWithNothing(t *testing.T) {
 	}
 }
 
-func TestStoreThatMayNotWriteIsBackWhenItMay(t *testing.T) {
+func TestStoreServesAgainWhenItMayWriteAgain(t *testing.T) {
 	s, m := start(t, t.TempDir())
 	put(t, s, "key", "value")
 	m.noFiles.Store(true)
@@ -168,15 +168,15 @@ func TestStoreThatMayNotWriteIsBackWhenItMay(t *testing.T) {
 	m.noFiles.Store(false)
 	failure(t, s, "")
 	if err := <-dialed; err != nil {
-		t.Errorf("who waited for the store is told %v", err)
+		t.Errorf("a client that waited for the store got %v", err)
 	}
 	if got := get(t, s, "key"); got != "value" {
 		t.Errorf("the value is %q now that it may write", got)
 	}
 }
 
-// TestDamageIsToldInASentence breaks the files of a store between two starts.
-func TestDamageIsToldInASentence(t *testing.T) {
+// TestDamageIsReportedInASentence damages the files of a store between two starts.
+func TestDamageIsReportedInASentence(t *testing.T) {
 	whole := t.TempDir()
 	s, _ := start(t, whole)
 	for i := range 50 {
@@ -248,7 +248,7 @@ func TestFirstStartThatWasCutShortIsTriedAgain(t *testing.T) {
 	put(t, s, "key", "value")
 }
 
-// TestStartThatHangsIsStopped: a process that neither serves nor ends does not hold up who is told to stop.
+// TestStartThatHangsIsStopped: a process that neither serves nor ends does not keep Start from returning when its context ends.
 func TestStartThatHangsIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := Start(ctx, Options{Dir: t.TempDir(), Command: func(string, string, bool) *exec.Cmd {
@@ -260,8 +260,8 @@ func TestStartThatHangsIsStopped(t *testing.T) {
 	}
 }
 
-// TestStoreEndsWithItsUser: the process holds the files no longer than the one that started it, however that ends.
-func TestStoreEndsWithItsUser(t *testing.T) {
+// TestStoreEndsWithItsParent: the store's process gives up its files when its parent has ended in any way.
+func TestStoreEndsWithItsParent(t *testing.T) {
 	dir := t.TempDir()
 	cmd := new(machine).command(filepath.Join(dir, "etcd"), filepath.Join(dir, "etcd.sock"), false)
 	in, err := cmd.StdinPipe()
@@ -278,7 +278,7 @@ func TestStoreEndsWithItsUser(t *testing.T) {
 	if _, err := out.Read(make([]byte, len(readyWord))); err != nil {
 		t.Fatal(err)
 	}
-	_ = in.Close() // as the kernel does when the user was killed
+	_ = in.Close() // as the kernel does when the parent was killed
 	s, _ := start(t, dir)
 	put(t, s, "key", "value")
 	_ = cmd.Wait()

@@ -1,4 +1,4 @@
-// Package address gives tests addresses to have processes listen on. It knows nothing of what listens there.
+// Package address gives tests free addresses for processes to listen on. It does not know what listens there.
 package address
 
 import (
@@ -9,21 +9,21 @@ import (
 	"testing"
 )
 
-// Ports are below those that systems give to connections, and that replicas get: nobody gets one by chance between the moment
-// when it is found free and the one when it is listened on, or while its owner is restarted.
+// The ports lie below the ephemeral ports of systems and below those of replicas. So no other process gets one by chance before a
+// process listens on it, or while that process restarts.
 const first, last = 10_000, 30_000
 
-// Test binaries run side by side, so a process hands out ports of blocks that are its own: it listens on the first port of a block
-// until it ends, which no other can do meanwhile.
+// Test binaries run in parallel, so each process uses blocks of ports that no other process uses: it claims a block by listening on
+// the block's first port until it ends.
 const block = 50
 
 var ports struct {
 	sync.Mutex
 	owned     []net.Listener
-	next, end int // what is left of the newest block
+	next, end int // the ports that are left of the newest block
 }
 
-// Free is a loopback address that nobody listens on and nobody was given before, in this process or another that runs now.
+// Free returns a loopback address that is free and that Free has not returned before, in this process or another that runs now.
 func Free(t testing.TB) string {
 	t.Helper()
 	ports.Lock()
@@ -45,7 +45,7 @@ func Free(t testing.TB) string {
 	return ""
 }
 
-// own tries to get another block.
+// own tries to claim another block.
 func own() {
 	start := first + block*rand.IntN((last-first)/block)
 	if l, err := net.Listen("tcp", at(start)); err == nil {

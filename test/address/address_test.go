@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Two processes at a time are never given the same address, though neither listens on what it is given.
+// Two processes that run at the same time never get the same address, although neither listens on its addresses.
 func TestProcessesShareNoAddress(t *testing.T) {
 	const many = 300
 	if os.Getenv("ADDRESSES") != "" {
@@ -21,7 +21,7 @@ func TestProcessesShareNoAddress(t *testing.T) {
 	given := map[string]bool{}
 	take := func(address string) {
 		if given[address] {
-			t.Errorf("%s was given twice", address)
+			t.Errorf("Free returned %s twice", address)
 		}
 		given[address] = true
 	}
@@ -42,11 +42,11 @@ func TestProcessesShareNoAddress(t *testing.T) {
 	for range many {
 		var address string
 		if _, err := fmt.Fscanf(out, "given %s\n", &address); err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
-			t.Fatalf("the other process was given %q: %v", address, err)
+			t.Fatalf("the other process got %q: %v", address, err)
 		}
 		take(address)
 	}
-	for range 10 * many { // so many that two processes that draw at random would meet
+	for range 10 * many { // enough that two processes would collide if they drew at random
 		take(Free(t))
 	}
 }

@@ -1,4 +1,4 @@
-// Package authority makes certificates for tests: an authority of its own, and what it signs, as PEM files.
+// Package authority makes certificates for tests as PEM files: an authority and certificates that it signs.
 package authority
 
 import (
@@ -20,7 +20,7 @@ import (
 	"sluice.dev/sluice/certificate"
 )
 
-// Files are where a certificate and its key are.
+// Files are the paths of a certificate and its key.
 type Files = certificate.Files
 
 // Authority signs certificates.
@@ -33,7 +33,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// New makes an authority whose files, and those of what it signs, are in a folder of the test.
+// New makes an authority. Its files and those of the certificates that it signs are in a folder of the test.
 func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, dir: t.TempDir(), key: newKey(t)}
@@ -51,8 +51,8 @@ func New(t testing.TB) *Authority {
 	return a
 }
 
-// Issue writes a new certificate and its key under a name, over what was there. Each of the names that it is for is a URI, an IP
-// address or a DNS name.
+// Issue writes a new certificate and its key under a name and replaces older ones. Each of the certificate's subject names is a URI,
+// an IP address or a DNS name.
 func (a *Authority) Issue(name string, names ...string) Files {
 	a.t.Helper()
 	chain, key := a.Sign(names...)
@@ -118,7 +118,7 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// Write puts a whole file in its place at once.
+// Write replaces a file in one step.
 func Write(t testing.TB, path string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", text, 0o600); err != nil {

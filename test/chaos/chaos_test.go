@@ -20,19 +20,19 @@ import (
 )
 
 var (
-	seed       = flag.Uint64("chaos.seed", 0, "what the operations follow from; 0 draws one and prints it")
+	seed       = flag.Uint64("chaos.seed", 0, "the seed of the operations; 0 draws one and prints it")
 	operations = flag.Int("chaos.ops", 100, "how many operations")
 	rate       = flag.Int("chaos.rate", 200, "requests a second")
-	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK, to look for what else fails")
+	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")
 	forms      = flag.String("chaos.routes", "", "the form of routes: scoped or inline; by default one run with each")
-	logFile    = flag.String("chaos.log", "", "file for all that the processes and the run say; none by default")
+	logFile    = flag.String("chaos.log", "", "a file for the output of the processes and of the run; none by default")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("2") // runs at a time: each is a load
+		_ = f.Value.Set("2") // runs in parallel, since each loads the machine
 	}
 	ctrllog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-chaos-")
@@ -54,14 +54,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// setting is what a run is made with.
+// setting has the parameters of a run.
 type setting struct {
 	seed            uint64
 	gateway, routes string
 	envoy           string // path, for the gateway envoy
 }
 
-// String is how to make the run again.
+// String returns the flags that repeat the run.
 func (s setting) String() string {
 	return fmt.Sprintf("-chaos.seed %d -chaos.gateway %s -chaos.routes %s", s.seed, s.gateway, s.routes)
 }
@@ -85,7 +85,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// chosen is the one that a flag names, or all without it.
+// chosen returns the one that a flag names, or all if the flag is not set.
 func chosen(t *testing.T, flag string, all ...string) []string {
 	if flag == "" {
 		return all
@@ -96,17 +96,17 @@ func chosen(t *testing.T, flag string, all ...string) []string {
 	return []string{flag}
 }
 
-// calm is how long everything is left alone before it is looked at what it has grown to.
+// calm is how long nothing happens before the final sizes are measured.
 const calm = 3 * time.Second
 
 // tooMany failures end a run.
 const tooMany = 10
 
-// verdict gathers what failed.
+// verdict collects failures.
 type verdict struct {
 	mu     sync.Mutex
 	all    []string
-	first  string // what was going on at the first failure
+	first  string // operations and logs before the first failure
 	stop   chan struct{}
 	closed bool
 }
@@ -133,13 +133,13 @@ func (v *verdict) end() {
 }
 
 func run(t *testing.T, with setting) {
-	h, err := newHouse(t, with)
+	h, err := newInstallation(t, with)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &verdict{stop: make(chan struct{})}
 	hosts := newHosts(with.seed)
-	p := &performer{house: h, hosts: hosts, stop: v.stop, lanes: map[string]chan struct{}{}, slots: make(chan struct{}, atOnce)}
+	p := &performer{system: h, hosts: hosts, stop: v.stop, lanes: map[string]chan struct{}{}, slots: make(chan struct{}, atOnce)}
 	p.load = newLoad(hosts, h.gateway, *rate, func(f failure) {
 		v.add("request: "+f.String(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
 	})
@@ -151,7 +151,7 @@ func run(t *testing.T, with setting) {
 		v.add(err.Error(), func() string { return p.recent(20, time.Now()) + "\n" + h.tails(60) })
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.end() // what is planned next would build on what did not happen
+		v.end() // the further operations depend on this one
 	}
 	if err := p.connected(); err != nil {
 		t.Fatal(err, "\n", h.tails(60))
@@ -183,7 +183,7 @@ func run(t *testing.T, with setting) {
 	if *operations >= enough {
 		grown(t, halfway, atEnd)
 	}
-	h.contented(t)
+	h.checkEnvoy(t)
 }
 
 // all draws operations and carries them out. It returns the peaks of the first half.
@@ -200,16 +200,16 @@ func (p *performer) all(t *testing.T, seed uint64) (halfway map[string]float64) 
 			p.start(o)
 		}
 		if n == *operations/2 {
-			p.house.sizes()
-			halfway = maps.Clone(p.house.peaks)
+			p.system.sizes()
+			halfway = maps.Clone(p.system.peaks)
 		}
 		if time.Since(measured) > time.Second {
 			measured = time.Now()
-			p.house.sizes()
+			p.system.sizes()
 		}
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
-			sizes := p.house.sizes()
+			sizes := p.system.sizes()
 			t.Logf("%s operation %d: %s; up %.0f MiB, gateway %.0f MiB", said.Format(clock), n, p.load.figures(), sizes["up process_resident_memory_bytes"], sizes["gateway process_resident_memory_bytes"])
 		}
 	}
@@ -217,12 +217,12 @@ func (p *performer) all(t *testing.T, seed uint64) (halfway map[string]float64) 
 	return halfway
 }
 
-// enough operations are so many that each half of them has all that may happen. In a shorter run the second half may be the first with
-// a burst, the connections of which are kept for a minute.
+// enough is the number of operations from which on each half of a run has every kind. In a shorter run only the second half may have a
+// burst, whose connections are kept for a minute.
 const enough = 1000
 
-// grown fails the test when a process has grown without a bound, as far as one run can tell: at rest it has much more than it ever
-// had in the first half, with all that was held then. Moments cannot be compared, for one may be calm and the other after a restart.
+// grown fails the test if a process seems to grow without bound: at rest after the run it is much larger than its peak in the first half.
+// Sizes at two moments cannot be compared, since one may be calm and the other right after a restart.
 func grown(t *testing.T, halfway, atEnd map[string]float64) {
 	for name, peak := range halfway {
 		now := atEnd[name]

@@ -1,27 +1,27 @@
-// Package chaos changes everything at random while requests go on, and lets none of them fail.
+// Package chaos changes everything at random under load, and no request may fail.
 //
-// A run is a sequence of operations, which is a function of its seed alone, and an open loop of requests to every host that exists.
-// The operations create, delete and rename Services, change weights and tags, make revisions, good ones and broken ones, let
-// services fall asleep, overload them, cut the streams to the xDS server, keep clients away from it, connect a client that refuses
-// what it is sent, and restart the control plane by SIGTERM and by SIGKILL. A request fails when it gets no answer, an answer other
-// than 200, or the answer of a revision that its host did not have at any time from the sending to the answer.
+// A run is a sequence of operations, which depends on its seed alone, and an open loop of requests to every host that exists.
+// The operations create, delete and rename Services, change weights and tags, make good and broken revisions, let services
+// scale to zero, overload them, cut the streams to the xDS server, keep clients disconnected, connect a client that NACKs
+// responses, and restart the control plane by SIGTERM and by SIGKILL. A request fails if it gets no response, a status other
+// than 200, or the response of a revision that its host did not have at any time between request and response.
 //
-// The gateway and two activators are processes of their own; `sluice up` is the control plane, and the replicas' queue-proxies are
-// in it. So a restart ends all replicas, and the requests that come meanwhile are held by the activators. What is inside of a
-// replica when it is killed is lost: before SIGKILL, and only then, the run lets the requests under way end.
+// The gateway and two activators are processes of their own. `sluice up` is the control plane, and contains the replicas'
+// queue-proxies. So a restart ends all replicas, and the activators hold the requests that come meanwhile. Requests in a
+// replica that is killed are lost: so before SIGKILL, and only then, the run lets the requests in flight end.
 //
-// A host that is to go gets no new requests, and those under way end, before it is removed; a host is new when its Service is Ready.
+// Before a host is removed, it gets no new requests, and those in flight end. A new host gets requests when its Service is Ready.
 //
 // `go test ./test/chaos` makes four short runs, through the built-in gateway and through Envoy, each with routes in
-// either form (scoped, inline), from seeds that it draws and prints. A long run of one kind is
+// either form (scoped, inline). It draws and prints the seeds. A long run of one kind is
 //
 //	make chaos GATEWAY=envoy ROUTES=inline SEED=7
 //
-// with 10,000 operations at 1,000 requests a second, unless OPS and RATE say otherwise; it takes an hour on two cores. What fails is
-// printed with the flags that make the same run again, the operations before it and the logs of the processes. At the end of a run
-// Envoy may not have complained of anything but the streams that were cut.
+// with 10,000 operations at 1,000 requests a second, unless OPS and RATE set other numbers. It takes an hour on two cores. A run
+// prints its failures with the flags that repeat it, the operations before them and the logs of the processes. At the end of a run
+// Envoy's log may have no complaints except about the streams that were cut.
 //
-// The operations are a function of the seed, but not their timing: a seed that has failed fails often, not always.
+// The operations depend on the seed, but not their timing: a seed that has failed fails often, not always.
 //
-// The requests are an open loop, but for an end: while 4,000 are under way, most of them held, no more are sent.
+// The open loop has a limit: while 4,000 requests are in flight, most of them held, it sends no more.
 package chaos

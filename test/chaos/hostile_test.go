@@ -11,7 +11,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// hostile is a client that says that it is a gateway and refuses a share of what it is sent.
+// hostile is a client with the role of a gateway that NACKs a share of the responses.
 type hostile struct {
 	client   *client.Client
 	random   *rand.Rand
@@ -20,7 +20,7 @@ type hostile struct {
 	refused  atomic.Int64
 }
 
-// beHostile follows the xDS server for some time.
+// beHostile runs the client for some time.
 func beHostile(server string, seed uint64, number int, stay time.Duration) (answered, refused int64) {
 	x := &hostile{random: rand.New(rand.NewPCG(seed, 4))}
 	x.share = []float64{0.1, 0.5, 1}[x.random.IntN(3)]
@@ -30,7 +30,7 @@ func beHostile(server string, seed uint64, number int, stay time.Duration) (answ
 	x.client.Subscribe(resource.RouteType, "http", "local")
 	ctx, cancel := context.WithTimeout(context.Background(), stay)
 	defer cancel()
-	_ = x.client.Run(ctx) // it ends with the context
+	_ = x.client.Run(ctx) // the error is the end of the context
 	return x.answered.Load(), x.refused.Load()
 }
 

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// hosts is what must be there at any time: the hosts that requests may go to, and who may answer.
+// hosts has the hosts that requests may go to, and the revisions that may answer for each.
 type hosts struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards all fields
 	random *rand.Rand
 	all    map[string]*host
 	live   []*host // those that get requests
-	paused bool    // none gets any
-	flying int     // requests under way
+	paused bool    // none gets requests
+	flying int     // requests in flight
 }
 
 // host is one host. hosts.mu guards it.
@@ -24,19 +24,19 @@ type host struct {
 	http2   bool
 	answers map[int][]span // when a mark may answer
 	flying  int
-	good    int // requests that were answered as they should be
+	good    int // requests that succeeded
 	last    time.Time
 }
 
-// span is a time; without an end it goes on.
+// span is an interval, open if to is zero.
 type span struct{ from, to time.Time }
 
 func newHosts(seed uint64) *hosts {
 	return &hosts{random: rand.New(rand.NewPCG(seed, 2)), all: map[string]*host{}}
 }
 
-// allow says that from now on the marks may answer, beside those that may already. Hosts that are not there are made, without
-// getting requests.
+// allow lets the marks of a Service answer from now on, in addition to those that already may. It adds new hosts, which get no requests
+// yet.
 func (h *hosts) allow(s *service) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,8 +55,8 @@ func (h *hosts) allow(s *service) {
 	}
 }
 
-// settle says that the Service is what it was to be: nothing else may answer requests that are sent from now on. All of its hosts get
-// requests.
+// settle is called when a change of the Service is complete: from now on only its marks may answer new requests, and all of its hosts
+// get requests.
 func (h *hosts) settle(s *service) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +74,7 @@ func (h *hosts) settle(s *service) {
 	}
 }
 
-// rest stops the requests to hosts and waits until those under way have ended.
+// rest stops the requests to hosts and waits until those in flight have ended.
 func (h *hosts) rest(names []string) error {
 	h.mu.Lock()
 	var stopped []*host
@@ -90,7 +90,7 @@ func (h *hosts) rest(names []string) error {
 	})
 }
 
-// forget takes away hosts that rest.
+// forget removes hosts after rest.
 func (h *hosts) forget(names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,7 +99,7 @@ func (h *hosts) forget(names []string) {
 	}
 }
 
-// pause holds all requests back and waits until there is none; resume lets them go.
+// pause stops all requests and waits until none is in flight; resume starts them again.
 func (h *hosts) pause() error {
 	h.mu.Lock()
 	h.paused = true
@@ -113,7 +113,7 @@ func (h *hosts) resume() {
 	h.paused = false
 }
 
-// until waits for something that is read under the mutex.
+// until waits for a condition, which it checks with the mutex locked.
 func (h *hosts) until(holds func() bool) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		h.mu.Lock()
@@ -123,17 +123,17 @@ func (h *hosts) until(holds func() bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("requests are still under way after a minute")
+	return fmt.Errorf("requests are still in flight after a minute")
 }
 
-// crowd is how many requests may be under way: each takes two descriptors of the gateway and of the activator while it is held.
+// crowd is how many requests may be in flight: while one is held, it takes two descriptors of the gateway and of the activator.
 const crowd = 4000
 
-// line is how many of them may be to one host. A Service of three replicas that take one request at a time answers as many within
-// seconds, also on a machine that has no time for it; without a bound its queue would grow for ever there.
+// line is how many of them may be for one host. A Service of three replicas that work on one request at a time answers so many within
+// seconds, even on a busy machine. Without a bound its queue could grow for ever there.
 const line = 100
 
-// begin chooses a host for a request; nil when none may be sent. end must follow.
+// begin chooses a host for a request; nil if none may be sent. The caller must call end.
 func (h *hosts) begin() *host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,7 +150,7 @@ func (h *hosts) begin() *host {
 	return nil
 }
 
-// at is a host by its name, for a request that an operation sends; nil if it gets none.
+// at returns a host by its name, for a request of an operation; nil if the host gets none.
 func (h *hosts) at(name string) *host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -171,7 +171,7 @@ func (h *hosts) end(x *host) {
 	h.flying--
 }
 
-// others is what became of the other requests to a host.
+// others describes the other requests to a host.
 func (h *hosts) others(x *host) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -181,7 +181,7 @@ func (h *hosts) others(x *host) string {
 	return fmt.Sprintf("%d under way, %d answered, the last %v ago", x.flying, x.good, time.Since(x.last).Round(time.Millisecond))
 }
 
-// judge tells whether a mark may have answered a request of that time.
+// judge returns an error if a mark may not have answered a request of that time.
 func (h *hosts) judge(x *host, mark int, sent, answered time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,5 +205,5 @@ func (h *hosts) judge(x *host, mark int, sent, answered time.Time) error {
 	return fmt.Errorf("mark %d answered, which was allowed until %s; now %v may", mark, last, may)
 }
 
-// clock is how moments are printed, as the processes' logs do.
+// clock is the time format of the processes' logs.
 const clock = "15:04:05.000"

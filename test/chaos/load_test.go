@@ -19,34 +19,36 @@ import (
 	"github.com/coder/websocket"
 )
 
-// patience is how long a request may take.
-const patience = time.Minute
+// timeout is how long a request may take.
+const timeout = time.Minute
 
-// load sends requests at a rate, whether or not those before have been answered.
+// load sends requests at a rate, even if earlier ones were not answered yet.
 type load struct {
-	hosts   *hosts
-	address string // of the gateway
-	rate    int    // per second
-	failed  func(failure)
-	late    func(host string) // is told, once, of a request that has had half of its time
-
-	idle     connections
+	// Set once.
+	hosts    *hosts
+	address  string // of the gateway
+	rate     int    // per second
+	failed   func(failure)
+	late     func(host string) // called once, for a request that has taken half of the timeout
 	http2    *http.Client
 	upgrades *http.Client
-	running  sync.WaitGroup
 
-	mu    sync.Mutex
+	idle    connections
+	running sync.WaitGroup
+	once    sync.Once // for late
+
+	mu sync.Mutex
+	// Guarded by mu.
 	taken []time.Duration
 	kinds map[string]int
 	lost  int
-	once  sync.Once // for late
 }
 
 // failure is a request that failed.
 type failure struct {
 	began, ended time.Time
 	host, what   string
-	others       string // what became of the other requests to the host
+	others       string // describes the other requests to the host
 	err          error
 }
 
@@ -60,12 +62,12 @@ func newLoad(h *hosts, address string, rate int, failed func(failure)) *load {
 	return &load{
 		hosts: h, address: address, rate: rate, failed: failed, kinds: map[string]int{},
 		idle:     connections{address: address},
-		http2:    &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience},
+		http2:    &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: timeout},
 		upgrades: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 }
 
-// run sends requests until the context ends, and waits for those under way. What could not be sent in time is sent when it can be.
+// run sends requests until the context ends, and waits for those in flight. It catches up on requests that it could not send in time.
 func (l *load) run(ctx context.Context, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 3))
 	began, sent := time.Now(), 0
@@ -82,7 +84,7 @@ func (l *load) run(ctx context.Context, seed uint64) {
 			draw, ms := random.Float64(), random.IntN(2000)
 			l.running.Go(func() { l.one(h, draw, ms) })
 		}
-		if behind := due - sent; behind > 2*l.rate { // nothing could be sent for long, which is not what is measured
+		if behind := due - sent; behind > 2*l.rate { // after a long time without a request it does not catch up on all
 			sent = due - 2*l.rate
 		}
 	}
@@ -108,19 +110,19 @@ func (l *load) one(h *host, draw float64, ms int) {
 	}
 }
 
-// slow sends a request that takes its time.
+// slow sends a request that takes some time.
 func (l *load) slow(h *host, ms int) {
 	l.send(h, "slow GET", func(context.Context) (string, error) {
 		return l.exchange(http.MethodGet, h.name, "/?ms="+strconv.Itoa(ms), nil)
 	})
 }
 
-// send carries a request out, judges it and counts it.
+// send sends a request, and judges and counts its outcome.
 func (l *load) send(h *host, what string, request func(context.Context) (string, error)) {
 	defer l.hosts.end(h)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	half := time.AfterFunc(patience/2, func() { l.once.Do(func() { l.late(h.name) }) })
+	half := time.AfterFunc(timeout/2, func() { l.once.Do(func() { l.late(h.name) }) })
 	began := time.Now()
 	body, err := request(ctx)
 	ended := time.Now()
@@ -145,7 +147,7 @@ func (l *load) send(h *host, what string, request func(context.Context) (string,
 	}
 }
 
-// exchange is a request over HTTP/1.1, by a client that sends nothing twice.
+// exchange sends a request over HTTP/1.1, without ever repeating it.
 func (l *load) exchange(method, host, path string, body io.Reader) (string, error) {
 	c, err := l.idle.get()
 	if err != nil {
@@ -155,21 +157,21 @@ func (l *load) exchange(method, host, path string, body io.Reader) (string, erro
 	if err != nil {
 		return "", err
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(timeout))
 	if err := request.Write(c); err != nil {
 		c.Close()
-		return "", c.told("writing", err)
+		return "", c.describe("writing", err)
 	}
 	response, err := http.ReadResponse(c.in, request)
 	if err != nil {
 		c.Close()
-		return "", c.told("reading", err)
+		return "", c.describe("reading", err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		c.Close()
-		return "", c.told("reading the body", err)
+		return "", c.describe("reading the body", err)
 	}
 	if response.Close {
 		c.Close()
@@ -179,7 +181,7 @@ func (l *load) exchange(method, host, path string, body io.Reader) (string, erro
 	return string(text), refusal(response, text)
 }
 
-// refusal is the error of a response that is no success.
+// refusal is the error of a response with another status than 200.
 func refusal(response *http.Response, body []byte) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
@@ -195,7 +197,7 @@ func (l *load) call(ctx context.Context, host string) (string, error) {
 		return "", err
 	}
 	request.Host = host
-	request.GetBody = nil // it is not to be sent twice
+	request.GetBody = nil // so that the transport cannot repeat it
 	request.Header.Set("Content-Type", "application/grpc")
 	request.Header.Set("Te", "trailers")
 	response, err := l.http2.Do(request)
@@ -217,7 +219,7 @@ func (l *load) call(ctx context.Context, host string) (string, error) {
 	return string(frame[5:]), nil
 }
 
-// echo is a WebSocket of some messages.
+// echo opens a WebSocket and echoes some messages.
 func (l *load) echo(ctx context.Context, host string, ms int) (string, error) {
 	c, response, err := websocket.Dial(ctx, "ws://"+l.address+"/echo", &websocket.DialOptions{Host: host, HTTPClient: l.upgrades})
 	if err != nil {
@@ -248,7 +250,7 @@ func (l *load) echo(ctx context.Context, host string, ms int) (string, error) {
 	return string(mark), c.Close(websocket.StatusNormalClosure, "")
 }
 
-// connection is one to the gateway.
+// connection is a connection to the gateway.
 type connection struct {
 	net.Conn
 	in   *bufio.Reader
@@ -256,11 +258,11 @@ type connection struct {
 	uses int
 }
 
-func (c *connection) told(doing string, err error) error {
+func (c *connection) describe(doing string, err error) error {
 	return fmt.Errorf("%s, on a connection that has had %d requests before, unused for %v: %w", doing, c.uses-1, time.Since(c.used).Round(time.Millisecond), err)
 }
 
-// connections are idle, the latest used first.
+// connections are the idle connections; the last one was used most recently.
 type connections struct {
 	address string
 
@@ -268,7 +270,7 @@ type connections struct {
 	idle []*connection
 }
 
-// tooOld is for how long a connection may be idle: a gateway may close it then.
+// tooOld is for how long a connection may be idle. After that a gateway may close it.
 const tooOld = 20 * time.Second
 
 func (p *connections) get() (*connection, error) {
@@ -292,7 +294,7 @@ func (p *connections) get() (*connection, error) {
 		}
 		c.Close()
 	}
-	conn, err := net.DialTimeout("tcp", p.address, patience)
+	conn, err := net.DialTimeout("tcp", p.address, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +317,7 @@ func (p *connections) close() {
 	p.idle = nil
 }
 
-// figures are what the requests came to.
+// figures summarizes the requests.
 func (l *load) figures() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -20,27 +20,28 @@ import (
 	"sluice.dev/sluice/test/relay"
 )
 
-// Operations of different Services are under way at a time, so many of them; those of one Service, and those of the plane, follow
-// each other.
+// atOnce is how many operations of different Services may run in parallel. Those of one Service run one after the other, and so do
+// those of the control plane.
 const atOnce = 12
 
-// plane is the lane of what happens to all Services.
+// plane is the lane of operations that affect all Services.
 const plane = "\x00plane"
 
-// performer carries operations out.
+// performer carries operations out. Operations in the same lane run one after the other.
 type performer struct {
-	house *house
-	hosts *hosts
-	load  *load
-	stop  chan struct{} // closed when the run has failed
-	fail  func(error)
+	system *installation
+	hosts  *hosts
+	load   *load
+	stop   chan struct{} // closed when the run has failed
+	fail   func(error)
 
-	beacon  bool                     // whether it has its tag; the plane's lane owns it
-	lanes   map[string]chan struct{} // the end of the last operation of each
+	beacon  bool                     // whether the Service beacon has its tag; only the plane's lane touches it
+	lanes   map[string]chan struct{} // closed at the end of the last operation of each; only start touches it
 	slots   chan struct{}
 	running sync.WaitGroup
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// Guarded by mu.
 	log     []done
 	refused int64
 }
@@ -48,18 +49,18 @@ type performer struct {
 // done is an operation and its time.
 type done struct {
 	op           op
-	began, ended time.Time // ended is zero while it goes on
+	began, ended time.Time // ended is zero while it runs
 }
 
 func (d done) String() string {
-	took := "still under way"
+	took := "still running"
 	if !d.ended.IsZero() {
 		took = "took " + d.ended.Sub(d.began).Round(time.Millisecond).String()
 	}
 	return fmt.Sprintf("%s %s: %s", d.began.Format(clock), took, d.op)
 }
 
-// start carries an operation out when those before it in its lanes have ended. It blocks while there are many.
+// start runs an operation when those before it in its lanes have ended. It blocks while too many run.
 func (p *performer) start(o op) {
 	select {
 	case p.slots <- struct{}{}:
@@ -111,7 +112,7 @@ func (p *performer) one(o op) {
 	}
 }
 
-// recent are the last operations that had begun before a moment, and those that were still going on then.
+// recent returns the last operations that had begun before a moment, and those that were still running then.
 func (p *performer) recent(n int, before time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +129,7 @@ func (p *performer) recent(n int, before time.Time) string {
 	return strings.Join(all, "\n")
 }
 
-// longest says how long operations of each kind took.
+// longest describes how long operations of each kind took.
 func (p *performer) longest() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,12 +190,12 @@ func (p *performer) remove(s *service) error {
 	object := &servingv1.Service{}
 	object.Namespace, object.Name = namespace, s.Name
 	err := p.again("deleting "+s.Name, func(ctx context.Context) error {
-		if err := p.house.client().Delete(ctx, object); !apierrors.IsNotFound(err) {
+		if err := p.system.client().Delete(ctx, object); !apierrors.IsNotFound(err) {
 			return errors.Join(err, errNotYet)
 		}
-		// An API server that has just started says that of all objects, as it does not know their kind yet.
+		// An API server that has just started answers that for all objects, since it does not know their kind yet.
 		var there servingv1.ServiceList
-		if err := p.house.client().List(ctx, &there); err != nil {
+		if err := p.system.client().List(ctx, &there); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(there.Items, func(o servingv1.Service) bool { return o.Name == s.Name }) {
@@ -206,7 +207,7 @@ func (p *performer) remove(s *service) error {
 	return err
 }
 
-// change makes a Service something else. Hosts that it will not have any more rest first.
+// change updates a Service. Hosts that it loses rest first.
 func (p *performer) change(before, after *service) error {
 	hosts := after.hosts()
 	var gone []string
@@ -227,7 +228,7 @@ func (p *performer) change(before, after *service) error {
 	return nil
 }
 
-// breakAndRepair makes a revision that cannot run, to which nothing may go, and then one that can.
+// breakAndRepair makes a revision that cannot run, which must not get requests, and then one that can.
 func (p *performer) breakAndRepair(o op) error {
 	if err := p.apply(o.broken); err != nil {
 		return err
@@ -250,7 +251,7 @@ func (p *performer) breakAndRepair(o op) error {
 	return p.change(o.before, o.after)
 }
 
-// sleep leaves a Service alone for some time, or until it has no replicas, and then has requests go on.
+// sleep sends a Service no requests for some time, or until it has no replicas, and then requests again.
 func (p *performer) sleep(o op) error {
 	if err := p.hosts.rest(namesOf(o.before)); err != nil {
 		return err
@@ -267,7 +268,7 @@ func (p *performer) sleep(o op) error {
 				name = o.before.latest().Name
 			}
 			revision := &servingv1.Revision{}
-			if err := p.house.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, revision); err != nil {
+			if err := p.system.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, revision); err != nil {
 				return err
 			}
 			if n := revision.Status.ActualReplicas; n == nil || *n > 0 {
@@ -290,10 +291,10 @@ func (p *performer) overload(o op) {
 	}
 }
 
-// disturb does something to the plane.
+// disturb runs an operation on the control plane.
 func (p *performer) disturb(o op) error {
 	wait := time.Duration(o.ms) * time.Millisecond
-	relays := p.house.relays
+	relays := p.system.relays
 	if o.target < len(relays) {
 		relays = relays[o.target : o.target+1]
 	}
@@ -303,12 +304,12 @@ func (p *performer) disturb(o op) error {
 	case keepAway:
 		cutAll(relays, wait)
 	case refuse:
-		_, refused := beHostile(p.house.xds, o.seed, o.number, wait)
+		_, refused := beHostile(p.system.xds, o.seed, o.number, wait)
 		p.mu.Lock()
 		p.refused += refused
 		p.mu.Unlock()
 	case restart:
-		if err := p.house.endPlane(syscall.SIGTERM); err != nil {
+		if err := p.system.endPlane(syscall.SIGTERM); err != nil {
 			return err
 		}
 		time.Sleep(wait / 4)
@@ -316,7 +317,7 @@ func (p *performer) disturb(o op) error {
 	case kill:
 		err := p.hosts.pause()
 		if err == nil {
-			err = p.house.endPlane(syscall.SIGKILL)
+			err = p.system.endPlane(syscall.SIGKILL)
 		}
 		p.hosts.resume()
 		if err != nil {
@@ -340,23 +341,23 @@ func cutAll(relays []*relay.Relay, wait time.Duration) {
 
 // back starts the control plane again.
 func (p *performer) back() error {
-	if err := p.house.startPlane(); err != nil {
+	if err := p.system.startPlane(); err != nil {
 		return err
 	}
 	return p.connected()
 }
 
-// connected waits until every client has its connection again, and the gateway its stream: a change is not ready before it has
-// acknowledged it. Nothing else that could acknowledge is there meanwhile.
+// connected waits until every client is connected again and the gateway acknowledges changes: the Service of light becomes ready only
+// with the gateway's acknowledgement, since there is no other gateway at that time.
 func (p *performer) connected() error {
 	var all []error
-	for _, r := range p.house.relays {
+	for _, r := range p.system.relays {
 		all = append(all, reconnected(r))
 	}
 	return errors.Join(append(all, p.light())...)
 }
 
-// light changes a Service that gets no requests, and waits until that is in force.
+// light changes the Service beacon, which gets no requests, and waits until the change is in force.
 func (p *performer) light() error {
 	p.beacon = !p.beacon
 	s := &service{Name: "beacon", Asleep: true, Traffic: []target{{Percent: 100}}}
@@ -377,7 +378,7 @@ func namesOf(s *service) []string {
 	return names
 }
 
-// object is a Service as the API has it.
+// object returns the API object of a Service.
 func (s *service) object() *servingv1.Service {
 	o := &servingv1.Service{}
 	o.Namespace, o.Name = namespace, s.Name
@@ -389,7 +390,7 @@ func (s *service) object() *servingv1.Service {
 	if s.Burst != "" {
 		template.Metadata.Annotations["autoscaling.knative.dev/target-burst-capacity"] = s.Burst
 	}
-	if s.Asleep && !s.Broken { // without replicas to begin with, nothing would find out
+	if s.Asleep && !s.Broken { // a broken revision must start a replica, or it would never fail
 		template.Metadata.Annotations["autoscaling.knative.dev/initial-scale"] = "0"
 	}
 	command := filepath.Join(built, "app")
@@ -412,7 +413,7 @@ func (s *service) object() *servingv1.Service {
 	return o
 }
 
-// put makes a Service so, and waits until it is ready.
+// put creates or updates a Service and waits until it is ready.
 func (p *performer) put(s *service) error {
 	if err := p.apply(s); err != nil {
 		return err
@@ -432,7 +433,7 @@ func (p *performer) put(s *service) error {
 
 func (p *performer) get(ctx context.Context, name string) (*servingv1.Service, error) {
 	object := &servingv1.Service{}
-	return object, p.house.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)
+	return object, p.system.client().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)
 }
 
 // apply writes a Service.
@@ -442,21 +443,21 @@ func (p *performer) apply(s *service) error {
 		object, err := p.get(ctx, s.Name)
 		switch {
 		case apierrors.IsNotFound(err):
-			return p.house.client().Create(ctx, want.DeepCopy())
+			return p.system.client().Create(ctx, want.DeepCopy())
 		case err != nil:
 			return err
 		}
 		object.Spec = *want.Spec.DeepCopy()
-		return p.house.client().Update(ctx, object)
+		return p.system.client().Update(ctx, object)
 	})
 }
 
 var errNotYet = errors.New("not yet")
 
-// stuck is after how long an operation is a failure. A restart takes seconds of it.
+// stuck is after how long an operation counts as failed. A restart may take some seconds of it.
 const stuck = 90 * time.Second
 
-// again tries until there is no error: the API may be away, and everything takes its time.
+// again tries until there is no error: the API may be down, and effects take time.
 func (p *performer) again(what string, try func(context.Context) error) error {
 	var err error
 	pause := 10 * time.Millisecond

@@ -9,28 +9,28 @@ import (
 	"testing"
 )
 
-// kind is what an operation does.
+// kind is a kind of operation.
 type kind string
 
 const (
 	create   kind = "create"
 	remove   kind = "delete"
-	rename   kind = "rename" // a Service of another name takes the place of one
+	rename   kind = "rename" // replaces a Service by one of another name
 	weigh    kind = "weight"
 	tag      kind = "tag"   // adds, moves or removes one
 	retag    kind = "retag" // renames one
 	revise   kind = "revision"
-	fail     kind = "broken revision" // and then one that works
+	fail     kind = "broken revision" // followed by one that works
 	sleep    kind = "sleep"           // no requests for so long, or until there are no replicas; then requests again
 	overload kind = "overload"        // many slow requests at once
 	cut      kind = "cut stream"
-	keepAway kind = "keep away" // streams cut, and none for a while
-	refuse   kind = "NACK"      // a client that refuses
+	keepAway kind = "keep away" // cuts streams, and allows none for a while
+	refuse   kind = "NACK"      // connects a client that NACKs
 	restart  kind = "restart"   // by SIGTERM
 	kill     kind = "kill"      // by SIGKILL, and a start
 )
 
-// odds are how often each kind is drawn. What costs seconds is rare.
+// odds are how often each kind is drawn. Operations that take seconds are rare.
 var odds = []struct {
 	kind   kind
 	weight int
@@ -46,7 +46,7 @@ const (
 	settling     = 12 // operations that a Service is left alone for after one that takes seconds
 )
 
-// op is one operation. Its values are not changed any more.
+// op is one operation. It is immutable.
 type op struct {
 	number        int
 	kind          kind
@@ -58,7 +58,7 @@ type op struct {
 	target        int      // which client, for cut and keepAway: 0 the gateway, 1 and 2 the activators, 3 all
 	seed          uint64   // of what the operation itself draws
 	untilZero     bool     // for sleep
-	first         bool     // for rename: the new one is there before the old one goes
+	first         bool     // for rename: the new one is made before the old one is deleted
 }
 
 func (o op) String() string {
@@ -72,7 +72,7 @@ func (o op) String() string {
 	return fmt.Sprintf("%s (ms %d, count %d, target %d, until zero %t, first %t)", s, o.ms, o.count, o.target, o.untilZero, o.first)
 }
 
-// service is a Service as it is to be.
+// service is the desired state of a Service.
 type service struct {
 	Name        string
 	Named       bool   // its revisions have names of their own
@@ -156,7 +156,7 @@ func (s *service) revisionName() string {
 	return fmt.Sprintf("%s-%05d", s.Name, s.Templates)
 }
 
-// plan draws operations. It knows what is there as if every operation had been carried out.
+// plan draws operations. Its state assumes that every operation so far has been carried out.
 type plan struct {
 	random   *rand.Rand
 	number   int
@@ -197,7 +197,7 @@ func (p *plan) draw() kind {
 	panic("unreachable")
 }
 
-// fill decides the rest of an operation; false if there is nothing to do it to.
+// fill draws the rest of an operation. It returns false if there is no Service for it.
 func (p *plan) fill(o *op) bool {
 	switch o.kind {
 	case cut, keepAway, refuse, restart, kill:
@@ -273,8 +273,8 @@ func (p *plan) change(o *op) bool {
 
 func (p *plan) nextMark() int { p.mark++; return p.mark }
 
-// concurrency is a limit of requests per replica. Without an activator before it a replica queues ten times as many and refuses
-// the rest, which is no failure: such a Service gets no small limit.
+// concurrency draws a limit of requests per replica. A replica without an activator queues ten times as many requests and rightly refuses
+// the rest. So a Service without activators gets no small limit.
 func (p *plan) concurrency(burst string) int64 {
 	if burst == "0" {
 		return []int64{0, 100}[p.random.IntN(2)]
@@ -282,7 +282,7 @@ func (p *plan) concurrency(burst string) int64 {
 	return []int64{0, 0, 0, 1, 2, 10}[p.random.IntN(6)]
 }
 
-// pick is the index of a Service that is not resting.
+// pick returns the index of a Service that is not resting.
 func (p *plan) pick() (int, bool) {
 	var ready []int
 	for i, s := range p.services {
@@ -296,7 +296,7 @@ func (p *plan) pick() (int, bool) {
 	return ready[p.random.IntN(len(ready))], true
 }
 
-// fresh is a new Service. Names come again: one that was deleted may be there a second time.
+// fresh returns a new Service. It may have the name of a deleted one.
 func (p *plan) fresh() *service {
 	s := &service{
 		Name: p.freeName(), Named: p.random.IntN(2) == 0, HTTP2: p.random.IntN(4) == 0, Burst: []string{"", "0", "-1"}[p.random.IntN(3)],
@@ -317,7 +317,7 @@ func (p *plan) freeName() string {
 	}
 }
 
-// renamed is a Service like another, with another name, and only its newest revision.
+// renamed returns a Service like another, with another name and only the newest revision.
 func (p *plan) renamed(old *service) *service {
 	s := old.clone()
 	s.Name, s.Revisions, s.Templates, s.Traffic = p.freeName(), nil, 0, []target{{Percent: 100}}
@@ -335,7 +335,7 @@ func (p *plan) drop(i int) {
 	p.services = slices.Delete(slices.Clone(p.services), i, i+1)
 }
 
-// someRevision is the name of one of the newest revisions, or nothing for whatever is the latest.
+// someRevision returns the name of one of the newest revisions, or nothing for the latest.
 func (p *plan) someRevision(s *service) string {
 	n := min(recent, len(s.Revisions))
 	if i := p.random.IntN(n + 2); i < n {
@@ -344,7 +344,7 @@ func (p *plan) someRevision(s *service) string {
 	return ""
 }
 
-// reweigh splits the requests anew: between revisions without a tag, and sometimes the tagged ones.
+// reweigh draws a new split between revisions without a tag, and sometimes the tagged ones.
 func (p *plan) reweigh(s *service) {
 	var split []target
 	for range 1 + p.random.IntN(3) {
@@ -368,7 +368,7 @@ func (p *plan) reweigh(s *service) {
 	s.Traffic = slices.DeleteFunc(split, func(t target) bool { return t.Tag == "" && t.Percent == 0 })
 }
 
-// tagged are the indexes of the targets with a tag.
+// tagged returns the indexes of the targets with a tag.
 func (s *service) tagged() []int {
 	var all []int
 	for i, t := range s.Traffic {
@@ -449,7 +449,7 @@ func TestPlannedServicesAreValid(t *testing.T) {
 			}
 			tags[x.Tag] = true
 			if x.Revision != "" && !slices.ContainsFunc(o.after.Revisions, func(r revision) bool { return r.Name == x.Revision }) {
-				t.Fatalf("%s names a revision that is not there", o)
+				t.Fatalf("%s names a revision that does not exist", o)
 			}
 		}
 		if sum != 100 || len(p.services) > most {

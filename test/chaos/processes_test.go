@@ -43,20 +43,20 @@ func buildAll() error {
 	return nil
 }
 
-// process is one of ours, and the end of what it prints.
+// process is one of our processes, with the end of its output.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
 	exited chan struct{}
 
-	before string // the end of the log of the one in whose place it is
-	keep   int    // lines of its log
+	before string // the end of the log of the process that it replaces
+	keep   int    // how many lines of its log are kept
 
 	mu    sync.Mutex
-	lines []string
+	lines []string // guarded by mu
 }
 
-// How many lines of a log are kept, of that of a predecessor, and of that of Envoy, which is searched for complaints.
+// How many lines are kept of a log, of a predecessor's log, and of Envoy's log, in which the run looks for complaints.
 const (
 	keptLines   = 400
 	keptBefore  = 40
@@ -100,14 +100,14 @@ func startProcess(name, dir, path string, args ...string) (*process, error) {
 // logs is the file of -chaos.log; nil without one.
 var logs *os.File
 
-// logLine writes to the whole log of a run, if there is to be one.
+// logLine writes to the log of the whole run, if there is one.
 func logLine(who, text string) {
 	if logs != nil {
 		fmt.Fprintf(logs, "%s %s: %s\n", time.Now().Format(clock), who, text)
 	}
 }
 
-// tail is the end of its log.
+// tail returns the end of its log.
 func (p *process) tail(lines int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +133,7 @@ func (p *process) running() error {
 	}
 }
 
-// end sends a signal and waits.
+// end sends a signal and waits until the process has ended.
 func (p *process) end(signal syscall.Signal) error {
 	_ = p.cmd.Process.Signal(signal)
 	select {
@@ -149,8 +149,8 @@ func (p *process) end(signal syscall.Signal) error {
 	return nil
 }
 
-// house is everything that runs: the control plane, and what serves beside it.
-type house struct {
+// installation has all processes: the control plane, the gateway and the activators.
+type installation struct {
 	dir     string
 	gateway string // where the data plane takes requests
 	flags   []string
@@ -161,14 +161,14 @@ type house struct {
 	mu    sync.Mutex
 	plane *process
 	parts []*process
-	envoy *process // that of the parts which is one; nil without
+	envoy *process // the Envoy among the parts; nil if there is none
 	api   atomic.Pointer[client.Client]
 	peaks map[string]float64
 }
 
-// newHouse starts all of it.
-func newHouse(t *testing.T, with setting) (*house, error) {
-	h := &house{dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{}}
+// newInstallation starts all processes.
+func newInstallation(t *testing.T, with setting) (*installation, error) {
+	h := &installation{dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{}}
 	config := filepath.Join(h.dir, "autoscaler.yaml")
 	text := "allow-zero-initial-scale: true\nstable-window: 6s\nscale-to-zero-grace-period: 1s\nmax-scale: 3\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -202,7 +202,7 @@ func newHouse(t *testing.T, with setting) (*house, error) {
 	return h, h.startEnvoy(t, with.envoy)
 }
 
-func (h *house) startPart(t *testing.T, name string, args ...string) error {
+func (h *installation) startPart(t *testing.T, name string, args ...string) error {
 	h.admins[name] = address.Free(t)
 	p, err := startProcess(name, h.dir, filepath.Join(built, "sluice"), append(args, "--admin", h.admins[name])...)
 	if err != nil {
@@ -212,7 +212,7 @@ func (h *house) startPart(t *testing.T, name string, args ...string) error {
 	return nil
 }
 
-func (h *house) startEnvoy(t *testing.T, path string) error {
+func (h *installation) startEnvoy(t *testing.T, path string) error {
 	h.admins["gateway"] = address.Free(t)
 	text, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: h.relays[0].Address, Admin: h.admins["gateway"]})
 	if err != nil {
@@ -229,8 +229,8 @@ func (h *house) startEnvoy(t *testing.T, path string) error {
 	return err
 }
 
-// contented fails the test if the Envoy of the house has complained, but for the streams that the run cuts.
-func (h *house) contented(t *testing.T) {
+// checkEnvoy fails the test if Envoy's log has complaints, except about the streams that the run cuts.
+func (h *installation) checkEnvoy(t *testing.T) {
 	if h.envoy == nil {
 		return
 	}
@@ -247,7 +247,7 @@ func (h *house) contented(t *testing.T) {
 }
 
 // startPlane starts the control plane and waits until its API serves.
-func (h *house) startPlane() error {
+func (h *installation) startPlane() error {
 	p, err := startProcess("up", h.dir, filepath.Join(built, "sluice"), h.flags...)
 	if err != nil {
 		return err
@@ -273,7 +273,7 @@ func (h *house) startPlane() error {
 	return h.connect(config)
 }
 
-func (h *house) connect(config *rest.Config) error {
+func (h *installation) connect(config *rest.Config) error {
 	config.QPS = -1
 	config.Timeout = 10 * time.Second
 	scheme := runtime.NewScheme()
@@ -288,18 +288,18 @@ func (h *house) connect(config *rest.Config) error {
 	return nil
 }
 
-// client is the API as it is now: a restart brings another.
-func (h *house) client() client.Client { return *h.api.Load() }
+// client returns the current client of the API: a restart changes it.
+func (h *installation) client() client.Client { return *h.api.Load() }
 
 // endPlane ends the control plane.
-func (h *house) endPlane(signal syscall.Signal) error {
+func (h *installation) endPlane(signal syscall.Signal) error {
 	h.mu.Lock()
 	p := h.plane
 	h.mu.Unlock()
 	return p.end(signal)
 }
 
-func (h *house) close() {
+func (h *installation) close() {
 	for _, p := range slices.Backward(h.processes()) {
 		if p.running() == nil {
 			_ = p.end(syscall.SIGTERM)
@@ -307,7 +307,7 @@ func (h *house) close() {
 	}
 }
 
-func (h *house) processes() []*process {
+func (h *installation) processes() []*process {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.plane == nil {
@@ -316,7 +316,7 @@ func (h *house) processes() []*process {
 	return append([]*process{h.plane}, h.parts...)
 }
 
-func (h *house) tails(lines int) string {
+func (h *installation) tails(lines int) string {
 	var all []string
 	for _, p := range h.processes() {
 		all = append(all, p.tail(lines))
@@ -324,8 +324,8 @@ func (h *house) tails(lines int) string {
 	return strings.Join(all, "\n")
 }
 
-// alive says which process that serves requests has ended.
-func (h *house) alive() error {
+// alive returns an error if a process that serves requests has ended.
+func (h *installation) alive() error {
 	var all []error
 	for _, p := range h.parts {
 		all = append(all, p.running())
@@ -333,8 +333,9 @@ func (h *house) alive() error {
 	return errors.Join(all...)
 }
 
-// sizes reads the memory in MiB, resident and of the Go heap, and the goroutines of every process, and keeps the peaks. A process that does not answer is left out.
-func (h *house) sizes() map[string]float64 {
+// sizes reads the resident memory and the Go heap in MiB and the number of goroutines of every process, and keeps the peaks. It leaves out
+// processes that do not answer.
+func (h *installation) sizes() map[string]float64 {
 	all := map[string]float64{}
 	for name, admin := range h.admins {
 		text, err := get("http://" + admin + "/metrics")
@@ -355,8 +356,8 @@ func (h *house) sizes() map[string]float64 {
 	return all
 }
 
-// keepLogs copies what the replicas have written to a folder beside the log.
-func (h *house) keepLogs(t *testing.T) {
+// keepLogs copies the logs of the replicas to a folder beside the log.
+func (h *installation) keepLogs(t *testing.T) {
 	if logs == nil {
 		return
 	}
@@ -369,8 +370,8 @@ func (h *house) keepLogs(t *testing.T) {
 	}
 }
 
-// stacks writes what every process is doing to the log.
-func (h *house) stacks() {
+// stacks writes the goroutines of every process to the log.
+func (h *installation) stacks() {
 	if logs == nil {
 		return
 	}
@@ -407,10 +408,10 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// reconnected waits until a client's connection has been carried for a moment.
+// reconnected waits until a client's connection has existed for a moment.
 func reconnected(r *relay.Relay) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if r.Carrying() > 200*time.Millisecond {
+		if r.Age() > 200*time.Millisecond {
 			return nil
 		}
 	}

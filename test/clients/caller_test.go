@@ -21,13 +21,13 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// caller makes calls the way that its client does.
+// caller makes calls with its client.
 type caller interface {
 	// call makes so many calls to a host, one after the other, each within ten seconds.
 	call(t testing.TB, host string, n int) tally
 }
 
-// tally counts calls by what came of them.
+// tally counts calls by their outcome.
 type tally struct {
 	Answers map[string]int `json:"answers"` // by the text of the answer
 	Errors  map[string]int `json:"errors"`  // by status and text
@@ -63,7 +63,7 @@ func (t tally) answered() int {
 	return sum
 }
 
-// failed counts the errors but those that a client makes by itself.
+// failed counts the errors, except those that a client makes by itself.
 func (t tally) failed(own *regexp.Regexp) int {
 	sum := 0
 	for text, n := range t.Errors {
@@ -80,13 +80,13 @@ const (
 	ping       = "ping"
 )
 
-// bootstrap is what every gRPC client takes.
+// bootstrap is the bootstrap that every gRPC client reads.
 func bootstrap(server string) string {
 	return fmt.Sprintf(`{"xds_servers":[{"server_uri":%q,"channel_creds":[{"type":"insecure"}],"server_features":["xds_v3"]}],`+
 		`"node":{"id":"c1","cluster":"mesh","locality":{"region":"r","zone":"z"}}}`, server)
 }
 
-// grpcGo is grpc-go in this process; it keeps one channel for each host.
+// grpcGo is grpc-go in this process, with one channel for each host.
 type grpcGo struct {
 	server string
 
@@ -179,7 +179,7 @@ func (c *viaProxy) do(request *http.Request) (int, string, error) {
 	return response.StatusCode, strings.TrimSpace(string(body)), err
 }
 
-// talker is a program that takes one order a line, "call HOST N" or "nacked", and answers each with one line of JSON.
+// talker is a program that reads one command per line, "call HOST N" or "nacked", and answers each with one line of JSON.
 type talker struct {
 	name string
 
@@ -189,7 +189,7 @@ type talker struct {
 	log func() string
 }
 
-// startTalker starts a program that finds the server by its bootstrap in the environment.
+// startTalker starts a program that reads the server's address from a bootstrap in the environment.
 func startTalker(t testing.TB, server, name string, args ...string) *talker {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -209,10 +209,10 @@ func startTalker(t testing.TB, server, name string, args ...string) *talker {
 	}
 	c := &talker{name: name, in: in, out: bufio.NewReader(out), log: stderr.String}
 	t.Cleanup(func() {
-		in.Close() // the end of its orders
-		stop := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		in.Close() // the end of its commands
+		stop := time.AfterFunc(timeout, func() { _ = cmd.Process.Kill() })
 		defer stop.Stop()
-		_ = cmd.Wait() // how it ends says nothing of the server
+		_ = cmd.Wait() // its exit code does not matter
 		if t.Failed() {
 			t.Logf("errors of %s:\n%s", name, last(stderr.String(), 8<<10))
 		}
@@ -230,7 +230,7 @@ func (c *talker) order(t testing.TB, answer any, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, err := fmt.Fprintf(c.in, format+"\n", args...); err != nil {
-		t.Errorf("%s takes no orders: %v\n%s", c.name, err, c.log())
+		t.Errorf("%s reads no commands: %v\n%s", c.name, err, c.log())
 		return
 	}
 	line, err := c.out.ReadBytes('\n')
@@ -238,11 +238,11 @@ func (c *talker) order(t testing.TB, answer any, format string, args ...any) {
 		err = json.Unmarshal(line, answer)
 	}
 	if err != nil {
-		t.Errorf("%s answers %q to an order: %v\n%s", c.name, line, err, c.log())
+		t.Errorf("%s answers %q to a command: %v\n%s", c.name, line, err, c.log())
 	}
 }
 
-// lockedBuffer is what a program wrote so far.
+// lockedBuffer has the output of a program so far.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -260,7 +260,7 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// stream is calls without a pause, until it is stopped.
+// stream makes calls without a pause until it is stopped.
 type stream struct {
 	once    sync.Once
 	stopped chan struct{}
@@ -268,7 +268,7 @@ type stream struct {
 	sum     tally
 }
 
-// pour calls a host all the time, in batches so small that changes fall between calls.
+// pour calls a host all the time, in small batches, so that changes come between calls.
 func pour(t testing.TB, c caller, host string) *stream {
 	s := &stream{stopped: make(chan struct{}), done: make(chan struct{}), sum: newTally()}
 	go func() {
@@ -282,7 +282,7 @@ func pour(t testing.TB, c caller, host string) *stream {
 			}
 		}
 	}()
-	t.Cleanup(func() { s.stop() }) // when the test has failed before
+	t.Cleanup(func() { s.stop() }) // if the test fails before
 	return s
 }
 

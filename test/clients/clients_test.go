@@ -18,28 +18,28 @@ import (
 // foreign is one kind of client.
 type foreign struct {
 	name string
-	// start connects a client to the xDS server; a proxy listens where it is told, which is the gateway's address.
+	// start connects a client to the xDS server. A proxy listens at the gateway's address, which its listener names.
 	start func(t testing.TB, server, gateway string) caller
-	// proxy is set for a data plane, which HTTP requests are sent through; the others call by gRPC without one.
+	// proxy is set for a data plane, to which the test sends HTTP requests. The others are proxyless gRPC clients.
 	proxy bool
-	// inline is set for a data plane that takes no scopes.
+	// inline is set for a data plane that does not support scopes.
 	inline bool
-	// redraws is set for a proxy that repeats a call at a replica drawn anew, which may be the one that was tried before.
+	// redraws is set for a proxy that may retry a call at the same replica.
 	redraws bool
 	// port is the name of the container's port in the services that it calls.
 	port string
-	// burst is the target-burst-capacity of services that it calls, by default 0. MOSN has of a cluster's localities the last one
-	// for all of it: with -1 that is the replicas, beneath the activators.
+	// burst is the target-burst-capacity of services that it calls, by default 0. MOSN takes a cluster's last locality for the whole
+	// cluster: with -1 that is the replicas, which come after the activators.
 	burst string
-	// cannot says why a scenario is left out.
+	// cannot has the scenarios that the client does not support, with the reason.
 	cannot map[string]string
-	// own matches the errors that the client makes by itself, whatever a server does; why is beside it.
+	// own matches errors that the client makes by itself; a comment beside each says why.
 	own *regexp.Regexp
-	// gone matches what a call to a host says that is there no more.
+	// gone matches the error of a call to a host that was removed.
 	gone *regexp.Regexp
 }
 
-// foreigners are all clients. What a protocol cannot do is in cannot, so that the table is what is known of each.
+// foreigners are all clients, with the known limits of each in cannot.
 var foreigners = []foreign{
 	{
 		name: "grpc-go", start: startGRPCGo, port: "h2c",
@@ -49,7 +49,7 @@ var foreigners = []foreign{
 	},
 	{
 		name: "grpc-js", start: startJS, port: "h2c",
-		gone: regexp.MustCompile(`^14 UNAVAILABLE: `), // its text says that no connection was established
+		gone: regexp.MustCompile(`^14 UNAVAILABLE: `), // its text only says that no connection was established
 	},
 	{
 		name: "python", start: startPython, port: "h2c",
@@ -70,7 +70,7 @@ var foreigners = []foreign{
 		name: "mosn", start: startMOSN, proxy: true, inline: true, redraws: true, port: "http1", burst: "-1",
 		cannot: map[string]string{
 			"reconnect": unanswered, "restart": unanswered, "nack": "it acknowledges everything",
-			"sleep": "it does not add the headers of a weighted cluster or a route, by which an activator knows the revision",
+			"sleep": "it does not add the headers of a weighted cluster or a route, which name the revision to an activator",
 		},
 		gone: regexp.MustCompile(`^404`),
 	},
@@ -84,14 +84,15 @@ var foreigners = []foreign{
 	},
 }
 
-// askedOnce is why istio's client by names ends with its connection.
-const askedOnce = "after a reconnect it does not ask again for what it had asked for by name"
+// askedOnce is why istio's client by names cannot reconnect.
+const askedOnce = "after a reconnect it does not subscribe again to the names that it had subscribed to"
 
-// unanswered is why MOSN stays with what it has when its connection ends: it begins with clusters, and asks for endpoints, listeners
-// and routes once it is answered. But it says which version of the clusters it has, and is told nothing while that is the newest.
-const unanswered = "after a reconnect it waits for news of its clusters before it asks for anything else"
+// unanswered is why MOSN keeps its old configuration after a reconnect. It first subscribes to clusters, and to endpoints, listeners
+// and routes after the response. But its request has the version of its clusters, and the server sends no response while that is the
+// newest.
+const unanswered = "after a reconnect it waits for a change of its clusters before it subscribes to anything else"
 
-// absent skips a test whose client is not on this machine. In CI it fails: .ci/run installs all of them.
+// absent skips a test whose client is not installed. In CI the test fails: .ci/run installs all clients.
 func absent(t testing.TB, what, remedy string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -111,20 +112,20 @@ func startJS(t testing.TB, server, _ string) caller {
 	return startTalker(t, server, node, "js/client.js")
 }
 
-// python is the interpreter that Debian's packages belong to, whatever else is on PATH.
+// python is the interpreter of Debian's packages, even if another one is on PATH.
 const python = "/usr/bin/python3"
 
 func startPython(t testing.TB, server, _ string) caller {
 	if err := exec.Command(python, "-c", "import grpc, google.protobuf").Run(); err != nil {
-		absent(t, "gRPC's C core is not there for "+python, "install python3-grpcio and python3-protobuf (Debian) to run this test")
+		absent(t, "gRPC's C core is not installed for "+python, "install python3-grpcio and python3-protobuf (Debian) to run this test")
 	}
 	return startTalker(t, server, python, "python/client.py")
 }
 
-// building is held while a program of a module of its own is built: two tests may want the same.
+// building is locked while a program is built: two tests may need the same one.
 var building sync.Mutex
 
-// beside builds the program of a module of its own, once, if its modules can be had.
+// beside builds a program that is a module of its own, once, if its dependencies can be downloaded.
 func beside(t testing.TB, name string) string {
 	t.Helper()
 	building.Lock()
@@ -173,7 +174,7 @@ func startEnvoy(t testing.TB, server, gateway string) caller {
 	t.Cleanup(func() {
 		stats := page(t, admin, "/stats")
 		c.stop(t)
-		// What a test has it refuse is no complaint of what the product sends.
+		// Rejected updates do not count: the test sends some on purpose.
 		refused := regexp.MustCompile(`(?i)rejected|worse`)
 		if all := realenvoy.Complaints(c.printed(), stats, realenvoy.Disconnected, refused); len(all) > 0 {
 			t.Errorf("Envoy complains of %d things:\n%s", len(all), strings.Join(all, "\n"))

@@ -27,8 +27,8 @@ import (
 	"sluice.dev/sluice/test/relay"
 )
 
-// patience bounds how long a test waits for what must come.
-const patience = 2 * time.Minute
+// timeout bounds how long a test waits.
+const timeout = 2 * time.Minute
 
 // built is the folder of the programs under test, each built once.
 var built string
@@ -36,7 +36,7 @@ var built string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("4") // clients at a time: they mostly wait
+		_ = f.Value.Set("4") // clients in parallel: they mostly wait
 	}
 	ctrllog.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "sluice-clients-")
@@ -70,7 +70,7 @@ type instance struct {
 	kubeclient.Client
 	t       testing.TB
 	dir     string
-	gateway string // address that data planes are told to listen on
+	gateway string // where data planes listen
 	xds     string // address of the relay to the xDS server
 	admin   string
 	relay   *relay.Relay
@@ -78,8 +78,8 @@ type instance struct {
 	cmd     *child
 }
 
-// up starts `sluice up` in an empty folder and waits until it is ready. Its gateway is builtin or none: a Route is not ready
-// before some gateway has acknowledged it, so clients without a proxy need one beside them.
+// up starts `sluice up` in an empty folder and waits until it is ready. Its gateway is builtin or none. Proxyless clients need one,
+// since a Route is not ready before a gateway has acknowledged it.
 func up(t testing.TB, gateway string, routes model.RouteForm) *instance {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "config.yaml")
@@ -97,7 +97,7 @@ func up(t testing.TB, gateway string, routes model.RouteForm) *instance {
 	s.flags = []string{
 		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config, "--routes", string(routes),
 		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
-		"--xds-insecure", // a relay stands between, and clients of every role come over it
+		"--xds-insecure", // clients of every role connect through a relay
 	}
 	s.start()
 	t.Cleanup(func() { s.cmd.stop(t) })
@@ -118,7 +118,7 @@ func (s *instance) service(name string) *servingv1.Service {
 	return plane.Service(s.t, s.Client, name)
 }
 
-// change updates a Service, again if somebody else was faster.
+// change updates a Service, and tries again on a conflict.
 func (s *instance) change(name string, change func(*servingv1.Service)) {
 	s.t.Helper()
 	plane.Change(s.t, s.Client, name, change)
@@ -130,13 +130,13 @@ func (s *instance) ready(name string) {
 	eventually(s.t, name+" is ready", func() error { return plane.Unready(s.service(name)) })
 }
 
-// replicas lists the pids of a revision's processes: they have the instance's folder in their environment.
+// replicas lists the pids of a revision's processes. They have the instance's folder in their environment.
 func (s *instance) replicas(revision string) []int {
 	s.t.Helper()
 	return plane.Replicas(s.t, s.dir, revision)
 }
 
-// child is a process that the tests started, with what it printed.
+// child is a process that the tests started, with its output.
 type child struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -195,21 +195,21 @@ func (c *child) waitFor(t testing.TB, text string) {
 	})
 }
 
-// stop ends the process by SIGTERM, and shows what it printed if the test failed.
+// stop ends the process by SIGTERM, and shows its output if the test has failed.
 func (c *child) stop(t testing.TB) {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-c.exited:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		c.kill()
-		t.Errorf("%s did not end within %v of SIGTERM", c.cmd.Path, patience)
+		t.Errorf("%s did not end within %v of SIGTERM", c.cmd.Path, timeout)
 	}
 	if t.Failed() {
 		t.Logf("output of %s:\n%s", c.cmd.Path, last(c.printed(), 16<<10))
 	}
 }
 
-// page is what an admin interface answers; nothing when it is not there any more.
+// page returns a page of an admin interface; nothing if the process has ended.
 func page(t testing.TB, admin, path string) string {
 	t.Helper()
 	response, err := http.Get("http://" + admin + path)
@@ -224,23 +224,23 @@ func page(t testing.TB, admin, path string) string {
 	return string(text)
 }
 
-// last is the end of a text.
+// last returns the end of a text.
 func last(text string, size int) string { return text[max(0, len(text)-size):] }
 
-// kill ends the process as a power cut would.
+// kill sends the process SIGKILL.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.exited
 }
 
-// eventually polls until holds returns nil, for things that happen in other processes.
+// eventually polls until holds returns nil, for effects in other processes.
 func eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = holds(); err == nil {
 			return
 		}
 	}
-	t.Fatalf("%s: not within %v: %v", what, patience, err)
+	t.Fatalf("%s: not within %v: %v", what, timeout, err)
 }

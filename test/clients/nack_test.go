@@ -32,7 +32,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// rig is the xDS server in this process, with resources made by hand: `sluice up` sends none that a client refuses.
+// rig is an xDS server in this process with handmade resources: `sluice up` sends none that a client NACKs.
 type rig struct {
 	*xds.Server
 	t       *testing.T
@@ -76,14 +76,14 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// refusals are what clients have refused so far.
+// refusals returns the NACKs of clients so far.
 func (r *rig) refusals() []resource.Nack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.refused)
 }
 
-// resource is made for all roles, with its content's hash as version.
+// resource makes a resource for all roles. Its version is a hash of its content.
 func (r *rig) resource(typeURL, name string, m proto.Message) *resource.Resource {
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -110,7 +110,7 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
-// cluster is one that every client takes.
+// cluster makes a cluster that every client acknowledges.
 func (r *rig) cluster(name string, timeout time.Duration) *resource.Resource {
 	return r.resource(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, ConnectTimeout: durationpb.New(timeout),
@@ -130,7 +130,7 @@ func (r *rig) cluster(name string, timeout time.Duration) *resource.Resource {
 	})
 }
 
-// badCluster is one that none takes: a cluster by DNS names exactly one host, and this names none.
+// badCluster makes a cluster that every client NACKs: a DNS cluster must name exactly one host, and this one names none.
 func (r *rig) badCluster(name string) *resource.Resource {
 	return r.resource(resource.ClusterType, name, &clusterv3.Cluster{
 		Name: name, ConnectTimeout: durationpb.New(time.Second),
@@ -153,7 +153,7 @@ func (r *rig) endpoints(name string) *resource.Resource {
 	})
 }
 
-// routes send each host to the cluster of its name. Clients without a proxy have listeners for the hosts, gateways have one.
+// routes make a route of each host to the cluster of its name. Proxyless clients have a listener for each host, gateways have one.
 func (r *rig) routes(gateway string, hosts ...string) []*resource.Resource {
 	config := &routev3.RouteConfiguration{Name: "routes"}
 	manager := &hcmv3.HttpConnectionManager{
@@ -206,7 +206,7 @@ func (r *rig) answers(c caller, host string) {
 	})
 }
 
-// refuses waits until a client has refused a cluster. Some name it in their text, grpc-js says where in the response it was.
+// refuses waits until a client has NACKed a cluster. Some clients name it in their text; grpc-js gives its index in the response.
 func (r *rig) refuses(name string) {
 	r.t.Helper()
 	eventually(r.t, "the client refuses "+name, func() error {
@@ -219,8 +219,8 @@ func (r *rig) refuses(name string) {
 	})
 }
 
-// A client that refuses a cluster goes on with the one that it has, takes everything else, and takes the cluster when it is good
-// again; the server does not press.
+// A client that NACKs a cluster keeps the version that it has, acknowledges everything else, and acknowledges the cluster when it is
+// valid again. The server does not send the invalid version again.
 func TestClientsRefuse(t *testing.T) {
 	t.Parallel()
 	for _, f := range foreigners {
@@ -237,23 +237,23 @@ func TestClientsRefuse(t *testing.T) {
 			r.answers(c, "good")
 			r.answers(c, "worse")
 			if refusals := r.refusals(); len(refusals) > 0 {
-				t.Fatalf("what every client should take was refused: %+v", refusals)
+				t.Fatalf("the client NACKed valid resources: %+v", refusals)
 			}
 			calls := pour(t, c, "good")
 
 			r.Apply(resource.Update{Set: []*resource.Resource{r.badCluster("worse")}})
 			r.refuses("worse")
 			if got := c.call(t, "worse", 50); got.answered() != 50 {
-				t.Errorf("with a cluster that was refused %d of 50 calls were answered by the one before: %v", got.answered(), got.Errors)
+				t.Errorf("after the NACK %d of 50 calls were answered by the cluster's version before: %v", got.answered(), got.Errors)
 			}
-			// Others move on meanwhile, a new service among them.
+			// Other resources change meanwhile, among them a new service.
 			r.Apply(resource.Update{Set: append(r.routes(gateway, "good", "worse", "new"),
 				r.cluster("good", 2*time.Second), r.cluster("new", time.Second), r.endpoints("new"))})
 			r.answers(c, "new")
 			before := len(r.refusals())
 			r.Apply(resource.Update{Set: []*resource.Resource{r.cluster("worse", 3*time.Second)}})
 			r.answers(c, "worse")
-			// What it refused it is not sent again, not even among all clusters of the state of the world.
+			// The server has not sent the invalid cluster again, not even with all clusters in state of the world.
 			if before > 1 {
 				t.Errorf("%d refusals of one cluster: %+v", before, r.refusals())
 			}

@@ -24,7 +24,7 @@ type work struct {
 	name   string // of the service, and of its host
 }
 
-// scenarios are what each client does, in this order; each makes a service of its own.
+// scenarios are run with each client in this order. Each makes a service of its own.
 var scenarios = []struct {
 	name string
 	run  func(*work)
@@ -99,12 +99,12 @@ func (w *work) template(o *servingv1.Service, revision string, annotations ...st
 const (
 	minScale     = "autoscaling.knative.dev/min-scale"
 	initialScale = "autoscaling.knative.dev/initial-scale"
-	// burst is how much capacity is kept free; below it calls go by the activators, which redraw the split for clients without
-	// a proxy (docs/decisions/0009). With 0 they go to the replicas while there are any.
+	// burst is the target burst capacity. With less spare capacity, calls go to the activators, which draw the split again for
+	// proxyless clients (docs/decisions/0009). With 0 calls go to the replicas while there are any.
 	burst = "autoscaling.knative.dev/target-burst-capacity"
 )
 
-// awake are the annotations of revisions that run, without activators in the way of their calls.
+// awake are the annotations of revisions that have replicas and whose calls bypass the activators.
 func (w *work) awake(scale string) []string {
 	if w.client.burst != "" {
 		return []string{minScale, scale, burst, w.client.burst}
@@ -124,7 +124,7 @@ func (w *work) deploy(annotations ...string) {
 	w.ready(w.name)
 }
 
-// deployBoth makes the service with two revisions, and the first one's share in percent.
+// deployBoth makes the service with two revisions; one is the first one's share in percent.
 func (w *work) deployBoth(share int64, annotations ...string) {
 	w.t.Helper()
 	if annotations == nil {
@@ -173,7 +173,7 @@ func (w *work) moveTo(one int64) {
 	w.change(w.name, func(o *servingv1.Service) { w.shares(o, one) })
 }
 
-// answers waits until a batch of calls is answered without an error, for what other processes have yet to hear.
+// answers waits until a batch of calls has no error, since other processes may not have the newest configuration yet.
 func (w *work) answers() {
 	w.t.Helper()
 	eventually(w.t, w.host()+" answers", func() error {
@@ -198,7 +198,7 @@ func (w *work) seesShare(one float64) {
 	}
 }
 
-// approaches waits until the first revision's share of recent calls is near to what it shall be.
+// approaches waits until the first revision's share of recent calls is near a value.
 func (w *work) approaches(one float64) {
 	w.t.Helper()
 	eventually(w.t, fmt.Sprintf("about %v percent go to %s", one, w.one()), func() error {
@@ -210,7 +210,7 @@ func (w *work) approaches(one float64) {
 	})
 }
 
-// undisturbed ends calls that went on meanwhile: none may have failed.
+// undisturbed stops calls that were running meanwhile: none may have failed.
 func (w *work) undisturbed(calls *stream) {
 	w.t.Helper()
 	sum := calls.stop()
@@ -226,7 +226,7 @@ func (w *work) split() {
 	w.seesShare(70)
 }
 
-// splitByActivators is a split between revisions whose calls all go by the activators.
+// splitByActivators splits calls between revisions, and all of them pass through the activators.
 func (w *work) splitByActivators() {
 	w.deployBoth(70, minScale, "1", burst, "-1")
 	w.answers()
@@ -287,19 +287,19 @@ func (w *work) takeover() {
 	}
 }
 
-// wake calls a revision that sleeps: the activator has the call wait, and goes out of the way when the replica is there.
+// wake calls a revision at zero: the activator holds the call, and calls bypass it when the replica is ready.
 func (w *work) wake() {
 	w.deploy(initialScale, "0")
 	if pids := w.replicas(w.one()); len(pids) != 0 {
-		w.t.Fatalf("a revision that sleeps has processes %v", pids)
+		w.t.Fatalf("a revision at zero has processes %v", pids)
 	}
-	w.answers() // a client that has just heard of the host may say that there is none
+	w.answers() // a client without the host's configuration fails the first calls
 	if len(w.replicas(w.one())) == 0 {
 		w.t.Error("calls were answered, but no process runs")
 	}
 	calls := pour(w.t, w.caller, w.host())
 	w.ready(w.name)
-	for range 50 { // through the move from the activator to the replica, which follows the first answer
+	for range 50 { // during the change from the activator to the replica, which follows the first answer
 		w.answers()
 	}
 	w.undisturbed(calls)
@@ -320,15 +320,15 @@ func (w *work) lossOfReplica() {
 		w.t.Fatal(err)
 	}
 	eventually(w.t, "the process has ended", func() error { // so that no call can have reached it
-		// It is gone when all its threads are: until then it has its connections.
+		// A process keeps its connections until all of its threads have ended.
 		if err := syscall.Kill(before[0], 0); !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("process %d is there", before[0])
+			return fmt.Errorf("process %d exists", before[0])
 		}
 		return nil
 	})
 	got := w.caller.call(w.t, w.host(), 200)
-	// A proxy repeats the calls that were not sent; without one, or where it may draw the lost replica each time, they fail until the
-	// client has heard of the loss.
+	// A proxy retries calls that were not sent. Calls of a proxyless client fail until it is notified of the loss, and so do those of a
+	// proxy that may retry at the lost replica.
 	failed, most := 200-got.answered(), 5
 	if w.client.proxy && !w.client.redraws {
 		most = 0
@@ -339,7 +339,7 @@ func (w *work) lossOfReplica() {
 	w.t.Logf("%d of 200 calls failed: %v", failed, got.Errors)
 }
 
-// removal deletes the service: calls fail, and say why.
+// removal deletes the service: calls fail with a clear error.
 func (w *work) removal() {
 	w.deploy(w.awake("1")...)
 	w.answers()
@@ -361,8 +361,8 @@ func (w *work) removal() {
 	})
 }
 
-// reconnect cuts the client off from a server that lives: calls go on with what the client has, and what changed meanwhile is
-// heard of when it is back.
+// reconnect cuts the client's connection to a server that runs. Calls go on with the configuration that the client has, and it
+// receives the changes when it is connected again.
 func (w *work) reconnect() {
 	w.deployBoth(80)
 	w.answers()
@@ -378,7 +378,7 @@ func (w *work) reconnect() {
 	w.seesShare(10)
 }
 
-// restart ends Sluice as a power cut would, with the replicas. The client finds all of it again by itself.
+// restart kills Sluice, and with it the replicas. The client reconnects by itself.
 func (w *work) restart() {
 	w.deployBoth(80)
 	w.answers()

@@ -18,10 +18,10 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 )
 
-// fleet is a World of so many Services, each with a replica, a host for everybody and three within the cluster.
+// fleet is a World of so many Services, each with a replica, one public host and three hosts within the cluster.
 type fleet struct {
 	world  *model.World
-	server [2]model.Endpoint // of the two revisions that a Service may have its requests go to
+	server [2]model.Endpoint // of the two revisions of every Service
 }
 
 func (c *control) fleet(b *testing.B, services int, form model.RouteForm) *fleet {
@@ -57,7 +57,7 @@ func (f *fleet) route(i, which int) *model.Route {
 	}}}
 }
 
-// moved is the World with the requests of one Service moved to the other revision, or back.
+// moved returns the World with the requests of one Service moved to the other revision, or back.
 func (f *fleet) moved(i, which int) *model.World {
 	next := *f.world
 	next.Routes = slices.Clone(f.world.Routes)
@@ -90,7 +90,7 @@ func percentiles(b *testing.B, name string, all []time.Duration) {
 	b.ReportMetric(at(99), name+"-p99-ms")
 }
 
-// cpu is the processor time that a process has taken.
+// cpu returns the CPU time that a process has used.
 func cpu(b *testing.B, pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -102,10 +102,10 @@ func cpu(b *testing.B, pid int) time.Duration {
 		n, _ := strconv.Atoi(field)
 		ticks += n
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100 wherever Go runs
+	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100 on all systems that Go supports
 }
 
-// resident is the anonymous memory of a process, in bytes.
+// resident returns the anonymous memory of a process, in bytes.
 func resident(b *testing.B, pid int) float64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {
@@ -125,8 +125,8 @@ func (c *control) sent() (bytes uint64) {
 	return bytes
 }
 
-// BenchmarkChange moves the requests of one Service of many to another revision: from the World to the first answer, and what it
-// costs Envoy beyond what it takes at rest. Beside it is what it took Envoy to start beside so many Services, and its memory.
+// BenchmarkChange moves the requests of one Service of many to another revision. It measures the time from the World to the first
+// response, and Envoy's CPU time beyond that at rest. It also reports Envoy's start with so many Services, and its memory.
 func BenchmarkChange(b *testing.B) {
 	for _, form := range []model.RouteForm{model.Inline, model.Scoped} {
 		for _, services := range []int{10, 1000, 10000} {
@@ -152,7 +152,7 @@ func benchmarkChange(b *testing.B, form model.RouteForm, services int, real bool
 		time.Sleep(time.Millisecond)
 	}
 	started, startBytes := time.Since(began), c.sent()
-	time.Sleep(5 * time.Second) // what begins with the start is over
+	time.Sleep(5 * time.Second) // until Envoy has finished its start
 	for b.Loop() {
 		var taken []time.Duration
 		rest, before, sent := time.Duration(0), time.Duration(0), c.sent()
@@ -189,7 +189,7 @@ func benchmarkChange(b *testing.B, form model.RouteForm, services int, real bool
 	b.ReportMetric(float64(startBytes)/float64(services), "start-B/service")
 }
 
-// staticBootstrap is an Envoy that sends all to one server and knows of no control plane.
+// staticBootstrap configures an Envoy that sends all requests to one server, without a control plane.
 const staticBootstrap = `
 overload_manager:
   resource_monitors:
@@ -216,7 +216,7 @@ static_resources:
 // contestant is a gateway that a benchmark sends requests through.
 type contestant struct {
 	name, address string
-	pid           int // 0: it is part of this process
+	pid           int // 0 if it is part of this process
 	client        *http.Client
 	taken         []time.Duration
 	rates         []float64 // requests a second, by turn
@@ -224,8 +224,8 @@ type contestant struct {
 }
 
 // BenchmarkRequests sends requests over 16 connections to one server: through an Envoy with a static configuration of one cluster, and
-// through gateways that the control plane tells of 1,000 Services. They take turns of a second, so that what else the machine does
-// is the same for all.
+// through gateways that the control plane configures with 1,000 Services. They take turns of a second, so that other load on the
+// machine is the same for all.
 func BenchmarkRequests(b *testing.B) {
 	const turns = 10
 	all := []*contestant{staticEnvoy(b)}

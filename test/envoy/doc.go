@@ -1,4 +1,4 @@
-// Package envoy sees what a real Envoy makes of our resources where requests could be lost: the World is translated and served as in
-// the product, what answers are small processes that a test may kill, freeze or have close connections, and each case is asked of
-// the built-in gateway too, which must do the same.
+// Package envoy tests a real Envoy with our resources in cases where requests could be lost. It translates and serves the World as the
+// product does. The endpoints are small processes that a test may kill or freeze, or that close connections. The built-in gateway must
+// pass each test too.
 package envoy

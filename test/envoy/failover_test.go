@@ -12,7 +12,7 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 )
 
-// together sends POSTs from several clients at once, n in all. before is called before each with how many have begun.
+// together sends n POSTs from several clients in parallel. It calls before before each with how many have begun.
 func together(c *control, t *testing.T, n int, before func(begun int)) *tally {
 	results, begun := &tally{}, &atomic.Int64{}
 	var all sync.WaitGroup
@@ -31,7 +31,7 @@ func together(c *control, t *testing.T, n int, before func(begun int)) *tally {
 	return results
 }
 
-// The only activator dies while its revision has a replica: the next priority has to answer.
+// The only activator is killed while its revision has a replica: the next priority must answer.
 func TestReplicaAnswersWhenTheOnlyActivatorIsKilled(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
@@ -44,7 +44,7 @@ func TestReplicaAnswersWhenTheOnlyActivatorIsKilled(t *testing.T) {
 	})
 }
 
-// A dead endpoint is not asked anew by each request.
+// Envoy ejects a dead endpoint, so that not every request tries it again.
 func TestDeadEndpointIsEjected(t *testing.T) {
 	activator, replica := start(t, "server", "activator"), start(t, "server", "replica")
 	c := newControl(t)
@@ -69,7 +69,7 @@ func TestDeadEndpointIsEjected(t *testing.T) {
 	})
 }
 
-// The other way round: all replicas die at once, more of them than Envoy tries of one priority.
+// All replicas are killed at once, more of them than Envoy tries of one priority.
 func TestActivatorAnswersWhenAllReplicasAreKilled(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		activator := start(t, "server", "activator")
@@ -90,7 +90,7 @@ func TestActivatorAnswersWhenAllReplicasAreKilled(t *testing.T) {
 	})
 }
 
-// A sleeping revision has activators alone, and most of them are dead: the one that lives has to answer.
+// A revision at zero has only activators as endpoints, and most of them are dead: the one that runs must answer.
 func TestTheActivatorThatLivesAnswers(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		var activators []model.Endpoint
@@ -110,7 +110,7 @@ func TestTheActivatorThatLivesAnswers(t *testing.T) {
 	})
 }
 
-// Endpoints come and go, most of those that are named are dead, so that Envoy is in panic mode: what is named and lives answers.
+// Endpoints are added and removed, and most of them are dead, so that Envoy is in panic mode. The one that runs must answer.
 func TestEndpointsThatFlap(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		lives := start(t, "server", "replica")

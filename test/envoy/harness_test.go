@@ -33,7 +33,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// roleVariable names what the program of the tests is to be in place of running them.
+// roleVariable is the environment variable that makes the test binary act in a role instead of running tests.
 const roleVariable = "SLUICE_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -44,22 +44,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+// timeout is how long a test waits for what must happen.
+const timeout = 30 * time.Second
 
 // control serves Worlds over xDS.
 type control struct {
+	// Set once.
 	address string
-	gateway string // where the World has the gateway listen
+	gateway string // where the gateway listens
 	server  *xds.Server
 
-	mu   sync.Mutex
-	out  *translator.Output
-	make func(activators []model.Endpoint) *model.World // of those that are connected; nil where the World is given
-	// activators are those that are connected.
-	activators []model.Endpoint
-	applied    uint64 // the newest state
-	reached    uint64 // what the gateway has acknowledged
+	mu sync.Mutex
+	// Guarded by mu.
+	out        *translator.Output
+	make       func(activators []model.Endpoint) *model.World // makes a World of the connected activators; nil if the test serves Worlds
+	activators []model.Endpoint                               // connected
+	applied    uint64                                         // the newest state
+	reached    uint64                                         // what the gateway has acknowledged
 }
 
 func (c *control) progressed(p resource.Progress) {
@@ -70,7 +71,7 @@ func (c *control) progressed(p resource.Progress) {
 	}
 }
 
-// settled is whether the gateway has acknowledged all that it was sent.
+// settled reports whether the gateway has acknowledged the newest state.
 func (c *control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +81,7 @@ func (c *control) settled() bool {
 func newControl(t testing.TB, options ...grpc.ServerOption) *control {
 	c := &control{gateway: address.Free(t)}
 	c.server = xds.New(xds.Options{
-		Nacked:   func(n resource.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) },
+		Nacked:   func(n resource.Nack) { t.Errorf("a client NACKs a response: %+v", n) },
 		Clients:  c.connected,
 		Progress: c.progressed,
 	})
@@ -96,7 +97,7 @@ func newControl(t testing.TB, options ...grpc.ServerOption) *control {
 	return c
 }
 
-// serve makes a World what clients are told.
+// serve serves a World to clients.
 func (c *control) serve(w *model.World) {
 	if w.Gateway.HTTP == "" {
 		w.Gateway.HTTP = c.gateway
@@ -116,7 +117,7 @@ func (c *control) serve(w *model.World) {
 	c.applied = c.server.Apply(update)
 }
 
-// connected has the World name the activators that are connected.
+// connected takes the connected clients of a role. If they are activators, it serves a World with them.
 func (c *control) connected(role uint8, nodes []resource.Node) {
 	if role != contract.RoleActivator {
 		return
@@ -136,7 +137,7 @@ func (c *control) connected(role uint8, nodes []resource.Node) {
 	}
 }
 
-// follow serves Worlds made of the activators that are connected.
+// follow serves a World made for the connected activators, again whenever they change.
 func (c *control) follow(world func(activators []model.Endpoint) *model.World) {
 	c.mu.Lock()
 	c.make = world
@@ -145,19 +146,19 @@ func (c *control) follow(world func(activators []model.Endpoint) *model.World) {
 	c.serve(world(now))
 }
 
-// standing are the activators that are connected.
+// standing returns the connected activators.
 func (c *control) standing() []model.Endpoint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.activators
 }
 
-// hello is the revision that most tests have, and host where it is served.
+// hello is the revision of most tests, and host its host.
 var hello = model.Key{Namespace: "default", Name: "hello-00001"}
 
 const host = "hello.default.localhost"
 
-// worldOf has the one revision hello, and one Route to it.
+// worldOf is a World with the revision hello and a Route to it.
 func worldOf(backend model.Backend, activators ...model.Endpoint) *model.World {
 	backend.Revision = hello
 	if backend.Protocol == "" {
@@ -172,7 +173,7 @@ func worldOf(backend model.Backend, activators ...model.Endpoint) *model.World {
 	}
 }
 
-// eachGateway runs a test with each data plane that takes our resources. start starts it and returns when it serves hello.
+// eachGateway runs a test with Envoy and with the built-in gateway. start starts the gateway and returns when it serves hello.
 func eachGateway(t *testing.T, test func(t *testing.T, start func(*control))) {
 	t.Run("Envoy", func(t *testing.T) {
 		path := realenvoy.Find(t)
@@ -197,8 +198,8 @@ func startBuiltIn(t testing.TB, c *control) {
 	c.await(t)
 }
 
-// startEnvoy runs an Envoy until the test ends, and holds its log to having no complaint. edit, if it
-// is not nil, changes its bootstrap.
+// startEnvoy runs an Envoy until the test ends. The test fails if there is a complaint in Envoy's log. edit, if it is not nil, changes
+// Envoy's bootstrap.
 func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap string) string) (admin string, pid int) {
 	admin = address.Free(t)
 	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway", XDS: c.address, Admin: admin})
@@ -225,7 +226,7 @@ func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap strin
 	return admin, cmd.Process.Pid
 }
 
-// expected are complaints about streams that the control plane has closed.
+// expected are the complaints about streams that the control plane has closed.
 var expected = []*regexp.Regexp{regexp.MustCompile("stream (to xds_cluster )?closed: 13")}
 
 // run runs a program until the test ends.
@@ -250,7 +251,7 @@ func (c *control) await(t testing.TB) {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
-		// The version is one that no gateway passes on, so that no replica is asked.
+		// Gateways refuse requests of this version, so that no replica gets one.
 		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: nobody.localhost\r\nConnection: close\r\n\r\n")
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		return err == nil && strings.Contains(line, " 404")
@@ -259,14 +260,14 @@ func (c *control) await(t testing.TB) {
 
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v it is still not so that %s", patience, what)
+			t.Fatalf("after %v it is still not so that %s", timeout, what)
 		}
 	}
 }
 
-// tally counts what came of requests.
+// tally counts the outcomes of requests.
 type tally struct {
 	mu  sync.Mutex
 	all map[string]int
@@ -288,7 +289,7 @@ func (r *tally) total() (n int) {
 	return n
 }
 
-// want fails the test unless all requests were answered by one of these.
+// want fails the test unless one of these has answered each request.
 func (r *tally) want(t *testing.T, who ...string) {
 	t.Helper()
 	r.mu.Lock()
@@ -305,11 +306,11 @@ func (r *tally) want(t *testing.T, who ...string) {
 		for _, outcome := range slices.Sorted(maps.Keys(r.all)) {
 			lines = append(lines, fmt.Sprintf("%4d × %s", r.all[outcome], outcome))
 		}
-		t.Errorf("%d of %d requests failed, want answers of %v alone:\n%s", failed, r.total(), who, strings.Join(lines, "\n"))
+		t.Errorf("%d of %d requests failed, want only answers of %v:\n%s", failed, r.total(), who, strings.Join(lines, "\n"))
 	}
 }
 
-// user is who sends requests to a gateway, over connections of its own.
+// user sends requests to a gateway over its own connections.
 type user struct {
 	control *control
 	client  *http.Client
@@ -318,10 +319,10 @@ type user struct {
 func (c *control) user(t *testing.T) *user {
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &user{c, &http.Client{Transport: transport, Timeout: patience}}
+	return &user{c, &http.Client{Transport: transport, Timeout: timeout}}
 }
 
-// send sends a request that nobody but the gateway may send again, and returns who answered, or what went wrong.
+// send sends a request that only the gateway may retry, and returns who answered, or the error.
 func (u *user) send(method, path string) string {
 	var body io.Reader
 	if method == http.MethodPost {

@@ -12,7 +12,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// A host is found however it is written, and the application sees it as it was written.
+// Gateways find a host in any case, and the application sees the client's spelling.
 func TestHostsAreFoundWithoutRegardToCase(t *testing.T) {
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
 	defer application.Close()
@@ -38,7 +38,7 @@ func TestHostsAreFoundWithoutRegardToCase(t *testing.T) {
 	}
 }
 
-// hostSeen is what the application answers to a request for a host, or the status if that is not 200.
+// hostSeen returns the application's response to a request for a host, or the status if that is not 200.
 func hostSeen(t *testing.T, gateway, host string) string {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, "http://"+gateway+"/", nil)

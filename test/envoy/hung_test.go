@@ -15,8 +15,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// An activator hangs. What it has been given ends with the revision's timeout, while it still hangs; others learn of it by its silence,
-// and all that comes then is answered.
+// An activator hangs. The requests that it has end with the revision's timeout, while it still hangs. The xDS server notices its
+// silence and removes its endpoint, and all requests after that are answered.
 func TestActivatorThatHangs(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		application, c := start(t, "server", "application"), newControl(t)
@@ -30,7 +30,7 @@ func TestActivatorThatHangs(t *testing.T) {
 		together(c, t, 50, nil).want(t, "application")
 
 		hangs.freeze(t)
-		before := underLoad(t, c, 8, func() { // and it hangs until the last of them is over
+		before := underLoad(t, c, 8, func() { // the activator hangs until the last of them has ended
 			eventually(t, "the control plane no longer names it", func() bool { return !slices.Contains(c.standing(), hangs.Endpoint) })
 			eventually(t, "requests are answered", func() bool { return c.user(t).send("POST", "/") == "application" })
 			together(c, t, 200, nil).want(t, "application")
@@ -44,8 +44,8 @@ func TestActivatorThatHangs(t *testing.T) {
 	})
 }
 
-// A response that has begun, and an upgraded connection, go on for longer than a request may wait for its response.
-func TestStreamsOutliveTheTimeForAResponse(t *testing.T) {
+// A response that has begun and an upgraded connection may take longer than a request may wait for its response.
+func TestStreamsOutliveTheTimeoutPerTry(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		application, c := start(t, "server", "application"), newControl(t)
 		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Direct: true, Timeout: time.Millisecond, Endpoints: []model.Endpoint{application.Endpoint}}))
@@ -64,11 +64,11 @@ func TestStreamsOutliveTheTimeForAResponse(t *testing.T) {
 		}
 
 		if got := c.user(t).send(http.MethodPost, "/never"); !strings.HasPrefix(got, "504 ") {
-			t.Errorf("a request that is not answered got %q", got)
+			t.Errorf("a request that the application does not answer got %q", got)
 		}
 		_, _ = io.WriteString(conn, "hello\n")
 		if line, err := upgraded.ReadString('\n'); err != nil || line != "hello\n" {
-			t.Errorf("on the upgraded connection came %q, %v", line, err)
+			t.Errorf("the upgraded connection received %q, %v", line, err)
 		}
 		if got := c.user(t).send(http.MethodPost, "/open/finish"); got != "application" {
 			t.Errorf("got %q", got)

@@ -13,7 +13,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// An application closes connections that were idle for 50 ms, and requests come about as often.
+// An application closes connections that were idle for 50 ms, about as often as requests come.
 func TestApplicationThatClosesEarly(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		application := start(t, "impatient", "application", "50ms")
@@ -24,11 +24,11 @@ func TestApplicationThatClosesEarly(t *testing.T) {
 	})
 }
 
-// learnt is for how long the applications behind a queue-proxy keep idle connections. It gives them up in half of that, which is
-// long enough for a busy machine to have sent a request after it was found that its connection is fresh.
+// learnt is for how long the applications behind a queue-proxy keep idle connections. The queue-proxy closes them after half of that.
+// The other half is long enough, even on a busy machine, between the queue-proxy's check of a connection and the write of a request.
 const learnt = 400 * time.Millisecond
 
-// pausing has 16 users send n POSTs each, with pauses of about so long.
+// pausing lets 16 users send n POSTs each, with about this pause between them.
 func pausing(t *testing.T, c *control, pause time.Duration, n int) *tally {
 	results := &tally{}
 	var all sync.WaitGroup
@@ -45,7 +45,7 @@ func pausing(t *testing.T, c *control, pause time.Duration, n int) *tally {
 	return results
 }
 
-// The same by way of an activator, without a queue-proxy and with one.
+// The same through an activator, without a queue-proxy and with one.
 func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		for _, direct := range []bool{true, false} {
@@ -76,15 +76,15 @@ func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
 	})
 }
 
-// learn gives a queue-proxy the opportunity to see for how long its application keeps a connection.
+// learn lets a queue-proxy find out for how long its application keeps a connection.
 func learn(u *user) {
 	for range 3 {
 		u.send(http.MethodPost, "/")
-		time.Sleep(2 * learnt) // more often than not the application closes the connection meanwhile
+		time.Sleep(2 * learnt) // the application closes the connection meanwhile, most of the time
 	}
 }
 
-// startQueueProxy serves before an application until the test ends.
+// startQueueProxy runs a queue-proxy in front of an application until the test ends.
 func startQueueProxy(t *testing.T, application model.Endpoint, options queueproxy.Options) model.Endpoint {
 	options.Target, options.Revision = net.JoinHostPort(application.Host, strconv.Itoa(application.Port)), hello
 	p := queueproxy.New(options)
@@ -98,9 +98,9 @@ func startQueueProxy(t *testing.T, application model.Endpoint, options queueprox
 	return model.Endpoint{Host: at.IP.String(), Port: at.Port}
 }
 
-// On each hop who sends requests gives an idle connection up first. What Envoy is told is in translator's golden cases.
-func TestWhoSendsRequestsGivesAnIdleConnectionUpFirst(t *testing.T) {
+// On each hop the client closes an idle connection before the server. Envoy's settings are in translator's golden cases.
+func TestClientsCloseIdleConnectionsFirst(t *testing.T) {
 	if 2*model.IdleClient > model.IdleServer {
-		t.Errorf("gateways and activators keep idle connections for %v, those whom they ask for %v", model.IdleClient, model.IdleServer)
+		t.Errorf("clients keep idle connections for %v, servers for %v", model.IdleClient, model.IdleServer)
 	}
 }

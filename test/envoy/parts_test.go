@@ -28,7 +28,7 @@ type part struct {
 	exited chan struct{}
 }
 
-// start runs the program of the tests in a role, which prints where it listens.
+// start runs the test binary in a role. The process prints where it listens.
 func start(t testing.TB, role string, args ...string) *part {
 	t.Helper()
 	p := &part{cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
@@ -44,7 +44,7 @@ func start(t testing.TB, role string, args ...string) *part {
 	lines := bufio.NewReader(out)
 	line, err := lines.ReadString('\n')
 	if err != nil {
-		t.Fatalf("%s does not say where it listens: %v", role, err)
+		t.Fatalf("%s does not print where it listens: %v", role, err)
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, lines)
@@ -70,7 +70,7 @@ func (p *part) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// play is the program in a role.
+// play is the main function of a role.
 func play(role string) {
 	switch role {
 	case "server":
@@ -86,7 +86,7 @@ func play(role string) {
 	}
 }
 
-// activate is an activator.
+// activate runs an activator.
 func activate(xds string) {
 	a, err := activator.New(activator.Options{XDS: xds, NodeID: fmt.Sprint("activator-", os.Getpid()), Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -100,7 +100,7 @@ func activate(xds string) {
 	}
 }
 
-// serveName answers every request with a name, after it has read it, and closes connections that have been idle for so long.
+// serveName reads every request and answers with a name. It closes connections that have been idle for so long.
 func serveName(name string, idle time.Duration) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,7 +117,7 @@ func serveName(name string, idle time.Duration) {
 // server answers requests.
 type server struct {
 	name string
-	gate sync.Map // channels by name; a request for /open/NAME closes one
+	gate sync.Map // channels by name, which a request for /open/NAME closes
 }
 
 func (s *server) waitFor(name string) chan struct{} {
@@ -125,8 +125,8 @@ func (s *server) waitFor(name string) chan struct{} {
 	return c.(chan struct{})
 }
 
-// ServeHTTP answers /never not at all, /stream/GATE with the name and, when the gate is open, once more, an upgrade by what is sent,
-// and all else with the name.
+// ServeHTTP answers with the name, and /stream/GATE with the name once more when the gate opens. It never answers /never, and it echoes
+// on an upgraded connection.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	what, gate, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")

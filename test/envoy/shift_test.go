@@ -16,7 +16,7 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 )
 
-// underLoad has so many users send POSTs, one after the other, for as long as during runs.
+// underLoad lets so many users send POSTs, one after the other, while during runs.
 func underLoad(t *testing.T, c *control, n int, during func()) *tally {
 	results, stop := &tally{}, make(chan struct{})
 	var users sync.WaitGroup
@@ -39,7 +39,8 @@ func underLoad(t *testing.T, c *control, n int, during func()) *tally {
 	return results
 }
 
-// shifted is a World in which all requests go to the n-th revision, half of those of an odd n to the one before. No other has a cluster.
+// shifted is a World in which all requests go to the n-th revision; if n is odd, half of them go to the one before. No other revision
+// has a cluster.
 func shifted(n int, endpoint model.Endpoint) *model.World {
 	w := worldOf(model.Backend{})
 	w.Backends = nil
@@ -55,8 +56,8 @@ func shifted(n int, endpoint model.Endpoint) *model.World {
 	return w
 }
 
-// Routes move from cluster to cluster, each of them new: with delta xDS, with state of the world, and with a server that ends
-// connections when they are old.
+// Routes move from cluster to cluster, each of them new: with delta xDS, with state of the world, and with a server that closes old
+// connections.
 func TestRoutesShiftUnderLoad(t *testing.T) {
 	path := realenvoy.Find(t)
 	aging := grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 300 * time.Millisecond, MaxConnectionAgeGrace: 100 * time.Millisecond})

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// admined reads a path of the admin address.
+// admined reads a page of the admin address.
 func (s *instance) admined(path string) (int, string, error) {
 	return read(http.DefaultClient, "http://"+s.admin+path)
 }
 
-// read is the status and the body of a page.
+// read returns the status and the body of a page.
 func read(by *http.Client, url string) (int, string, error) {
 	response, err := by.Get(url)
 	if err != nil {

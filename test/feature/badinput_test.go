@@ -36,7 +36,7 @@ func (s *instance) condition(service, conditionType, status, text string) {
 	})
 }
 
-// undisturbed checks that the Service of examples/hello still answers.
+// undisturbed checks that the Service of examples/hello still serves.
 func (s *instance) undisturbed() {
 	s.t.Helper()
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
@@ -106,7 +106,7 @@ func TestCommandThatDoesNotExistIsNamed(t *testing.T) {
 	s.undisturbed()
 }
 
-func TestProcessThatExitsIsToldWithItsLastWords(t *testing.T) {
+func TestProcessThatExitsIsReportedWithItsLastOutput(t *testing.T) {
 	t.Parallel()
 	s := embed(t)
 	if err := s.Create(t.Context(), newService("crash", "/bin/sh", "-c", "echo the table is missing >&2; exit 3")); err != nil {
@@ -129,7 +129,7 @@ func olderServiceKeepsAHostThatTwoClaim(t *testing.T, g gateway) {
 		t.Fatal(err)
 	}
 	s.ready("thing")
-	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds: the second one must be younger
+	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds, and the second Service must be younger
 	if err := s.Create(t.Context(), newService("new-thing", "sluice", "sample")); err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +160,12 @@ func TestCorruptManifestAmongGoodOnes(t *testing.T) {
 	s.undisturbed()
 	for _, file := range []string{"1.yaml", "3.yaml", "4.yaml"} {
 		if !strings.Contains(s.printed(), "cannot apply "+filepath.Join(dir, file)) {
-			t.Errorf("nothing was said of %s:\n%s", file, s.printed())
+			t.Errorf("the log does not name %s:\n%s", file, s.printed())
 		}
 	}
 }
 
-// refused runs sluice with arguments that cannot work, and returns what it says.
+// refused runs sluice with invalid arguments and returns what it prints.
 func refused(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -215,7 +215,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 	if out := refused(t, s.dir, args...); !strings.Contains(out, "in use") || !strings.Contains(out, ".sluice") {
 		t.Errorf("it says %q, want that the data directory is in use", out)
 	} else if n := strings.Count(out, "in use"); n != 1 {
-		t.Errorf("it says %q: the same %d times", out, n)
+		t.Errorf("it prints %q: the same %d times", out, n)
 	}
 }
 
@@ -269,7 +269,7 @@ func tenThousandHeadersAreRefused(t *testing.T, g gateway) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	go func() { // the gateway may answer and close before all is written
+	go func() { // the gateway may answer and close the connection before the client has written everything
 		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n", host)
 		for i := range 10_000 {
 			if _, err := fmt.Fprintf(conn, "X-Header-%d: %d\r\n", i, i); err != nil {
@@ -289,11 +289,11 @@ func tenThousandHeadersAreRefused(t *testing.T, g gateway) {
 	s.undisturbed()
 }
 
-func TestSlowLorisIsCutOffAndDisturbsNobody(t *testing.T) {
-	onEachGateway(t, slowLorisIsCutOffAndDisturbsNobody)
+func TestSlowLorisIsCutOffAndDisturbsNoOtherClient(t *testing.T) {
+	onEachGateway(t, slowLorisIsCutOffAndDisturbsNoOtherClient)
 }
 
-func slowLorisIsCutOffAndDisturbsNobody(t *testing.T, g gateway) {
+func slowLorisIsCutOffAndDisturbsNoOtherClient(t *testing.T, g gateway) {
 	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	const connections = 200
@@ -304,7 +304,7 @@ func slowLorisIsCutOffAndDisturbsNobody(t *testing.T, g gateway) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Slow: ", host) // and never the end of it
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Slow: ", host) // without an end
 		go func() {
 			buffer := make([]byte, 1024)
 			for {

@@ -26,8 +26,8 @@ func percentiles(b *testing.B, name string, all []time.Duration) {
 	b.ReportMetric(at(99), name+"-p99-ms")
 }
 
-// BenchmarkStart is the time from the start of the process until it prints that it is ready: in an empty
-// folder, and again in the same one.
+// BenchmarkStart measures the time from the start of the process until it prints that it is ready: in an empty
+// folder, and again in the same folder.
 func BenchmarkStart(b *testing.B) {
 	var cold, warm []time.Duration
 	for b.Loop() {
@@ -79,8 +79,8 @@ func newRoute(name, revision string) *servingv1.Route {
 	return r
 }
 
-// BenchmarkApplyToFirst200 is the time from the moment in which a Route is sent to the API server until the
-// gateway answers 200 for its host, beside so many routes in either form. They lead to 50 running services.
+// BenchmarkApplyToFirst200 measures the time from the moment when the client sends a Route to the API server until the
+// gateway answers 200 for its host, with so many other routes in either form. The routes lead to 50 running services.
 func BenchmarkApplyToFirst200(b *testing.B) {
 	for _, routes := range []int{10, 1000, 5000} {
 		for _, form := range []string{"scoped", "inline"} {
@@ -109,12 +109,12 @@ func (s *instance) benchmarkApply(b *testing.B, services int) {
 			time.Sleep(200 * time.Microsecond)
 		}
 		all = append(all, time.Since(begin))
-		s.routeReady(b, name) // the next one begins when this one's status is written
+		s.routeReady(b, name) // the next one begins after the write of this one's status
 	}
 	percentiles(b, "apply-200", all)
 }
 
-// answer is the status that the gateway answers for a host.
+// answer returns the gateway's status for a host.
 func (s *instance) answer(b *testing.B, client *http.Client, host string) int {
 	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/", nil)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *instance) answer(b *testing.B, client *http.Client, host string) int {
 	return response.StatusCode
 }
 
-// fill makes services s0, s1, … and as many Routes to them as are missing, and waits until all are ready.
+// fill makes services s0, s1, … and the missing Routes to them, and waits until all are ready.
 func (s *instance) fill(b *testing.B, services, routes int) {
 	b.Helper()
 	command := tiny(b)
@@ -165,16 +165,16 @@ func (s *instance) routeReady(b *testing.B, name string) {
 	b.Fatalf("route %s is not ready after 5 minutes", name)
 }
 
-// BenchmarkMemory is the memory of the one process: idle, and what each of 1,000 running services adds to it (API
-// objects, control plane, gateway, and a process with its queue-proxy; not the memory of the processes themselves).
-// Live is what is in use after a garbage collection, resident what the system gave.
+// BenchmarkMemory measures the memory of the one process: idle, and what each of 1,000 running services adds to it (API
+// objects, control plane, gateway and queue-proxy, but not the memory of the replicas' processes). Live is the heap
+// after a garbage collection, resident what the process has from the system.
 func BenchmarkMemory(b *testing.B) {
 	const services = 1000
 	for b.Loop() {
 		s := up(b, "--log-level", "warn")
 		idleLive, idle := s.memory(b)
 		s.fill(b, services, services)
-		time.Sleep(5 * time.Second) // what is still being written is written
+		time.Sleep(5 * time.Second) // until pending writes are done
 		live, full := s.memory(b)
 		b.ReportMetric(float64(idle)/(1<<20), "idle-MiB")
 		b.ReportMetric(float64(full)/(1<<20), "full-MiB")
@@ -184,8 +184,8 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// memory is the live heap after a garbage collection, and the anonymous resident memory (mapped files are the page
-// cache's), in bytes.
+// memory returns the live heap after a garbage collection, and the anonymous resident memory (mapped files belong to the page
+// cache), in bytes.
 func (s *instance) memory(b *testing.B) (live, resident int) {
 	b.Helper()
 	if _, _, err := s.admined("/debug/pprof/heap?gc=1"); err != nil {
@@ -207,7 +207,7 @@ func (s *instance) memory(b *testing.B) (live, resident int) {
 	return live, s.resident(b)
 }
 
-// resident is the anonymous resident memory of the process, in bytes: mapped files are the page cache's.
+// resident returns the anonymous resident memory of the process, in bytes. Mapped files belong to the page cache.
 func (s *instance) resident(b *testing.B) int {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid))

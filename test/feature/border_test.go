@@ -17,7 +17,7 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// What a process of this user finds of a `sluice up`, and what others do not get: docs/security.md has the table.
+// These tests check what processes of this user can reach of a `sluice up`, and that others cannot: docs/security.md has the table.
 
 func TestCommandsFindASluiceByItsDataDirectory(t *testing.T) {
 	onEachGateway(t, commandsFindASluiceByItsDataDirectory)
@@ -32,15 +32,15 @@ func commandsFindASluiceByItsDataDirectory(t *testing.T, g gateway) {
 		return combined(cmd)
 	}
 	if s.stop() != 0 {
-		t.Error("it did not end well")
+		t.Error("it did not end with code 0")
 	}
 	for _, args := range [][]string{{"xds", "status"}, {"xds", "dump", "gateway"}, {"xds", "diff"}, {"explain", "hello"}} {
 		out, err := at(args...)
 		if lines := strings.Count(strings.TrimSpace(out), "\n"); err == nil || lines > 0 || !strings.Contains(out, "--data-dir") {
-			t.Errorf("without a sluice up %v says, in more than a sentence or without a remedy: %s", args, out)
+			t.Errorf("without a sluice up %v must print one sentence with a remedy, and prints: %s", args, out)
 		}
 	}
-	// Both may be there before it is.
+	// Both may start before `sluice up` does.
 	activator := newPart(t, "activator")
 	activator.launch(sluiceBinary, append([]string{"activator", "--listen", address.Free(t), "--admin", activator.admin}, found...)...)
 	activator.says("waiting for the xDS server")
@@ -85,16 +85,16 @@ func localProcessIsNeitherGatewayNorActivator(t *testing.T, g gateway) {
 		p.says("is for proxyless gRPC clients alone")
 	}
 	if out, err := combined(exec.Command(sluiceBinary, "xds", "status", "--xds", s.xds)); err == nil || !strings.Contains(out, "--xds-insecure") {
-		t.Errorf("anybody is told the status: %v\n%s", err, out)
+		t.Errorf("a client without proof of identity gets the status: %v\n%s", err, out)
 	}
 	status, _ := s.inspect("status")
-	if strings.Count(status, "\n") != 3 { // the heading, and what belongs to the instance
-		t.Errorf("others are its clients:\n%s", status)
+	if strings.Count(status, "\n") != 3 { // the heading, and the instance's own clients
+		t.Errorf("it has other clients too:\n%s", status)
 	}
 }
 
-// The headers by which the parts of the platform speak to each other have no effect when a client sends them, in either form of
-// routes. The service direct has no queue-proxy: there it is the gateway alone that takes them away.
+// The platform's internal headers have no effect when a client sends them, in either form of routes. The service direct has no
+// queue-proxy: there only the gateway removes them.
 func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {
 		for _, routes := range []model.RouteForm{model.Scoped, model.Inline} {
@@ -128,7 +128,7 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 		}
 	}
 	s.proxied("held-00001")
-	// Load that says that an activator counts it is counted.
+	// Requests that claim to come from an activator count as load.
 	finish := filepath.Join(t.TempDir(), "finish")
 	var held sync.WaitGroup
 	for range 4 {
@@ -149,7 +149,7 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 	s.scaledTo("loaded-00001", 2)
 }
 
-// proxied fails the test unless queue-proxies have taken all requests to a revision for those of an activator.
+// proxied fails the test unless queue-proxies have logged all requests to a revision as an activator's.
 func (s *instance) proxied(revision string) {
 	s.t.Helper()
 	var seen map[bool]int
@@ -174,7 +174,7 @@ func (s *instance) proxied(revision string) {
 	}
 }
 
-// unmoved fails the test unless the application answers a request with such headers as any other.
+// unmoved fails the test unless the application answers a request with these headers like any other.
 func (s *instance) unmoved(name string, header []string) {
 	s.t.Helper()
 	request, _ := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/?ms=20", nil)
@@ -198,7 +198,7 @@ func (s *instance) unmoved(name string, header []string) {
 	}
 }
 
-// Whoever could put a kubeconfig or a socket where they are looked for would have commands run programs and believe servers of his.
+// A user who could place a kubeconfig or a socket in the data directory could make commands run his programs and trust his servers.
 func TestForeignDataDirectoryIsNotUsed(t *testing.T) {
 	t.Parallel()
 	open, linked := t.TempDir(), t.TempDir()
@@ -219,7 +219,7 @@ func TestForeignDataDirectoryIsNotUsed(t *testing.T) {
 	}
 }
 
-// A data directory that others could read is closed, and serves as before.
+// A start closes a data directory that others could read, and serves as before.
 func TestDataDirectoryIsClosedAtTheStart(t *testing.T) {
 	t.Parallel()
 	s := up(t, "-f", absolute(t, "examples/hello"))
@@ -246,6 +246,6 @@ func TestDataDirectoryIsClosedAtTheStart(t *testing.T) {
 	}
 	dumped, _ := s.inspect("dump", "activator", "-t", "sds")
 	if !strings.Contains(dumped, "generic_secret") || strings.Contains(dumped+s.printed(), strings.TrimSpace(string(token))) {
-		t.Errorf("the activator has no token, or it is shown:\n%s", dumped)
+		t.Errorf("the activator has no token, or the dump shows it:\n%s", dumped)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 const host = "hello.default.localhost"
 
-// canary runs examples/canary until both of its revisions are served.
+// canary runs examples/canary until the gateway serves both of its revisions.
 func canary(t *testing.T, g gateway) *instance {
 	t.Helper()
 	s := g.up(t, "-f", absolute(t, "examples/canary"))
@@ -22,7 +22,7 @@ func canary(t *testing.T, g gateway) *instance {
 	return s
 }
 
-// shares sends n requests, some at a time, and returns the percentage of them that each word of the answer got.
+// shares sends n requests, some in parallel, and returns the percentage of responses that contain each word.
 func (s *instance) shares(n int, host string, words ...string) map[string]float64 {
 	s.t.Helper()
 	var mu sync.Mutex
@@ -54,7 +54,7 @@ func target(revision, tag string, percent int64) servingv1.TrafficTarget {
 	return servingv1.TrafficTarget{RevisionName: revision, Tag: tag, Percent: &percent, LatestRevision: new(false)}
 }
 
-// split is a change of a Service's traffic between hello-blue and hello-green.
+// split returns a patch of a Service's traffic between hello-blue and hello-green.
 func split(blue int64) func(*servingv1.Service) {
 	return func(s *servingv1.Service) {
 		s.Spec.Traffic = servingv1.Traffic{target("hello-blue", "blue", blue), target("hello-green", "green", 100-blue)}
@@ -118,10 +118,10 @@ func noRequestFailsWhileTrafficChangesAndRevisionsCome(t *testing.T, g gateway) 
 	for i := range changes {
 		if i%(changes/revisions) != 0 {
 			s.change("hello", split(int64(i*37%101)))
-			time.Sleep(10 * time.Millisecond) // the steady pace of changes, so that each reaches the gateway
+			time.Sleep(10 * time.Millisecond) // between two changes, so that each reaches the gateway
 			continue
 		}
-		// A new revision that takes a share, and leaves it again with the next change.
+		// A new revision that gets a share, and loses it with the next change.
 		name := fmt.Sprintf("hello-n%d", i)
 		s.change("hello", func(o *servingv1.Service) {
 			o.Spec.Template.Metadata.Name = name

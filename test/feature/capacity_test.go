@@ -9,7 +9,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// TestReplicasOfOneServiceAreNotAllOfTheMachine has requests of one Service stall, each of which wants a replica.
+// TestReplicasOfOneServiceAreNotAllOfTheMachine lets requests of one Service stall, each of which needs a replica.
 func TestReplicasOfOneServiceAreNotAllOfTheMachine(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {
 		s := g.up(t, "--max-replicas", "10", "--config", zeroInitialScale(t))
@@ -34,12 +34,12 @@ func TestReplicasOfOneServiceAreNotAllOfTheMachine(t *testing.T) {
 			status := s.revision("greedy-00001").Status
 			c, ready := status.Condition("ResourcesAvailable"), status.Condition(servingv1.ConditionReady)
 			if c == nil || c.Reason != "AtCapacity" || !strings.Contains(c.Message, "--max-replicas") || ready == nil || ready.Status != "True" {
-				return fmt.Errorf("it says %+v, %+v", c, ready)
+				return fmt.Errorf("its conditions are %+v, %+v", c, ready)
 			}
 			return nil
 		})
 		if status, body, err := s.get("sleeper.default.localhost", "/"); err != nil || status != 200 {
-			t.Errorf("a service that slept answers %d, %v: %s", status, err, body)
+			t.Errorf("a service at zero answers %d, %v: %s", status, err, body)
 		}
 		if n := len(s.replicas()); n > 10 {
 			t.Errorf("%d replicas run", n)
@@ -61,6 +61,6 @@ func TestReplicasThatTheMachineDoesNotRunAreRefused(t *testing.T) {
 	s := embed(t, "--max-replicas", "10")
 	err := s.Create(t.Context(), newApp(t, "hello", map[string]string{autoscaling + "min-scale": "2147483647"}))
 	if err == nil || !strings.Contains(err.Error(), "min-scale=2147483647 is more than the 10 replicas that this machine runs at most (--max-replicas)") {
-		t.Errorf("it is told %v", err)
+		t.Errorf("the API answers %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"sluice.dev/sluice/test/authority"
 )
 
-// serialOf is the serial number of the certificate in files.
+// serialOf returns the serial number of the certificate in files.
 func serialOf(t *testing.T, files certificates.Files) string {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(files.Chain, files.Key)
@@ -29,10 +29,10 @@ func serialOf(t *testing.T, files certificates.Files) string {
 	return pair.Leaf.SerialNumber.Text(16)
 }
 
-// shownTo is the serial number of the certificate that a new handshake is shown.
+// shownTo returns the serial number of the certificate that the server sends in a new handshake.
 func shownTo(address, serverName string) (string, error) {
 	dialer := &net.Dialer{Timeout: patience}
-	conn, err := tls.DialWithDialer(dialer, "tcp", address, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}) //nolint:gosec // it is looked at
+	conn, err := tls.DialWithDialer(dialer, "tcp", address, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}) //nolint:gosec // the test only reads the certificate
 	if err != nil {
 		return "", err
 	}
@@ -40,11 +40,11 @@ func shownTo(address, serverName string) (string, error) {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
 
-// shows waits until new handshakes are shown the certificate in files, and returns how long that took.
+// shows waits until the server sends the certificate in files in new handshakes, and returns how long that took.
 func shows(t *testing.T, address, serverName string, files certificates.Files) time.Duration {
 	t.Helper()
 	want, start := serialOf(t, files), time.Now()
-	eventually(t, "new handshakes are shown "+files.Chain, func() error {
+	eventually(t, "new handshakes get "+files.Chain, func() error {
 		got, err := shownTo(address, serverName)
 		if err == nil && got != want {
 			err = fmt.Errorf("serial %s, want %s", got, want)
@@ -54,7 +54,7 @@ func shows(t *testing.T, address, serverName string, files certificates.Files) t
 	return time.Since(start)
 }
 
-// keepers are clients that ask over TLS again and again, each by a connection that it keeps.
+// keepers are clients that send requests over TLS again and again, each over one connection that it keeps.
 type keepers struct {
 	stop     func()
 	answered atomic.Int64
@@ -71,7 +71,7 @@ func keep(https string, n int) *keepers {
 	for i := range n {
 		dials := &atomic.Int64{}
 		k.dials = append(k.dials, dials)
-		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: new(http.Protocols)} //nolint:gosec // authenticity is not the matter
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: new(http.Protocols)} //nolint:gosec // the test does not verify the certificate
 		transport.Protocols.SetHTTP1(i%2 == 0)
 		transport.Protocols.SetHTTP2(i%2 == 1)
 		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -83,7 +83,7 @@ func keep(https string, n int) *keepers {
 			client := &http.Client{Transport: transport, Timeout: patience}
 			for ctx.Err() == nil {
 				k.ask(client)
-				time.Sleep(5 * time.Millisecond) // a pace, nothing waits for it
+				time.Sleep(5 * time.Millisecond) // between two requests
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 		taken = append(taken, shows(t, https, host, files))
 	}
 
-	// What is broken changes nothing, and is said.
+	// A broken file changes nothing, and the log says so.
 	before := serialOf(t, files)
 	good, err := os.ReadFile(files.Key)
 	if err != nil {
@@ -151,7 +151,7 @@ func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 			return nil
 		})
 		if got, err := shownTo(https, host); err != nil || got != before {
-			t.Errorf("with a broken key the certificate %s is shown (%v), want %s still", got, err, before)
+			t.Errorf("with a broken key the server sends the certificate %s (%v), want %s still", got, err, before)
 		}
 	}
 	if out := s.printed(); !strings.Contains(out, files.Key) || strings.Contains(out, "PRIVATE KEY") {
@@ -169,7 +169,7 @@ func certificateIsRenewedUnderLoad(t *testing.T, g gateway) {
 	if len(k.failed) > 0 || k.answered.Load() == 0 {
 		t.Errorf("%d of %d requests failed: %v", len(k.failed), k.answered.Load(), k.failed)
 	}
-	t.Logf("%d requests on %d connections; new certificates were shown after %v", k.answered.Load(), len(k.dials), taken)
+	t.Logf("%d requests on %d connections; new certificates were served after %v", k.answered.Load(), len(k.dials), taken)
 }
 
 func TestEachDomainHasItsCertificate(t *testing.T) { onEachGateway(t, eachDomainHasItsCertificate) }

@@ -17,9 +17,9 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// BenchmarkChange is what a change of a Service's traffic costs beside so many other Services that sleep: from the PATCH
-// to the first answer of the other revision; and, in changes that nobody asks for, the CPU of the process and the writes
-// to the API's store for each, the user's own included.
+// BenchmarkChange measures the cost of a change of a Service's traffic with so many other Services at zero: the time from the PATCH
+// to the first response of the other revision; and, for changes without requests, the CPU time of the process and the writes to
+// the API's store for each, including the user's own.
 func BenchmarkChange(b *testing.B) {
 	const changes, apart = 100, 200 * time.Millisecond
 	for _, services := range []int{10, 1000} {
@@ -27,7 +27,7 @@ func BenchmarkChange(b *testing.B) {
 			s := up(b, "--log-level", "warn", "--config", zeroInitialScale(b))
 			s.sleepers(b, services)
 			m := s.movable(b)
-			time.Sleep(5 * time.Second) // what is still being written is written
+			time.Sleep(5 * time.Second) // until pending writes are done
 			for b.Loop() {
 				taken := make([]time.Duration, changes)
 				for i := range taken {
@@ -38,7 +38,7 @@ func BenchmarkChange(b *testing.B) {
 
 				before := s.cpu(b)
 				time.Sleep(5 * time.Second)
-				resting := (s.cpu(b) - before) / 5 // a second
+				resting := (s.cpu(b) - before) / 5 // per second
 				began, writes, cpu := time.Now(), s.apiWrites(b), s.cpu(b)
 				for range changes {
 					m.patch(b)
@@ -54,8 +54,8 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// BenchmarkRest is the CPU that the process takes while nothing is asked of it, as a share of one core, and how often it is
-// woken: with ten Services that sleep and two that have a replica each.
+// BenchmarkRest measures the idle CPU time of the process, as a share of one core, and how often its threads wake: with ten
+// Services at zero and two with a replica each.
 func BenchmarkRest(b *testing.B) {
 	const period = 30 * time.Second
 	s := up(b, "--log-level", "warn", "--config", zeroInitialScale(b))
@@ -63,7 +63,7 @@ func BenchmarkRest(b *testing.B) {
 	for _, name := range []string{"warm1", "warm2"} {
 		s.create(newApp(b, name, map[string]string{"autoscaling.knative.dev/min-scale": "1"}))
 	}
-	time.Sleep(10 * time.Second) // what is still being written is written
+	time.Sleep(10 * time.Second) // until pending writes are done
 	for b.Loop() {
 		switches, writes, cpu := s.switches(b), s.apiWrites(b), s.cpu(b)
 		time.Sleep(period)
@@ -73,7 +73,7 @@ func BenchmarkRest(b *testing.B) {
 	}
 }
 
-// movable is a Service with two revisions that both run, of which one gets all requests.
+// movable is a Service with two running revisions, one of which gets all requests.
 type movable struct {
 	*instance
 	name   string
@@ -109,7 +109,7 @@ func (m *movable) patch(b *testing.B) {
 	}
 }
 
-// timed moves all requests and returns after how long the first one is answered by the other revision.
+// timed moves all requests to the other revision and returns how long its first response takes.
 func (m *movable) timed(b *testing.B) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -128,7 +128,7 @@ func (m *movable) timed(b *testing.B) time.Duration {
 	return took
 }
 
-// answering is the revision that answers.
+// answering returns the revision that answers.
 func (m *movable) answering(b *testing.B) string {
 	b.Helper()
 	request, err := http.NewRequest(http.MethodGet, "http://"+m.gateway+"/", nil)
@@ -165,10 +165,10 @@ func (m *movable) settled(b *testing.B) {
 	})
 }
 
-// ticksPerSecond is USER_HZ, in which the kernel tells times; it is 100 wherever Go runs.
+// ticksPerSecond is USER_HZ, the kernel's unit of CPU time: 100 on all systems that Go supports.
 const ticksPerSecond = 100
 
-// cpu is how much CPU the process and its store have taken, its other children not counted.
+// cpu returns the CPU time of the process and its store, without its other children.
 func (s *instance) cpu(b *testing.B) time.Duration {
 	b.Helper()
 	taken := cpuOf(b, strconv.Itoa(s.process.Pid))
@@ -206,7 +206,7 @@ func cpuOf(b *testing.B, pid string) time.Duration {
 	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
-// switches is how often the threads of the process have gone to sleep so far.
+// switches returns how often the threads of the process have gone to sleep so far.
 func (s *instance) switches(b *testing.B) int {
 	b.Helper()
 	statuses, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Pid))
@@ -229,7 +229,7 @@ func (s *instance) switches(b *testing.B) int {
 	return sum
 }
 
-// apiWrites is how many writes the store of the API has taken so far.
+// apiWrites returns how many writes the API's store has had so far.
 func (s *instance) apiWrites(b *testing.B) int {
 	b.Helper()
 	var list servingv1.ServiceList

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// parts are what Server-Timing divides a cold start into.
+// parts are the parts of a cold start in Server-Timing.
 var parts = []string{"decide", "start", "ready", "endpoints", "dispatch"}
 
-// wake is one cold start as its client sees it.
+// wake is one cold start as the client measures it.
 type wake struct {
 	total time.Duration // from the request to the end of the response
-	added time.Duration // total without the time from the process's existence to its listening
+	added time.Duration // total without the time from the start of the process until it listens
 	part  map[string]time.Duration
 }
 
-// BenchmarkColdStart is the time of the first request of services that sleep, 200 of them, so many at a time: what
-// Sluice adds to the time that the process takes to listen, and what that is spent on.
+// BenchmarkColdStart measures the first request of 200 services at zero, so many in parallel: the time that Sluice adds to the time
+// that the process takes to listen, and the parts of that time.
 func BenchmarkColdStart(b *testing.B) {
 	const services = 200
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
-// zeroInitialScale is a configuration in which a revision may be ready without having run.
+// zeroInitialScale is a configuration with which a revision becomes ready without a replica.
 func zeroInitialScale(t testing.TB) string {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(path, []byte("allow-zero-initial-scale: true\n"), 0o600); err != nil {
@@ -60,7 +60,7 @@ func zeroInitialScale(t testing.TB) string {
 	return path
 }
 
-// sleepers makes services z0, z1, … that are ready and have no replica.
+// sleepers makes services z0, z1, … that are ready without a replica.
 func (s *instance) sleepers(b *testing.B, n int) {
 	b.Helper()
 	command := tiny(b)

@@ -26,7 +26,7 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// via is a client whose connections all go to one address, whatever the host.
+// via returns a client that connects to one address for every host.
 func via(address string, config *tls.Config) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig: config, ForceAttemptHTTP2: true,
@@ -179,7 +179,7 @@ func shareMovesGraduallyWithARolloutDuration(t *testing.T, g gateway) {
 	s.change("slow", func(o *servingv1.Service) {
 		o.Spec.Template.Spec.Containers[0].Env = []servingv1.EnvVar{{Name: "TARGET", Value: "two"}}
 	})
-	var seen []int64 // every share that there was: a watch leaves none out
+	var seen []int64 // every share, since a watch leaves none out
 	watch := "services?fieldSelector=metadata.name%3Dslow&resourceVersion=" + before + "&watch=true"
 	if err := s.kn(t).watch(watch, func(_ string, o map[string]any) bool {
 		share := int64(0)
@@ -194,10 +194,10 @@ func shareMovesGraduallyWithARolloutDuration(t *testing.T, g gateway) {
 		}
 		return share == 100
 	}); err != nil {
-		t.Fatalf("the new revision does not have everything, but %v: %v", seen, err)
+		t.Fatalf("the new revision does not get all requests: its shares were %v: %v", seen, err)
 	}
 	if len(seen) < 3 || seen[0] != 1 {
-		t.Errorf("the new revision's share went %v: want 1 percent first, and steps", seen)
+		t.Errorf("the new revision's shares were %v: want 1 percent first, and steps", seen)
 	}
 	for i := 1; i < len(seen); i++ {
 		if seen[i] < seen[i-1] {
@@ -207,7 +207,7 @@ func shareMovesGraduallyWithARolloutDuration(t *testing.T, g gateway) {
 	s.ready("slow")
 }
 
-// A gateway of one's own: it serves beside a control plane that runs none, and goes on serving while that is gone.
+// A gateway process serves with a control plane that runs no gateway, and goes on serving while the control plane is down.
 func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
 	onEachGateway(t, gatewayProcessOutlivesTheControlPlane)
 }
@@ -215,7 +215,7 @@ func TestGatewayProcessOutlivesTheControlPlane(t *testing.T) {
 func gatewayProcessOutlivesTheControlPlane(t *testing.T, g gateway) {
 	s := g.up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
 	g.beside(t, s.socket())
-	s.ready("hello") // not before a gateway has acknowledged the route
+	s.ready("hello") // which needs a gateway that has acknowledged the route
 	if status, body, err := s.get(host, "/"); err != nil || status != 200 {
 		t.Errorf("status %d, %v: %s", status, err, body)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// documents are all pages of ours.
+// documents returns all pages of the documentation.
 func documents(t *testing.T) []string {
 	t.Helper()
 	root := absolute(t, ".")
@@ -44,18 +44,18 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", page, m[1])
+				t.Errorf("%s links to %s, which does not exist", page, m[1])
 			}
 		}
 		for _, m := range mention.FindAllStringSubmatch(string(text), -1) {
 			if _, err := os.Stat(absolute(t, m[1])); err != nil {
-				t.Errorf("%s names %s, which is not there", page, m[1])
+				t.Errorf("%s names %s, which does not exist", page, m[1])
 			}
 		}
 	}
 }
 
-// Each row of the table of who can reach what names the tests that hold it.
+// Each row of the table of who can reach what names the tests that check it.
 func TestSecurityNamesTheTestsThatHoldIt(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(absolute(t, "docs/security.md"))
@@ -83,21 +83,21 @@ func TestSecurityNamesTheTestsThatHoldIt(t *testing.T) {
 		if cells := strings.Split(row, "|"); len(cells) == 6 && !strings.HasPrefix(row, "| who |") {
 			table++
 			if !named.MatchString(cells[4]) {
-				t.Errorf("no test holds the row %s", row)
+				t.Errorf("no test checks the row %s", row)
 			}
 		}
 	}
 	for _, m := range named.FindAllStringSubmatch(string(text), -1) {
 		if !there[m[1]] {
-			t.Errorf("docs/security.md names %s, which is not there", m[1])
+			t.Errorf("docs/security.md names %s, which does not exist", m[1])
 		}
 	}
 	if table < 10 {
-		t.Errorf("%d rows were found: the test looks at nothing", table)
+		t.Errorf("the test found only %d rows", table)
 	}
 }
 
-// Every sluice command in the documents is one that the binary knows, with flags that it has.
+// The binary has every sluice command in the documents, with its flags.
 func TestDocumentedCommandsAreKnown(t *testing.T) {
 	t.Parallel()
 	found := 0
@@ -124,11 +124,11 @@ func TestDocumentedCommandsAreKnown(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("no command found in the documents: the test looks at nothing")
+		t.Error("the test found no command in the documents")
 	}
 }
 
-// helpOf is the help of a command, which may be below another.
+// helpOf returns the help of a command or subcommand.
 func helpOf(t *testing.T, words []string) string {
 	t.Helper()
 	named := words
@@ -139,7 +139,7 @@ func helpOf(t *testing.T, words []string) string {
 	return help
 }
 
-// The test command of the README is what CI runs.
+// CI runs the test command of the README.
 func TestReadmeNamesTheTestCommandThatCIRuns(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"README.md", ".ci/run"} {

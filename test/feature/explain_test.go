@@ -24,7 +24,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// explain runs sluice explain where the instance was started, and returns what it prints and its exit code.
+// explain runs sluice explain in the instance's folder, and returns what it prints and its exit code.
 func (s *instance) explain(args ...string) (out string, code int) {
 	s.t.Helper()
 	cmd := exec.Command(sluiceBinary, append([]string{"explain"}, args...)...)
@@ -57,7 +57,7 @@ func (s *instance) explained(code int, texts []string, args ...string) string {
 	return out
 }
 
-// drowsyCanary is a Service with a revision that is awake (70 percent) and one that sleeps (30 percent, tag green).
+// drowsyCanary is a Service with a running revision (70 percent) and one at zero (30 percent, tag green).
 func drowsyCanary(t *testing.T, g gateway) *instance {
 	t.Helper()
 	s := g.up(t, "--config", configFile(t, quickToZero))
@@ -85,7 +85,7 @@ func explainFollowsRequestsToTheirEnd(t *testing.T, g gateway) {
 		"virtual host default/hello/green  listener http (" + s.gateway + "): 100 to cluster default/hello-green",
 	}, "hello")
 	if diff := cmp.Diff(documentedExplanation(t), anonymous(out)); diff != "" {
-		t.Errorf("docs/explain.md shows something else (-docs +got)\n%s", diff)
+		t.Errorf("docs/explain.md differs (-docs +got)\n%s", diff)
 	}
 	for _, host := range []string{"green-hello.default.localhost", "http://green-hello.default.localhost:8080/", "green-hello.default.svc.cluster.local"} {
 		s.explained(0, []string{" of Route default/hello is served: 1 revision, asleep until a request comes; "}, host)
@@ -100,10 +100,10 @@ func explainFollowsRequestsToTheirEnd(t *testing.T, g gateway) {
 		t.Fatalf("exit code %d, %v:\n%s", code, err, text)
 	}
 	if !e.Served || len(e.Revisions) != 2 || e.Revisions[1].Cluster == nil || e.Revisions[1].Cluster.Via != explain.ViaActivator || len(e.Clients) == 0 {
-		t.Errorf("the JSON says\n%s", text)
+		t.Errorf("the JSON is\n%s", text)
 	}
 
-	// Awake, the revision is reached otherwise, and its activator has its endpoints.
+	// With a replica, requests take another way to the revision, and the activator has its endpoints.
 	if status, body, err := s.get("green-"+host, "/"); err != nil || status != 200 {
 		t.Fatalf("status %d, %v: %s", status, err, body)
 	}
@@ -147,7 +147,7 @@ func TestExplainShowsWhoRefuses(t *testing.T) {
 	s.explained(0, []string{"mesh stubborn  does not take it"}, "green-"+host)
 }
 
-// refuse connects a client that refuses a cluster for as long as the test runs.
+// refuse connects a client that NACKs a cluster until the test ends.
 func refuse(t *testing.T, server, cluster string) {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+server, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -184,13 +184,13 @@ var (
 	nodes     = regexp.MustCompile(`(gateway|activator) (gateway|activator)-\S+`)
 )
 
-// anonymous leaves out what differs from run to run.
+// anonymous removes what differs from run to run.
 func anonymous(text string) string {
 	text = addresses.ReplaceAllString(text, "ADDRESS")
 	return strings.TrimSpace(nodes.ReplaceAllString(text, "$1 ID"))
 }
 
-// documentedExplanation is the example of docs/explain.md.
+// documentedExplanation returns the example of docs/explain.md.
 func documentedExplanation(t *testing.T) string {
 	t.Helper()
 	page, err := os.ReadFile(absolute(t, "docs/explain.md"))

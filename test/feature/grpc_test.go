@@ -18,7 +18,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// bootstrap is what proxyless gRPC clients need to find the instance.
+// bootstrap returns the bootstrap with which proxyless gRPC clients find the instance.
 func (s *instance) bootstrap() []byte {
 	s.t.Helper()
 	text, err := os.ReadFile(absolute(s.t, "examples/grpc/client/bootstrap.json"))
@@ -28,7 +28,7 @@ func (s *instance) bootstrap() []byte {
 	return []byte(strings.Replace(string(text), "127.0.0.1:18000", s.xds, 1))
 }
 
-// greeter runs examples/grpc until both of its revisions are served.
+// greeter runs examples/grpc until both of its revisions serve.
 func greeter(t *testing.T, g gateway) *instance {
 	t.Helper()
 	s := g.up(t, "-f", absolute(t, "examples/grpc"))
@@ -37,7 +37,7 @@ func greeter(t *testing.T, g gateway) *instance {
 	return s
 }
 
-// callShares makes n calls and returns the percentage of answers that each word is in.
+// callShares makes n calls and returns the percentage of responses that contain each word.
 func callShares(t *testing.T, conn *grpc.ClientConn, n int, words ...string) map[string]float64 {
 	t.Helper()
 	out := map[string]float64{}
@@ -73,9 +73,9 @@ func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
 	if got := callShares(t, conn, 3000, "blue", "green"); math.Abs(got["blue"]-70) > 4 || math.Abs(got["green"]-30) > 4 {
 		t.Errorf("3,000 calls were split %v, want 70 to 30", got)
 	}
-	// It also wants to report load, which is not believed over an address that proves nothing; but that is no reason to turn it away.
+	// The client also reports load. The server ignores it, since the client has not proved its identity, but must not refuse the client.
 	if text := s.printed(); strings.Contains(text, "turned away") {
-		t.Errorf("the client does something that it may not:\n%s", text)
+		t.Errorf("the server denies the client something:\n%s", text)
 	}
 	s.change("greeter", func(o *servingv1.Service) {
 		o.Spec.Traffic = servingv1.Traffic{target("greeter-green", "", 100)}
@@ -113,7 +113,7 @@ func gRPCThroughTheGateway(t *testing.T, g gateway) {
 			t.Fatal(err)
 		}
 		if err := stream.RecvMsg(reply); err != nil || !strings.HasSuffix(reply.GetValue(), want) {
-			t.Fatalf("the stream answers %q, %v to %q", reply.GetValue(), err, want)
+			t.Fatalf("the stream returned %q, %v for %q", reply.GetValue(), err, want)
 		}
 	}
 }

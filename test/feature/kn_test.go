@@ -94,7 +94,7 @@ func (k *kn) watch(query string, each func(kind string, object map[string]any) b
 	return errors.Join(errors.New("the watch ended"), scanner.Err())
 }
 
-// at follows field names into an object.
+// at returns the value of an object at a path of field names.
 func at(o any, path ...string) any {
 	for _, p := range path {
 		m, ok := o.(map[string]any)
@@ -106,7 +106,7 @@ func at(o any, path ...string) any {
 	return o
 }
 
-// readyIn tells whether the object's condition Ready is True for its newest generation.
+// readyIn reports whether the object's condition Ready is True for its newest generation.
 func readyIn(o map[string]any) bool {
 	if fmt.Sprint(at(o, "metadata", "generation")) != fmt.Sprint(at(o, "status", "observedGeneration")) {
 		return false
@@ -156,14 +156,14 @@ func TestKnLifecycle(t *testing.T) {
 		t.Errorf("the container is named %v", at(containers[0], "name"))
 	}
 	version := fmt.Sprint(at(created, "metadata", "resourceVersion"))
-	// The watch begins at the version of the creation, later than that: everything since must be replayed.
+	// The watch starts later, from the version of the creation: the server must replay everything since.
 	s.ready("hello")
 	watch := "services?fieldSelector=metadata.name%3Dhello&resourceVersion=" + version + "&timeoutSeconds=630&timeout=10m30s&watch=true"
 	if err := k.watch(watch, func(kind string, o map[string]any) bool { return kind == "MODIFIED" && readyIn(o) }); err != nil {
 		t.Errorf("waiting for the service: %v", err)
 	}
 	k.update(s)
-	// delete --wait: a watch from before the deletion must see DELETED, also when it opens after it.
+	// delete --wait: a watch from a version before the deletion must see DELETED, even if it starts after the deletion.
 	_, current := k.do(http.MethodGet, "services/hello", "", nil)
 	version = fmt.Sprint(at(current, "metadata", "resourceVersion"))
 	if status, _ := k.do(http.MethodDelete, "services/hello", "application/json", map[string]any{"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}); status != 200 {
@@ -196,7 +196,7 @@ func (k *kn) update(s *instance) {
 		t.Fatalf("PUT: %d %v", status, updated)
 	}
 	s.ready("hello")
-	// The same version again is stale by now.
+	// The same version is stale now.
 	status, conflict := k.do(http.MethodPut, "services/hello", "application/json", current)
 	if status != 409 || at(conflict, "reason") != "Conflict" {
 		t.Errorf("PUT of a stale version: %d %v", status, at(conflict, "reason"))

@@ -52,7 +52,7 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 		t.Errorf("after the edit it answers %q, %v", body, err)
 	}
 	contains(run("", "delete", "ksvc", "hello"), "deleted")
-	eventually(t, "everything of it is gone", func() error {
+	eventually(t, "all of its objects are gone", func() error {
 		out, err := s.kubectl("", "get", "ksvc,cfg,rt,rev", "-o", "name")
 		if err == nil && strings.TrimSpace(out) != "" && !strings.Contains(out, "No resources") {
 			return fmt.Errorf("left: %s", out)
@@ -86,7 +86,7 @@ func TestKubectlWatchSeesChanges(t *testing.T) {
 			return nil
 		})
 	}
-	shows("hello-00001") // the list, from which on it watches
+	shows("hello-00001") // the list with which the watch begins
 	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
 	shows("hello-00002")
 }

@@ -12,7 +12,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-func TestLimitsThatAreNotEnforcedAreSaidToBe(t *testing.T) {
+func TestStatusSaysThatLimitsAreNotEnforced(t *testing.T) {
 	t.Parallel()
 	s := embed(t)
 	o := newService("limited", "sluice", "sample")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// load sends requests from many connections until it is stopped, and counts what comes back.
+// load sends requests over many connections until it is stopped, and counts the responses.
 type load struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -22,10 +22,10 @@ type load struct {
 	failed []string
 }
 
-// pace is what a client of a load leaves between two requests: a load that takes the whole machine shows nothing more.
+// pace is the pause of a load's client between two requests: a load that takes the whole machine would show nothing more.
 const pace = 20 * time.Millisecond
 
-// startLoad begins steady load on one host from so many connections.
+// startLoad begins steady load on one host over so many connections.
 func (s *instance) startLoad(host string, connections int) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel, counts: map[string]int{}}
@@ -77,7 +77,7 @@ func (l *load) one(ctx context.Context, c *http.Client, address, host string) {
 	l.counts[body]++
 }
 
-// reaches waits until so many requests have been answered well, or one has failed.
+// reaches waits until so many requests have succeeded, or one has failed.
 func (l *load) reaches(t testing.TB, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d requests are answered", n), func() error {
@@ -91,7 +91,7 @@ func (l *load) reaches(t testing.TB, n int) {
 	})
 }
 
-// soFar is how many requests have been answered well.
+// soFar returns how many requests have succeeded.
 func (l *load) soFar() (answered int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,7 +101,7 @@ func (l *load) soFar() (answered int) {
 	return answered
 }
 
-// stop ends the load and returns how many requests were answered well, and every failure.
+// stop ends the load and returns how many requests succeeded, and every failure.
 func (l *load) stop() (answered int, failed []string) {
 	l.cancel()
 	l.done.Wait()
@@ -111,7 +111,7 @@ func (l *load) stop() (answered int, failed []string) {
 	return answered, l.failed
 }
 
-// durations gathers how long things took, from any goroutine.
+// durations collects durations, from any goroutine.
 type durations struct {
 	mu    sync.Mutex
 	taken []time.Duration
@@ -123,7 +123,7 @@ func (d *durations) add(took time.Duration) {
 	d.taken = append(d.taken, took)
 }
 
-// all returns them; nothing may be added any more.
+// all returns the durations. After that none may be added.
 func (d *durations) all() []time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -107,7 +107,7 @@ func listened(t *testing.T, pids []int) []string {
 	return slices.Compact(found)
 }
 
-// TestLocalUserGetsNothingButTheAnswersOfServices looks at every port and every file of a `sluice up`.
+// TestLocalUserGetsNothingButTheAnswersOfServices tries every port and every file of a `sluice up`.
 func TestLocalUserGetsNothingButTheAnswersOfServices(t *testing.T) {
 	onEachGateway(t, localUserGetsNothingButTheAnswersOfServices)
 }
@@ -123,7 +123,7 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 	addresses := listened(t, family(t, s.process.Pid))
 	for _, known := range []string{s.gateway, s.local, s.admin, s.xds} {
 		if !slices.Contains(addresses, known) {
-			t.Errorf("nobody listens on %s, only on %v", known, addresses)
+			t.Errorf("no process listens on %s, only on %v", known, addresses)
 		}
 	}
 	answered := 0
@@ -135,18 +135,18 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 				case app:
 					answered++
 				case status != 0 && status < 400:
-					t.Errorf("%s%s (TLS: %v) answers anybody with %d", address, path, secure, status)
+					t.Errorf("%s%s (TLS: %v) answers another user with %d", address, path, secure, status)
 				}
 			}
 		}
 	}
 	if answered == 0 {
-		t.Error("the service answers nobody, so that the test looks at nothing")
+		t.Error("the service does not answer another user, so the test proves nothing")
 	}
 	s.closedToNobody()
 }
 
-// askAsNobody asks a port for a page and returns the status, 0 without an answer, and whether the application gave it.
+// askAsNobody requests a page from a port and returns the status, 0 without a response, and whether the application answered.
 func (s *instance) askAsNobody(address, path string, secure bool) (status int, app bool) {
 	t := s.t.(*testing.T)
 	var conn net.Conn
@@ -190,11 +190,11 @@ func (s *instance) closedToNobody() {
 			_, opened = os.Open(path)
 		})
 		if !errors.Is(opened, fs.ErrPermission) {
-			t.Errorf("anybody can open %s: %v", path, opened)
+			t.Errorf("another user can open %s: %v", path, opened)
 		}
 		return nil
 	})
 	if err != nil || files < 5 || sockets < 2 {
-		t.Errorf("only %d files and %d sockets were looked at: %v", files, sockets, err)
+		t.Errorf("the test tried only %d files and %d sockets: %v", files, sockets, err)
 	}
 }

@@ -19,15 +19,14 @@ import (
 	"sluice.dev/sluice/envoy"
 )
 
-// An Envoy of somebody's own, beside sluice up --gateway none: it lives on while the control plane comes and goes.
-
-// ownEnvoy is such an Envoy.
+// ownEnvoy is an Envoy that the test runs, with sluice up --gateway none. It keeps running while the control plane restarts.
 type ownEnvoy struct {
 	t     testing.TB
 	admin *http.Client // of its admin interface
 }
 
-// ownEnvoy starts an Envoy with what `sluice bootstrap` prints. It may complain: tests give it reasons to. It may not end by itself.
+// ownEnvoy starts an Envoy with the bootstrap of `sluice bootstrap`. It may log complaints, since tests cause some. It must not end by
+// itself.
 func (s *instance) ownEnvoy() *ownEnvoy {
 	s.t.Helper()
 	path, dir := realEnvoy.envoy(s.t), shortDir(s.t)
@@ -66,7 +65,7 @@ func (s *instance) ownEnvoy() *ownEnvoy {
 	return &ownEnvoy{t: s.t, admin: &http.Client{Transport: transport}}
 }
 
-// stats are the lines of the Envoy's counters and gauges whose names match.
+// stats returns the lines of Envoy's counters and gauges whose names match.
 func (e *ownEnvoy) stats(pattern string) (lines []string, err error) {
 	response, err := e.admin.Get("http://localhost/stats?filter=" + url.QueryEscape(pattern))
 	if err != nil {
@@ -77,7 +76,7 @@ func (e *ownEnvoy) stats(pattern string) (lines []string, err error) {
 	return strings.Fields(strings.ReplaceAll(string(text), ": ", "=")), err
 }
 
-// stat is a counter or gauge of the Envoy.
+// stat returns a counter or gauge of Envoy.
 func (e *ownEnvoy) stat(name string) (value string, err error) {
 	lines, err := e.stats("^" + regexp.QuoteMeta(name) + "$")
 	if len(lines) > 0 {
@@ -86,13 +85,13 @@ func (e *ownEnvoy) stat(name string) (value string, err error) {
 	return value, err
 }
 
-// hasClusters waits until the Envoy has so many clusters, beside that of the xDS server and that of the activators.
+// hasClusters waits until Envoy has so many clusters, in addition to those of the xDS server and of the activators.
 func (e *ownEnvoy) hasClusters(want int) {
 	e.t.Helper()
 	eventually(e.t, fmt.Sprintf("Envoy has %d clusters", want), func() error {
 		value, err := e.stat("cluster_manager.active_clusters")
 		if err == nil && value != fmt.Sprint(want+2) {
-			err = fmt.Errorf("it has %s with two more", value)
+			err = fmt.Errorf("it has %s, those two included", value)
 		}
 		return err
 	})
@@ -110,7 +109,7 @@ func (s *instance) serves(host string) {
 	})
 }
 
-// verdict is the first line of what explain says.
+// verdict returns the first line that explain prints.
 func (s *instance) verdict(of string) string {
 	s.t.Helper()
 	out, _ := s.explain(of)
@@ -136,7 +135,7 @@ func TestEnvoyServesAListenerWhoseAddressBecomesFree(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, "it has refused the listener twice", func() error { // so the server has sent it again while nothing changed
+	eventually(t, "it has refused the listener twice", func() error { // so the server has sent it again without a change
 		value, err := e.stat("listener_manager.lds.update_rejected")
 		if err == nil && (value == "0" || value == "1") {
 			err = fmt.Errorf("%s times", value)
@@ -169,8 +168,8 @@ func TestEnvoyIsReadyWithoutAnyService(t *testing.T) {
 	}
 }
 
-// What the killed process held is lost with it; but nothing that the Envoy has is taken away from it afterwards.
-func TestEnvoyIsToldOfNoRemovalAfterAKill(t *testing.T) {
+// Requests in the killed process are lost. But after the restart the server removes none of Envoy's resources.
+func TestEnvoyReceivesNoRemovalAfterAKill(t *testing.T) {
 	t.Parallel()
 	const services = 30
 	config := configFile(t, "allow-zero-initial-scale: \"true\"\n")
@@ -198,6 +197,6 @@ func TestEnvoyIsToldOfNoRemovalAfterAKill(t *testing.T) {
 		}
 	}
 	if value, err := e.stat("cluster_manager.cluster_removed"); err != nil || value != "0" {
-		t.Errorf("Envoy was told to remove %s clusters, %v", value, err)
+		t.Errorf("Envoy has removed %s clusters, %v", value, err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"sluice.dev/sluice/xds/client"
 )
 
-// A second gateway accepts what there is, and then refuses the routes of a change: the Service and its Route say so, with its
-// words, while requests through the other gateway go on, and the change with them.
+// A second gateway acknowledges the first configuration and then NACKs the routes of a change. The Service and its Route report that
+// with the gateway's error text. Requests through the other gateway go on, and it applies the change.
 func TestRefusalShowsInTheServiceAndHarmsNoRequest(t *testing.T) {
 	onEachGateway(t, refusalShowsInTheServiceAndHarmsNoRequest)
 }
@@ -69,7 +69,7 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 		}
 		return nil
 	})
-	eventually(t, "requests reach the new revision all the same", func() error {
+	eventually(t, "the other gateway sends requests to the new revision", func() error {
 		if _, body, err := s.get(host, "/"); err != nil {
 			return err
 		} else if body != "hello-00002" {

@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/xds/status"
 )
 
-// BenchmarkRestart kills `sluice up` beside 5,000 Routes and starts it again, while a gateway and an activator live on: from the start
-// of the process until the gateway has acknowledged all that there is, and what it was sent for that.
+// BenchmarkRestart kills `sluice up` with 5,000 Routes and starts it again, while a gateway and an activator keep running. It measures
+// the time from the start until the gateway has acknowledged everything, and how many bytes the server has sent it for that.
 func BenchmarkRestart(b *testing.B) {
 	for _, g := range gateways {
 		b.Run(g.name, func(b *testing.B) {
@@ -35,7 +35,7 @@ func BenchmarkRestart(b *testing.B) {
 	}
 }
 
-// untilAcknowledged waits until the gateway has answered for the newest state, and returns how many bytes it was sent by this server.
+// untilAcknowledged waits until the gateway has acknowledged the newest state, and returns how many bytes this server has sent it.
 func (s *instance) untilAcknowledged(b *testing.B) (sent uint64) {
 	b.Helper()
 	conn, err := grpc.NewClient(s.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -46,7 +46,7 @@ func (s *instance) untilAcknowledged(b *testing.B) (sent uint64) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		clients, err := status.Ask(b.Context(), conn, status.Query{Counts: true})
 		if err != nil {
-			continue // it has no World yet
+			continue // the server has no World yet
 		}
 		for _, c := range clients {
 			if c.Role == "gateway" && c.Newest > 0 && c.Sequence == c.Newest && !c.Unknown {

@@ -16,8 +16,8 @@ import (
 	"sluice.dev/sluice/test/plane"
 )
 
-// replicas lists the pids of processes that run as a revision of the instance: they have its folder in their
-// environment (PATH begins with the data directory's bin).
+// replicas lists the pids of the processes of a revision of the instance. They have the instance's folder in their environment (PATH
+// begins with the data directory's bin).
 func (s *instance) replicas() []int {
 	s.t.Helper()
 	return plane.Replicas(s.t, s.dir, "")
@@ -30,7 +30,7 @@ func everythingIsBackAfterKill(t *testing.T, g gateway) {
 	s.change("hello", split(20))
 	s.ready("hello")
 	before := s.service("hello")
-	// Again without -f: nothing is applied, everything comes from the data directory.
+	// The restarts are without -f: all objects come from the data directory.
 	s.flags = slices.DeleteFunc(s.flags, func(f string) bool { return f == "-f" || strings.HasSuffix(f, "examples/canary") })
 	for round := range 3 {
 		old := s.replicas()
@@ -41,9 +41,9 @@ func everythingIsBackAfterKill(t *testing.T, g gateway) {
 		s.start()
 		after := s.service("hello")
 		if after.Generation != before.Generation || after.UID != before.UID || after.Status.URL != before.Status.URL {
-			t.Errorf("round %d: the Service is not what it was: %+v", round, after)
+			t.Errorf("round %d: the Service has changed: %+v", round, after)
 		}
-		// At once: what ran before runs again by the time that Sluice says that it is ready.
+		// At once: revisions that ran before run again when Sluice is ready.
 		for _, tag := range []string{"blue", "green"} {
 			if status, body, err := s.get(tag+"-"+host, "/"); err != nil || status != 200 {
 				t.Errorf("round %d: %s answers %d, %v: %s", round, tag, status, err, body)
@@ -52,7 +52,7 @@ func everythingIsBackAfterKill(t *testing.T, g gateway) {
 		if got := s.shares(1000, host, "blue", "green"); math.Abs(got["blue"]-20) > 5 {
 			t.Errorf("round %d: requests are split %v, want 20 to 80", round, got)
 		}
-		eventually(t, "no replica is left over", func() error {
+		eventually(t, "no old replica is left", func() error {
 			now := s.replicas()
 			for _, pid := range old {
 				if slices.Contains(now, pid) {
@@ -76,7 +76,7 @@ func killWhileStartingHarmsNothing(t *testing.T, g gateway) {
 	for _, after := range []time.Duration{50, 200, 350, 500, 700, 900} {
 		s.kill()
 		s.launch()
-		time.Sleep(after * time.Millisecond) // the moment of the kill, not a wait for something
+		time.Sleep(after * time.Millisecond) // this chooses the moment of the kill
 	}
 	s.kill()
 	s.start()
@@ -100,12 +100,12 @@ func TestNoAcknowledgedWriteIsLostByKill(t *testing.T) {
 	written := 0
 	killed := make(chan struct{})
 	for {
-		if written == 50 { // it is killed while others are written
+		if written == 50 { // the kill comes during further writes
 			go func() { s.kill(); close(killed) }()
 		}
 		o := &servingv1.Configuration{}
 		o.Namespace, o.Name = "default", fmt.Sprintf("c%d", written)
-		// The command does not exist, so nothing starts: this is about objects.
+		// The command does not exist, so no process starts: this test is about objects.
 		o.Spec.Template.Spec.Containers = []servingv1.Container{{Image: "x", Command: []string{"/nowhere"}}}
 		if err := s.Create(t.Context(), o); err != nil {
 			break
@@ -136,16 +136,16 @@ func TestRestartPrintsTheURLsOfWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestStopIsCleanAndLeavesNobody(t *testing.T) { onEachGateway(t, stopIsCleanAndLeavesNobody) }
+func TestStopIsCleanAndLeavesNoProcess(t *testing.T) { onEachGateway(t, stopIsCleanAndLeavesNoProcess) }
 
-func stopIsCleanAndLeavesNobody(t *testing.T, g gateway) {
+func stopIsCleanAndLeavesNoProcess(t *testing.T, g gateway) {
 	s := g.up(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
 	if code := s.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0:\n%s", code, s.printed())
 	}
 	if left := s.replicas(); len(left) > 0 {
-		t.Errorf("processes %v are left over", left)
+		t.Errorf("processes %v are left", left)
 	}
 }
 
@@ -209,7 +209,7 @@ func requestThatOutlastsTheDrainIsCutAndTheExitIsClean(t *testing.T, g gateway) 
 	if address == nil {
 		t.Fatalf("no address of the replica in %s", clusters)
 	}
-	// As a proxyless client does, which the gateway's drain knows nothing of.
+	// Straight to the replica, as a proxyless client does, so that the gateway's drain does not wait for it.
 	conn, err := net.Dial("tcp", address[1])
 	if err != nil {
 		t.Fatal(err)
@@ -231,6 +231,6 @@ func requestThatOutlastsTheDrainIsCutAndTheExitIsClean(t *testing.T, g gateway) 
 		t.Errorf("a request that never ends is answered %q", answer)
 	}
 	if left := s.replicas(); len(left) > 0 {
-		t.Errorf("processes %v are left over", left)
+		t.Errorf("processes %v are left", left)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// TestDeletingTheLatestRevisionCostsNoRequest deletes it under load while an older one is ready. It is made anew, since the
-// Configuration asks for it, and until then the older one serves.
+// TestDeletingTheLatestRevisionCostsNoRequest deletes it under load while an older one is ready. The Configuration makes it again, and
+// until then the older one serves.
 func TestDeletingTheLatestRevisionCostsNoRequest(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {
 		s := g.up(t)
@@ -44,7 +44,7 @@ func TestDeletingTheLatestRevisionCostsNoRequest(t *testing.T) {
 	})
 }
 
-// TestSupersededRevisionThatCrashesIsGivenUp: nobody waits for it, whatever its min-scale says.
+// TestSupersededRevisionThatCrashesIsGivenUp, even with a min-scale: no Route waits for it.
 func TestSupersededRevisionThatCrashesIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := embed(t)
@@ -52,7 +52,7 @@ func TestSupersededRevisionThatCrashesIsGivenUp(t *testing.T) {
 	if err := s.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is known to crash", func() error {
+	eventually(t, "its status says that it crashes", func() error {
 		if c := s.service("hello").Status.Condition(servingv1.ConditionReady); c == nil || c.Status != "False" {
 			return fmt.Errorf("it is %+v", c)
 		}

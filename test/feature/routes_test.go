@@ -13,9 +13,9 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// The forms in which routes reach a gateway: sluice up --routes scoped, the default, or inline.
+// These tests are about the two forms of routes: sluice up --routes scoped, the default, and inline.
 
-// takes checks the form in which the listener that a gateway serves finds its routes, by what its admin address dumps.
+// takes waits until the config dump of a gateway has a listener with routes in this form.
 func takes(t *testing.T, s *instance, form string) {
 	t.Helper()
 	eventually(t, "the gateway has its routes "+form, func() error {
@@ -62,7 +62,7 @@ func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 	l := s.startLoad(host, 16)
 	for i := range changes {
 		switch i % 10 {
-		case 0: // a new revision that takes a share, and leaves it again with the next change
+		case 0: // a new revision that gets a share, and loses it with the next change
 			name := fmt.Sprintf("hello-n%d", i)
 			s.change("hello", func(o *servingv1.Service) {
 				o.Spec.Template.Metadata.Name = name
@@ -70,7 +70,7 @@ func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 				o.Spec.Traffic = servingv1.Traffic{target("hello-blue", "", 50), target(name, "", 50)}
 			})
 			s.ready("hello")
-		case 5: // a scope comes, and goes with the next change
+		case 5: // a new scope, which the next change removes
 			s.change("hello", func(o *servingv1.Service) {
 				o.Spec.Traffic = servingv1.Traffic{target("hello-blue", fmt.Sprint("t", i), 50), target("hello-green", "", 50)}
 			})
@@ -80,7 +80,7 @@ func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 			}
 		default:
 			s.change("hello", split(int64(i*37%101)))
-			time.Sleep(10 * time.Millisecond) // the steady pace of changes, so that each reaches the gateway
+			time.Sleep(10 * time.Millisecond) // between two changes, so that each reaches the gateway
 		}
 	}
 	s.change("hello", split(100))
@@ -96,8 +96,8 @@ func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 	s.answers("t5-"+host, 404) // the tag is gone
 }
 
-// The gateway and the activator are processes of their own, so that they stay while the control plane goes and comes back. The
-// replicas do not: until they are there again, activators hold what comes.
+// The gateway and the activator are processes of their own, so they keep running while the control plane restarts. The replicas end with
+// it, and until they run again activators hold requests.
 func TestNoRequestFailsWhenRoutesHaveAnotherFormAfterARestart(t *testing.T) {
 	onEachGateway(t, noRequestFailsWhenRoutesHaveAnotherFormAfterARestart)
 }

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// shot is one request and what came of it.
+// shot is one request and its outcome.
 type shot struct {
 	id           string
 	method       string
-	began, ended time.Time // it begins when its connection does
+	began, ended time.Time // it begins with its connection
 	status       int
-	reason       string // Sluice-Reason, Envoy's response flags, or the text that Envoy answers itself
+	reason       string // Sluice-Reason, Envoy's response flags, or the text of Envoy's own response
 	err          error  // of the connection; nil when there was a whole response
 	fresh        bool   // the first request on its connection
 }
@@ -35,8 +35,7 @@ func (s shot) String() string {
 	return fmt.Sprintf("%s %s at %s for %v: status %d %s, %v, fresh %t", s.method, s.id, s.began.Format("05.000"), s.ended.Sub(s.began).Round(time.Millisecond), s.status, s.reason, s.err, s.fresh)
 }
 
-// salvo is load of which each request is known by its id, from connections that send nothing twice. Half of the requests
-// are POSTs.
+// salvo is a load in which each request has an id, over connections that repeat nothing. Half of the requests are POSTs.
 type salvo struct {
 	address, host, query string
 	headers              map[string]string
@@ -63,7 +62,7 @@ func (l *salvo) begin(connections int) {
 	}
 }
 
-// fire sends one request after the other. A connection that cannot be had is asked for again: such a request was nowhere.
+// fire sends one request after the other. If it cannot connect, it tries again: no process has received that request.
 func (l *salvo) fire(ctx context.Context, worker int) {
 	var conn net.Conn
 	var in *bufio.Reader
@@ -107,8 +106,8 @@ func (l *salvo) fire(ctx context.Context, worker int) {
 	}
 }
 
-// closed is whether the other side has closed a connection between two requests. It is asked as late as can be: who ends then, ends
-// with the request in it.
+// closed reports whether the other side has closed a connection between two requests. It is called right before a request: a process
+// that ends after the call ends with the request in it.
 func closed(conn net.Conn) bool {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -117,7 +116,7 @@ func closed(conn net.Conn) bool {
 	closed := false
 	err = raw.Read(func(fd uintptr) bool {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n > 0 || err == nil || !errors.Is(err, syscall.EAGAIN) // what nobody has asked for is no connection to go on with
+		closed = n > 0 || err == nil || !errors.Is(err, syscall.EAGAIN) // a connection with unexpected bytes cannot be used either
 		return true
 	})
 	return closed || err != nil
@@ -151,19 +150,19 @@ func (l *salvo) exchange(s *shot, conn net.Conn, in *bufio.Reader) (keep bool) {
 	var text []byte
 	text, s.err = io.ReadAll(response.Body)
 	if s.reason == "" && strings.HasPrefix(string(text), "upstream connect error") {
-		s.reason = string(text) // as Envoy says it
+		s.reason = string(text) // Envoy's own text
 	}
 	return s.err == nil && !response.Close
 }
 
-// stop ends the load after the requests that are in flight.
+// stop ends the load after the requests in flight.
 func (l *salvo) stop() []shot {
 	l.cancel()
 	l.done.Wait()
 	return l.shots
 }
 
-// journal is what the processes of an app say that they did: for each request the pids that began it, and that ended it.
+// journal has the pids of the app's processes that began each request, and of those that ended it.
 type journal struct{ began, ended map[string][]int }
 
 func readJournal(t testing.TB, folder string) journal {

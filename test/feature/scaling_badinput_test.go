@@ -66,7 +66,7 @@ func TestWrongScalingAnnotationsAreRefusedWithKnativesSentence(t *testing.T) {
 			key = autoscaling + key
 		}
 		o.Spec.Template.Metadata.Annotations = map[string]string{key: c.value}
-		if c.annotation == "metric-aggregation-algorithm" { // other classes may have algorithms of their own
+		if c.annotation == "metric-aggregation-algorithm" { // another class may have other algorithms
 			o.Spec.Template.Metadata.Annotations[autoscaling+"class"] = "kpa.autoscaling.knative.dev"
 		}
 		if err := s.Create(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -105,11 +105,11 @@ func TestWrongConfigurationOfTheAutoscalerNamesFileAndKey(t *testing.T) {
 	} {
 		path := configFile(t, text)
 		if out := refused(t, t.TempDir(), "up", "--config", path); !strings.Contains(out, want) || !strings.Contains(out, path) || !strings.Contains(out, "--config") {
-			t.Errorf("%q: it says %q, want %q and the file in it", text, out, want)
+			t.Errorf("%q: it prints %q, want %q and the file in it", text, out, want)
 		}
 	}
 	if out := refused(t, t.TempDir(), "up", "--config", "absent.yaml"); !strings.Contains(out, "absent.yaml") {
-		t.Errorf("a file that is not there: it says %q", out)
+		t.Errorf("with a missing file it prints %q", out)
 	}
 }
 
@@ -133,7 +133,7 @@ func (s *instance) ask(host string) (*http.Response, string) {
 	return response, strings.TrimSpace(string(body))
 }
 
-// wantRefusal asks, and holds the answer to a status, a reason, and words of its sentence.
+// wantRefusal sends a request. The response must have a status, a reason, and words in its sentence.
 func (s *instance) wantRefusal(host string, status int, reason string, words ...string) *http.Response {
 	t := s.t
 	t.Helper()
@@ -160,7 +160,7 @@ func replicaThatNeverAnswersIsTimedOut(t *testing.T, g gateway) {
 		name := "deaf" + strings.TrimPrefix(burst, "-")
 		deaf := newApp(t, name, map[string]string{autoscaling + "target-burst-capacity": burst}, "DEAF", "yes")
 		deaf.Spec.Template.Spec.TimeoutSeconds = new(int64(1))
-		s.create(deaf) // it takes connections, which is all that its probe asks for
+		s.create(deaf) // it accepts connections, so its probe succeeds
 		var group sync.WaitGroup
 		for range 20 {
 			group.Go(func() {
@@ -177,11 +177,11 @@ func replicaThatNeverAnswersIsTimedOut(t *testing.T, g gateway) {
 	}
 }
 
-func TestReplicaThatNeverBecomesReadyIsTold(t *testing.T) {
-	onEachGateway(t, replicaThatNeverBecomesReadyIsTold)
+func TestReplicaThatNeverBecomesReadyIsReported(t *testing.T) {
+	onEachGateway(t, replicaThatNeverBecomesReadyIsReported)
 }
 
-func replicaThatNeverBecomesReadyIsTold(t *testing.T, g gateway) {
+func replicaThatNeverBecomesReadyIsReported(t *testing.T, g gateway) {
 	s := g.up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
 	s.ready("hello")
 	deaf := newApp(t, "deaf", map[string]string{autoscaling + "initial-scale": "0"}, "DEAF", "yes")
@@ -193,20 +193,20 @@ func replicaThatNeverBecomesReadyIsTold(t *testing.T, g gateway) {
 	s.undisturbed()
 }
 
-func TestRevisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T) {
-	onEachGateway(t, revisionThatExitsAtOnceIsToldToThoseWhoWait)
+func TestWaitingRequestsGetTheFailureOfARevisionThatExitsAtOnce(t *testing.T) {
+	onEachGateway(t, waitingRequestsGetTheFailureOfARevisionThatExitsAtOnce)
 }
 
-func revisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T, g gateway) {
+func waitingRequestsGetTheFailureOfARevisionThatExitsAtOnce(t *testing.T, g gateway) {
 	s := g.up(t, "-f", absolute(t, "examples/hello"), "--config", zeroInitialScale(t))
 	s.ready("hello")
 	zero := map[string]string{autoscaling + "initial-scale": "0"}
 	s.create(newApp(t, "exits", zero, "EXIT", "7"))
-	response := s.wantRefusal("exits.default.localhost", http.StatusServiceUnavailable, "RevisionFailed", "exit code 7", "ending at once, as told")
+	response := s.wantRefusal("exits.default.localhost", http.StatusServiceUnavailable, "RevisionFailed", "exit code 7", "ending at once, as configured")
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err != nil || seconds < 1 {
 		t.Errorf("Retry-After is %q", response.Header.Get("Retry-After"))
 	}
-	eventually(t, "the revision tells", func() error {
+	eventually(t, "the revision's status reports it", func() error {
 		if c := s.revision("exits-00001").Status.Condition("Ready"); c == nil || !strings.Contains(c.Message, "exit code 7") {
 			return fmt.Errorf("condition %+v", c)
 		}
@@ -216,7 +216,7 @@ func revisionThatExitsAtOnceIsToldToThoseWhoWait(t *testing.T, g gateway) {
 	s.change("exits", func(o *servingv1.Service) { o.Spec.Template.Spec.Containers[0].Env = nil })
 	s.ready("exits")
 	if response, body := s.ask("exits.default.localhost"); response.StatusCode != http.StatusOK || body != "exits-00002" {
-		t.Errorf("after it was mended: status %d: %s", response.StatusCode, body)
+		t.Errorf("after the repair: status %d: %s", response.StatusCode, body)
 	}
 }
 
@@ -264,7 +264,7 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// throng are many requests at once, over connections that many share, and their answers counted by status and reason.
+// throng sends many requests at once over shared connections, and counts the responses by status and reason.
 type throng struct {
 	group  sync.WaitGroup
 	mu     sync.Mutex
@@ -317,7 +317,7 @@ func TestQueueThatFillsRefusesTheSurplusAlone(t *testing.T) {
 func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	activator := address.Free(t)
 	s := g.up(t, "-f", absolute(t, "examples/hello"))
-	// A process of its own holds as many as Knative's: the one process of everything has descriptors for fewer.
+	// An activator process can hold as many requests as Knative's. The process of `sluice up` has too few descriptors for that.
 	process := startActivator(t, s.socket(), activator).ready()
 	s.ready("hello")
 	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20", "LIMIT", "1")
@@ -339,8 +339,8 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 			}
 		}
 	})
-	// One runs and ten wait, as in Knative; as they are served some of those that come late find room. Before the gateway has heard
-	// that the replica is reached without the activator, that holds them all.
+	// One request runs and ten wait, as in Knative. When these are served, some late requests get their places. Until the gateway
+	// has the replica's endpoint, the activator holds all requests.
 	var got *throng
 	eventually(t, "11 or a few more are served, and the others refused", func() error {
 		got = newThrong(t.Context(), s.gateway, "direct.default.localhost", 200)
@@ -350,7 +350,7 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 		}
 		return nil
 	})
-	// One runs and ten thousand wait. They share connections: a gateway has one for each, and a process may open only so many.
+	// One request runs and ten thousand wait. They share connections, since a process may have only so many.
 	ctx, cancel := context.WithCancel(t.Context())
 	got = newThrong(ctx, activator, "held.default.localhost", 10_500)
 	eventually(t, "ten thousand wait, and the others are refused", func() error {
@@ -366,7 +366,7 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	got.group.Wait()
 }
 
-// hostile are metrics endpoints that would have a trusting autoscaler hang, fall, or scale down.
+// hostile are metrics endpoints with which a careless autoscaler would hang, crash or scale down.
 var hostile = map[string]http.HandlerFunc{
 	"hangs":     func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	"garbage":   page("\x00\xff{]"),
@@ -403,7 +403,7 @@ func page(text string) http.HandlerFunc {
 	}
 }
 
-// lies is a queue-proxy's page in which every figure is the same.
+// lies returns a queue-proxy's page in which every figure is the same.
 func lies(figure string) http.HandlerFunc {
 	honest := httptest.NewRecorder()
 	queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"}).Metrics().ServeHTTP(honest, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -417,8 +417,8 @@ func lies(figure string) http.HandlerFunc {
 	return page(text.String())
 }
 
-// TestHostileMetricsScaleNothingDown has the loop and the scraper of `sluice up` follow revisions that run three replicas each:
-// one without load, which comes to zero, and others of which nothing true can be learnt.
+// TestHostileMetricsScaleNothingDown runs the loop and the scraper of `sluice up` with revisions of three replicas each: one without
+// load, which scales to zero, and others whose metrics are invalid.
 func TestHostileMetricsScaleNothingDown(t *testing.T) {
 	t.Parallel()
 	const window = 6 * time.Second
@@ -469,8 +469,8 @@ func TestHostileMetricsScaleNothingDown(t *testing.T) {
 		}
 		return 3
 	}
-	// The honest one goes down on time, though none of the others answers as it should.
-	eventually(t, "the revision without load comes down", func() error {
+	// The one with valid metrics scales down in time, although the others do not answer properly.
+	eventually(t, "the revision without load scales to zero", func() error {
 		if n := replicasOf("idle"); n > 1 {
 			return fmt.Errorf("%d replicas", n)
 		}

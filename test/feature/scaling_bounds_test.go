@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// stays checks over some seconds that a Revision never has fewer replicas asked for, nor more.
+// stays checks for some time that a Revision's desired replicas stay within bounds.
 func (s *instance) stays(revision string, least, most int, during time.Duration) {
 	s.t.Helper()
 	for over := time.Now().Add(during); time.Now().Before(over); time.Sleep(100 * time.Millisecond) {
 		desired := s.revision(revision).Status.DesiredReplicas
 		if desired == nil || int(*desired) < least || int(*desired) > most {
-			s.t.Fatalf("%s is to have %s replicas, want %d to %d", revision, number(desired), least, most)
+			s.t.Fatalf("%s has %s desired replicas, want %d to %d", revision, number(desired), least, most)
 		}
 	}
 }
@@ -32,7 +32,7 @@ func scaleStaysWithinItsBounds(t *testing.T, g gateway) {
 		newApp(t, "most", asleep("autoscaling.knative.dev/max-scale", "3", "autoscaling.knative.dev/target", "1"), "MS", "50"),
 		newApp(t, "first", map[string]string{window: "6s", initial: "3"}),
 	)
-	// A new revision is ready with its initial scale, not sooner.
+	// A new revision becomes ready with its initial scale, not sooner.
 	if steps := s.steps("first-00001"); len(steps) == 0 || steps[0].to != 3 {
 		t.Errorf("the initial scale is 3, the steps are %+v", steps)
 	}
@@ -46,9 +46,9 @@ func scaleStaysWithinItsBounds(t *testing.T, g gateway) {
 	if _, failed := c.end(); len(failed) > 0 {
 		t.Errorf("%d requests failed at max-scale, the first: %s", len(failed), failed[0])
 	}
-	s.scaledTo("first-00001", 0) // the initial scale is one only initially
+	s.scaledTo("first-00001", 0) // the initial scale does not hold later
 	s.scaledTo("most-00001", 0)
-	s.scaledTo("least-00001", 2) // through all of this
+	s.scaledTo("least-00001", 2) // it had two replicas all the time
 	for _, step := range s.steps("least-00001") {
 		if step.to < 2 {
 			t.Errorf("min-scale is 2, but there was a step to %d: %s", step.to, step.why)
@@ -66,13 +66,13 @@ func oneReplicaStaysWhereScaleToZeroIsOff(t *testing.T, g gateway) {
 		"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/initial-scale": "2",
 	}))
 	s.scaledTo("awake-00001", 1)
-	s.stays("awake-00001", 1, 1, 6*time.Second) // the grace was over long since
+	s.stays("awake-00001", 1, 1, 6*time.Second) // longer than the grace period
 	if status, body, err := s.get("awake.default.localhost", "/"); err != nil || status != 200 {
 		t.Errorf("status %d, %v: %s", status, err, body)
 	}
 }
 
-// With metrics-source envoy no queue-proxy stands in the path, and what the gateway reports over LRS is what scales.
+// With metrics-source envoy the replicas have no queue-proxy, and the revision scales by the load that the gateway reports over LRS.
 func TestRevisionScalesByWhatTheGatewayReports(t *testing.T) {
 	onEachGateway(t, revisionScalesByWhatTheGatewayReports)
 }
@@ -88,7 +88,7 @@ func revisionScalesByWhatTheGatewayReports(t *testing.T, g gateway) {
 	if v, ok := ofRevision(s.figures("sluice_autoscaler_"), "sluice_autoscaler_by_activator", "plain-00001"); !ok || v != 0 {
 		t.Errorf("by_activator is %v, %v while the replicas have room: the load was not the gateway's", v, ok)
 	}
-	touch(t, working) // nothing was answered before, so that there were 35 requests at any time
+	touch(t, working) // until now no request was answered, so there were always 35
 	s.withoutQueueProxy("plain-00001", 5)
 	if _, failed := c.end(); len(failed) > 0 {
 		t.Errorf("%d requests failed, the first: %s", len(failed), failed[0])
@@ -96,8 +96,8 @@ func revisionScalesByWhatTheGatewayReports(t *testing.T, g gateway) {
 	s.scaledTo("plain-00001", 0)
 }
 
-// withoutQueueProxy checks that the endpoints of a revision are the applications themselves: they take a probe that is meant
-// that a queue-proxy would turn away, as one for another revision, for a request like any other.
+// withoutQueueProxy checks that the endpoints of a revision are the applications themselves: they answer a request for another revision,
+// which a queue-proxy would refuse.
 func (s *instance) withoutQueueProxy(revision string, endpoints int) {
 	s.t.Helper()
 	_, clusters, err := s.admined("/clusters")
@@ -121,16 +121,16 @@ func (s *instance) withoutQueueProxy(revision string, endpoints int) {
 		}
 		response.Body.Close()
 		if response.Header.Get("App-Process") == "" {
-			s.t.Errorf("at %s there is a queue-proxy", m[1])
+			s.t.Errorf("%s is a queue-proxy", m[1])
 		}
 	}
 }
 
-func TestRestartGoesOnFromTheScaleThatWas(t *testing.T) {
-	onEachGateway(t, restartGoesOnFromTheScaleThatWas)
+func TestRestartContinuesFromTheLastScale(t *testing.T) {
+	onEachGateway(t, restartContinuesFromTheLastScale)
 }
 
-func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
+func restartContinuesFromTheLastScale(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(
 		newApp(t, "busy", map[string]string{"autoscaling.knative.dev/target": "1", "autoscaling.knative.dev/max-scale": "4"}, "MS", "50"),
@@ -153,10 +153,10 @@ func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
 		for name, want := range map[string]string{"busy": "4", "idle": "0"} {
 			steps := s.steps(name + "-00001")
 			if got := fmt.Sprint(firstScale(steps)); got != want {
-				t.Errorf("%v: %s had %s replicas and begins with %s: %+v", signal, name, want, got, steps)
+				t.Errorf("%v: %s had %s replicas and starts with %s: %+v", signal, name, want, got, steps)
 			}
 		}
-		// At once, and what slept sleeps until somebody comes.
+		// At once; and a revision at zero stays there until a request comes.
 		if status, body, err := s.get("busy.default.localhost", "/"); err != nil || status != 200 {
 			t.Errorf("%v: busy answers %d, %v: %s", signal, status, err, body)
 		}
@@ -165,8 +165,8 @@ func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
 		if status, body, err := s.get("idle.default.localhost", "/"); err != nil || status != 200 {
 			t.Errorf("%v: idle answers %d, %v: %s", signal, status, err, body)
 		}
-		// The status follows: until it tells of this replica, its zero is that of before.
-		eventually(t, "the status tells that idle was woken", func() error {
+		// The status follows. Until it counts this replica, its zero is the one from before.
+		eventually(t, "the status says that idle was woken", func() error {
 			steps := s.steps("idle-00001")
 			if status := s.revision("idle-00001").Status; number(status.ActualReplicas) != "1" && (len(steps) == 0 || steps[len(steps)-1].to != 0) {
 				return fmt.Errorf("%s replicas, steps %+v", number(status.ActualReplicas), steps)
@@ -176,7 +176,7 @@ func restartGoesOnFromTheScaleThatWas(t *testing.T, g gateway) {
 	}
 }
 
-// firstScale is what the first step since the start led to; without any it is zero.
+// firstScale returns the number of replicas after the first step since the start; zero if there was none.
 func firstScale(steps []scaleStep) int {
 	if len(steps) == 0 {
 		return 0

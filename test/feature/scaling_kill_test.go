@@ -16,7 +16,7 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// pidsOf are the processes of a revision, by their records.
+// pidsOf returns the processes of a revision, from their records.
 func (s *instance) pidsOf(revision string) []int {
 	s.t.Helper()
 	paths, err := filepath.Glob(filepath.Join(s.dir, ".sluice", "processes", "*.json"))
@@ -60,7 +60,7 @@ func (s *instance) running(service string, n int) []int {
 	return pids
 }
 
-// lives pauses a test while the load goes on.
+// lives pauses the test while the load goes on.
 func lives(l *salvo, requests int) {
 	l.mu.Lock()
 	until := len(l.shots) + requests
@@ -75,13 +75,13 @@ func lives(l *salvo, requests int) {
 	}
 }
 
-// verdict is what became of a salvo.
+// verdict is the outcome of a salvo.
 type verdict struct {
 	requests int
 	failed   []shot
 }
 
-// judge stops a salvo and finds what failed. No POST may have been begun twice.
+// judge stops a salvo and finds the requests that failed. The app must not have begun any POST twice.
 func (l *salvo) judge(t *testing.T, j func() journal) verdict {
 	t.Helper()
 	v := verdict{}
@@ -99,13 +99,13 @@ func (l *salvo) judge(t *testing.T, j func() journal) verdict {
 	return v
 }
 
-// victim makes a Service of three replicas that keep a journal, and returns how to read that.
+// victim makes a Service of three replicas that keep a journal, and returns a function that reads the journal.
 func (s *instance) victim(burst string, concurrency int64) func() journal {
 	s.t.Helper()
 	folder := s.t.TempDir()
 	o := newApp(s.t, "victim", map[string]string{
 		"autoscaling.knative.dev/min-scale": "3", "autoscaling.knative.dev/max-scale": "3", "autoscaling.knative.dev/target-burst-capacity": burst,
-	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "5000") // longer than a queue-proxy keeps a connection, on a busy machine too
+	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "5000") // longer than a queue-proxy keeps a connection, even on a busy machine
 	o.Spec.Template.Spec.ContainerConcurrency = new(concurrency)
 	s.create(o)
 	s.running("victim", 3)
@@ -154,13 +154,13 @@ func killedReplicaFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 	}
 }
 
-// span is the time in which a process was killed.
+// span is the interval in which a process was killed.
 type span struct{ began, ended time.Time }
 
 func (s span) meets(x shot) bool { return !x.began.After(s.ended) && !x.ended.Before(s.began) }
 
-// inside is whether a request was in a process when that was killed: it had begun it, or it had been sent the request, in
-// the words of the queue-proxy, and did not come to it.
+// inside reports whether a request was in a process when that was killed: the process had begun it, or the queue-proxy says that it
+// had sent the request to the process.
 func inside(x shot, j journal, killed map[int]span) bool {
 	for _, pid := range j.began[x.id] {
 		if at, ok := killed[pid]; ok {
@@ -175,7 +175,7 @@ func inside(x shot, j journal, killed map[int]span) bool {
 	return false
 }
 
-// gone waits until a process has ended and returns when.
+// gone waits until a process has ended and returns the time.
 func gone(t *testing.T, pid int) time.Time {
 	t.Helper()
 	eventually(t, "the process ends", func() error {
@@ -221,7 +221,7 @@ func TestEndedGatewayProcessFailsOnlyWhatWasInIt(t *testing.T) {
 func endedGatewayProcessFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 	signals := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}
 	if g.envoy != nil {
-		signals = signals[:1] // Envoy drains when its admin interface is told to, and cuts requests off when it gets SIGTERM
+		signals = signals[:1] // Envoy drains by its admin interface, and cuts requests off on SIGTERM
 	}
 	for _, signal := range signals {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -246,8 +246,8 @@ func endedGatewayProcessFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 	}
 }
 
-// account holds failures to the ends of a process: by SIGKILL, while it was killed, and in the way in which its next hop sees
-// it.
+// account checks that each failure belongs to a process that was killed: it came during a SIGKILL, with the error that the next hop
+// reports for that.
 func account(t *testing.T, failed []shot, ends []span, signal syscall.Signal, seen func(shot) bool) {
 	t.Helper()
 	for _, x := range failed {
@@ -280,7 +280,7 @@ func endedActivatorProcessFailsOnlyWhatWasInIt(t *testing.T, g gateway) {
 				direct[i] = &salvo{address: addresses[i], host: victimHost, tag: fmt.Sprint("direct", i, "-"), headers: map[string]string{
 					"Knative-Serving-Namespace": "default", "Knative-Serving-Revision": "victim-00001",
 				}}
-				if signal == syscall.SIGKILL { // others wait for whoever does not heed that an activator is not named any more
+				if signal == syscall.SIGKILL { // SIGTERM would wait for clients that still use a removed activator
 					direct[i].begin(3)
 				}
 			}
@@ -322,7 +322,7 @@ func activatorsThatShareARevisionKeepItsLimit(t *testing.T, g gateway) {
 	}
 	o := newApp(t, "victim", map[string]string{
 		"autoscaling.knative.dev/min-scale": "4", "autoscaling.knative.dev/max-scale": "4", "autoscaling.knative.dev/target-burst-capacity": "-1",
-	}, "MS", "2", "LIMIT", "1") // it answers 500 to a second request at a time
+	}, "MS", "2", "LIMIT", "1") // it answers 500 to a second concurrent request
 	o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 	s.create(o)
 	s.running("victim", 4)

@@ -15,20 +15,20 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// visit is one request as its client and its replica saw it; both clocks are this machine's.
+// visit is one request with the times of its client and of its replica. Both use this machine's clock.
 type visit struct {
 	sent, began, ended, answered time.Time
 	replica                      string // its process
 }
 
-// visits are requests that were answered, and what failed.
+// visits are answered requests and failures.
 type visits struct {
 	mu     sync.Mutex
 	all    []visit
 	failed []string
 }
 
-// visits sends requests from so many clients, each one after the other: the replica works so many milliseconds on each.
+// visits sends requests from so many clients, each one after the other. The replica works so many milliseconds on each request.
 func (s *instance) visits(host string, clients int, milliseconds []int) *visits {
 	out := &visits{}
 	var group sync.WaitGroup
@@ -83,7 +83,7 @@ func (s *instance) visit(client *http.Client, host string, ms int) (visit, error
 	return one, nil
 }
 
-// byReplica are the requests of each replica, in the order in which it began them.
+// byReplica returns the requests of each replica, in the order in which it began them.
 func byReplica(all []visit) map[string][]visit {
 	out := map[string][]visit{}
 	for _, one := range all {
@@ -95,7 +95,7 @@ func byReplica(all []visit) map[string][]visit {
 	return out
 }
 
-// idleFor is for how long, between two moments, at least one of the replicas did nothing.
+// idleFor returns for how long, between two moments, at least one of the replicas had no request.
 func idleFor(replicas map[string][]visit, from, to time.Time) time.Duration {
 	var idle [][2]time.Time
 	for _, served := range replicas {
@@ -127,7 +127,7 @@ func idleFor(replicas map[string][]visit, from, to time.Time) time.Duration {
 	return total
 }
 
-// singles is a Service of so many replicas that do one request at a time.
+// singles makes a Service of so many replicas that work on one request at a time.
 func singles(t testing.TB, name, burst string, replicas int) *servingv1.Service {
 	o := newApp(t, name, map[string]string{
 		"autoscaling.knative.dev/min-scale": fmt.Sprint(replicas), "autoscaling.knative.dev/max-scale": fmt.Sprint(replicas),
@@ -141,14 +141,14 @@ func TestOneRequestAtATime(t *testing.T) { onEachGateway(t, oneRequestAtATime) }
 
 func oneRequestAtATime(t *testing.T, g gateway) {
 	const replicas = 4
-	uneven := make([]int, 60) // even ones would let any way of dealing out look well
+	uneven := make([]int, 60) // with equal durations any load balancing would look good
 	for i := range uneven {
 		uneven[i] = 50 + i*137%250
 	}
 	s := g.up(t)
 	s.create(singles(t, "single", "-1", replicas))
 	s.scaledTo("single-00001", replicas)
-	s.ask("single.default.localhost") // from now on the activator knows the replicas
+	s.ask("single.default.localhost") // after that the activator has the replicas
 	for _, clients := range []int{replicas - 1, replicas, 3 * replicas} {
 		looks := s.look("single-00001")
 		got := s.visits("single.default.localhost", clients, uneven)
@@ -171,7 +171,7 @@ func oneRequestAtATime(t *testing.T, g gateway) {
 	}
 }
 
-// looks are what the activator said of a revision, again and again.
+// looks are repeated readings of the activator's metrics of a revision.
 type looks struct {
 	stop func()
 	seen []depth
@@ -180,7 +180,7 @@ type looks struct {
 // depth is how many requests the activator had at a moment, and how many of them waited for a slot.
 type depth struct{ inFlight, waiting float64 }
 
-// look reads the activator's figures of a revision until the looks are ended.
+// look reads the activator's metrics of a revision until end is called.
 func (s *instance) look(revision string) *looks {
 	l := &looks{}
 	over, done := make(chan struct{}), make(chan struct{})
@@ -198,15 +198,15 @@ func (s *instance) look(revision string) *looks {
 			select {
 			case <-over:
 				return
-			case <-time.After(5 * time.Millisecond): // between two looks
+			case <-time.After(5 * time.Millisecond): // between two readings
 			}
 		}
 	}()
 	return l
 }
 
-// end returns in how many looks requests waited. None may wait while fewer than all slots are taken: that is to wait behind a busy
-// replica while another has nothing to do.
+// end returns in how many readings requests waited. No request may wait while a slot is free: it would wait for a busy replica while
+// another has none.
 func (l *looks) end(t *testing.T, slots float64) (waited int) {
 	t.Helper()
 	l.stop()
@@ -222,13 +222,13 @@ func (l *looks) end(t *testing.T, slots float64) (waited int) {
 	return waited
 }
 
-// A revision of which a replica does one request at a time scales from zero, and its replicas never see two.
+// A revision whose replicas work on one request at a time scales from zero, and no replica ever gets two.
 func TestOneRequestAtATimeFromZero(t *testing.T) { onEachGateway(t, oneRequestAtATimeFromZero) }
 
 func oneRequestAtATimeFromZero(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
 	var services []*servingv1.Service
-	for _, burst := range []string{"-1", "0"} { // by the activator; and by it at zero alone
+	for _, burst := range []string{"-1", "0"} { // always through the activator, and only at zero
 		o := newApp(t, "single"+burst[len(burst)-1:], asleep("autoscaling.knative.dev/target-burst-capacity", burst,
 			"autoscaling.knative.dev/max-scale", "8"), "LIMIT", "1")
 		o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
@@ -246,8 +246,8 @@ func oneRequestAtATimeFromZero(t *testing.T, g gateway) {
 	}
 }
 
-// BenchmarkOneRequestAtATime is what requests wait for, where a replica does one at a time in 20 ms and there are as many
-// clients as replicas, or two for each: the time beyond those 20 ms, and of it the time in which a replica was idle.
+// BenchmarkOneRequestAtATime measures how long requests wait for replicas that work on one at a time for 20 ms, with as many clients
+// as replicas, or twice as many. It reports the time beyond those 20 ms, and how much of it a replica was idle.
 func BenchmarkOneRequestAtATime(b *testing.B) {
 	const replicas = 4
 	for _, clients := range []int{replicas, 2 * replicas} {

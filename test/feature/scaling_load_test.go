@@ -14,10 +14,10 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// quickToZero is a configuration in which revisions may begin at zero and fall back to it soon.
+// quickToZero is a configuration in which revisions may start at zero and soon scale to zero again.
 const quickToZero = "allow-zero-initial-scale: true\nscale-to-zero-grace-period: 1s\n"
 
-// asleep are annotations of a revision that begins at zero and looks back over the shortest window, and others by turns.
+// asleep returns the annotations of a revision that starts at zero and has the shortest window, and others in pairs.
 func asleep(others ...string) map[string]string {
 	all := map[string]string{"autoscaling.knative.dev/initial-scale": "0", "autoscaling.knative.dev/window": "6s"}
 	for i := 0; i < len(others); i += 2 {
@@ -26,7 +26,7 @@ func asleep(others ...string) map[string]string {
 	return all
 }
 
-// crowd is load by a number of clients that changes. Each sends one request after the other; none is ever cut off.
+// crowd is a load with a changing number of clients. Each sends one request after the other, and none is cut off.
 type crowd struct {
 	*load
 	s       *instance
@@ -39,7 +39,7 @@ func (s *instance) newCrowd(host string) *crowd {
 	return &crowd{load: &load{counts: map[string]int{}}, s: s, host: host}
 }
 
-// size has so many clients go on; those above end after the request that they are in.
+// size sets the number of clients. Surplus clients end after their current request.
 func (c *crowd) size(clients int) {
 	for len(c.leaving) > clients {
 		close(c.leaving[len(c.leaving)-1])
@@ -70,7 +70,7 @@ func (c *crowd) request(client *http.Client) {
 	c.took.add(time.Since(began))
 }
 
-// burst sends so many requests at once, one from each of as many new connections.
+// burst sends so many requests at once, each over a new connection.
 func (c *crowd) burst(requests int) {
 	for range requests {
 		c.done.Go(func() {
@@ -91,7 +91,7 @@ func (c *crowd) end() (answered int, failed []string) {
 // shape is a load over time.
 type shape struct {
 	name  string
-	burst string // target-burst-capacity: whether requests go through the activator always (-1), at times, or only at zero (0)
+	burst string // target-burst-capacity: requests go through the activator always (-1), sometimes, or only at zero (0)
 	run   func(*crowd)
 }
 
@@ -114,16 +114,16 @@ var shapes = []shape{
 	}},
 }
 
-// course is what became of a load.
+// course is the outcome of a load.
 type course struct {
 	answered int
 	failed   []string
-	over     time.Time // when its last request had been answered
+	over     time.Time // when its last request was answered
 	seconds  float64
 	took     *durations
 }
 
-// follow makes a sleeping Service whose replicas do ten requests at a time, each in 300 ms, and loads it.
+// follow makes a Service at zero whose replicas work on ten requests at a time for 300 ms, and loads it.
 func (s *instance) follow(sh shape) course {
 	s.t.Helper()
 	o := newApp(s.t, sh.name, asleep("autoscaling.knative.dev/target-burst-capacity", sh.burst), "MS", "300", "LIMIT", "10")
@@ -144,7 +144,7 @@ func replicasFollowTheLoadFromZeroAndBack(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
 	courses := map[string]course{}
 	for _, sh := range shapes {
-		courses[sh.name] = s.follow(sh) // while the one before falls to zero
+		courses[sh.name] = s.follow(sh) // while the one before scales to zero
 	}
 	for name, c := range courses {
 		if len(c.failed) > 0 {
@@ -156,7 +156,7 @@ func replicasFollowTheLoadFromZeroAndBack(t *testing.T, g gateway) {
 			most = max(most, step.to)
 		}
 		if most < 5 {
-			t.Errorf("%s: %d replicas at the most for 100 requests at a time, of which a replica does ten", name, most)
+			t.Errorf("%s: at most %d replicas for 100 concurrent requests, ten for each", name, most)
 		}
 		t.Logf("%s: %d requests answered in %.1f s, %d replicas at the most, zero asked for %.1f s after the last answer",
 			name, c.answered, c.seconds, most, steps[len(steps)-1].at.Sub(c.over).Seconds())
@@ -169,8 +169,8 @@ func replicasFollowTheLoadFromZeroAndBack(t *testing.T, g gateway) {
 	})
 }
 
-// BenchmarkLoadFromZero is how a revision fares under each shape of load: how many requests are answered, how long
-// they take, of which a replica needs 300 ms, and when the last replica is told to stop after the last answer.
+// BenchmarkLoadFromZero measures a revision under each shape of load: how many requests are answered, how long they take (a replica
+// needs 300 ms of that), and how long after the last response the last replica begins to stop.
 func BenchmarkLoadFromZero(b *testing.B) {
 	for _, sh := range shapes {
 		b.Run(sh.name, func(b *testing.B) {
@@ -190,7 +190,7 @@ func BenchmarkLoadFromZero(b *testing.B) {
 	}
 }
 
-// scaleStep is a step of a revision's scale, as the log tells it.
+// scaleStep is a step of a revision's scale from the log.
 type scaleStep struct {
 	at       time.Time
 	from, to int
@@ -199,7 +199,7 @@ type scaleStep struct {
 
 var scaleLine = regexp.MustCompile(`(?m)^(\S+) \[INFO\]  sluice.autoscaler: scaling: revision=default/(\S+) from=(\d+) to=(\d+) why="(.*)"$`)
 
-// steps are those of a Revision since the process started.
+// steps returns the steps of a Revision since the process started.
 func (s *instance) steps(revision string) []scaleStep {
 	s.t.Helper()
 	var all []scaleStep
@@ -211,14 +211,14 @@ func (s *instance) steps(revision string) []scaleStep {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		from, _ := strconv.Atoi(m[3]) // the expression lets only digits through
+		from, _ := strconv.Atoi(m[3]) // the expression matches only digits
 		to, _ := strconv.Atoi(m[4])
 		all = append(all, scaleStep{at, from, to, m[5]})
 	}
 	return all
 }
 
-// momentOf is the newest moment that a clock showed so.
+// momentOf returns the newest moment with this time of day.
 func momentOf(clock string) (time.Time, error) {
 	now := time.Now()
 	at, err := time.ParseInLocation("2006-01-02 15:04:05.000", now.Format("2006-01-02 ")+clock, now.Location())
@@ -228,7 +228,7 @@ func momentOf(clock string) (time.Time, error) {
 	return at, err
 }
 
-// figures are the metrics of the instance whose names begin so, with their labels, such as
+// figures returns the metrics of the instance whose names have a prefix, with their labels, such as
 // sluice_autoscaler_ready_replicas{namespace="default",revision="hello-00001"}.
 func (s *instance) figures(prefix string) map[string]float64 {
 	s.t.Helper()
@@ -243,7 +243,7 @@ func (s *instance) figures(prefix string) map[string]float64 {
 	return all
 }
 
-// figuresOf are the metrics of a page whose names begin so.
+// figuresOf returns the metrics of a page whose names have a prefix.
 func figuresOf(text, prefix string) (map[string]float64, error) {
 	all := map[string]float64{}
 	for line := range strings.Lines(text) {
@@ -259,7 +259,7 @@ func figuresOf(text, prefix string) (map[string]float64, error) {
 	return all, nil
 }
 
-// ofRevision is a figure of a Revision; false when there is none.
+// ofRevision returns a metric of a Revision; false if there is none.
 func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
 	for _, labels := range []string{`{namespace="default",revision="%s"}`, `{namespace_name="default",revision_name="%s"}`} {
 		if v, ok := all[name+fmt.Sprintf(labels, revision)]; ok {
@@ -269,8 +269,8 @@ func ofRevision(all map[string]float64, name, revision string) (float64, bool) {
 	return 0, false
 }
 
-// Requests come at every moment of the way to zero: before it is decided, while gateways are told, while the replica drains,
-// and after it.
+// Requests come at every moment of the scale to zero: before the decision, while gateways receive the new endpoints, while the replica
+// drains, and after that.
 func TestNoRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T) {
 	onEachGateway(t, noRequestFailsThatMeetsARevisionFallingAsleep)
 }
@@ -280,7 +280,7 @@ func noRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
 	made := make([]*servingv1.Service, services)
 	for i := range made {
-		burst := []string{"-1", "0"}[i%2] // by the activator; and by it at zero alone
+		burst := []string{"-1", "0"}[i%2] // always through the activator, and only at zero
 		made[i] = newApp(t, fmt.Sprint("drowsy", i), asleep("autoscaling.knative.dev/target-burst-capacity", burst), "LIMIT", "1")
 		made[i].Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 	}
@@ -293,14 +293,14 @@ func noRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T, g gateway) {
 		}
 		woken := s.wokenBy(made) - before
 		t.Logf("%d requests answered, %d of which woke a revision", answered, woken)
-		slept := woken - services // since each first one wakes its revision; in later rounds some find theirs awake
+		slept := woken - services // each first request wakes its revision, but in later rounds some revisions still run
 		switch {
 		case slept > 0 && slept < services:
 			return
 		case rounds == 0:
-			t.Fatalf("%d of %d requests woke a revision: they did not come around the moment in which it falls asleep", woken, 2*services)
+			t.Fatalf("%d of %d requests woke a revision: they did not come around the scale to zero", woken, 2*services)
 		case slept <= 0:
-			from += 2 * time.Second // a busy machine is slow to fall asleep
+			from += 2 * time.Second // a busy machine scales to zero later
 		default:
 			from -= time.Second
 		}
@@ -310,8 +310,8 @@ func noRequestFailsThatMeetsARevisionFallingAsleep(t *testing.T, g gateway) {
 	}
 }
 
-// meet sends each Service a request that wakes it, and another around the moment in which it falls asleep: the first from some time
-// later on, the others one after the other.
+// meet sends each Service a request that wakes it, and another around its scale to zero: the first Service after from, the others one
+// after the other.
 func (s *instance) meet(services []*servingv1.Service, from time.Duration) (answered int, failed []string) {
 	const apart = 150 * time.Millisecond
 	l := &load{counts: map[string]int{}, cancel: func() {}}
@@ -320,14 +320,14 @@ func (s *instance) meet(services []*servingv1.Service, from time.Duration) (answ
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			l.one(context.Background(), client, s.gateway, o.Name+".default.localhost")
-			time.Sleep(from + time.Duration(i)*apart) // until its moment
+			time.Sleep(from + time.Duration(i)*apart)
 			l.one(context.Background(), client, s.gateway, o.Name+".default.localhost")
 		})
 	}
 	return l.stop()
 }
 
-// wokenBy is how often the Services have been woken since the start.
+// wokenBy returns how often the Services have been woken since the start.
 func (s *instance) wokenBy(services []*servingv1.Service) (woken int) {
 	for _, o := range services {
 		for _, step := range s.steps(o.Name + "-00001") {

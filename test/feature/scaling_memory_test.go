@@ -14,8 +14,8 @@ import (
 	"sluice.dev/sluice/test/address"
 )
 
-// BenchmarkActivatorMemory is the anonymous resident memory of an activator's process: at rest, with 1,000 connections that have sent a
-// request each and are kept, and with 1,000 requests that it holds, each on a connection of its own.
+// BenchmarkActivatorMemory measures the anonymous resident memory of an activator's process: at rest, with 1,000 idle connections after
+// a request each, and with 1,000 requests that it holds, each on its own connection.
 func BenchmarkActivatorMemory(b *testing.B) {
 	const connections = 1000
 	for b.Loop() {
@@ -63,7 +63,7 @@ func BenchmarkActivatorMemory(b *testing.B) {
 	}
 }
 
-// ask sends a request of a revision as a gateway would.
+// ask sends a request for a revision as a gateway would.
 func ask(b *testing.B, conn net.Conn, revision string) {
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: app.test\r\nKnative-Serving-Namespace: default\r\nKnative-Serving-Revision: %s\r\n\r\n", revision)
@@ -72,7 +72,7 @@ func ask(b *testing.B, conn net.Conn, revision string) {
 	}
 }
 
-// residentOf is the anonymous resident memory of a process in MiB. What is mapped from its program is the page cache's.
+// residentOf returns the anonymous resident memory of a process in MiB. The mapped program belongs to the page cache.
 func residentOf(b *testing.B, pid int) (mib float64) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

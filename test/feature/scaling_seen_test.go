@@ -17,7 +17,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// timed sends a request that asks for its timing and returns the parts of the answer's Server-Timing, in milliseconds.
+// timed sends a request that asks for its timing and returns the parts of the response's Server-Timing, in milliseconds.
 func (s *instance) timed(host string) map[string]float64 {
 	s.t.Helper()
 	request, err := http.NewRequest(http.MethodGet, "http://"+s.gateway+"/", nil)
@@ -46,11 +46,11 @@ func (s *instance) timed(host string) map[string]float64 {
 	return all
 }
 
-func TestColdStartTellsWhatItWasSpentOn(t *testing.T) {
-	onEachGateway(t, coldStartTellsWhatItWasSpentOn)
+func TestServerTimingHasThePartsOfAColdStart(t *testing.T) {
+	onEachGateway(t, serverTimingHasThePartsOfAColdStart)
 }
 
-func coldStartTellsWhatItWasSpentOn(t *testing.T, g gateway) {
+func serverTimingHasThePartsOfAColdStart(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero))
 	s.create(newApp(t, "cold", asleep(autoscaling+"window", "60s"), "LISTEN_AFTER", "100"))
 	got := s.timed("cold.default.localhost")
@@ -65,7 +65,7 @@ func coldStartTellsWhatItWasSpentOn(t *testing.T, g gateway) {
 	if diff := sum - got["activate"]; diff > 0.01 || diff < -0.01 {
 		t.Errorf("the parts of %v sum to %.3f", got, sum)
 	}
-	if got["start"]+got["ready"] < 100 { // when a process exists is known a moment later
+	if got["start"]+got["ready"] < 100 { // the start of the process is recorded a moment late
 		t.Errorf("the process took 100 ms to listen, but start and ready took less, of %v", got)
 	}
 	if warm := s.timed("cold.default.localhost"); len(warm) > 1 {
@@ -81,7 +81,7 @@ func coldStartTellsWhatItWasSpentOn(t *testing.T, g gateway) {
 	}
 	all := s.figures("sluice_activator_")
 	if all["sluice_activator_cold_starts_total"] != 1 || all["sluice_activator_cold_start_seconds_count"] != 1 {
-		t.Errorf("there was one cold start, the metrics tell of %v and %v", all["sluice_activator_cold_starts_total"], all["sluice_activator_cold_start_seconds_count"])
+		t.Errorf("there was one cold start, the metrics have %v and %v", all["sluice_activator_cold_starts_total"], all["sluice_activator_cold_start_seconds_count"])
 	}
 	sum = 0
 	for _, part := range parts {
@@ -92,7 +92,7 @@ func coldStartTellsWhatItWasSpentOn(t *testing.T, g gateway) {
 	}
 }
 
-// active is the condition of a Revision as status and reason.
+// active returns the status and reason of a Revision's condition Active.
 func (s *instance) active(revision string) string {
 	s.t.Helper()
 	c := s.revision(revision).Status.Condition("Active")
@@ -112,7 +112,7 @@ func whatScalesCanBeSeen(t *testing.T, g gateway) {
 	s.create(o)
 	const revision = "seen-00001"
 	if got := s.active(revision); got != "False NoTraffic" {
-		t.Errorf("asleep, Active is %q", got)
+		t.Errorf("at zero, Active is %q", got)
 	}
 	c := s.newCrowd("seen.default.localhost")
 	c.size(1)
@@ -127,8 +127,8 @@ func whatScalesCanBeSeen(t *testing.T, g gateway) {
 		return nil
 	})
 	touch(t, held) // so that the processes listen
-	c.size(35)     // of which a replica is to have seven, and none is answered before it has been looked
-	s.sane(revision, 5)
+	c.size(35)     // seven for each replica; none is answered before awaitMetrics has returned
+	s.awaitMetrics(revision, 5)
 	if got := s.active(revision); got != "True" {
 		t.Errorf("under load, Active is %q", got)
 	}
@@ -137,27 +137,27 @@ func whatScalesCanBeSeen(t *testing.T, g gateway) {
 		t.Errorf("%d requests failed, the first: %s", len(failed), failed[0])
 	}
 	if all := s.figures("sluice_activator_"); all["sluice_activator_dispatched_total"] < 35 {
-		t.Errorf("35 requests at least went by the activator, it tells of %v", all["sluice_activator_dispatched_total"])
+		t.Errorf("35 requests at least went through the activator, its metrics have %v", all["sluice_activator_dispatched_total"])
 	}
 	s.scaledTo(revision, 0)
 	if got := s.active(revision); got != "False NoTraffic" {
 		t.Errorf("after the load, Active is %q", got)
 	}
-	s.told(revision)
+	s.checkReasons(revision)
 	s.logged("seen.default.localhost", revision)
-	eventually(t, "the metrics leave out what sleeps", func() error {
+	eventually(t, "the metrics leave out a revision at zero", func() error {
 		if _, ok := ofRevision(s.figures("sluice_autoscaler_"), "sluice_autoscaler_desired_replicas", revision); ok {
-			return fmt.Errorf("they show it")
+			return fmt.Errorf("they have it")
 		}
 		return nil
 	})
 }
 
-// sane waits until metrics and status agree on a load of seven requests for each of so many replicas.
-func (s *instance) sane(revision string, replicas float64) {
+// awaitMetrics waits until metrics and status agree on a load of seven requests for each of so many replicas.
+func (s *instance) awaitMetrics(revision string, replicas float64) {
 	s.t.Helper()
 	load, target := 7*replicas, 7.0
-	eventually(s.t, "the metrics are those of the load", func() error {
+	eventually(s.t, "the metrics show the load", func() error {
 		all := s.figures("sluice_")
 		wrong := ""
 		for name, holds := range map[string]func(float64) bool{
@@ -176,7 +176,7 @@ func (s *instance) sane(revision string, replicas float64) {
 			}
 		}
 		if status := s.revision(revision).Status; number(status.DesiredReplicas) != fmt.Sprint(replicas) || number(status.ActualReplicas) != fmt.Sprint(replicas) {
-			wrong += fmt.Sprintf(" the status tells of %s desired and %s actual", number(status.DesiredReplicas), number(status.ActualReplicas))
+			wrong += fmt.Sprintf(" the status has %s desired and %s actual replicas", number(status.DesiredReplicas), number(status.ActualReplicas))
 		}
 		if wrong != "" {
 			return fmt.Errorf("wrong:%s", wrong)
@@ -187,12 +187,12 @@ func (s *instance) sane(revision string, replicas float64) {
 
 var whyZero = regexp.MustCompile(`^0 replicas: there is no load, and the activator backs the revision`)
 
-// told checks that log and status say why each step was made.
-func (s *instance) told(revision string) {
+// checkReasons checks that log and status say why each step was made.
+func (s *instance) checkReasons(revision string) {
 	s.t.Helper()
 	steps := s.steps(revision)
 	if len(steps) < 3 {
-		s.t.Fatalf("the log tells of %d steps from zero to many and back: %+v", len(steps), steps)
+		s.t.Fatalf("the log has %d steps from zero to many and back: %+v", len(steps), steps)
 	}
 	for i, step := range steps {
 		if i > 0 && step.from != steps[i-1].to || step.from == step.to {

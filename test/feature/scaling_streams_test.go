@@ -19,11 +19,11 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// long are streams to one Service that go on until somebody cuts them.
+// long are streams to one Service that go on until they are cut.
 type long struct {
 	s     *instance
 	host  string
-	alive atomic.Int64 // streams that have had an answer
+	alive atomic.Int64 // streams that have had a response
 	group sync.WaitGroup
 
 	mu  sync.Mutex
@@ -37,7 +37,7 @@ func (l *long) ended(why error) {
 	l.cut, l.why = append(l.cut, time.Now()), append(l.why, why)
 }
 
-// webSockets opens so many, each of which has a message echoed five times a second.
+// webSockets opens so many WebSockets. Each gets an echo five times a second.
 func (s *instance) webSockets(host string, n int) *long {
 	l := &long{s: s, host: host}
 	for i := range n {
@@ -103,7 +103,7 @@ func (l *long) watch(client grpc_health_v1.HealthClient) error {
 	}
 }
 
-// open waits until so many streams have had an answer.
+// open waits until so many streams have had a response.
 func (l *long) open(n int) {
 	l.s.t.Helper()
 	eventually(l.s.t, fmt.Sprintf("%d streams to %s are open", n, l.host), func() error {
@@ -119,7 +119,7 @@ func (l *long) open(n int) {
 	})
 }
 
-// over checks that all streams have been cut, none of them sooner than its deadline allows, and returns when, after began.
+// over checks that all streams have been cut, none before its deadline, and returns when, as times after began.
 func (l *long) over(n int, began time.Time, least time.Duration) (first, last time.Duration) {
 	l.s.t.Helper()
 	done := make(chan struct{})
@@ -130,7 +130,7 @@ func (l *long) over(n int, began time.Time, least time.Duration) (first, last ti
 	select {
 	case <-done:
 	case <-time.After(patience):
-		l.s.t.Fatalf("streams to %s go on though their time is over", l.host)
+		l.s.t.Fatalf("streams to %s go on after their deadline", l.host)
 	}
 	if len(l.cut) != n {
 		l.s.t.Errorf("%d streams to %s ended, want %d", len(l.cut), l.host, n)
@@ -170,7 +170,7 @@ func streamsSurviveARolloutUntilTheirDeadline(t *testing.T, g gateway) {
 	for name, l := range streams {
 		l.open(counts[name])
 	}
-	time.Sleep(3 * time.Second) // they go on for a while, and are counted
+	time.Sleep(3 * time.Second) // the streams go on meanwhile, and the metrics count them
 	began := time.Now()
 	for name := range streams {
 		s.change(name, func(o *servingv1.Service) {

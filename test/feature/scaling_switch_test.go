@@ -26,7 +26,7 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// points is a revision with real parts around it and nobody who scales it, so that a test can set how requests reach it.
+// points is a revision with real parts around it and no autoscaler, so that the test sets whether requests go through the activator.
 type points struct {
 	t       testing.TB
 	control *controlplane.Loop
@@ -37,11 +37,11 @@ type points struct {
 	reached chan uint64 // generations that every client has acknowledged
 
 	mu      sync.Mutex
-	proxied int // requests that came to a replica by the activator
+	proxied int // requests that reached a replica through the activator
 	direct  int
 }
 
-// newPoints starts a control plane, a gateway, an activator, and replicas that take so long for a request.
+// newPoints starts a control plane, a gateway, an activator, and replicas that work so long on a request.
 func newPoints(t testing.TB, g gateway, replicas int, service time.Duration) *points {
 	p := &points{t: t, gateway: address.Free(t), reached: make(chan uint64, 1024)}
 	key := model.Key{Namespace: "default", Name: "moving-00001"}
@@ -70,7 +70,7 @@ func newPoints(t testing.TB, g gateway, replicas int, service time.Duration) *po
 func (p *points) replica(service time.Duration) model.Endpoint {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(service)
-		_, _ = io.WriteString(w, "ok") // the client counts what it gets
+		_, _ = io.WriteString(w, "ok") // the client counts failures
 	}))
 	p.t.Cleanup(app.Close)
 	proxy := queueproxy.New(queueproxy.Options{Target: strings.TrimPrefix(app.URL, "http://"), Concurrency: 10})
@@ -135,7 +135,7 @@ func (p *points) dataPlane(g gateway) {
 	g.beside(p.t, p.target)
 }
 
-// goes runs a part until the end of the test.
+// goes runs a part until the test ends.
 func (p *points) goes(run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -148,7 +148,7 @@ func (p *points) goes(run func(context.Context) error) {
 	})
 }
 
-// offer makes the next World known and waits until every client has it.
+// offer publishes the next World and waits until every client has acknowledged it.
 func (p *points) offer() {
 	p.t.Helper()
 	p.world.Generation++
@@ -166,7 +166,7 @@ func (p *points) offer() {
 	}
 }
 
-// move has requests go the other way.
+// move switches between activator and direct.
 func (p *points) move() {
 	p.t.Helper()
 	backend := *p.world.Backends[0]
@@ -196,16 +196,16 @@ func (p *points) request(client *http.Client) error {
 	return nil
 }
 
-// stream is load at a fixed rate, whatever becomes of it.
+// stream is a load at a fixed rate, independent of responses.
 type stream struct {
 	mu     sync.Mutex
 	sent   []time.Time
 	ended  []time.Time
-	took   []time.Duration // of what was answered, in the order of sent and ended
+	took   []time.Duration // of answered requests, in the order of sent and ended
 	failed []error
 }
 
-// stream sends so many requests a second until during has ended, and waits for the last answers.
+// stream sends so many requests a second while during runs, and waits for the last responses.
 func (p *points) stream(rate int, during func()) *stream {
 	out := &stream{}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
@@ -242,9 +242,8 @@ func (l *stream) one(p *points, client *http.Client) {
 	l.sent, l.ended, l.took = append(l.sent, sent), append(l.ended, ended), append(l.took, ended.Sub(sent))
 }
 
-// dip compares, in windows of a tenth of a second, how many requests were answered with how many were sent: the part that is
-// missing in all windows together that fall short, and in the worst of them. What is late is missing in one and
-// surplus in the next.
+// dip compares the numbers of answered and sent requests in windows of a tenth of a second. It returns the share of missing responses in
+// all windows that have too few, and in the worst one. A late response is missing in one window and surplus in the next.
 func (l *stream) dip() (whole, worst float64) {
 	sent, ended := map[int64]int{}, map[int64]int{}
 	for i := range l.sent {
@@ -257,7 +256,7 @@ func (l *stream) dip() (whole, worst float64) {
 	}
 	slices.Sort(windows)
 	offered, missing := 0, 0
-	for _, w := range windows[1:max(1, len(windows)-1)] { // the first and the last are no whole ones
+	for _, w := range windows[1:max(1, len(windows)-1)] { // the first and the last are not complete
 		offered += sent[w]
 		if less := sent[w] - ended[w]; less > 0 {
 			missing += less
@@ -269,11 +268,11 @@ func (l *stream) dip() (whole, worst float64) {
 
 const switches = 100
 
-// moveOften moves the revision to and fro, each time when every client knows of the move before.
+// moveOften moves the revision back and forth, each time after every client has acknowledged the move before.
 func (p *points) moveOften() {
 	for range switches {
 		p.move()
-		time.Sleep(40 * time.Millisecond) // the pace of the moves
+		time.Sleep(40 * time.Millisecond) // between two moves
 	}
 }
 
@@ -290,13 +289,13 @@ func noRequestFailsWhileARevisionMovesBetweenActivatorAndDirect(t *testing.T, g 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.proxied < len(l.took)/10 || p.direct < len(l.took)/10 {
-		t.Errorf("of %d requests %d came by the activator and %d directly: the moves moved nothing", len(l.took), p.proxied, p.direct)
+		t.Errorf("of %d requests %d came through the activator and %d directly: the moves had no effect", len(l.took), p.proxied, p.direct)
 	}
-	t.Logf("%d requests while the revision moved %d times, %d by the activator", len(l.took), switches, p.proxied)
+	t.Logf("%d requests while the revision moved %d times, %d through the activator", len(l.took), switches, p.proxied)
 }
 
-// BenchmarkSwitch is what 500 requests a second see of 100 moves between activator and direct, and what they see without:
-// how long they take, and how many answers are missing in tenths of a second that have fewer answers than requests.
+// BenchmarkSwitch measures 500 requests a second during 100 moves between activator and direct, and without moves: how long they take,
+// and how many responses are missing in tenths of a second that have fewer responses than requests.
 func BenchmarkSwitch(b *testing.B) {
 	p := newPoints(b, builtin, 3, 5*time.Millisecond)
 	steady := func() { time.Sleep(2500 * time.Millisecond) } // how long the load lasts

@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/test/realenvoy"
 )
 
-// Each Envoy that `make envoy` has installed serves, splits, wakes what sleeps and takes over a new certificate. The other tests are
-// made with the newest of them.
+// Each Envoy that `make envoy` has installed serves, splits, wakes a revision at zero and takes over a new certificate. The other tests
+// use the newest Envoy.
 func TestEachEnvoyServes(t *testing.T) {
 	t.Parallel()
 	for _, path := range realenvoy.All(t) {
@@ -40,13 +40,13 @@ func serves(t *testing.T, g gateway) {
 
 	s.create(newApp(t, "sleeper", asleep()))
 	if response, body := s.ask("sleeper.default.localhost"); response.StatusCode != http.StatusOK || body != "sleeper-00001" {
-		t.Errorf("what slept answers %d: %s", response.StatusCode, body)
+		t.Errorf("the revision at zero answers %d: %s", response.StatusCode, body)
 	}
 
 	shows(t, https, host, files)
 	a.Issue("gateway", "*.default.localhost")
 	shows(t, https, host, files)
-	response, err := via(https, &tls.Config{InsecureSkipVerify: true}).Get("https://" + host + "/") //nolint:gosec // authenticity is not the matter
+	response, err := via(https, &tls.Config{InsecureSkipVerify: true}).Get("https://" + host + "/") //nolint:gosec // the test does not verify the certificate
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,14 +16,14 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// storeFailure is a way for the store to fail, and what the machine does to it.
+// storeFailure is a way for the store to fail, and how the test causes it.
 type storeFailure struct {
-	says  string // what the API says of it
+	says  string // in the API's error
 	begin func(t *testing.T, s *instance)
 	end   func(t *testing.T, s *instance)
 }
 
-// TestServicesGoOnWithoutTheStore takes the store away under load, wakes a service that sleeps, and gives the store back.
+// TestServicesGoOnWithoutTheStore makes the store fail under load, wakes a service at zero, and repairs the store.
 func TestServicesGoOnWithoutTheStore(t *testing.T) {
 	for name, f := range map[string]storeFailure{
 		"files gone": {"is gone although it was in use", hideFiles, showFiles},
@@ -37,7 +37,7 @@ func TestServicesGoOnWithoutTheStore(t *testing.T) {
 	}
 }
 
-// TestServicesGoOnWithAFullDisk is the same on a disk that is small, where this user may make one.
+// TestServicesGoOnWithAFullDisk is the same on a small disk, if this user may make one.
 func TestServicesGoOnWithAFullDisk(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {
 		s := g.prepare(t, "--config", zeroInitialScale(t))
@@ -64,7 +64,7 @@ func goOnWithoutTheStore(t *testing.T, s *instance, f storeFailure) {
 	eventually(t, "the API says what is wrong", func() error {
 		o := newApp(t, "large-"+strings.ToLower(rand.Text()), map[string]string{"text": strings.Repeat(rand.Text(), 8000)})
 		o.Spec.Template.Metadata.Annotations[autoscaling+"initial-scale"] = "0"
-		err := s.Create(t.Context(), o) // until the log of the store needs another file
+		err := s.Create(t.Context(), o) // until the store's log needs another file
 		if err == nil || !strings.Contains(err.Error(), f.says) {
 			return fmt.Errorf("it says %w", err)
 		}
@@ -72,10 +72,10 @@ func goOnWithoutTheStore(t *testing.T, s *instance, f storeFailure) {
 	})
 	l.reaches(t, l.soFar()+100)
 	if status, body, err := s.get("sleeper.default.localhost", "/"); err != nil || status != 200 {
-		t.Errorf("a service that slept answers %d, %v: %s", status, err, body)
+		t.Errorf("a service at zero answers %d, %v: %s", status, err, body)
 	}
 	f.end(t, s)
-	eventually(t, "the API takes what is new", func() error {
+	eventually(t, "the API accepts writes again", func() error {
 		err := s.Create(t.Context(), newApp(t, "other", nil))
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			return nil
@@ -90,7 +90,7 @@ func goOnWithoutTheStore(t *testing.T, s *instance, f storeFailure) {
 	}
 }
 
-// storeProcess is the pid of the process that keeps the instance's objects.
+// storeProcess returns the pid of the instance's store.
 func (s *instance) storeProcess(t *testing.T) int {
 	t.Helper()
 	pid := 0
@@ -133,7 +133,7 @@ func hideFiles(t *testing.T, s *instance) {
 
 func showFiles(t *testing.T, s *instance) { s.rename(t, "away", "etcd") }
 
-// limitFiles says how large a file may become that sluice, or a process that it starts, writes to.
+// limitFiles limits the size of files that sluice, or a process that it starts, may write.
 func limitFiles(t *testing.T, s *instance, bytes uint64) {
 	t.Helper()
 	if err := unix.Prlimit(s.process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
@@ -146,7 +146,7 @@ func limitFiles(t *testing.T, s *instance, bytes uint64) {
 
 func filler(s *instance) string { return filepath.Join(s.dir, ".sluice", "filler") }
 
-// fillDisk leaves no room, and has the store need some: it makes its files larger from time to time, and when it starts.
+// fillDisk fills the disk and makes the store need space: the store extends its files from time to time, and when it starts.
 func fillDisk(t *testing.T, s *instance) {
 	t.Helper()
 	f, err := os.Create(filler(s))
@@ -171,17 +171,17 @@ func emptyDisk(t *testing.T, s *instance) {
 	}
 }
 
-// TestStopEndsWithAStoreThatHangs: nothing that the store does not do holds up the end.
+// TestStopEndsWithAStoreThatHangs: a store that hangs does not keep `sluice up` from ending.
 func TestStopEndsWithAStoreThatHangs(t *testing.T) {
 	t.Parallel()
 	s := up(t)
 	if err := syscall.Kill(s.storeProcess(t), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	s.stop() // fails the test when it takes too long
+	s.stop() // fails the test if it takes too long
 }
 
-// TestStopEndsAStartThatHangs: the store waits for files that somebody else has.
+// TestStopEndsAStartThatHangs: the store waits for files that another process has locked.
 func TestStopEndsAStartThatHangs(t *testing.T) {
 	t.Parallel()
 	s := builtin.prepare(t)
@@ -204,7 +204,7 @@ func TestStopEndsAStartThatHangs(t *testing.T) {
 	}
 }
 
-// TestServicesGoOnWithoutDescriptors: nothing new can be opened by `sluice up`, and what runs goes on.
+// TestServicesGoOnWithoutDescriptors: `sluice up` cannot open anything new, and running services go on.
 func TestServicesGoOnWithoutDescriptors(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {
 		s := g.up(t)
@@ -220,13 +220,13 @@ func TestServicesGoOnWithoutDescriptors(t *testing.T) {
 		if err := unix.Prlimit(s.process.Pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
 			t.Fatal(err)
 		}
-		limit(10) // what is open stays so
+		limit(10) // open descriptors stay open
 		if err := s.Create(t.Context(), newApp(t, "other", nil)); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the new Service says what the machine lacks", func() error {
 			if c := s.service("other").Status.Condition(servingv1.ConditionReady); c == nil || !strings.Contains(c.Message, "too many open files") {
-				return fmt.Errorf("it says %+v", c)
+				return fmt.Errorf("its condition is %+v", c)
 			}
 			return nil
 		})

@@ -33,15 +33,15 @@ func TestTranslatePrintsTheResourcesWithoutAServer(t *testing.T) {
 		}
 	}
 	if err := yaml.Unmarshal([]byte(out), &map[string]any{}); err != nil {
-		t.Errorf("what translate prints is not YAML: %v", err)
+		t.Errorf("translate does not print YAML: %v", err)
 	}
-	// hello-blue comes of the first document only, which the second one replaces.
+	// hello-blue is only in the first document, which the second one replaces.
 	if !strings.Contains(problems, "hello-blue") {
-		t.Errorf("translate does not say that it takes hello-blue to be there: %q", problems)
+		t.Errorf("translate does not say that it assumes that hello-blue exists: %q", problems)
 	}
 	again, _ := run(t, "translate", "-f", absolute(t, "examples/canary"))
 	if again != out {
-		t.Error("the same manifests gave other resources the second time")
+		t.Error("the same manifests gave different resources the second time")
 	}
 }
 

@@ -11,8 +11,8 @@ func TestWebSocketsOutliveTheTimeoutsOfRequests(t *testing.T) {
 	onEachGateway(t, webSocketsOutliveTheTimeoutsOfRequests)
 }
 
-// webSocketsOutliveTheTimeoutsOfRequests has one by the activator and one past it. Both are used, and for longer than any hop would let a
-// request take: the gateway gives up two seconds after timeoutSeconds.
+// webSocketsOutliveTheTimeoutsOfRequests opens one WebSocket through the activator and one past it. It uses both for longer than any hop
+// would let a request take: the gateway gives up two seconds after timeoutSeconds.
 func webSocketsOutliveTheTimeoutsOfRequests(t *testing.T, g gateway) {
 	start, timeout := int64(1), int64(2)
 	s := g.up(t)
@@ -23,7 +23,7 @@ func webSocketsOutliveTheTimeoutsOfRequests(t *testing.T, g gateway) {
 	}
 	conns := map[string]*websocket.Conn{}
 	for _, name := range []string{"held", "direct"} {
-		if status, body, err := s.get(name+".default.localhost", "/"); err != nil || status != 200 { // it is awake now
+		if status, body, err := s.get(name+".default.localhost", "/"); err != nil || status != 200 { // after that it has a replica
 			t.Fatalf("%s: %d %s, %v", name, status, body, err)
 		}
 		conn, _, err := websocket.Dial(t.Context(), "ws://"+name+".default.localhost/echo", &websocket.DialOptions{HTTPClient: via(s.gateway, nil)})

@@ -44,7 +44,7 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 		t.Errorf("the host is not in the dump: %d %s", code, out)
 	}
 	if out, code = s.inspect("dump", "nobody"); code == 0 || !strings.Contains(out, `client "nobody" is not connected`) {
-		t.Errorf("a client that is not there: %d %s", code, out)
+		t.Errorf("an unknown client: %d %s", code, out)
 	}
 	if _, text, err := s.admined("/metrics"); err != nil || !strings.Contains(text, `sluice_xds_clients{role="gateway"} 1`) ||
 		!strings.Contains(text, `sluice_xds_acknowledgement_seconds_count{role="gateway"}`) || !strings.Contains(text, `sluice_xds_nacks_total{type="cds"} 0`) {
@@ -52,7 +52,7 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 	}
 }
 
-func TestRefusalIsShownWithTheClientsWords(t *testing.T) {
+func TestRefusalIsShownWithTheClientsText(t *testing.T) {
 	t.Parallel()
 	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")

@@ -15,12 +15,12 @@ import (
 	"sluice.dev/sluice/test/authority"
 )
 
-// secured are the flags of a `sluice up` whose xDS clients need certificates of an authority.
+// secured returns the flags of a `sluice up` whose xDS clients need certificates of an authority.
 func secured(ca *authority.Authority, server authority.Files) []string {
 	return []string{"--xds-tls-cert", server.Chain, "--xds-tls-key", server.Key, "--xds-client-ca", ca.File}
 }
 
-// presenting are the flags of a client of that.
+// presenting returns the flags of a client with a certificate.
 func presenting(ca *authority.Authority, client authority.Files) []string {
 	return []string{"--xds-ca", ca.File, "--xds-cert", client.Chain, "--xds-key", client.Key}
 }
@@ -56,11 +56,11 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 	s.ready("hello")
 	s.answers(host, 200)
 	s.scaledTo("hello-00001", 0)
-	s.answers(host, 200) // by way of the activator, whose report wakes the revision
+	s.answers(host, 200) // through the activator, whose report wakes the revision
 
-	// Neither may be what the other is, and the activator only by its own name.
+	// Neither certificate allows the other's role, and the activator's allows only its own name.
 	denied, uncertified := "PermissionDenied", "certificate required"
-	if g.envoy != nil { // which has its own words for both
+	if g.envoy != nil { // Envoy has other texts for both
 		denied, uncertified = "stream closed: 7, ", "connection termination"
 	}
 	for _, test := range []struct {
@@ -83,7 +83,7 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 		t.Errorf("the status does not name the activator:\n%s", out)
 	}
 	if out, err := inspect(ca.Issue("stranger", "stranger.test")); err == nil || !strings.Contains(out, `"status"`) || !strings.Contains(out, "stranger.test") {
-		t.Errorf("a stranger is told the status: %v\n%s", err, out)
+		t.Errorf("a client without a certificate gets the status: %v\n%s", err, out)
 	}
 	_, metrics, err := s.admined("/metrics")
 	if err != nil {
@@ -91,11 +91,11 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 	}
 	for _, role := range []string{"gateway", "activator"} {
 		if !regexp.MustCompile(`sluice_xds_denied_total\{role="` + role + `"\} [1-9]`).MatchString(metrics) {
-			t.Errorf("nobody is counted as denied the role %s", role)
+			t.Errorf("the metrics count no client that was denied the role %s", role)
 		}
 	}
 	if text := s.printed(); strings.Contains(text, "PRIVATE KEY") || !strings.Contains(text, "turned away") {
-		t.Errorf("the log must tell who was turned away, and no key:\n%s", text)
+		t.Errorf("the log must name the clients that were refused, and have no key:\n%s", text)
 	}
 }
 
@@ -109,7 +109,7 @@ func builtInPartsNeedNoCertificate(t *testing.T, g gateway) {
 	s.answers(host, 200)
 }
 
-// The files are exchanged while all is connected: what is connected stays so, and what comes anew uses what is new.
+// The files are replaced while all clients are connected: connections stay open, and new ones use the new files.
 func TestCertificatesAreRenewedWhileClientsAreConnected(t *testing.T) {
 	onEachGateway(t, certificatesAreRenewedWhileClientsAreConnected)
 }
@@ -151,7 +151,7 @@ func certificatesAreRenewedWhileClientsAreConnected(t *testing.T, g gateway) {
 	if err := s.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	s.ready("second") // the gateway, connected as before, has acknowledged it
+	s.ready("second") // so the gateway, on its old connection, has acknowledged it
 	s.answers("second.default.localhost", 200)
 	if text := gateway.printed(); strings.Contains(text, "stream ended") {
 		t.Errorf("the gateway's stream was cut:\n%s", text)
@@ -161,7 +161,7 @@ func certificatesAreRenewedWhileClientsAreConnected(t *testing.T, g gateway) {
 	if err := s.Delete(t.Context(), s.service("second")); err != nil {
 		t.Fatal(err)
 	}
-	s.answers("second.default.localhost", 404) // told to it over a new connection, with new certificates on both sides
+	s.answers("second.default.localhost", 404) // the gateway receives that over a new connection, with new certificates on both sides
 }
 
 func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
@@ -194,8 +194,8 @@ func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-// The commands of the guide, word for word.
-func TestGuideToSecurityHoldsGood(t *testing.T) {
+// The commands of the guide work as they are printed there.
+func TestCommandsOfTheSecurityGuideWork(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		absent(t, "openssl is not on PATH")
@@ -224,7 +224,7 @@ func TestGuideToSecurityHoldsGood(t *testing.T) {
 	activator := startActivator(t, s.xds, address.Free(t), flags["activator"]...)
 	s.ready("hello")
 	s.answers(host, 200)
-	activator.ready() // which is to be connected
+	activator.ready() // so it is connected
 }
 
 func combined(c *exec.Cmd) (string, error) {

@@ -18,11 +18,12 @@ import (
 	"time"
 )
 
-// understood is one request as a side of a hop understood it. Run is the input that it is of, empty where that was lost.
+// understood is one request as one side of a hop has parsed it. Run identifies the fuzz input that it belongs to; it is empty if the
+// header with it was lost.
 type understood struct{ method, target, body, run string }
 
-// matches is whether it may have become other on its way: a target that is no path is written anew, and of a path that begins with two
-// slashes, or has a space, some characters are escaped (see docs/http.md).
+// matches reports whether a hop may have turned the one request into the other. A hop may rewrite a target that is not a path, and
+// escape some characters of a path that begins with two slashes or has a space (see docs/http.md).
 func (u understood) matches(other understood) bool {
 	if u.method != other.method || u.body != other.body || u.run != other.run {
 		return false
@@ -33,7 +34,7 @@ func (u understood) matches(other understood) bool {
 	return u.target == other.target || !strings.HasPrefix(u.target, "/")
 }
 
-// unescaped is a target without its escapes, as far as they are some.
+// unescaped returns a target with its valid escapes decoded.
 func unescaped(target string) string {
 	path, query, _ := strings.Cut(target, "?")
 	if plain, err := url.PathUnescape(path); err == nil {
@@ -42,7 +43,7 @@ func unescaped(target string) string {
 	return path + "?" + query
 }
 
-// within is whether all of got are among want, in the same order.
+// within reports whether got is a subsequence of want.
 func within(got, want []understood) bool {
 	for _, w := range want {
 		if len(got) > 0 && w.matches(got[0]) {
@@ -52,15 +53,15 @@ func within(got, want []understood) bool {
 	return len(got) == 0
 }
 
-// The headers in which a mirror says what it understood.
+// The headers in which a mirror answers what it has parsed.
 const (
 	mirrorTarget = "X-Mirror-Target"
 	mirrorBody   = "X-Mirror-Body"
 	mirrorMethod = "X-Mirror-Method"
-	runHeader    = "X-Run" // of requests too: which input they are of
+	runHeader    = "X-Run" // also of requests: the input that they belong to
 )
 
-// mirror is an application that notes, and answers, what it understands.
+// mirror is an application that records the requests that it has parsed, and answers with them.
 type mirror struct {
 	mu   sync.Mutex
 	seen []understood
@@ -79,7 +80,7 @@ func (m *mirror) answer(conn net.Conn, r *http.Request) bool {
 	return err == nil
 }
 
-// take gives what was understood since the last time.
+// take returns the requests since the last call.
 func (m *mirror) take() []understood {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,7 +89,7 @@ func (m *mirror) take() []understood {
 	return seen
 }
 
-// seeds are what fuzzing begins with, beside the corpus that is kept in testdata/fuzz.
+// seeds are the first inputs of fuzzing, in addition to the corpus in testdata/fuzz.
 func seeds(f *testing.F) {
 	for _, request := range Malformed {
 		f.Add([]byte(request + Behind + "{}\r\n"))
@@ -106,8 +107,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// Fuzz sends bytes to the server, as a client that then ends its side, and compares what the two sides of the hop understood: the
-// application may get only what a strict reader finds in the bytes, in the same order, and the client only answers to that.
+// Fuzz sends bytes to the server, as a client that then closes its side, and compares the requests on both sides of the hop. The
+// application may get only requests that a strict parser finds in the bytes, in the same order, and the client only answers to them.
 func Fuzz(f *testing.F, start Start) {
 	seeds(f)
 	app := &mirror{}
@@ -122,21 +123,21 @@ func Fuzz(f *testing.F, start Start) {
 		input = bytes.ReplaceAll(input, []byte("{}"), []byte(headers+runHeader+": "+tag+"\r\n"))
 		want := reference(input)
 		answers := converse(t, address, input)
-		// A client that has ended its side may be gone before the application has looked: what that gets is of an input before.
+		// The application may read a request after its client has gone. Then the request belongs to an earlier input.
 		got := slices.DeleteFunc(app.take(), func(u understood) bool { return u.run != tag })
 		if !within(got, want) {
-			t.Errorf("of %q\nthe application understood %q\nand a strict reader        %q", input, got, want)
+			t.Errorf("of %q\nthe application parsed %q\nand a strict parser    %q", input, got, want)
 		}
 		if !within(answers, want) {
-			t.Errorf("to %q\nthe client got the answers %q\nand asked                  %q", input, answers, want)
+			t.Errorf("to %q\nthe client got the answers %q\nand had asked              %q", input, answers, want)
 		}
 	})
 }
 
-// attention is how long a client waits for an answer before it ends its side. Some servers look at nothing more then.
-const attention = 2 * time.Millisecond
+// answerTimeout is how long a client waits for an answer before it closes its side. After that some servers read no more.
+const answerTimeout = 2 * time.Millisecond
 
-// converse sends the input, and gives what the application's answers are to, until the server ends the connection.
+// converse sends the input and returns the requests that the application has answered, until the server closes the connection.
 func converse(t *testing.T, address string, input []byte) (answers []understood) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
@@ -149,14 +150,14 @@ func converse(t *testing.T, address string, input []byte) (answers []understood)
 	ended := false
 	for in := bufio.NewReader(conn); ; {
 		if !ended {
-			_ = conn.SetReadDeadline(time.Now().Add(attention)) // a connection of TCP can
+			_ = conn.SetReadDeadline(time.Now().Add(answerTimeout)) // cannot fail on TCP
 			if _, err := in.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
 				ended = true
 				_ = conn.(*net.TCPConn).CloseWrite() // the server may have closed it
 			}
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(patience)) // likewise
-		response, err := http.ReadResponse(in, nil)        //nolint:bodyclose // closing would read on to the end of an answer to HEAD
+		_ = conn.SetReadDeadline(time.Now().Add(timeout)) // likewise
+		response, err := http.ReadResponse(in, nil)       //nolint:bodyclose // closing would read on to the end of an answer to HEAD
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("the connection is kept after %q", input)
@@ -178,8 +179,8 @@ func quoted(r *http.Response, name string) string {
 	return text
 }
 
-// reference is what a strict reader finds in a client's bytes, up to what is malformed. It is strict in what decides where a request
-// ends; for the rest of a head net/http is asked.
+// reference returns the requests that a strict parser finds in a client's bytes before the first malformed one. It is strict in what
+// decides where a request ends; net/http parses the rest of a head.
 func reference(input []byte) (requests []understood) {
 	for {
 		input = bytes.TrimLeft(input, "\r\n") // what may precede a request

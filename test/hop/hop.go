@@ -1,5 +1,5 @@
-// Package hop holds what is true of each server of ours on the way of a request, over raw sockets: a client of which every byte is
-// known, the server under test, and an application of which every byte is known.
+// Package hop has the tests that each of our servers in the request path must pass. They use raw sockets: the client and the
+// application control every byte that they send to the server under test.
 package hop
 
 import (
@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// patience bounds every wait of a test.
-const patience = 2 * time.Minute
+// timeout bounds every wait of a test.
+const timeout = 2 * time.Minute
 
-// Start starts the server under test in front of an application at host:port app. It returns where it listens, and the header lines
-// that a request must have to get there, each with its line break.
+// Start starts the server under test in front of an application at host:port app. It returns the server's address, and the header
+// lines that a request to the application must have, each with its line break.
 type Start func(t testing.TB, app string) (address, headers string)
 
 // App is an application.
@@ -27,7 +27,7 @@ type App struct {
 
 	mu   sync.Mutex
 	seen []string
-	open map[net.Conn]bool // nil at the end
+	open map[net.Conn]bool // nil after the end
 }
 
 // Answer answers a request, whose body it may read. The connection is closed unless it returns true.
@@ -75,7 +75,7 @@ func (a *App) serve(conn net.Conn, answer Answer) {
 		if !answer(conn, r) {
 			return
 		}
-		_, _ = io.Copy(io.Discard, r.Body) // or what is left of it would be the next request
+		_, _ = io.Copy(io.Discard, r.Body) // otherwise the rest of it would be parsed as the next request
 	}
 }
 
@@ -112,14 +112,14 @@ func (a *App) note(what string) {
 	a.seen = append(a.seen, what)
 }
 
-// Seen are the methods and targets of the requests that have come.
+// Seen returns the methods and targets of the requests that the application has received.
 func (a *App) Seen() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.seen...)
 }
 
-// Says has an application answer all requests with these bytes, after it has read their bodies.
+// Says returns an Answer that reads the body of each request and answers with these bytes.
 func Says(text string) Answer {
 	return func(conn net.Conn, r *http.Request) bool {
 		_, err := io.Copy(io.Discard, r.Body)
@@ -146,11 +146,11 @@ func Dial(t testing.TB, address, headers string) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(patience)) // a connection of TCP can
+	_ = conn.SetReadDeadline(time.Now().Add(timeout)) // cannot fail on TCP
 	return &Client{TB: t, Conn: conn, In: bufio.NewReader(conn), headers: headers}
 }
 
-// Send sends text, with the headers that are needed in the place of "{}".
+// Send sends text, with the headers that the server needs in the place of "{}".
 func (c *Client) Send(text string) {
 	c.Helper()
 	if _, err := io.WriteString(c.Conn, strings.Replace(text, "{}", c.headers, 1)); err != nil {
@@ -158,13 +158,13 @@ func (c *Client) Send(text string) {
 	}
 }
 
-// Reply is an answer, or an informational one, with its body.
+// Reply is a response with its body; it may be an informational one.
 type Reply struct {
 	*http.Response
 	Text string
 }
 
-// Next reads the next answer to a request of the method.
+// Next reads the next response to a request of the method.
 func (c *Client) Next(method string) Reply {
 	c.Helper()
 	response, err := http.ReadResponse(c.In, &http.Request{Method: method})
@@ -182,7 +182,7 @@ func (c *Client) Next(method string) Reply {
 	return Reply{response, string(body)}
 }
 
-// Want reads the next answer, which must have the status.
+// Want reads the next response, which must have the status.
 func (c *Client) Want(method string, status int) Reply {
 	c.Helper()
 	reply := c.Next(method)
@@ -192,19 +192,19 @@ func (c *Client) Want(method string, status int) Reply {
 	return reply
 }
 
-// WantEnd waits for the server to end the connection, with nothing before that.
+// WantEnd waits until the server closes the connection. The server must send nothing before that.
 func (c *Client) WantEnd() {
 	c.Helper()
 	rest, err := io.ReadAll(c.In)
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // a connection says it as it is
-		c.Fatal("the connection is kept")
+	if netErr, ok := err.(net.Error); ok && netErr.Timeout() { //nolint:errorlint // a connection does not wrap its errors
+		c.Fatal("the server keeps the connection open")
 	}
 	if len(rest) > 0 {
-		c.Fatalf("the connection goes on with %q", rest)
+		c.Fatalf("the server sends %q before it closes the connection", rest)
 	}
 }
 
-// closed waits for the other side to end a connection.
+// closed waits until the other side closes a connection.
 func closed(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 func text(body string) string {

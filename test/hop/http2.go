@@ -17,11 +17,11 @@ import (
 // field is a header field of HTTP/2, pseudo-headers included.
 type field struct{ name, value string }
 
-// unclear is a request that HTTP/2 does not allow, or that would be another one once it is written in HTTP/1.1.
+// unclear is a request that HTTP/2 does not allow, or that would be a different request in HTTP/1.1.
 type unclear struct {
 	change []field // replaces fields of the same name, or is added
 	body   string
-	want   []string // what the application may get, beside nothing at all
+	want   []string // what the application may get if it gets a request
 }
 
 const smuggled = " HTTP/1.1\r\nHost: h\r\n\r\nGET /behind"
@@ -46,7 +46,7 @@ var unclears = map[string]unclear{
 	"no method":                  {change: []field{{":method", ""}}, body: "abc"},
 }
 
-// fields are those of the request, with headers that are needed to get to the application.
+// fields returns the request's header fields, with those that the server needs.
 func (u unclear) fields(headers string) []field {
 	all := []field{{":method", "POST"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/a"}}
 	for line := range strings.Lines(headers) {
@@ -64,7 +64,7 @@ func (u unclear) fields(headers string) []field {
 	return all
 }
 
-// TestHTTP2 has clients send such requests to a server whose application speaks HTTP/1.1.
+// TestHTTP2 sends such requests to a server whose application speaks HTTP/1.1.
 func TestHTTP2(t *testing.T, start Start) {
 	for name, test := range unclears {
 		t.Run(name, func(t *testing.T) {
@@ -83,12 +83,12 @@ func TestHTTP2(t *testing.T, start Start) {
 	}
 }
 
-// cutShort is whether the application got a head whose body did not come.
+// cutShort reports whether the application got a head without all of its body.
 func cutShort(status string, seen []string) bool {
 	return status != "200" && slices.Equal(seen, []string{"POST /a"})
 }
 
-// sendHTTP2 sends a request, and gives the status of the answer, or how it ended without one.
+// sendHTTP2 sends a request and returns the status of the response, or how the request ended without one.
 func sendHTTP2(t *testing.T, address string, fields []field, body string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -96,7 +96,7 @@ func sendHTTP2(t *testing.T, address string, fields []field, body string) string
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(patience)) // a connection of TCP can
+	_ = conn.SetDeadline(time.Now().Add(timeout)) // cannot fail on TCP
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}

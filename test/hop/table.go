@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Test runs all that must hold against a server.
+// Test runs all tests against a server.
 func Test(t *testing.T, start Start) {
 	for name, test := range map[string]func(*testing.T, Start){
 		"NothingIsAdded":            nothingIsAdded,
@@ -47,7 +47,7 @@ func begin(t testing.TB, start Start, answer Answer) (*App, *Client) {
 	return app, Dial(t, address, headers)
 }
 
-// nothingIsAdded has an application that sends the least that it can. Date is what HTTP asks of who passes an answer on.
+// nothingIsAdded has an application that sends as few headers as possible. A server may add only Date, which HTTP requires.
 func nothingIsAdded(t *testing.T, start Start) {
 	for name, answer := range map[string]string{
 		"length":     text("<html><script>"),
@@ -94,7 +94,7 @@ func whatComesGoesOn(t *testing.T, start Start) {
 	}
 	c.Send("HEAD /head HTTP/1.1\r\nHost: h\r\n{}\r\n")
 	if got := c.Want("HEAD", http.StatusOK); got.ContentLength != 3 {
-		t.Errorf("the length of what HEAD asks about is %d", got.ContentLength)
+		t.Errorf("the response to HEAD has the length %d", got.ContentLength)
 	}
 	c.Send("GET http://other/absolute?q HTTP/1.1\r\nHost: h\r\n{}\r\n")
 	c.Want("GET", http.StatusOK)
@@ -106,12 +106,12 @@ func whatComesGoesOn(t *testing.T, start Start) {
 func trailers(t *testing.T, start Start) {
 	got := make(chan http.Header, 2)
 	_, c := begin(t, start, func(conn net.Conn, r *http.Request) bool {
-		_, _ = io.Copy(io.Discard, r.Body) // what is wrong with it shows in the trailers
+		_, _ = io.Copy(io.Discard, r.Body) // an error shows in the trailers
 		got <- r.Trailer
 		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\n\r\n")
 		return err == nil
 	})
-	for range 2 { // the connection goes on behind them
+	for range 2 { // the connection stays usable after the trailers
 		c.Send("POST / HTTP/1.1\r\nHost: h\r\n{}TE: trailers\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n2\r\nhi\r\n0\r\nX-End: yes\r\n\r\n")
 		if reply := c.Want("POST", http.StatusOK); reply.Text != "ok" || reply.Trailer.Get("X-Sum") != "2" {
 			t.Errorf("got %q with trailers %v", reply.Text, reply.Trailer)
@@ -122,7 +122,7 @@ func trailers(t *testing.T, start Start) {
 	}
 }
 
-// oldClients are those of HTTP/1.0: they know no chunks, and a connection is for one request unless they ask for more.
+// oldClients are those of HTTP/1.0: they do not know chunks, and a connection is for one request unless they ask for more.
 func oldClients(t *testing.T, start Start) {
 	_, c := begin(t, start, Says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
 	c.Send("GET / HTTP/1.0\r\nHost: h\r\n{}\r\n")
@@ -136,17 +136,17 @@ func oldClients(t *testing.T, start Start) {
 	})
 	for range 2 {
 		c.Send("GET / HTTP/1.0\r\nHost: h\r\n{}Connection: keep-alive\r\n\r\n")
-		c.Want("GET", http.StatusOK) // no other one before: these clients do not know them
+		c.Want("GET", http.StatusOK) // without a 103 before: these clients do not know informational responses
 	}
 }
 
-// uploads are the beginnings of requests whose clients send no more.
+// uploads are requests without the end of their bodies.
 var uploads = map[string]string{
 	"length":  "POST /stalls HTTP/1.1\r\nHost: h\r\n{}Content-Length: 1000\r\n\r\nabc",
 	"chunked": "POST /stalls HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 }
 
-// stalledUpload has the application end in the middle of a body that its client does not send on.
+// stalledUpload has the application end while a client stalls in the middle of a body.
 func stalledUpload(t *testing.T, start Start) {
 	for name, upload := range uploads {
 		t.Run(name, func(t *testing.T) {
@@ -164,8 +164,8 @@ func stalledUpload(t *testing.T, start Start) {
 	}
 }
 
-// stalledUploadsHoldNothing has an application end in the middle of many bodies whose clients do not send on, and do not go: no
-// connection stays open that costs the server a descriptor.
+// stalledUploadsHoldNothing has an application end while many clients stall in the middle of their bodies and stay connected. The
+// server must not keep a descriptor for any of them.
 func stalledUploadsHoldNothing(t *testing.T, start Start) {
 	const clients = 100
 	var under sync.WaitGroup
@@ -185,13 +185,13 @@ func stalledUploadsHoldNothing(t *testing.T, start Start) {
 	}
 	under.Wait()
 	if held := sockets(t, address, app.Address); held < 2*clients {
-		t.Fatalf("the server holds %d sockets while %d clients stall: they are not counted right", held, clients)
+		t.Fatalf("the server holds %d sockets while %d clients stall: the test counts them wrong", held, clients)
 	}
 	close(end)
 	for _, c := range stalled {
 		c.Want("POST", http.StatusBadGateway)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
 		held := sockets(t, address, app.Address)
 		if held == 0 {
 			return
@@ -202,7 +202,7 @@ func stalledUploadsHoldNothing(t *testing.T, start Start) {
 	}
 }
 
-// sockets is how many TCP connections a server holds on this machine: those at its own address, and those to the application.
+// sockets returns how many TCP connections a server has on this machine: those at its own address and those to the application.
 func sockets(t testing.TB, server, app string) (held int) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -216,7 +216,7 @@ func sockets(t testing.TB, server, app string) (held int) {
 		ip := a.Addr().As4()
 		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port())
 	}
-	const established, closeWait = "01", "08" // the kernel alone holds those in other states
+	const established, closeWait = "01", "08" // in other states only the kernel has the connection
 	local, remote := form(server), form(app)
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
@@ -227,21 +227,21 @@ func sockets(t testing.TB, server, app string) (held int) {
 	return held
 }
 
-// earlyAnswer has the application answer before the body has come. What is sent of it later is nobody's request.
+// earlyAnswer has the application answer before the body has arrived. The server must not parse the rest of the body as a request.
 func earlyAnswer(t *testing.T, start Start) {
 	for name, upload := range uploads {
 		for _, rest := range []string{"", "GET /behind HTTP/1.1\r\nHost: h\r\n\r\n"} {
 			t.Run(fmt.Sprint(name, " ", len(rest)), func(t *testing.T) {
 				app, c := begin(t, start, func(conn net.Conn, _ *http.Request) bool {
 					_, _ = io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
-					closed(conn) // by who has no use for it
+					closed(conn) // by the server, which cannot reuse it
 					return false
 				})
 				c.Send(upload)
 				if got := c.Want("POST", http.StatusRequestEntityTooLarge); got.Text != "big" || !got.Close {
 					t.Errorf("got %v %q", got.Header, got.Text)
 				}
-				_, _ = io.WriteString(c.Conn, rest) // it may be closed by now
+				_, _ = io.WriteString(c.Conn, rest) // the server may have closed the connection
 				c.WantEnd()
 				if seen := app.Seen(); len(seen) != 1 {
 					t.Errorf("the application got %q", seen)
@@ -251,7 +251,7 @@ func earlyAnswer(t *testing.T, start Start) {
 	}
 }
 
-// expectation has clients ask before they send their bodies.
+// expectation has clients send Expect: 100-continue.
 func expectation(t *testing.T, start Start) {
 	const ask = "POST / HTTP/1.1\r\nHost: h\r\n{}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 	t.Run("refused", func(t *testing.T) {
@@ -321,7 +321,7 @@ func informational(t *testing.T, start Start) {
 	}
 }
 
-// Malformed are requests of which it is not clear where they end, or that are none.
+// Malformed are requests whose end is ambiguous, or that are no requests.
 var Malformed = map[string]string{
 	"two lengths":               "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
 	"length and coding":         "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -351,7 +351,7 @@ var Malformed = map[string]string{
 	"trailer with a space":      "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A : b\r\n\r\n",
 }
 
-// Behind is what is smuggled behind a request.
+// Behind is a request that is smuggled after another.
 const Behind = "GET /behind HTTP/1.1\r\nHost: h\r\n"
 
 func malformed(t *testing.T, start Start) {
@@ -368,11 +368,11 @@ func malformed(t *testing.T, start Start) {
 		})
 	}
 	if slices.Contains(app.Seen(), "GET /behind") {
-		t.Error("what was behind was taken for a request")
+		t.Error("the bytes after the request were parsed as another request")
 	}
 }
 
-// nothingIsSentTwice has the application reset a connection that has served one request, when it has read another.
+// nothingIsSentTwice has the application answer one request of a connection, and reset the connection when it has read the second.
 func nothingIsSentTwice(t *testing.T, start Start) {
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST"} {
 		for _, reset := range []bool{true, false} {
@@ -409,7 +409,7 @@ func upgrades(t *testing.T, start Start) {
 			_, _ = io.WriteString(conn, line)
 		}
 	})
-	// What looks like a request, is none, and is not even in the form of one, goes to the application as it is.
+	// All bytes go to the application as they are, whether they look like a request or not.
 	c.Send("GET / HTTP/1.1\r\nHost: h\r\n{}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	if got := c.Want("GET", http.StatusSwitchingProtocols); got.Header.Get("X-App") != "yes" {
 		t.Errorf("got %v", got.Header)
@@ -446,7 +446,7 @@ func refusedUpgrades(t *testing.T, start Start) {
 	}
 }
 
-// cutAnswers has the application end in the middle of its answer: its client must not take that for all of it.
+// cutAnswers has the application end in the middle of its response. The client must not take the part for the whole.
 func cutAnswers(t *testing.T, start Start) {
 	for name, answer := range map[string]string{
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
@@ -464,7 +464,7 @@ func cutAnswers(t *testing.T, start Start) {
 			}
 			defer func() { _ = response.Body.Close() }()
 			if body, err := io.ReadAll(response.Body); err == nil {
-				t.Errorf("%q passes for all of the answer", body)
+				t.Errorf("%q looks like the whole response", body)
 			}
 		})
 	}

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// request is one that the application has received: its head as it came, its body without framing, and its trailers.
+// request is a request that the application has received: its raw head, its body without framing, and its trailers.
 type request struct {
 	head, body, trailers string
 }
 
-// has is whether the head has a line, whatever the case of a header's name.
+// has reports whether the head has a line. The case of a header's name does not matter.
 func (r *request) has(line string) bool { return hasLine(r.head, line) }
 
 func hasLine(head, line string) bool {
@@ -31,25 +31,27 @@ func hasLine(head, line string) bool {
 	return false
 }
 
-// app is an application that speaks HTTP/1.1 by hand.
+// app is an application that implements HTTP/1.1 itself.
 type app struct {
+	// Set once.
 	address string
+	extra   []string // header lines that the hop needs in each request
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// Guarded by mu.
 	seen  []*appConn
 	serve func(c *appConn)
 	row   int
-	extra []string              // lines of the head that requests to the hop have, or it would not know what they are for
-	busy  map[net.Conn]struct{} // connections with a request in them
+	busy  map[net.Conn]struct{} // connections with a request in progress
 }
 
-// appConn is one request at the application, whose body it reads when it likes.
+// appConn is one request at the application, which may read its body at any time.
 type appConn struct {
 	net.Conn
 	app    *app
 	reader *bufio.Reader
 	request
-	failed error // what ends the connection
+	failed error // why the connection has ended
 }
 
 const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -74,10 +76,10 @@ func startApp(t testing.TB) *app {
 	return a
 }
 
-// rowHeader is in each request of a row, with its number.
+// rowHeader is the header of each request with the number of its row.
 const rowHeader = "X-Row: "
 
-// mark puts the number of the current row into requests.
+// mark adds the number of the current row to requests.
 func (a *app) mark(text string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -88,14 +90,14 @@ func (a *app) mark(text string) string {
 	return strings.NewReplacer(" HTTP/1.1\r\n", " HTTP/1.1\r\n"+line, " HTTP/1.0\r\n", " HTTP/1.0\r\n"+line).Replace(text)
 }
 
-// number is that of the current row.
+// number returns the number of the current row.
 func (a *app) number() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return strconv.Itoa(a.row)
 }
 
-// expect begins a row: serve answers a request whose head has come; nil reads all of it and answers 200.
+// expect begins a row: serve answers a request whose head has been read; nil reads all of it and answers 200.
 func (a *app) expect(serve func(c *appConn)) {
 	if serve == nil {
 		serve = func(c *appConn) { c.answer(okay) }
@@ -106,7 +108,7 @@ func (a *app) expect(serve func(c *appConn)) {
 	a.mu.Unlock()
 }
 
-// cut ends what is still being served. Connections that are idle stay: no hop can know that one is closed before it is used.
+// cut closes connections with requests in progress. Idle ones stay: a hop would not notice the end before it uses one again.
 func (a *app) cut() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -115,7 +117,7 @@ func (a *app) cut() {
 	}
 }
 
-// got is what has been received since expect.
+// got returns the requests since expect.
 func (a *app) got() (all []request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -138,7 +140,7 @@ func (a *app) run(conn net.Conn) {
 		serve := a.serve
 		if c.has(strings.TrimSpace(rowHeader)) && !c.has(rowHeader+strconv.Itoa(a.row)) {
 			a.mu.Unlock()
-			return // of a row before, which a hop has sent before it gave it up
+			return // a request of an earlier row, which the hop had sent before it gave up
 		}
 		a.seen = append(a.seen, c)
 		a.busy[conn] = struct{}{}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// page is the table for people; what stands between the two marks is written by -update.
+// page has the table for people. -update writes the text between the two marks.
 const (
 	page  = "../../docs/http.md"
 	begin = "<!-- rows of test/http: go test ./test/http -run TestThePageHasTheTable -update -->\n"
@@ -24,7 +24,7 @@ func TestThePageHasTheTable(t *testing.T) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, ended := strings.Cut(rest, stop)
 	if !ok || !ended {
-		t.Fatalf("%s lacks the marks between which the table stands", page)
+		t.Fatalf("%s lacks the marks around the table", page)
 	}
 	want := before + begin + "\n" + markdown() + "\n" + stop + after
 	if *update {
@@ -38,7 +38,7 @@ func TestThePageHasTheTable(t *testing.T) {
 	}
 }
 
-// markdown is the table: a column for each hop.
+// markdown returns the table, with a column for each hop.
 func markdown() string {
 	var b strings.Builder
 	b.WriteString("| what |")

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// behind is a row for a request that no second one may follow.
+// behind is a row for a request after which the hop must not take another.
 func behind(name, request string) row {
 	return row{name: name, send: request + second, want: []expectation{refused, appLess}}
 }
 
-// appLess is that the application has not received the second request.
+// appLess expects that the application has not received the second request.
 func appLess(o *outcome) error {
 	for _, r := range o.seen {
 		if strings.Contains(r.head, "/second") {
@@ -34,10 +34,10 @@ var framings = []row{
 	{name: "What follows a body is another request", send: post + chunked + "\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + second, want: []expectation{statuses(200, 200), appSaw(2)}},
 }
 
-// skips is why what is no chunk may do no harm: there is only one way to read what Envoy passes on.
+// skips is a reason: the malformed chunk does no harm, since the bytes that Envoy passes on are unambiguous.
 const skips = "Envoy skips it, and passes on a chunk of 5 bytes"
 
-// except is the row with the reason of a hop; none if it is empty.
+// except returns the row with the reason of a hop, unless the reason is empty.
 func (r row) except(hop, why string) row {
 	but := maps.Clone(r.but)
 	if but == nil {
@@ -91,15 +91,15 @@ var stalls = []row{
 	{name: "An answer before an expected body ends the connection", send: post + "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
 		serve: func(c *appConn) { c.write(tooLarge); _, _ = c.reader.ReadString('!'); c.hangUp() },
 		want:  []expectation{statuses(413), answerBody("no"), appSaw(1)}},
-	{name: "A client that stalls in its body is told that its host is nobody's", send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
+	{name: "A client that stalls in its body gets 404 if its host is unknown", send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
 		want: []expectation{statuses(404), appSaw(0)}},
-	{name: "A client that stalls in its body is told that its replica has gone", send: post + "Content-Length: 100\r\n\r\nhello",
+	{name: "A client that stalls in its body gets an error if its replica has ended", send: post + "Content-Length: 100\r\n\r\nhello",
 		serve: func(c *appConn) { _, _ = c.reader.ReadString('o'); c.hangUp() },
 		want:  []expectation{oneOf(502, 503), appSaw(1)}},
 	{name: "A connection goes on after a request that has run out of time", send: post + "Content-Length: 5\r\n\r\nhello",
 		serve: func(c *appConn) {
 			if c.readBody(); !strings.Contains(c.head, "/second") {
-				_, _ = c.reader.ReadByte() // until the hop gives up
+				_, _ = c.reader.ReadByte() // blocks until the hop gives up
 				c.hangUp()
 				return
 			}
@@ -131,14 +131,14 @@ func loseSecond(c *appConn) {
 
 func closeWrite(c *conversation) error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
-// another sends a request of another client to the same hop.
+// another sends a request from another client to the same hop.
 func (c *conversation) another(request string) *conversation {
 	conn, err := net.Dial("tcp", c.hop)
 	if err != nil {
 		c.failed = err
 		return c
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	other := &conversation{Conn: conn, hop: c.hop, app: c.app}
 	other.send(request)
 	return other

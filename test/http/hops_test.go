@@ -27,17 +27,17 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = time.Minute
+// waitLimit is how long a test waits for what must happen.
+const waitLimit = time.Minute
 
-// hop is one of those that the table is true of. start runs it before an application until the test ends, and gives its address.
+// hop is a server to which the table applies. start runs it in front of an application until the test ends, and returns its address.
 type hop struct {
 	name  string
 	extra []string
 	start func(t *testing.T, app string) string
 }
 
-// The names of hops, as the table and docs/http.md have them.
+// The names of hops in the table and in docs/http.md.
 const (
 	builtIn    = "built-in gateway"
 	envoyProxy = "Envoy"
@@ -45,7 +45,7 @@ const (
 	queueProxy = "queue-proxy"
 )
 
-// hops are all of them. One that takes requests over a socket and passes them on to an address needs no more than a line here.
+// hops are all hops. A server that takes requests over a socket and passes them on to an address needs only a line here.
 var hops = []hop{
 	{name: builtIn, start: startBuiltIn},
 	{name: envoyProxy, start: startEnvoy},
@@ -53,15 +53,16 @@ var hops = []hop{
 	{name: queueProxy, start: startQueueProxy},
 }
 
-// host is where the application is served, and h2cHost where it is one that a queue-proxy speaks h2c to: the application stands for the
-// queue-proxy then. timeout is how long a request may take.
+// host is the application's host. At h2cHost the gateway speaks h2c, as to a queue-proxy, in place of which is the application. timeout
+// is the revision's timeout.
 const (
 	host    = "hello.default.localhost"
 	h2cHost = "h2c.default.localhost"
 	timeout = time.Second
 )
 
-// control serves the World in which the application is the one replica of a revision, and gives the address of its gateway.
+// control serves a World in which the application is the only replica of a revision, and returns the addresses of the xDS server and of
+// the gateway.
 func control(t *testing.T, app string) (server, listen string) {
 	listen = address.Free(t)
 	at := netip.MustParseAddrPort(app)
@@ -78,7 +79,7 @@ func control(t *testing.T, app string) (server, listen string) {
 			Hosts: []string{name + ".default.localhost"}, Shares: []model.Share{{Revision: revision, Percent: 100}},
 		}}})
 	}
-	s := xds.New(xds.Options{Nacked: func(n resource.Nack) { t.Errorf("a client refuses what it is sent: %+v", n) }})
+	s := xds.New(xds.Options{Nacked: func(n resource.Nack) { t.Errorf("a client NACKs a response: %+v", n) }})
 	set, _ := translator.Diff(nil, translator.Translate(world, nil))
 	update := resource.Update{}
 	for _, r := range set {
@@ -173,10 +174,10 @@ func startQueueProxy(t *testing.T, app string) string {
 	return ln.Addr().String()
 }
 
-// await waits until a gateway has routes: it answers for a host that is not there only then, with 404.
+// await waits until a gateway has routes: only then it answers 404 for an unknown host.
 func await(t *testing.T, at string) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for ; time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", at)
 		if err != nil {
@@ -191,5 +192,5 @@ func await(t *testing.T, at string) {
 			return
 		}
 	}
-	t.Fatalf("after %v the gateway does not serve %s", patience, host)
+	t.Fatalf("after %v the gateway does not serve %s", waitLimit, host)
 }

@@ -13,14 +13,14 @@ import (
 type stream struct {
 	c       *conversation
 	framer  *http2.Framer
-	answer  bytes.Buffer // as one of HTTP/1.1
-	settled bool         // the server's settings have come
+	answer  bytes.Buffer // in the form of HTTP/1.1
+	settled bool         // the client has the server's settings
 	ended   bool
 }
 
 const streamID = 1
 
-// http2 begins a request; its header fields come as pairs, pseudo-header fields first.
+// http2 begins a request. Its header fields are pairs, pseudo-header fields first.
 func (c *conversation) http2(end bool, fields ...string) *stream {
 	s := &stream{c: c}
 	c.raw(http2.ClientPreface)
@@ -44,7 +44,7 @@ func (c *conversation) http2(end bool, fields ...string) *stream {
 
 func (s *stream) send(text string, end bool) { _ = s.framer.WriteData(streamID, end, []byte(text)) }
 
-// read reads until something is so, or the stream or the connection ends.
+// read reads until a condition holds, or the stream or the connection ends.
 func (s *stream) read(is func() bool) {
 	for s.c.failed == nil && !s.ended && !is() {
 		f, err := s.framer.ReadFrame()
@@ -82,7 +82,7 @@ func (s *stream) takeHead(f *http2.MetaHeadersFrame) {
 	s.ended = s.ended || f.StreamEnded()
 }
 
-// finish reads the answer to its end, and has the row look at it.
+// finish reads the response to its end and passes it to the row.
 func (s *stream) finish() {
 	s.read(func() bool { return false })
 	s.over()
@@ -108,7 +108,7 @@ var http2Rows = []row{
 		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
 		s.finish()
 	}, want: []expectation{statuses(200), appBody("hello"), appTrailer("X-End: 1")}},
-	{name: "A body of HTTP/2 that is longer than its length reaches nobody whole", play: func(c *conversation) {
+	{name: "A body of HTTP/2 that is longer than its length is never passed on whole", play: func(c *conversation) {
 		s := c.http2(false, request2("POST", "/a", "content-length", "5")...)
 		s.send("hello, world", true)
 		s.finish()
@@ -131,7 +131,7 @@ var http2Rows = []row{
 		but: map[string]string{builtIn: "it is not offered, and clients ask for WebSockets over HTTP/1.1"}},
 }
 
-// appNoBody is that the application has not received a body to its end.
+// appNoBody expects that the application has not received a whole body.
 func appNoBody(o *outcome) error {
 	for _, r := range o.seen {
 		if r.body != "" {

@@ -17,15 +17,15 @@ import (
 
 // row is one behaviour.
 type row struct {
-	// name says it, as docs/http.md has it.
+	// name describes the behaviour in docs/http.md.
 	name string
-	// send is what the client sends, and play what it does then; it reads what comes back until the connection is closed.
+	// send is what the client sends, and play what it does after that. Then it reads until the connection is closed.
 	send string
 	play func(c *conversation)
-	// serve is what the application does with a request whose head has come; nil reads all of it and answers 200 "ok".
+	// serve is how the application answers a request whose head has been read; nil reads all of it and answers 200 "ok".
 	serve func(c *appConn)
 	want  []expectation
-	// but has the reasons of hops for which it does not hold.
+	// but has the reasons of the hops for which the row does not hold.
 	but map[string]string
 }
 
@@ -34,7 +34,7 @@ type conversation struct {
 	net.Conn
 	hop    string // its address
 	app    *app
-	answer bytes.Buffer // what has come back
+	answer bytes.Buffer // all bytes that the client has received
 	failed error
 }
 
@@ -44,18 +44,18 @@ func dial(t testing.TB, hop string, a *app) *conversation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	return &conversation{Conn: conn, hop: hop, app: a}
 }
 
 func (c *conversation) send(text string) {
-	_, _ = io.WriteString(c.Conn, c.app.mark(text)) // the hop may have closed the connection, which readAll finds out
+	_, _ = io.WriteString(c.Conn, c.app.mark(text)) // the hop may have closed the connection; readAll notices
 }
 
-// raw sends what is no request of HTTP/1.
+// raw sends bytes that are not an HTTP/1 request.
 func (c *conversation) raw(text string) { _, _ = io.WriteString(c.Conn, text) }
 
-// read reads until a text has come.
+// read reads until it has received a text.
 func (c *conversation) read(text string) {
 	b := make([]byte, 4096)
 	for c.failed == nil && !strings.Contains(c.answer.String(), text) {
@@ -71,12 +71,12 @@ func (c *conversation) read(text string) {
 func (c *conversation) readAll() string {
 	_, err := io.Copy(&c.answer, c.Conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) && c.failed == nil {
-		c.failed = fmt.Errorf("the connection is not closed after %v", patience)
+		c.failed = fmt.Errorf("the connection is not closed after %v", waitLimit)
 	}
 	return c.answer.String()
 }
 
-// outcome is what became of a row.
+// outcome is the result of a row.
 type outcome struct {
 	answers []answer
 	raw     string
@@ -90,7 +90,7 @@ type answer struct {
 	err                  error
 }
 
-// answersIn takes apart what a hop has sent.
+// answersIn parses the responses that a hop has sent.
 func answersIn(raw string) (all []answer) {
 	r := bufio.NewReader(strings.NewReader(raw))
 	for {
@@ -129,10 +129,10 @@ func (a *answer) readBody(r *bufio.Reader) {
 	a.body = string(body)
 }
 
-// expectation is what must hold of an outcome.
+// expectation checks an outcome.
 type expectation func(o *outcome) error
 
-// statuses are those of all answers, interim ones too.
+// statuses expects these statuses of all responses, interim ones included.
 func statuses(want ...int) expectation {
 	return func(o *outcome) error {
 		var got []int
@@ -146,7 +146,7 @@ func statuses(want ...int) expectation {
 	}
 }
 
-// oneOf is that there is one answer, with one of these statuses.
+// oneOf expects one response, with one of these statuses.
 func oneOf(want ...int) expectation {
 	return func(o *outcome) error {
 		if len(o.answers) != 1 || !slices.Contains(want, o.answers[0].status) {
@@ -156,7 +156,7 @@ func oneOf(want ...int) expectation {
 	}
 }
 
-// refused is that no request was answered but by a refusal.
+// refused expects that the only response, if there is one, is a refusal.
 func refused(o *outcome) error {
 	if len(o.answers) > 1 || len(o.answers) == 1 && o.answers[0].status/100 != 4 && o.answers[0].status/100 != 5 {
 		return fmt.Errorf("answers %+v, want one refusal at most", o.answers)
@@ -164,7 +164,7 @@ func refused(o *outcome) error {
 	return nil
 }
 
-// answerHas and answerLacks are about the head of the last answer; a line without a value is any value.
+// answerHas and answerLacks check the head of the last response; a line without a value stands for any value.
 func answerHas(line string) expectation {
 	return func(o *outcome) error {
 		if a := o.last(); !hasLine(a.head, line) {
@@ -201,7 +201,7 @@ func answerTrailer(line string) expectation {
 	}
 }
 
-// interim is that so many interim answers have come at most.
+// interim expects at most so many interim responses before another.
 func interim(most int) expectation {
 	return func(o *outcome) error {
 		n := 0
@@ -224,7 +224,7 @@ func (o *outcome) last() answer {
 	return o.answers[len(o.answers)-1]
 }
 
-// appSaw is how many requests the application has received.
+// appSaw expects that the application has received so many requests.
 func appSaw(n int) expectation {
 	return func(o *outcome) error {
 		if len(o.seen) != n {
@@ -238,7 +238,7 @@ func appSaw(n int) expectation {
 	}
 }
 
-// appHas, appLacks, appBody and appTrailer are about the last request that the application has received.
+// appHas, appLacks, appBody and appTrailer check the last request that the application has received.
 func appHas(line string) expectation {
 	return func(o *outcome) error {
 		if len(o.seen) == 0 || !o.seen[len(o.seen)-1].has(line) {
@@ -248,7 +248,7 @@ func appHas(line string) expectation {
 	}
 }
 
-// appForwarded is that the last request has this X-Forwarded-For, with or without spaces.
+// appForwarded expects this X-Forwarded-For in the last request, with or without spaces.
 func appForwarded(addresses ...string) expectation {
 	return func(o *outcome) error {
 		if appHas("X-Forwarded-For: "+strings.Join(addresses, ","))(o) == nil {
@@ -293,7 +293,7 @@ func (o *outcome) received() string {
 	return fmt.Sprintf("%q %q %q", r.head, r.body, r.trailers)
 }
 
-// run plays the row.
+// run runs the row.
 func (r *row) run(t testing.TB, hop string, a *app) error {
 	a.expect(r.serve)
 	c := dial(t, hop, a)
@@ -303,7 +303,7 @@ func (r *row) run(t testing.TB, hop string, a *app) error {
 		r.play(c)
 	}
 	raw := c.readAll()
-	a.cut() // so that what it still reads is over
+	a.cut() // ends requests that the application still reads
 	if c.failed != nil {
 		return fmt.Errorf("%w, after %q", c.failed, raw)
 	}
@@ -330,7 +330,7 @@ func TestTable(t *testing.T) {
 					case !differs && err != nil:
 						t.Error(err)
 					case differs && err == nil:
-						t.Errorf("it holds; the reason why it should not is no longer true: %s", why)
+						t.Errorf("the row holds: its reason is no longer true: %s", why)
 					}
 				})
 			}

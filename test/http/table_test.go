@@ -15,7 +15,7 @@ const (
 	second   = "GET /second HTTP/1.1\r\n" + hostLine + end
 )
 
-// says answers with a text, after the request's body.
+// says reads the request's body and answers with a text.
 func says(text string) func(c *appConn) { return func(c *appConn) { c.answer(text) } }
 
 // table is all rows.
@@ -52,7 +52,7 @@ var hosts = []row{
 		want: []expectation{statuses(200), appHas("GET /a?b HTTP/1.1"), appHas("Host: " + host)}},
 	{name: "No host is refused", send: "GET / HTTP/1.1\r\n" + end, want: []expectation{statuses(400), appSaw(0)}},
 	{name: "Two hosts are refused", send: "GET / HTTP/1.1\r\n" + hostLine + "Host: other\r\n" + end, want: []expectation{oneOf(400, 404), appSaw(0)}},
-	{name: "A host that is nobody's gets 404", send: "GET / HTTP/1.1\r\nHost: nobody\r\n" + end, want: []expectation{statuses(404), appSaw(0)}},
+	{name: "An unknown host gets 404", send: "GET / HTTP/1.1\r\nHost: nobody\r\n" + end, want: []expectation{statuses(404), appSaw(0)}},
 }
 
 var trailers = []row{
@@ -107,7 +107,7 @@ var upgrades = []row{
 		play: func(c *conversation) {
 			c.read("\r\n\r\n")
 			late := c.another("GET /hang HTTP/1.1\r\n" + hostLine + end)
-			late.read(" 504 ") // the time of both has passed
+			late.read(" 504 ") // then the timeout of both has passed
 			c.send("ping")
 			c.read("ping")
 			_ = closeWrite(c)
@@ -115,13 +115,13 @@ var upgrades = []row{
 		want: []expectation{statuses(101), answerBody("ping")}},
 }
 
-// echoOrHang answers no other requests than WebSockets.
+// echoOrHang answers only WebSockets.
 func echoOrHang(c *appConn) {
 	if c.has("Upgrade: websocket") {
 		echo(c)
 		return
 	}
-	_, _ = c.reader.ReadByte() // until the hop gives up
+	_, _ = c.reader.ReadByte() // blocks until the hop gives up
 	c.hangUp()
 }
 
@@ -143,7 +143,7 @@ var interims = []row{
 		serve: says(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20_000) + okay), want: []expectation{interim(1000)}},
 }
 
-// fields are n header fields.
+// fields returns n header fields.
 func fields(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -190,7 +190,7 @@ var headers = []row{
 	{name: "Space before a colon is refused", send: get + "X-A : b\r\n" + end, want: []expectation{oneOf(400), appSaw(0)}},
 }
 
-// target is a row for a target that passes as it is.
+// target is a row for a request target that passes unchanged.
 func target(name, path string) row {
 	return row{name: name, send: "GET " + path + " HTTP/1.1\r\n" + hostLine + end, want: []expectation{statuses(200), appHas("GET " + path + " HTTP/1.1")}}
 }

@@ -1,8 +1,8 @@
-// Command oracle runs Knative's own autoscaler with synthetic time over made-up load and writes down what it
-// decides, so that the tests of package autoscaler can compare every tick without Knative.
+// Command oracle runs Knative's autoscaler with synthetic time and synthetic load and writes its decisions to files. With them the
+// tests of package autoscaler compare every tick without Knative.
 //
-// It is a module of its own, so that nothing of Knative is among the requirements of Sluice. Run it as
-// `go run . ../../autoscaler/testdata` when a trace is added; the files are reviewed like code.
+// It is a module of its own, so that Sluice does not depend on Knative. Run `go run . ../../autoscaler/testdata` after adding a
+// trace; the files are reviewed like code.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 		}
 	}
 	if err := writeSentences(filepath.Join(os.Args[1], "sentences.txt")); err != nil {
-		log.Fatalf("writing what Knative refuses: %v", err)
+		log.Fatalf("writing Knative's error messages: %v", err)
 	}
 }
 
@@ -102,8 +102,8 @@ func run(t trace) (string, error) {
 	}
 	defer collector.Delete("ns", "rev")
 
-	// The start is even, since Knative delays in buckets of two seconds. It is now, since a scaler that finds
-	// replicas running begins to panic at the time of the wall clock.
+	// The start is an even second, since Knative delays in buckets of two seconds. It is the current time, since a
+	// scaler that starts with running replicas takes the beginning of its panic from the wall clock.
 	start := time.Now().Truncate(period * time.Second)
 	counter := &pods{ready: t.ready}
 	scaler := scaling.New(attribute.NewSet(), noop.NewMeterProvider(), "ns", "rev", collector, counter, &spec)
@@ -129,7 +129,7 @@ func header(t trace) string {
 	return b.String()
 }
 
-// replay is one trace on its way through the autoscaler.
+// replay is the state of one trace that is being run.
 type replay struct {
 	trace     trace
 	start     time.Time

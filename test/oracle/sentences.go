@@ -11,7 +11,7 @@ import (
 	asconfig "knative.dev/serving/pkg/autoscaler/config"
 )
 
-// annotationCases are settings of annotations without their group: "key=value key=value".
+// annotationCases are annotations without their group: "key=value key=value".
 var annotationCases = strings.Split(`class=x.knative.dev
 class=mine.example.com metric=anything
 class=hpa.autoscaling.knative.dev metric=
@@ -96,7 +96,7 @@ max-scale-limit=-1
 min-scale=3 max-scale=2
 unheard-of=1`, "\n")
 
-// writeSentences writes what Knative says of each case: the case, and the quoted sentence, empty when it is right.
+// writeSentences writes each case with Knative's quoted error message, which is empty for valid settings.
 func writeSentences(path string) error {
 	var b strings.Builder
 	config, err := asconfig.NewConfigFromMap(nil)

@@ -14,16 +14,16 @@ type trace struct {
 	config      map[string]string
 	annotations map[string]string
 	concurrency int64
-	// ready is how many replicas are found running at the start.
+	// ready is how many replicas run at the start.
 	ready int
-	// startup is how many seconds a change of replicas takes.
+	// startup is how many seconds a change of the number of replicas takes.
 	startup int
-	// replicas, if set, says how many replicas are ready, whatever was decided.
+	// replicas, if set, gives the number of ready replicas independent of decisions.
 	replicas func(sec int) int
 	// unreachable is the second from which no Route names the revision; -1 for never.
 	unreachable int
 	seconds     int
-	// load is the concurrency or requests per second in a second; negative when nothing is known.
+	// load is the concurrency or the requests per second in a second; negative if it is unknown.
 	load func(sec int) float64
 }
 
@@ -46,7 +46,7 @@ func configured(name string, concurrency int64, load func(int) float64, pairs ..
 	return t
 }
 
-// spike is idle, then at height, then idle again.
+// spike is 0, then height, then 0 again.
 func spike(height float64) func(int) float64 {
 	return func(sec int) float64 {
 		if sec >= 40 && sec < 130 {
@@ -56,14 +56,14 @@ func spike(height float64) func(int) float64 {
 	}
 }
 
-// wave swings around a middle.
+// wave oscillates around a mean.
 func wave(middle, swing, period float64) func(int) float64 {
 	return func(sec int) float64 {
 		return round(math.Max(0, middle+swing*math.Sin(2*math.Pi*float64(sec)/period)))
 	}
 }
 
-// gaps is steady load with nothing known for longer and longer.
+// gaps is a constant load that is unknown for longer and longer intervals.
 func gaps(sec int) float64 {
 	switch {
 	case sec > 30 && sec < 33, sec > 60 && sec < 90, sec > 110 && sec < 180, sec > 240:
@@ -85,7 +85,7 @@ func reference(sec int) float64 {
 
 func round(v float64) float64 { return math.Round(v*1000) / 1000 }
 
-// traces are the fourteen kinds, and some at random.
+// traces are the fourteen kinds and some random ones.
 func traces() []trace {
 	all := []trace{
 		annotated("00-reference", 10, reference),
@@ -128,7 +128,7 @@ func traces() []trace {
 	return all
 }
 
-// random makes a trace from a seed: steps with noise and gaps, and settings from all over their ranges.
+// random makes a trace from a seed: steps with noise and gaps, and settings drawn from their whole ranges.
 func random(seed uint64) trace {
 	r := rand.New(rand.NewPCG(seed, 14))
 	pick := func(values ...string) string { return values[r.IntN(len(values))] }

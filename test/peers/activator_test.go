@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkActivator compares the activators, before the same application, in the way of BenchmarkQueueProxy. Neither has
-// anything to wait for: it is what each costs a revision whose requests pass through it.
+// BenchmarkActivator compares the activators in front of the same application, as BenchmarkQueueProxy does. No request has to wait,
+// so the result is the cost of requests that pass through each activator.
 func BenchmarkActivator(b *testing.B) {
 	peer := filepath.Join(b.TempDir(), "peer")
 	if out, err := exec.Command("go", "build", "-o", peer, "./activator").CombinedOutput(); err != nil {
@@ -17,7 +17,7 @@ func BenchmarkActivator(b *testing.B) {
 	app, appPID := printed(b, exec.Command(peer, "app"))
 	sluice, sluicePID := printed(b, exec.Command(peer, "sluice", app))
 	knative, knativePID := printed(b, exec.Command(peer, "knative", app))
-	for b.Loop() { // the rounds below are fixed, and long enough
+	for b.Loop() { // once: the rounds below are fixed and long enough
 	}
 	compare(b, forRevision{&http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}, []*party{
 		{name: "direct", url: "http://" + app, pid: appPID},

@@ -29,18 +29,18 @@ type party struct {
 	fullCount int
 }
 
-// BenchmarkQueueProxy compares the queue-proxies, before the same application, each in a process of its own, in turns so
-// that what else the machine does hits all alike: at 1,000 requests a second however long answers take, and with 16
-// clients that send as fast as they get answers. Of the first it reports what each adds to going without. A relay that copies
-// bytes is among them: what it adds is what any process in between costs on this machine.
+// BenchmarkQueueProxy compares the queue-proxies in front of the same application, each in a process of its own. They take turns, so
+// that other load on the machine affects all alike. It measures them at 1,000 requests a second independent of latency, and with 16
+// clients that send as fast as they get answers. For the first it reports what each adds to the application's own latency. A relay
+// that copies bytes takes part too: what it adds is the cost of any process in between on this machine.
 func BenchmarkQueueProxy(b *testing.B) {
 	parties := queueProxies(b)
-	for b.Loop() { // the rounds below are fixed, and long enough
+	for b.Loop() { // once: the rounds below are fixed and long enough
 	}
 	compare(b, &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}, parties)
 }
 
-// compare has the parties take turns, the first of which is the application itself, and reports what came of it.
+// compare lets the parties take turns and reports the results. The first party is the application itself.
 func compare(b *testing.B, transport http.RoundTripper, parties []*party) {
 	const rounds, rate, paced, full = 6, 1000, 2 * time.Second, time.Second
 	client := &http.Client{Transport: transport}
@@ -114,7 +114,7 @@ func queueProxies(b *testing.B) []*party {
 	}
 }
 
-// printed starts a process, and returns the address that it prints first, alone or in a line of its log.
+// printed starts a process and returns the first address that it prints, alone or in a line of its log.
 func printed(b *testing.B, command *exec.Cmd) (address string, pid int) {
 	b.Helper()
 	read, write, err := os.Pipe()
@@ -142,7 +142,7 @@ func printed(b *testing.B, command *exec.Cmd) (address string, pid int) {
 	return strings.TrimSpace(line), command.Process.Pid
 }
 
-// processorTime is what a process has used, where the system tells it as Linux does, in steps of 10 ms.
+// processorTime returns the CPU time of a process in steps of 10 ms, from /proc.
 func processorTime(b *testing.B, pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -158,7 +158,7 @@ func processorTime(b *testing.B, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// atRate sends requests at fixed times, whether or not earlier ones were answered, and returns how long each took.
+// atRate sends requests at fixed times, even if earlier ones were not answered yet, and returns how long each took.
 func atRate(b *testing.B, client *http.Client, url string, rate int, during time.Duration) []time.Duration {
 	count := int(during.Seconds() * float64(rate))
 	took := make([]time.Duration, count)
@@ -178,7 +178,7 @@ func atRate(b *testing.B, client *http.Client, url string, rate int, during time
 	return took
 }
 
-// asFast has 16 clients send one request after the other, and returns how many were answered.
+// asFast lets 16 clients send one request after the other, and returns how many were answered.
 func asFast(b *testing.B, client *http.Client, url string, during time.Duration) int {
 	var all sync.WaitGroup
 	counts := make([]int, 16)

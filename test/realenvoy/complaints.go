@@ -5,36 +5,36 @@ import (
 	"strings"
 )
 
-// Two forms of log are understood: what an Envoy writes to standard error (or `sluice up` to DATA/envoy.log), and what `sluice up`
-// logs of it.
+// Complaints understands two forms of log: that of Envoy itself (on standard error or in DATA/envoy.log), and that of `sluice up`
+// with Envoy's entries in it.
 var (
-	// begins is how an entry of a log begins.
+	// begins matches the beginning of an entry.
 	begins = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d |^\d\d:\d\d:\d\d\.\d+ \[|^\d{4}-\d\d-\d\dT[0-9:.+Z-]+ \[|^(trace|debug|info|warning|error|critical)\t`)
-	// severe is how one of Envoy's begins that is a warning or worse.
+	// severe matches the beginning of an entry of Envoy that is a warning or worse.
 	severe = regexp.MustCompile(`^\[\d{4}-[^\]]*\]\[\d+\]\[(warning|error|critical)\]|^(warning|error|critical)\t|^\S+ \[(WARN|ERROR)\] +\S*\benvoy(\.\S+)?: `)
-	// foreign is how one of `sluice up` begins that is not of Envoy: others answer for those.
+	// foreign matches the beginning of an entry of `sluice up` that is not Envoy's, and does not count.
 	foreign = regexp.MustCompile(`^\S+ \[[A-Z]+\] +`)
 	ours    = regexp.MustCompile(`^\S+ \[[A-Z]+\] +\S*\benvoy(\.\S+)?: `)
 	access  = regexp.MustCompile(`^\S+ \[[A-Z]+\] +\S*\benvoy\.access: |^\{`)
-	// wrong is what must not be in an entry of whatever level.
+	// wrong matches texts that no entry of any level may have.
 	wrong = regexp.MustCompile(`(?i)envoy bug|deprecated|unknown field|update_rejected|assert(ion)? failure|caught .* suspect faulting address`)
 	// counted are the counters that must be 0.
 	counted = regexp.MustCompile(`(update_rejected|envoy_bug_failures|debug_assertion_failures|(static|dynamic)_unknown_fields|wip_protos|` +
 		`deprecated_feature_(use|seen_since_process_start))(\{[^}]*\})?:? +(\d+)$`)
 )
 
-// Between these Envoy ends because it was told to, and complains of that.
+// Between these two entries Envoy ends on SIGTERM, and its complaints do not count.
 const (
-	told   = "caught ENVOY_SIGTERM"
+	ends   = "caught ENVOY_SIGTERM"
 	starts = "initializing epoch"
 )
 
-// longest is how much of an entry is shown, in bytes.
+// longest bounds how much of an entry is shown, in bytes.
 const longest = 2000
 
-// Complaints returns what is wrong with an Envoy by its log and its figures (/stats or /stats/prometheus): each warning and worse,
-// each "envoy bug", deprecated or unknown field in the log, and each counter of those and of rejected updates that is not 0. What
-// matches one of the expected is left out, and so is what an Envoy says that was told to end. Either text may be empty.
+// Complaints returns the complaints in Envoy's log and statistics (/stats or /stats/prometheus): each warning and worse, each "envoy
+// bug", deprecated or unknown field in the log, and each counter of those and of rejected updates that is not 0. It leaves out those
+// that match one of the expected, and those of an Envoy that ends on SIGTERM. Either text may be empty.
 func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 	var all []string
 	add := func(text string) {
@@ -47,7 +47,7 @@ func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 	}
 	ending := false
 	for _, entry := range entries(log) {
-		if ending = (ending || strings.Contains(entry, told)) && !strings.Contains(entry, starts); !ending && isComplaint(entry) {
+		if ending = (ending || strings.Contains(entry, ends)) && !strings.Contains(entry, starts); !ending && isComplaint(entry) {
 			add(strings.TrimRight(entry[:min(len(entry), longest)], "\n"))
 		}
 	}
@@ -60,7 +60,7 @@ func Complaints(log, stats string, expected ...*regexp.Regexp) []string {
 	return all
 }
 
-// isComplaint is whether an entry is Envoy's, and a warning or worse, or tells of what must not be.
+// isComplaint reports whether an entry of Envoy is a warning or worse, or has a text that it must not have.
 func isComplaint(entry string) bool {
 	if access.MatchString(entry) || foreign.MatchString(entry) && !ours.MatchString(entry) {
 		return false
@@ -68,7 +68,7 @@ func isComplaint(entry string) bool {
 	return severe.MatchString(entry) || wrong.MatchString(entry)
 }
 
-// entries cuts a log where an entry begins: an entry may have several lines.
+// entries splits a log into entries, which may have several lines.
 func entries(log string) []string {
 	var all []string
 	for line := range strings.Lines(log) {

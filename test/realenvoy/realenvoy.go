@@ -1,6 +1,6 @@
-// Package realenvoy finds the Envoys that tests run against, and says what is wrong in what one of them has written.
+// Package realenvoy finds the Envoys that tests run, and the complaints in their logs and statistics.
 //
-// It starts none: that is for package envoy, or for the test.
+// It starts no Envoy: package envoy or the test does.
 package realenvoy
 
 import (
@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Find returns the Envoy to test with: the one that ENVOY_BIN names, else the newest that `make envoy` has installed. Where there is
-// none the test is skipped, or fails if CI is set.
+// Find returns the Envoy to test with: the one that ENVOY_BIN names, else the newest that `make envoy` has installed. If there is
+// none, the test is skipped, or fails if CI is set.
 func Find(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("ENVOY_BIN"); path != "" {
@@ -24,7 +24,7 @@ func Find(t testing.TB) string {
 	return all[len(all)-1]
 }
 
-// All returns the Envoys that `make envoy` has installed, the oldest first, or else the one that ENVOY_BIN names. Where there is none
+// All returns the Envoys that `make envoy` has installed, the oldest first, or else the one that ENVOY_BIN names. If there is none,
 // the test is skipped, or fails if CI is set.
 func All(t testing.TB) []string {
 	t.Helper()
@@ -42,10 +42,11 @@ func All(t testing.TB) []string {
 	return all
 }
 
-// Name is what to call the test of one of All: its version, where it was installed by `make envoy`.
+// Name returns a name for the test of one of All: its version if `make envoy` has installed it.
 func Name(path string) string { return filepath.Base(filepath.Dir(path)) }
 
-// named is the Envoy of ENVOY_BIN. Tests run in the folder of their package, so a relative path is from the root of the repository.
+// named returns the Envoy that ENVOY_BIN names. A relative path starts at the root of the repository, since tests run in the folder of
+// their package.
 func named(t testing.TB, path string) string {
 	t.Helper()
 	if !filepath.IsAbs(path) {
@@ -61,7 +62,7 @@ func named(t testing.TB, path string) string {
 func installed(root string) []string {
 	all, _ := filepath.Glob(filepath.Join(root, ".envoy", "[0-9]*", "envoy"))
 	all = slices.DeleteFunc(all, func(path string) bool {
-		_, err := os.Stat(path) // of what the link leads to
+		_, err := os.Stat(path) // follows links
 		return err != nil
 	})
 	slices.SortFunc(all, func(a, b string) int { return compareVersions(Name(a), Name(b)) })
@@ -76,7 +77,7 @@ func compareVersions(a, b string) int {
 	})
 }
 
-// root is the folder of the repository, above that of the package that is tested.
+// root returns the folder of the repository.
 func root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()

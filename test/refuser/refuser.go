@@ -1,4 +1,4 @@
-// Package refuser is an HTTP/2 server that reads whole requests and then says that it did not look at them. It answers none.
+// Package refuser is an HTTP/2 server that reads whole requests and then refuses them as not processed.
 package refuser
 
 import (
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Listen serves h2c on a loopback address until the test ends. say is called with each stream whose request has been read.
-func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (address string) {
+// Listen serves h2c on a loopback address until the test ends. It calls refuse with each stream whose request it has read.
+func Listen(t testing.TB, refuse func(f *http2.Framer, stream uint32) error) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -26,7 +26,7 @@ func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (addre
 			}
 			go func() {
 				defer func() { _ = conn.Close() }()
-				if err := turnAway(conn, say); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				if err := serve(conn, refuse); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 					t.Log(err)
 				}
 			}()
@@ -35,8 +35,8 @@ func Listen(t testing.TB, say func(f *http2.Framer, stream uint32) error) (addre
 	return l.Addr().String()
 }
 
-// turnAway serves a connection to its end, and says what ended it.
-func turnAway(conn net.Conn, say func(*http2.Framer, uint32) error) error {
+// serve serves a connection until it ends, and returns why it ended.
+func serve(conn net.Conn, refuse func(*http2.Framer, uint32) error) error {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func turnAway(conn net.Conn, say func(*http2.Framer, uint32) error) error {
 				err = f.WriteWindowUpdate(0, n)
 			}
 			if err == nil && frame.StreamEnded() {
-				err = say(f, frame.StreamID)
+				err = refuse(f, frame.StreamID)
 			}
 		}
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package relay carries connections between a client and a server, so that a test can cut them while both live. It does not look
-// at what it carries.
+// Package relay forwards connections between a client and a server, so that a test can cut them while both run. It does not look
+// at their bytes.
 package relay
 
 import (
@@ -9,21 +9,23 @@ import (
 	"time"
 )
 
-// Relay listens on a loopback address and carries what comes to a server.
+// Relay listens on a loopback address and forwards connections to a server.
 type Relay struct {
-	// Address is for the client.
+	// Address is where clients connect.
 	Address string
 
+	// Set once.
 	server   string
 	listener net.Listener
 
-	mu    sync.Mutex
-	away  bool // nothing is carried
+	mu sync.Mutex
+	// Guarded by mu.
+	isCut bool // nothing is forwarded
 	conns map[net.Conn]bool
-	since time.Time // of the newest connection
+	since time.Time // when the newest connection was made
 }
 
-// New makes a relay to a server's address. Close it.
+// New makes a relay to a server's address. The caller must Close it.
 func New(server string) (*Relay, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,21 +38,21 @@ func New(server string) (*Relay, error) {
 			if err != nil {
 				return
 			}
-			go r.carry(conn)
+			go r.forward(conn)
 		}
 	}()
 	return r, nil
 }
 
-func (r *Relay) carry(from net.Conn) {
-	defer func() { _ = from.Close() }() // or the other side has
+func (r *Relay) forward(from net.Conn) {
+	defer func() { _ = from.Close() }() // the other side may have closed it
 	to, err := net.Dial("tcp", r.server)
 	if err != nil {
 		return
 	}
 	defer func() { _ = to.Close() }()
 	r.mu.Lock()
-	if r.away {
+	if r.isCut {
 		r.mu.Unlock()
 		return
 	}
@@ -70,25 +72,25 @@ func (r *Relay) carry(from net.Conn) {
 	delete(r.conns, to)
 }
 
-// Cut ends what is carried, and refuses more until Restore.
+// Cut closes all connections, and new ones until Restore.
 func (r *Relay) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away = true
+	r.isCut = true
 	for c := range r.conns {
-		_ = c.Close() // it may have ended
+		_ = c.Close() // a side may have closed it
 	}
 }
 
-// Restore carries connections again.
+// Restore forwards new connections again.
 func (r *Relay) Restore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away = false
+	r.isCut = false
 }
 
-// Carrying is for how long the newest connection has been carried; 0 when there is none.
-func (r *Relay) Carrying() time.Duration {
+// Age returns how long ago the newest connection was made; 0 if there is none.
+func (r *Relay) Age() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.conns) == 0 {
@@ -97,7 +99,7 @@ func (r *Relay) Carrying() time.Duration {
 	return time.Since(r.since)
 }
 
-// Close ends the relay and all that it carries.
+// Close ends the relay and its connections.
 func (r *Relay) Close() {
 	_ = r.listener.Close()
 	r.Cut()

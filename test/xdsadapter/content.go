@@ -21,16 +21,16 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// urls are the types that a state is made of.
+// urls are the types of the resources in a state.
 var urls = []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType}
 
-// message is a resource as a harness may send it, of which only the name counts.
+// message is a resource from a harness. Only its name counts.
 type message interface {
 	proto.Message
 	ValidateAll() error
 }
 
-// nameOf is the name of a resource that came from the harness.
+// nameOf returns the name of a resource from the harness.
 func nameOf(url string, body []byte) (string, error) {
 	resource, err := (&anypb.Any{TypeUrl: url, Value: body}).UnmarshalNew()
 	if err != nil {
@@ -53,7 +53,7 @@ func unknown(url string) error {
 	return status.Errorf(codes.InvalidArgument, "type URL %q is none of %q", url, urls)
 }
 
-// newResource makes up a resource. Equal versions of one name have equal content, and other versions other content.
+// newResource generates a resource. Its content depends on name and version alone, and differs between versions.
 func newResource(url, name, version string) (*resource.Resource, error) {
 	if version == "" {
 		return nil, status.Errorf(codes.InvalidArgument, "%s %q has no version: give one", url, name)
@@ -72,8 +72,8 @@ func newResource(url, name, version string) (*resource.Resource, error) {
 	return &resource.Resource{Type: url, Name: name, Version: version, Body: body, Roles: everyRole}, nil
 }
 
-// contentOf is complete in itself: a cluster has its endpoints in it and a listener its routes, for a client that asks for one
-// type alone is not to be waited for because of another.
+// contentOf generates a resource that needs no other: a cluster contains its endpoints and a listener its routes. Otherwise the
+// server would wait for a client that subscribes to only one type to subscribe to another.
 func contentOf(url, name, version string) (message, error) {
 	switch url {
 	case resource.ClusterType:
@@ -106,7 +106,7 @@ func assignment(name, version string) *endpointv3.ClusterLoadAssignment {
 	}
 }
 
-// address is of loopback, with a port of the name's own as far as there are enough.
+// address returns a loopback address whose port is a hash of the name.
 func address(name string) *corev3.Address {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(name))
@@ -145,7 +145,7 @@ func listener(name, version string) (*listenerv3.Listener, error) {
 			Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router},
 		}},
 	}
-	if err := manager.ValidateAll(); err != nil { // which ValidateAll of the listener does not look into
+	if err := manager.ValidateAll(); err != nil { // ValidateAll of the listener does not check it
 		return nil, status.Errorf(codes.InvalidArgument, "listener %q of version %q would not be valid: %v", name, version, err)
 	}
 	config, err := anypb.New(manager)

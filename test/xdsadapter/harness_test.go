@@ -22,10 +22,10 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// patience bounds how long a test waits for what must come.
-const patience = 2 * time.Minute
+// timeout bounds how long a test waits.
+const timeout = 2 * time.Minute
 
-// TestMain lets many scenarios run at once: they wait for the adapter's pause more than they work.
+// TestMain lets many scenarios run in parallel: most of their time they wait for the adapter's pause.
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
@@ -88,13 +88,13 @@ func (g *target) call(method string, fill func(dynamic)) (string, error) {
 func (g *target) must(method string, fill func(dynamic)) {
 	g.t.Helper()
 	if got, err := g.call(method, fill); err != nil || got != "true" {
-		g.t.Fatalf("%s gives %s, %v", method, got, err)
+		g.t.Fatalf("%s returns %s, %v", method, got, err)
 	}
 }
 
 func (d dynamic) setText(name, value string) { d.Set(d.field(name), protoreflect.ValueOfString(value)) }
 
-// state fills a SetStateRequest with resources of each type that hold their name and nothing else.
+// state fills a SetStateRequest with resources of each type that contain only their name.
 func state(node, version string, names map[string][]string) func(dynamic) {
 	return func(request dynamic) {
 		request.setText("node", node)
@@ -123,7 +123,7 @@ func one(node, url, name, version string) func(dynamic) {
 	}
 }
 
-// set makes A, B, C and the fences of a type all that the node has.
+// set replaces the node's state by A, B, C and the fences of a type.
 func (g *target) set(url, version string) {
 	g.t.Helper()
 	g.must("SetState", state("n", version, map[string][]string{url: {"A", "B", "C"}}))
@@ -153,7 +153,7 @@ func (v variant) String() string {
 
 var variants = []variant{{false, false}, {false, true}, {true, false}, {true, true}}
 
-// own is each type's own service and the noun of its methods.
+// own has the service of each type and the noun in the names of its methods.
 var own = map[string][2]string{
 	resource.ClusterType:  {"envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"},
 	resource.EndpointType: {"envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"},
@@ -169,7 +169,7 @@ func (v variant) method(url string) string {
 	return "/" + service[0] + map[bool]string{true: "/Delta", false: "/Stream"}[v.delta] + service[1]
 }
 
-// full is whether a response holds all that the client wants of a type.
+// full reports whether each response contains all resources of a type that the client subscribes to.
 func (v variant) full(url string) bool {
 	return !v.delta && (url == resource.ClusterType || url == resource.ListenerType)
 }
@@ -186,7 +186,8 @@ func each(t *testing.T, scenario func(t *testing.T, g *target, v variant, url st
 	}
 }
 
-// reply is a response of either protocol: per name the resource's own version (of the state of the world, the response's).
+// reply is a response of either protocol. It has the version of each resource by name; with state of the world that is the
+// response's version.
 type reply struct {
 	url, version, nonce string
 	set                 map[string]string
@@ -208,7 +209,7 @@ type client struct {
 	got     int
 }
 
-// stream is what clients that share one have in common.
+// stream is a stream that one or several clients use.
 type stream struct {
 	grpc  grpc.ClientStream
 	types map[string]chan reply
@@ -228,7 +229,7 @@ func (g *target) open(t *testing.T, v variant, node string, urls ...string) []*c
 	for i, url := range urls {
 		c := &client{t: t, v: v, url: url, stream: s, replies: make(chan reply, 100)}
 		if i == 0 {
-			c.node = &corev3.Node{Id: node} // and never again, as the protocol allows
+			c.node = &corev3.Node{Id: node} // only in the first request, as the protocol allows
 		}
 		s.types[url] = c.replies
 		clients = append(clients, c)
@@ -278,7 +279,7 @@ func (s *stream) receive(v variant) (reply, error) {
 	return r, err
 }
 
-// say sends a request: what is subscribed to and no longer, and an answer to a response.
+// say sends a request that changes the subscriptions and may answer a response.
 func (c *client) say(subscribe, unsubscribe []string, nonce, refusal string) {
 	c.t.Helper()
 	var detail *statuspb.Status
@@ -299,7 +300,7 @@ func (c *client) say(subscribe, unsubscribe []string, nonce, refusal string) {
 	c.sent++
 }
 
-// subscribe says what is wanted with the nonce that the protocol asks for: the last one, or none.
+// subscribe subscribes to names, with the nonce that the protocol requires: the last one, or none.
 func (c *client) subscribe(names ...string)   { c.t.Helper(); c.say(names, nil, c.nonce(), "") }
 func (c *client) unsubscribe(names ...string) { c.t.Helper(); c.say(nil, names, c.nonce(), "") }
 
@@ -318,14 +319,14 @@ func (c *client) next() reply {
 		return r
 	case err := <-c.stream.ended:
 		c.t.Fatalf("the stream ended: %v", err)
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		c.t.Fatal("no response")
 	}
 	return reply{}
 }
 
-// expect is the following response, which must have the version and hold the names. The resources' own versions are the
-// response's too unless they are given.
+// expect reads the next response, which must have the version and contain the names. The resources' own versions must be given if
+// they differ from the response's.
 func (c *client) expect(version string, set map[string]string, removed ...string) reply {
 	c.t.Helper()
 	r := c.next()
@@ -337,7 +338,7 @@ func (c *client) expect(version string, set map[string]string, removed ...string
 	return r
 }
 
-// take is expect, acknowledged.
+// take is expect with an acknowledgement.
 func (c *client) take(version string, set map[string]string, removed ...string) {
 	c.t.Helper()
 	r := c.expect(version, set, removed...)
@@ -345,8 +346,8 @@ func (c *client) take(version string, set map[string]string, removed ...string) 
 	c.say(nil, nil, r.nonce, "")
 }
 
-// quiet checks that the server has nothing more to say: what it says at once to a question is the very next response, and of a
-// type whose responses are not full holds nothing else. version is that of the type, and fence what exists for this.
+// quiet checks that the server has nothing more to send: the next response answers a new subscription to fence, a resource that
+// exists for this purpose. If responses are not full, it contains nothing else. version is that of the type.
 func (c *client) quiet(g *target, version string, had ...string) {
 	c.t.Helper()
 	g.add(c.url, "fence", version)
@@ -361,7 +362,7 @@ func (c *client) quiet(g *target, version string, had ...string) {
 	}
 }
 
-// at is names with a version.
+// at returns names with a version.
 func at(version string, names ...string) map[string]string {
 	set := map[string]string{}
 	for _, name := range names {

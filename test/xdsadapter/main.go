@@ -1,8 +1,8 @@
-// Command xdsadapter serves our xDS server to conformance harnesses, which say over a small gRPC service what it is to serve to
-// which node. It is no part of the product: it exists so that tests nobody here wrote can be run against the real server.
+// Command xdsadapter runs our xDS server for conformance harnesses. They set the resources of each node over a small gRPC service. It
+// is not part of the product: with it, tests that others have written run against the real server.
 //
-// It knows neither worlds nor Sluice's services: of a resource it is told the name and makes up the rest, and versions are said
-// back as they were given. It binds to loopback and has no security at all.
+// It knows neither Worlds nor Sluice's services. A harness gives the name and version of a resource, and the adapter generates the
+// rest. It listens on loopback without any security.
 package main
 
 import (
@@ -54,7 +54,7 @@ func serve(ctx context.Context, clients, harness net.Listener, logger hclog.Logg
 	nodes := newNodes(logger)
 	defer nodes.close()
 	discovery := grpc.NewServer(append(xds.ServerOptions(), grpc.StreamInterceptor(nodes.route))...)
-	nodes.of("").server.Register(discovery) // only tells which services there are: route picks the server
+	nodes.of("").server.Register(discovery) // only declares the services: route chooses the server
 	adapter := grpc.NewServer()
 	if err := register(adapter, nodes); err != nil {
 		return err

@@ -20,20 +20,20 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// silence is how long a client is waited for. Clients of a harness ask for some types and never for others, or leave responses
-// without an answer on purpose, and a harness gives what has to come about three seconds.
+// silence is how long the server waits for a client. Clients of a harness never subscribe to some types, or leave responses
+// unanswered on purpose, and a harness waits about three seconds for a response.
 const silence = time.Second
 
 const everyRole = contract.RoleGateway | contract.RoleActivator | contract.RoleMesh
 
-// nodes are the servers by node id: a server has one state, a harness sets one for each node.
+// nodes are the servers by node id: a server has one state, and a harness sets one for each node.
 type nodes struct {
 	logger hclog.Logger
 	mu     sync.Mutex
 	byID   map[string]*node
 }
 
-// node is what one node id is served.
+// node is the server of one node id and its state.
 type node struct {
 	// Set once.
 	server   *xds.Server
@@ -57,7 +57,7 @@ type key struct{ url, name string }
 
 func newNodes(logger hclog.Logger) *nodes { return &nodes{logger: logger, byID: map[string]*node{}} }
 
-// of is the node of an id. One that was never heard of waits for its first state.
+// of returns the node of an id. A new node's clients wait for its first state.
 func (n *nodes) of(id string) *node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -84,8 +84,7 @@ func (n *nodes) close() {
 	}
 }
 
-// route reads who the client is from the first request of a stream and hands the stream, from its beginning, to that node's
-// server.
+// route reads the node from the first request of a stream and passes the stream, with that request, to the node's server.
 func (n *nodes) route(_ any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	first := firstRequest(info.FullMethod)
 	if err := stream.RecvMsg(first); err != nil {
@@ -100,7 +99,7 @@ type introduction interface {
 	GetNode() *corev3.Node
 }
 
-// firstRequest is an empty message of the type that a method's requests have.
+// firstRequest returns an empty message of a method's request type.
 func firstRequest(method string) introduction {
 	switch _, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/"); {
 	case name == "StreamLoadStats":
@@ -114,13 +113,13 @@ func firstRequest(method string) introduction {
 	}
 }
 
-// replay is a stream whose first request was read already.
+// replay is a stream that returns a request that was read before.
 type replay struct {
 	grpc.ServerStream
 	first proto.Message
 }
 
-// RecvMsg is called by one goroutine at a time, as gRPC demands.
+// RecvMsg may be called by one goroutine at a time, as gRPC requires.
 func (r *replay) RecvMsg(m any) error {
 	if r.first == nil {
 		return r.ServerStream.RecvMsg(m)
@@ -130,7 +129,7 @@ func (r *replay) RecvMsg(m any) error {
 	return nil
 }
 
-// replace puts a whole state in force: these resources and no others, every type at this version.
+// replace replaces the whole state by these resources, with every type at this version.
 func (n *node) replace(version string, resources []*resource.Resource) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -149,7 +148,7 @@ func (n *node) replace(version string, resources []*resource.Resource) {
 	n.logger.Info("state is set", "version", version, "resources", len(n.held))
 }
 
-// set puts one resource in force, and its type at its version.
+// set adds or replaces one resource, and gives its type the resource's version.
 func (n *node) set(r *resource.Resource) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -162,7 +161,7 @@ func (n *node) put(r *resource.Resource) {
 	n.logger.Info("resource is set", "type", r.Type, "name", r.Name, "version", r.Version)
 }
 
-// update is set for a resource that is there with another version.
+// update is set for an existing resource with another version.
 func (n *node) update(r *resource.Resource) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -178,7 +177,7 @@ func (n *node) update(r *resource.Resource) error {
 	return nil
 }
 
-// remove takes a resource away, and puts its type at a version unless that is empty.
+// remove removes a resource, and gives its type a version unless that is empty.
 func (n *node) remove(url, name, version string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

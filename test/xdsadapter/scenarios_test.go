@@ -57,7 +57,7 @@ func TestNamesSubscribedOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestWhatDoesNotExistComesWhenItIsAdded(t *testing.T) {
+func TestMissingResourceComesWhenItIsAdded(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)
@@ -77,7 +77,7 @@ func TestWhatDoesNotExistComesWhenItIsAdded(t *testing.T) {
 	})
 }
 
-func TestUnsubscribedStaysAwayUntilItIsSubscribedAgain(t *testing.T) {
+func TestUnsubscribedResourceIsNotSentUntilItIsSubscribedAgain(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)
@@ -102,7 +102,7 @@ func TestUnsubscribedStaysAwayUntilItIsSubscribedAgain(t *testing.T) {
 	})
 }
 
-func TestRemovedIsToldAndComesAgain(t *testing.T) {
+func TestRemovalIsSentAndTheResourceComesAgain(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)
@@ -121,7 +121,7 @@ func TestRemovedIsToldAndComesAgain(t *testing.T) {
 		} else {
 			c.take("3", at("3", "A"))
 		}
-		g.remove(url, "A", "") // the type keeps its version
+		g.remove(url, "A", "") // without a new version of the type
 		switch {
 		case v.full(url):
 			c.take("3", at("3", "B"))
@@ -138,7 +138,7 @@ func TestRefusalIsNotAnsweredUntilContentChanges(t *testing.T) {
 		c := g.connect(t, v, url)
 		c.subscribe("A", "B")
 		r := c.expect("1", at("1", "A", "B"))
-		c.last.nonce = r.nonce // but not its version: it is not accepted
+		c.last.nonce = r.nonce // but not its version, since this is a NACK
 		c.say(nil, nil, r.nonce, "not so")
 		g.update(url, "A", "2")
 		if v.full(url) {
@@ -150,7 +150,7 @@ func TestRefusalIsNotAnsweredUntilContentChanges(t *testing.T) {
 	})
 }
 
-// A refusal that says which resource it means holds up no other: where a response holds everything, the others come without it.
+// A NACK that names a resource holds up no other. If responses contain all resources, the others come in one without it.
 func TestRefusedResourceHoldsUpNoOther(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
@@ -183,21 +183,21 @@ func TestStaleNonce(t *testing.T) {
 			c.take("1", at("1", "B"))
 			return
 		}
-		c.names = []string{"A"} // the server did not hear of B
+		c.names = []string{"A"} // the server has ignored B
 		c.quiet(g, "1", "A")
 	})
 }
 
-func TestStateIsSetAnewAndCleared(t *testing.T) {
+func TestStateIsReplacedAndCleared(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		c := g.connect(t, v, url)
-		c.subscribe("A", "B") // before there is a state
+		c.subscribe("A", "B") // before the node has a state
 		g.set(url, "1")
 		c.take("1", at("1", "A", "B"))
 		g.set(url, "2") // the same resources
 		c.take("2", at("2", "A", "B"))
 		if got, err := g.call("ClearState", func(request dynamic) { request.setText("node", "n") }); err != nil || got == "" {
-			t.Fatalf("ClearState gives %q, %v", got, err)
+			t.Fatalf("ClearState returns %q, %v", got, err)
 		}
 		if v.delta {
 			r := c.next()
@@ -232,15 +232,15 @@ func TestReconnectWithVersions(t *testing.T) {
 			c.node = nil
 			r := c.next()
 			c.say(nil, nil, r.nonce, "")
-			if len(r.removed) == 0 { // it may come by itself: removals wait a little on a new stream
+			if len(r.removed) == 0 { // the removal may come later: it waits a little on a new stream
 				r.removed = c.next().removed
 			}
 			if len(r.set) != 1 || r.set["B"] != "2" || len(r.removed) != 1 || r.removed[0] != "gone" {
-				t.Errorf("got %v, want B changed and gone gone", r)
+				t.Errorf("got %v, want B changed and gone removed", r)
 			}
 			return
 		}
-		// A version says nothing of what it was said of, so everything is sent.
+		// A version does not tell which resources the client has, so the server sends everything.
 		g.set(url, "1")
 		c := g.connect(t, v, url)
 		c.last.version = "1"
@@ -305,7 +305,7 @@ func TestEachNodeHasItsOwnState(t *testing.T) {
 	})
 }
 
-func TestMadeUpResourcesAreValidAndUpdatesChangeThem(t *testing.T) {
+func TestGeneratedResourcesAreValidAndUpdatesChangeThem(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)
@@ -353,8 +353,8 @@ func TestWrongRequestsAreRefusedWithASentence(t *testing.T) {
 	}
 }
 
-// Whoever inspects the server asks by another kind of request than clients do.
-func TestStatusIsToldOnAStream(t *testing.T) {
+// CSDS has a request type of its own.
+func TestStatusIsServedOnAStream(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	g.must("SetState", state("test", "1", map[string][]string{resource.ClusterType: {"a"}}))
@@ -373,6 +373,6 @@ func TestStatusIsToldOnAStream(t *testing.T) {
 	}
 	got, err := stream.Recv()
 	if err != nil || len(got.GetConfig()) != 1 || len(got.GetConfig()[0].GetGenericXdsConfigs()) != 1 {
-		t.Errorf("the answer is %v, %v; want what the node is served", got, err)
+		t.Errorf("the response is %v, %v; want the node's resources", got, err)
 	}
 }

@@ -14,13 +14,13 @@ import (
 
 const packageName, serviceName = "adapter", "adapter.Adapter"
 
-// field is a string unless it says otherwise; its number is its place.
+// field is a string unless it has another type; its number is its position.
 type field struct {
 	name string
 	kind descriptorpb.FieldDescriptorProto_Type
 }
 
-// messages are the adapter's, with the names that harnesses know them by.
+// messages are the adapter's messages, with the names that harnesses use.
 var messages = []struct {
 	name   string
 	fields []field
@@ -35,8 +35,8 @@ var messages = []struct {
 	{"RemoveResourceResponse", []field{{"success", descriptorpb.FieldDescriptorProto_TYPE_BOOL}}},
 }
 
-// schema builds the descriptors of the adapter's service. They are built rather than generated: it is five methods, and this
-// repository keeps no generated protos.
+// schema builds the descriptors of the adapter's service at run time: it has five methods, and this repository keeps no generated
+// protos.
 func schema() (protoreflect.ServiceDescriptor, error) {
 	file := &descriptorpb.FileDescriptorProto{
 		Name: proto.String("adapter.proto"), Package: proto.String(packageName), Syntax: proto.String("proto3"),
@@ -93,7 +93,7 @@ func (d dynamic) field(name string) protoreflect.FieldDescriptor {
 
 func (d dynamic) text(name string) string { return d.Get(d.field(name)).String() }
 
-// answer sets the only field that a response has.
+// answer sets the only field of a response.
 func (d dynamic) answer(value any) {
 	d.Set(d.Descriptor().Fields().Get(0), protoreflect.ValueOf(value))
 }

@@ -11,12 +11,12 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// pause is before UpdateResource does anything: a harness calls it right after it has sent a request on an xDS stream, which
-// must have been read by then, and nothing tells when it was.
+// pause is how long UpdateResource waits at first. A harness calls it right after it has sent a request on an xDS stream. The server
+// must have read that request before the update, and nothing reports when it has.
 const pause = 300 * time.Millisecond
 
-// methods are the adapter's service. A call returns when what it asks for is in force, and gives what the response's only field
-// is to be.
+// methods are the methods of the adapter's service. A call returns when its change is in force, and returns the value of the
+// response's only field.
 var methods = []struct {
 	name, request, response string
 	call                    func(context.Context, *node, dynamic) (any, error)
@@ -80,7 +80,7 @@ func setState(_ context.Context, n *node, request dynamic) (any, error) {
 	return true, nil
 }
 
-// clearState leaves a state without resources, of which those who had some are told.
+// clearState removes all resources of a state; clients that had some receive the removals.
 func clearState(_ context.Context, n *node, _ dynamic) (any, error) {
 	n.replace("", nil)
 	return "cleared", nil

@@ -2,12 +2,12 @@ package servingv1
 
 // TemplateAnnotations are the annotations of a revision; autoscaling is configured here.
 //
-// The rules hold what Knative's webhook does (pkg/apis/autoscaling/annotation_validation.go), in its order, with its
-// limits and sentences, for clusters in which nothing but the API server looks. Each begins with the spelling that counts
-// (of two the one with dashes), in k, and is an implication: not there, or right. The patterns of numbers and durations
-// only keep int, double and duration from failing on what people mistype, because a rule that fails tells no sentence;
-// exact ones would go over the cost that an API server allows. What a configuration may change is taken at its widest,
-// such as an initial-scale of 0; only the class is Knative's own where none is given.
+// The rules are those of Knative's webhook (pkg/apis/autoscaling/annotation_validation.go), in its order and with its
+// limits and messages, for clusters in which only the API server checks objects. Each rule begins with the spelling that counts
+// (of two the one with dashes), in k. It is true if the annotation is absent or right. The patterns of numbers and durations
+// only keep int, double and duration from failing on common typing errors, because a rule that fails has no message. Exact
+// patterns would exceed the cost that an API server allows. Where a configuration may change a limit, the rule has the
+// widest one, such as an initial-scale of 0; without a class, Knative's own class counts.
 //
 // +kubebuilder:validation:MaxProperties=200
 // +kubebuilder:validation:XValidation:rule="['autoscaling.knative.dev/class'].all(k, !(k in self) || !self[k].endsWith('.knative.dev') || self[k] in ['kpa.autoscaling.knative.dev', 'hpa.autoscaling.knative.dev'])",message="autoscaling.knative.dev/class must be a class that Knative has, or one of another domain",messageExpression="['autoscaling.knative.dev/class'].map(k, 'invalid value: ' + self[k] + (': ' + k))[0]"

@@ -2,7 +2,7 @@ package servingv1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ConditionSeverity says how bad a condition that is not True is.
+// ConditionSeverity says whether a condition that is not True matters to Ready.
 type ConditionSeverity string
 
 // The severities of conditions.
@@ -54,15 +54,15 @@ type Condition struct {
 
 // Status is what the status of every kind begins with.
 type Status struct {
-	// observedGeneration is the metadata.generation that this status tells of.
+	// observedGeneration is the metadata.generation that this status describes.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions tell what is well and what is not; Ready sums them up.
+	// conditions say what is right and what is wrong; Ready sums them up.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []Condition `json:"conditions,omitempty"`
-	// annotations carry what has no field of its own.
+	// annotations of the status, for values that have no field.
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
 }

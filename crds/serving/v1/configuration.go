@@ -20,7 +20,7 @@ type Configuration struct {
 	// spec is what the user wants.
 	// +required
 	Spec ConfigurationSpec `json:"spec"`
-	// status is what is.
+	// status is the observed state.
 	// +optional
 	Status ConfigurationStatus `json:"status,omitzero"`
 }
@@ -64,7 +64,7 @@ type TemplateMeta struct {
 	CreationTimestamp *metav1.Time `json:"creationTimestamp,omitempty"`
 }
 
-// ConfigurationStatus is what became of the templates.
+// ConfigurationStatus says which revisions the templates have led to.
 type ConfigurationStatus struct {
 	Status                    `json:",inline"`
 	ConfigurationStatusFields `json:",inline"`

@@ -13,7 +13,7 @@ const (
 	DefaultContainerName = "user-container"
 )
 
-// SetDefaults fills in what the user left out. A split of nothing becomes everything to the latest ready revision.
+// SetDefaults fills in what the user left out. Without traffic targets the latest ready revision gets all requests.
 func (s *ServiceSpec) SetDefaults() {
 	s.ConfigurationSpec.SetDefaults()
 	if len(s.Traffic) == 0 {
@@ -40,7 +40,7 @@ func (t Traffic) setDefaults() {
 	}
 }
 
-// SetDefaults fills in what the user left out: limits of requests, names of containers, the readiness probe.
+// SetDefaults fills in what the user left out: limits of requests, names of containers and the readiness probe.
 func (s *RevisionSpec) SetDefaults() {
 	if s.ContainerConcurrency == nil {
 		s.ContainerConcurrency = new(int64(0))
@@ -75,7 +75,7 @@ func (s *PodSpec) ServingContainer() *Container {
 	return nil
 }
 
-// nameContainers names what has no name: user-container, or user-container-0, -1 … where that would be ambiguous.
+// nameContainers names the containers that have no name: user-container, or user-container-0, -1 … if there are several.
 func (s *PodSpec) nameContainers() {
 	taken := func(name string) bool {
 		return slices.ContainsFunc(s.Containers, func(c Container) bool { return c.Name == name })
@@ -97,8 +97,8 @@ func (s *PodSpec) nameContainers() {
 	}
 }
 
-// defaultReadiness makes sure that there is a probe and that it has a handler. A period of 0 stays: it asks for
-// aggressive probing, in which the other figures have no meaning.
+// defaultReadiness makes sure that there is a probe and that it has a handler. A period of 0 stays: it means aggressive
+// probing, which does not use the other figures.
 func (c *Container) defaultReadiness() {
 	if c.ReadinessProbe == nil {
 		c.ReadinessProbe = &Probe{}
@@ -120,7 +120,7 @@ func (c *Container) defaultReadiness() {
 	}
 }
 
-// mountReadOnly makes mounts of what cannot be written say so.
+// mountReadOnly sets readOnly on mounts of volumes that cannot be written.
 func (s *PodSpec) mountReadOnly() {
 	for _, v := range s.Volumes {
 		if v.ConfigMap == nil && v.Secret == nil && v.Projected == nil {

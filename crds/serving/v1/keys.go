@@ -12,9 +12,9 @@ const (
 	ServiceLabel = Group + "/service"
 	// ServiceUIDLabel is the UID of that Service.
 	ServiceUIDLabel = Group + "/serviceUID"
-	// RouteLabel on what a Route makes names the Route.
+	// RouteLabel on an object that a Route makes names the Route.
 	RouteLabel = Group + "/route"
-	// RevisionLabel on what a Revision makes (pods, deployments) names the Revision.
+	// RevisionLabel on an object that a Revision makes (pod, deployment) names the Revision.
 	RevisionLabel = Group + "/revision"
 	// RevisionUIDLabel is the UID of that Revision.
 	RevisionUIDLabel = Group + "/revisionUID"
@@ -46,7 +46,7 @@ const (
 	RoutesAnnotation = Group + "/routes"
 	// RoutingStateModifiedAnnotation on a Revision is when its routing state last changed (RFC 3339).
 	RoutingStateModifiedAnnotation = Group + "/routingStateModified"
-	// NoGCAnnotation on a Revision, with "true", keeps it from being retired.
+	// NoGCAnnotation on a Revision, with "true", exempts it from garbage collection.
 	NoGCAnnotation = Group + "/no-gc"
 	// RolloutDurationAnnotation on a Service or Route is how long a new revision takes to get all of its traffic:
 	// a Go duration of whole seconds; 0 or none is at once.
@@ -64,13 +64,13 @@ const AutoscalingGroup = "autoscaling.knative.dev"
 
 // Annotations of revision templates that Knative does not have.
 const (
-	// MetricsSourceAnnotation is where the load of the replicas is learnt: "queue-proxy", the default, or "envoy", with
-	// which no queue-proxy stands before them.
+	// MetricsSourceAnnotation is who reports the load of the replicas: "queue-proxy", the default, or "envoy", with which
+	// the replicas have no queue-proxy.
 	MetricsSourceAnnotation = "sluice.dev/metrics-source"
-	// StreamDrainAnnotation is how long streams (upgraded connections, gRPC) of a revision that no Route names any more, or
-	// of a replica that is to end, may go on: whole seconds from 0 to 3600. Without it they have timeoutSeconds.
+	// StreamDrainAnnotation is how long streams (upgraded connections, gRPC) may go on after no Route names their revision
+	// any more, or after their replica begins to drain: whole seconds from 0 to 3600. The default is timeoutSeconds.
 	StreamDrainAnnotation = "sluice.dev/stream-drain-seconds"
 )
 
-// ScaleWhyAnnotation in a Revision's status is the why of its last scale step, a sentence.
+// ScaleWhyAnnotation in a Revision's status is the reason for its last scale step, a sentence.
 const ScaleWhyAnnotation = "sluice.dev/scale-why"

@@ -23,13 +23,13 @@ type PodSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	Volumes []Volume `json:"volumes,omitempty"`
-	// serviceAccountName is who the pods are to the cluster.
+	// serviceAccountName is the pods' identity in the cluster.
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// automountServiceAccountToken mounts that account's token.
 	// +optional
 	AutomountServiceAccountToken *bool `json:"automountServiceAccountToken,omitempty"`
-	// imagePullSecrets open private registries.
+	// imagePullSecrets are the credentials for private registries.
 	// +optional
 	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
 	// enableServiceLinks puts the namespace's services into the environment; false by default.
@@ -75,7 +75,7 @@ type Container struct {
 	// resources that the container needs and may use.
 	// +optional
 	Resources ResourceRequirements `json:"resources,omitzero"`
-	// volumeMounts are where volumes appear.
+	// volumeMounts say where volumes appear.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
@@ -99,7 +99,7 @@ type Container struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
-	// terminationMessagePath is the file with the container's last words.
+	// terminationMessagePath is the file with the container's termination message.
 	// +optional
 	TerminationMessagePath string `json:"terminationMessagePath,omitempty"`
 	// terminationMessagePolicy is File or FallbackToLogsOnError.
@@ -175,7 +175,7 @@ type ResourceRequirements struct {
 	// limits are the most that the container may use.
 	// +optional
 	Limits corev1.ResourceList `json:"limits,omitempty"`
-	// requests are what is set aside for the container.
+	// requests are reserved for the container.
 	// +optional
 	Requests corev1.ResourceList `json:"requests,omitempty"`
 }

@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A runtime on Kubernetes turns a PodSpec into a corev1.PodSpec by way of its JSON: each of our fields must be there,
-// under the same name and of the same shape.
+// A runtime on Kubernetes converts a PodSpec to a corev1.PodSpec through JSON. So corev1 must have each of our fields, with
+// the same name and shape.
 func TestPodSpecIsASubsetOfCorev1(t *testing.T) {
 	subset(t, "PodSpec", reflect.TypeFor[PodSpec](), reflect.TypeFor[corev1.PodSpec]())
 }

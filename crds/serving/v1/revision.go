@@ -22,7 +22,7 @@ type Revision struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="Immutable fields changed (-old +new)"
 	Spec RevisionSpec `json:"spec"`
-	// status is what is.
+	// status is the observed state.
 	// +optional
 	Status RevisionStatus `json:"status,omitzero"`
 }

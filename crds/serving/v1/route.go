@@ -18,7 +18,7 @@ type Route struct {
 	// spec is what the user wants.
 	// +required
 	Spec RouteSpec `json:"spec"`
-	// status is what is.
+	// status is the observed state.
 	// +optional
 	Status RouteStatus `json:"status,omitzero"`
 }
@@ -87,7 +87,7 @@ type RouteStatusFields struct {
 	// address within the cluster.
 	// +optional
 	Address *Addressable `json:"address,omitempty"`
-	// traffic as it is: every target names its revision.
+	// traffic is the split in effect: every target names its revision.
 	// +optional
 	// +listType=atomic
 	Traffic []TrafficTarget `json:"traffic,omitempty"`

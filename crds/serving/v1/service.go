@@ -21,7 +21,7 @@ type Service struct {
 	// spec is what the user wants.
 	// +required
 	Spec ServiceSpec `json:"spec"`
-	// status is what is.
+	// status is the observed state.
 	// +optional
 	Status ServiceStatus `json:"status,omitzero"`
 }

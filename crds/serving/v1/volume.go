@@ -20,7 +20,7 @@ type Volume struct {
 	// projected puts several sources into one directory.
 	// +optional
 	Projected *ProjectedVolumeSource `json:"projected,omitempty"`
-	// emptyDir begins empty and ends with the replica.
+	// emptyDir is empty at first and removed with the replica.
 	// +optional
 	EmptyDir *corev1.EmptyDirVolumeSource `json:"emptyDir,omitempty"`
 }

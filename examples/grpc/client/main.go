@@ -1,5 +1,5 @@
-// Command client calls the greeter of this example without any proxy: grpc-go asks Sluice's xDS server itself
-// where "greeter.default.localhost" is and how calls to it are split.
+// Command client calls the greeter of this example without a proxy: grpc-go gets the endpoints of "greeter.default.localhost" and
+// the split of its calls from Sluice's xDS server.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 // run makes the calls one after the other and prints each answer.
 func run(target string, calls int) error {
 	if os.Getenv("GRPC_XDS_BOOTSTRAP") == "" && os.Getenv("GRPC_XDS_BOOTSTRAP_CONFIG") == "" {
-		return fmt.Errorf("set GRPC_XDS_BOOTSTRAP to the bootstrap.json beside this example: it says where the xDS server is")
+		return fmt.Errorf("set GRPC_XDS_BOOTSTRAP to the bootstrap.json of this example, which names the xDS server")
 	}
 	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -1,10 +1,10 @@
-// Command istio calls the echo of `sluice sample` with what istio's delta client (pkg/adsc) has been told: the client takes
-// resources and acknowledges them, and what stands here makes calls of them, as a gRPC client without a proxy would.
+// Command istio calls the echo of `sluice sample` with the resources of istio's delta client (pkg/adsc). The client subscribes to
+// resources and acknowledges them, and this program makes calls by them, as a proxyless gRPC client does.
 //
-// Each line of its input, "call HOST N", is N calls one after the other, and is answered with a line of JSON: how many came back
-// with which text, and with which error. The server is named by XDS_SERVER. With the argument "names" it asks for routes,
-// clusters and endpoints by name as it comes to know of them, with "wildcard" for everything. It refuses clusters whose endpoints
-// do not come by EDS.
+// For each line of its input, "call HOST N", it makes N calls one after the other, and prints a line of JSON: how many calls were
+// answered with which text, and with which error. XDS_SERVER names the server. With the argument "names" it subscribes to routes,
+// clusters and endpoints by name when a resource names them, with "wildcard" to everything. It NACKs clusters whose endpoints do not
+// come from EDS.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3" // so that what is in clusters can be told
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3" // registers the types in clusters
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -35,7 +35,7 @@ import (
 	"istio.io/istio/pkg/log"
 )
 
-// Type URLs of what is asked for by name.
+// Type URLs of the resources that are subscribed to by name.
 const (
 	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -47,7 +47,7 @@ func main() {
 	if len(os.Args) > 1 {
 		mode = os.Args[1]
 	}
-	if err := tellOnStderr(); err != nil {
+	if err := logToStderr(); err != nil {
 		fmt.Fprintln(os.Stderr, "istio's log:", err)
 		os.Exit(1)
 	}
@@ -74,19 +74,19 @@ func main() {
 	}
 }
 
-// tellOnStderr keeps istio's log out of the answers.
-func tellOnStderr() error {
+// logToStderr keeps istio's log out of the answers.
+func logToStderr() error {
 	options := log.DefaultOptions()
 	options.OutputPaths = []string{"stderr"}
 	return log.Configure(options)
 }
 
-// picture is what the client has been told.
+// picture is the client's configuration.
 type picture struct {
-	mu        sync.Mutex
+	mu        sync.Mutex        // guards all fields
 	listeners map[string]string // host → route configuration
 	routes    map[string]*routev3.RouteConfiguration
-	patient   bool                                   // keep routes until all of their successor is there
+	patient   bool                                   // keep the routes in use until the new ones are complete
 	current   map[string]*routev3.RouteConfiguration // the routes in use
 	clusters  map[string]bool
 	endpoints map[string]*endpointv3.ClusterLoadAssignment
@@ -94,7 +94,7 @@ type picture struct {
 	calling   map[string]context.CancelFunc // ends the present call of a host
 }
 
-// handlers put what comes into the picture, and ask for what it names.
+// handlers store resources in the picture, and subscribe to the resources that they name.
 func (p *picture) handlers(mode string) []adsc.Option {
 	names := mode == "names"
 	need := func(ctx adsc.HandlerContext, typeURL string, resources ...string) {
@@ -141,7 +141,7 @@ func (p *picture) handlers(mode string) []adsc.Option {
 	return options
 }
 
-// keep puts one resource in a map of the picture, or takes it out.
+// keep stores one resource in a map of the picture, or removes it.
 func keep[T any](p *picture, m map[string]T, name string, event adsc.Event, value func() T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,7 +176,7 @@ func clustersOf(r *routev3.RouteConfiguration) []string {
 	return slices.Compact(names)
 }
 
-// counts are what came of calls.
+// counts are the outcomes of calls.
 type counts struct {
 	Answers map[string]int `json:"answers"`
 	Errors  map[string]int `json:"errors"`
@@ -210,8 +210,8 @@ func (p *picture) call(host string) (string, error) {
 	return reply.GetValue(), err
 }
 
-// giveUp ends the call to a host that is gone. An activator may hold it for some seconds, and istio's client, when it asks by name,
-// ends itself when it is told that a cluster has gone after the route that led to it, which is five seconds later.
+// giveUp ends the call to a host that was removed. An activator may hold the call for some seconds. And istio's client by names ends
+// itself when it receives the removal of a cluster after that of its route, which is five seconds later.
 func (p *picture) giveUp(host string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,7 +220,7 @@ func (p *picture) giveUp(host string) {
 	}
 }
 
-// choose goes from the host to one endpoint, as far as the picture is whole.
+// choose follows the picture from the host to one endpoint, and returns an error if a resource is missing.
 func (p *picture) choose(host string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -254,8 +254,8 @@ func (p *picture) choose(host string) (*grpc.ClientConn, error) {
 	return p.conns[key], nil
 }
 
-// whole tells whether everything that a route configuration leads to is there. Who asks for clusters by name learns the names from the
-// routes, so a server cannot have sent the clusters before them: like gRPC, such a client goes on by its old routes until then.
+// whole reports whether all clusters and endpoints of a route configuration are there. A client that subscribes to clusters by name
+// gets the names from the routes, so a server cannot send the clusters first. Like gRPC, such a client uses its old routes until then.
 func (p *picture) whole(route *routev3.RouteConfiguration) bool {
 	return route == nil || !slices.ContainsFunc(clustersOf(route), func(name string) bool {
 		return !p.clusters[name] || first(p.endpoints[name]) == ""

@@ -1,6 +1,6 @@
-// Calls the echo of `sluice sample` by @grpc/grpc-js-xds. Each line of its input, "call HOST N", is N calls one after the other, and is
-// answered with a line of JSON: how many came back with which text, and with which error. The server is named by
-// GRPC_XDS_BOOTSTRAP_CONFIG.
+// Calls the echo of `sluice sample` with @grpc/grpc-js-xds. For each line of its input, "call HOST N", it makes N calls one after the
+// other, and prints a line of JSON: how many were answered with which text, and with which error. GRPC_XDS_BOOTSTRAP_CONFIG names the
+// server.
 'use strict';
 
 const readline = require('node:readline');
@@ -39,7 +39,7 @@ async function main() {
     const [, host, n] = line.split(' ');
     console.log(JSON.stringify(await call(host, Number(n))));
   }
-  process.exit(0); // its channels would keep it alive
+  process.exit(0); // open channels would keep the process running
 }
 
 main();

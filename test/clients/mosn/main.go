@@ -1,6 +1,6 @@
-// Command mosn is MOSN, the proxy, with what it needs to be a gateway of Sluice: HTTP, routing, and its client of the aggregated
-// discovery service (state of the world). Its argument is the address of the xDS server. It is built here, and not run from
-// a package, because MOSN's own command pulls in a filter (seata) whose modules cannot be had any more.
+// Command mosn is the proxy MOSN with the parts that a gateway of Sluice needs: HTTP, routing, and its client of the aggregated
+// discovery service (state of the world). Its argument is the address of the xDS server. MOSN's own command cannot be built: it
+// needs a filter (seata) whose modules are no longer available.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3" // so that its name can be told
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3" // registers its type
 	"github.com/urfave/cli"
 	"mosn.io/mosn/istio/istio1106"
 	_ "mosn.io/mosn/istio/istio1106/xds" // the discovery client
@@ -65,7 +65,7 @@ func run(server string) error {
 
 type object map[string]any
 
-// configuration names the server; everything else comes from there.
+// configuration only names the server, which sends everything else.
 func configuration(server, dir string) ([]byte, error) {
 	host, port, err := net.SplitHostPort(server)
 	if err != nil {

@@ -27,14 +27,14 @@ import (
 	"knative.dev/serving/pkg/queue"
 )
 
-// What Knative's activator has by default: connections kept in all and for one host (MAX_IDLE_PROXY_CONNS, -_PER_HOST), and
+// Defaults of Knative's activator: idle connections in total and per host (MAX_IDLE_PROXY_CONNS, -_PER_HOST), and the number of
 // requests that may wait.
 const (
 	maxIdle, maxIdlePerHost = 1000, 100
 	queueDepth              = 10_000
 )
 
-// fixed stands for Knative's throttler with one replica: a breaker before the revision, and one before the replica.
+// fixed replaces Knative's throttler for one replica: it has a breaker for the revision and one for the replica.
 type fixed struct {
 	target            string
 	revision, replica *queue.Breaker
@@ -78,13 +78,13 @@ func firstOf(a, b error) error {
 func knative(target string) http.Handler {
 	metrics, tracer, logger := metricnoop.NewMeterProvider(), tracenoop.NewTracerProvider(), zap.NewNop().Sugar()
 	ctx, _ := injection.Fake.SetupInformers(logging.WithLogger(context.Background(), logger), &rest.Config{})
-	_ = revisions.Get(ctx).Informer().GetIndexer().Add(&v1.Revision{ // it fails for objects without a name
+	_ = revisions.Get(ctx).Informer().GetIndexer().Add(&v1.Revision{ // fails only for objects without a name
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: revision},
 		Spec:       v1.RevisionSpec{ContainerConcurrency: pointer(concurrency), TimeoutSeconds: pointer(timeoutSeconds)},
 	})
 	reports := make(chan []asmetrics.StatMessage)
 	go func() {
-		for range reports { // nobody is told
+		for range reports { // discarded
 		}
 	}()
 	reporter := handler.NewConcurrencyReporter(ctx, "pod", reports, metrics)
@@ -96,7 +96,7 @@ func knative(target string) http.Handler {
 	}, logger)
 	chain = reporter.Handler(chain)
 	chain = handler.NewTracingAttributeHandler(tracer, chain)
-	if logged, err := pkghttp.NewRequestLogHandler(chain, io.Discard, "", nil, false); err == nil { // it fails for a bad template
+	if logged, err := pkghttp.NewRequestLogHandler(chain, io.Discard, "", nil, false); err == nil { // fails only for a bad template
 		chain = logged
 	}
 	chain = handler.NewMetricAttributeHandler("pod", chain)

@@ -1,8 +1,8 @@
-// Command activator is one of the parties that the benchmark of the activator starts as processes of their own, so that the
-// processor time of each can be told: `activator app` is an application, `activator sluice HOST:PORT` is our activator before
-// it with a control plane beside it, and `activator knative HOST:PORT` is Knative's, its handlers composed as its main program
-// composes them, with neither metrics nor traces exported as by default. Of Knative's throttler, which needs a cluster, there
-// are the breakers that it puts before a revision with one replica. All print their address and serve until they are killed.
+// Command activator is one of the parties of the activator's benchmark, which runs each in a process of its own to measure its CPU
+// time. `activator app` is an application, `activator sluice HOST:PORT` is our activator in front of it with a control plane, and
+// `activator knative HOST:PORT` is Knative's activator. Its handlers are composed as in Knative's main program, and it exports
+// neither metrics nor traces, which is the default. Knative's throttler needs a cluster; in its place are the breakers that it has
+// for a revision with one replica. All parties print their address and serve until they are killed.
 package main
 
 import (

@@ -1,8 +1,7 @@
-// Command queueproxy is one of the parties that the benchmark of the queue-proxy starts as processes of their own, so that
-// the processor time of each can be told: `queueproxy app` is an application, `queueproxy knative HOST:PORT` is
-// Knative's queue-proxy before it, its handlers composed as its main program composes them, with neither metrics nor
-// traces exported as by default, and `queueproxy relay HOST:PORT` copies bytes and does nothing else. All
-// print their address and serve until they are killed.
+// Command queueproxy is one of the parties of the queue-proxy's benchmark, which runs each in a process of its own to measure its
+// CPU time. `queueproxy app` is an application, and `queueproxy knative HOST:PORT` is Knative's queue-proxy in front of it. Its
+// handlers are composed as in Knative's main program, and it exports neither metrics nor traces, which is the default.
+// `queueproxy relay HOST:PORT` only copies bytes. All parties print their address and serve until they are killed.
 package main
 
 import (
@@ -67,7 +66,7 @@ func run(args []string) error {
 	return pkgnet.NewServer("", served).Serve(listener)
 }
 
-// The same limits as the benchmark gives to ours.
+// The limits that the benchmark gives our queue-proxy.
 const (
 	concurrency   = 100
 	timeout       = 5 * time.Minute

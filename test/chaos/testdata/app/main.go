@@ -1,10 +1,10 @@
-// Command app is the application of the chaos run. It serves HTTP/1.1 and h2c on $PORT and answers every request with $MARK, by
-// which the run knows who answered. It starts in milliseconds: the run starts thousands of it.
+// Command app is the application of the chaos run. It serves HTTP/1.1 and h2c on $PORT and answers every request with $MARK, which
+// tells the run which revision has answered. It starts in milliseconds, since the run starts thousands.
 //
 //	/            answers after the query's ms milliseconds
-//	/echo        a WebSocket that says $MARK and then echoes
+//	/echo        a WebSocket that sends $MARK and then echoes
 //
-// A request of the content type application/grpc is answered as a unary call, with $MARK as its message.
+// It answers a request of the content type application/grpc as a unary call, with $MARK as its message.
 package main
 
 import (
@@ -67,7 +67,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// call answers as a gRPC server does: a message with its length before it, and the status as a trailer.
+// call answers as a gRPC server does: a message after its length, and the status as a trailer.
 func call(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/grpc")

@@ -1,20 +1,20 @@
-// Command app is the application of the scaling tests. It serves HTTP/1.1 and h2c on $PORT and checks for itself what Sluice
-// promises of it: it never has more than $LIMIT requests at a time, or it answers 500 and says so ever after.
+// Command app is the application of the scaling tests. It serves HTTP/1.1 and h2c on $PORT and checks one of Sluice's promises: if it
+// ever has more than $LIMIT requests at a time, it answers 500, and /most shows it.
 //
-//	/            answers after the query's ms milliseconds (default $MS, else 0), and not before the files of $UNTIL and of the
-//	             query's until are there, with the revision's name, and in the headers App-Process, App-Began and App-Ended its process id and from
-//	             when to when it worked, in Unix nanoseconds; App-Host is the host that it was asked for, App-Internal the
-//	             headers that it got whose names begin as those of the platform
-//	/started     the moments, in Unix nanoseconds, in which the process began main, listened, and got its first request
-//	/most        the most requests that it had at a time; not counted itself
+//	/            answers with the revision's name after the query's ms milliseconds (default $MS, else 0), and not before the files
+//	             of $UNTIL and of the query's until exist. Headers: App-Process is the process id, App-Began and App-Ended when it
+//	             began and ended the work, in Unix nanoseconds, App-Host the request's host, App-Internal the headers of the request
+//	             whose names are like those of the platform
+//	/started     when the process began main, when it listened, and when it got its first request, in Unix nanoseconds
+//	/most        the most requests that it had at a time, this one not counted
 //	/echo        a WebSocket that echoes
 //	/exit        ends the process with code 3, without an answer
 //
 // and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many milliseconds,
-// $LISTEN_WHEN until there is such a file. $DEAF has it accept connections and never answer, $EXIT has it end at once with that code.
-// $LAME_DUCK is for how many milliseconds after SIGTERM it ends connections with their next response, and takes none, before it
-// ends: clients that keep connections shorter than that notice nothing. In the folder $JOURNAL the process writes to a file of its
-// pid which requests with a query's id it has begun ("+id") and ended ("-id").
+// $LISTEN_WHEN until that file exists. With $DEAF it accepts connections and never answers, with $EXIT it ends at once with that code.
+// For $LAME_DUCK milliseconds after SIGTERM it accepts no connection and closes each with its next response, and then it ends: clients
+// that keep connections for a shorter time notice nothing. In the folder $JOURNAL the process writes to a file named after its pid
+// which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (
@@ -41,7 +41,7 @@ import (
 func main() {
 	began := time.Now()
 	if code := number("EXIT", -1); code >= 0 {
-		fmt.Println("ending at once, as told")
+		fmt.Println("ending at once, as configured")
 		os.Exit(code)
 	}
 	time.Sleep(time.Duration(number("LISTEN_AFTER", 0)) * time.Millisecond)
@@ -93,7 +93,7 @@ func (a *app) openJournal(folder string) {
 	a.journal = f
 }
 
-// note writes a line at once: it is there also when the process is killed right after it.
+// note writes a line unbuffered, so that it is in the file even if the process is killed right after.
 func (a *app) note(mark, id string) {
 	if a.journal != nil && id != "" {
 		_, _ = a.journal.WriteString(mark + id + "\n") // a line that is missing fails the test
@@ -145,7 +145,7 @@ func (a *app) serve(l net.Listener) {
 	<-done
 }
 
-// counted refuses, and says, what is beyond the limit.
+// counted counts requests, and refuses those beyond the limit.
 func (a *app) counted(handle http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.first.CompareAndSwap(0, time.Now().UnixNano())
@@ -178,7 +178,7 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 	if ms > 0 {
 		select {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
-		case <-r.Context().Done(): // nobody waits for the answer
+		case <-r.Context().Done(): // the client has gone
 		}
 	}
 	w.Header().Set("App-Process", strconv.Itoa(os.Getpid()))

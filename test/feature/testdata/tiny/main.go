@@ -1,5 +1,5 @@
-// Command tiny answers every request with 200 and the moment in which it listened, in Unix nanoseconds. It takes next to
-// no memory and starts as fast as a program can, so that what is measured is Sluice.
+// Command tiny answers every request with 200 and the time at which it began to listen, in Unix nanoseconds. It starts as fast as a
+// program can and takes little memory, so that benchmarks measure Sluice.
 package main
 
 import (

@@ -15,13 +15,14 @@ func named(name string, replicas int) model.Workload {
 	return w
 }
 
-// TestReplicasHaveABound: one workload asks for more than there is room for, and says so; another still gets its first one.
+// TestReplicasHaveABound: the status of a workload that needs more replicas than there is room for says so. Another workload still
+// gets its first replica.
 func TestReplicasHaveABound(t *testing.T) {
 	m := newMachine(t, process.Options{Replicas: 10})
 	greedy, late := named("greedy-00001", 1000), named("late-00001", 2)
 	m.Run(greedy)
-	m.await("as many as there may be", func(s model.WorkloadStatus) bool {
-		return s.UID == greedy.UID && len(s.Ready) == 9 && strings.Contains(s.Short, "has 9 of the 1000 replicas that it needs: this machine runs 10")
+	m.await("all but the reserved tenth", func(s model.WorkloadStatus) bool {
+		return s.UID == greedy.UID && len(s.Ready) == 9 && strings.Contains(s.Short, "has 9 of the 1000 replicas that it needs: this machine runs at most 10")
 	})
 	m.Run(late)
 	m.await("the other has its first", func(s model.WorkloadStatus) bool {
@@ -32,13 +33,13 @@ func TestReplicasHaveABound(t *testing.T) {
 	}
 	greedy.Replicas = 3
 	m.Run(greedy)
-	m.await("the other has what became free", func(s model.WorkloadStatus) bool {
+	m.await("the other gets the freed room", func(s model.WorkloadStatus) bool {
 		return s.UID == late.UID && len(s.Ready) == 2 && s.Short == ""
 	})
-	m.await("the first is content", func(s model.WorkloadStatus) bool { return s.UID == greedy.UID && len(s.Ready) == 3 && s.Short == "" })
+	m.await("the first has all that it needs", func(s model.WorkloadStatus) bool { return s.UID == greedy.UID && len(s.Ready) == 3 && s.Short == "" })
 }
 
-// TestWorkloadWithoutRoomWaits: it has nothing at all until another's replica has ended.
+// TestWorkloadWithoutRoomWaits until a replica of another workload has ended.
 func TestWorkloadWithoutRoomWaits(t *testing.T) {
 	m := newMachine(t, process.Options{Replicas: 1})
 	first, second := named("first-00001", 1), named("second-00001", 1)

@@ -77,7 +77,7 @@ type mesh struct {
 func newMesh(t *testing.T) *mesh {
 	m := &mesh{t: t, nacks: make(chan resource.Nack, 100)}
 	m.server = xds.New(xds.Options{Nacked: func(n resource.Nack) { m.nacks <- n }})
-	m.address = serve(t, m.server.Register)
+	m.address = serve(t, func(s *grpc.Server) { m.server.Register(s) })
 	t.Cleanup(m.server.Close)
 	return m
 }

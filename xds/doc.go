@@ -16,9 +16,9 @@
 //
 // The server's promises have numbers, and each has its tests in files that begin with its number: promise01_make_before_break,
 // 03_order, 04_endpoints_again, 06_nack and the others of 06 (NACKs), 07_crossing and 07_delta, 08_acks and 08_nonces, 09_wildcard,
-// 10_names and 10_types, 11_versions, 12_cost, 13_churn, 13_halfopen, 13_large and 13_slow. Three are about what is sent, and so
-// their tests are in translator/promises_test.go: 02 (no share for a revision that was never ready), 05 (each cluster has its own
-// assignment) and 14 (what is sent was validated, and what it refers to exists).
+// 10_names and 10_types, 11_versions, 12_cost, 13_halfopen, 13_large and 13_slow, and session/promise13_churn. Three are about what
+// is sent, so their tests are in translator/promises_test.go: 02 (no share for a revision that was never ready), 05 (each cluster
+// has its own assignment) and 14 (what is sent was validated, and what it refers to exists).
 //
 // The package must not know what the resources mean to Sluice (services, revisions, routes) nor where they come from. Of a
 // resource's content it reads only which others a client will subscribe to because of it.

@@ -188,7 +188,7 @@ func (st *Stream) takeRemovals(w *watch, now time.Time) push {
 		p.since = min(p.since, w.pendingRemoval[name])
 		delete(w.pendingRemoval, name)
 	}
-	if len(w.pendingRemoval) == 0 {
+	if len(p.removed) > 0 && len(w.pendingRemoval) == 0 { // a map that was large once costs as much to iterate over
 		w.pendingRemoval = map[string]uint64{}
 	}
 	slices.Sort(p.removed)

@@ -6,13 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // Test runs all tests against a server.
@@ -23,7 +19,6 @@ func Test(t *testing.T, start Start) {
 		"Trailers":                  trailers,
 		"OldClients":                oldClients,
 		"StalledUpload":             stalledUpload,
-		"StalledUploadsHoldNothing": stalledUploadsHoldNothing,
 		"EarlyAnswer":               earlyAnswer,
 		"Expectation":               expectation,
 		"InformationalResponses":    informational,
@@ -162,69 +157,6 @@ func stalledUpload(t *testing.T, start Start) {
 			}
 		})
 	}
-}
-
-// stalledUploadsHoldNothing has an application end while many clients stall in the middle of their bodies and stay connected. The
-// server must not keep a descriptor for any of them.
-func stalledUploadsHoldNothing(t *testing.T, start Start) {
-	const clients = 100
-	var under sync.WaitGroup
-	under.Add(clients)
-	end := make(chan struct{})
-	app := NewApp(t, func(_ net.Conn, r *http.Request) bool {
-		_, _ = io.ReadFull(r.Body, make([]byte, 3))
-		under.Done()
-		<-end
-		return false
-	})
-	address, headers := start(t, app.Address)
-	stalled := make([]*Client, clients)
-	for i := range stalled {
-		stalled[i] = Dial(t, address, headers)
-		stalled[i].Send(uploads["chunked"])
-	}
-	under.Wait()
-	if held := sockets(t, address, app.Address); held < 2*clients {
-		t.Fatalf("the server holds %d sockets while %d clients stall: the test counts them wrong", held, clients)
-	}
-	close(end)
-	for _, c := range stalled {
-		c.Want("POST", http.StatusBadGateway)
-	}
-	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
-		held := sockets(t, address, app.Address)
-		if held == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server still holds %d sockets of %d clients that stalled and got their answers", held, clients)
-		}
-	}
-}
-
-// sockets returns how many TCP connections a server has on this machine: those at its own address and those to the application.
-func sockets(t testing.TB, server, app string) (held int) {
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Skipf("the sockets of a process cannot be counted here: %v", err)
-	}
-	form := func(address string) string {
-		a, err := netip.ParseAddrPort(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ip := a.Addr().As4()
-		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port())
-	}
-	const established, closeWait = "01", "08" // in other states only the kernel has the connection
-	local, remote := form(server), form(app)
-	for line := range strings.Lines(string(table)) {
-		fields := strings.Fields(line)
-		if len(fields) > 3 && (fields[1] == local || fields[2] == remote) && (fields[3] == established || fields[3] == closeWait) {
-			held++
-		}
-	}
-	return held
 }
 
 // earlyAnswer has the application answer before the body has arrived. The server must not parse the rest of the body as a request.

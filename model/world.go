@@ -1,9 +1,15 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // World is everything that the data plane serves at one moment. It is immutable and shares structure with
 // the World before it: a Route or Backend that did not change keeps its pointer.
+//
+// Its values are compared to find out what has changed. A field that Equal does not compare is a change that never reaches Envoy, so a
+// test changes each field and requires Equal to notice.
 type World struct {
 	// Generation numbers the Worlds of one process, so that an acknowledgement can name one. It is not translated.
 	Generation uint64
@@ -33,6 +39,12 @@ type Gateway struct {
 	Routes RouteForm
 }
 
+// Equal says whether two gateways are the same.
+func (g Gateway) Equal(o Gateway) bool {
+	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
+		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
+}
+
 // RouteForm is the form in which routes reach a gateway.
 type RouteForm string
 
@@ -55,6 +67,11 @@ type Certificate struct {
 	Chain, Key string
 }
 
+// Equal says whether two certificates are the same.
+func (c Certificate) Equal(o Certificate) bool {
+	return c.Name == o.Name && c.Chain == o.Chain && c.Key == o.Key && slices.Equal(c.Hosts, o.Hosts)
+}
+
 // Route is one Route of the API, resolved: hosts and the revisions behind them.
 type Route struct {
 	// Key is the Route's own namespace and name.
@@ -65,6 +82,11 @@ type Route struct {
 	Created time.Time
 	// Rules are one per virtual host: the default one first, then one per tag, sorted by tag.
 	Rules []Rule
+}
+
+// Equal says whether two routes are the same.
+func (r Route) Equal(o Route) bool {
+	return r.Key == o.Key && r.Owner == o.Owner && r.Created.Equal(o.Created) && slices.EqualFunc(r.Rules, o.Rules, Rule.Equal)
 }
 
 // Rule is one virtual host: some hosts, and the shares of their requests.
@@ -79,6 +101,12 @@ type Rule struct {
 	Shares []Share
 	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
 	TagHeader []TagShare
+}
+
+// Equal says whether two rules are the same.
+func (r Rule) Equal(o Rule) bool {
+	return r.Tag == o.Tag && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
+		slices.Equal(r.Shares, o.Shares) && slices.Equal(r.TagHeader, o.TagHeader)
 }
 
 // Share is the part of a Rule's requests that one revision gets.
@@ -121,6 +149,15 @@ type Backend struct {
 	// Start are the moments of the revision's last start from zero, to report what the time of a cold start was spent on.
 	Start Start
 }
+
+// Equal says whether two backends are the same.
+func (b Backend) Equal(o Backend) bool {
+	return b.Revision == o.Revision && b.Owner == o.Owner && b.Protocol == o.Protocol && b.Direct == o.Direct &&
+		b.Via == o.Via && b.Activators == o.Activators && b.Concurrency == o.Concurrency && b.Timeout == o.Timeout &&
+		b.Failure.equal(o.Failure) && b.Start == o.Start && slices.Equal(b.Endpoints, o.Endpoints)
+}
+
+func (f *Failure) equal(o *Failure) bool { return f == o || f != nil && o != nil && *f == *o }
 
 // Start are the moments of a start from zero; all are zero when they are unknown.
 type Start struct {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// retries is how often a request is retried when an endpoint cannot be connected to or refuses the stream: enough for two attempts in each
+	// maxRetries is how often a request is retried when an endpoint cannot be connected to or refuses the stream: enough for two attempts in each
 	// of the two priorities, twice over, while the endpoints change from one attempt to the next.
-	retries = 9
+	maxRetries = 9
 	// attemptsPerPriority is after how many attempts Envoy tries the next priority.
 	attemptsPerPriority = 2
 	// hostSelections is how often Envoy selects again when it selects an endpoint that it has tried already.
@@ -30,13 +30,13 @@ const (
 
 // retryPolicy retries, on another replica, only what no application can have received.
 //
-// answerWithin bounds the time from the end of the request to the beginning of the response. Activators and queue-proxies enforce it
-// themselves, so it passes only if one of them hangs; the request is not retried then. Envoy's timeout of a route would end a response that
-// has begun; the per-try timeout does not.
-func retryPolicy(answerWithin time.Duration) *routev3.RetryPolicy {
+// The virtual host's answerWithin bounds the time from the end of the request to the beginning of the response. Activators and
+// queue-proxies enforce it themselves, so it passes only if one of them hangs; the request is not retried then. Envoy's timeout of a route
+// would end a response that has begun; the per-try timeout does not.
+func retryPolicy(v virtualHost) *routev3.RetryPolicy {
 	p := &routev3.RetryPolicy{
 		RetryOn:      "connect-failure,refused-stream,reset-before-request,retriable-headers",
-		NumRetries:   wrapperspb.UInt32(retries),
+		NumRetries:   wrapperspb.UInt32(maxRetries),
 		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(backOff), MaxInterval: durationpb.New(longestBackOff)},
 		RetriableHeaders: []*routev3.HeaderMatcher{{
 			Name: reasonHeader,
@@ -56,8 +56,8 @@ func retryPolicy(answerWithin time.Duration) *routev3.RetryPolicy {
 		},
 		HostSelectionRetryMaxAttempts: hostSelections,
 	}
-	if answerWithin > 0 {
-		p.PerTryTimeout = durationpb.New(answerWithin + answerGrace)
+	if v.answerWithin > 0 {
+		p.PerTryTimeout = durationpb.New(v.answerWithin + answerGrace)
 	}
 	return p
 }

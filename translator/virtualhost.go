@@ -48,7 +48,7 @@ func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
 		vh.Routes = []*routev3.Route{v.unavailable()}
 		return vh
 	}
-	vh.RetryPolicy = retryPolicy(v.answerWithin)
+	vh.RetryPolicy = retryPolicy(v)
 	action := func(shares []model.Share) *routev3.RouteAction {
 		a := split(shares)
 		a.Timeout = durationpb.New(0) // no bound; Envoy's own default is 15 s

@@ -19,7 +19,7 @@ func ConfigurationOf(s *servingv1.Service) *servingv1.Configuration {
 				servingv1.ServiceLabel: s.Name, servingv1.ServiceUIDLabel: string(s.UID),
 			}),
 			Annotations: without(with(s.Annotations, map[string]string{servingv1.RoutesAnnotation: s.Name}),
-				servingv1.LastAppliedAnnotation, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation),
+				append(servingv1.RouteAnnotations, servingv1.LastAppliedAnnotation)...),
 			OwnerReferences: ownedBy(s, servingv1.KindService),
 		},
 		Spec: *s.Spec.ConfigurationSpec.DeepCopy(),

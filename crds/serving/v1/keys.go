@@ -59,6 +59,9 @@ const (
 	LastAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration"
 )
 
+// RouteAnnotations are those annotations of a Service that concern its Route alone: its Configuration does not get them.
+var RouteAnnotations = []string{RolloutDurationAnnotation, RolloutDurationAltAnnotation}
+
 // AutoscalingGroup is the prefix of all autoscaling annotations; they belong on the revision template.
 const AutoscalingGroup = "autoscaling.knative.dev"
 

@@ -14,9 +14,9 @@ func compileRetry(m *routev3.RetryPolicy) (settings.Retry, error) {
 	if m == nil {
 		return p, nil
 	}
-	p.Attempts, p.PerTry = 1, durationOr(m.GetPerTryTimeout(), 0)
+	p.Max, p.PerTry = 1, durationOr(m.GetPerTryTimeout(), 0)
 	if m.GetNumRetries() != nil {
-		p.Attempts = int(m.GetNumRetries().GetValue())
+		p.Max = int(m.GetNumRetries().GetValue())
 	}
 	headers := false
 	for _, on := range strings.Split(m.GetRetryOn(), ",") {

@@ -63,7 +63,7 @@ func (x *exchange) discard(res *http.Response) {
 }
 
 func (x *exchange) pick(tried []*Host) *Host {
-	if len(tried) > 0 && len(tried) == x.route.Forward.Retry.Attempts {
+	if len(tried) > 0 && len(tried) == x.route.Forward.Retry.Max {
 		return x.endpoints.pickLast(x.config.Policy, tried, x.ejected)
 	}
 	return x.endpoints.Pick(x.config.Policy, tried, x.ejected)
@@ -160,6 +160,6 @@ func (x *exchange) mayRetry(err error, before int) bool {
 	if x.Err() != nil || !retriable(policy, err) {
 		return false
 	}
-	x.exhausted = before >= policy.Attempts
+	x.exhausted = before >= policy.Max
 	return !x.exhausted
 }

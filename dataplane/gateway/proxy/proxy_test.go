@@ -75,7 +75,7 @@ func TestARetryLooksAtTheNewestEndpoints(t *testing.T) {
 		return says(r, "good"), nil
 	}).transport()
 	m := serve(p, &settings.VirtualHost{Domains: []string{"*"}, Routes: []*settings.Route{{Forward: &settings.Forward{
-		Clusters: []settings.WeightedCluster{{Name: "c", Weight: 1}}, Total: 1, Retry: settings.Retry{Attempts: 1, ConnectFailure: true},
+		Clusters: []settings.WeightedCluster{{Name: "c", Weight: 1}}, Total: 1, Retry: settings.Retry{Max: 1, ConnectFailure: true},
 	}}}})
 	w := httptest.NewRecorder()
 	m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h/", nil))

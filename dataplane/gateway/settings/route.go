@@ -65,8 +65,8 @@ type WeightedCluster struct {
 // Retry says after which failures a request is sent again, to another endpoint. After all of them but RefusedStream and Headers
 // nothing of the request has reached an endpoint; after these two the endpoint says that it has not processed the request.
 type Retry struct {
-	Attempts int           // after the first one; 0 is no retry
-	PerTry   time.Duration // to the beginning of the response; 0 is no limit
+	Max    int           // retries of a request; 0 is none
+	PerTry time.Duration // to the beginning of the response; 0 is no limit
 
 	ConnectFailure, RefusedStream, ResetBeforeRequest bool
 	Headers                                           []HeaderMatch // a response with one of these is a failure

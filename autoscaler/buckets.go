@@ -70,11 +70,12 @@ func (b *buckets) record(sec int64, value float64) {
 	b.total += value
 }
 
-// empty says that nothing was written within the window.
+// empty says that nothing was written within the window. A write exactly a window ago still counts, as in Knative.
 func (b *buckets) empty(sec int64) bool { return !b.written || sec-b.last > b.size() }
 
-// linear returns the mean over the known seconds, rounded to six digits. Seconds after the last write do not count. Neither average is
-// below 0, not even -0, which differences of sums can leave.
+// linear returns the mean over the seconds from the first write to the last, within the window, rounded to six digits. A second between
+// them without a write counts as 0; seconds after the last write do not count. Neither average is below 0, not even -0, which differences
+// of sums can leave.
 func (b *buckets) linear(sec int64) float64 {
 	if !b.written || sec-b.last >= b.size() {
 		return 0

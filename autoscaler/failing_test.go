@@ -3,16 +3,21 @@ package autoscaler
 import (
 	"testing"
 	"time"
+
+	"sluice.dev/sluice/model"
 )
 
 // TestRevisionThatFailsAndIsNotNamedIsGivenUp: one that a Route names is tried until its deadline.
 func TestRevisionThatFailsAndIsNotNamedIsGivenUp(t *testing.T) {
+	none, two := model.Proposal{Signal: "cpu", Replicas: model.UnknownReplicas}, model.Proposal{Signal: "schedule", Replicas: 2}
 	for name, c := range map[string]struct {
 		observed Observation
 		want     int
 	}{
 		"fails, and no Route names it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Quiet: true}, 0},
 		"the same without data":        {Observation{Replicas: 1, Unreachable: true, Failing: true}, 0},
+		"nor has a further signal any": {Observation{Replicas: 1, Unreachable: true, Failing: true, Signals: []model.Proposal{none}}, 0},
+		"a further signal asks for it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Signals: []model.Proposal{none, two}}, 2},
 		"fails":                        {Observation{Replicas: 1, Failing: true, Quiet: true}, 1},
 		"no Route names it":            {Observation{Replicas: 1, Unreachable: true, Quiet: true}, 1},
 		"serves all the same":          {Observation{Replicas: 1, Ready: 1, Unreachable: true, Failing: true, Quiet: true}, 1},

@@ -15,7 +15,8 @@ import (
 const domain = ".knative.dev"
 
 // Validate says which annotations of a revision are wrong, in Knative's sentences ("message: annotation", one per
-// line; pkg/apis/autoscaling/annotation_validation.go). It returns nil when all are right.
+// line; pkg/apis/autoscaling/annotation_validation.go). Annotations that Knative does not have get sentences of that form. It returns nil
+// when all are right.
 func Validate(c *Config, a map[string]string) error {
 	v := validator{annotations: a, config: c}
 	v.class()

@@ -1,6 +1,7 @@
 package autoscaler
 
 import (
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -10,17 +11,21 @@ import (
 // replicas is reported first.
 const activationBuffer = 30 * time.Second
 
-// compose returns the largest count that the load and the other signals ask for. A signal without data keeps the replicas that run:
-// it might ask for that many.
+// compose returns the largest count that the load and the other signals ask for. A signal without data keeps the replicas that run: it
+// might ask for that many. But it does not keep a start that has failed, or that would never end.
 func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *model.Decision) int {
 	want, running := d.Desired, max(0, o.Replicas)
-	// An inactive revision stays inactive; toZero keeps its replicas. A failed start ends.
-	if !d.Fresh && (len(o.Signals) > 0 || want > 0 || want == 0 && s.phase != inactive && !s.startFailed(p, o, now)) {
+	failed := s.startFailed(p, o, now) && !slices.ContainsFunc(o.Signals, hasData)
+	mayNeed := len(o.Signals) > 0 || want == 0 && s.phase != inactive // of an inactive revision toZero keeps the replicas
+	if !d.Fresh && (want > 0 || mayNeed && !failed) {
 		want = max(want, running)
 	}
 	for i := range o.Signals {
 		signal := o.Signals[i]
-		if signal.Replicas < 0 {
+		if !hasData(signal) {
+			if failed {
+				continue
+			}
 			signal.Replicas, signal.Why = running, "it has no data, and may need what runs"
 		}
 		if signal.Replicas > want {
@@ -29,6 +34,8 @@ func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *mode
 	}
 	return want
 }
+
+func hasData(signal model.Proposal) bool { return signal.Replicas >= 0 }
 
 // floor returns the least count that the bounds allow, and its reason.
 func (s *State) floor(p *model.Scaling, o *Observation) (int, model.Reason) {

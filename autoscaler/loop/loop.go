@@ -157,7 +157,7 @@ func (l *Loop) Running(s model.WorkloadStatus) {
 		if was == 0 {
 			r.directAt = now // from now on its load is awaited
 		}
-		r.ready, r.metrics = ready, s.Metrics
+		r.ready, r.scrapes = ready, s.Metrics
 		if ready == 0 {
 			r.direct, r.directKnown = load{}, false // those replicas are gone
 		}
@@ -248,11 +248,11 @@ func (l *Loop) scrape(ctx context.Context, running *sync.WaitGroup) {
 func (l *Loop) targets() []scrape.Target {
 	var targets []scrape.Target
 	for r := range l.awake {
-		if r.scaled.Source == model.FromEnvoy || len(r.metrics) == 0 {
+		if r.scaled.Source == model.FromEnvoy || len(r.scrapes) == 0 {
 			continue
 		}
 		targets = append(targets, scrape.Target{
-			Revision: r.scaled.Revision, UID: r.scaled.UID, Window: r.policy.StableWindow, Replicas: r.metrics,
+			Revision: r.scaled.Revision, UID: r.scaled.UID, Window: r.policy.StableWindow, Replicas: r.scrapes,
 		})
 	}
 	return targets

@@ -20,7 +20,7 @@ type revision struct {
 	replicas int // asked for
 	ready    int
 	failing  bool // its replicas fail, and will go on failing
-	metrics  []model.Scrape
+	scrapes  []model.Scrape
 	backed   time.Time // since when activators back it; zero when they do not
 	woken    bool      // it had no replicas until a request came
 
@@ -126,7 +126,8 @@ func (r *revision) keepAll() {
 	}
 }
 
-// allSignals returns the counts that signals beside the load ask for now. A further signal is appended here.
+// allSignals returns the counts that signals beside the load ask for now. A further signal is appended here. It averages over time
+// itself, for Decide smooths the load alone, and proposes model.UnknownReplicas while it has no data.
 func (r *revision) allSignals() []model.Proposal {
 	r.signals = r.signals[:0]
 	if r.waiting.Signal != "" {

@@ -9,7 +9,8 @@ import (
 	"sluice.dev/sluice/contract"
 )
 
-// The figures of a queue-proxy, in the order of figureNames. The first seven are counters; a proxied part follows its whole.
+// The figures of a queue-proxy, in the order of figureNames. Those up to proxiedStreams are counters, which follows compares; those
+// from inFlight on are figures of now, which check bounds. A proxied part follows its whole.
 const (
 	uptime = iota
 	requests

@@ -31,7 +31,8 @@ var framings = []row{
 	behind("A length with a sign is refused", post+"Content-Length: +5\r\n\r\nhello"),
 	behind("Another transfer coding is refused", post+"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
 	behind("A transfer coding that only looks like chunked is refused", post+"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-	{name: "What follows a body is another request", send: post + chunked + "\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + second, want: []expectation{statuses(200, 200), appSaw(2)}},
+	{name: "What follows a body is another request", send: post + chunked + "\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + second,
+		want: []expectation{statuses(200, 200), appSaw(2)}},
 }
 
 // skips is a reason: the malformed chunk does no harm, since the bytes that Envoy passes on are unambiguous.
@@ -91,7 +92,8 @@ var stalls = []row{
 	{name: "An answer before an expected body ends the connection", send: post + "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
 		serve: func(c *appConn) { c.write(tooLarge); _, _ = c.reader.ReadString('!'); c.hangUp() },
 		want:  []expectation{statuses(413), answerBody("no"), appSaw(1)}},
-	{name: "A client that stalls in its body gets 404 if its host is unknown", send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
+	{name: "A client that stalls in its body gets 404 if its host is unknown",
+		send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
 		want: []expectation{statuses(404), appSaw(0)}},
 	{name: "A client that stalls in its body gets an error if its replica has ended", send: post + "Content-Length: 100\r\n\r\nhello",
 		serve: func(c *appConn) { _, _ = c.reader.ReadString('o'); c.hangUp() },

@@ -122,7 +122,8 @@ var http2Rows = []row{
 		c.http2(true, request2("GET", "/a", "x-a", "b\r\nx-b: c")...).finish()
 	}, want: []expectation{refused, appSaw(0)}},
 	{name: "A WebSocket over HTTP/2 passes bytes in both directions", serve: echo, play: func(c *conversation) {
-		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a", "sec-websocket-version", "13")
+		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a",
+			"sec-websocket-version", "13")
 		s.read(func() bool { return s.answer.Len() > 0 })
 		s.send("ping", false)
 		s.read(func() bool { return strings.HasSuffix(s.answer.String(), "ping") })

@@ -19,12 +19,13 @@ var inner = []struct{ row, activator, queueProxy string }{
 	{"A percent sign that escapes nothing passes", "net/http answers 400", "net/http answers 400"},
 	{"HTTP/2 without TLS is answered", sameProtocol, ""},
 	{"Trailers of a request of HTTP/2 pass", sameProtocol, ""},
-	{"A WebSocket over HTTP/2 passes bytes in both directions", "it does not offer this, and gateways use HTTP/1.1 for WebSockets", "it does not offer this, and gateways use HTTP/1.1 for WebSockets"},
+	{"A WebSocket over HTTP/2 passes bytes in both directions", notOffered, notOffered},
 }
 
 const (
 	theGateway   = "the gateway does this"
 	anyHost      = "it finds the revision by the gateway's headers, whatever the host is"
+	notOffered   = "it does not offer this, and gateways use HTTP/1.1 for WebSockets"
 	sameProtocol = "the gateway uses the protocol of the replica"
 )
 

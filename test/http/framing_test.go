@@ -26,16 +26,17 @@ var framings = []row{
 	behind("A Content-Length beside a Transfer-Encoding is refused", post+"Content-Length: 5\r\n"+chunked+"\r\n0\r\n\r\n"),
 	behind("A Transfer-Encoding beside a Content-Length is refused", post+chunked+"Content-Length: 5\r\n\r\n0\r\n\r\n"),
 	behind("A Transfer-Encoding in HTTP/1.0 is refused", "POST /a HTTP/1.0\r\n"+hostLine+"Connection: keep-alive\r\n"+chunked+"\r\n0\r\n\r\n").
-		except(envoyProxy, "Envoy reads the chunks, and passes them on as those of HTTP/1.1"),
+		except(envoyProxy, "Envoy reads the chunks, and passes them on in HTTP/1.1"),
 	behind("Two different lengths are refused", post+"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
 	behind("A length with a sign is refused", post+"Content-Length: +5\r\n\r\nhello"),
 	behind("Another transfer coding is refused", post+"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
 	behind("A transfer coding that only looks like chunked is refused", post+"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-	{name: "What follows a body is another request", send: post + chunked + "\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + second, want: []expectation{statuses(200, 200), appSaw(2)}},
+	{name: "What follows a body is another request", send: post + chunked + "\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + second,
+		want: []expectation{statuses(200, 200), appSaw(2)}},
 }
 
 // skips is a reason: the malformed chunk does no harm, since the bytes that Envoy passes on are unambiguous.
-const skips = "Envoy skips it, and passes on a chunk of 5 bytes"
+const skips = "Envoy ignores the error, and passes on a valid chunk of 5 bytes"
 
 // except returns the row with the reason of a hop, unless the reason is empty.
 func (r row) except(hop, why string) row {
@@ -53,19 +54,19 @@ func (r row) except(hop, why string) row {
 func malformedChunks() (rows []row) {
 	for _, m := range [][]string{
 		{"no size", "\r\nhello\r\n0\r\n\r\n"},
-		{"a size of other digits", "g\r\nhello\r\n0\r\n\r\n"},
+		{"a size that is not hexadecimal", "g\r\nhello\r\n0\r\n\r\n"},
 		{"0x before the size", "0x5\r\nhello\r\n0\r\n\r\n"},
 		{"a plus sign", "+5\r\nhello\r\n0\r\n\r\n"},
 		{"a minus sign", "-5\r\nhello\r\n0\r\n\r\n"},
 		{"an underscore in the size", "0_5\r\nhello\r\n0\r\n\r\n"},
 		{"a size beyond 64 bits", "100000000000000005\r\nhello\r\n0\r\n\r\n"},
 		{"a space before the size", " 5\r\nhello\r\n0\r\n\r\n"},
-		{"a space behind the size", "5 \r\nhello\r\n0\r\n\r\n", skips},
-		{"a line feed alone behind the size", "5\nhello\r\n0\r\n\r\n"},
-		{"a carriage return alone behind the size", "5\rhello\r\n0\r\n\r\n"},
+		{"a space after the size", "5 \r\nhello\r\n0\r\n\r\n", skips},
+		{"a line feed alone after the size", "5\nhello\r\n0\r\n\r\n"},
+		{"a carriage return alone after the size", "5\rhello\r\n0\r\n\r\n"},
 		{"data longer than its size", "5\r\nhello!\r\n0\r\n\r\n", skips},
-		{"a line feed alone behind the data", "5\r\nhello\n0\r\n\r\n", skips},
-		{"nothing behind the data", "5\r\nhello0\r\n\r\n"},
+		{"a line feed alone after the data", "5\r\nhello\n0\r\n\r\n", skips},
+		{"nothing after the data", "5\r\nhello0\r\n\r\n"},
 		{"a line feed in an extension", "5;a\nb\r\nhello\r\n0\r\n\r\n"},
 		{"NUL in an extension", "5;a=\x00\r\nhello\r\n0\r\n\r\n", skips},
 		{"a trailer without a colon", "5\r\nhello\r\n0\r\nX-End\r\n\r\n"},
@@ -82,21 +83,22 @@ func malformedChunks() (rows []row) {
 const tooLarge = "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
 
 var stalls = []row{
-	{name: "An early answer ends a client that stalls in its body", send: post + "Content-Length: 100\r\n\r\nhello",
+	{name: "An early answer ends the connection of a client that stalls in its body", send: post + "Content-Length: 100\r\n\r\nhello",
 		serve: func(c *appConn) { c.write(tooLarge); _, _ = c.reader.ReadString('!'); c.hangUp() },
 		want:  []expectation{statuses(413), answerBody("no"), appSaw(1)}},
-	{name: "An early answer ends a client that stalls in its chunks", send: post + chunked + "\r\n5\r\nhello\r\n",
+	{name: "An early answer ends the connection of a client that stalls in its chunks", send: post + chunked + "\r\n5\r\nhello\r\n",
 		serve: func(c *appConn) { c.write(tooLarge); _, _ = c.reader.ReadString('!'); c.hangUp() },
 		want:  []expectation{statuses(413), answerBody("no"), appSaw(1)}},
 	{name: "An answer before an expected body ends the connection", send: post + "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
 		serve: func(c *appConn) { c.write(tooLarge); _, _ = c.reader.ReadString('!'); c.hangUp() },
 		want:  []expectation{statuses(413), answerBody("no"), appSaw(1)}},
-	{name: "A client that stalls in its body gets 404 if its host is unknown", send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
+	{name: "A client that stalls in its body gets 404 if its host is unknown",
+		send: "POST /a HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100\r\n\r\nhello",
 		want: []expectation{statuses(404), appSaw(0)}},
 	{name: "A client that stalls in its body gets an error if its replica has ended", send: post + "Content-Length: 100\r\n\r\nhello",
 		serve: func(c *appConn) { _, _ = c.reader.ReadString('o'); c.hangUp() },
 		want:  []expectation{oneOf(502, 503), appSaw(1)}},
-	{name: "A connection goes on after a request that has run out of time", send: post + "Content-Length: 5\r\n\r\nhello",
+	{name: "A connection serves the next request after one that timed out", send: post + "Content-Length: 5\r\n\r\nhello",
 		serve: func(c *appConn) {
 			if c.readBody(); !strings.Contains(c.head, "/second") {
 				_, _ = c.reader.ReadByte() // blocks until the hop gives up

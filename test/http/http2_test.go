@@ -108,7 +108,7 @@ var http2Rows = []row{
 		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
 		s.finish()
 	}, want: []expectation{statuses(200), appBody("hello"), appTrailer("X-End: 1")}},
-	{name: "A body of HTTP/2 that is longer than its length is never passed on whole", play: func(c *conversation) {
+	{name: "A body of HTTP/2 that is longer than its Content-Length is never passed on whole", play: func(c *conversation) {
 		s := c.http2(false, request2("POST", "/a", "content-length", "5")...)
 		s.send("hello, world", true)
 		s.finish()
@@ -121,14 +121,15 @@ var http2Rows = []row{
 	{name: "A line break in a header field of HTTP/2 is refused", play: func(c *conversation) {
 		c.http2(true, request2("GET", "/a", "x-a", "b\r\nx-b: c")...).finish()
 	}, want: []expectation{refused, appSaw(0)}},
-	{name: "A WebSocket over HTTP/2 passes bytes of both sides", serve: echo, play: func(c *conversation) {
-		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a", "sec-websocket-version", "13")
+	{name: "A WebSocket over HTTP/2 passes bytes in both directions", serve: echo, play: func(c *conversation) {
+		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a",
+			"sec-websocket-version", "13")
 		s.read(func() bool { return s.answer.Len() > 0 })
 		s.send("ping", false)
 		s.read(func() bool { return strings.HasSuffix(s.answer.String(), "ping") })
 		s.over()
 	}, want: []expectation{statuses(200), answerBody("ping"), appHas("Upgrade: websocket")},
-		but: map[string]string{builtIn: "it is not offered, and clients ask for WebSockets over HTTP/1.1"}},
+		but: map[string]string{builtIn: "it does not offer this, and clients use HTTP/1.1 for WebSockets"}},
 }
 
 // appNoBody expects that the application has not received a whole body.

@@ -25,8 +25,8 @@ func (c *noticed) Close() error {
 	return c.Conn.Close()
 }
 
-// roundTrip sends a request with a body that cannot be had again to a server that does with its connections what it is told. With
-// late the request is given to its connection only when the transport knows that the server has closed it.
+// roundTrip sends a request, whose body can be read only once, to a server that handles its connections by handle. With late, the
+// request goes to its connection only when the transport knows that the server has closed it.
 func roundTrip(t *testing.T, handle func(net.Conn), late bool) error {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -73,7 +73,7 @@ func roundTrip(t *testing.T, handle func(net.Conn), late bool) error {
 	return err
 }
 
-// greeted sends SETTINGS, and does then what it is told when the request has come.
+// greeted sends SETTINGS, and calls then when the request has come.
 func greeted(conn net.Conn, then func(f *http2.Framer, stream uint32)) {
 	f := http2.NewFramer(conn, conn)
 	_ = f.WriteSettings()

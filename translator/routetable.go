@@ -42,7 +42,8 @@ type routeTable struct {
 	resource *Resource
 	// ends are the offsets in the body at which the chunk of each Route ends.
 	ends []int
-	// sum adds up the hashes of the chunks. It need not depend on their order, because each chunk contains the name that determines its place.
+	// sum adds up the hashes of the chunks. It need not depend on their order, because each chunk contains the name that determines
+	// its place.
 	sum uint64
 }
 

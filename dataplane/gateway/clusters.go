@@ -59,7 +59,8 @@ func (g *Gateway) setCluster(r client.Resource) (string, error) {
 		return "", err
 	}
 	if other := g.endpoints[config.EDS]; config.EDS != "" && other != nil && other.Name != r.Name {
-		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own", config.EDS, other.Name)
+		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own",
+			config.EDS, other.Name)
 	}
 	c := g.proxy.Clusters.Get(r.Name)
 	if c == nil {

@@ -37,7 +37,7 @@ type replica struct {
 	settle time.Duration // see Options.Settle; 0 if the revision has been ready before
 
 	// Shared with the owner goroutine.
-	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means as long as requests
+	streams atomic.Int64                     // how long streams may outlive a stop (time.Duration); 0 means as long as requests
 	proxy   atomic.Pointer[queueproxy.Proxy] // of the current life; nil without a queue-proxy
 }
 

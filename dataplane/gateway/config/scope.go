@@ -26,7 +26,8 @@ func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
 	for i, f := range b.GetFragments() {
 		h := f.GetHeaderValueExtractor()
 		if h.GetName() != ":authority" || h.GetElementSeparator() != ":" || h.GetIndex() != 0 || h.GetElement() != nil {
-			return 0, atIndex("fragments", i, fmt.Errorf("anything but the first element of :authority, split at colons, is %w", errUnsupported))
+			return 0, atIndex("fragments", i,
+				fmt.Errorf("anything but the first element of :authority, split at colons, is %w", errUnsupported))
 		}
 	}
 	return len(b.GetFragments()), nil

@@ -24,7 +24,8 @@ func hasLine(head, line string) bool {
 	for got := range strings.SplitSeq(head, "\r\n") {
 		name, value, isHeader := strings.Cut(line, ":")
 		gotName, gotValue, _ := strings.Cut(got, ":")
-		if got == line || isHeader && strings.EqualFold(name, gotName) && (value == "" || strings.TrimSpace(value) == strings.TrimSpace(gotValue)) {
+		if got == line ||
+			isHeader && strings.EqualFold(name, gotName) && (value == "" || strings.TrimSpace(value) == strings.TrimSpace(gotValue)) {
 			return true
 		}
 	}

@@ -105,7 +105,9 @@ var http2Rows = []row{
 		s.send("hello", false)
 		var block bytes.Buffer
 		_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "x-end", Value: "1"})
-		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true,
+		})
 		s.finish()
 	}, want: []expectation{statuses(200), appBody("hello"), appTrailer("X-End: 1")}},
 	{name: "A body of HTTP/2 that is longer than its length is never passed on whole", play: func(c *conversation) {
@@ -122,7 +124,8 @@ var http2Rows = []row{
 		c.http2(true, request2("GET", "/a", "x-a", "b\r\nx-b: c")...).finish()
 	}, want: []expectation{refused, appSaw(0)}},
 	{name: "A WebSocket over HTTP/2 passes bytes of both sides", serve: echo, play: func(c *conversation) {
-		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a", "sec-websocket-version", "13")
+		s := c.http2(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", host, ":path", "/a",
+			"sec-websocket-version", "13")
 		s.read(func() bool { return s.answer.Len() > 0 })
 		s.send("ping", false)
 		s.read(func() bool { return strings.HasSuffix(s.answer.String(), "ping") })

@@ -19,7 +19,8 @@ const (
 func says(text string) func(c *appConn) { return func(c *appConn) { c.answer(text) } }
 
 // table is all rows.
-var table = withInner(concat(versions, hosts, trailers, upgrades, interims, limits, headers, paths, framings, malformedChunks(), stalls, http2Rows))
+var table = withInner(concat(versions, hosts, trailers, upgrades, interims, limits, headers, paths, framings, malformedChunks(),
+	stalls, http2Rows))
 
 func concat(parts ...[]row) (all []row) {
 	for _, p := range parts {
@@ -69,7 +70,8 @@ var trailers = []row{
 }
 
 const (
-	webSocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	webSocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 )
 
@@ -158,14 +160,18 @@ var limits = []row{
 	{name: "A request may have 48 KiB of header", send: get + "X-Long: " + strings.Repeat("x", 48<<10) + "\r\n" + end, want: []expectation{statuses(200), appSaw(1)}},
 	{name: "80 KiB of header get 431", send: get + "X-Long: " + strings.Repeat("x", 80<<10) + "\r\n" + end, want: []expectation{statuses(431), appSaw(0)}},
 	{name: "A response may have 300 header fields", send: get + end,
-		serve: says("HTTP/1.1 200 OK\r\n" + fields(300) + "Content-Length: 2\r\n\r\nok"), want: []expectation{statuses(200), answerHas("X-299: 299")}},
+		serve: says("HTTP/1.1 200 OK\r\n" + fields(300) + "Content-Length: 2\r\n\r\nok"),
+		want:  []expectation{statuses(200), answerHas("X-299: 299")}},
 	{name: "A response may have 80 KiB of header", send: get + end,
-		serve: says("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 80<<10) + "\r\nContent-Length: 2\r\n\r\nok"), want: []expectation{statuses(200), answerBody("ok")}},
+		serve: says("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 80<<10) + "\r\nContent-Length: 2\r\n\r\nok"),
+		want:  []expectation{statuses(200), answerBody("ok")}},
 }
 
 var headers = []row{
 	{name: "Unknown methods pass", send: "BREW /pot HTTP/1.1\r\n" + hostLine + end, want: []expectation{statuses(200), appHas("BREW /pot HTTP/1.1")},
-		but: map[string]string{envoyProxy: "Envoy answers 400 to methods of HTTP/1.1 that it does not know; its allow_custom_methods is work in progress"}},
+		but: map[string]string{
+			envoyProxy: "Envoy answers 400 to methods of HTTP/1.1 that it does not know; its allow_custom_methods is work in progress",
+		}},
 	{name: "OPTIONS * gets 404", send: "OPTIONS * HTTP/1.1\r\n" + hostLine + end, want: []expectation{statuses(404), appSaw(0)}},
 	{name: "A request without an X-Request-Id gets one", send: get + end, want: []expectation{statuses(200), appHas("X-Request-Id:")}},
 	{name: "The X-Request-Id of a client is replaced", send: get + "X-Request-Id: mine\r\n" + end, want: []expectation{statuses(200), appHas("X-Request-Id:"), appLacks("X-Request-Id: mine")}},
@@ -180,7 +186,8 @@ var headers = []row{
 		want: []expectation{statuses(200), answerLacks("Content-Type:"), answerBody("<html>")}},
 	{name: "Nothing about the proxy is added", send: get + end, want: []expectation{statuses(200), answerLacks("x-envoy-upstream-service-time:"), answerLacks("Via:"), appLacks("x-envoy-expected-rq-timeout-ms:")}},
 	{name: "Header fields of the same name stay apart", send: get + end,
-		serve: says("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok"), want: []expectation{answerHas("Set-Cookie: a=1"), answerHas("Set-Cookie: b=2")}},
+		serve: says("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok"),
+		want:  []expectation{answerHas("Set-Cookie: a=1"), answerHas("Set-Cookie: b=2")}},
 	{name: "Header fields with underscores pass", send: get + "my_header: 1\r\n" + end, want: []expectation{statuses(200), appHas("my_header: 1")}},
 	{name: "A header field that is continued on another line is refused", send: get + "X-A: b\r\n c\r\n" + end, want: []expectation{oneOf(400), appSaw(0)},
 		but: map[string]string{envoyProxy: "Envoy joins the lines into one"}},
@@ -192,7 +199,10 @@ var headers = []row{
 
 // target is a row for a request target that passes unchanged.
 func target(name, path string) row {
-	return row{name: name, send: "GET " + path + " HTTP/1.1\r\n" + hostLine + end, want: []expectation{statuses(200), appHas("GET " + path + " HTTP/1.1")}}
+	return row{
+		name: name, send: "GET " + path + " HTTP/1.1\r\n" + hostLine + end,
+		want: []expectation{statuses(200), appHas("GET " + path + " HTTP/1.1")},
+	}
 }
 
 var paths = []row{

@@ -105,8 +105,8 @@ func (s *Source) described(m *Material) []any {
 	return pairs
 }
 
-// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each new Material since Run began, also one that
-// another call of Refresh has found; one call may stand for two that follow each other closely.
+// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each Material that is new since Run began, even one
+// that another call of Refresh has found. Two Materials that follow each other closely may cause one call.
 func (s *Source) Run(ctx context.Context, changed func(*Material)) {
 	last := s.Newest()
 	ticker := time.NewTicker(period)

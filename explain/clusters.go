@@ -58,7 +58,7 @@ func why(cluster *Cluster, r *RevisionState) string {
 	return "no replica is ready"
 }
 
-// alwaysBehind says that the revision asks for the activator in its path always.
+// alwaysBehind reports whether the revision asks for an activator that is always in its path.
 func alwaysBehind(r *RevisionState) bool { return r != nil && r.BurstCapacity == "-1" }
 
 func endpoints(zones []Zone, name string) int {

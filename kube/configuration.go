@@ -33,7 +33,7 @@ func (a *Adapter) madeBy(_ context.Context, revision client.Object) []string {
 	return []string{revision.GetLabels()[servingv1.ConfigurationLabel]}
 }
 
-// wanting returns the Configurations that need the name of a revision, which was deleted, for one of their own.
+// wanting returns the Configurations that need the name of a deleted revision for a revision of their own.
 func (a *Adapter) wanting(ctx context.Context, revision client.Object) []string {
 	var all servingv1.ConfigurationList
 	here, byName := client.InNamespace(revision.GetNamespace()), client.MatchingFields{indexWanted: revision.GetName()}

@@ -125,7 +125,7 @@ func checkCertificateName(name string, taken map[string]bool) error {
 	return nil
 }
 
-// usableHosts are a certificate's hosts that are no certificate's in taken; they are added to it.
+// usableHosts returns the hosts of a certificate that no certificate in taken has, and adds them to taken.
 func (p *gatewayPart) usableHosts(c model.Certificate, taken map[string]string) []string {
 	var hosts []string
 	for _, h := range c.Hosts {

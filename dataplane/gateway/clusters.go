@@ -52,7 +52,7 @@ func (g *Gateway) removeCluster(c *proxy.Cluster) {
 	})
 }
 
-// setCluster puts a cluster into force. It returns the endpoint assignment to subscribe to; empty when that is no new one.
+// setCluster puts a cluster into force. It returns the endpoint assignment to subscribe to, or nothing if the cluster has that already.
 func (g *Gateway) setCluster(r client.Resource) (string, error) {
 	config, err := config.CompileCluster(r.Name, r.Version, r.Body)
 	if err != nil {

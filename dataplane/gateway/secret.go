@@ -40,7 +40,7 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	return nil
 }
 
-// connectSecrets links a filter chain to the secrets that it names. It subscribes to those that no other names.
+// connectSecrets links a filter chain to the secrets that it names. It subscribes to those that no other chain names.
 func (g *Gateway) connectSecrets(c *chain) {
 	if c.config.TLS == nil {
 		return

@@ -41,7 +41,7 @@ type replica struct {
 	proxy   atomic.Pointer[queueproxy.Proxy] // of the current life; nil without a queue-proxy
 }
 
-// lastingAfter is after how many lives in a row that were never ready the failure counts as lasting.
+// lastingAfter is how many lives in a row must end before they are ready until the failure counts as lasting.
 const lastingAfter = 3
 
 // run runs lives until stop ends, and returns when the replica is drained and has ended.

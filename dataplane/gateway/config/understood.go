@@ -21,8 +21,9 @@ type fields struct {
 // hcm begins the names of the messages of the HTTP connection manager.
 const hcm = "envoy.extensions.filters.network.http_connection_manager.v3."
 
-// understood is all that the gateway accepts. It refuses a resource with a message that is not here, or with a field in neither list: to
-// drop a feature silently is to serve requests wrongly. Messages of google.protobuf (durations, wrappers) need no entry.
+// understood is all that the gateway accepts. It refuses a resource with a message that is not here, or with a field in neither list,
+// because it would serve requests wrongly if it dropped a feature silently. Messages of google.protobuf (durations, wrappers) need no
+// entry.
 var understood = map[protoreflect.FullName]fields{
 	"envoy.config.listener.v3.Listener": {
 		"name address filter_chains default_filter_chain listener_filters",

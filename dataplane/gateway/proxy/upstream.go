@@ -162,14 +162,14 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// detach ends the connection's interest in its exchange.
+// detach separates the connection from its exchange.
 func (c *upstreamConn) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.carries = nil
 }
 
-// isInterim is whether p is one interim response and nothing after it.
+// isInterim reports whether p is one interim response and nothing after it.
 func isInterim(p []byte) bool {
 	return bytes.HasPrefix(p, []byte("HTTP/1.1 1")) && !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) &&
 		bytes.Count(p, []byte("HTTP/1.1 ")) == 1

@@ -176,18 +176,25 @@ func (c *Config) loadRules() []rule {
 	return []rule{
 		{c.ScaleToZeroGrace > 0, "scale-to-zero-grace-period must be positive, was: %v", []any{c.ScaleToZeroGrace}},
 		{c.ScaleDownDelay >= 0, "scale-down-delay cannot be negative, was: %v", []any{c.ScaleDownDelay}},
-		{c.ScaleDownDelay%time.Second == 0, "scale-down-delay = %v, must be specified with at most second precision", []any{c.ScaleDownDelay}},
+		{c.ScaleDownDelay%time.Second == 0, "scale-down-delay = %v, must be specified with at most second precision",
+			[]any{c.ScaleDownDelay}},
 		{c.ScaleToZeroRetain >= 0, "scale-to-zero-pod-retention-period cannot be negative, was: %v", []any{c.ScaleToZeroRetain}},
-		{c.TargetBurstCapacity >= 0 || c.TargetBurstCapacity == -1, "target-burst-capacity must be either non-negative or -1 (for unlimited), was: %f", []any{c.TargetBurstCapacity}},
-		{c.ConcurrencyUtilization > 0 && c.ConcurrencyUtilization <= 1, "container-concurrency-target-percentage = %f is outside of valid range of (0, 100]", []any{c.ConcurrencyUtilization}},
-		{aim >= minTarget, "container-concurrency-target-percentage and container-concurrency-target-default yield target concurrency of %v, can't be less than %v", []any{aim, minTarget}},
+		{c.TargetBurstCapacity >= 0 || c.TargetBurstCapacity == -1,
+			"target-burst-capacity must be either non-negative or -1 (for unlimited), was: %f", []any{c.TargetBurstCapacity}},
+		{c.ConcurrencyUtilization > 0 && c.ConcurrencyUtilization <= 1,
+			"container-concurrency-target-percentage = %f is outside of valid range of (0, 100]", []any{c.ConcurrencyUtilization}},
+		{aim >= minTarget,
+			"container-concurrency-target-percentage and container-concurrency-target-default " +
+				"yield target concurrency of %v, can't be less than %v", []any{aim, minTarget}},
 		{c.RPSTarget >= minTarget, "requests-per-second-target-default must be at least %v, was: %v", []any{minTarget, c.RPSTarget}},
 		{c.ActivatorCapacity >= 1, "activator-capacity = %v, must be at least 1", []any{c.ActivatorCapacity}},
 		{c.MaxScaleUpRate > 1, "max-scale-up-rate = %v, must be greater than 1.0", []any{c.MaxScaleUpRate}},
 		{c.MaxScaleDownRate > 1, "max-scale-down-rate = %v, must be greater than 1.0", []any{c.MaxScaleDownRate}},
-		{c.StableWindow >= minWindow && c.StableWindow <= maxWindow, "stable-window = %v, must be in [%v; %v] range", []any{c.StableWindow, minWindow, maxWindow}},
+		{c.StableWindow >= minWindow && c.StableWindow <= maxWindow, "stable-window = %v, must be in [%v; %v] range",
+			[]any{c.StableWindow, minWindow, maxWindow}},
 		{c.StableWindow%time.Second == 0, "stable-window = %v, must be specified with at most second precision", []any{c.StableWindow}},
-		{c.PanicWindowPercentage >= minPanicWindow && c.PanicWindowPercentage <= maxPanicWindow, "panic-window-percentage = %v, must be in [%v, %v] interval", []any{c.PanicWindowPercentage, minPanicWindow, maxPanicWindow}},
+		{c.PanicWindowPercentage >= minPanicWindow && c.PanicWindowPercentage <= maxPanicWindow,
+			"panic-window-percentage = %v, must be in [%v, %v] interval", []any{c.PanicWindowPercentage, minPanicWindow, maxPanicWindow}},
 	}
 }
 
@@ -197,9 +204,11 @@ func (c *Config) scaleRules() []rule {
 		least = 1 // 0 is no limit, which exceeds any limit
 	}
 	return []rule{
-		{c.InitialScale > 0 || c.InitialScale == 0 && c.AllowZeroInitialScale, "initial-scale = %v, must be at least 0 (or at least 1 when allow-zero-initial-scale is false)", []any{c.InitialScale}},
+		{c.InitialScale > 0 || c.InitialScale == 0 && c.AllowZeroInitialScale,
+			"initial-scale = %v, must be at least 0 (or at least 1 when allow-zero-initial-scale is false)", []any{c.InitialScale}},
 		{c.MinScale >= 0, "min-scale = %v, must be at least 0", []any{c.MinScale}},
-		{c.MaxScale >= least && (c.MaxScaleLimit <= 0 || c.MaxScale <= c.MaxScaleLimit), "max-scale = %d, must be in [%d, max-scale-limit(%d)] range", []any{c.MaxScale, least, c.MaxScaleLimit}},
+		{c.MaxScale >= least && (c.MaxScaleLimit <= 0 || c.MaxScale <= c.MaxScaleLimit),
+			"max-scale = %d, must be in [%d, max-scale-limit(%d)] range", []any{c.MaxScale, least, c.MaxScaleLimit}},
 		{c.MaxScaleLimit >= 0, "max-scale-limit = %v, must be at least 0", []any{c.MaxScaleLimit}},
 		{c.MinScale <= c.MaxScale || c.MaxScale <= 0, "min-scale (%d) must be less than max-scale (%d)", []any{c.MinScale, c.MaxScale}},
 	}

@@ -110,7 +110,8 @@ func replay(t *testing.T, g golden) (ticks, fresh int) {
 			fresh++
 		}
 		if !agrees(t, d, row) {
-			t.Errorf("second %d: decided %d, excess %d, stable %v, panic %v; Knative: %v", sec, d.Desired, d.ExcessBurstCapacity, d.Stable, d.Panic, row)
+			t.Errorf("second %d: decided %d, excess %d, stable %v, panic %v; Knative: %v",
+				sec, d.Desired, d.ExcessBurstCapacity, d.Stable, d.Panic, row)
 		}
 	}
 	return ticks, fresh

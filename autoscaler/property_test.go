@@ -29,7 +29,8 @@ func anyPolicy(r *rand.Rand) model.Scaling {
 }
 
 // wander runs a revision with any policy under any load and checks each step. leap may set the clock.
-func wander(t *testing.T, seed uint64, leap func(r *rand.Rand, now time.Time) time.Time, check func(p *model.Scaling, o *Observation, d model.Decision)) {
+func wander(t *testing.T, seed uint64, leap func(r *rand.Rand, now time.Time) time.Time,
+	check func(p *model.Scaling, o *Observation, d model.Decision)) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	p, s, now, o := anyPolicy(r), State{}, epoch, Observation{}
 	level := 0.
@@ -68,7 +69,8 @@ func TestNeverOutsideTheBounds(t *testing.T) {
 			if d.Replicas < 0 || !o.Unreachable && d.Replicas < p.MinScale || p.MaxScale > 0 && d.Replicas > p.MaxScale {
 				t.Errorf("%d replicas", d.Replicas)
 			}
-			if d.Replicas == 0 && o.Replicas > 0 && (!p.ScaleToZero || o.BackedSince.IsZero() && d.Reason != model.ReasonActivationTimeout) {
+			if d.Replicas == 0 && o.Replicas > 0 &&
+				(!p.ScaleToZero || o.BackedSince.IsZero() && d.Reason != model.ReasonActivationTimeout) {
 				t.Errorf("zero where it is not safe")
 			}
 		})
@@ -98,7 +100,9 @@ func TestMissingDataNeverScalesDown(t *testing.T) {
 }
 
 func TestClockThatJumpsDoesNoHarm(t *testing.T) {
-	for _, jump := range []time.Duration{-72 * time.Hour, -time.Hour, -59 * time.Second, -3 * time.Second, time.Minute, time.Hour, 9000 * time.Hour} {
+	for _, jump := range []time.Duration{
+		-72 * time.Hour, -time.Hour, -59 * time.Second, -3 * time.Second, time.Minute, time.Hour, 9000 * time.Hour,
+	} {
 		t.Run(jump.String(), func(t *testing.T) {
 			v := newDrive(t, "scale-down-delay", "10s").running(6)
 			v.forSeconds(100, 35)
@@ -122,7 +126,8 @@ func TestImpossibleFiguresAreLeftOut(t *testing.T) {
 	v := newDrive(t).running(2)
 	v.forSeconds(60, 13)
 	for _, wrong := range []float64{math.NaN(), math.Inf(1), -5, 1e300} {
-		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: wrong}, model.Sample{Time: v.now, ReplacedConcurrency: wrong})
+		v.o.Samples = append(v.o.Samples, model.Sample{Time: v.now, Concurrency: wrong},
+			model.Sample{Time: v.now, ReplacedConcurrency: wrong})
 	}
 	if d := v.tick(13); d.Stable != 13 || d.Replicas != 2 {
 		t.Errorf("%d replicas at a stable average of %v, want 2 and 13", d.Replicas, d.Stable)

@@ -77,7 +77,9 @@ func TestNamesAreThoseOfTheAnnotations(t *testing.T) {
 }
 
 func TestUnknownKeysAreTold(t *testing.T) {
-	data := map[string]string{"_example": "stable-window: 60s", "stable-windw": "60s", "stable-window": "60s", "pod-autoscaler-class": KPA, "Min-scale": "1"}
+	data := map[string]string{
+		"_example": "stable-window: 60s", "stable-windw": "60s", "stable-window": "60s", "pod-autoscaler-class": KPA, "Min-scale": "1",
+	}
 	if got, want := UnknownKeys(data), []string{"Min-scale", "stable-windw"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -96,7 +96,8 @@ func (s *Source) described(m *Material) []any {
 	var pairs []any
 	if m.Certificate != nil {
 		leaf := m.Certificate.Leaf
-		pairs = append(pairs, "file", s.files.Chain, "serial", leaf.SerialNumber.Text(16), "until", leaf.NotAfter.UTC().Format(time.RFC3339))
+		pairs = append(pairs, "file", s.files.Chain, "serial", leaf.SerialNumber.Text(16),
+			"until", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if m.Authorities != nil {
 		pairs = append(pairs, "authorities", s.files.CA)
@@ -104,8 +105,8 @@ func (s *Source) described(m *Material) []any {
 	return pairs
 }
 
-// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each new Material since Run began, also one that
-// another call of Refresh has found; one call may stand for two that follow each other closely.
+// Run refreshes each second until ctx ends. It calls changed, which may be nil, after each Material that is new since Run began, even one
+// that another call of Refresh has found. Two Materials that follow each other closely may cause one call.
 func (s *Source) Run(ctx context.Context, changed func(*Material)) {
 	last := s.Newest()
 	ticker := time.NewTicker(period)
@@ -155,8 +156,8 @@ func (s *Source) Client(name string) *tls.Config {
 	m := s.Refresh()
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: name, RootCAs: m.Authorities}
 	if m.Certificate != nil {
-		// It is presented whatever authorities the server names: the server's error then says what is wrong with it, rather than that there was
-		// none.
+		// Sluice presents it whatever authorities the server names: the server's error then says what is wrong with the certificate,
+		// rather than that there was none.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.Certificate, nil }
 	}
 	return c

@@ -64,7 +64,8 @@ func (r *refused) message(x resource.Refusal) string {
 func (r *refused) ofClient(x resource.Refusal) model.Problem {
 	return model.Problem{
 		Owner: model.Ref{Kind: "Client", Key: model.Key{Name: x.Client}}, Reason: model.ResourceRefused,
-		Message: fmt.Sprintf("Client %q refuses everything that it was sent, such as %s %q: %s. Other clients of the %d %s serve what it refuses.",
+		Message: fmt.Sprintf("Client %q refuses everything that it was sent, such as %s %q: %s. "+
+			"Other clients of the %d %s serve what it refuses.",
 			x.Client, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, quote(x.Text), r.all(x.Role), roleName(x.Role)),
 	}
 }

@@ -48,7 +48,8 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	says := func(count string) func() bool {
 		return func() bool {
 			return slices.ContainsFunc(p.problems, func(x model.Problem) bool {
-				return x.Owner.Key == key("bad") && x.Message == count+` refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
+				return x.Owner.Key == key("bad") &&
+					x.Message == count+` refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
 			})
 		}
 	}
@@ -64,7 +65,9 @@ func TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
 	p := newHarness(t)
 	p.connect("default/")
 	p.loop.Offer(world(1, "a", "b"))
-	p.eventually("while it is the only gateway, the Route has the problem", func() bool { return len(p.problems) > 0 && p.problems[0].Owner.Kind == "Route" })
+	p.eventually("while it is the only gateway, the Route has the problem", func() bool {
+		return len(p.problems) > 0 && p.problems[0].Owner.Kind == "Route"
+	})
 	p.connect("")
 	p.eventually("only the client has the problem", func() bool {
 		return len(p.problems) == 1 && p.problems[0].Owner == model.Ref{Kind: "Client", Key: model.Key{Name: "gateway-1"}} &&

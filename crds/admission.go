@@ -102,7 +102,8 @@ func Validate(obj Object) field.ErrorList {
 	annotations := obj.GetAnnotations()
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, servingv1.AutoscalingGroup+"/") {
-			errs = append(errs, field.Forbidden(path.Key(key), "autoscaling annotations must be put under spec.template.metadata.annotations"))
+			errs = append(errs,
+				field.Forbidden(path.Key(key), "autoscaling annotations must be put under spec.template.metadata.annotations"))
 		}
 	}
 	for _, key := range []string{servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation} {

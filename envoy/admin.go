@@ -20,8 +20,8 @@ const (
 	unixScheme = "unix:"
 	// poll is the time between two requests to the admin interface.
 	poll = 50 * time.Millisecond
-	// quietPolls is how many polls in a row must find no request in progress. A client may meanwhile send another request on a connection that
-	// it keeps, which Envoy answers as the last one on it.
+	// quietPolls is how many polls in a row must find no request in progress. Meanwhile a client may send another request on a
+	// connection that it keeps; Envoy answers it as the last one on that connection.
 	quietPolls = 10
 	// adminTimeout bounds one request to the admin interface, maxAnswer its answer in bytes.
 	adminTimeout = 5 * time.Second

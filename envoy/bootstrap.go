@@ -44,8 +44,8 @@ const (
 	lastRetry  = time.Second
 	// defaultConnections is how many connections Envoy takes at a time by default. Without a limit it logs a warning.
 	defaultConnections = 100_000
-	// defaultMemory, and the shares of it above which Envoy releases memory and refuses requests, are those of Envoy's best practices for an
-	// edge proxy.
+	// defaultMemory, and the shares of it above which Envoy releases memory and refuses requests, are those of Envoy's best
+	// practices for an edge proxy.
 	defaultMemory  = 2 << 30
 	shrinkAbove    = 0.95
 	refuseAbove    = 0.98
@@ -58,13 +58,13 @@ type Options struct {
 	NodeID string
 	// Zone is its locality; it may be empty.
 	Zone string
-	// XDS is the address of the xDS server: host:port, or unix: and the path of a socket. A relative path is from Envoy's working directory,
-	// here as in Admin.
+	// XDS is the address of the xDS server: host:port, or unix: and the path of a socket. A relative path is from Envoy's working
+	// directory, here as in Admin.
 	XDS string
 	// TLS secures the connection to the xDS server; nil means plain text.
 	TLS *TLS
-	// Admin is the address of Envoy's admin interface: unix: and the path of a socket, or an IP address and a port. Anybody who reaches it can
-	// stop Envoy, so an IP address must be on loopback, and only the owner can use the socket.
+	// Admin is the address of Envoy's admin interface: unix: and the path of a socket, or an IP address and a port. Anybody who
+	// reaches it can stop Envoy, so an IP address must be on loopback, and only the owner can use the socket.
 	Admin string
 	// Connections is how many connections of clients Envoy has at most, without those of the admin interface; 0 means 100,000.
 	Connections int64
@@ -74,8 +74,8 @@ type Options struct {
 
 // TLS names the files that secure the connection to the xDS server, all PEM.
 type TLS struct {
-	// CA has the authorities that may have signed the server's certificate. ServerName is the name in that certificate; empty means the host
-	// of XDS.
+	// CA has the authorities that may have signed the server's certificate. ServerName is the name in that certificate; empty means
+	// the host of XDS.
 	CA, ServerName string
 	// Certificate and Key identify Envoy to the server; both may be empty.
 	Certificate, Key string
@@ -176,7 +176,8 @@ func adminAddress(s string) (*corev3.Address, error) {
 func endpoint(xds string) (*corev3.Address, clusterv3.Cluster_DiscoveryType, string, error) {
 	if path, ok := strings.CutPrefix(xds, unixScheme); ok {
 		if path == "" || len(path) > MaxSocketPath {
-			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no path of a socket: it has 1 to %d bytes", xds, MaxSocketPath)
+			return nil, 0, "", fmt.Errorf("the address of the xDS server, %q, is no path of a socket: it has 1 to %d bytes",
+				xds, MaxSocketPath)
 		}
 		return pipe(path, 0), clusterv3.Cluster_STATIC, "", nil
 	}
@@ -204,9 +205,11 @@ func serverCluster(o Options) (*clusterv3.Cluster, error) {
 	protocol, err := pack(&httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-					ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(keepaliveInterval), Timeout: durationpb.New(keepaliveTimeout)},
-				}},
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{ConnectionKeepalive: &corev3.KeepaliveSettings{
+						Interval: durationpb.New(keepaliveInterval), Timeout: durationpb.New(keepaliveTimeout),
+					}},
+				},
 			},
 		},
 	})

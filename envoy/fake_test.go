@@ -74,8 +74,8 @@ func fakeEnvoy() {
 	fmt.Fprint(os.Stderr, strings.Repeat("x", 100_000), "\n", fakeLog)
 	fmt.Println(`{"path":"/"}`)
 	records, _ := os.ReadFile(filepath.Join(dir, "record"))
-	if lives := strings.Count(string(records), "started"); mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" &&
-		lives > 1 && lives < 6 {
+	lives := strings.Count(string(records), "started")
+	if mode == "crash" && lives < 3 || mode == "crash always" || mode == "crash later" && lives > 1 && lives < 6 {
 		os.Exit(1)
 	}
 	listener, err := net.Listen("unix", adminOf(config))
@@ -111,7 +111,8 @@ func fakeEnvoy() {
 			if active+buffered > 0 {
 				record("asked while busy")
 			}
-			fmt.Fprintf(w, "http.admin.downstream_rq_active: 1\nhttp.http.downstream_rq_active: %d\nhttp.http.downstream_cx_tx_bytes_buffered: %d\n", active, buffered)
+			fmt.Fprintf(w, "http.admin.downstream_rq_active: 1\nhttp.http.downstream_rq_active: %d\n"+
+				"http.http.downstream_cx_tx_bytes_buffered: %d\n", active, buffered)
 		})))
 	}()
 	<-terminated

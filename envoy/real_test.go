@@ -67,7 +67,8 @@ func startReal(t *testing.T, s setting) *real {
 	t.Cleanup(application.Close)
 	dir := t.TempDir()
 	r := &real{
-		t: t, gateway: address.Free(t), admin: filepath.Join(dir, "admin.sock"), log: &buffer{}, file: &buffer{}, ended: make(chan error, 1),
+		t: t, gateway: address.Free(t), admin: filepath.Join(dir, "admin.sock"), log: &buffer{}, file: &buffer{},
+		ended: make(chan error, 1),
 	}
 	r.xds = serveWorld(t, r.gateway, application.Listener.Addr().(*net.TCPAddr).Port)
 	server := r.xds.address
@@ -278,7 +279,9 @@ func (s *xdsServer) route(hosts ...string) {
 		Routes: []*model.Route{{Key: model.Key{Namespace: "default", Name: "hello"}, Rules: []model.Rule{{
 			Hosts: hosts, Shares: []model.Share{{Revision: revision, Percent: 100}},
 		}}}},
-		Backends: []*model.Backend{{Revision: revision, Protocol: model.HTTP1, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: s.port}}}},
+		Backends: []*model.Backend{{
+			Revision: revision, Protocol: model.HTTP1, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: s.port}},
+		}},
 	}, s.last)
 	set, _ := translator.Diff(s.last, out)
 	s.last = out

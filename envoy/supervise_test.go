@@ -208,7 +208,9 @@ func TestAnEnvoyThatIsNeverReadyEndsTheSupervision(t *testing.T) {
 	s := supervise(t, "crash always", time.Second)
 	select {
 	case err := <-s.ended:
-		for _, want := range []string{"ended 5 times before it was ready", "exit status 1", "in two lines\n", "envoy bug failure: another."} {
+		for _, want := range []string{
+			"ended 5 times before it was ready", "exit status 1", "in two lines\n", "envoy bug failure: another.",
+		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want an error that says %q", err, want)
 			}

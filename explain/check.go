@@ -41,8 +41,9 @@ func (c *chain) checkGeneration() {
 	if o != nil && o.Observed < o.Generation {
 		c.broken(Link{
 			Link: LinkGeneration, Object: kind + " " + o.Name, Reason: "OutOfDate",
-			Message: fmt.Sprintf("The control plane has not seen generation %d of %s %s; its status is of generation %d", o.Generation, kind, o.Name, o.Observed),
-			Remedy:  "Ask again in a moment; if it stays so, see whether the control plane (sluice up) runs, and what it logs",
+			Message: fmt.Sprintf("The control plane has not seen generation %d of %s %s; its status is of generation %d",
+				o.Generation, kind, o.Name, o.Observed),
+			Remedy: "Ask again in a moment; if it stays so, see whether the control plane (sluice up) runs, and what it logs",
 		})
 	}
 	if o != nil && kind == servingService {
@@ -127,7 +128,10 @@ func (c *chain) checkRoute() {
 	}
 	for _, condition := range c.out.Route.Conditions {
 		cause := c.isBroken(LinkRevision, "") || c.isBroken(LinkConfiguration, "")
-		l := Link{Link: LinkRoute, Object: servingRoute + " " + c.route.Key.String(), Reason: condition.Reason, Remedy: remedy(condition.Reason, c.route.Key)}
+		l := Link{
+			Link: LinkRoute, Object: servingRoute + " " + c.route.Key.String(), Reason: condition.Reason,
+			Remedy: remedy(condition.Reason, c.route.Key),
+		}
 		switch {
 		case condition.Type == model.AllTrafficAssigned && !cause:
 			l.Message = fmt.Sprintf("%s does not split traffic as asked: %s", l.Object, condition.Message)
@@ -153,7 +157,8 @@ func (c *chain) checkNoRoute() {
 	key := c.key(c.Query.Key.Name)
 	l := Link{
 		Link: LinkRoute, Object: servingRoute + " " + key.String(), Reason: "NotFound", Stops: true,
-		Message: fmt.Sprintf("There is no Route %s", key), Remedy: fmt.Sprintf("Make a Route that names Configuration %s, and ask for that", key),
+		Message: fmt.Sprintf("There is no Route %s", key),
+		Remedy:  fmt.Sprintf("Make a Route that names Configuration %s, and ask for that", key),
 	}
 	if c.service != nil {
 		l.Message = fmt.Sprintf("Service %s has no Route yet", key)
@@ -263,8 +268,9 @@ func (c *chain) checkRest() {
 		}
 		c.broken(Link{
 			Link: LinkRoute, Object: kind + " " + o.Name, Reason: condition.Reason,
-			Message: fmt.Sprintf("%s %s says %s %s (%s): %s", kind, o.Name, condition.Type, condition.Status, condition.Reason, condition.Message),
-			Remedy:  remedy(condition.Reason, c.route.Key),
+			Message: fmt.Sprintf("%s %s says %s %s (%s): %s", kind, o.Name, condition.Type, condition.Status,
+				condition.Reason, condition.Message),
+			Remedy: remedy(condition.Reason, c.route.Key),
 		})
 		return
 	}

@@ -39,7 +39,8 @@ func (c *chain) checkClients() {
 	}
 	for _, some := range [][]Client{refusing, behind, unknown} {
 		if len(some) > 0 {
-			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)), gateways > 0 && serving == 0)
+			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)),
+				gateways > 0 && serving == 0)
 		}
 	}
 	if len(refusing) == 0 {
@@ -49,7 +50,9 @@ func (c *chain) checkClients() {
 
 // checkRolledBack reports a resource that a client has NACKed and that the server has rolled back for all clients.
 func (c *chain) checkRolledBack() {
-	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool { return o.Reason == model.ResourceRefused && o.Type != model.Ready })
+	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool {
+		return o.Reason == model.ResourceRefused && o.Type != model.Ready
+	})
 	if i < 0 {
 		return
 	}
@@ -59,7 +62,10 @@ func (c *chain) checkRolledBack() {
 		meant = meant || strings.Contains(message, strconv.Quote(r.name))
 	}
 	if meant {
-		c.broken(Link{Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRefused, Message: message, Remedy: remedy(model.ResourceRefused, c.route.Key)})
+		c.broken(Link{
+			Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRefused, Message: message,
+			Remedy: remedy(model.ResourceRefused, c.route.Key),
+		})
 	}
 }
 
@@ -76,7 +82,8 @@ func (c *chain) checkClient(first Client, share string, nobody bool) {
 			l.Message = fmt.Sprintf("%s (%s) does not serve %s %s, which it refuses: %s", share, l.Object, r.Type, r.Name, r.Text)
 		}
 		if r.Type == KindListener && isTaken(r.Text) {
-			l.Remedy = "Free that address, or have the gateway listen on another (sluice up --http, --https, --local); it is tried again every half minute or sooner"
+			l.Remedy = "Free that address, or have the gateway listen on another (sluice up --http, --https, --local); " +
+				"it is tried again every half minute or sooner"
 		}
 	case StateBehind:
 		l.Reason, l.Remedy = "Behind", "Ask again in a moment; if it stays so, that client hangs: restart it"

@@ -41,20 +41,24 @@ func why(cluster *Cluster, r *RevisionState) string {
 	case cluster.Via == ViaReplicas && behind == 0:
 		return fmt.Sprintf("%s; no activator is connected to stand in for them", count(ready, "replica is ready", "replicas are ready"))
 	case cluster.Via == ViaReplicas:
-		return fmt.Sprintf("%s, with room for a burst; activators stand in when they are gone", count(ready, "replica is ready", "replicas are ready"))
+		return fmt.Sprintf("%s, with room for a burst; activators stand in when they are gone",
+			count(ready, "replica is ready", "replicas are ready"))
 	case ready > 0 && alwaysBehind(r):
-		return fmt.Sprintf("%s; target-burst-capacity -1 keeps the activator in the path", count(ready, "replica is ready", "replicas are ready"))
+		return fmt.Sprintf("%s; target-burst-capacity -1 keeps the activator in the path",
+			count(ready, "replica is ready", "replicas are ready"))
 	case ready > 0:
-		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds requests that find no slot", count(ready, "replica is ready", "replicas are ready"))
+		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds requests that find no slot",
+			count(ready, "replica is ready", "replicas are ready"))
 	case r != nil && r.Desired == 0:
 		return "asleep: no replica runs, and the first request starts one"
 	case r != nil && r.Desired > 0:
-		return fmt.Sprintf("%s asked for, none is ready yet: the activator holds requests until one is", count(r.Desired, "replica is", "replicas are"))
+		return fmt.Sprintf("%s asked for, none is ready yet: the activator holds requests until one is",
+			count(r.Desired, "replica is", "replicas are"))
 	}
 	return "no replica is ready"
 }
 
-// alwaysBehind says that the revision asks for the activator in its path always.
+// alwaysBehind reports whether the revision asks for an activator that is always in its path.
 func alwaysBehind(r *RevisionState) bool { return r != nil && r.BurstCapacity == "-1" }
 
 func endpoints(zones []Zone, name string) int {

@@ -45,14 +45,16 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		}, "no: The Kubernetes API cannot be read. Start sluice up", LinkAPI, false},
 		{"the xDS server cannot be asked", func(i *Input) {
 			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server 127.0.0.1:18000 cannot be asked", "Start sluice up"}
-		}, "cannot tell whether Route default/hello is served: The xDS server 127.0.0.1:18000 cannot be asked. Start sluice up", LinkXDS, false},
+		}, "cannot tell whether Route default/hello is served: The xDS server 127.0.0.1:18000 cannot be asked. Start sluice up",
+			LinkXDS, false},
 		{"a generation that nobody has seen", func(i *Input) { i.Objects.Services[0].Generation = 3 },
 			"Route default/hello is served, but not as asked: The control plane has not seen generation 3 of Service default/hello; its status is of generation 2", LinkGeneration, true},
 		{"a newest revision that fails while the ones before serve", func(i *Input) {
 			i.Objects.Revisions = append(i.Objects.Revisions, failed(revision("hello-red", 0, 0), "ImagePullBackOff", "no such image"))
 			i.Objects.Configurations[0].LatestCreated = "hello-red"
 			i.Objects.Configurations[0].Conditions = ready(model.False, "RevisionFailed", `Revision "hello-red" failed`)
-		}, "Route default/hello is served, but not as asked: Revision default/hello-red failed (ImagePullBackOff): no such image. Correct the image", LinkRevision, true},
+		}, "Route default/hello is served, but not as asked: Revision default/hello-red failed (ImagePullBackOff): " +
+			"no such image. Correct the image", LinkRevision, true},
 		{"a revision with a share that crashes", func(i *Input) { failed(i.Objects.Revisions[1], "ExitCode3", "the table is missing") },
 			"no: Revision default/hello-green, which gets 30 % of the requests, failed (ExitCode3): the table is missing. Read what it printed (.sluice/logs/default/hello-green", LinkRevision, false},
 		{"a Route none of whose revisions was ever ready", func(i *Input) {
@@ -60,12 +62,19 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			r := i.Objects.Routes[0]
 			r.Traffic, r.Served = []model.Target{{Configuration: "hello", Latest: true, Percent: 100}}, nil
 			i.Objects.Configurations[0].LatestReady = ""
-			r.Conditions = []model.Condition{{Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing", Message: "Configuration \"hello\" does not have any ready Revision."}}
+			r.Conditions = []model.Condition{{
+				Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing",
+				Message: "Configuration \"hello\" does not have any ready Revision.",
+			}}
 		}, "no: Revision default/hello-green, which is to get 100 % of the requests, failed (CommandNotFound)", LinkRevision, false},
 		{"a revision in traffic that does not exist", func(i *Input) {
 			i.Objects.Routes[0].Traffic[1] = model.Target{Revision: "hello-nowhere", Percent: 30}
-			i.Objects.Routes[0].Conditions = []model.Condition{{Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing", Message: "Revision \"hello-nowhere\" referenced in traffic not found."}}
-		}, "Route default/hello is served, but not as asked: Revision default/hello-nowhere, which is to get 30 % of the requests, does not exist. Name another in spec.traffic", LinkRevision, true},
+			i.Objects.Routes[0].Conditions = []model.Condition{{
+				Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing",
+				Message: "Revision \"hello-nowhere\" referenced in traffic not found.",
+			}}
+		}, "Route default/hello is served, but not as asked: Revision default/hello-nowhere, which is to get 30 % of the requests, " +
+			"does not exist. Name another in spec.traffic", LinkRevision, true},
 		{"a host that an older Route has", func(i *Input) {
 			i.Objects.Routes[0].Conditions = []model.Condition{{
 				Type: model.IngressReady, Status: model.False, Reason: "DomainConflict",
@@ -74,7 +83,10 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			i.Views.Offered.VirtualHosts["http"][0].Name = "default/older/hello"
 		}, "no: Route default/older, which is older, has \"hello.default.localhost\"", LinkHost, false},
 		{"an object that somebody else owns", func(i *Input) {
-			i.Objects.Services[0].Conditions = []model.Condition{{Type: model.RoutesReady, Status: model.False, Reason: "NotOwned", Message: `There is an existing Route "hello" that we do not own.`}}
+			i.Objects.Services[0].Conditions = []model.Condition{{
+				Type: model.RoutesReady, Status: model.False, Reason: "NotOwned",
+				Message: `There is an existing Route "hello" that we do not own.`,
+			}}
 		}, "no: There is an existing Route \"hello\" that we do not own. Delete that object", LinkObject, false},
 		{"a virtual host that is not offered", func(i *Input) { i.Views.Offered.VirtualHosts["http"] = nil },
 			"no: The xDS server offers no virtual host default/hello for hello.default.localhost", LinkVirtualHost, false},
@@ -86,12 +98,18 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			"no: No gateway is connected to the xDS server: one that was before serves what it had then. Start one", LinkClient, false},
 		{"a client that refuses", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "no such filter"}
-		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: no such filter", LinkClient, true},
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: no such filter",
+			LinkClient, true},
 		{"an address that the only gateway cannot have", func(i *Input) {
-			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true}
-		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it refuses: http: cannot bind '127.0.0.1:8080': Address already in use. Free that address", LinkClient, false},
+			i.Views.Clients[0].Resources[0] = ResourceView{
+				Kind: KindListener, Name: "http", Refused: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true,
+			}
+		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it refuses: http: cannot bind '127.0.0.1:8080': " +
+			"Address already in use. Free that address", LinkClient, false},
 		{"routes that the only gateway does not understand", func(i *Input) {
-			i.Views.Clients[0].Resources[2] = ResourceView{Kind: KindRoutes, Name: "http", Refused: "vhds: only 'DELTA_GRPC' is supported as an api_type", Without: true}
+			i.Views.Clients[0].Resources[2] = ResourceView{
+				Kind: KindRoutes, Name: "http", Refused: "vhds: only 'DELTA_GRPC' is supported as an api_type", Without: true,
+			}
 		}, "no: 1 client of 3 (gateway edge-1) does not serve RouteConfiguration http, which it refuses: vhds: only", LinkClient, false},
 		{"an address that one of two gateways cannot have", func(i *Input) {
 			other := i.Views.Clients[0]
@@ -101,7 +119,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		}, "is served, but not as asked: 1 client of 4 (gateway edge-0) does not serve Listener http, which it refuses", LinkClient, true},
 		{"a new address that cannot be had", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind"}
-		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: http: cannot bind. Free that address", LinkClient, true},
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: http: " +
+			"cannot bind. Free that address", LinkClient, true},
 		{"an address within the cluster that cannot be had", func(i *Input) {
 			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Refused: "local: cannot bind", Without: true}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) does not serve Listener local", LinkClient, true},
@@ -113,11 +132,13 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a refusal that only the condition has", func(i *Input) {
 			i.Objects.Routes[0].Conditions = refused("default/hello-blue")
 			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server cannot be asked", "Start sluice up"}
-		}, "is not as asked, and whether it is served is unknown: Route default/hello is not served as asked: 1 of 3 gateways refuse", LinkRoute, false},
+		}, "is not as asked, and whether it is served is unknown: Route default/hello is not served as asked: 1 of 3 gateways refuse",
+			LinkRoute, false},
 		{"a client that is behind", func(i *Input) {
 			i.Views.Clients[0].Lag = 2500 * time.Millisecond
 			i.Views.Clients[0].Resources[2].Acknowledged = false
-		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) has not acknowledged RouteConfiguration http for 2.5 s", LinkClient, true},
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) has not acknowledged RouteConfiguration http for 2.5 s",
+			LinkClient, true},
 		{"a gateway that was not sent a cluster", func(i *Input) {
 			i.Views.Clients[0].Resources = i.Views.Clients[0].Resources[:6]
 		}, "has not acknowledged Cluster default/hello-green", LinkClient, true},
@@ -126,16 +147,23 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a gradual rollout", func(i *Input) {
 			r := i.Objects.Routes[0]
 			r.Traffic = []model.Target{{Configuration: "hello", Latest: true, Percent: 100}}
-			r.Served = []model.Target{{Revision: "hello-blue", Latest: true, Percent: 90}, {Revision: "hello-green", Latest: true, Percent: 10}}
+			r.Served = []model.Target{
+				{Revision: "hello-blue", Latest: true, Percent: 90}, {Revision: "hello-green", Latest: true, Percent: 10},
+			}
 			r.Rollout = `{"configurations":[{"configurationName":"hello","percent":100,"revisions":[{"revisionName":"hello-blue","percent":90},{"revisionName":"hello-green","percent":10}],"stepParams":{}}]}`
-			r.Conditions = []model.Condition{{Type: model.IngressReady, Status: model.Unknown, Reason: "RolloutInProgress", Message: "A gradual rollout of the latest revision(s) is in progress."}}
+			r.Conditions = []model.Condition{{
+				Type: model.IngressReady, Status: model.Unknown, Reason: "RolloutInProgress",
+				Message: "A gradual rollout of the latest revision(s) is in progress.",
+			}}
 		}, "Route default/hello is served: 2 revisions, 90/10, a gradual rollout is under way", "", true},
 		{"a Configuration of its own", func(i *Input) { i.Objects.Services, i.Objects.Routes = nil, nil },
 			"no: There is no Route default/hello. Make a Route that names Configuration default/hello", LinkRoute, false},
 		{"a Service that has no Route yet", func(i *Input) { i.Objects.Routes = nil },
 			"no: Service default/hello has no Route yet", LinkRoute, false},
 		{"a condition that no link explains", func(i *Input) {
-			i.Objects.Services[0].Conditions = []model.Condition{{Type: model.RoutesReady, Status: model.Unknown, Reason: "Uninitialized", Message: "Waiting for load balancer to be ready"}}
+			i.Objects.Services[0].Conditions = []model.Condition{
+				{Type: model.RoutesReady, Status: model.Unknown, Reason: "Uninitialized", Message: "Waiting for load balancer to be ready"},
+			}
 		}, "Service default/hello says RoutesReady Unknown (Uninitialized): Waiting for load balancer to be ready", LinkRoute, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,7 +175,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 				link = got.Broken[0].Link
 			}
 			if !strings.Contains(got.Verdict, c.want) || link != c.link || got.Served != c.served {
-				t.Errorf("verdict  %s\nwant     %s\nfirst broken link %q, want %q; served %v, want %v\nbroken: %+v", got.Verdict, c.want, link, c.link, got.Served, c.served, got.Broken)
+				t.Errorf("verdict  %s\nwant     %s\nfirst broken link %q, want %q; served %v, want %v\nbroken: %+v",
+					got.Verdict, c.want, link, c.link, got.Served, c.served, got.Broken)
 			}
 			if strings.Contains(got.Verdict, "\n") {
 				t.Errorf("the verdict is not one line: %q", got.Verdict)
@@ -168,8 +197,12 @@ func TestConsequencesAreNotToldAsCauses(t *testing.T) {
 	i := canary()
 	failed(i.Objects.Revisions[1], "ExitCode3", "the table is missing")
 	i.Objects.Configurations[0].Conditions = ready(model.False, "RevisionFailed", `Revision "hello-green" failed`)
-	i.Objects.Routes[0].Conditions = []model.Condition{{Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing", Message: "…"}}
-	i.Objects.Services[0].Conditions = []model.Condition{{Type: model.ConfigurationsReady, Status: model.False, Reason: "RevisionFailed", Message: "…"}}
+	i.Objects.Routes[0].Conditions = []model.Condition{
+		{Type: model.AllTrafficAssigned, Status: model.False, Reason: "RevisionMissing", Message: "…"},
+	}
+	i.Objects.Services[0].Conditions = []model.Condition{
+		{Type: model.ConfigurationsReady, Status: model.False, Reason: "RevisionFailed", Message: "…"},
+	}
 	if got := Explain(i); len(got.Broken) != 1 {
 		t.Errorf("one revision failed; broken links are %+v", got.Broken)
 	}
@@ -187,7 +220,8 @@ func TestEndpointsAreToldWithTheirWhy(t *testing.T) {
 		{"starting", revision("hello-blue", 3, 0), []Zone{activators(0)}, ViaActivator, "3 replicas are asked for, none is ready yet"},
 		{"too little room for a burst", revision("hello-blue", 1, 1), []Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "too little room for a burst"},
 		{"always behind the activator", func() *RevisionState { r := revision("hello-blue", 1, 1); r.BurstCapacity = "-1"; return r }(),
-			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "target-burst-capacity -1"},
+			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator,
+			"target-burst-capacity -1"},
 		{"without an activator", revision("hello-blue", 1, 1), []Zone{pods("127.0.0.1:1")}, ViaReplicas, "no activator is connected"},
 		{"nobody", revision("hello-blue", 0, 0), nil, ViaNobody, "no replica is ready and no activator is connected"},
 	} {
@@ -225,7 +259,12 @@ func TestSplitAskedForIsComparedWithTheOneInForce(t *testing.T) {
 func TestClientsAreToldApart(t *testing.T) {
 	i := canary()
 	i.Views.Clients = append(i.Views.Clients,
-		View{ID: "grpc-1", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "hello.default.localhost"), acknowledged(KindRoutes, "default/hello"), {Kind: KindCluster, Name: "default/hello-blue", Refused: "bad\ncluster"}}},
+		View{
+			ID: "grpc-1", Role: "mesh", Resources: []ResourceView{
+				acknowledged(KindListener, "hello.default.localhost"), acknowledged(KindRoutes, "default/hello"),
+				{Kind: KindCluster, Name: "default/hello-blue", Refused: "bad\ncluster"},
+			},
+		},
 		View{ID: "grpc-2", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "hello.default.localhost:80")}},
 		View{ID: "edge-0", Role: contract.Gateway},
 	)
@@ -249,14 +288,16 @@ func TestScopesAreFound(t *testing.T) {
 		i.Views.Offered.Listeners[name] = l
 	}
 	gateway := &i.Views.Clients[0]
-	if got := Explain(i).Broken; len(got) == 0 || !strings.Contains(got[0].Message, "ScopedRouteConfiguration http/hello.default.localhost") {
+	if got := Explain(i).Broken; len(got) == 0 ||
+		!strings.Contains(got[0].Message, "ScopedRouteConfiguration http/hello.default.localhost") {
 		t.Errorf("a gateway that was not sent a scope: got %+v", got)
 	}
 	for _, h := range []string{"hello.default.localhost", "green-hello.default.localhost"} {
 		gateway.Resources = append(gateway.Resources, acknowledged(KindScope, "http/"+h))
 	}
 	gateway.Resources[len(gateway.Resources)-2].Refused = "no"
-	if got := Explain(i).Broken; len(got) != 1 || !strings.Contains(got[0].Message, "refuses ScopedRouteConfiguration http/hello.default.localhost: no") {
+	if got := Explain(i).Broken; len(got) != 1 ||
+		!strings.Contains(got[0].Message, "refuses ScopedRouteConfiguration http/hello.default.localhost: no") {
 		t.Errorf("a gateway that refuses a scope: got %+v", got)
 	}
 }

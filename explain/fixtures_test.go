@@ -14,7 +14,10 @@ func ready(status model.Status, reason, message string) []model.Condition {
 }
 
 func revision(name string, desired, actual int) *RevisionState {
-	r := &RevisionState{Revision: &model.Revision{Key: in(name), Service: "hello", Configuration: "hello", WasReady: true}, Generation: 1, Observed: 1, Desired: desired, Actual: actual}
+	r := &RevisionState{
+		Revision: &model.Revision{Key: in(name), Service: "hello", Configuration: "hello", WasReady: true}, Generation: 1, Observed: 1,
+		Desired: desired, Actual: actual,
+	}
 	r.Conditions = ready(model.True, "", "")
 	r.Ready = r.Conditions[0]
 	return r
@@ -43,15 +46,19 @@ func canary() Input {
 	routes := &model.RouteSpec{
 		Key: in("hello"), Service: "hello", Generation: 2, Observed: 2, Created: time.Unix(1000, 0),
 		URL: "http://hello.default.localhost:8080", Address: "http://hello.default.svc.cluster.local",
-		Traffic:    []model.Target{{Revision: "hello-blue", Percent: 70}, {Revision: "hello-green", Percent: 30, Tag: "green"}},
-		Served:     []model.Target{{Revision: "hello-blue", Percent: 70}, {Revision: "hello-green", Percent: 30, Tag: "green", URL: "http://green-hello.default.localhost:8080"}},
+		Traffic: []model.Target{{Revision: "hello-blue", Percent: 70}, {Revision: "hello-green", Percent: 30, Tag: "green"}},
+		Served: []model.Target{
+			{Revision: "hello-blue", Percent: 70},
+			{Revision: "hello-green", Percent: 30, Tag: "green", URL: "http://green-hello.default.localhost:8080"},
+		},
 		Conditions: ready(model.True, "", ""),
 	}
 	i := Input{Query: Query{Key: in("hello")}}
 	i.Objects = Objects{
 		Services: []*model.Service{{Key: in("hello"), Generation: 2, Observed: 2, Conditions: ready(model.True, "", "")}},
 		Configurations: []*model.Configuration{{
-			Key: in("hello"), Generation: 2, Observed: 2, LatestCreated: "hello-green", LatestReady: "hello-green", Conditions: ready(model.True, "", ""),
+			Key: in("hello"), Generation: 2, Observed: 2, LatestCreated: "hello-green", LatestReady: "hello-green",
+			Conditions: ready(model.True, "", ""),
 		}},
 		Routes:    []*model.RouteSpec{routes},
 		Revisions: []*RevisionState{revision("hello-blue", 1, 1), revision("hello-green", 0, 0)},
@@ -72,7 +79,9 @@ func views() Views {
 	}
 	return Views{
 		Offered: Offer{
-			Listeners: map[string]Listener{"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"}},
+			Listeners: map[string]Listener{
+				"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"},
+			},
 			VirtualHosts: map[string][]VirtualHost{
 				"http": {
 					{Name: "default/hello", Domains: []string{"hello.default.localhost"}, Clusters: clusters},

@@ -36,7 +36,8 @@ func ParseQuery(text, namespace string) (Query, error) {
 	case text != "" && first == text:
 		return Query{Key: model.Key{Namespace: namespace, Name: text}}, nil
 	}
-	return Query{}, fmt.Errorf("%q is no service and no host: want NAME, NAMESPACE/NAME, a host such as hello.default.localhost, or a URL", text)
+	return Query{}, fmt.Errorf("%q is no service and no host: "+
+		"want NAME, NAMESPACE/NAME, a host such as hello.default.localhost, or a URL", text)
 }
 
 func hostQuery(text string) (Query, error) {

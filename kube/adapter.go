@@ -110,7 +110,9 @@ const lastRetry = 30 * time.Second
 
 // retrying has a controller retry failed reconciliations with an exponential back-off from 5 ms to lastRetry.
 func retrying() controller.Options {
-	return controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lastRetry)}
+	return controller.Options{
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lastRetry),
+	}
 }
 
 // New makes an Adapter; Run starts it.

@@ -245,7 +245,8 @@ func (b *bench) eventuallyReady(name string) *servingv1.Service {
 	b.eventually(name+" is ready", func() (bool, string) {
 		s = b.service(name)
 		c := s.Status.Condition("Ready")
-		return c != nil && c.Status == "True" && s.Status.ObservedGeneration == s.Generation, fmt.Sprintf("generation %d, status %+v", s.Generation, s.Status)
+		return c != nil && c.Status == "True" && s.Status.ObservedGeneration == s.Generation,
+			fmt.Sprintf("generation %d, status %+v", s.Generation, s.Status)
 	})
 	return s
 }
@@ -277,7 +278,8 @@ func newService(name, target string) *servingv1.Service {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
 		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplate{
 			Spec: servingv1.RevisionSpec{PodSpec: servingv1.PodSpec{Containers: []servingv1.Container{{
-				Image: "sluice.local/sample", Command: []string{"sluice", "sample"}, Env: []servingv1.EnvVar{{Name: "TARGET", Value: target}},
+				Image: "sluice.local/sample", Command: []string{"sluice", "sample"},
+				Env: []servingv1.EnvVar{{Name: "TARGET", Value: target}},
 			}}}},
 		}}},
 	}
@@ -500,7 +502,8 @@ func TestRestartServesWhatWasThere(t *testing.T) {
 	first := b.worlds[0]
 	b.mu.Unlock()
 	if len(first.Routes) != 20 || len(first.Backends) != 20 {
-		t.Fatalf("the first World after a restart has %d routes and %d backends, want 20: an incomplete World takes down what served", len(first.Routes), len(first.Backends))
+		t.Fatalf("the first World after a restart has %d routes and %d backends, want 20: an incomplete World takes down what served",
+			len(first.Routes), len(first.Backends))
 	}
 	for _, r := range first.Routes {
 		if len(r.Rules) == 0 || len(r.Rules[0].Shares) == 0 {
@@ -536,11 +539,15 @@ func TestRefusalShowsOnRouteAndServiceAndRevisionAndEnds(t *testing.T) {
 	b.eventuallyReady("hello")
 	key := func(name string) model.Key { return model.Key{Namespace: "default", Name: name} }
 	refused := func(kind, name string) model.Problem {
-		return model.Problem{Owner: model.Ref{Kind: kind, Key: key(name)}, Reason: model.ResourceRefused, Message: "1 of 2 gateways refuse it."}
+		return model.Problem{
+			Owner: model.Ref{Kind: kind, Key: key(name)}, Reason: model.ResourceRefused, Message: "1 of 2 gateways refuse it.",
+		}
 	}
 	says := func(s servingv1.Status, kind, status, reason string) (bool, string) {
 		c := s.Condition(kind)
-		return c != nil && string(c.Status) == status && c.Reason == reason && (reason == "" || c.Message == "1 of 2 gateways refuse it."), fmt.Sprintf("%+v", c)
+		return c != nil && string(c.Status) == status && c.Reason == reason &&
+				(reason == "" || c.Message == "1 of 2 gateways refuse it."),
+			fmt.Sprintf("%+v", c)
 	}
 	b.adapter.Report([]model.Problem{refused("Revision", "hello-00001"), refused("Route", "hello")})
 	b.eventually("the Service shows it", func() (bool, string) {

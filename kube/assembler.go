@@ -242,7 +242,9 @@ func (a *assembler) backend(revision model.Key) *model.Backend {
 	if b, ok := a.known[revision]; ok {
 		return b
 	}
-	return &model.Backend{Revision: revision, Owner: model.Ref{Kind: kindRevision, Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas}
+	return &model.Backend{
+		Revision: revision, Owner: model.Ref{Kind: kindRevision, Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas,
+	}
 }
 
 func (a *assembler) insertBackend(b *model.Backend) {

@@ -11,7 +11,9 @@ import (
 func route(name string, revisions ...string) *model.Route {
 	r := &model.Route{Key: model.Key{Namespace: "default", Name: name}, Rules: []model.Rule{{Hosts: []string{name}}}}
 	for _, revision := range revisions {
-		r.Rules[0].Shares = append(r.Rules[0].Shares, model.Share{Revision: model.Key{Namespace: "default", Name: revision}, Percent: 100 / len(revisions)})
+		r.Rules[0].Shares = append(r.Rules[0].Shares, model.Share{
+			Revision: model.Key{Namespace: "default", Name: revision}, Percent: 100 / len(revisions),
+		})
 	}
 	return r
 }

@@ -30,7 +30,8 @@ func (b *bench) twoRevisions() {
 	b.eventuallyReady("hello")
 	b.eventually("the revisions' labels say that they are named", func() (bool, string) {
 		var list servingv1.RevisionList
-		if err := b.List(b.t.Context(), &list, client.MatchingLabels{servingv1.RoutingStateLabel: servingv1.RoutingStateActive}); err != nil {
+		if err := b.List(b.t.Context(), &list,
+			client.MatchingLabels{servingv1.RoutingStateLabel: servingv1.RoutingStateActive}); err != nil {
 			b.t.Fatal(err)
 		}
 		return len(list.Items) == 2, strconv.Itoa(len(list.Items))
@@ -86,7 +87,8 @@ func TestChangeOfTrafficIsThreeWrites(t *testing.T) {
 			t.Errorf("change %d was %d writes, want the user's, the Route's and the Service's status", i, n)
 		}
 		r := b.route("hello")
-		if r.Status.ObservedGeneration != r.Generation || !cmp.Equal([]servingv1.TrafficTarget(r.Spec.Traffic), r.Status.Traffic) || !cmp.Equal(s.Status.Traffic, r.Status.Traffic) {
+		if r.Status.ObservedGeneration != r.Generation || !cmp.Equal([]servingv1.TrafficTarget(r.Spec.Traffic), r.Status.Traffic) ||
+			!cmp.Equal(s.Status.Traffic, r.Status.Traffic) {
 			t.Errorf("change %d: the Route is %+v, the Service's status %+v", i, r, s.Status)
 		}
 	}

@@ -33,10 +33,11 @@ func (a *Adapter) madeBy(_ context.Context, revision client.Object) []string {
 	return []string{revision.GetLabels()[servingv1.ConfigurationLabel]}
 }
 
-// wanting returns the Configurations that need the name of a revision, which was deleted, for one of their own.
+// wanting returns the Configurations that need the name of a deleted revision for a revision of their own.
 func (a *Adapter) wanting(ctx context.Context, revision client.Object) []string {
 	var all servingv1.ConfigurationList
-	if err := a.client.List(ctx, &all, client.InNamespace(revision.GetNamespace()), client.MatchingFields{indexWanted: revision.GetName()}); err != nil {
+	here, byName := client.InNamespace(revision.GetNamespace()), client.MatchingFields{indexWanted: revision.GetName()}
+	if err := a.client.List(ctx, &all, here, byName); err != nil {
 		a.log.Error("cannot list configurations", "wanting", revision.GetName(), "error", err)
 	}
 	names := make([]string, len(all.Items))

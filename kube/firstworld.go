@@ -153,7 +153,8 @@ func (f firstWorld) await(ctx context.Context) {
 			f.warn("no activator has connected: revisions without replicas are not served until one does", "waited", activatorPatience)
 			f.barrier.settleAll()
 		case now.Sub(moved) >= stalledAfter:
-			f.warn("serving without objects that did not become known in time", "waited", stalledAfter, "objects", waitingFor(missing, f.of))
+			f.warn("serving without objects that did not become known in time",
+				"waited", stalledAfter, "objects", waitingFor(missing, f.of))
 			f.barrier.settleAll()
 		case now.Sub(logged) >= logWaitingEvery:
 			logged = now

@@ -159,7 +159,8 @@ func TestFirstWorldGoesWithoutWhatStallsAndNamesIt(t *testing.T) {
 		})
 		w := &waiter{}
 		w.await(t.Context(), b, all)
-		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "Route default/b") || !strings.Contains(w.warned[0], "1 more") {
+		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "Route default/b") ||
+			!strings.Contains(w.warned[0], "1 more") {
 			t.Errorf("warnings %q", w.warned)
 		}
 	})
@@ -199,7 +200,9 @@ func TestObjectThatCannotBeReconciledHoldsNothingUp(t *testing.T) {
 			a.barrier.expect([]model.Ref{o})
 			func() {
 				defer func() { _ = recover() }() // as controller-runtime does
-				_, _ = a.settling(kindRoute, func(context.Context, ctrl.Request) (ctrl.Result, error) { return ctrl.Result{}, c.do() })(c.ctx, request("default", "broken"))
+				_, _ = a.settling(kindRoute, func(context.Context, ctrl.Request) (ctrl.Result, error) {
+					return ctrl.Result{}, c.do()
+				})(c.ctx, request("default", "broken"))
 			}()
 			if got := a.barrier.isComplete(); got != c.want {
 				t.Errorf("the object is settled: %t, want %t", got, c.want)

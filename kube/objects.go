@@ -68,7 +68,8 @@ func (a *Adapter) collected(ctx context.Context, o client.Object) (bool, error) 
 			return false, nil
 		}
 	}
-	a.log.Debug("deleting an object whose owner is gone", "namespace", o.GetNamespace(), "name", o.GetName(), "owner", owner.Kind+" "+owner.Name)
+	a.log.Debug("deleting an object whose owner is gone",
+		"namespace", o.GetNamespace(), "name", o.GetName(), "owner", owner.Kind+" "+owner.Name)
 	return true, a.remove(ctx, o)
 }
 

@@ -122,7 +122,8 @@ func TestFirstWorldOfABusyMachineHasEverything(t *testing.T) {
 		return len(waited) > 0 && waited[len(waited)-1] == "", fmt.Sprintf("%q", waited)
 	})
 	if len(first.Routes) != services || len(first.Backends) != services {
-		t.Errorf("the first World has %d routes and %d backends, want %d: gateways that serve the rest would remove it", len(first.Routes), len(first.Backends), services)
+		t.Errorf("the first World has %d routes and %d backends, want %d: gateways that serve the rest would remove it",
+			len(first.Routes), len(first.Backends), services)
 	}
 	if len(waited) < 2 || !strings.Contains(waited[0], fmt.Sprintf("of %d objects", 2*services)) {
 		t.Errorf("it reports %q as what is awaited", waited)

@@ -143,7 +143,8 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	return a.writeRevisionStatus(ctx, revision, in, state)
 }
 
-func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput, state state) (time.Duration, error) {
+func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput,
+	state state) (time.Duration, error) {
 	plan := rollout.Revision(in)
 	after := revision.DeepCopy()
 	s := &after.Status

@@ -71,7 +71,8 @@ func TestLastReplicaEndsAfterEveryClientKnowsTheActivators(t *testing.T) {
 		s := b.revision("hello-00001").Status
 		active, ready := s.Condition("Active"), s.Condition("Ready")
 		ok := active != nil && active.Status == "False" && active.Reason == "NoTraffic" && ready.Status == "True" &&
-			*s.DesiredReplicas == 0 && *s.ActualReplicas == 0 && strings.HasPrefix(s.Annotations[servingv1.ScaleWhyAnnotation], "0 replicas: ")
+			*s.DesiredReplicas == 0 && *s.ActualReplicas == 0 &&
+			strings.HasPrefix(s.Annotations[servingv1.ScaleWhyAnnotation], "0 replicas: ")
 		return ok, fmt.Sprintf("%+v", s)
 	})
 	if service := b.service("hello"); service.Status.Condition("Ready").Status != "True" {

@@ -113,9 +113,10 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 // Route that exists: the Route's controller updates it.
 func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 	if !rollout.Service(f.input()).KeepConfiguration {
-		f.configuration, err = ensure(ctx, a, f.configuration, convert.ConfigurationOf(f.service), func(have, want *servingv1.Configuration) bool {
-			return equality.Semantic.DeepEqual(have.Spec, want.Spec)
-		})
+		f.configuration, err = ensure(ctx, a, f.configuration, convert.ConfigurationOf(f.service),
+			func(have, want *servingv1.Configuration) bool {
+				return equality.Semantic.DeepEqual(have.Spec, want.Spec)
+			})
 		if err != nil {
 			return err
 		}

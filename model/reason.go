@@ -69,7 +69,8 @@ var sentences = map[Reason]string{
 
 // Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
 func (d Decision) Why() string {
-	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready", d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
+	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready",
+		d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
 	replicas := fmt.Sprintf("%d replicas", d.Replicas)
 	if d.Replicas == 1 {
 		replicas = "1 replica"

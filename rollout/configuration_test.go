@@ -59,7 +59,8 @@ func TestConfigure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := Configure(c.configuration, c.revisions)
-			check(t, "create, created, ready", []string{plan.Create, plan.LatestCreated, plan.LatestReady}, []string{c.create, c.created, c.latest})
+			check(t, "create, created, ready", []string{plan.Create, plan.LatestCreated, plan.LatestReady},
+				[]string{c.create, c.created, c.latest})
 			says(t, plan.Conditions, model.Ready, c.status, c.reason, c.message)
 			if plan.NameTaken != c.taken {
 				t.Errorf("NameTaken = %t, want %t", plan.NameTaken, c.taken)

@@ -54,7 +54,9 @@ func pin(revision string, percent int, tag string) model.Target {
 }
 
 func route(traffic ...model.Target) *model.RouteSpec {
-	return &model.RouteSpec{Key: key("hello"), UID: "r", Owner: "s", Service: "hello", Generation: 1, Observed: 1, Created: epoch, Traffic: traffic}
+	return &model.RouteSpec{
+		Key: key("hello"), UID: "r", Owner: "s", Service: "hello", Generation: 1, Observed: 1, Created: epoch, Traffic: traffic,
+	}
 }
 
 func shares(pairs ...any) []model.Share {

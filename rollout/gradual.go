@@ -48,7 +48,9 @@ func parseGradual(s string) *gradual {
 		return &gradual{}
 	}
 	for i, c := range g.Configurations {
-		twice := c != nil && slices.ContainsFunc(g.Configurations[:i], func(d *shift) bool { return d.Tag == c.Tag && d.Configuration == c.Configuration })
+		twice := c != nil && slices.ContainsFunc(g.Configurations[:i], func(d *shift) bool {
+			return d.Tag == c.Tag && d.Configuration == c.Configuration
+		})
 		if c == nil || twice || !c.valid() {
 			return &gradual{}
 		}

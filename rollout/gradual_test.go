@@ -94,7 +94,8 @@ func TestRolloutFollowsTheReferenceRuns(t *testing.T) {
 			w := served(c.duration, traffic...).release(2)
 			w.next()
 			if got := w.split(); got != "1:99 2:1" || w.plan.Again != 0 {
-				t.Fatalf("a new revision begins with %q, again in %s, want 1 percent until the data plane has taken it up", got, w.plan.Again)
+				t.Fatalf("a new revision begins with %q, again in %s, want 1 percent until the data plane has taken it up",
+					got, w.plan.Again)
 			}
 			run := w.run(t, c.observed)
 			// Steps of 5 s are 235/47 s to the nanosecond: rounded here.
@@ -111,8 +112,10 @@ func TestRolloutFollowsTheReferenceRuns(t *testing.T) {
 
 func TestRolloutIsInProgressUntilItEnds(t *testing.T) {
 	w := served(time.Minute, latest(100, "")).release(2).next()
-	says(t, w.plan.Conditions, model.IngressReady, model.Unknown, "RolloutInProgress", "A gradual rollout of the latest revision(s) is in progress.")
-	says(t, w.plan.Conditions, model.Ready, model.Unknown, "RolloutInProgress", "A gradual rollout of the latest revision(s) is in progress.")
+	says(t, w.plan.Conditions, model.IngressReady, model.Unknown, "RolloutInProgress",
+		"A gradual rollout of the latest revision(s) is in progress.")
+	says(t, w.plan.Conditions, model.Ready, model.Unknown, "RolloutInProgress",
+		"A gradual rollout of the latest revision(s) is in progress.")
 	check(t, "status.traffic", w.plan.Traffic, []model.Target{
 		{Revision: "hello-00001", Latest: true, Percent: 99}, {Revision: "hello-00002", Latest: true, Percent: 1},
 	})
@@ -282,7 +285,8 @@ func TestRolloutEndsWhateverTheClockDoes(t *testing.T) {
 			wellFormed(t, w.in, w.plan)
 		}
 		w.run(t, now)
-		if want := RevisionName("hello", int64(newest)); newest > 1 && w.plan.Rules[0].Shares[len(w.plan.Rules[0].Shares)-1].Revision.Name != want {
+		if want := RevisionName("hello", int64(newest)); newest > 1 &&
+			w.plan.Rules[0].Shares[len(w.plan.Rules[0].Shares)-1].Revision.Name != want {
 			t.Fatalf("seed %d: in the end %s, want %s", seed, w.split(), want)
 		}
 	}

@@ -37,7 +37,8 @@ func TestRefusedRevisionStaysReadyAndSaysSo(t *testing.T) {
 		if c := model.FindCondition(conditions, model.Ready); c.Status != model.True || c.Reason != "" {
 			t.Errorf("%s: Ready is %+v: what was before is served still", name, c)
 		}
-		if c := model.FindCondition(conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != refused.Reason || c.Message != refused.Message {
+		if c := model.FindCondition(conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != refused.Reason ||
+			c.Message != refused.Message {
 			t.Errorf("%s: ResourcesAvailable is %+v, want the refusal's words", name, c)
 		}
 	}
@@ -50,14 +51,16 @@ func TestRevisionAtTheCapacityOfTheMachineSaysSoWithoutHarm(t *testing.T) {
 		Workload: &model.WorkloadStatus{Ready: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}, Short: short},
 	}
 	plan := rollout.Revision(in)
-	if c := model.FindCondition(plan.Conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != "AtCapacity" || c.Message != short {
+	if c := model.FindCondition(plan.Conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != "AtCapacity" ||
+		c.Message != short {
 		t.Errorf("ResourcesAvailable is %+v", c)
 	}
 	if c := model.FindCondition(plan.Conditions, model.Ready); c.Status != model.True {
 		t.Errorf("Ready is %+v", c)
 	}
 	in.Workload.Ready, in.Revision.Created, in.Now = nil, time.Unix(1, 0), time.Unix(2, 0)
-	if c := model.FindCondition(rollout.Revision(in).Conditions, model.ResourcesAvailable); c.Status != model.Unknown || c.Reason != "AtCapacity" || c.Message != short {
+	if c := model.FindCondition(rollout.Revision(in).Conditions, model.ResourcesAvailable); c.Status != model.Unknown ||
+		c.Reason != "AtCapacity" || c.Message != short {
 		t.Errorf("ResourcesAvailable is %+v before there was a replica", c)
 	}
 }

@@ -147,7 +147,9 @@ func arbitraryTraffic(next func(int) int, names, tags []string) (out []model.Tar
 	for range next(5) {
 		p := next(left + 1)
 		left -= p
-		out = append(out, model.Target{Tag: tags[next(len(tags))], Revision: names[next(len(names))], Configuration: "hello", Latest: next(2) == 0, Percent: p})
+		out = append(out, model.Target{
+			Tag: tags[next(len(tags))], Revision: names[next(len(names))], Configuration: "hello", Latest: next(2) == 0, Percent: p,
+		})
 	}
 	if next(8) > 0 && len(out) > 0 {
 		out[0].Percent += left
@@ -182,7 +184,8 @@ func keeps(t *testing.T, in objects) {
 		for _, p := range out.Route.Traffic {
 			sum += p.Percent
 		}
-		if served := len(in.Route.Served) > 0 && cmp.Equal(out.Route.Traffic, in.Route.Served); len(out.Route.Traffic) > 0 && sum != 100 && !served {
+		if served := len(in.Route.Served) > 0 && cmp.Equal(out.Route.Traffic, in.Route.Served); len(out.Route.Traffic) > 0 &&
+			sum != 100 && !served {
 			t.Fatalf("status.traffic sums to %d: %v", sum, out.Route.Traffic)
 		}
 	}

@@ -53,7 +53,9 @@ func Revision(in RevisionInput) RevisionPlan {
 	switch {
 	case serving:
 	case failure != nil && containerFault(failure.Reason):
-		container = model.Condition{Type: model.ContainerHealthy, Status: model.False, Reason: failure.Reason, Message: exitMessage(failure)}
+		container = model.Condition{
+			Type: model.ContainerHealthy, Status: model.False, Reason: failure.Reason, Message: exitMessage(failure),
+		}
 	case failure != nil:
 		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.False, Reason: failure.Reason, Message: failure.Message}
 	case plan.WasReady:

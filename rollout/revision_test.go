@@ -13,7 +13,9 @@ func TestRevision(t *testing.T) {
 	failing := func(reason, message string) *model.WorkloadStatus {
 		return &model.WorkloadStatus{Failure: &model.Failure{Reason: reason, Message: message}}
 	}
-	queued := model.Condition{Status: model.Unknown, Reason: "Queued", Message: "Requests to the target are being buffered as resources are provisioned."}
+	queued := model.Condition{
+		Status: model.Unknown, Reason: "Queued", Message: "Requests to the target are being buffered as resources are provisioned.",
+	}
 	idle := model.Condition{Status: model.False, Reason: "NoTraffic", Message: "The target is not receiving traffic."}
 	deploying := model.Condition{Status: model.Unknown, Reason: "Deploying"}
 	yes := model.Condition{Status: model.True}

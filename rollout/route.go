@@ -118,7 +118,8 @@ func (o Options) unnameable(route *model.RouteSpec) *model.Condition {
 		return nil
 	}
 	c := unassigned(model.False, "ErrorConfig",
-		"invalid domain name %q: every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, and the whole at most %d", bad, longestHost)
+		"invalid domain name %q: every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, "+
+			"and the whole at most %d", bad, longestHost)
 	return c
 }
 

@@ -54,8 +54,12 @@ func TestRouteResolvesTargets(t *testing.T) {
 		},
 		"a split with tags": {
 			[]model.Target{pin("hello-00001", 70, "stable"), latest(30, "canary")},
-			[]model.Target{{Tag: "stable", Revision: "hello-00001", Percent: 70, URL: url("stable")}, {Tag: "canary", Revision: "hello-00003", Latest: true, Percent: 30, URL: url("canary")}},
-			map[string][]model.Share{"": shares("hello-00001", 70, "hello-00003", 30), "stable": shares("hello-00001", 100), "canary": shares("hello-00003", 100)},
+			[]model.Target{{Tag: "stable", Revision: "hello-00001", Percent: 70, URL: url("stable")},
+				{Tag: "canary", Revision: "hello-00003", Latest: true, Percent: 30, URL: url("canary")}},
+			map[string][]model.Share{
+				"": shares("hello-00001", 70, "hello-00003", 30), "stable": shares("hello-00001", 100),
+				"canary": shares("hello-00003", 100),
+			},
 		},
 		"0 percent are there for their tag": {
 			[]model.Target{pin("hello-00001", 100, ""), pin("hello-00002", 0, "old")},
@@ -74,8 +78,11 @@ func TestRouteResolvesTargets(t *testing.T) {
 		},
 		"tags keep the order of the spec in the status": {
 			[]model.Target{pin("hello-00002", 50, "z"), pin("hello-00001", 50, "a")},
-			[]model.Target{{Tag: "z", Revision: "hello-00002", Percent: 50, URL: url("z")}, {Tag: "a", Revision: "hello-00001", Percent: 50, URL: url("a")}},
-			map[string][]model.Share{"": shares("hello-00001", 50, "hello-00002", 50), "a": shares("hello-00001", 100), "z": shares("hello-00002", 100)},
+			[]model.Target{{Tag: "z", Revision: "hello-00002", Percent: 50, URL: url("z")},
+				{Tag: "a", Revision: "hello-00001", Percent: 50, URL: url("a")}},
+			map[string][]model.Share{
+				"": shares("hello-00001", 50, "hello-00002", 50), "a": shares("hello-00001", 100), "z": shares("hello-00002", 100),
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +118,8 @@ func TestRouteHosts(t *testing.T) {
 			Shares:     shares("hello-00001", 100),
 		},
 	})
-	check(t, "url, address", []string{plan.URL, plan.Address}, []string{"http://hello.default.localhost", "http://hello.default.svc.cluster.local"})
+	check(t, "url, address", []string{plan.URL, plan.Address},
+		[]string{"http://hello.default.localhost", "http://hello.default.svc.cluster.local"})
 
 	in := input(spec, config(2, "hello-00002"), revs(2)...)
 	in.Options = Options{Domain: "example.com", ClusterDomain: "corp", Scheme: "https", Port: 8443}
@@ -166,7 +174,8 @@ func TestBadTargetKeepsTheSplitBefore(t *testing.T) {
 			good := Route(input(route(pin("hello-00001", 70, "stable"), latest(30, "")), config(2, "hello-00002"), revs(2)...))
 			spec := good.Of(route())
 			spec.Traffic = c.traffic
-			spec.Conditions = Conclude(append(slices.Clone(good.Conditions), model.Condition{Type: model.IngressReady, Status: model.True})...)
+			spec.Conditions = Conclude(append(slices.Clone(good.Conditions),
+				model.Condition{Type: model.IngressReady, Status: model.True})...)
 			configuration := c.configuration
 			if configuration == nil {
 				configuration = config(2, "hello-00002")
@@ -199,7 +208,8 @@ func TestNothingWasReadyYet(t *testing.T) {
 }
 
 func TestKeptSplitLeavesOutWhatIsGone(t *testing.T) {
-	good := Route(input(route(pin("hello-00001", 60, "a"), pin("hello-00002", 30, ""), pin("hello-00003", 10, "c")), config(3, "hello-00003"), revs(3)...))
+	good := Route(input(route(pin("hello-00001", 60, "a"), pin("hello-00002", 30, ""), pin("hello-00003", 10, "c")),
+		config(3, "hello-00003"), revs(3)...))
 	in := input(good.Of(route(pin("nope", 100, ""))), config(3, "hello-00003"), revs(3)[1:]...)
 	plan := Route(in)
 	wellFormed(t, in, plan)

@@ -77,7 +77,8 @@ func (in ServiceInput) routes() (c model.Condition, proceed bool) {
 	switch {
 	case Configure(in.Configuration, in.Revisions).NameTaken:
 		c.Status, c.Reason = model.False, "RevisionNameTaken"
-		c.Message = fmt.Sprintf("The revision name %q is taken by a conflicting Revision, so traffic will not be migrated", in.Configuration.RevisionName)
+		c.Message = fmt.Sprintf("The revision name %q is taken by a conflicting Revision, so traffic will not be migrated",
+			in.Configuration.RevisionName)
 		return c, false
 	case route != nil && route.Owner != in.Service.UID:
 		c.Status, c.Reason = model.False, "NotOwned"

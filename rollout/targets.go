@@ -102,7 +102,8 @@ func (r *resolver) target(t model.Target) (model.Target, *model.Condition) {
 		if model.FindCondition(c.Conditions, model.Ready).Status == model.False {
 			return t, unassigned(model.False, "RevisionMissing", "Configuration %q does not have any ready Revision.", t.Configuration)
 		}
-		return t, unassigned(model.Unknown, "RevisionMissing", "Configuration %q is waiting for a Revision to become ready.", t.Configuration)
+		return t, unassigned(model.Unknown, "RevisionMissing", "Configuration %q is waiting for a Revision to become ready.",
+			t.Configuration)
 	}
 	t.Revision = c.LatestReady
 	return t, r.ready(t.Revision)
@@ -114,7 +115,8 @@ func (r *resolver) pinned(name string) *model.Condition {
 		return bad
 	}
 	if v := r.revisions[name]; r.route.Service != "" && v.Service != r.route.Service {
-		return unassigned(model.False, "RevisionNotOwned", "Revision %q referenced in traffic does not belong to Service %q.", name, r.route.Service)
+		return unassigned(model.False, "RevisionNotOwned", "Revision %q referenced in traffic does not belong to Service %q.",
+			name, r.route.Service)
 	}
 	return nil
 }

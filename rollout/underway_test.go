@@ -16,7 +16,8 @@ func TestUnderWayListsWhatHasNotEnded(t *testing.T) {
 		 "stepParams":{"starttime":1000000000,"nextStepTime":7000000000,"stepDuration":2000000000,"stepSize":9}}]}`}
 	want := []Shift{{
 		Configuration: "hello", Step: 9, Next: time.Unix(7, 0).UTC(),
-		Shares: []model.Share{{Revision: model.Key{Namespace: "default", Name: "hello-1"}, Percent: 50}, {Revision: model.Key{Namespace: "default", Name: "hello-2"}, Percent: 10}},
+		Shares: []model.Share{{Revision: model.Key{Namespace: "default", Name: "hello-1"}, Percent: 50},
+			{Revision: model.Key{Namespace: "default", Name: "hello-2"}, Percent: 10}},
 	}}
 	if diff := cmp.Diff(want, UnderWay(route)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -32,7 +32,8 @@ type backendPart struct {
 }
 
 func translateBackend(old *backendPart, in *model.Backend, activators []model.Endpoint) *backendPart {
-	part, name := &backendPart{upstreamProtocol: upstreamProtocol{in.Protocol, in.Direct}, timeout: max(in.Timeout, 0)}, in.Revision.String()
+	part := &backendPart{upstreamProtocol: upstreamProtocol{in.Protocol, in.Direct}, timeout: max(in.Timeout, 0)}
+	name := in.Revision.String()
 	var before *Unit
 	if old != nil {
 		before = old.unit
@@ -76,8 +77,9 @@ func (p *backendPart) reportInvalid(in *model.Backend) {
 	invalid := slices.DeleteFunc(slices.Clone(in.Endpoints), validEndpoint)
 	slices.SortFunc(invalid, compareEndpoint)
 	for _, e := range slices.Compact(invalid) {
-		p.report(in, "InvalidEndpoint", fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535",
-			e.Host, e.Port, in.Revision))
+		p.report(in, "InvalidEndpoint",
+			fmt.Sprintf("endpoint %q port %d of revision %s is left out: want an IP address and a port from 1 to 65535",
+				e.Host, e.Port, in.Revision))
 	}
 }
 

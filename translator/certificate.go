@@ -125,18 +125,20 @@ func checkCertificateName(name string, taken map[string]bool) error {
 	return nil
 }
 
-// usableHosts are a certificate's hosts that are no certificate's in taken; they are added to it.
+// usableHosts returns the hosts of a certificate that no certificate in taken has, and adds them to taken.
 func (p *gatewayPart) usableHosts(c model.Certificate, taken map[string]string) []string {
 	var hosts []string
 	for _, h := range c.Hosts {
 		h = strings.ToLower(h)
 		if other, ok := taken[h]; ok {
-			p.report(listenerHTTPS, "DuplicateHost", fmt.Sprintf("certificates %q and %q are both for %q; the former is served", other, c.Name, h))
+			p.report(listenerHTTPS, "DuplicateHost",
+				fmt.Sprintf("certificates %q and %q are both for %q; the former is served", other, c.Name, h))
 			continue
 		}
 		if !validHost(strings.TrimPrefix(h, "*.")) {
-			p.report(listenerHTTPS, "InvalidHost", fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"", h,
-				c.Name))
+			p.report(listenerHTTPS, "InvalidHost",
+				fmt.Sprintf("host %q of certificate %q is left out: want a DNS name, or one after \"*.\"",
+					h, c.Name))
 			continue
 		}
 		taken[h] = c.Name

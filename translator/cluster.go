@@ -85,7 +85,9 @@ func (m upstreamProtocol) options() *httpv3.HttpProtocolOptions {
 	switch {
 	case m.protocol == model.H2C && !m.direct:
 		options.UpstreamProtocolOptions = &httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig{
-			UseDownstreamProtocolConfig: &httpv3.HttpProtocolOptions_UseDownstreamHttpConfig{HttpProtocolOptions: http1, Http2ProtocolOptions: h2},
+			UseDownstreamProtocolConfig: &httpv3.HttpProtocolOptions_UseDownstreamHttpConfig{
+				HttpProtocolOptions: http1, Http2ProtocolOptions: h2,
+			},
 		}
 		return options
 	case m.protocol == model.H2C:
@@ -124,8 +126,8 @@ const (
 	// ejection is how long an endpoint is ejected the first time, longestEjection the maximum after repetitions.
 	ejection        = 5 * time.Second
 	longestEjection = 15 * time.Second
-	// ejectionInterval is how often Envoy checks, for each cluster, whether these times have passed. For ten thousand sleeping clusters that
-	// costs half a percent of a core, and five kilobytes of memory each.
+	// ejectionInterval is how often Envoy checks, for each cluster, whether these times have passed. For ten thousand sleeping
+	// clusters that costs half a percent of a core, and five kilobytes of memory each.
 	ejectionInterval = 10 * time.Second
 )
 

@@ -26,8 +26,8 @@ type gatewayPart struct {
 	in       model.Gateway
 	unit     *Unit
 	problems []model.Problem
-	// listeners, routes and secrets are its Listeners, the RouteConfigurations that they use and the certificates that they serve. activators
-	// are the cluster of all activators, its assignment, and their token.
+	// listeners, routes and secrets are its Listeners, the RouteConfigurations that they use and the certificates that they serve.
+	// activators are the cluster of all activators, its assignment, and their token.
 	listeners, routes, secrets, activators []*Resource
 	http, local                            *routeTable
 	// scoping says which hosts are scopes of their own.
@@ -87,13 +87,16 @@ func (p *gatewayPart) listens(name string) bool {
 // addActivators makes the cluster of all activators, and the secret with their token, which only activators get.
 func (p *gatewayPart) addActivators(activators []model.Endpoint, token string) {
 	var b resourceBuilder
-	b.add(ClusterType, contract.ActivatorCluster, RoleGateway, edsCluster(contract.ActivatorCluster, upstreamProtocol{protocol: model.HTTP1}))
+	b.add(ClusterType, contract.ActivatorCluster, RoleGateway,
+		edsCluster(contract.ActivatorCluster, upstreamProtocol{protocol: model.HTTP1}))
 	b.add(AssignmentType, contract.ActivatorCluster, RoleGateway,
 		assignment(contract.ActivatorCluster, []zone{{contract.ZoneActivator, activators}}))
 	if token != "" {
 		b.add(SecretType, contract.ActivatorSecret, RoleActivator, &tlsv3.Secret{Name: contract.ActivatorSecret,
 			Type: &tlsv3.Secret_GenericSecret{
-				GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}}},
+				GenericSecret: &tlsv3.GenericSecret{
+					Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}},
+				},
 			}})
 	}
 	if b.err != nil {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxRetries is how often a request is retried when an endpoint cannot be connected to or refuses the stream: enough for two attempts in each
-	// of the two priorities, twice over, while the endpoints change from one attempt to the next.
+	// maxRetries is how often a request is retried when an endpoint cannot be connected to or refuses the stream: enough for two attempts
+	// in each of the two priorities, twice over, while the endpoints change from one attempt to the next.
 	maxRetries = 9
 	// attemptsPerPriority is after how many attempts Envoy tries the next priority.
 	attemptsPerPriority = 2

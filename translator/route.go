@@ -126,7 +126,8 @@ func (d *draft) takeShares(r model.Rule) []model.Share {
 	sum := 0
 	for _, s := range r.Shares {
 		if s.Percent < 1 || s.Percent > 100 {
-			d.report("InvalidTraffic", "%s gives revision %s %d percent, which is left out; want 1 to 100", ruleName(r.Tag), s.Revision, s.Percent)
+			d.report("InvalidTraffic", "%s gives revision %s %d percent, which is left out; want 1 to 100",
+				ruleName(r.Tag), s.Revision, s.Percent)
 			continue
 		}
 		sum += s.Percent
@@ -196,8 +197,8 @@ func (p *routePart) finish(r resolution, scoped scoping) *routePart {
 	next.problems = append(next.problems, conflicts(owner, p.draft.in.Key, r.lost)...)
 	for _, revision := range r.missing {
 		next.problems = append(next.problems, model.Problem{Owner: owner, Reason: "RevisionMissing",
-			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; until it does, its share goes to the others, "+
-				"and is answered 503 if there are none", p.draft.in.Key, revision)})
+			Message: fmt.Sprintf("Route %s sends requests to revision %s, which does not exist; "+
+				"until it does, its share goes to the others, and is answered 503 if there are none", p.draft.in.Key, revision)})
 	}
 	var b resourceBuilder
 	for _, rule := range p.draft.rules {
@@ -233,7 +234,9 @@ func resolve(r model.Rule, lost []loss, missing []model.Key) model.Rule {
 	}
 	r.Hosts = slices.DeleteFunc(slices.Clone(r.Hosts), isLost)
 	r.LocalHosts = slices.DeleteFunc(slices.Clone(r.LocalHosts), isLost)
-	r.Shares = toHundred(slices.DeleteFunc(slices.Clone(r.Shares), func(s model.Share) bool { return slices.Contains(missing, s.Revision) }))
+	r.Shares = toHundred(slices.DeleteFunc(slices.Clone(r.Shares), func(s model.Share) bool {
+		return slices.Contains(missing, s.Revision)
+	}))
 	r.TagHeader = slices.DeleteFunc(slices.Clone(r.TagHeader), func(t model.TagShare) bool { return slices.Contains(missing, t.Revision) })
 	return r
 }

@@ -42,11 +42,12 @@ type routeTable struct {
 	resource *Resource
 	// ends are the offsets in the body at which the chunk of each Route ends.
 	ends []int
-	// sum adds up the hashes of the chunks. It need not depend on their order, because each chunk contains the name that determines its place.
+	// sum adds up the hashes of the chunks. It need not depend on their order, because each chunk contains the name that determines
+	// its place.
 	sum uint64
 }
 
-// update makes the table of the Routes now from that of the Routes before. It encodes only the Routes between the first and the last
+// update makes the table of the current Routes from the previous one. It encodes only the Routes between the first and the last
 // difference, and copies the rest in two blocks. t may be nil: there was no table before.
 //
 // Matching ignores the port of a Host header, which is not stripped: applications build URLs from the header as the client sent it.

@@ -51,7 +51,8 @@ func served(t *testing.T, o *translator.Output) map[string]string {
 		for _, f := range scope.GetKey().GetFragments() {
 			key = append(key, f.GetStringKey())
 		}
-		if want := map[string][]string{"http": {host}, "local": {host, host}}[listener]; scope.GetName() != name || !slices.Equal(key, want) {
+		if want := map[string][]string{"http": {host}, "local": {host, host}}[listener]; scope.GetName() != name ||
+			!slices.Equal(key, want) {
 			t.Fatalf("the scope %q is named %q and has the key %q, want %q", name, scope.GetName(), key, want)
 		}
 		vh := routes[scope.GetRouteConfigurationName()].GetVirtualHosts()[0]
@@ -123,7 +124,8 @@ func TestHostsThatMoveBetweenRoutesChangeNoScope(t *testing.T) {
 	}
 	world := func(routes ...*model.Route) *model.World {
 		return &model.World{
-			Gateway: model.Gateway{HTTP: "127.0.0.1:80", Routes: model.Scoped}, Routes: routes, Backends: []*model.Backend{{Revision: revision}},
+			Gateway: model.Gateway{HTTP: "127.0.0.1:80", Routes: model.Scoped}, Routes: routes,
+			Backends: []*model.Backend{{Revision: revision}},
 		}
 	}
 	before := translator.Translate(world(route("a", "x.test", "y.test"), route("b", "z.test")), nil)

@@ -91,7 +91,7 @@ func (v virtualHost) mesh() *routev3.RouteConfiguration {
 	action := func(shares []model.Share) *routev3.Route_Route { return &routev3.Route_Route{Route: split(shares)} }
 	vh := &routev3.VirtualHost{Name: v.name, Domains: []string{"*"}}
 	for _, t := range v.rule.TagHeader {
-		match := &routev3.HeaderMatcher_ExactMatch{ExactMatch: t.Tag} //nolint:staticcheck // string_match is refused by C-core before gRFC A63
+		match := &routev3.HeaderMatcher_ExactMatch{ExactMatch: t.Tag} //nolint:staticcheck // C-core before gRFC A63 refuses string_match
 		vh.Routes = append(vh.Routes, &routev3.Route{
 			Match:  anyPath(&routev3.HeaderMatcher{Name: tagHeader, HeaderMatchSpecifier: match}),
 			Action: action(all(t.Revision)),

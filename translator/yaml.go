@@ -41,7 +41,8 @@ func (o *Output) YAML() ([]byte, error) {
 			if err != nil {
 				return nil, fmt.Errorf("writing %s %q as YAML: %w", g.heading, r.Name, err)
 			}
-			fmt.Fprintf(&out, "# for %s\n- %s\n", rolesText(r.Roles), strings.ReplaceAll(strings.TrimSuffix(string(text), "\n"), "\n", "\n  "))
+			fmt.Fprintf(&out, "# for %s\n- %s\n", rolesText(r.Roles),
+				strings.ReplaceAll(strings.TrimSuffix(string(text), "\n"), "\n", "\n  "))
 		}
 	}
 	return out.Bytes(), nil

@@ -122,7 +122,8 @@ func TestClientHasOnlyTheRoleThatItIsAllowed(t *testing.T) {
 				c := g.connect(t, p, role, option)
 				denied[role]++
 				err := c.ending(t)
-				if text := status.Convert(err).Message(); status.Code(err) != codes.PermissionDenied || !strings.HasPrefix(text, "not as a "+role+" with spiffe://x/") {
+				if text := status.Convert(err).Message(); status.Code(err) != codes.PermissionDenied ||
+					!strings.HasPrefix(text, "not as a "+role+" with spiffe://x/") {
 					t.Errorf("%s as %s: %v", p.name, role, err)
 				}
 			}

@@ -64,7 +64,8 @@ func TestConnectedClientsAreReported(t *testing.T) {
 		connected{contract.RoleActivator, []resource.Node{{ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		r.set(endpoints("a", ""))
 		a := join("a", "activator", "127.0.0.1:1")
-		connected{contract.RoleActivator, []resource.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
+		connected{contract.RoleActivator,
+			[]resource.Node{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: "127.0.0.1:2"}}}.await(t, seen)
 		join("g", "gateway", "nonsense")
 		connected{contract.RoleGateway, []resource.Node{{ID: "g"}}}.await(t, seen)
 		again := join("a", "activator", "127.0.0.1:1") // its other stream is not known to be dead yet
@@ -78,7 +79,9 @@ func TestConnectedClientsAreReported(t *testing.T) {
 
 func TestProgressOfEveryRole(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		for name, role := range map[string]uint8{"gateway": contract.RoleGateway, "activator": contract.RoleActivator, "mesh": contract.RoleMesh} {
+		for name, role := range map[string]uint8{
+			"gateway": contract.RoleGateway, "activator": contract.RoleActivator, "mesh": contract.RoleMesh,
+		} {
 			moved := make(chan resource.Progress, 1000)
 			r := serve(t, xds.Options{Wait: time.Hour, Progress: func(p resource.Progress) { moved <- p }})
 			is := func(seq uint64, clients int) {

@@ -117,21 +117,33 @@ func TestStatusFollowsAResource(t *testing.T) {
 		c.subscribe(resource.EndpointType, "a", "nothing")
 		first := c.next()
 		state := func(s said) map[string]said {
-			return map[string]said{"eds a": s, "eds nothing": {config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_DOES_NOT_EXIST}}
+			return map[string]said{
+				"eds a": s, "eds nothing": {config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_DOES_NOT_EXIST},
+			}
 		}
 		r.expectSaid(t, "test", state(said{config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_REQUESTED}))
 		c.ack(first)
-		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
+		r.expectSaid(t, "test", state(said{
+			version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED,
+		}))
 		r.set(two)
 		second := c.expect(resource.EndpointType, "a")
-		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
+		r.expectSaid(t, "test", state(said{
+			version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED,
+		}))
 		r.set(three) // waits for the answer
-		r.expectSaid(t, "test", state(said{version: one.Version, config: statusv3.ConfigStatus_NOT_SENT, client: adminv3.ClientResourceStatus_ACKED}))
+		r.expectSaid(t, "test", state(said{
+			version: one.Version, config: statusv3.ConfigStatus_NOT_SENT, client: adminv3.ClientResourceStatus_ACKED,
+		}))
 		c.ack(second)
 		third := c.expect(resource.EndpointType, "a")
-		r.expectSaid(t, "test", state(said{version: two.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}))
+		r.expectSaid(t, "test", state(said{
+			version: two.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED,
+		}))
 		c.ack(third)
-		r.expectSaid(t, "test", state(said{version: three.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}))
+		r.expectSaid(t, "test", state(said{
+			version: three.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED,
+		}))
 	})
 }
 
@@ -178,15 +190,21 @@ func TestStatusOfASilentClientIsWhatItAcknowledgedLast(t *testing.T) {
 		c := r.connect(t, p, "gateway")
 		c.subscribe(resource.EndpointType, "a")
 		c.take(resource.EndpointType, "a")
-		r.expectSaid(t, "test", map[string]said{"eds a": {version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}})
+		r.expectSaid(t, "test", map[string]said{
+			"eds a": {version: one.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
+		})
 		r.set(two)
 		late := c.expect(resource.EndpointType, "a")
 		eventually(t, "the client is silent", func() bool {
 			return figuresOf(r.inspected(t, exactly("test"))[0])["silent"] == true
 		})
-		r.expectSaid(t, "test", map[string]said{"eds a": {version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED}})
+		r.expectSaid(t, "test", map[string]said{
+			"eds a": {version: one.Version, config: statusv3.ConfigStatus_STALE, client: adminv3.ClientResourceStatus_ACKED},
+		})
 		c.ack(late)
-		r.expectSaid(t, "test", map[string]said{"eds a": {version: two.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}})
+		r.expectSaid(t, "test", map[string]said{
+			"eds a": {version: two.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED},
+		})
 	})
 }
 
@@ -204,7 +222,9 @@ func TestStatusHasFiguresAndTheNode(t *testing.T) {
 	})
 	request := exactly("activator-1")
 	request.Node = &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{
+			Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)},
+		}),
 	}}}
 	configs := r.inspected(t, request)
 	if len(configs) != 1 || len(configs[0].GetGenericXdsConfigs()) != 0 {
@@ -272,7 +292,8 @@ func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
 		"too long a regex": {match(regex(strings.Repeat("x", 2000))), nil, codes.InvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := statusv3.NewClientStatusDiscoveryServiceClient(r.dial(t)).FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{NodeMatchers: c.matchers})
+			got, err := statusv3.NewClientStatusDiscoveryServiceClient(r.dial(t)).FetchClientStatus(t.Context(),
+				&statusv3.ClientStatusRequest{NodeMatchers: c.matchers})
 			var ids []string
 			for _, c := range got.GetConfig() {
 				ids = append(ids, c.GetNode().GetId())
@@ -338,12 +359,21 @@ func TestPrivateKeysAreNotShown(t *testing.T) {
 	certificate := &tlsv3.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline(key), Password: inline(key)}
 	resources := []*resource.Resource{
 		made(resource.SecretType, "pair", &tlsv3.Secret{Name: "pair", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: certificate}}),
-		made(resource.SecretType, "token", &tlsv3.Secret{Name: "token", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inline(key)}}}),
-		made(resource.SecretType, "tickets", &tlsv3.Secret{Name: "tickets", Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &tlsv3.TlsSessionTicketKeys{Keys: []*corev3.DataSource{inline(key)}}}}),
+		made(resource.SecretType, "token", &tlsv3.Secret{
+			Name: "token", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inline(key)}},
+		}),
+		made(resource.SecretType, "tickets", &tlsv3.Secret{
+			Name: "tickets", Type: &tlsv3.Secret_SessionTicketKeys{
+				SessionTicketKeys: &tlsv3.TlsSessionTicketKeys{Keys: []*corev3.DataSource{inline(key)}},
+			},
+		}),
 		made(resource.ListenerType, "https", &listenerv3.Listener{Name: "https", FilterChains: []*listenerv3.FilterChain{{
-			TransportSocket: &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
-				CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{certificate}},
-			})}},
+			TransportSocket: &corev3.TransportSocket{
+				Name: "tls",
+				ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(&tlsv3.DownstreamTlsContext{
+					CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{certificate}},
+				})},
+			},
 		}}}),
 		{Type: "type.googleapis.com/test.Unknown", Name: "unknown", Version: "1", Body: []byte(key), Roles: everyRole},
 	}
@@ -425,7 +455,8 @@ func TestStatusOfManyClientsComesInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: fmt.Sprintf("c%04d", i)}, TypeUrl: resource.EndpointType}); err != nil {
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: fmt.Sprintf("c%04d", i)},
+			TypeUrl: resource.EndpointType}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -463,6 +494,7 @@ func TestStatusOfManyClientsComesInParts(t *testing.T) {
 		}
 	}
 	if len(seen) != clients || resources != expected || expected < clients*len(all) || messages < 2 {
-		t.Errorf("%d clients with %d resources in %d messages, want %d with %d in several", len(seen), resources, messages, clients, expected)
+		t.Errorf("%d clients with %d resources in %d messages, want %d with %d in several",
+			len(seen), resources, messages, clients, expected)
 	}
 }

@@ -21,7 +21,9 @@ import (
 // each, the versions of one with ten thousand clusters, and their contents.
 func BenchmarkStatus(b *testing.B) {
 	figures := &statusv3.ClientStatusRequest{Node: &corev3.Node{Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)}}),
+		csds.StatusKey: structpb.NewStructValue(&structpb.Struct{
+			Fields: map[string]*structpb.Value{"resources": structpb.NewBoolValue(false)},
+		}),
 	}}}}
 	for _, c := range []struct {
 		name               string

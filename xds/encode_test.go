@@ -24,7 +24,9 @@ func randomResponse(random *rand.Rand) *session.Response {
 		for i := range body {
 			body[i] = byte(random.Uint32())
 		}
-		r.Resources = append(r.Resources, offer.NewEntry(&resource.Resource{Type: "type/" + text(300), Name: text(200), Version: text(20), Body: body}))
+		r.Resources = append(r.Resources, offer.NewEntry(&resource.Resource{
+			Type: "type/" + text(300), Name: text(200), Version: text(20), Body: body,
+		}))
 	}
 	for range random.IntN(5) {
 		r.Removed = append(r.Removed, text(200))
@@ -39,7 +41,9 @@ func TestEncodedResponsesAreThoseOfProtobuf(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		r := randomResponse(random)
-		delta := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: r.Type, Nonce: r.Nonce, SystemVersionInfo: r.Version, RemovedResources: r.Removed}
+		delta := &discoveryv3.DeltaDiscoveryResponse{
+			TypeUrl: r.Type, Nonce: r.Nonce, SystemVersionInfo: r.Version, RemovedResources: r.Removed,
+		}
 		state := &discoveryv3.DiscoveryResponse{TypeUrl: r.Type, Nonce: r.Nonce, VersionInfo: r.Version}
 		for _, e := range r.Resources {
 			body := &anypb.Any{TypeUrl: e.Type, Value: e.Body}
@@ -86,7 +90,9 @@ func TestLargeBodiesAreNotCopied(t *testing.T) {
 // each client.
 func BenchmarkEncode(b *testing.B) {
 	for name, size := range map[string]int{"endpoint": 150, "routes-of-10,000": 4 << 20} {
-		e := offer.NewEntry(&resource.Resource{Type: resource.RouteType, Name: "http", Version: "0123456789abcdef", Body: make([]byte, size)})
+		e := offer.NewEntry(&resource.Resource{
+			Type: resource.RouteType, Name: "http", Version: "0123456789abcdef", Body: make([]byte, size),
+		})
 		r := &session.Response{Type: resource.RouteType, Version: "0123456789abcdef", Nonce: "1", Resources: []*offer.Entry{e}}
 		b.Run(name+"/sluice", func(b *testing.B) {
 			b.ReportAllocs()

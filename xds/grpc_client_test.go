@@ -179,7 +179,8 @@ func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
 		// grpc-go puts new routes in force a moment before the balancers of their clusters, whatever the server does.
 		// and forgets a cluster that routes have left before its balancer does.
 		text := status.Convert(err).Message()
-		if text == fmt.Sprintf("unknown cluster selected for RPC: %q", "cluster:"+routed) || strings.Contains(text, "in XDSConfig") && strings.Contains(text, "did not find the cluster") {
+		if text == fmt.Sprintf("unknown cluster selected for RPC: %q", "cluster:"+routed) ||
+			strings.Contains(text, "in XDSConfig") && strings.Contains(text, "did not find the cluster") {
 			return
 		}
 		if err != nil {

@@ -96,19 +96,25 @@ func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	options, reports := collect(xds.Options{LoadInterval: 3 * time.Second})
 	r := serve(t, options) // load is taken before there is a state to serve
 	first, second := r.reporter(t), r.reporter(t)
-	if got := first.greet("one", "activator"); !got.GetSendAllClusters() || got.GetLoadReportingInterval().AsDuration() != 3*time.Second || got.GetReportEndpointGranularity() {
+	if got := first.greet("one", "activator"); !got.GetSendAllClusters() || got.GetLoadReportingInterval().AsDuration() != 3*time.Second ||
+		got.GetReportEndpointGranularity() {
 		t.Errorf("the client is asked for %v", got)
 	}
 	first.say(requests("ns/a", "pods", 7))
 	one := await(t, "a report", reports)
-	alike(t, resource.LoadReport{Role: contract.RoleActivator, Client: "one", Stream: one.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}}}, one)
+	alike(t, resource.LoadReport{
+		Role: contract.RoleActivator, Client: "one", Stream: one.Stream,
+		Clusters: []resource.ClusterLoad{{Cluster: "ns/a", Zone: "pods", Issued: 7}},
+	}, one)
 	first.say(&load_statsv3.LoadStatsRequest{})
 	alike(t, resource.LoadReport{Role: contract.RoleActivator, Client: "one", Stream: one.Stream}, await(t, "an empty report", reports))
 
 	second.greet("two", "other")
 	second.say(requests("ns/b", "", 1))
 	two := await(t, "a report of the other client", reports)
-	alike(t, resource.LoadReport{Role: contract.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/b", Issued: 1}}}, two)
+	alike(t, resource.LoadReport{
+		Role: contract.RoleMesh, Client: "two", Stream: two.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/b", Issued: 1}},
+	}, two)
 	if one.Stream == two.Stream {
 		t.Error("two streams have one number")
 	}
@@ -126,7 +132,9 @@ func TestLoadReportsArePassedOnUntilTheirStreamEnds(t *testing.T) {
 	m.Node = &corev3.Node{Id: "three", Cluster: "gateway"}
 	third.say(m)
 	three := await(t, "a first report", reports)
-	alike(t, resource.LoadReport{Role: contract.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/c", Issued: 2}}}, three)
+	alike(t, resource.LoadReport{
+		Role: contract.RoleGateway, Client: "three", Stream: three.Stream, Clusters: []resource.ClusterLoad{{Cluster: "ns/c", Issued: 2}},
+	}, three)
 	quiet := r.reporter(t)
 	quiet.greet("four", "gateway")
 	silent.hangUp()

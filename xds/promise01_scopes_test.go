@@ -20,22 +20,26 @@ import (
 
 // scopedListener finds its routes by scope.
 func scopedListener(name string) *resource.Resource {
+	manager := anyOf(&hcmv3.HttpConnectionManager{
+		RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+			Name:            name,
+			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: adsSource()}},
+		}},
+	})
 	return made(resource.ListenerType, name, &listenerv3.Listener{Name: name, FilterChains: []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: anyOf(&hcmv3.HttpConnectionManager{
-			RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
-				Name: name, ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: adsSource()}},
-			}},
-		})}}},
+		Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager}}},
 	}}})
 }
 
 // scope sends a host's requests to a cluster.
 func scope(host, cluster string) *resource.Resource {
-	return made(resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{Name: host, RouteConfiguration: &routev3.RouteConfiguration{
-		VirtualHosts: []*routev3.VirtualHost{{Routes: []*routev3.Route{{Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-		}}}}}},
-	}})
+	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
+	return made(resource.ScopedRouteType, host, &routev3.ScopedRouteConfiguration{
+		Name: host,
+		RouteConfiguration: &routev3.RouteConfiguration{
+			VirtualHosts: []*routev3.VirtualHost{{Routes: []*routev3.Route{{Action: &routev3.Route_Route{Route: action}}}}},
+		},
+	})
 }
 
 // followScopes connects a gateway that has cluster a and a listener, but no scopes yet.
@@ -71,7 +75,8 @@ func TestScopeWaitsForItsClusterAndTheOldOneForTheScope(t *testing.T) {
 		c.take(resource.EndpointType, "b")
 		if p == delta {
 			moved := c.next() // in one response, because only one scope may have a key
-			if moved.Type != resource.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) || !slices.Equal(moved.Removed, []string{"y.test"}) {
+			if moved.Type != resource.ScopedRouteType || !slices.Equal(moved.names(), []string{"x.test"}) ||
+				!slices.Equal(moved.Removed, []string{"y.test"}) {
 				t.Fatalf("got %s with %v without %v", moved.short(), moved.names(), moved.Removed)
 			}
 			c.quiet() // its old cluster stays until it is acknowledged
@@ -111,7 +116,10 @@ func TestRoutesOfAScopeAreWaitedFor(t *testing.T) {
 	c.subscribe(resource.ScopedRouteType)
 	c.take(resource.ScopedRouteType, "x.test")
 	named := made(resource.ScopedRouteType, "x.test", &routev3.ScopedRouteConfiguration{Name: "x.test", RouteConfigurationName: "x"})
-	r.Apply(resource.Update{Set: []*resource.Resource{named, routes("x", "b"), cluster("b", ""), endpoints("b", "")}, Removed: []*resource.Resource{cluster("a", ""), endpoints("a", "")}})
+	r.Apply(resource.Update{
+		Set:     []*resource.Resource{named, routes("x", "b"), cluster("b", ""), endpoints("b", "")},
+		Removed: []*resource.Resource{cluster("a", ""), endpoints("a", "")},
+	})
 	c.take(resource.ClusterType, "b")
 	c.subscribe(resource.EndpointType, "b")
 	c.take(resource.EndpointType, "b")
@@ -150,11 +158,13 @@ func TestScopesAreNeverSplit(t *testing.T) {
 	}
 	r := serve(t, xds.Options{Settle: time.Nanosecond})
 	r.set(scopes...)
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(r.dial(t, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))).DeltaAggregatedResources(t.Context())
+	conn := r.dial(t, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: resource.ScopedRouteType}); err != nil {
+	first := &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Cluster: "gateway"}, TypeUrl: resource.ScopedRouteType}
+	if err := stream.Send(first); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := stream.Recv(); err != nil || len(got.GetResources()) != len(scopes) {
@@ -167,7 +177,9 @@ func TestScopesAreLeftToAClientWhoseRoutesAreInlineAgain(t *testing.T) {
 	r, c := followScopes(t, delta, scope("x.test", "a"))
 	c.subscribe(resource.ScopedRouteType)
 	c.take(resource.ScopedRouteType, "x.test")
-	r.Apply(resource.Update{Set: []*resource.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*resource.Resource{scope("x.test", "")}})
+	r.Apply(resource.Update{
+		Set: []*resource.Resource{listener("http", "http", ""), routes("http", "a")}, Removed: []*resource.Resource{scope("x.test", "")},
+	})
 	inline := c.expect(resource.ListenerType, "http")
 	c.ack(inline)
 	c.quiet() // the client has not subscribed to the routes

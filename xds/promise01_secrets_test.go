@@ -26,7 +26,8 @@ func secret(name, text string) *resource.Resource {
 func secured(name, text string, secrets ...string) *resource.Resource {
 	context := &tlsv3.CommonTlsContext{}
 	for _, s := range secrets {
-		context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs, &tlsv3.SdsSecretConfig{Name: s, SdsConfig: adsSource()})
+		context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs,
+			&tlsv3.SdsSecretConfig{Name: s, SdsConfig: adsSource()})
 	}
 	// The client does not subscribe here to one that comes from elsewhere.
 	context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs, &tlsv3.SdsSecretConfig{Name: "static"})
@@ -98,7 +99,9 @@ func TestSecretGoesAfterTheListenerThatNamedIt(t *testing.T) {
 func TestOldSecretStaysUntilTheListenersNewOneWasAskedFor(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r, c := terminate(t, p, xds.Options{Settle: time.Nanosecond, Wait: time.Hour})
-		r.Apply(resource.Update{Set: []*resource.Resource{secured("https", "", "b"), secret("b", "1")}, Removed: []*resource.Resource{secret("a", "1")}})
+		r.Apply(resource.Update{
+			Set: []*resource.Resource{secured("https", "", "b"), secret("b", "1")}, Removed: []*resource.Resource{secret("a", "1")},
+		})
 		c.take(resource.ListenerType, "https")
 		c.quiet() // the listener in use may still be the old one
 		c.subscribe(resource.SecretType, "b")

@@ -49,7 +49,10 @@ func (p *fakeStream) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 // connectFake connects a client that is subscribed to everything of a type.
 func connectFake(t *testing.T, server *Server, url string) *fakeStream {
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &fakeStream{ctx: ctx, exit: cancel, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10)}
+	p := &fakeStream{
+		ctx: ctx, exit: cancel, says: make(chan *discoveryv3.DeltaDiscoveryRequest),
+		got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),
+	}
 	go func() {
 		if err := server.DeltaAggregatedResources(p); err != nil {
 			t.Error(err)
@@ -87,7 +90,9 @@ func TestContentThatIsNackedAgainAndAgainIsRetriedWithBackOff(t *testing.T) {
 		change := func() string {
 			number++
 			version := fmt.Sprint(number)
-			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
+			server.Apply(resource.Update{
+				Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}},
+			})
 			synctest.Wait()
 			return version
 		}
@@ -137,7 +142,9 @@ func TestRollBackWaitsABoundedTimeForClientsThatHaveNotAnswered(t *testing.T) {
 		server := New(Options{Wait: wait})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
+			server.Apply(resource.Update{
+				Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}},
+			})
 			synctest.Wait()
 		}
 		set("1")
@@ -171,7 +178,9 @@ func TestClientThatConnectsLaterIsSentTheCandidateAfterAWhile(t *testing.T) {
 		server := New(Options{Wait: 5 * time.Second})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}}})
+			server.Apply(resource.Update{
+				Set: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Version: version, Roles: contract.RoleGateway}},
+			})
 			synctest.Wait()
 		}
 		set("1")

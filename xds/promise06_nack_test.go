@@ -30,7 +30,9 @@ func TestNackIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 		if after.Nacks == before.Nacks {
 			t.Error("the refusal was not counted")
 		}
-		want := resource.Nack{Role: contract.RoleGateway, Client: "test", Type: resource.ClusterType, Names: []string{"a"}, Text: "a: not so"}
+		want := resource.Nack{
+			Role: contract.RoleGateway, Client: "test", Type: resource.ClusterType, Names: []string{"a"}, Text: "a: not so",
+		}
 		if diff := cmp.Diff(want, <-nacks); diff != "" {
 			t.Errorf("reported refusal (-want +got):\n%s", diff)
 		}

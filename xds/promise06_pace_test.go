@@ -39,7 +39,9 @@ func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 		const refusals = 1000
 		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: resource.ClusterType}}
 		for range refusals {
-			says = append(says, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"}})
+			says = append(says, &discoveryv3.DeltaDiscoveryRequest{
+				TypeUrl: resource.ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"},
+			})
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		seen, began := 0, time.Now()

@@ -34,7 +34,9 @@ func TestSubscriptionThatCrossesAChangeIsAnswered(t *testing.T) {
 func crossing(t *testing.T) {
 	server := New(Options{})
 	defer server.Close()
-	server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.EndpointType, Name: "other", Version: "1", Roles: contract.RoleGateway}}})
+	server.Apply(resource.Update{
+		Set: []*resource.Resource{{Type: resource.EndpointType, Name: "other", Version: "1", Roles: contract.RoleGateway}},
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &held{gate: make(chan struct{}), fakeStream: &fakeStream{
 		ctx: ctx, says: make(chan *discoveryv3.DeltaDiscoveryRequest), got: make(chan *discoveryv3.DeltaDiscoveryResponse, 10),

@@ -64,7 +64,9 @@ func TestStateOfTheWorldTakesNoSubscriptionThatCrossedAResponse(t *testing.T) {
 func TestStateOfTheWorldTakesANackThatCrossedAResponse(t *testing.T) {
 	nacks := make(chan resource.Nack, 10)
 	reported := &refusalList{}
-	r := serve(t, xds.Options{Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Refused: reported.set})
+	r := serve(t, xds.Options{
+		Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Refused: reported.set,
+	})
 	r.set(endpoints("a", "1"), endpoints("b", "1"), endpoints("c", "1"))
 	c := r.connect(t, sotw, "gateway")
 	c.subscribe(resource.EndpointType, "a")

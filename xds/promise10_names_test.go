@@ -30,7 +30,9 @@ func TestRolesSeeOnlyWhatIsTheirs(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
 		r := serve(t, xds.Options{Settle: time.Nanosecond})
 		theirs := map[string]*resource.Resource{}
-		for role, bit := range map[string]uint8{"gateway": contract.RoleGateway, "activator": contract.RoleActivator, "any": contract.RoleMesh} {
+		for role, bit := range map[string]uint8{
+			"gateway": contract.RoleGateway, "activator": contract.RoleActivator, "any": contract.RoleMesh,
+		} {
 			res := endpoints("same", role)
 			res.Roles = bit
 			theirs[role] = res

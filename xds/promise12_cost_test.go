@@ -166,7 +166,8 @@ func attach(b *testing.B, address string, clients, resources int, more ...grpc.D
 	return arrived
 }
 
-func listen(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, id string, resources int, ready chan<- struct{}, arrived *atomic.Int64) {
+func listen(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, id string, resources int, ready chan<- struct{},
+	arrived *atomic.Int64) {
 	_ = stream.Send(&discoveryv3.DeltaDiscoveryRequest{
 		Node: &corev3.Node{Id: id, Cluster: "gateway"}, TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"*"},
 	})

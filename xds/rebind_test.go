@@ -14,7 +14,9 @@ func TestListenerThatCannotBeBoundIsSentAgainWithBackOff(t *testing.T) {
 		server := New(Options{})
 		defer server.Close()
 		set := func(version string) {
-			server.Apply(resource.Update{Set: []*resource.Resource{{Type: resource.ListenerType, Name: "http", Version: version, Roles: contract.RoleGateway}}})
+			server.Apply(resource.Update{
+				Set: []*resource.Resource{{Type: resource.ListenerType, Name: "http", Version: version, Roles: contract.RoleGateway}},
+			})
 		}
 		set("1")
 		p := connectFake(t, server, resource.ListenerType)

@@ -63,7 +63,9 @@ func manyRoutes(n int, apart bool) (first []*resource.Resource, changes [2]*reso
 			if i == 0 {
 				text += fmt.Sprint(version)
 			}
-			vh := &routev3.VirtualHost{Name: fmt.Sprintf("ns/h%d", i), Domains: []string{fmt.Sprintf("h%d.test", i)}, Routes: []*routev3.Route{{Name: text}}}
+			vh := &routev3.VirtualHost{
+				Name: fmt.Sprintf("ns/h%d", i), Domains: []string{fmt.Sprintf("h%d.test", i)}, Routes: []*routev3.Route{{Name: text}},
+			}
 			config.VirtualHosts = append(config.VirtualHosts, vh)
 			if apart && (version == 0 || i == 0) {
 				hosts = append(hosts, made(resource.ScopedRouteType, vh.GetName(), &routev3.ScopedRouteConfiguration{

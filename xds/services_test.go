@@ -35,7 +35,9 @@ func separate(typeURL string) []*protocol {
 	return []*protocol{
 		{"delta", func(ctx context.Context, conn *grpc.ClientConn) (transport, error) {
 			stream, err := open(ctx, conn, "Delta")
-			return &deltaTransport{&grpc.GenericClientStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{ClientStream: stream}}, err
+			return &deltaTransport{&grpc.GenericClientStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{
+				ClientStream: stream,
+			}}, err
 		}},
 		{"sotw", func(ctx context.Context, conn *grpc.ClientConn) (transport, error) {
 			stream, err := open(ctx, conn, "Stream")

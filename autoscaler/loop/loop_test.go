@@ -283,7 +283,9 @@ func TestMissingDataNeverScalesDown(t *testing.T) {
 func TestLoadThatWasNeverKnownNeitherHoldsUpNorScalesDown(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		p.refuse(errors.New("no answer"))
-		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 3, Active: model.True, Initialized: true}})
+		p.Set(model.Scaled{
+			Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 3, Active: model.True, Initialized: true},
+		})
 		p.hold(1, 0)
 		time.Sleep(5 * time.Minute)
 		p.want("after a restart without data", 3)
@@ -295,7 +297,9 @@ func TestLoadThatWasNeverKnownNeitherHoldsUpNorScalesDown(t *testing.T) {
 
 func TestRestartGoesOnFromWhatRan(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
-		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 4, Active: model.True, Initialized: true}})
+		p.Set(model.Scaled{
+			Revision: hello, UID: "1", Annotations: quick(), Before: model.Before{Replicas: 4, Active: model.True, Initialized: true},
+		})
 		p.want("at once", 4)
 		p.serve(7)
 		time.Sleep(4 * time.Second)
@@ -460,7 +464,8 @@ func TestFiguresOfWholeClustersDoNotCountActivatorsTwice(t *testing.T) {
 func TestShortReportsMakeNoPeakOfRequestsPerSecond(t *testing.T) {
 	run(t, 10*time.Millisecond, func(p *plant) {
 		p.refuse(errors.New("no figures"))
-		p.Set(sleeping(map[string]string{"autoscaling.knative.dev/metric": "rps", "autoscaling.knative.dev/target": "20", "autoscaling.knative.dev/window": "6s"}))
+		p.Set(sleeping(map[string]string{"autoscaling.knative.dev/metric": "rps", "autoscaling.knative.dev/target": "20",
+			"autoscaling.knative.dev/window": "6s"}))
 		say := func(over time.Duration, requests float64) {
 			time.Sleep(over)
 			r := loop.Report{Reporter: "activator", Activator: true, Over: over}

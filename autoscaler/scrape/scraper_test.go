@@ -138,7 +138,8 @@ func TestAFailureAsksTheNext(t *testing.T) {
 	bad := pages(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	s := scraper(t, Options{})
 	// Four of five are asked, so one may fail.
-	got := round(t, s, target("one more", good+"/1", bad, good+"/2", good+"/3", good+"/4"), target("short", good+"/5", bad, good+"/6"), target("none"))
+	got := round(t, s, target("one more", good+"/1", bad, good+"/2", good+"/3", good+"/4"), target("short", good+"/5", bad, good+"/6"),
+		target("none"))
 	if r := got["one more"]; !r.OK || r.Concurrency != 10 {
 		t.Errorf("with one replica more than the sample: %+v", r)
 	}

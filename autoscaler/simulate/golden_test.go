@@ -145,5 +145,7 @@ func options(t testing.TB, change func(*Shape, map[string]string)) Options {
 	for k := range maps.Keys(short) {
 		annotations[group+k] = short[k]
 	}
-	return Options{Policy: policy(t, annotations, 0), Load: load, Startup: time.Second, Timeout: 5 * time.Minute, Start: model.UnknownReplicas}
+	return Options{
+		Policy: policy(t, annotations, 0), Load: load, Startup: time.Second, Timeout: 5 * time.Minute, Start: model.UnknownReplicas,
+	}
 }

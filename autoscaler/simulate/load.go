@@ -92,7 +92,8 @@ func (t *trace) header(fields []string) error {
 	case "seconds,concurrency":
 		t.concurrency = true
 	default:
-		return fmt.Errorf("line 1: the header is %q, want seconds,rps or seconds,rps,latency_ms or seconds,concurrency", strings.Join(fields, ","))
+		return fmt.Errorf("line 1: the header is %q, want seconds,rps or seconds,rps,latency_ms or seconds,concurrency",
+			strings.Join(fields, ","))
 	}
 	return nil
 }
@@ -115,7 +116,8 @@ func (t *trace) row(fields []string) error {
 			return err
 		}
 		if s.RPS = c / s.Latency.Seconds(); s.RPS > maxRPS {
-			return fmt.Errorf("a concurrency of %s with requests of %v is %.3g requests a second, want at most %.0f", fields[1], s.Latency, s.RPS, float64(maxRPS))
+			return fmt.Errorf("a concurrency of %s with requests of %v is %.3g requests a second, want at most %.0f",
+				fields[1], s.Latency, s.RPS, float64(maxRPS))
 		}
 	} else if s.RPS, err = number("rps", fields[1], maxRPS); err != nil {
 		return err

@@ -25,7 +25,9 @@ func (r *Report) Chart() *chart.Chart {
 			}},
 			{Title: "Replicas", Series: r.both("desired", "ready", desired, ready), Bands: panics(first.Rows), BandName: "panic mode"},
 			{Title: "Waiting", Unit: "requests", Series: r.each("waiting for a replica", chart.Vermillion, waiting)},
-			{Title: "Cost", Unit: "replica-seconds", Series: r.each("asked for", chart.Green, func(r *Row) float64 { return r.ReplicaSeconds })},
+			{Title: "Cost", Unit: "replica-seconds", Series: r.each("asked for", chart.Green, func(r *Row) float64 {
+				return r.ReplicaSeconds
+			})},
 		},
 	}
 	cost := &c.Panels[len(c.Panels)-1]

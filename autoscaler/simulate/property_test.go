@@ -102,7 +102,9 @@ func TestReplicasTakeTheirStartup(t *testing.T) {
 }
 
 func TestConcurrencyIsRateTimesLatency(t *testing.T) {
-	for _, latency := range []time.Duration{time.Millisecond, 7 * time.Millisecond, 25 * time.Millisecond, 250 * time.Millisecond, 3 * time.Second} {
+	for _, latency := range []time.Duration{
+		time.Millisecond, 7 * time.Millisecond, 25 * time.Millisecond, 250 * time.Millisecond, 3 * time.Second,
+	} {
 		o := options(t, func(s *Shape, a map[string]string) {
 			s.Base, s.Peak, s.Length, s.Latency = 400, 400, 2*time.Minute, latency
 			a["min-scale"] = "5"

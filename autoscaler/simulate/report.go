@@ -75,7 +75,8 @@ func (r *Report) wanted(i int, row, before *Row) bool {
 	if r.Every > 0 {
 		return row.Seconds%r.Every == 0
 	}
-	return i == 0 || row.Desired != before.Desired || row.Ready != before.Ready || row.Via != before.Via || row.Panicking != before.Panicking
+	return i == 0 || row.Desired != before.Desired || row.Ready != before.Ready || row.Via != before.Via ||
+		row.Panicking != before.Panicking
 }
 
 // note says why the row is as it is: the sentence of a decision, or that replicas became ready.
@@ -200,7 +201,8 @@ func (r *Report) WriteCSV(to io.Writer) error {
 	for _, run := range r.Runs {
 		for _, row := range r.thinned(run.Rows) {
 			_ = w.Write([]string{ // Flush has the error
-				run.Name, strconv.Itoa(row.Seconds), strconv.Itoa(row.RPS), decimal(row.Concurrency), decimal(row.Stable), decimal(row.Panic),
+				run.Name, strconv.Itoa(row.Seconds), strconv.Itoa(row.RPS), decimal(row.Concurrency),
+				decimal(row.Stable), decimal(row.Panic),
 				strconv.Itoa(row.Desired), strconv.Itoa(row.Ready), strconv.Itoa(row.Starting), strconv.Itoa(row.Waiting),
 				strconv.FormatBool(row.Panicking), strconv.Itoa(row.ExcessBurstCapacity), string(row.Via), string(row.Reason),
 				decimal(row.ReplicaSeconds), decimal(row.IdealReplicaSeconds), row.Why,

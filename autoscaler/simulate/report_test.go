@@ -35,7 +35,8 @@ func TestEverySecondIsInCSVAndJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got struct{ Runs []Named }
-		if err := json.Unmarshal(b.Bytes(), &got); err != nil || len(got.Runs) != 2 || len(got.Runs[0].Rows) != want || got.Runs[1].Totals != r.Runs[1].Totals {
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil || len(got.Runs) != 2 || len(got.Runs[0].Rows) != want ||
+			got.Runs[1].Totals != r.Runs[1].Totals {
 			t.Errorf("every %d: the JSON does not hold what was simulated: %v", every, err)
 		}
 	}
@@ -46,7 +47,9 @@ func TestPoliciesStandSideBySide(t *testing.T) {
 	if err := report(t).WriteTable(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"policy  a <first>: target 3.5 of 5", "policy  b: the same", "\nrequests                  24000       24000\n"} {
+	for _, want := range []string{
+		"policy  a <first>: target 3.5 of 5", "policy  b: the same", "\nrequests                  24000       24000\n",
+	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
 		}

@@ -60,7 +60,10 @@ func variables(c *config) []variable {
 		{name: "REVISION_TIMEOUT_SECONDS", required: true, set: seconds(&o.Timeout), use: "bounds a whole request; 0 means no bound"},
 		{name: "REVISION_RESPONSE_START_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.ResponseStart),
 			use: "bounds the time to the first byte of a response"},
-		{name: "REVISION_IDLE_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.Idle), use: "bounds the time between two writes of a response"},
+		{
+			name:     "REVISION_IDLE_TIMEOUT_SECONDS",
+			fallback: "0", set: seconds(&o.Idle), use: "bounds the time between two writes of a response",
+		},
 		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe,
 			use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
 		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog),
@@ -81,8 +84,12 @@ func variables(c *config) []variable {
 		{name: "SLUICE_PROTOCOL", set: c.protocol, use: "http1 or h2c, whatever the port"},
 		{name: "SLUICE_LISTEN_HOST", set: c.listenHost, use: "address to listen on; none means all"},
 		{name: "SLUICE_ACTIVATOR_TOKEN", set: c.activatorToken,
-			use: "what an activator must say to be one, so that its requests are not counted twice; without it whoever says activator is believed"},
-		{name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535), use: "port for /ready, /wait-for-drain and /healthz"},
+			use: "what an activator must say to be one, so that its requests are not counted twice; " +
+				"without it whoever says activator is believed"},
+		{
+			name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
+			use: "port for /ready, /wait-for-drain and /healthz",
+		},
 		{name: "SLUICE_METRICS_PORT", fallback: "9090", set: number(&c.metricsPort, 65535), use: "port for /metrics, as Prometheus text"},
 	}
 }

@@ -137,7 +137,10 @@ func TestSidecarStaysSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dep := range strings.FieldsSeq(string(out)) {
-		for _, heavy := range []string{"k8s.io/", "sigs.k8s.io/", "github.com/envoyproxy/", "github.com/cncf/", "google.golang.org/", "go.etcd.io/", "github.com/prometheus/"} {
+		for _, heavy := range []string{
+			"k8s.io/", "sigs.k8s.io/", "github.com/envoyproxy/", "github.com/cncf/", "google.golang.org/", "go.etcd.io/",
+			"github.com/prometheus/",
+		} {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("cmd/queue-proxy depends on %s: one of it runs in every pod", dep)
 			}

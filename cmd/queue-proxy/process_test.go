@@ -98,7 +98,8 @@ func start(t testing.TB, app string, changes ...string) *process {
 	})
 	select {
 	case line := <-serving:
-		p.url, p.admin, p.metrics = fmt.Sprint("http://", line["address"]), fmt.Sprint("http://", line["admin"]), fmt.Sprint("http://", line["metrics"])
+		p.url, p.admin, p.metrics = fmt.Sprint("http://", line["address"]), fmt.Sprint("http://", line["admin"]),
+			fmt.Sprint("http://", line["metrics"])
 	case <-time.After(2 * time.Minute):
 		t.Fatal("queue-proxy does not serve after two minutes")
 	}
@@ -181,7 +182,8 @@ func TestSidecarServesProbesAndMetrics(t *testing.T) {
 	if status, body := get(t, p.admin+"/ready"); status != 200 || body != "ok" {
 		t.Errorf("a probe gets %d %q, want 200 ok", status, body)
 	}
-	if status, body := get(t, p.url+"/a?b=c", "K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"); status != 200 || body != "hello from /a" {
+	if status, body := get(t, p.url+"/a?b=c", "K-Network-Probe", "queue", "User-Agent", "kube-probe/1.37"); status != 200 ||
+		body != "hello from /a" {
 		t.Errorf("a request gets %d %q", status, body)
 	}
 	if status, body := get(t, p.admin+"/healthz"); status != 200 || body != "ok" {
@@ -192,7 +194,8 @@ func TestSidecarServesProbesAndMetrics(t *testing.T) {
 	}
 	eventually(t, "the request is counted", func() bool {
 		status, page := get(t, p.metrics+"/metrics")
-		return status == 200 && strings.Contains(page, "\nsluice_queue_requests_total 1\n") && strings.Contains(page, "\nsluice_queue_in_flight 0\n")
+		return status == 200 && strings.Contains(page, "\nsluice_queue_requests_total 1\n") &&
+			strings.Contains(page, "\nsluice_queue_in_flight 0\n")
 	})
 	p.terminate(t)
 	if status := p.ended(t); status != 0 {
@@ -322,7 +325,8 @@ func TestPortThatIsTakenIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	command := exec.Command(binary)
-	command.Env = []string{"QUEUE_SERVING_PORT=0", "SLUICE_ADMIN_PORT=0", "SLUICE_LISTEN_HOST=127.0.0.1", "USER_PORT=1", "CONTAINER_CONCURRENCY=0",
+	command.Env = []string{"QUEUE_SERVING_PORT=0", "SLUICE_ADMIN_PORT=0", "SLUICE_LISTEN_HOST=127.0.0.1", "USER_PORT=1",
+		"CONTAINER_CONCURRENCY=0",
 		"REVISION_TIMEOUT_SECONDS=0", "SLUICE_METRICS_PORT=" + strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)}
 	out, err := command.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), taken.Addr().String()) || !strings.Contains(string(out), "address already in use") {

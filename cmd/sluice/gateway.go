@@ -37,7 +37,8 @@ has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump.`,
 				return err
 			}
 			g := gateway.New(gateway.Options{
-				XDS: server.Address, Dial: []grpc.DialOption{dial}, NodeID: node, Zone: zone, Logger: l.Named("gateway"), Drain: stage.Drain,
+				XDS: server.Address, Dial: []grpc.DialOption{dial}, NodeID: node, Zone: zone,
+				Logger: l.Named("gateway"), Drain: stage.Drain,
 				Listening: func(name, address string) { l.Info("listening", "listener", name, "address", address) },
 			})
 			mux := admin.NewMux(admin.NewRegistry())

@@ -92,13 +92,16 @@ func TestSimulateAsksWhichServiceIsMeant(t *testing.T) {
 	if err := os.WriteFile(file, []byte(two), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := simulated(t, "-f", file); err == nil || !strings.Contains(err.Error(), "choose one with --service: Configuration other/two, Service default/one") {
+	if _, err := simulated(t, "-f", file); err == nil ||
+		!strings.Contains(err.Error(), "choose one with --service: Configuration other/two, Service default/one") {
 		t.Errorf("two in a file: %v", err)
 	}
-	if _, err := simulated(t, "-f", file, "--service", "three"); err == nil || !strings.Contains(err.Error(), `named "three"`) || !strings.Contains(err.Error(), "Configuration other/two, Service default/one") {
+	if _, err := simulated(t, "-f", file, "--service", "three"); err == nil || !strings.Contains(err.Error(), `named "three"`) ||
+		!strings.Contains(err.Error(), "Configuration other/two, Service default/one") {
 		t.Errorf("one that is not there: %v", err)
 	}
-	if out, err := simulated(t, "-f", file, "--service", "two"); err != nil || !strings.Contains(out, "Configuration other/two: target 70 of 100 concurrency, scale 0 to 3") {
+	if out, err := simulated(t, "-f", file, "--service", "two"); err != nil ||
+		!strings.Contains(out, "Configuration other/two: target 70 of 100 concurrency, scale 0 to 3") {
 		t.Errorf("the second: %v\n%s", err, out)
 	}
 	out, err := simulated(t, "-f", file, "--service", "one", "--start", "0", "--startup", "30s", "-o", "json")

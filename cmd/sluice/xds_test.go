@@ -221,7 +221,8 @@ func TestXDSCommandsSayItInJSON(t *testing.T) {
 		Name    string
 		Content map[string]any
 	}
-	if out := read(&resources, "dump", "gateway"); len(resources) != 2 || resources[0].Content["name"] != "a" || strings.Contains(out, "the key") {
+	if out := read(&resources, "dump", "gateway"); len(resources) != 2 || resources[0].Content["name"] != "a" ||
+		strings.Contains(out, "the key") {
 		t.Errorf("dump: %s", out)
 	}
 	var comparisons []inspect.Comparison
@@ -236,7 +237,8 @@ func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
 	d.set("v1", &clusterv3.Cluster{Name: "a"})
 	d.join("edge-1", "mesh")
 	d.join("edge-2", "mesh")
-	d.printed("ID ROLE PROTOCOL CONNECTED CDS ACKS NACKS LAG BYTES\nedge-1 mesh delta TIME 1/0/0 1 0 TIME 3\nedge-2 mesh delta TIME 1/0/0 1 0 TIME 3\n", "status")
+	d.printed("ID ROLE PROTOCOL CONNECTED CDS ACKS NACKS LAG BYTES\nedge-1 mesh delta TIME 1/0/0 1 0 TIME 3\n"+
+		"edge-2 mesh delta TIME 1/0/0 1 0 TIME 3\n", "status")
 	for want, args := range map[string][]string{
 		`client "x" is not connected to ` + d.address + `; connected are edge-1, edge-2`:          {"status", "x"},
 		`client "edge" could be any of edge-1, edge-2: give more of its name`:                     {"dump", "edge"},

@@ -17,7 +17,8 @@ import (
 // Service returns what planning needs of a Service.
 func Service(s *servingv1.Service) *model.Service {
 	return &model.Service{
-		Key: keyOf(s), UID: string(s.UID), Generation: s.Generation, Observed: s.Status.ObservedGeneration, Conditions: conditionsOf(s.Status.Status),
+		Key: keyOf(s), UID: string(s.UID), Generation: s.Generation, Observed: s.Status.ObservedGeneration,
+		Conditions: conditionsOf(s.Status.Status),
 	}
 }
 
@@ -86,7 +87,9 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 func targets(traffic []servingv1.TrafficTarget) []model.Target {
 	out := make([]model.Target, 0, len(traffic))
 	for _, t := range traffic {
-		target := model.Target{Tag: t.Tag, Revision: t.RevisionName, Configuration: t.ConfigurationName, Latest: t.RevisionName == "", URL: t.URL}
+		target := model.Target{
+			Tag: t.Tag, Revision: t.RevisionName, Configuration: t.ConfigurationName, Latest: t.RevisionName == "", URL: t.URL,
+		}
 		if t.LatestRevision != nil {
 			target.Latest = *t.LatestRevision
 		}

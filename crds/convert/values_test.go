@@ -22,7 +22,8 @@ func TestRevisionAsAValue(t *testing.T) {
 	r.Annotations[servingv1.NoGCAnnotation] = "True"
 	r.Annotations[servingv1.ProgressDeadlineAnnotation] = "90s"
 	r.Status.ObservedGeneration = 1
-	r.Status.Conditions = Conditions(nil, []model.Condition{{Type: model.Ready, Status: model.True}, {Type: model.ContainerHealthy, Status: model.True}}, epoch)
+	r.Status.Conditions = Conditions(nil,
+		[]model.Condition{{Type: model.Ready, Status: model.True}, {Type: model.ContainerHealthy, Status: model.True}}, epoch)
 	got := Revision(r)
 	if got.Template == "" {
 		t.Error("no fingerprint")

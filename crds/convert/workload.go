@@ -41,7 +41,8 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	b.checkVolumes(spec)
 	serving := spec.ServingContainer()
 	if b.serving = serving; serving == nil {
-		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests", len(spec.Containers))
+		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests",
+			len(spec.Containers))
 		return w, b.problems
 	}
 	w.Containers = append(w.Containers, b.container(serving, true))
@@ -94,7 +95,8 @@ func (b *builder) checkVolumes(spec *servingv1.RevisionSpec) {
 		optional := v.ConfigMap != nil && v.ConfigMap.Optional != nil && *v.ConfigMap.Optional ||
 			v.Secret != nil && v.Secret.Optional != nil && *v.Secret.Optional
 		if v.EmptyDir == nil && !optional {
-			b.problem("VolumeUnavailable", "volume %q is in a ConfigMap or Secret, which one machine does not have: want an emptyDir, or files that the process finds itself", v.Name)
+			b.problem("VolumeUnavailable", "volume %q is in a ConfigMap or Secret, which one machine does not have: "+
+				"want an emptyDir, or files that the process finds itself", v.Name)
 		}
 	}
 }
@@ -122,7 +124,8 @@ func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {
 			if from := e.ValueFrom; !isOptional(from) {
-				b.problem("EnvUnavailable", "container %q: the value of %s is in a ConfigMap or Secret, which one machine does not have: want a value", c.Name, e.Name)
+				b.problem("EnvUnavailable", "container %q: the value of %s is in a ConfigMap or Secret, "+
+					"which one machine does not have: want a value", c.Name, e.Name)
 			}
 			continue
 		}
@@ -132,7 +135,8 @@ func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 		optional := from.ConfigMapRef != nil && from.ConfigMapRef.Optional != nil && *from.ConfigMapRef.Optional ||
 			from.SecretRef != nil && from.SecretRef.Optional != nil && *from.SecretRef.Optional
 		if !optional {
-			b.problem("EnvUnavailable", "container %q: envFrom names a ConfigMap or Secret, which one machine does not have: want env with values", c.Name)
+			b.problem("EnvUnavailable",
+				"container %q: envFrom names a ConfigMap or Secret, which one machine does not have: want env with values", c.Name)
 		}
 	}
 	return append(out,

@@ -24,7 +24,9 @@ func revision(change func(*servingv1.RevisionSpec)) *servingv1.Revision {
 	return r
 }
 
-var injected = []model.EnvVar{{Name: "K_REVISION", Value: "hello-00003"}, {Name: "K_CONFIGURATION", Value: "hello"}, {Name: "K_SERVICE", Value: "hello"}}
+var injected = []model.EnvVar{
+	{Name: "K_REVISION", Value: "hello-00003"}, {Name: "K_CONFIGURATION", Value: "hello"}, {Name: "K_SERVICE", Value: "hello"},
+}
 
 func TestWorkloadHasDefaults(t *testing.T) {
 	w, problems := Workload(revision(nil))
@@ -51,11 +53,16 @@ func TestWorkloadSaysWhatTheSpecSays(t *testing.T) {
 				Env:       []servingv1.EnvVar{{Name: "TARGET", Value: "you"}},
 				Resources: servingv1.ResourceRequirements{Limits: corev1.ResourceList{"cpu": resource.MustParse("500m")}},
 				ReadinessProbe: &servingv1.Probe{
-					HTTPGet:       &servingv1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString("h2c"), Scheme: "HTTP", HTTPHeaders: []corev1.HTTPHeader{{Name: "X", Value: "y"}}},
+					HTTPGet: &servingv1.HTTPGetAction{
+						Path: "/healthz", Port: intstr.FromString("h2c"), Scheme: "HTTP",
+						HTTPHeaders: []corev1.HTTPHeader{{Name: "X", Value: "y"}},
+					},
 					PeriodSeconds: 2,
 				},
 				LivenessProbe: &servingv1.Probe{GRPC: &servingv1.GRPCAction{Port: 9000, Service: new("health")}},
-				StartupProbe:  &servingv1.Probe{Exec: &corev1.ExecAction{Command: []string{"true"}}, FailureThreshold: 30, InitialDelaySeconds: 1},
+				StartupProbe: &servingv1.Probe{
+					Exec: &corev1.ExecAction{Command: []string{"true"}}, FailureThreshold: 30, InitialDelaySeconds: 1,
+				},
 			},
 		}
 	})
@@ -64,7 +71,8 @@ func TestWorkloadSaysWhatTheSpecSays(t *testing.T) {
 	check(t, "problems", problems, []model.Problem(nil))
 	check(t, "protocol", w.Protocol, model.H2C)
 	check(t, "concurrency", w.Concurrency, 7)
-	check(t, "times", []time.Duration{w.Timeout, w.ResponseStart, w.Idle, w.ProgressDeadline}, []time.Duration{600 * time.Second, 300 * time.Second, 5 * time.Second, 120 * time.Second})
+	check(t, "times", []time.Duration{w.Timeout, w.ResponseStart, w.Idle, w.ProgressDeadline},
+		[]time.Duration{600 * time.Second, 300 * time.Second, 5 * time.Second, 120 * time.Second})
 	check(t, "containers, the serving one first", w.Containers, []model.Container{
 		{
 			Name: "app", Image: "a", Command: []string{"run"}, Args: []string{"-v"}, WorkingDir: "/srv", Port: 9000,
@@ -74,12 +82,20 @@ func TestWorkloadSaysWhatTheSpecSays(t *testing.T) {
 				HTTP:   &model.HTTPProbe{Path: "/healthz", Scheme: "HTTP", Headers: []model.EnvVar{{Name: "X", Value: "y"}}},
 				Period: 2 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3,
 			},
-			Liveness: &model.Probe{GRPC: &model.GRPCProbe{Service: "health"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},
-			Startup:  &model.Probe{Exec: []string{"true"}, Period: 10 * time.Second, InitialDelay: time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 30},
+			Liveness: &model.Probe{
+				GRPC: &model.GRPCProbe{Service: "health"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1,
+				FailureThreshold: 3,
+			},
+			Startup: &model.Probe{
+				Exec: []string{"true"}, Period: 10 * time.Second, InitialDelay: time.Second, Timeout: time.Second, SuccessThreshold: 1,
+				FailureThreshold: 30,
+			},
 		},
 		{
 			Name: "side", Image: "s", Env: injected, Limits: map[string]string{},
-			Liveness: &model.Probe{HTTP: &model.HTTPProbe{Path: "/"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},
+			Liveness: &model.Probe{
+				HTTP: &model.HTTPProbe{Path: "/"}, Period: 10 * time.Second, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3,
+			},
 		},
 	})
 }
@@ -116,10 +132,14 @@ func TestProblemsNameWhatAWorkloadNeedsAndDoesNotContain(t *testing.T) {
 		reason string
 	}{
 		"a value in a Secret": {func(s *servingv1.RevisionSpec) {
-			s.Containers[0].Env = []servingv1.EnvVar{{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}}}
+			s.Containers[0].Env = []servingv1.EnvVar{
+				{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}},
+			}
 		}, "EnvUnavailable"},
 		"an optional value": {func(s *servingv1.RevisionSpec) {
-			s.Containers[0].Env = []servingv1.EnvVar{{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Optional: yes}}}}
+			s.Containers[0].Env = []servingv1.EnvVar{
+				{Name: "A", ValueFrom: &servingv1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Optional: yes}}},
+			}
 		}, ""},
 		"all of a ConfigMap": {func(s *servingv1.RevisionSpec) {
 			s.Containers[0].EnvFrom = []servingv1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}}

@@ -50,7 +50,8 @@ type decoded struct{ dispatch.Assignment }
 
 func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
 	if zone := group.GetLocality().GetZone(); zone != contract.ZonePods {
-		return fmt.Errorf("locality.zone is %q; activators accept only %q, since a request must not pass two activators", zone, contract.ZonePods)
+		return fmt.Errorf("locality.zone is %q; activators accept only %q, since a request must not pass two activators",
+			zone, contract.ZonePods)
 	}
 	for i, e := range group.GetLbEndpoints() {
 		switch e.GetHealthStatus() {

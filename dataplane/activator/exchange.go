@@ -79,7 +79,8 @@ func (x *exchange) run() error {
 			return err
 		}
 		x.activator.metrics.retried.Inc()
-		x.activator.logger.Debug("a replica refused a connection", "revision", x.revision.name, "replica", x.Replica().Address, "error", err)
+		x.activator.logger.Debug("a replica refused a connection",
+			"revision", x.revision.name, "replica", x.Replica().Address, "error", err)
 		x.revision.Refused(&x.Ticket)
 		if err := x.revision.Wait(x.ctx, &x.Ticket); err != nil {
 			return err

@@ -163,10 +163,11 @@ func assigned(t testing.TB, name string, f facts, addresses ...string) *endpoint
 		if err != nil {
 			t.Fatal(err)
 		}
+		socket := &corev3.SocketAddress{
+			Address: tcp.IP.String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(tcp.Port)},
+		}
 		group.LbEndpoints = append(group.LbEndpoints, &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-			Endpoint: &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-				Address: tcp.IP.String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(tcp.Port)},
-			}}}},
+			Endpoint: &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: socket}}},
 		}})
 	}
 	if f != nil {
@@ -191,7 +192,8 @@ func (b *bench) raw(m *endpointv3.ClusterLoadAssignment) uint64 {
 	sum := fnv.New128a()
 	_, _ = sum.Write(body)
 	return b.server.Apply(resource.Update{Set: []*resource.Resource{{
-		Type: resource.EndpointType, Name: m.ClusterName, Version: hex.EncodeToString(sum.Sum(nil)), Body: body, Roles: contract.RoleActivator,
+		Type: resource.EndpointType, Name: m.ClusterName, Version: hex.EncodeToString(sum.Sum(nil)), Body: body,
+		Roles: contract.RoleActivator,
 	}}})
 }
 

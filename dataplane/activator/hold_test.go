@@ -27,9 +27,10 @@ func TestRequestsWaitForTheFirstEndpointAndAllAreServed(t *testing.T) {
 	}
 	b.waiting(100)
 	b.known()
-	b.set(cluster, facts{"concurrency": 10.0}, replicaOf(t, queueproxy.Options{Concurrency: 10}, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}))
+	b.set(cluster, facts{"concurrency": 10.0},
+		replicaOf(t, queueproxy.Options{Concurrency: 10}, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+		}))
 	for _, a := range answers {
 		await(t, a).want(t, 200, "ping")
 	}
@@ -367,7 +368,9 @@ func TestChangingEndpointsFailNoRequest(t *testing.T) {
 		for range 40 {
 			if len(all) == 0 || len(all) < 6 && random.IntN(2) == 0 {
 				inner := plain(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-				p := queueproxy.New(queueproxy.Options{Target: addressOf(inner), Concurrency: int(concurrency), Quiet: 500 * time.Millisecond})
+				p := queueproxy.New(queueproxy.Options{
+					Target: addressOf(inner), Concurrency: int(concurrency), Quiet: 500 * time.Millisecond,
+				})
 				ln := listener(t)
 				go func() { _ = p.Serve(ln) }() // until Shutdown or Close
 				t.Cleanup(p.Close)

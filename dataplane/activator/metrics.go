@@ -36,9 +36,11 @@ func newMetrics() *metrics {
 		dispatched: prometheus.NewCounter(counter("dispatched_total", "Requests that a replica answered.")),
 		retried:    prometheus.NewCounter(counter("retried_total", "Attempts that no replica received, after which another one followed.")),
 		coldStarts: prometheus.NewCounter(counter("cold_starts_total", "Requests that waited for the first endpoint of their revision.")),
-		refused: prometheus.NewCounterVec(counter("refused_total", "Requests that the activator answered itself, by the reason in its answer."),
+		refused: prometheus.NewCounterVec(counter("refused_total",
+			"Requests that the activator answered itself, by the reason in its answer."),
 			[]string{"reason"}),
-		coldStart: prometheus.NewHistogram(histogram("cold_start_seconds", "From the arrival of such a request to its connection to a replica.")),
+		coldStart: prometheus.NewHistogram(histogram("cold_start_seconds",
+			"From the arrival of such a request to its connection to a replica.")),
 		coldStartPart: prometheus.NewHistogramVec(histogram("cold_start_part_seconds",
 			"What that time was spent on: decide, start, ready, endpoints or dispatch."), []string{"part"}),
 	}

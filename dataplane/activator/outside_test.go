@@ -63,9 +63,10 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	}
 	want("activator")
 	secret := func(text string) []byte {
-		return marshal(t, &tlsv3.Secret{Name: contract.ActivatorSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
-			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
-		}}})
+		return marshal(t,
+			&tlsv3.Secret{Name: contract.ActivatorSecret, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
+				Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
+			}}})
 	}
 	b.server.Apply(resource.Update{Set: []*resource.Resource{{
 		Type: resource.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: contract.RoleActivator,

@@ -22,7 +22,8 @@ func endless(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: endless\r\n\r\n") // the next write fails too
+		// If this fails, so does the next write.
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: endless\r\n\r\n")
 		to = conn
 	}
 	for chunk := strings.Repeat("x", 64<<10); ; {

@@ -143,7 +143,9 @@ func TestARequestWithABodyIsHeldUntilAReplicaTakesIt(t *testing.T) {
 				}()
 			}
 			eventually(t, "all to have been refused", func() bool { return count(b.activator.metrics.retried) >= cap(held) })
-			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+			b.set(cluster, facts{}, replicaOf(t, queueproxy.Options{}, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(w, r.Body)
+			}))
 			for range cap(held) {
 				await(t, held).want(t, 200, "body ")
 			}

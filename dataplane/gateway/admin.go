@@ -16,8 +16,8 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/proxy"
 )
 
-// Admin serves the pages of Envoy's admin interface that tools rely on: GET /ready, /clusters, /config_dump and /stats/prometheus. It has no
-// access control: serve it on loopback.
+// Admin serves the pages of Envoy's admin interface that tools rely on: GET /ready, /clusters, /config_dump and /stats/prometheus.
+// It has no access control: serve it on loopback.
 func (g *Gateway) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", g.serveReady)
@@ -82,7 +82,8 @@ func writeText(w *bytes.Buffer, c *proxy.Cluster) {
 		if !e.Health.Usable() {
 			health = "/failed_eds_health"
 		}
-		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n", at, health, at, e.Weight, at, e.Zone, at, e.Priority)
+		fmt.Fprintf(w, "%shealth_flags::%s\n%sweight::%d\n%szone::%s\n%spriority::%d\n",
+			at, health, at, e.Weight, at, e.Zone, at, e.Priority)
 	}
 }
 

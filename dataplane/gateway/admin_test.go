@@ -86,7 +86,9 @@ func TestAdminPagesLookLikeEnvoys(t *testing.T) {
 	if !json.Valid([]byte(strings.TrimPrefix(dump, "200 "))) {
 		t.Errorf("/config_dump is not JSON: %s", dump)
 	}
-	for _, want := range []string{"ListenersConfigDump", "ClustersConfigDump", "RoutesConfigDump", "EndpointsConfigDump", `"virtual_hosts"`, "active_state"} {
+	for _, want := range []string{
+		"ListenersConfigDump", "ClustersConfigDump", "RoutesConfigDump", "EndpointsConfigDump", `"virtual_hosts"`, "active_state",
+	} {
 		if !strings.Contains(dump, want) {
 			t.Errorf("/config_dump lacks %s", want)
 		}
@@ -101,16 +103,22 @@ func TestTLSByServerName(t *testing.T) {
 	b := start(t, Options{})
 	one, two := newCertificate(t, "one.test"), newCertificate(t, "*.two.test")
 	b.push(append(backend(t, "a", upstream(t, echo)), tlsListener(t, one, two), routes(t, vhost("h", "*", to(prefix("/"), "a"))))...)
-	for name, want := range map[string]string{"one.test": "one.test", "x.two.test": "*.two.test", "other.test": "one.test", "": "one.test"} {
+	for name, want := range map[string]string{
+		"one.test": "one.test", "x.two.test": "*.two.test", "other.test": "one.test", "": "one.test",
+	} {
 		for _, protocol := range []string{"h2", "http/1.1"} {
-			conn, err := tls.Dial("tcp", b.address("https"), &tls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: []string{protocol}}) //nolint:gosec // the certificate is looked at below
+			conn, err := tls.Dial("tcp", b.address("https"), &tls.Config{
+				ServerName: name, NextProtos: []string{protocol},
+				InsecureSkipVerify: true, //nolint:gosec // the certificate is looked at below
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			state := conn.ConnectionState()
 			conn.Close()
 			if got := state.PeerCertificates[0].DNSNames[0]; got != want || state.NegotiatedProtocol != protocol {
-				t.Errorf("server name %q got the certificate of %s with %s, want %s with %s", name, got, state.NegotiatedProtocol, want, protocol)
+				t.Errorf("server name %q got the certificate of %s with %s, want %s with %s",
+					name, got, state.NegotiatedProtocol, want, protocol)
 			}
 		}
 	}

@@ -142,7 +142,9 @@ func BenchmarkFindHost(b *testing.B) {
 		}
 		s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
 		changeScopes(b, s, hostScopes(b, manyHosts(b, n, "")))
-		for name, host := range map[string]string{"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org"} {
+		for name, host := range map[string]string{
+			"exact": "svc-7.default.example.com", "port": "svc-7.default.example.com:8080", "unknown": "nobody.example.org",
+		} {
 			b.Run(fmt.Sprintf("hosts=%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
@@ -167,7 +169,9 @@ func BenchmarkFindHost(b *testing.B) {
 func BenchmarkProxy(b *testing.B) {
 	addr := upstream(b, says("hello"))
 	target := &url.URL{Scheme: "http", Host: addr}
-	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1024, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10} // as the gateway's
+	transport := &http.Transport{ // as the gateway's
+		DisableCompression: true, MaxIdleConnsPerHost: 1024, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10,
+	}
 	bare := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 		Transport:  transport,
@@ -176,7 +180,8 @@ func BenchmarkProxy(b *testing.B) {
 	b.Cleanup(bare.Close)
 	g := start(b, Options{})
 	const name = "default/svc-7-0000"
-	g.push(all(one(plain(b)), backend(b, name+"1", addr), backend(b, name+"2", addr), one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
+	g.push(all(one(plain(b)), backend(b, name+"1", addr), backend(b, name+"2", addr),
+		one(raw(resource.RouteType, "http", manyHosts(b, 1000, ""))))...)
 	g.get("http://svc-7.default.example.com/").want(b, 200, "hello")
 	for _, c := range []struct{ name, address string }{
 		{"direct", addr}, {"reverseproxy", bare.Listener.Addr().String()}, {"gateway", g.address("http")},

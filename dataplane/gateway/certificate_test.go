@@ -56,7 +56,9 @@ func tlsListener(t testing.TB, certificates ...certificate) *resource.Resource {
 	l.FilterChains = nil
 	for i, c := range certificates {
 		chain := proto.Clone(base).(*listenerv3.FilterChain)
-		chain.TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: text(c.chain), PrivateKey: text(c.key)}}})
+		chain.TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{
+			TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: text(c.chain), PrivateKey: text(c.key)}},
+		})
 		if i == 0 {
 			l.DefaultFilterChain = proto.Clone(chain).(*listenerv3.FilterChain)
 		}

@@ -52,14 +52,15 @@ func (g *Gateway) removeCluster(c *proxy.Cluster) {
 	})
 }
 
-// setCluster puts a cluster into force. It returns the endpoint assignment to subscribe to; empty when that is no new one.
+// setCluster puts a cluster into force. It returns the endpoint assignment to subscribe to, or nothing if the cluster has that already.
 func (g *Gateway) setCluster(r client.Resource) (string, error) {
 	config, err := config.CompileCluster(r.Name, r.Version, r.Body)
 	if err != nil {
 		return "", err
 	}
 	if other := g.endpoints[config.EDS]; config.EDS != "" && other != nil && other.Name != r.Name {
-		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own", config.EDS, other.Name)
+		return "", fmt.Errorf("eds_cluster_config.service_name: %q is that of cluster %q; each cluster needs its own",
+			config.EDS, other.Name)
 	}
 	c := g.proxy.Clusters.Get(r.Name)
 	if c == nil {

@@ -91,7 +91,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 			b.push(listenAt(listening(b), i))
 		case i%4 == 1: // another revision, and the old one is gone at once: make before break is the server's doing
 			b.update(resource.Update{
-				Set:     append(set, routes(t, vhost("h", "h.test", to(prefix("/"), name)), vhost("other", fmt.Sprint(i, ".test"), to(prefix("/"), name)))),
+				Set: append(set,
+					routes(t, vhost("h", "h.test", to(prefix("/"), name)), vhost("other", fmt.Sprint(i, ".test"), to(prefix("/"), name)))),
 				Removed: []*resource.Resource{raw(gcpresource.ClusterType, before, nil), raw(gcpresource.EndpointType, before, nil)},
 			})
 			before = name
@@ -104,7 +105,8 @@ func TestChangesUnderLoadLoseNothing(t *testing.T) {
 	}
 	sent, failures := stop()
 	if len(failures) > 0 || b.refusals() > 0 {
-		t.Errorf("%d of %d requests failed: %q (%d updates were refused)", len(failures), sent, failures[:min(5, len(failures))], b.refusals())
+		t.Errorf("%d of %d requests failed: %q (%d updates were refused)",
+			len(failures), sent, failures[:min(5, len(failures))], b.refusals())
 	}
 	t.Logf("%d requests", sent)
 }
@@ -242,8 +244,11 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 	var reported atomic.Value
 	b := start(t, Options{Failed: func(name, addr string, err error) { reported.Store(name + " " + addr) }})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
-	b.server.Apply(resource.Update{Set: one(res(t, gcpresource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http"))))})
-	if got := b.refusal(0); !strings.Contains(got, `listener "other"`) || !strings.Contains(got, taken) || !strings.Contains(got, "address already in use") {
+	b.server.Apply(resource.Update{
+		Set: one(res(t, gcpresource.ListenerType, "other", newListener(t, "other", taken, newManager(t, "http")))),
+	})
+	if got := b.refusal(0); !strings.Contains(got, `listener "other"`) || !strings.Contains(got, taken) ||
+		!strings.Contains(got, "address already in use") {
 		t.Errorf("the NACK says %q", got)
 	}
 	if reported.Load() != "other "+taken {
@@ -253,7 +258,9 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 		t.Errorf("/ready says %q though a listener is not bound", got)
 	}
 	b.get("http://h/").want(t, 200, "a")
-	b.server.Apply(resource.Update{Set: one(res(t, gcpresource.ListenerType, "http", newListener(t, "http", taken, newManager(t, "http"))))})
+	b.server.Apply(resource.Update{
+		Set: one(res(t, gcpresource.ListenerType, "http", newListener(t, "http", taken, newManager(t, "http")))),
+	})
 	b.refusal(1)
 	b.get("http://h/").want(t, 200, "a")
 }
@@ -343,7 +350,9 @@ func TestARemovedClusterLingers(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "a", upstream(t, says("a"))), one(routes(t, vhost("h", "*", to(prefix("/"), "a")))))...)
 	b.get("http://h/").want(t, 200, "a")
-	b.update(resource.Update{Removed: []*resource.Resource{raw(gcpresource.ClusterType, "a", nil), raw(gcpresource.EndpointType, "a", nil)}})
+	b.update(resource.Update{
+		Removed: []*resource.Resource{raw(gcpresource.ClusterType, "a", nil), raw(gcpresource.EndpointType, "a", nil)},
+	})
 	b.get("http://h/").want(t, 200, "a")
 	if got := b.page("/clusters"); got != "200 " {
 		t.Errorf("/clusters still shows %q", got)

@@ -99,7 +99,8 @@ func TestARequestIsSentAgainWhileItsClientStillSends(t *testing.T) {
 	on := func(a *routev3.RouteAction) {
 		retries("retriable-headers", 2)(a)
 		a.RetryPolicy.RetriableHeaders = []*routev3.HeaderMatcher{{
-			Name: "sluice-reason", HeaderMatchSpecifier: &routev3.HeaderMatcher_ExactMatch{ExactMatch: "Unsent"}, //nolint:staticcheck // still the API's
+			Name:                 "sluice-reason",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_ExactMatch{ExactMatch: "Unsent"}, //nolint:staticcheck // still the API's
 		}}
 	}
 	b.push(all(one(plain(t)), backend(t, "h1", address(), address()), h2cBackend(t, "h2c", address(), address()),

@@ -209,10 +209,14 @@ func FuzzFraming(f *testing.F) {
 		f.Skip("clients have addresses of their own on loopback")
 	}
 	const post, next = "POST /a HTTP/1.1\r\nHost: h\r\n", "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
-	for _, head := range []string{"Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+	for _, head := range []string{"Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
+		"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
 		"Transfer-Encoding:\r\n chunked\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n", "Expect: 100-continue\r\nContent-Length: 5\r\n",
 		"Connection: Upgrade\r\nUpgrade: websocket\r\n", "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: X\r\n"} {
-		for _, body := range []string{"hello", "5\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello!\r\n0\r\n\r\n", "0\r\nX: y\r\n\r\n", "0\r\n\r\n"} {
+		for _, body := range []string{
+			"hello", "5\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello!\r\n0\r\n\r\n",
+			"0\r\nX: y\r\n\r\n", "0\r\n\r\n",
+		} {
 			f.Add([]byte(post + head + "\r\n" + body + next))
 		}
 	}

@@ -276,7 +276,9 @@ func res(t testing.TB, typeURL, name string, m proto.Message) *resource.Resource
 func raw(typeURL, name string, body []byte) *resource.Resource {
 	hash := fnv.New64a()
 	hash.Write(body)
-	return &resource.Resource{Type: typeURL, Name: name, Version: hex.EncodeToString(hash.Sum(nil)), Body: body, Roles: contract.RoleGateway}
+	return &resource.Resource{
+		Type: typeURL, Name: name, Version: hex.EncodeToString(hash.Sum(nil)), Body: body, Roles: contract.RoleGateway,
+	}
 }
 
 func pack(t testing.TB, m proto.Message) *anypb.Any {
@@ -383,11 +385,18 @@ func backend(t testing.TB, name string, addresses ...string) []*resource.Resourc
 // h2cBackend is the same for endpoints that speak h2c.
 func h2cBackend(t testing.TB, name string, addresses ...string) []*resource.Resource {
 	c := newCluster(name)
-	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, &httpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: &corev3.Http2ProtocolOptions{}},
-		}},
-	})}
+	options := &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+				},
+			},
+		},
+	}
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
+		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, options),
+	}
 	return []*resource.Resource{res(t, gcpresource.ClusterType, name, c), endpoints(t, name, group(0, "pods", addresses...))}
 }
 

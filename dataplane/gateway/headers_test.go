@@ -39,12 +39,15 @@ func TestHeadersChangeAtEveryLevelInEnvoysOrder(t *testing.T) {
 	weighted := r.GetRoute().GetWeightedClusters().Clusters[0]
 	weighted.RequestHeadersToAdd = append(headers("x-order", "cluster"), action(overwrite, headers("knative-serving-revision", "rev-1"))...)
 	weighted.ResponseHeadersToAdd = headers("x-answer", "cluster")
-	r.RequestHeadersToAdd = append(headers("x-order", "route", "x-percent", "100%%"), action(corev3.HeaderValueOption_ADD_IF_ABSENT, headers("x-default", "mine"))...)
+	r.RequestHeadersToAdd = append(headers("x-order", "route", "x-percent", "100%%"),
+		action(corev3.HeaderValueOption_ADD_IF_ABSENT, headers("x-default", "mine"))...)
 	r.RequestHeadersToRemove = []string{"x-secret"}
 	vh := vhost("h", "*", r)
 	vh.RequestHeadersToAdd = headers("x-order", "host")
 	vh.ResponseHeadersToRemove = []string{"x-upstream"}
-	config := &routev3.RouteConfiguration{Name: "http", VirtualHosts: []*routev3.VirtualHost{vh}, RequestHeadersToAdd: headers("x-order", "config")}
+	config := &routev3.RouteConfiguration{
+		Name: "http", VirtualHosts: []*routev3.VirtualHost{vh}, RequestHeadersToAdd: headers("x-order", "config"),
+	}
 	addr := upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Upstream", "internal")
 		w.Header().Set("X-Answer", "upstream")
@@ -79,7 +82,9 @@ func TestTheUpstreamLearnsOfTheClient(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t)), backend(t, "echo", upstream(t, echo)), one(routes(t, vhost("h", "*", to(prefix("/"), "echo")))))...)
 	got := b.get("http://h/", "x-forwarded-for", "10.1.1.1", "x-forwarded-proto", "https", "forwarded", "for=a").body
-	for _, want := range []string{"X-Forwarded-For: 10.1.1.1,127.0.0.1\n", "X-Forwarded-Proto: http\n", "Forwarded: for=a\n", "X-Request-Id: "} {
+	for _, want := range []string{
+		"X-Forwarded-For: 10.1.1.1,127.0.0.1\n", "X-Forwarded-Proto: http\n", "Forwarded: for=a\n", "X-Request-Id: ",
+	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("upstream saw\n%s\nwithout %q", got, want)
 		}

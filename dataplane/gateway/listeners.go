@@ -142,7 +142,8 @@ func (g *Gateway) overdue(active *activeListener) {
 	l := active.warming
 	l.overdue = true
 	if !g.warm(l) {
-		g.logger.Warn("a listener takes no connections, as its certificates have not come", "listener", l.config().Name, "secrets", l.missing())
+		g.logger.Warn("a listener takes no connections, as its certificates have not come",
+			"listener", l.config().Name, "secrets", l.missing())
 		return
 	}
 	g.logger.Warn("serving a listener whose routes have not come", "listener", l.config().Name)

@@ -65,11 +65,16 @@ func broken(t testing.TB) map[string]struct {
 	}
 	return map[string]c{
 		"http filter": {manager(func(m *hcmv3.HttpConnectionManager) {
-			unknown := &hcmv3.HttpFilter{Name: "envoy.filters.http.lua", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, &structpb.Struct{})}}
+			unknown := &hcmv3.HttpFilter{
+				Name: "envoy.filters.http.lua", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, &structpb.Struct{})},
+			}
 			m.HttpFilters = append([]*hcmv3.HttpFilter{unknown}, m.HttpFilters...)
-		}), []string{`listener "http"`, "filter_chains[0].filters[0].typed_config.http_filters[0]", "envoy.filters.http.lua", "not supported"}},
+		}), []string{`listener "http"`, "filter_chains[0].filters[0].typed_config.http_filters[0]", "envoy.filters.http.lua",
+			"not supported"}},
 		"router twice": {manager(func(m *hcmv3.HttpConnectionManager) {
-			m.HttpFilters = append([]*hcmv3.HttpFilter{{Name: "r", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, &bufferv3.Router{})}}}, m.HttpFilters...)
+			m.HttpFilters = append([]*hcmv3.HttpFilter{{
+				Name: "r", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, &bufferv3.Router{})},
+			}}, m.HttpFilters...)
 		}), []string{"http_filters[0]", "last"}},
 		"no router":       {manager(func(m *hcmv3.HttpConnectionManager) { m.HttpFilters = nil }), []string{"http_filters", "no router"}},
 		"local reply":     {manager(func(m *hcmv3.HttpConnectionManager) { m.LocalReplyConfig = &hcmv3.LocalReplyConfig{} }), []string{"local_reply_config", "not supported"}},
@@ -85,7 +90,9 @@ func broken(t testing.TB) map[string]struct {
 		}), []string{"address.pipe", "not supported"}},
 		"listener name": {res(t, gcpresource.ListenerType, "http", newListener(t, "else", "127.0.0.1:0", newManager(t, "http"))), []string{"name", `"else"`}},
 		"sds from elsewhere": {listener(func(l *listenerv3.Listener) {
-			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "s"}}})
+			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{
+				TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "s"}},
+			})
 		}), []string{"common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "must be ads"}},
 		"sds beside a certificate": {listener(func(l *listenerv3.Listener) {
 			c := newCertificate(t, "h.test")
@@ -95,7 +102,9 @@ func broken(t testing.TB) map[string]struct {
 			})
 		}), []string{"common_tls_context", "not both"}},
 		"not a certificate": {listener(func(l *listenerv3.Listener) {
-			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: text("x"), PrivateKey: text("SECRET")}}})
+			l.FilterChains[0].TransportSocket = tlsSocket(t, &tlsv3.CommonTlsContext{
+				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: text("x"), PrivateKey: text("SECRET")}},
+			})
 		}), []string{"tls_certificates[0]", "not a pair"}},
 		"query match": {match(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}), []string{`route configuration "http"`, `virtual host "h"`, "routes[0].match.query_parameters", "not supported"}},
 		"fraction":    {match(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, RuntimeFraction: &corev3.RuntimeFractionalPercent{}}), []string{"runtime_fraction"}},
@@ -188,7 +197,8 @@ func TestGoodResourcesBesideABadOneTakeEffect(t *testing.T) {
 	b := start(t, Options{})
 	bad := newCluster("bad")
 	bad.LbPolicy = clusterv3.Cluster_MAGLEV
-	b.update(resource.Update{Set: all(one(plain(t)), one(res(t, gcpresource.ClusterType, "bad", bad)), backend(t, "good", upstream(t, says("good"))),
+	b.update(resource.Update{Set: all(one(plain(t)), one(res(t, gcpresource.ClusterType, "bad", bad)),
+		backend(t, "good", upstream(t, says("good"))),
 		one(routes(t, vhost("h", "*", to(prefix("/"), "good")))))})
 	if got := b.refusal(0); !strings.Contains(got, `cluster "bad": lb_policy`) || strings.Contains(got, `"good"`) {
 		t.Errorf("the NACK says %q", got)
@@ -219,7 +229,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add(c.resource.Body)
 	}
 	f.Add(secret(f, "x", newCertificate(f, "h.test").chain, "").Body)
-	for _, r := range all(one(plain(f)), backend(f, "x", "127.0.0.1:1"), h2cBackend(f, "x"), one(routes(f, vhost("h", "h.test *.x y.*", to(prefix("/"), "", weights("a", 1, "b", 2)))))) {
+	for _, r := range all(one(plain(f)), backend(f, "x", "127.0.0.1:1"), h2cBackend(f, "x"),
+		one(routes(f, vhost("h", "h.test *.x y.*", to(prefix("/"), "", weights("a", 1, "b", 2)))))) {
 		f.Add(r.Body)
 	}
 	f.Fuzz(func(_ *testing.T, body []byte) { compileAny(body) })

@@ -97,7 +97,8 @@ func TestGRPC(t *testing.T) {
 	b.push(all(one(plain(t)), h2cBackend(t, "grpc", ln.Addr().String()), backend(t, "empty"),
 		one(routes(t, vhost("empty", "empty.test", to(prefix("/"), "empty")), vhost("h", "*", to(onlyGRPC, "grpc")))))...)
 	dial := func(authority string) testpb.TestServiceClient {
-		conn, err := grpc.NewClient(b.address("http"), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(authority))
+		conn, err := grpc.NewClient(b.address("http"), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithAuthority(authority))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,10 +180,12 @@ func TestWebSocket(t *testing.T) {
 		}
 		conn.CloseNow()
 	}
-	if _, res, err := websocket.Dial(ctx, "ws://"+b.address("http")+"/off", nil); err == nil || res == nil || res.StatusCode != http.StatusForbidden {
+	if _, res, err := websocket.Dial(ctx, "ws://"+b.address("http")+"/off", nil); err == nil || res == nil ||
+		res.StatusCode != http.StatusForbidden {
 		t.Errorf("an upgrade that is turned off gave %v, %v; want 403", res, err)
 	}
-	if got := b.get("http://h/one", "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", "x"); got.StatusCode != http.StatusUpgradeRequired {
+	if got := b.get("http://h/one", "Connection", "Upgrade, HTTP2-Settings",
+		"Upgrade", "h2c", "HTTP2-Settings", "x"); got.StatusCode != http.StatusUpgradeRequired {
 		t.Errorf("an offer of h2c got %d; it should have been left out and answered by the upstream with 426", got.StatusCode)
 	}
 }

@@ -86,7 +86,8 @@ func TestTheTimeoutCountsFromTheEndOfTheRequest(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n)
 	})
-	b.push(all(one(plain(t)), backend(t, "count", addr), one(routes(t, vhost("h", "*", to(prefix("/"), "count", timeout(time.Second))))))...)
+	b.push(all(one(plain(t)), backend(t, "count", addr),
+		one(routes(t, vhost("h", "*", to(prefix("/"), "count", timeout(time.Second))))))...)
 	body, feed := io.Pipe()
 	go func() {
 		for range 4 { // longer than the timeout in all
@@ -103,7 +104,8 @@ func TestConnectFailuresAreRetriedElsewhere(t *testing.T) {
 	b := start(t, Options{})
 	good := upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	b.push(all(one(plain(t)), backend(t, "mixed", deadAddress(t), deadAddress(t), good),
-		one(routes(t, vhost("h", "*", to(prefix("/no"), "mixed"), to(prefix("/"), "mixed", retries("connect-failure,refused-stream,reset-before-request", 2))))))...)
+		one(routes(t, vhost("h", "*", to(prefix("/no"), "mixed"),
+			to(prefix("/"), "mixed", retries("connect-failure,refused-stream,reset-before-request", 2))))))...)
 	for range 50 {
 		req, _ := http.NewRequest(http.MethodPost, "http://h/", strings.NewReader("body"))
 		b.do(req).want(t, 200, "body")
@@ -163,7 +165,8 @@ func TestPrioritiesFallThrough(t *testing.T) {
 	// The pods have gone, but their endpoints have not: the retry falls through too.
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t)), group(1, "activator", activator)))
 	ask("activator")
-	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t)), group(1, "activator", activator)))
+	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t), deadAddress(t)),
+		group(1, "activator", activator)))
 	ask("activator")
 	// A priority with one good endpoint left still comes first.
 	b.push(endpoints(t, "c", group(0, "pods", deadAddress(t), pod), group(1, "activator", activator)))
@@ -183,7 +186,8 @@ func TestLoadIsBalanced(t *testing.T) {
 	} {
 		c := newCluster("c")
 		c.LbPolicy = policy
-		b.push(plain(t), res(t, resource.ClusterType, "c", c), endpoints(t, "c", group(0, "z", addresses...)), routes(t, vhost("h", "*", to(prefix("/"), "c"))))
+		b.push(plain(t), res(t, resource.ClusterType, "c", c), endpoints(t, "c", group(0, "z", addresses...)),
+			routes(t, vhost("h", "*", to(prefix("/"), "c"))))
 		counts := map[string]int{}
 		for range 400 {
 			counts[b.get("http://h/").body]++
@@ -241,7 +245,8 @@ func TestResponsesThatAskForAnotherAttemptAreRetriedElsewhere(t *testing.T) {
 		return func(a *routev3.RouteAction) {
 			retries(keywords, 2)(a)
 			a.RetryPolicy.RetriableHeaders = []*routev3.HeaderMatcher{{
-				Name: "sluice-reason", HeaderMatchSpecifier: &routev3.HeaderMatcher_ExactMatch{ExactMatch: "Unsent"}, //nolint:staticcheck // still the API's
+				Name:                 "sluice-reason",
+				HeaderMatchSpecifier: &routev3.HeaderMatcher_ExactMatch{ExactMatch: "Unsent"}, //nolint:staticcheck // still the API's
 			}}
 		}
 	}

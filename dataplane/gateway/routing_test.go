@@ -97,7 +97,8 @@ func TestTheFirstMatchingRouteWins(t *testing.T) {
 			pair = []string{c.header, c.value}
 		}
 		if got := b.get("http://h"+c.path, pair...); got.Header.Get("x-route") != c.want {
-			t.Errorf("%s with %s: %q was taken by route %q (%d), want %q", c.path, c.header, c.value, got.Header.Get("x-route"), got.StatusCode, c.want)
+			t.Errorf("%s with %s: %q was taken by route %q (%d), want %q",
+				c.path, c.header, c.value, got.Header.Get("x-route"), got.StatusCode, c.want)
 		}
 	}
 }
@@ -149,7 +150,8 @@ func TestPathsAndHostsAreRewritten(t *testing.T) {
 			t.Errorf("upstream saw\n%s\nwithout %q", got, want)
 		}
 	}
-	if got := b.get("http://outer.test/a%2Fb/../c?x=%zz").body; !strings.HasPrefix(got, "GET /a%2Fb/../c?x=%zz HTTP/1.1\nHost: outer.test\n") {
+	if got := b.get("http://outer.test/a%2Fb/../c?x=%zz").body; !strings.HasPrefix(got,
+		"GET /a%2Fb/../c?x=%zz HTTP/1.1\nHost: outer.test\n") {
 		t.Errorf("without a rewrite the upstream saw\n%s", got)
 	}
 }
@@ -158,7 +160,8 @@ func TestRedirectsAndDirectResponses(t *testing.T) {
 	b := start(t, Options{})
 	redirect := &routev3.Route{Match: prefix("/go"), Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
 		SchemeRewriteSpecifier: &routev3.RedirectAction_HttpsRedirect{HttpsRedirect: true}, PortRedirect: 8443,
-		PathRewriteSpecifier: &routev3.RedirectAction_PrefixRewrite{PrefixRewrite: "/went"}, ResponseCode: routev3.RedirectAction_PERMANENT_REDIRECT,
+		PathRewriteSpecifier: &routev3.RedirectAction_PrefixRewrite{PrefixRewrite: "/went"},
+		ResponseCode:         routev3.RedirectAction_PERMANENT_REDIRECT,
 	}}}
 	direct := &routev3.Route{Match: prefix("/"), Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
 		Status: 418, Body: text("short and stout"),

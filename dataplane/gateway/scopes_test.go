@@ -44,8 +44,10 @@ func hostScope(t testing.TB, name, host string, n int, routes ...*routev3.Route)
 		Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: host},
 	}
 	return res(t, gcpresource.ScopedRouteType, name, &routev3.ScopedRouteConfiguration{
-		Name:               name,
-		Key:                &routev3.ScopedRouteConfiguration_Key{Fragments: slices.Repeat([]*routev3.ScopedRouteConfiguration_Key_Fragment{fragment}, n)},
+		Name: name,
+		Key: &routev3.ScopedRouteConfiguration_Key{
+			Fragments: slices.Repeat([]*routev3.ScopedRouteConfiguration_Key_Fragment{fragment}, n),
+		},
 		RouteConfiguration: &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", routes...)}},
 	})
 }
@@ -72,7 +74,8 @@ func to1(cluster string) *routev3.Route { return to(prefix("/"), cluster) }
 
 func TestScopedRoutesAreServed(t *testing.T) {
 	b := start(t, Options{})
-	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "local", "local.test", 2, to1("a"))))...)
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))),
+		one(hostScope(t, "local", "local.test", 2, to1("a"))))...)
 	b.get("http://x.test/").want(t, 200, "a")
 	b.get("http://X.Test/").want(t, 200, "a")
 	b.get("http://x.test:8080/").want(t, 200, "a")
@@ -106,12 +109,15 @@ func namedScope(t testing.TB, host, routes string) *resource.Resource {
 
 // routesOf is a route configuration that sends all requests to a cluster.
 func routesOf(t testing.TB, name, cluster string) *resource.Resource {
-	return res(t, gcpresource.RouteType, name, &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", to1(cluster))}})
+	return res(t, gcpresource.RouteType, name, &routev3.RouteConfiguration{
+		Name: name, VirtualHosts: []*routev3.VirtualHost{vhost(name, "*", to1(cluster))},
+	})
 }
 
 func TestScopesShareRoutesByName(t *testing.T) {
 	b := start(t, Options{})
-	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(namedScope(t, "x.test", "x")), one(namedScope(t, "www.test", "x")), one(routesOf(t, "x", "a")))...)
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(namedScope(t, "x.test", "x")), one(namedScope(t, "www.test", "x")),
+		one(routesOf(t, "x", "a")))...)
 	stop := load(4, func() string { return b.address("http") }, "x.test")
 	for range 10 {
 		b.push(routesOf(t, "x", "b"))
@@ -145,7 +151,8 @@ func TestScopesShareRoutesByName(t *testing.T) {
 
 func TestKeyMovesBetweenScopes(t *testing.T) {
 	b := start(t, Options{})
-	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("b"))))...)
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "x", "x.test", 1, to1("a"))),
+		one(hostScope(t, "y", "y.test", 1, to1("b"))))...)
 	stop := load(4, func() string { return b.address("http") }, "x.test")
 	for range 3 {
 		b.push(hostScope(t, "x", "y.test", 1, to1("a")), hostScope(t, "y", "x.test", 1, to1("b"))) // swapped
@@ -164,10 +171,14 @@ func TestKeyMovesBetweenScopes(t *testing.T) {
 
 func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 	b := start(t, Options{})
-	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))), one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
-	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", OnDemand: true, RouteConfigurationName: "elsewhere", Key: &routev3.ScopedRouteConfiguration_Key{
-		Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: "x.test"}}},
-	}}
+	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))),
+		one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
+	onDemand := &routev3.ScopedRouteConfiguration{Name: "x", OnDemand: true, RouteConfigurationName: "elsewhere",
+		Key: &routev3.ScopedRouteConfiguration_Key{
+			Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
+				Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: "x.test"},
+			}},
+		}}
 	for name, c := range map[string]struct {
 		bad  *resource.Resource
 		want []string
@@ -180,7 +191,9 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 		"garbage":        {raw(gcpresource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
 	} {
 		had := b.refusals()
-		b.server.Apply(resource.Update{Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b"))))})
+		b.server.Apply(resource.Update{
+			Set: all(one(c.bad), one(hostScope(t, "y", "y.test", 1, to1("b"))), one(hostScope(t, "z", "z.test", 1, to1("b")))),
+		})
 		text := b.refusal(had)
 		for _, want := range c.want {
 			if !strings.Contains(text, want) {
@@ -191,7 +204,10 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 		b.get("http://x.test/").want(t, 200, "a")
 		b.get("http://y.test/").want(t, 200, "b")
 		b.get("http://z.test/").want(t, 200, "b")
-		b.update(resource.Update{Set: all(one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a")))), Removed: one(hostScope(t, "z", "", 1))})
+		b.update(resource.Update{
+			Set:     all(one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a")))),
+			Removed: one(hostScope(t, "z", "", 1)),
+		})
 		b.get("http://y.test/").want(t, 200, "a")
 		b.get("http://z.test/").want(t, 404, "")
 	}
@@ -260,9 +276,14 @@ func TestNoRequestFailsWhileRoutesChangeTheirForm(t *testing.T) {
 	b.push(all(one(plain(t)), clusters, one(within("a")))...)
 	stop := load(4, func() string { return b.address("http") }, "x.test")
 	for range 30 {
-		b.update(resource.Update{Set: all(one(plain(t, byScope(1))), one(hostScope(t, "x", "x.test", 1, to1("b")))), Removed: all(clusters[:2], one(within("a")))})
+		b.update(resource.Update{
+			Set:     all(one(plain(t, byScope(1))), one(hostScope(t, "x", "x.test", 1, to1("b")))),
+			Removed: all(clusters[:2], one(within("a"))),
+		})
 		b.update(resource.Update{Set: all(clusters[:2], one(hostScope(t, "x", "x.test", 1, to1("a")))), Removed: clusters[2:]})
-		b.update(resource.Update{Set: all(clusters[2:], one(plain(t)), one(within("b"))), Removed: all(one(hostScope(t, "x", "", 1)), clusters[:2])})
+		b.update(resource.Update{
+			Set: all(clusters[2:], one(plain(t)), one(within("b"))), Removed: all(one(hostScope(t, "x", "", 1)), clusters[:2]),
+		})
 		b.update(resource.Update{Set: all(clusters[:2], one(within("a")))})
 	}
 	if sent, failures := stop(); len(failures) > 0 || sent == 0 {

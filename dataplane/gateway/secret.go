@@ -29,7 +29,8 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	}
 	slot.secret = next
 	leaf := next.Certificate.Leaf
-	g.logger.Info("certificate in use", "secret", r.Name, "serial", leaf.SerialNumber.Text(16), "until", leaf.NotAfter.UTC().Format(time.RFC3339))
+	g.logger.Info("certificate in use", "secret", r.Name, "serial", leaf.SerialNumber.Text(16),
+		"until", leaf.NotAfter.UTC().Format(time.RFC3339))
 	for l := range g.versions {
 		for _, c := range l.chains {
 			c.renew()
@@ -39,7 +40,7 @@ func (g *Gateway) setSecret(r client.Resource) error {
 	return nil
 }
 
-// connectSecrets links a filter chain to the secrets that it names. It subscribes to those that no other names.
+// connectSecrets links a filter chain to the secrets that it names. It subscribes to those that no other chain names.
 func (g *Gateway) connectSecrets(c *chain) {
 	if c.config.TLS == nil {
 		return

@@ -29,7 +29,8 @@ func secretListener(t testing.TB, names ...string) *resource.Resource {
 	l := newListener(t, "https", "127.0.0.1:0", newManager(t, "http"))
 	context := &tlsv3.CommonTlsContext{}
 	for _, name := range names {
-		context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs, &tlsv3.SdsSecretConfig{Name: name, SdsConfig: ads()})
+		context.TlsCertificateSdsSecretConfigs = append(context.TlsCertificateSdsSecretConfigs,
+			&tlsv3.SdsSecretConfig{Name: name, SdsConfig: ads()})
 	}
 	l.FilterChains[0].TransportSocket = tlsSocket(t, context)
 	l.DefaultFilterChain, l.FilterChains = l.FilterChains[0], nil

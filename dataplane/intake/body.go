@@ -208,7 +208,8 @@ func (b *Body) Result() (failed, interrupted bool) {
 	defer b.mu.Unlock()
 	var lost *net.OpError
 	switch {
-	case b.err == nil, b.complete(), errors.Is(b.err, io.ErrUnexpectedEOF), errors.Is(b.err, os.ErrDeadlineExceeded), errors.As(b.err, &lost):
+	case b.err == nil, b.complete(), errors.Is(b.err, io.ErrUnexpectedEOF), errors.Is(b.err, os.ErrDeadlineExceeded),
+		errors.As(b.err, &lost):
 		return false, b.interrupted
 	}
 	return true, b.interrupted

@@ -56,7 +56,8 @@ func addHostGroups(parent *node, groups []explain.HostGroup, asked bool) {
 
 func addObject(parent *node, kind string, o explain.Object, more string) *node {
 	if o.Observed < o.Generation {
-		return parent.add(bad, "%s %s  generation %d, not observed yet: the status is of generation %d%s", kind, o.Name, o.Generation, o.Observed, more)
+		return parent.add(bad, "%s %s  generation %d, not observed yet: the status is of generation %d%s",
+			kind, o.Name, o.Generation, o.Observed, more)
 	}
 	return parent.add(plain, "%s %s  generation %d%s", kind, o.Name, o.Generation, more)
 }
@@ -97,7 +98,9 @@ func latest(c explain.Configuration) string {
 // reported says whether the conditions of the newest revision say what is wrong with a Configuration.
 func reported(e *explain.Explanation, c explain.Configuration) bool {
 	namespace, _, _ := strings.Cut(c.Name, "/")
-	return slices.ContainsFunc(e.Revisions, func(r explain.Revision) bool { return r.Name == namespace+"/"+c.LatestCreated && len(r.Conditions) > 0 })
+	return slices.ContainsFunc(e.Revisions, func(r explain.Revision) bool {
+		return r.Name == namespace+"/"+c.LatestCreated && len(r.Conditions) > 0
+	})
 }
 
 func addTraffic(parent *node, r *explain.Route) {

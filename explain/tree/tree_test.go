@@ -26,9 +26,14 @@ func sample() *explain.Explanation {
 		Broken: []explain.Link{
 			{Message: "Revision default/hello-2 failed (ExitCode1): oh"}, {Message: "1 client of 3 (gateway b) keeps what it had"},
 		},
-		Service: &explain.Object{Name: "default/hello", Generation: 3, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False"}}},
+		Service: &explain.Object{
+			Name: "default/hello", Generation: 3, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False"}},
+		},
 		Configurations: []explain.Configuration{{
-			Object:        explain.Object{Name: "default/hello", Generation: 2, Observed: 2, Conditions: []explain.Condition{{Type: "Ready", Status: "False", Message: "said below"}}},
+			Object: explain.Object{
+				Name: "default/hello", Generation: 2, Observed: 2,
+				Conditions: []explain.Condition{{Type: "Ready", Status: "False", Message: "said below"}},
+			},
 			LatestCreated: "hello-2", LatestReady: "hello-1",
 		}},
 		Route: &explain.Route{
@@ -39,12 +44,21 @@ func sample() *explain.Explanation {
 				{Revision: "hello-1", Tag: "old", Asked: 50, Given: []explain.Share{{Revision: "hello-1", Percent: 100}}, Why: "not in force yet"},
 				{Configuration: "hello", Asked: 50, Why: "Revision hello-2 failed (ExitCode1)"},
 			},
-			Rollouts: []explain.Rollout{{Configuration: "other", Shares: []explain.Share{{Revision: "other-1", Percent: 9}, {Revision: "other-2", Percent: 1}}, Next: &next, Step: 3}},
+			Rollouts: []explain.Rollout{{
+				Configuration: "other", Shares: []explain.Share{{Revision: "other-1", Percent: 9}, {Revision: "other-2", Percent: 1}},
+				Next: &next, Step: 3,
+			}},
 		},
 		Revisions: []explain.Revision{
 			{
-				Object: explain.Object{Name: "default/hello-1"}, Percent: 100, Tags: []string{"old"}, Ready: "True", Desired: new(0), Actual: new(0), Scale: "0 replicas: there is no load",
-				Cluster: &explain.Cluster{Name: "default/hello-1", Via: explain.ViaActivator, Why: "asleep", Zones: []explain.Zone{{Name: "activator", Endpoints: []string{"1.1.1.1:1", "1.1.1.1:2", "1.1.1.1:3", "1.1.1.1:4", "1.1.1.1:5", "1.1.1.1:6", "1.1.1.1:7"}}}},
+				Object: explain.Object{Name: "default/hello-1"}, Percent: 100, Tags: []string{"old"}, Ready: "True", Desired: new(0),
+				Actual: new(0), Scale: "0 replicas: there is no load",
+				Cluster: &explain.Cluster{
+					Name: "default/hello-1", Via: explain.ViaActivator, Why: "asleep", Zones: []explain.Zone{{
+						Name:      "activator",
+						Endpoints: []string{"1.1.1.1:1", "1.1.1.1:2", "1.1.1.1:3", "1.1.1.1:4", "1.1.1.1:5", "1.1.1.1:6", "1.1.1.1:7"},
+					}},
+				},
 			},
 			{Object: explain.Object{Name: "default/hello-2", Conditions: []explain.Condition{{Type: "ContainerHealthy", Status: "False", Reason: "ExitCode1", Message: "oh"}, {Type: "Ready", Status: "False", Reason: "ExitCode1", Message: "oh"}}}, Ready: "False"},
 			{Object: explain.Object{Name: "default/hello-3"}},

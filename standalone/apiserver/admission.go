@@ -114,7 +114,8 @@ func refuseOrphans(a admission.Attributes) error {
 	if orphan = orphan || options.OrphanDependents != nil && *options.OrphanDependents; !orphan {
 		return nil
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("cannot delete a %s without the objects that it owns (--cascade=orphan): nothing was deleted. Delete it together with them, or keep it", kind))
+	return apierrors.NewBadRequest(fmt.Sprintf("cannot delete a %s without the objects that it owns (--cascade=orphan): "+
+		"nothing was deleted. Delete it together with them, or keep it", kind))
 }
 
 // typed returns o as its Go type. It returns nil for other kinds, for a status, and for an object that does not fit the type.

@@ -79,8 +79,9 @@ func newServer(s settings) (*extensions.CustomResourceDefinitions, error) {
 	config := &extensions.Config{GenericConfig: gc, ExtraConfig: extensions.ExtraConfig{
 		CRDRESTOptionsGetter: crdoptions.NewCRDRESTOptionsGetter(*etcd, gc.ResourceTransformers, gc.StorageObjectCountTracker),
 		ServiceResolver:      webhook.NewDefaultServiceResolver(),
-		AuthResolverWrapper:  webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, gc.LoopbackClientConfig, noop.NewTracerProvider()),
-		MasterCount:          1,
+		AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, gc.LoopbackClientConfig,
+			noop.NewTracerProvider()),
+		MasterCount: 1,
 	}}
 	completed := config.Complete()
 	completed.GenericConfig.EnableDiscovery = true // Complete turns it off, because in a cluster the aggregator serves /apis

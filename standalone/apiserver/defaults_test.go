@@ -87,7 +87,8 @@ func TestCreatorAndLastModifier(t *testing.T) {
 	if diff := cmp.Diff(want, got.GetAnnotations()); diff != "" {
 		t.Errorf("annotations after a create (-want +got):\n%s", diff)
 	}
-	got, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+servingv1.CreatorAnnotation+`":"somebody","`+servingv1.LastModifierAnnotation+`":null}}}`), metav1.PatchOptions{})
+	got, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+servingv1.CreatorAnnotation+
+		`":"somebody","`+servingv1.LastModifierAnnotation+`":null}}}`), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,9 @@ func TestCreatorAndLastModifier(t *testing.T) {
 	}
 
 	owned := object(t, configuration)
-	owned.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: "hello", UID: got.GetUID()}})
+	owned.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: "hello", UID: got.GetUID(),
+	}})
 	o, err := objects(t, shared, "configurations", "creator").Create(t.Context(), owned, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -127,10 +130,12 @@ func TestGenerationCountsChangesOfTheSpecAlone(t *testing.T) {
 	url, _, _ := unstructured.NestedString(got.Object, "status", "url")
 	timeout, _, _ := unstructured.NestedInt64(got.Object, "spec", "template", "spec", "timeoutSeconds")
 	if got.GetGeneration() != 1 || url != "http://x" || timeout != 300 {
-		t.Errorf("after a status update: generation %d, status.url %q, timeout %d; want 1, http://x, 300", got.GetGeneration(), url, timeout)
+		t.Errorf("after a status update: generation %d, status.url %q, timeout %d; want 1, http://x, 300",
+			got.GetGeneration(), url, timeout)
 	}
 	// A spec update changes the generation and not the status.
-	got, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"spec":{"template":{"spec":{"timeoutSeconds":17}}},"status":{"url":"http://y"}}`), metav1.PatchOptions{})
+	got, err = c.Patch(t.Context(), "hello", types.MergePatchType,
+		[]byte(`{"spec":{"template":{"spec":{"timeoutSeconds":17}}},"status":{"url":"http://y"}}`), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,8 +68,14 @@ func establish(d *apiextensionsv1.CustomResourceDefinition) {
 	d.Status = apiextensionsv1.CustomResourceDefinitionStatus{
 		AcceptedNames: d.Spec.Names,
 		Conditions: []apiextensionsv1.CustomResourceDefinitionCondition{
-			{Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionTrue, Reason: "NoConflicts", Message: "no conflicts found", LastTransitionTime: since},
-			{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue, Reason: "InitialNamesAccepted", Message: "the initial names have been accepted", LastTransitionTime: since},
+			{
+				Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionTrue, Reason: "NoConflicts",
+				Message: "no conflicts found", LastTransitionTime: since,
+			},
+			{
+				Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue, Reason: "InitialNamesAccepted",
+				Message: "the initial names have been accepted", LastTransitionTime: since,
+			},
 		},
 	}
 	for _, v := range d.Spec.Versions {

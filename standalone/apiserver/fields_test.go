@@ -25,7 +25,8 @@ func TestFieldsAreTrackedFromTheFirstServerSideApply(t *testing.T) {
 	if got := managersOf(create(t, c, service)); got != nil {
 		t.Errorf("created: the managers are %q, want none", got)
 	}
-	patched, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{FieldManager: "patcher"})
+	patched, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
+		metav1.PatchOptions{FieldManager: "patcher"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,8 @@ func TestFieldsAreTrackedFromTheFirstServerSideApply(t *testing.T) {
 		return `{"apiVersion":"serving.knative.dev/v1","kind":"Service","metadata":{"name":"hello"},
 			"spec":{"template":{"spec":{"timeoutSeconds":` + string(rune('0'+seconds)) + `,"containers":[{"name":"user-container","image":"hello","ports":[{"containerPort":8080}]}]}}}}`
 	}
-	if _, err = c.Patch(t.Context(), "hello", types.ApplyPatchType, []byte(scale(5)), metav1.PatchOptions{FieldManager: "one"}); !apierrors.IsConflict(err) {
+	if _, err = c.Patch(t.Context(), "hello", types.ApplyPatchType, []byte(scale(5)),
+		metav1.PatchOptions{FieldManager: "one"}); !apierrors.IsConflict(err) {
 		t.Errorf("apply over a field that was set before: %v, want a conflict", err)
 	}
 	force := metav1.PatchOptions{FieldManager: "one", Force: new(true)}
@@ -47,10 +49,12 @@ func TestFieldsAreTrackedFromTheFirstServerSideApply(t *testing.T) {
 	if got, want := managersOf(applied), []string{"before-first-apply Update", "one Apply"}; !slices.Equal(got, want) {
 		t.Errorf("applied: the managers are %q, want %q", got, want)
 	}
-	if _, err = c.Patch(t.Context(), "hello", types.ApplyPatchType, []byte(scale(6)), metav1.PatchOptions{FieldManager: "two"}); !apierrors.IsConflict(err) {
+	if _, err = c.Patch(t.Context(), "hello", types.ApplyPatchType, []byte(scale(6)),
+		metav1.PatchOptions{FieldManager: "two"}); !apierrors.IsConflict(err) {
 		t.Errorf("another manager's apply: %v, want a conflict", err)
 	}
-	patched, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"c"}}}`), metav1.PatchOptions{FieldManager: "patcher"})
+	patched, err = c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"c"}}}`),
+		metav1.PatchOptions{FieldManager: "patcher"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,8 @@ func TestKubectl(t *testing.T) {
 func TestKubectlSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	run := kubectl(t)
-	if out, err := run("", "get", "-n", "elsewhere", "ksvc", "nothing"); err == nil || !strings.Contains(out, `services.serving.knative.dev "nothing" not found`) {
+	if out, err := run("", "get", "-n", "elsewhere", "ksvc", "nothing"); err == nil ||
+		!strings.Contains(out, `services.serving.knative.dev "nothing" not found`) {
 		t.Errorf("a missing object: error %v\n%s", err, out)
 	}
 	for name, test := range map[string]struct{ manifest, want string }{
@@ -101,7 +102,8 @@ func TestKubectlWatches(t *testing.T) {
 	create(t, c, service)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--kubeconfig", shared.Kubeconfig(), "--cache-dir", t.TempDir(), "get", "-n", "kubectl-watch", "ksvc", "-w", "--no-headers")
+	cmd := exec.CommandContext(ctx, path, "--kubeconfig", shared.Kubeconfig(), "--cache-dir", t.TempDir(), "get", "-n", "kubectl-watch",
+		"ksvc", "-w", "--no-headers")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

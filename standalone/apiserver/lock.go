@@ -23,7 +23,8 @@ func lockDir(dir string, log hclog.Logger) (*os.File, error) {
 		return nil, err
 	}
 	if wasOpen {
-		log.Warn("others could read the data directory until now; it is closed to them now, but they may have read the secrets in it", "dir", dir)
+		log.Warn("others could read the data directory until now; "+
+			"it is closed to them now, but they may have read the secrets in it", "dir", dir)
 	}
 	f, err := folder.Open(filepath.Join(dir, "lock"))
 	if err != nil {

@@ -82,7 +82,8 @@ func resourceOf(o crds.Object) (schema.GroupResource, error) {
 }
 
 func changed(resource schema.GroupResource, o metav1.Object) error {
-	return apierrors.NewConflict(resource, o.GetName(), errors.New("the object has been modified; please apply your changes to the latest version and try again"))
+	return apierrors.NewConflict(resource, o.GetName(),
+		errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 }
 
 // merge replaces parts of a stored object, which is JSON. The other parts keep their bytes.

@@ -91,7 +91,8 @@ func TestPutOfTheWholeStoresSpecAndStatusInOneWrite(t *testing.T) {
 		t.Errorf("a watch got (-want +have):\n%s", d)
 	}
 	// The API server continues from that generation.
-	patched, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"spec":{"traffic":[{"configurationName":"third","percent":100}]}}`), metav1.PatchOptions{})
+	patched, err := c.Patch(t.Context(), "hello", types.MergePatchType,
+		[]byte(`{"spec":{"traffic":[{"configurationName":"third","percent":100}]}}`), metav1.PatchOptions{})
 	if err != nil || patched.GetGeneration() != 3 {
 		t.Errorf("a change after it: generation %d, %v, want 3", patched.GetGeneration(), err)
 	}

@@ -59,7 +59,9 @@ func scalingServer(t *testing.T) *Server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	config := autoscaler.DefaultConfig()
-	s, err := Start(ctx, Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", CheckScaling: func(a map[string]string) error { return autoscaler.Validate(&config, a) }})
+	s, err := Start(ctx, Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", CheckScaling: func(a map[string]string) error {
+		return autoscaler.Validate(&config, a)
+	}})
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -221,7 +223,8 @@ func TestWrongAnnotationsOfOurOwnAreRefused(t *testing.T) {
 		want   string
 		values []string
 	}{
-		servingv1.MetricsSourceAnnotation: {`annotation sluice.dev/metrics-source is %q, want queue-proxy or envoy`, []string{"", "prometheus", "Envoy"}},
+		servingv1.MetricsSourceAnnotation: {`annotation sluice.dev/metrics-source is %q, want queue-proxy or envoy`,
+			[]string{"", "prometheus", "Envoy"}},
 		servingv1.StreamDrainAnnotation: {`annotation sluice.dev/stream-drain-seconds is %q, want a whole number of seconds from 0 to 3600`,
 			[]string{"", "-1", "3601", "5s", "1.5", "many", "99999999999999999999"}},
 	} {
@@ -240,8 +243,10 @@ func TestWrongScalingIsRefusedOnUpdatesToo(t *testing.T) {
 	for who, s := range map[string]*Server{"autoscaler": scalingServer(t), "schema": shared} {
 		c := objects(t, s, "services", "scaling-update")
 		create(t, c, service)
-		_, err := c.Patch(t.Context(), "hello", types.MergePatchType, []byte(`{"spec":{"template":{"metadata":{"annotations":{"autoscaling.knative.dev/window":"5s"}}}}}`), metav1.PatchOptions{})
-		wantInvalid(t, who, err, "spec.template.metadata.annotations: Invalid value: expected 6s <= 5s <= 1h0m0s: autoscaling.knative.dev/window")
+		_, err := c.Patch(t.Context(), "hello", types.MergePatchType,
+			[]byte(`{"spec":{"template":{"metadata":{"annotations":{"autoscaling.knative.dev/window":"5s"}}}}}`), metav1.PatchOptions{})
+		wantInvalid(t, who, err,
+			"spec.template.metadata.annotations: Invalid value: expected 6s <= 5s <= 1h0m0s: autoscaling.knative.dev/window")
 	}
 }
 
@@ -253,8 +258,8 @@ func scalingRules(t *testing.T, kind string) func(annotations map[string]string)
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(definitions, func(d *apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Names.Kind == kind })
-	internal := &apiextensions.JSONSchemaProps{}
-	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(definitions[i].Spec.Versions[0].Schema.OpenAPIV3Schema, internal, nil); err != nil {
+	external, internal := definitions[i].Spec.Versions[0].Schema.OpenAPIV3Schema, &apiextensions.JSONSchemaProps{}
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(external, internal, nil); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := schema.NewStructural(internal)
@@ -278,7 +283,9 @@ func scalingRules(t *testing.T, kind string) func(annotations map[string]string)
 
 // anyValue returns a value that may be valid for some annotation, or one of the known values with one character changed.
 func anyValue(r *rand.Rand, known []string) string {
-	number := strconv.FormatFloat([]float64{0.01, 1, 6, 110, 1000, 3600}[r.IntN(6)]*[]float64{-1, 0, 0.999, 1, 1.001, 10 * r.Float64()}[r.IntN(6)], 'g', 6, 64)
+	bound := []float64{0.01, 1, 6, 110, 1000, 3600}[r.IntN(6)]
+	factor := []float64{-1, 0, 0.999, 1, 1.001, 10 * r.Float64()}[r.IntN(6)]
+	number := strconv.FormatFloat(bound*factor, 'g', 6, 64)
 	switch r.IntN(8) {
 	case 0:
 		return number
@@ -301,7 +308,8 @@ func anyScaling(r *rand.Rand) map[string]string {
 		annotations[scalingKey("class")] = autoscaler.KPA
 	}
 	for range 1 + r.IntN(4) {
-		v := scalingValue{"metric-aggregation-algorithm", "metricAggregationAlgorithm", []string{"linear", "weighted-exponential", "weightedExponential"}, []string{"median"}}
+		v := scalingValue{"metric-aggregation-algorithm", "metricAggregationAlgorithm",
+			[]string{"linear", "weighted-exponential", "weightedExponential"}, []string{"median"}}
 		if i := r.IntN(len(scalingValues) + 1); i < len(scalingValues) {
 			v = scalingValues[i]
 		}

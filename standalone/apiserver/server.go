@@ -167,7 +167,8 @@ func (s *Server) settings(o Options, listener net.Listener) (settings, error) {
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := socket.Listen(ctx, address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("address %s of the API is in use by another process: stop that process, or choose another address with --api: %w", address, err)
+		return nil, fmt.Errorf("address %s of the API is in use by another process: "+
+			"stop that process, or choose another address with --api: %w", address, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listening for the API on %s (--api): %w", address, err)

@@ -89,7 +89,9 @@ func TestWatchReplaysFromAResourceVersion(t *testing.T) {
 func TestWatchListEndsWithABookmark(t *testing.T) {
 	c := objects(t, shared, "services", "watchlist")
 	create(t, c, service)
-	w, err := c.Watch(t.Context(), metav1.ListOptions{SendInitialEvents: new(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan})
+	w, err := c.Watch(t.Context(), metav1.ListOptions{
+		SendInitialEvents: new(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +150,8 @@ func TestInformersFollow(t *testing.T) {
 		}
 	}
 	want("add")
-	if _, err := c.Patch(ctx, "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}); err != nil {
+	if _, err := c.Patch(ctx, "hello", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
+		metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want("update")
@@ -216,7 +219,8 @@ func TestServerSideApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.GetResourceVersion() != first.GetResourceVersion() {
-		t.Errorf("the same again moved the resourceVersion from %s to %s, generation %d", first.GetResourceVersion(), again.GetResourceVersion(), again.GetGeneration())
+		t.Errorf("the same again moved the resourceVersion from %s to %s, generation %d",
+			first.GetResourceVersion(), again.GetResourceVersion(), again.GetGeneration())
 	}
 	if _, err := apply("other", "20"); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), `with "sluice"`) {
 		t.Errorf("apply of another manager: %v, want a conflict with sluice", err)

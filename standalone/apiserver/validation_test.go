@@ -175,7 +175,9 @@ func wantInvalid(t *testing.T, did string, err error, want string) {
 }
 
 func TestRejectsNamesThatAreNoDNSLabels(t *testing.T) {
-	for resource, manifest := range map[string]string{"services": service, "configurations": configuration, "revisions": revision, "routes": route} {
+	for resource, manifest := range map[string]string{
+		"services": service, "configurations": configuration, "revisions": revision, "routes": route,
+	} {
 		for _, name := range []string{"1st", "a.b", strings.Repeat("a", 64)} {
 			u := object(t, manifest)
 			u.SetName(name)

@@ -80,7 +80,9 @@ func TestDataDirectoryThatOthersCanHaveChangedIsRefused(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	put(t, file, "", 0o600)
-	tests := map[string]string{linked: "kubeconfig is a symbolic link", link: "is a symbolic link", link + "/": "is a symbolic link", file: "not a directory"}
+	tests := map[string]string{
+		linked: "kubeconfig is a symbolic link", link: "is a symbolic link", link + "/": "is a symbolic link", file: "not a directory",
+	}
 	if os.Geteuid() == 0 { // only root can give files away
 		foreign, within := t.TempDir(), open(t)
 		for _, path := range []string{foreign, filepath.Join(within, "logs")} {

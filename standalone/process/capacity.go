@@ -47,6 +47,7 @@ func (r *Runtime) short(w *workload) string {
 	if w.missing == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Revision %s has %d of the %d replicas that it needs: this machine runs at most %d of all revisions (--max-replicas), and keeps the last %d for revisions that have none.",
+	return fmt.Sprintf("Revision %s has %d of the %d replicas that it needs: "+
+		"this machine runs at most %d of all revisions (--max-replicas), and keeps the last %d for revisions that have none.",
 		w.spec.Revision, w.spec.Replicas-w.missing, w.spec.Replicas, r.opts.Replicas, r.opts.Replicas/reserved)
 }

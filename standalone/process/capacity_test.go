@@ -22,7 +22,8 @@ func TestReplicasHaveABound(t *testing.T) {
 	greedy, late := named("greedy-00001", 1000), named("late-00001", 2)
 	m.Run(greedy)
 	m.await("all but the reserved tenth", func(s model.WorkloadStatus) bool {
-		return s.UID == greedy.UID && len(s.Ready) == 9 && strings.Contains(s.Short, "has 9 of the 1000 replicas that it needs: this machine runs at most 10")
+		return s.UID == greedy.UID && len(s.Ready) == 9 &&
+			strings.Contains(s.Short, "has 9 of the 1000 replicas that it needs: this machine runs at most 10")
 	})
 	m.Run(late)
 	m.await("the other has its first", func(s model.WorkloadStatus) bool {
@@ -36,7 +37,9 @@ func TestReplicasHaveABound(t *testing.T) {
 	m.await("the other gets the freed room", func(s model.WorkloadStatus) bool {
 		return s.UID == late.UID && len(s.Ready) == 2 && s.Short == ""
 	})
-	m.await("the first has all that it needs", func(s model.WorkloadStatus) bool { return s.UID == greedy.UID && len(s.Ready) == 3 && s.Short == "" })
+	m.await("the first has all that it needs", func(s model.WorkloadStatus) bool {
+		return s.UID == greedy.UID && len(s.Ready) == 3 && s.Short == ""
+	})
 }
 
 // TestWorkloadWithoutRoomWaits until a replica of another workload has ended.

@@ -175,7 +175,8 @@ func commandFailure(spec model.Container, cmd *exec.Cmd, err error) *model.Failu
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return &model.Failure{Reason: "CommandNotFound", Lasting: true, Message: fmt.Sprintf(
-			"Container %q cannot be started: its command %q does not exist on this machine. Give a path, or a program in $PATH.", spec.Name, command)}
+			"Container %q cannot be started: its command %q does not exist on this machine. "+
+				"Give a path, or a program in $PATH.", spec.Name, command)}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
 		return &model.Failure{Reason: "CommandNotExecutable", Lasting: true, Message: fmt.Sprintf(
 			"Container %q cannot be started: its command %q is not an executable file.", spec.Name, command)}

@@ -125,7 +125,9 @@ func (l *life) startProxy() *model.Failure {
 		Logger:     r.logger.Named("queue-proxy"),
 		Quiet:      r.runtime.opts.Quiet,
 		RequestLog: r.runtime.opts.RequestLog,
-		Labels:     map[string]string{"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number)},
+		Labels: map[string]string{
+			"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number),
+		},
 	})
 	r.proxy.Store(l.proxy)
 	l.metrics = r.runtime.metrics.add(l.endpoint.Port, l.proxy.Metrics())

@@ -160,7 +160,8 @@ func TestDaemonsEndWithTheirReplica(t *testing.T) {
 				w.Replicas = 0
 				m.Run(w)
 			} else {
-				_, _ = http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/exit") // the application answers nothing
+				// The application answers nothing.
+				_, _ = http.Get("http://" + net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)) + "/exit")
 			}
 			eventually(t, "the daemon has ended", func() bool { return !exists(child) })
 		})

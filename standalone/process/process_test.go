@@ -78,7 +78,9 @@ func TestProgramsOfOursAreFoundByName(t *testing.T) {
 	m := newMachine(t, process.Options{Bin: bin})
 	w := app("serve", 1)
 	w.Containers[0].Command = []string{"the-app"}
-	w.Containers[0].Liveness = &model.Probe{Exec: []string{"sh", "-c", "command -v the-app"}, Period: 20 * time.Millisecond, FailureThreshold: 1}
+	w.Containers[0].Liveness = &model.Probe{
+		Exec: []string{"sh", "-c", "command -v the-app"}, Period: 20 * time.Millisecond, FailureThreshold: 1,
+	}
 	m.Run(w)
 	_, body := ask(t, m.awaitReady(1)[0], "/env")
 	if want := "PATH=" + bin + ":" + os.Getenv("PATH") + "\n"; !strings.Contains(body+"\n", want) {

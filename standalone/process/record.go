@@ -65,7 +65,8 @@ func (r *records) endSurvivors() {
 		if err != nil {
 			r.logger.Warn("cannot read the record of a process", "path", path, "error", err)
 		} else if found := old.survivors(alive); len(found) > 0 {
-			r.logger.Info("ending processes that have survived an earlier run", "revision", old.Revision, "group", old.PID, "processes", len(found))
+			r.logger.Info("ending processes that have survived an earlier run",
+				"revision", old.Revision, "group", old.PID, "processes", len(found))
 			survivors = append(survivors, found...)
 		}
 	}

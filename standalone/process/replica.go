@@ -37,11 +37,11 @@ type replica struct {
 	settle time.Duration // see Options.Settle; 0 if the revision has been ready before
 
 	// Shared with the owner goroutine.
-	streams atomic.Int64                     // time.Duration that streams may go on when the replica is stopped; 0 means as long as requests
+	streams atomic.Int64                     // how long streams may outlive a stop (time.Duration); 0 means as long as requests
 	proxy   atomic.Pointer[queueproxy.Proxy] // of the current life; nil without a queue-proxy
 }
 
-// lastingAfter is after how many lives in a row that were never ready the failure counts as lasting.
+// lastingAfter is how many lives in a row must end before they are ready until the failure counts as lasting.
 const lastingAfter = 3
 
 // run runs lives until stop ends, and returns when the replica is drained and has ended.

@@ -328,7 +328,8 @@ func missingCommand(w model.Workload) *model.Failure {
 func notes(w model.Workload) []string {
 	var notes []string
 	if w.Direct && w.Concurrency > 0 {
-		notes = append(notes, fmt.Sprintf("Only activators enforce containerConcurrency (%d): with metrics-source envoy the replicas have no queue-proxy.", w.Concurrency))
+		notes = append(notes, fmt.Sprintf("Only activators enforce containerConcurrency (%d): "+
+			"with metrics-source envoy the replicas have no queue-proxy.", w.Concurrency))
 	}
 	for _, c := range w.Containers {
 		if len(c.Limits) == 0 {
@@ -338,8 +339,9 @@ func notes(w model.Workload) []string {
 		for _, name := range slices.Sorted(maps.Keys(c.Limits)) {
 			limits = append(limits, name+"="+c.Limits[name])
 		}
-		notes = append(notes, fmt.Sprintf("Container %q: resource limits (%s) are not enforced, because replicas are plain processes of one machine.",
-			c.Name, strings.Join(limits, ", ")))
+		notes = append(notes,
+			fmt.Sprintf("Container %q: resource limits (%s) are not enforced, because replicas are plain processes of one machine.",
+				c.Name, strings.Join(limits, ", ")))
 	}
 	return notes
 }

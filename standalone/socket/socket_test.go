@@ -42,8 +42,9 @@ func TestAddressThatCannotBeHadIsNamedWithItsFlag(t *testing.T) {
 	}
 	defer holder.Close()
 	for address, want := range map[string]string{
-		holder.Addr().String(): "--http " + holder.Addr().String() + " is in use: stop what listens there, or choose another address with --http",
-		"127.0.0.1:none":       "cannot listen on --http 127.0.0.1:none: ",
+		holder.Addr().String(): "--http " + holder.Addr().String() +
+			" is in use: stop what listens there, or choose another address with --http",
+		"127.0.0.1:none": "cannot listen on --http 127.0.0.1:none: ",
 	} {
 		if _, err := ListenFor("--http", address); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -87,7 +87,8 @@ func explain(dir string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("the store %s cannot write, because its disk is full: make room, and it goes on by itself (%w)", dir, err)
 	case errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("the store %s cannot write, because its files may not grow: raise the limit (ulimit -f) and start again (%w)", dir, err)
+		return fmt.Errorf("the store %s cannot write, because its files may not grow: "+
+			"raise the limit (ulimit -f) and start again (%w)", dir, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("the store %s has too few file descriptors: raise the limit (ulimit -n) and start again (%w)", dir, err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EROFS):

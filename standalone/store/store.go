@@ -84,7 +84,9 @@ func Start(ctx context.Context, o Options) (*Store, error) {
 	if err = <-first; err == nil {
 		s.client, err = clientv3.New(clientv3.Config{
 			Endpoints: []string{s.URL()}, Logger: zap.NewNop(),
-			DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.Dial(ctx) })},
+			DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				return s.Dial(ctx)
+			})},
 		})
 	}
 	if !stop() {
@@ -289,7 +291,8 @@ func socketPath(dir string) (path, temporary string, err error) {
 	}
 	temporary, err = os.MkdirTemp("/tmp", "sluice-") // not os.TempDir: TMPDIR may be as long as dir
 	if err != nil {
-		return "", "", fmt.Errorf("making a temporary directory for etcd's socket, because the path of %s is too long for a socket: %w", dir, err)
+		return "", "", fmt.Errorf("making a temporary directory for etcd's socket, "+
+			"because the path of %s is too long for a socket: %w", dir, err)
 	}
 	return filepath.Join(temporary, "etcd.sock"), temporary, nil
 }

@@ -101,15 +101,22 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed:  []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy", "dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
-		why:      "this package builds on the standard library alone",
+		allowed: []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
+			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
+		why: "this package builds on the standard library alone",
 	},
 }
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
-var clockless = []string{"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain", "dataplane/gateway/config", "xds/resource", "xds/offer"}
+var clockless = []string{
+	"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
+	"dataplane/gateway/config", "xds/resource", "xds/offer",
+}
 
-var impure = []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "github.com/hashicorp/go-hclog"}
+var impure = []string{
+	"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog",
+	"github.com/hashicorp/go-hclog",
+}
 
 type goPackage struct {
 	ImportPath string
@@ -209,9 +216,12 @@ func TestTheRequestPathOfTheGatewayHoldsNoProto(t *testing.T) {
 			t.Fatal(err)
 		}
 		for dep := range strings.FieldsSeq(string(out)) {
-			for _, proto := range []string{"github.com/envoyproxy/", "github.com/cncf/xds/", "google.golang.org/protobuf/", "google.golang.org/grpc", module + "/xds"} {
+			for _, proto := range []string{
+				"github.com/envoyproxy/", "github.com/cncf/xds/", "google.golang.org/protobuf/", "google.golang.org/grpc", module + "/xds",
+			} {
 				if strings.HasPrefix(dep, proto) {
-					t.Errorf("dataplane/gateway/%s depends on %s: config compiles Envoy's resources, and the request path reads plain values", room, dep)
+					t.Errorf("dataplane/gateway/%s depends on %s: "+
+						"config compiles Envoy's resources, and the request path reads plain values", room, dep)
 				}
 			}
 		}

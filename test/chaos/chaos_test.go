@@ -210,7 +210,8 @@ func (p *performer) all(t *testing.T, seed uint64) (halfway map[string]float64) 
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
 			sizes := p.system.sizes()
-			t.Logf("%s operation %d: %s; up %.0f MiB, gateway %.0f MiB", said.Format(clock), n, p.load.figures(), sizes["up process_resident_memory_bytes"], sizes["gateway process_resident_memory_bytes"])
+			t.Logf("%s operation %d: %s; up %.0f MiB, gateway %.0f MiB", said.Format(clock), n, p.load.figures(),
+				sizes["up process_resident_memory_bytes"], sizes["gateway process_resident_memory_bytes"])
 		}
 	}
 	p.running.Wait()

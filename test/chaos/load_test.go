@@ -53,7 +53,8 @@ type failure struct {
 }
 
 func (f failure) String() string {
-	return fmt.Sprintf("%s %s at %s for %v (%s): %v", f.what, f.host, f.began.Format(clock), f.ended.Sub(f.began).Round(time.Millisecond), f.others, f.err)
+	return fmt.Sprintf("%s %s at %s for %v (%s): %v", f.what, f.host, f.began.Format(clock), f.ended.Sub(f.began).Round(time.Millisecond),
+		f.others, f.err)
 }
 
 func newLoad(h *hosts, address string, rate int, failed func(failure)) *load {
@@ -192,7 +193,8 @@ func refusal(response *http.Response, body []byte) error {
 
 // call is a unary gRPC call.
 func (l *load) call(ctx context.Context, host string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.address+"/chaos.App/Mark", bytes.NewReader(make([]byte, 5)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.address+"/chaos.App/Mark",
+		bytes.NewReader(make([]byte, 5)))
 	if err != nil {
 		return "", err
 	}
@@ -214,7 +216,8 @@ func (l *load) call(ctx context.Context, host string) (string, error) {
 	}
 	status := response.Trailer.Get("Grpc-Status") + response.Header.Get("Grpc-Status")
 	if status != "0" || len(frame) < 5 || int(binary.BigEndian.Uint32(frame[1:5])) != len(frame)-5 {
-		return "", fmt.Errorf("gRPC status %q, %q, reason %q, message %q", status, response.Header.Get("Grpc-Message"), response.Header.Get("Sluice-Reason"), frame)
+		return "", fmt.Errorf("gRPC status %q, %q, reason %q, message %q",
+			status, response.Header.Get("Grpc-Message"), response.Header.Get("Sluice-Reason"), frame)
 	}
 	return string(frame[5:]), nil
 }
@@ -224,7 +227,8 @@ func (l *load) echo(ctx context.Context, host string, ms int) (string, error) {
 	c, response, err := websocket.Dial(ctx, "ws://"+l.address+"/echo", &websocket.DialOptions{Host: host, HTTPClient: l.upgrades})
 	if err != nil {
 		if response != nil {
-			return "", fmt.Errorf("%w: reason %q, flags %q", err, response.Header.Get("Sluice-Reason"), response.Header.Get("X-Envoy-Response-Flags"))
+			return "", fmt.Errorf("%w: reason %q, flags %q", err, response.Header.Get("Sluice-Reason"),
+				response.Header.Get("X-Envoy-Response-Flags"))
 		}
 		return "", err
 	}
@@ -259,7 +263,8 @@ type connection struct {
 }
 
 func (c *connection) describe(doing string, err error) error {
-	return fmt.Errorf("%s, on a connection that has had %d requests before, unused for %v: %w", doing, c.uses-1, time.Since(c.used).Round(time.Millisecond), err)
+	return fmt.Errorf("%s, on a connection that has had %d requests before, unused for %v: %w",
+		doing, c.uses-1, time.Since(c.used).Round(time.Millisecond), err)
 }
 
 // connections are the idle connections; the last one was used most recently.
@@ -332,5 +337,6 @@ func (l *load) figures() string {
 	for _, n := range l.kinds {
 		total += n
 	}
-	return fmt.Sprintf("%d requests %v, %d failed; p50 %v p90 %v p99 %v p99.9 %v max %v", total, l.kinds, l.lost, at(0.5), at(0.9), at(0.99), at(0.999), at(1))
+	return fmt.Sprintf("%d requests %v, %d failed; p50 %v p90 %v p99 %v p99.9 %v max %v",
+		total, l.kinds, l.lost, at(0.5), at(0.9), at(0.99), at(0.999), at(1))
 }

@@ -143,7 +143,8 @@ func (p *performer) longest() string {
 	for _, o := range odds {
 		if t := taken[o.kind]; len(t) > 0 {
 			slices.Sort(t)
-			all = append(all, fmt.Sprintf("%s %d (%v, at most %v)", o.kind, len(t), t[len(t)/2].Round(time.Millisecond), t[len(t)-1].Round(time.Millisecond)))
+			all = append(all, fmt.Sprintf("%s %d (%v, at most %v)", o.kind, len(t), t[len(t)/2].Round(time.Millisecond),
+				t[len(t)-1].Round(time.Millisecond)))
 		}
 	}
 	return strings.Join(all, ", ")

@@ -100,7 +100,8 @@ type target struct {
 }
 
 func (s *service) String() string {
-	return fmt.Sprintf("%s mark %d named %t h2c %t burst %q concurrency %d traffic %+v", s.Name, s.Mark, s.Named, s.HTTP2, s.Burst, s.Concurrency, s.Traffic)
+	return fmt.Sprintf("%s mark %d named %t h2c %t burst %q concurrency %d traffic %+v",
+		s.Name, s.Mark, s.Named, s.HTTP2, s.Burst, s.Concurrency, s.Traffic)
 }
 
 func (s *service) clone() *service {

@@ -168,7 +168,9 @@ type installation struct {
 
 // newInstallation starts all processes.
 func newInstallation(t *testing.T, with setting) (*installation, error) {
-	h := &installation{dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{}}
+	h := &installation{
+		dir: t.TempDir(), gateway: address.Free(t), xds: address.Free(t), admins: map[string]string{}, peaks: map[string]float64{},
+	}
 	config := filepath.Join(h.dir, "autoscaler.yaml")
 	text := "allow-zero-initial-scale: true\nstable-window: 6s\nscale-to-zero-grace-period: 1s\nmax-scale: 3\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -176,8 +178,8 @@ func newInstallation(t *testing.T, with setting) (*installation, error) {
 	}
 	h.admins["up"] = address.Free(t)
 	h.flags = []string{
-		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds, "--xds-insecure",
-		"--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", with.routes,
+		"up", "--gateway", "none", "--activator", "none", "--http", h.gateway, "--local", address.Free(t), "--xds", h.xds,
+		"--xds-insecure", "--api", address.Free(t), "--admin", h.admins["up"], "--config", config, "--routes", with.routes,
 	}
 	t.Cleanup(func() { h.close() })
 	if err := h.startPlane(); err != nil {
@@ -192,7 +194,8 @@ func newInstallation(t *testing.T, with setting) (*installation, error) {
 		h.relays = append(h.relays, r)
 	}
 	for i := 1; i <= 2; i++ {
-		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].Address, "--listen", address.Free(t)); err != nil {
+		if err := h.startPart(t, fmt.Sprint("activator", i), "activator", "--xds", h.relays[i].Address,
+			"--listen", address.Free(t)); err != nil {
 			return nil, err
 		}
 	}

@@ -63,7 +63,8 @@ func newRig(t *testing.T) *rig {
 	done.Go(func() { _ = carrier.Serve(socket) })
 	r.backend = netip.MustParseAddrPort(address.Free(t))
 	done.Go(func() {
-		if err := sample.Run(ctx, sample.Options{Address: r.backend.String(), Target: "World", Revision: "backend", Drain: time.Second}); err != nil {
+		if err := sample.Run(ctx,
+			sample.Options{Address: r.backend.String(), Target: "World", Revision: "backend", Drain: time.Second}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -65,7 +65,8 @@ func TestDeadEndpointIsEjected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(string(text), hello.String()+".outlier_detection") && !strings.Contains(string(text), hello.String()+".outlier_detection.ejections_enforced_consecutive_local_origin_failure: 0")
+		return strings.Contains(string(text), hello.String()+".outlier_detection") &&
+			!strings.Contains(string(text), hello.String()+".outlier_detection.ejections_enforced_consecutive_local_origin_failure: 0")
 	})
 }
 

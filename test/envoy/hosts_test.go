@@ -26,8 +26,9 @@ func TestHostsAreFoundWithoutRegardToCase(t *testing.T) {
 				c.serve(w)
 				begin(c)
 				for host, want := range map[string]string{
-					host: host, strings.ToUpper(host): strings.ToUpper(host), "Hello.Default.Localhost:8080": "Hello.Default.Localhost:8080",
-					"OTHER.default.localhost": "404 ", "other.default.localhost": "404 ",
+					host: host, strings.ToUpper(host): strings.ToUpper(host),
+					"Hello.Default.Localhost:8080": "Hello.Default.Localhost:8080",
+					"OTHER.default.localhost":      "404 ", "other.default.localhost": "404 ",
 				} {
 					if got := hostSeen(t, c.gateway, host); got != want {
 						t.Errorf("a request to %s got %q, want %q", host, got, want)

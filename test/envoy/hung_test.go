@@ -23,7 +23,9 @@ func TestActivatorThatHangs(t *testing.T) {
 		hangs := start(t, "activate", c.address)
 		replica := startQueueProxy(t, application.Endpoint, queueproxy.Options{})
 		c.follow(func(activators []model.Endpoint) *model.World {
-			return worldOf(model.Backend{Via: model.ViaActivator, Timeout: 3 * time.Second, Endpoints: []model.Endpoint{replica}}, activators...)
+			return worldOf(model.Backend{
+				Via: model.ViaActivator, Timeout: 3 * time.Second, Endpoints: []model.Endpoint{replica},
+			}, activators...)
 		})
 		eventually(t, "the activator is connected", func() bool { return slices.Contains(c.standing(), hangs.Endpoint) })
 		begin(c)
@@ -48,7 +50,9 @@ func TestActivatorThatHangs(t *testing.T) {
 func TestStreamsOutliveTheTimeoutPerTry(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		application, c := start(t, "server", "application"), newControl(t)
-		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Direct: true, Timeout: time.Millisecond, Endpoints: []model.Endpoint{application.Endpoint}}))
+		c.serve(worldOf(model.Backend{
+			Via: model.ViaReplicas, Direct: true, Timeout: time.Millisecond, Endpoints: []model.Endpoint{application.Endpoint},
+		}))
 		begin(c)
 		streaming := make(chan string, 1)
 		go func() { streaming <- c.user(t).send(http.MethodGet, "/stream/finish") }()
@@ -57,7 +61,8 @@ func TestStreamsOutliveTheTimeoutPerTry(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n", host)
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n", host)
 		upgraded := bufio.NewReader(conn)
 		if response, err := http.ReadResponse(upgraded, nil); err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%v, %v", response, err)

@@ -55,7 +55,9 @@ func TestApplicationThatClosesEarlyBehindAnActivator(t *testing.T) {
 			if !direct {
 				endpoint = startQueueProxy(t, endpoint, queueproxy.Options{})
 			}
-			c.serve(worldOf(model.Backend{Via: model.ViaActivator, Direct: direct, Endpoints: []model.Endpoint{endpoint}}, activator.Endpoint))
+			c.serve(worldOf(model.Backend{
+				Via: model.ViaActivator, Direct: direct, Endpoints: []model.Endpoint{endpoint},
+			}, activator.Endpoint))
 			begin(c)
 			t.Logf("direct %t", direct)
 			learn(c.user(t))
@@ -69,7 +71,9 @@ func TestApplicationThatClosesEarlyBehindAQueueProxy(t *testing.T) {
 	eachGateway(t, func(t *testing.T, begin func(*control)) {
 		application := start(t, "impatient", "application", learnt.String())
 		c := newControl(t)
-		c.serve(worldOf(model.Backend{Via: model.ViaReplicas, Endpoints: []model.Endpoint{startQueueProxy(t, application.Endpoint, queueproxy.Options{})}}))
+		c.serve(worldOf(model.Backend{
+			Via: model.ViaReplicas, Endpoints: []model.Endpoint{startQueueProxy(t, application.Endpoint, queueproxy.Options{})},
+		}))
 		begin(c)
 		learn(c.user(t))
 		pausing(t, c, learnt, 12).want(t, "application")

@@ -60,7 +60,9 @@ func shifted(n int, endpoint model.Endpoint) *model.World {
 // connections.
 func TestRoutesShiftUnderLoad(t *testing.T) {
 	path := realenvoy.Find(t)
-	aging := grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 300 * time.Millisecond, MaxConnectionAgeGrace: 100 * time.Millisecond})
+	aging := grpc.KeepaliveParams(keepalive.ServerParameters{
+		MaxConnectionAge: 300 * time.Millisecond, MaxConnectionAgeGrace: 100 * time.Millisecond,
+	})
 	for name, test := range map[string]struct {
 		options []grpc.ServerOption
 		edit    func(string) string
@@ -102,7 +104,9 @@ func TestListenerChangesUnderLoad(t *testing.T) {
 			for n := range 20 {
 				c.serve(world(n + 1))
 				eventually(t, "the gateway has the state", c.settled)
-				eventually(t, "new connections are served", func() bool { return slices.Contains([]string{"application"}, c.user(t).send(http.MethodPost, "/")) })
+				eventually(t, "new connections are served", func() bool {
+					return slices.Contains([]string{"application"}, c.user(t).send(http.MethodPost, "/"))
+				})
 			}
 		}).want(t, "application")
 		c.user(t).send(http.MethodPost, "/open/finish")

@@ -150,7 +150,10 @@ func TestCorruptManifestAmongGoodOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"1.yaml": "{not yaml", "2.yaml": string(good), "3.yaml": "kind: Service\n", "4.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n"} {
+	for name, text := range map[string]string{
+		"1.yaml": "{not yaml", "2.yaml": string(good), "3.yaml": "kind: Service\n",
+		"4.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +245,8 @@ func TestBodyOverTheLimitOfTheAPI(t *testing.T) {
 	s := embed(t)
 	o := newService("big", "sluice", "sample")
 	o.Annotations = map[string]string{"note": strings.Repeat("x", 8<<20)}
-	if err := s.Create(t.Context(), o); err == nil || !strings.Contains(err.Error(), "too large") && !strings.Contains(err.Error(), "limit") {
+	if err := s.Create(t.Context(), o); err == nil ||
+		!strings.Contains(err.Error(), "too large") && !strings.Contains(err.Error(), "limit") {
 		t.Errorf("an object of 8 MiB: %.300v", err)
 	}
 	if err := s.Create(t.Context(), newService("small", "sluice", "sample")); err != nil {

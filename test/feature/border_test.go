@@ -58,7 +58,8 @@ func commandsFindASluiceByItsDataDirectory(t *testing.T, g gateway) {
 	nowhere := t.TempDir()
 	for _, command := range []string{"gateway", "activator"} {
 		out := refused(t, nowhere, command)
-		if _, err := os.Stat(filepath.Join(nowhere, ".sluice")); err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, "--data-dir") {
+		if _, err := os.Stat(filepath.Join(nowhere, ".sluice")); err == nil || strings.Count(out, "\n") != 1 ||
+			!strings.Contains(out, "--data-dir") {
 			t.Errorf("%s where there is no data directory: %s", command, out)
 		}
 	}
@@ -84,7 +85,8 @@ func localProcessIsNeitherGatewayNorActivator(t *testing.T, g gateway) {
 		p.says(want)
 		p.says("is for proxyless gRPC clients alone")
 	}
-	if out, err := combined(exec.Command(sluiceBinary, "xds", "status", "--xds", s.xds)); err == nil || !strings.Contains(out, "--xds-insecure") {
+	if out, err := combined(exec.Command(sluiceBinary, "xds", "status", "--xds", s.xds)); err == nil ||
+		!strings.Contains(out, "--xds-insecure") {
 		t.Errorf("a client without proof of identity gets the status: %v\n%s", err, out)
 	}
 	status, _ := s.inspect("status")
@@ -112,7 +114,8 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 	s.create(
 		newApp(t, "proxied", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "0"}),
 		newApp(t, "held", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "-1"}),
-		newApp(t, "direct", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "0", "sluice.dev/metrics-source": "envoy"}),
+		newApp(t, "direct", map[string]string{autoscaling + "min-scale": "1", autoscaling + "target-burst-capacity": "0",
+			"sluice.dev/metrics-source": "envoy"}),
 		newApp(t, "loaded", map[string]string{
 			autoscaling + "min-scale": "1", autoscaling + "max-scale": "2", autoscaling + "window": "6s", autoscaling + "target": "1",
 			autoscaling + "target-burst-capacity": "0",
@@ -192,7 +195,10 @@ func (s *instance) unmoved(name string, header []string) {
 	if err != nil {
 		s.t.Error(err)
 	}
-	got := []string{response.Status, strings.TrimSpace(string(body)), response.Header.Get("App-Host"), strings.Join(response.Header["App-Internal"], ",")}
+	got := []string{
+		response.Status, strings.TrimSpace(string(body)), response.Header.Get("App-Host"),
+		strings.Join(response.Header["App-Internal"], ","),
+	}
 	if want := []string{"200 OK", name + "-00001", request.Host, ""}; fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("%s with %q: status, revision, host and headers that the application got are %q, want %q", name, header, got, want)
 	}
@@ -207,14 +213,17 @@ func TestForeignDataDirectoryIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	touch(t, filepath.Join(data, "kubeconfig"))
-	for dir, want := range map[string]string{open: "others may write to the data directory .sluice", linked: "the data directory .sluice is a symbolic link"} {
+	for dir, want := range map[string]string{
+		open: "others may write to the data directory .sluice", linked: "the data directory .sluice is a symbolic link",
+	} {
 		for _, args := range [][]string{{"explain", "hello"}, {"xds", "status"}, {"gateway"}, {"activator"}, {"bootstrap"}} {
 			if out := refused(t, dir, args...); !strings.Contains(out, want) || !strings.Contains(out, "--data-dir") {
 				t.Errorf("%v: %s", args, out)
 			}
 		}
 	}
-	if out := refused(t, linked, "up", "--http", address.Free(t), "--local", "", "--activator", "none", "--xds", "none", "--api", address.Free(t), "--admin", address.Free(t)); !strings.Contains(out, "is a symbolic link") {
+	if out := refused(t, linked, "up", "--http", address.Free(t), "--local", "", "--activator", "none", "--xds", "none",
+		"--api", address.Free(t), "--admin", address.Free(t)); !strings.Contains(out, "is a symbolic link") {
 		t.Errorf("up in a folder that a link leads to: %s", out)
 	}
 }
@@ -233,7 +242,9 @@ func TestDataDirectoryIsClosedAtTheStart(t *testing.T) {
 	}
 	s.start()
 	s.waitFor("others could read the data directory")
-	for path, want := range map[string]os.FileMode{"": 0o700, "run": 0o700, "kubeconfig": 0o600, "token": 0o600, "apiserver.key": 0o600, "activator-token": 0o600, "lock": 0o600} {
+	for path, want := range map[string]os.FileMode{
+		"": 0o700, "run": 0o700, "kubeconfig": 0o600, "token": 0o600, "apiserver.key": 0o600, "activator-token": 0o600, "lock": 0o600,
+	} {
 		if info, err := os.Stat(filepath.Join(data, path)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%q has mode %v, %v, want %v", path, info.Mode(), err, want)
 		}

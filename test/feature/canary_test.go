@@ -94,7 +94,8 @@ func TestSplitIsShiftedByKubectlAndRolledBack(t *testing.T) {
 func splitIsShiftedByKubectlAndRolledBack(t *testing.T, g gateway) {
 	s := canary(t, g)
 	for _, blue := range []int{50, 0, 100, 70} {
-		patch := fmt.Sprintf(`{"spec":{"traffic":[{"revisionName":"hello-blue","tag":"blue","percent":%d},{"revisionName":"hello-green","tag":"green","percent":%d}]}}`, blue, 100-blue)
+		patch := fmt.Sprintf(`{"spec":{"traffic":[{"revisionName":"hello-blue","tag":"blue","percent":%d},`+
+			`{"revisionName":"hello-green","tag":"green","percent":%d}]}}`, blue, 100-blue)
 		must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", patch))
 		s.ready("hello")
 		got := s.shares(1000, host, "blue", "green")

@@ -33,7 +33,8 @@ func TestReplicasOfOneServiceAreNotAllOfTheMachine(t *testing.T) {
 		eventually(t, "the revision says that it is at the machine's capacity, and is ready", func() error {
 			status := s.revision("greedy-00001").Status
 			c, ready := status.Condition("ResourcesAvailable"), status.Condition(servingv1.ConditionReady)
-			if c == nil || c.Reason != "AtCapacity" || !strings.Contains(c.Message, "--max-replicas") || ready == nil || ready.Status != "True" {
+			if c == nil || c.Reason != "AtCapacity" || !strings.Contains(c.Message, "--max-replicas") || ready == nil ||
+				ready.Status != "True" {
 				return fmt.Errorf("its conditions are %+v, %+v", c, ready)
 			}
 			return nil
@@ -60,7 +61,8 @@ func TestReplicasThatTheMachineDoesNotRunAreRefused(t *testing.T) {
 	t.Parallel()
 	s := embed(t, "--max-replicas", "10")
 	err := s.Create(t.Context(), newApp(t, "hello", map[string]string{autoscaling + "min-scale": "2147483647"}))
-	if err == nil || !strings.Contains(err.Error(), "min-scale=2147483647 is more than the 10 replicas that this machine runs at most (--max-replicas)") {
+	if err == nil || !strings.Contains(err.Error(),
+		"min-scale=2147483647 is more than the 10 replicas that this machine runs at most (--max-replicas)") {
 		t.Errorf("the API answers %v", err)
 	}
 }

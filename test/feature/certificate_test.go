@@ -32,7 +32,8 @@ func serialOf(t *testing.T, files certificates.Files) string {
 // shownTo returns the serial number of the certificate that the server sends in a new handshake.
 func shownTo(address, serverName string) (string, error) {
 	dialer := &net.Dialer{Timeout: patience}
-	conn, err := tls.DialWithDialer(dialer, "tcp", address, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}) //nolint:gosec // the test only reads the certificate
+	config := &tls.Config{ServerName: serverName, InsecureSkipVerify: true} //nolint:gosec // the test only reads the certificate
+	conn, err := tls.DialWithDialer(dialer, "tcp", address, config)
 	if err != nil {
 		return "", err
 	}
@@ -71,7 +72,8 @@ func keep(https string, n int) *keepers {
 	for i := range n {
 		dials := &atomic.Int64{}
 		k.dials = append(k.dials, dials)
-		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: new(http.Protocols)} //nolint:gosec // the test does not verify the certificate
+		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the test does not verify the certificate
+		transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 		transport.Protocols.SetHTTP1(i%2 == 0)
 		transport.Protocols.SetHTTP2(i%2 == 1)
 		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {

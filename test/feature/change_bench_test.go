@@ -155,7 +155,8 @@ func (m *movable) settled(b *testing.B) {
 	eventually(b, m.name+" is served as asked", func() error {
 		o := m.service(m.name)
 		for _, t := range o.Status.Traffic {
-			if t.RevisionName == fmt.Sprintf("%s-0000%d", m.name, 1+m.at) && t.Percent != nil && *t.Percent == 100 && o.Status.ObservedGeneration == o.Generation {
+			if t.RevisionName == fmt.Sprintf("%s-0000%d", m.name, 1+m.at) && t.Percent != nil && *t.Percent == 100 &&
+				o.Status.ObservedGeneration == o.Generation {
 				if c := o.Status.Condition("Ready"); c != nil && c.Status == "True" {
 					return nil
 				}

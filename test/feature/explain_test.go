@@ -61,7 +61,8 @@ func (s *instance) explained(code int, texts []string, args ...string) string {
 func drowsyCanary(t *testing.T, g gateway) *instance {
 	t.Helper()
 	s := g.up(t, "--config", configFile(t, quickToZero))
-	o := newApp(t, "hello", map[string]string{"autoscaling.knative.dev/min-scale": "1", "autoscaling.knative.dev/target-burst-capacity": "0"})
+	o := newApp(t, "hello",
+		map[string]string{"autoscaling.knative.dev/min-scale": "1", "autoscaling.knative.dev/target-burst-capacity": "0"})
 	o.Spec.Template.Metadata.Name = "hello-blue"
 	s.create(o)
 	s.change("hello", func(o *servingv1.Service) {
@@ -87,7 +88,9 @@ func explainFollowsRequestsToTheirEnd(t *testing.T, g gateway) {
 	if diff := cmp.Diff(documentedExplanation(t), anonymous(out)); diff != "" {
 		t.Errorf("docs/explain.md differs (-docs +got)\n%s", diff)
 	}
-	for _, host := range []string{"green-hello.default.localhost", "http://green-hello.default.localhost:8080/", "green-hello.default.svc.cluster.local"} {
+	for _, host := range []string{
+		"green-hello.default.localhost", "http://green-hello.default.localhost:8080/", "green-hello.default.svc.cluster.local",
+	} {
 		s.explained(0, []string{" of Route default/hello is served: 1 revision, asleep until a request comes; "}, host)
 	}
 	s.explained(0, []string{" of Route default/hello is served: 2 revisions, 70/30"}, "hello.default")
@@ -99,7 +102,8 @@ func explainFollowsRequestsToTheirEnd(t *testing.T, g gateway) {
 	if err := decoder.Decode(&e); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v:\n%s", code, err, text)
 	}
-	if !e.Served || len(e.Revisions) != 2 || e.Revisions[1].Cluster == nil || e.Revisions[1].Cluster.Via != explain.ViaActivator || len(e.Clients) == 0 {
+	if !e.Served || len(e.Revisions) != 2 || e.Revisions[1].Cluster == nil || e.Revisions[1].Cluster.Via != explain.ViaActivator ||
+		len(e.Clients) == 0 {
 		t.Errorf("the JSON is\n%s", text)
 	}
 
@@ -125,10 +129,14 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 	if err := s.Create(t.Context(), newService("lost", "/no/such/command")); err != nil {
 		t.Fatal(err)
 	}
-	s.explained(1, []string{"no: Revision default/lost-00001, which is to get 100 % of the requests, failed (CommandNotFound)", "answers 503 itself"}, "lost")
+	s.explained(1, []string{
+		"no: Revision default/lost-00001, which is to get 100 % of the requests, failed (CommandNotFound)", "answers 503 itself",
+	}, "lost")
 	s.explained(1, []string{"no: There is no Service, Route or Configuration default/helo. Did you mean default/hello?"}, "helo")
-	s.explained(1, []string{"no: No Route has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"}, "blue-hello.default.localhost")
-	s.explained(1, []string{"whether it is served is unknown", "The xDS server ", "Revision default/hello-blue  70 %"}, "hello", "--xds", address.Free(t))
+	s.explained(1, []string{"no: No Route has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"},
+		"blue-hello.default.localhost")
+	s.explained(1, []string{"whether it is served is unknown", "The xDS server ", "Revision default/hello-blue  70 %"}, "hello",
+		"--xds", address.Free(t))
 	s.explained(1, []string{"no: No kubeconfig can be used (tried nowhere)", "--kubeconfig"}, "hello", "--kubeconfig", "nowhere")
 	s.explained(2, []string{"unknown flag"}, "hello", "--nonsense")
 	s.explained(2, []string{"no service and no host"}, "a/b/c")

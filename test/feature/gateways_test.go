@@ -103,7 +103,10 @@ func (g gateway) prepare(t testing.TB, args ...string) *instance {
 // instance makes an instance that has not been started.
 func (g gateway) instance(t testing.TB, args ...string) *instance {
 	t.Helper()
-	s := &instance{t: t, run: runBinary, dir: shortDir(t), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t), local: address.Free(t)}
+	s := &instance{
+		t: t, run: runBinary, dir: shortDir(t), gateway: address.Free(t), admin: address.Free(t), xds: address.Free(t),
+		local: address.Free(t),
+	}
 	s.flags = append([]string{
 		"up", "--http", s.gateway, "--admin", s.admin, "--xds", s.xds,
 		"--api", address.Free(t), "--local", s.local, "--activator", address.Free(t),

@@ -65,7 +65,8 @@ func TestProxylessClientSeesTheSplitAndFollowsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient("xds:///greeter.default.localhost", grpc.WithResolvers(resolver), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("xds:///greeter.default.localhost",
+		grpc.WithResolvers(resolver), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,8 @@ func TestGRPCThroughTheGateway(t *testing.T) { onEachGateway(t, gRPCThroughTheGa
 
 func gRPCThroughTheGateway(t *testing.T, g gateway) {
 	s := greeter(t, g)
-	conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority("greeter.default.localhost"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority("greeter.default.localhost"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

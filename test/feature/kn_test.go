@@ -141,14 +141,16 @@ func TestKnLifecycle(t *testing.T) {
 	s := embed(t)
 	k := s.kn(t)
 	status, missing := k.do(http.MethodGet, "services/hello", "", nil)
-	if status != 404 || at(missing, "kind") != "Status" || at(missing, "reason") != "NotFound" || at(missing, "details", "name") != "hello" || at(missing, "details", "kind") == nil {
+	if status != 404 || at(missing, "kind") != "Status" || at(missing, "reason") != "NotFound" ||
+		at(missing, "details", "name") != "hello" || at(missing, "details", "kind") == nil {
 		t.Errorf("GET of a missing service: %d %v: create needs a Status with reason NotFound and details", status, missing)
 	}
 	status, created := k.do(http.MethodPost, "services", "application/json", knService("one"))
 	if status != 201 {
 		t.Fatalf("POST: %d %v", status, created)
 	}
-	if traffic, _ := at(created, "spec", "traffic").([]any); len(traffic) != 1 || at(traffic[0], "latestRevision") != true || fmt.Sprint(at(traffic[0], "percent")) != "100" {
+	if traffic, _ := at(created, "spec", "traffic").([]any); len(traffic) != 1 || at(traffic[0], "latestRevision") != true ||
+		fmt.Sprint(at(traffic[0], "percent")) != "100" {
 		t.Errorf("spec.traffic is %v: kn computes --tag and --traffic from the default", at(created, "spec", "traffic"))
 	}
 	containers, _ := at(created, "spec", "template", "spec", "containers").([]any)
@@ -166,7 +168,8 @@ func TestKnLifecycle(t *testing.T) {
 	// delete --wait: a watch from a version before the deletion must see DELETED, even if it starts after the deletion.
 	_, current := k.do(http.MethodGet, "services/hello", "", nil)
 	version = fmt.Sprint(at(current, "metadata", "resourceVersion"))
-	if status, _ := k.do(http.MethodDelete, "services/hello", "application/json", map[string]any{"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}); status != 200 {
+	if status, _ := k.do(http.MethodDelete, "services/hello", "application/json",
+		map[string]any{"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}); status != 200 {
 		t.Errorf("DELETE: %d", status)
 	}
 	watch = "services?fieldSelector=metadata.name%3Dhello&resourceVersion=" + version + "&watch=true"
@@ -184,7 +187,8 @@ func (k *kn) update(s *instance) {
 	if statuses, _ := at(base, "status", "containerStatuses").([]any); len(statuses) != 1 || at(statuses[0], "name") != "user-container" {
 		t.Errorf("containerStatuses of the revision are %v: kn pins the image by them", at(base, "status", "containerStatuses"))
 	}
-	if at(base, "metadata", "labels", "serving.knative.dev/configurationGeneration") != "1" || at(base, "metadata", "labels", "serving.knative.dev/service") != "hello" {
+	if at(base, "metadata", "labels", "serving.knative.dev/configurationGeneration") != "1" ||
+		at(base, "metadata", "labels", "serving.knative.dev/service") != "hello" {
 		t.Errorf("labels of the revision: %v", at(base, "metadata", "labels"))
 	}
 	current["spec"].(map[string]any)["traffic"] = []any{

@@ -37,12 +37,15 @@ func TestKubectlAppliesShowsAndDeletes(t *testing.T) {
 	}
 	contains(run(hello, "apply", "-f", "-"), "service.serving.knative.dev/hello created")
 	run("", "wait", "ksvc/hello", "--for=condition=Ready", "--timeout=2m")
-	contains(run("", "get", "ksvc"), "NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "http://hello.default.localhost", "hello-00001", "True")
+	contains(run("", "get", "ksvc"), "NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "http://hello.default.localhost",
+		"hello-00001", "True")
 	contains(run("", "get", "rev"), "CONFIG NAME", "GENERATION", "ACTUAL REPLICAS", "DESIRED REPLICAS", "hello-00001")
-	contains(run("", "get", "rt,cfg,ksvc"), "route.serving.knative.dev/hello", "configuration.serving.knative.dev/hello", "service.serving.knative.dev/hello")
+	contains(run("", "get", "rt,cfg,ksvc"), "route.serving.knative.dev/hello", "configuration.serving.knative.dev/hello",
+		"service.serving.knative.dev/hello")
 	contains(run("", "describe", "ksvc", "hello"), "ConfigurationsReady", "RoutesReady", "Observed Generation")
 	contains(run("", "explain", "ksvc.spec.traffic"), "percent", "latestRevision", "tag")
-	contains(run(strings.ReplaceAll(hello, "value: one", "value: two"), "apply", "--server-side", "--force-conflicts", "-f", "-"), "serverside-applied")
+	contains(run(strings.ReplaceAll(hello, "value: one", "value: two"), "apply", "--server-side", "--force-conflicts", "-f", "-"),
+		"serverside-applied")
 	s.ready("hello")
 	contains(run("", "get", "rev"), "hello-00002")
 	s.env = []string{"KUBE_EDITOR=sed -i s/two/three/"}
@@ -87,6 +90,7 @@ func TestKubectlWatchSeesChanges(t *testing.T) {
 		})
 	}
 	shows("hello-00001") // the list with which the watch begins
-	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
+	must(t)(s.kubectl("", "patch", "ksvc", "hello", "--type=merge", "-p",
+		`{"spec":{"template":{"metadata":{"annotations":{"note":"x"}}}}}`))
 	shows("hello-00002")
 }

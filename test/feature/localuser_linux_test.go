@@ -128,7 +128,9 @@ func localUserGetsNothingButTheAnswersOfServices(t *testing.T, g gateway) {
 	}
 	answered := 0
 	for _, address := range addresses {
-		for _, path := range []string{"/", "/metrics", "/config_dump", "/clusters", "/healthz", "/version", "/api", "/debug/pprof/cmdline"} {
+		for _, path := range []string{
+			"/", "/metrics", "/config_dump", "/clusters", "/healthz", "/version", "/api", "/debug/pprof/cmdline",
+		} {
 			for _, secure := range []bool{false, true} {
 				status, app := s.askAsNobody(address, path, secure)
 				switch {

@@ -64,7 +64,8 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	eventually(t, "the Service shows the refusal", func() error {
 		c := s.service("hello").Status.Condition("RoutesReady")
 		want := []string{"1 of 2 gateways refuse RouteConfiguration", fmt.Sprintf("route configuration %q is not to my taste", routes)}
-		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) || !strings.Contains(c.Message, want[1]) {
+		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) ||
+			!strings.Contains(c.Message, want[1]) {
 			return fmt.Errorf("RoutesReady is %+v", c)
 		}
 		return nil

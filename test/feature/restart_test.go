@@ -171,7 +171,8 @@ func requestsInFlightFinishWhenStopped(t *testing.T, g gateway) {
 	}
 	eventually(t, "the requests are being served", func() error {
 		_, body, err := s.admined("/stats/prometheus")
-		if err == nil && !strings.Contains(body, fmt.Sprintf(`envoy_cluster_upstream_rq_active{envoy_cluster_name="default/hello-00001"} %d`, requests)) {
+		if err == nil && !strings.Contains(body,
+			fmt.Sprintf(`envoy_cluster_upstream_rq_active{envoy_cluster_name="default/hello-00001"} %d`, requests)) {
 			err = fmt.Errorf("not yet in the statistics")
 		}
 		return err

@@ -75,7 +75,8 @@ func noRequestFailsWhileScopesChange(t *testing.T, g gateway) {
 				o.Spec.Traffic = servingv1.Traffic{target("hello-blue", fmt.Sprint("t", i), 50), target("hello-green", "", 50)}
 			})
 			s.ready("hello")
-			if status, body, err := s.get(fmt.Sprintf("t%d-%s", i, host), "/"); err != nil || status != 200 || !strings.Contains(body, "blue") {
+			if status, body, err := s.get(fmt.Sprintf("t%d-%s", i, host), "/"); err != nil || status != 200 ||
+				!strings.Contains(body, "blue") {
 				t.Errorf("the host of a new tag answers %d, %v: %s", status, err, body)
 			}
 		default:

@@ -32,7 +32,8 @@ type shot struct {
 func (s shot) failed() bool { return s.err != nil || s.status != http.StatusOK }
 
 func (s shot) String() string {
-	return fmt.Sprintf("%s %s at %s for %v: status %d %s, %v, fresh %t", s.method, s.id, s.began.Format("05.000"), s.ended.Sub(s.began).Round(time.Millisecond), s.status, s.reason, s.err, s.fresh)
+	return fmt.Sprintf("%s %s at %s for %v: status %d %s, %v, fresh %t",
+		s.method, s.id, s.began.Format("05.000"), s.ended.Sub(s.began).Round(time.Millisecond), s.status, s.reason, s.err, s.fresh)
 }
 
 // salvo is a load in which each request has an id, over connections that repeat nothing. Half of the requests are POSTs.

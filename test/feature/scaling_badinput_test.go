@@ -104,7 +104,8 @@ func TestWrongConfigurationOfTheAutoscalerNamesFileAndKey(t *testing.T) {
 		"kind: ConfigMap\ndata: {enable-scale-to-zero: \"unless needed\"}": "enable-scale-to-zero",
 	} {
 		path := configFile(t, text)
-		if out := refused(t, t.TempDir(), "up", "--config", path); !strings.Contains(out, want) || !strings.Contains(out, path) || !strings.Contains(out, "--config") {
+		if out := refused(t, t.TempDir(), "up", "--config", path); !strings.Contains(out, want) || !strings.Contains(out, path) ||
+			!strings.Contains(out, "--config") {
 			t.Errorf("%q: it prints %q, want %q and the file in it", text, out, want)
 		}
 	}
@@ -139,7 +140,8 @@ func (s *instance) wantRefusal(host string, status int, reason string, words ...
 	t.Helper()
 	response, body := s.ask(host)
 	if response.StatusCode != status || response.Header.Get("Sluice-Reason") != reason {
-		t.Errorf("status %d with reason %q, want %d with %q: %s", response.StatusCode, response.Header.Get("Sluice-Reason"), status, reason, body)
+		t.Errorf("status %d with reason %q, want %d with %q: %s",
+			response.StatusCode, response.Header.Get("Sluice-Reason"), status, reason, body)
 	}
 	for _, word := range words {
 		if !strings.Contains(body, word) {
@@ -202,7 +204,8 @@ func waitingRequestsGetTheFailureOfARevisionThatExitsAtOnce(t *testing.T, g gate
 	s.ready("hello")
 	zero := map[string]string{autoscaling + "initial-scale": "0"}
 	s.create(newApp(t, "exits", zero, "EXIT", "7"))
-	response := s.wantRefusal("exits.default.localhost", http.StatusServiceUnavailable, "RevisionFailed", "exit code 7", "ending at once, as configured")
+	response := s.wantRefusal("exits.default.localhost", http.StatusServiceUnavailable, "RevisionFailed", "exit code 7",
+		"ending at once, as configured")
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err != nil || seconds < 1 {
 		t.Errorf("Retry-After is %q", response.Header.Get("Retry-After"))
 	}
@@ -299,7 +302,8 @@ func newThrong(ctx context.Context, address, host string, n int) *throng {
 				if err == nil {
 					_, _ = io.Copy(io.Discard, response.Body)
 					response.Body.Close()
-					outcome = strings.TrimSpace(fmt.Sprint(response.StatusCode, " ", response.Header.Get("Sluice-Reason"), response.Header.Get("X-Envoy-Response-Flags")))
+					outcome = strings.TrimSpace(fmt.Sprint(response.StatusCode, " ", response.Header.Get("Sluice-Reason"),
+						response.Header.Get("X-Envoy-Response-Flags")))
 				}
 				c.mu.Lock()
 				defer c.mu.Unlock()
@@ -320,7 +324,8 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	// An activator process can hold as many requests as Knative's. The process of `sluice up` has too few descriptors for that.
 	process := startActivator(t, s.socket(), activator).ready()
 	s.ready("hello")
-	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20", "LIMIT", "1")
+	direct := newApp(t, "direct", map[string]string{autoscaling + "target-burst-capacity": "0", autoscaling + "max-scale": "1"}, "MS", "20",
+		"LIMIT", "1")
 	direct.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 	held := newApp(t, "held", map[string]string{autoscaling + "target-burst-capacity": "-1", autoscaling + "max-scale": "1"}, "MS", "60000")
 	held.Spec.Template.Spec.ContainerConcurrency, held.Spec.Template.Spec.TimeoutSeconds = new(int64(1)), new(int64(120))
@@ -355,7 +360,8 @@ func queueThatFillsRefusesTheSurplusAlone(t *testing.T, g gateway) {
 	got = newThrong(ctx, activator, "held.default.localhost", 10_500)
 	eventually(t, "ten thousand wait, and the others are refused", func() error {
 		metrics, err := process.read(t.Context(), "/metrics")
-		if full := got.count("503 QueueFull"); err != nil || full < 499 || full > 500 || !strings.Contains(metrics, `queue_depth{namespace_name="default",revision_name="held-00001"} 10000`) {
+		if full := got.count("503 QueueFull"); err != nil || full < 499 || full > 500 ||
+			!strings.Contains(metrics, `queue_depth{namespace_name="default",revision_name="held-00001"} 10000`) {
 			return fmt.Errorf("%d are refused: %w", full, err)
 		}
 		return nil
@@ -406,7 +412,8 @@ func page(text string) http.HandlerFunc {
 // lies returns a queue-proxy's page in which every figure is the same.
 func lies(figure string) http.HandlerFunc {
 	honest := httptest.NewRecorder()
-	queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"}).Metrics().ServeHTTP(honest, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	queueproxy.New(queueproxy.Options{Target: "127.0.0.1:1"}).Metrics().ServeHTTP(honest,
+		httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	var text strings.Builder
 	for line := range strings.Lines(honest.Body.String()) {
 		if name, _, ok := strings.Cut(line, " "); ok && !strings.HasPrefix(line, "#") {
@@ -447,8 +454,9 @@ func TestHostileMetricsScaleNothingDown(t *testing.T) {
 		t.Cleanup(server.Close)
 		key := model.Key{Namespace: "default", Name: name}
 		l.Set(model.Scaled{
-			Revision: key, UID: name, Annotations: map[string]string{autoscaling + "window": window.String(), autoscaling + "target-burst-capacity": "0"},
-			Before: model.Before{Replicas: 3, Active: model.True, Since: time.Now().Add(-time.Hour), Initialized: true},
+			Revision: key, UID: name,
+			Annotations: map[string]string{autoscaling + "window": window.String(), autoscaling + "target-burst-capacity": "0"},
+			Before:      model.Before{Replicas: 3, Active: model.True, Since: time.Now().Add(-time.Hour), Initialized: true},
 		})
 		replicas := make([]model.Scrape, 3)
 		for i := range replicas {

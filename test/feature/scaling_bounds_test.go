@@ -168,7 +168,8 @@ func restartContinuesFromTheLastScale(t *testing.T, g gateway) {
 		// The status follows. Until it counts this replica, its zero is the one from before.
 		eventually(t, "the status says that idle was woken", func() error {
 			steps := s.steps("idle-00001")
-			if status := s.revision("idle-00001").Status; number(status.ActualReplicas) != "1" && (len(steps) == 0 || steps[len(steps)-1].to != 0) {
+			if status := s.revision("idle-00001").Status; number(status.ActualReplicas) != "1" &&
+				(len(steps) == 0 || steps[len(steps)-1].to != 0) {
 				return fmt.Errorf("%s replicas, steps %+v", number(status.ActualReplicas), steps)
 			}
 			return nil

@@ -24,7 +24,8 @@ func BenchmarkActivatorMemory(b *testing.B) {
 		activator := startActivator(b, s.socket(), address, "--log-level", "warn").ready()
 		pid := activator.cmd.Process.Pid
 		rest := residentOf(b, pid)
-		busy := newApp(b, "busy", map[string]string{autoscaling + "max-scale": "1", autoscaling + "target-burst-capacity": "-1"}, "MS", "600000")
+		busy := newApp(b, "busy", map[string]string{autoscaling + "max-scale": "1", autoscaling + "target-burst-capacity": "-1"},
+			"MS", "600000")
 		busy.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 		free := newApp(b, "free", map[string]string{autoscaling + "max-scale": "1", autoscaling + "target-burst-capacity": "-1"})
 		s.create(busy, free)
@@ -66,7 +67,8 @@ func BenchmarkActivatorMemory(b *testing.B) {
 // ask sends a request for a revision as a gateway would.
 func ask(b *testing.B, conn net.Conn, revision string) {
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	_, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: app.test\r\nKnative-Serving-Namespace: default\r\nKnative-Serving-Revision: %s\r\n\r\n", revision)
+	_, err := fmt.Fprintf(conn,
+		"GET / HTTP/1.1\r\nHost: app.test\r\nKnative-Serving-Namespace: default\r\nKnative-Serving-Revision: %s\r\n\r\n", revision)
 	if err != nil {
 		b.Fatal(err)
 	}

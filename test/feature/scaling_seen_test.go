@@ -81,7 +81,8 @@ func serverTimingHasThePartsOfAColdStart(t *testing.T, g gateway) {
 	}
 	all := s.figures("sluice_activator_")
 	if all["sluice_activator_cold_starts_total"] != 1 || all["sluice_activator_cold_start_seconds_count"] != 1 {
-		t.Errorf("there was one cold start, the metrics have %v and %v", all["sluice_activator_cold_starts_total"], all["sluice_activator_cold_start_seconds_count"])
+		t.Errorf("there was one cold start, the metrics have %v and %v",
+			all["sluice_activator_cold_starts_total"], all["sluice_activator_cold_start_seconds_count"])
 	}
 	sum = 0
 	for _, part := range parts {
@@ -107,7 +108,8 @@ func TestWhatScalesCanBeSeen(t *testing.T) { onEachGateway(t, whatScalesCanBeSee
 func whatScalesCanBeSeen(t *testing.T, g gateway) {
 	s := g.up(t, "--config", configFile(t, quickToZero), "--request-log")
 	held, working := filepath.Join(t.TempDir(), "held"), filepath.Join(t.TempDir(), "working")
-	o := newApp(t, "seen", asleep("autoscaling.knative.dev/target", "10"), "MS", "200", "LISTEN_WHEN", held, "UNTIL", working, "LIMIT", "10")
+	o := newApp(t, "seen", asleep("autoscaling.knative.dev/target", "10"), "MS", "200", "LISTEN_WHEN", held, "UNTIL", working,
+		"LIMIT", "10")
 	o.Spec.Template.Spec.ContainerConcurrency = new(int64(10))
 	s.create(o)
 	const revision = "seen-00001"
@@ -175,8 +177,10 @@ func (s *instance) awaitMetrics(revision string, replicas float64) {
 				wrong += fmt.Sprintf(" %s is %v (there: %t)", name, v, ok)
 			}
 		}
-		if status := s.revision(revision).Status; number(status.DesiredReplicas) != fmt.Sprint(replicas) || number(status.ActualReplicas) != fmt.Sprint(replicas) {
-			wrong += fmt.Sprintf(" the status has %s desired and %s actual replicas", number(status.DesiredReplicas), number(status.ActualReplicas))
+		if status := s.revision(revision).Status; number(status.DesiredReplicas) != fmt.Sprint(replicas) ||
+			number(status.ActualReplicas) != fmt.Sprint(replicas) {
+			wrong += fmt.Sprintf(" the status has %s desired and %s actual replicas",
+				number(status.DesiredReplicas), number(status.ActualReplicas))
 		}
 		if wrong != "" {
 			return fmt.Errorf("wrong:%s", wrong)

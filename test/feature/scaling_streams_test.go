@@ -76,7 +76,8 @@ func (l *long) echo(number int) error {
 func (s *instance) watches(host string, n, connections int) *long {
 	l := &long{s: s, host: host}
 	for range connections {
-		conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority(host), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("passthrough:///"+s.gateway, grpc.WithAuthority(host),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -181,13 +182,15 @@ func streamsSurviveARolloutUntilTheirDeadline(t *testing.T, g gateway) {
 		s.ready(name)
 	}
 	for _, name := range []string{"socket", "held"} {
-		if status, body, err := s.get(name+".default.localhost", "/"); err != nil || status != 200 || !strings.Contains(body, name+"-00002") {
+		if status, body, err := s.get(name+".default.localhost", "/"); err != nil || status != 200 ||
+			!strings.Contains(body, name+"-00002") {
 			t.Errorf("a new request to %s got status %d, %v: %s", name, status, err, body)
 		}
 	}
 	for name, l := range streams {
 		first, last := l.over(counts[name], began, deadline)
-		t.Logf("%s: %d streams were cut %.1f to %.1f s after the change, by: %v", name, len(l.cut), first.Seconds(), last.Seconds(), l.why[0])
+		t.Logf("%s: %d streams were cut %.1f to %.1f s after the change, by: %v",
+			name, len(l.cut), first.Seconds(), last.Seconds(), l.why[0])
 		s.scaledTo(name+"-00001", 0)
 	}
 }

@@ -126,7 +126,9 @@ func (p *points) controlPlane() {
 }
 
 func (p *points) dataPlane(g gateway) {
-	held, err := activator.New(activator.Options{XDS: p.target, NodeID: "activator", Listen: "127.0.0.1:0", Drain: time.Second, Quiet: time.Millisecond})
+	held, err := activator.New(activator.Options{
+		XDS: p.target, NodeID: "activator", Listen: "127.0.0.1:0", Drain: time.Second, Quiet: time.Millisecond,
+	})
 	if err != nil {
 		p.t.Fatal(err)
 	}

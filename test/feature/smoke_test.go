@@ -27,7 +27,8 @@ func serves(t *testing.T, g gateway) {
 	a := authority.New(t)
 	files := a.Issue("gateway", "*.default.localhost")
 	https := address.Free(t)
-	s := g.up(t, "-f", absolute(t, "examples/canary"), "--config", configFile(t, quickToZero), "--https", https, "--tls-cert", files.Chain, "--tls-key", files.Key)
+	s := g.up(t, "-f", absolute(t, "examples/canary"), "--config", configFile(t, quickToZero), "--https", https, "--tls-cert", files.Chain,
+		"--tls-key", files.Key)
 	s.waitFor("2-green.yaml")
 	s.ready("hello")
 	for _, blue := range []int64{70, 20} {
@@ -46,7 +47,8 @@ func serves(t *testing.T, g gateway) {
 	shows(t, https, host, files)
 	a.Issue("gateway", "*.default.localhost")
 	shows(t, https, host, files)
-	response, err := via(https, &tls.Config{InsecureSkipVerify: true}).Get("https://" + host + "/") //nolint:gosec // the test does not verify the certificate
+	config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the test does not verify the certificate
+	response, err := via(https, config).Get("https://" + host + "/")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -225,7 +225,8 @@ func TestServicesGoOnWithoutDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the new Service says what the machine lacks", func() error {
-			if c := s.service("other").Status.Condition(servingv1.ConditionReady); c == nil || !strings.Contains(c.Message, "too many open files") {
+			if c := s.service("other").Status.Condition(servingv1.ConditionReady); c == nil ||
+				!strings.Contains(c.Message, "too many open files") {
 				return fmt.Errorf("its condition is %+v", c)
 			}
 			return nil

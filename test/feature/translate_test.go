@@ -62,7 +62,8 @@ func TestBootstrapIsAnEnvoyConfiguration(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(out), &config); err != nil {
 		t.Fatal(err)
 	}
-	if config.Node.ID != "edge-1" || config.Node.Cluster != "gateway" || config.DynamicResources.ADSConfig.APIType != "DELTA_GRPC" || !strings.Contains(out, "18123") {
+	if config.Node.ID != "edge-1" || config.Node.Cluster != "gateway" || config.DynamicResources.ADSConfig.APIType != "DELTA_GRPC" ||
+		!strings.Contains(out, "18123") {
 		t.Errorf("bootstrap prints\n%s", out)
 	}
 }

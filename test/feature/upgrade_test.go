@@ -26,7 +26,8 @@ func webSocketsOutliveTheTimeoutsOfRequests(t *testing.T, g gateway) {
 		if status, body, err := s.get(name+".default.localhost", "/"); err != nil || status != 200 { // after that it has a replica
 			t.Fatalf("%s: %d %s, %v", name, status, body, err)
 		}
-		conn, _, err := websocket.Dial(t.Context(), "ws://"+name+".default.localhost/echo", &websocket.DialOptions{HTTPClient: via(s.gateway, nil)})
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+name+".default.localhost/echo",
+			&websocket.DialOptions{HTTPClient: via(s.gateway, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}

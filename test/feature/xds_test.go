@@ -47,7 +47,8 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 		t.Errorf("an unknown client: %d %s", code, out)
 	}
 	if _, text, err := s.admined("/metrics"); err != nil || !strings.Contains(text, `sluice_xds_clients{role="gateway"} 1`) ||
-		!strings.Contains(text, `sluice_xds_acknowledgement_seconds_count{role="gateway"}`) || !strings.Contains(text, `sluice_xds_nacks_total{type="cds"} 0`) {
+		!strings.Contains(text, `sluice_xds_acknowledgement_seconds_count{role="gateway"}`) ||
+		!strings.Contains(text, `sluice_xds_nacks_total{type="cds"} 0`) {
 		t.Errorf("the metrics of xDS are not there: %v %s", err, text)
 	}
 }
@@ -80,7 +81,8 @@ func TestRefusalIsShownWithTheClientsText(t *testing.T) {
 		return nil
 	})
 	out, code := s.inspect("diff", "picky")
-	if code != 1 || !strings.Contains(out, "refused CDS default/hello-00001") || !strings.Contains(out, "the client says: cluster default/hello-00001: not for me") {
+	if code != 1 || !strings.Contains(out, "refused CDS default/hello-00001") ||
+		!strings.Contains(out, "the client says: cluster default/hello-00001: not for me") {
 		t.Errorf("diff: %d %s", code, out)
 	}
 	if out, code = s.inspect("diff", "gateway-"); code != 0 {

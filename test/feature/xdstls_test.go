@@ -82,7 +82,8 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 	if out := must(t)(inspect(gateway)); !strings.Contains(out, "act-1") {
 		t.Errorf("the status does not name the activator:\n%s", out)
 	}
-	if out, err := inspect(ca.Issue("stranger", "stranger.test")); err == nil || !strings.Contains(out, `"status"`) || !strings.Contains(out, "stranger.test") {
+	if out, err := inspect(ca.Issue("stranger", "stranger.test")); err == nil || !strings.Contains(out, `"status"`) ||
+		!strings.Contains(out, "stranger.test") {
 		t.Errorf("a client without a certificate gets the status: %v\n%s", err, out)
 	}
 	_, metrics, err := s.admined("/metrics")
@@ -126,7 +127,9 @@ func certificatesAreRenewedWhileClientsAreConnected(t *testing.T, g gateway) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := tls.Dial("tcp", s.xds, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{pair}})
+		conn, err := tls.Dial("tcp", s.xds, &tls.Config{
+			InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{pair},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

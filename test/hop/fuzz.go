@@ -166,7 +166,8 @@ func converse(t *testing.T, address string, input []byte) (answers []understood)
 		}
 		_, _ = io.Copy(io.Discard, response.Body) // an answer to HEAD may be followed by another one
 		if response.Header.Get(mirrorMethod) != "" {
-			answers = append(answers, understood{quoted(response, mirrorMethod), quoted(response, mirrorTarget), quoted(response, mirrorBody), quoted(response, runHeader)})
+			answers = append(answers, understood{quoted(response, mirrorMethod), quoted(response, mirrorTarget),
+				quoted(response, mirrorBody), quoted(response, runHeader)})
 		}
 	}
 }

@@ -76,8 +76,8 @@ func nothingIsAdded(t *testing.T, start Start) {
 func whatComesGoesOn(t *testing.T, start Start) {
 	app, c := begin(t, start, Says(text("yes")))
 	for _, want := range []string{
-		"GET /", "GET /a%2Fb//c", "GET /a/../b/./c", "GET /?x=1;y&z=%zz", "GET /a?", "GET /%7Euser/~user", "GET /a|b^c`d\"e", "GET //double",
-		"GET /a;b=c/d,e", "GET /%C3%A4", "GET /ä", "GET /a%00b", "GET /a+b%20c",
+		"GET /", "GET /a%2Fb//c", "GET /a/../b/./c", "GET /?x=1;y&z=%zz", "GET /a?", "GET /%7Euser/~user", "GET /a|b^c`d\"e",
+		"GET //double", "GET /a;b=c/d,e", "GET /%C3%A4", "GET /ä", "GET /a%00b", "GET /a+b%20c",
 		"OPTIONS /", "OPTIONS *", "DELETE /", "PATCH /", "PROPFIND /dav", "BREW /pot", "M-SEARCH /", "get /lower",
 	} {
 		before := len(app.Seen())
@@ -103,11 +103,13 @@ func trailers(t *testing.T, start Start) {
 	_, c := begin(t, start, func(conn net.Conn, r *http.Request) bool {
 		_, _ = io.Copy(io.Discard, r.Body) // an error shows in the trailers
 		got <- r.Trailer
-		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\n\r\n")
+		_, err := io.WriteString(conn,
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\n\r\n")
 		return err == nil
 	})
 	for range 2 { // the connection stays usable after the trailers
-		c.Send("POST / HTTP/1.1\r\nHost: h\r\n{}TE: trailers\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n2\r\nhi\r\n0\r\nX-End: yes\r\n\r\n")
+		c.Send("POST / HTTP/1.1\r\nHost: h\r\n{}TE: trailers\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n" +
+			"2\r\nhi\r\n0\r\nX-End: yes\r\n\r\n")
 		if reply := c.Want("POST", http.StatusOK); reply.Text != "ok" || reply.Trailer.Get("X-Sum") != "2" {
 			t.Errorf("got %q with trailers %v", reply.Text, reply.Trailer)
 		}
@@ -255,11 +257,12 @@ func informational(t *testing.T, start Start) {
 
 // Malformed are requests whose end is ambiguous, or that are no requests.
 var Malformed = map[string]string{
-	"two lengths":               "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-	"length and coding":         "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"coding and length":         "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\nContent-Length: 30\r\n\r\n0\r\n\r\n",
-	"unknown coding":            "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-	"coding twice":              "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+	"two lengths":       "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+	"length and coding": "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"coding and length": "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\nContent-Length: 30\r\n\r\n0\r\n\r\n",
+	"unknown coding":    "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+	"coding twice": "POST / HTTP/1.1\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\n" +
+		"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
 	"old client with a coding":  "POST / HTTP/1.0\r\nHost: h\r\n{}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n",
 	"space before the colon":    "POST / HTTP/1.1\r\nHost: h\r\n{}Content-Length : 3\r\n\r\nabc",
 	"continued line":            "POST / HTTP/1.1\r\nHost: h\r\n{}X-A: b\r\n Content-Length: 3\r\n\r\nabc",

@@ -29,7 +29,9 @@ type trace struct {
 
 // annotated makes a trace of five minutes from pairs of annotations without their group.
 func annotated(name string, concurrency int64, load func(int) float64, pairs ...string) trace {
-	t := trace{name: name, concurrency: concurrency, annotations: map[string]string{}, startup: 4, unreachable: -1, seconds: 300, load: load}
+	t := trace{
+		name: name, concurrency: concurrency, annotations: map[string]string{}, startup: 4, unreachable: -1, seconds: 300, load: load,
+	}
 	for i := 0; i < len(pairs); i += 2 {
 		t.annotations[group+pairs[i]] = pairs[i+1]
 	}

@@ -9,18 +9,21 @@ import (
 // with Envoy's entries in it.
 var (
 	// begins matches the beginning of an entry.
-	begins = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d |^\d\d:\d\d:\d\d\.\d+ \[|^\d{4}-\d\d-\d\dT[0-9:.+Z-]+ \[|^(trace|debug|info|warning|error|critical)\t`)
+	begins = regexp.MustCompile(`^\[\d{4}-\d\d-\d\d |^\d\d:\d\d:\d\d\.\d+ \[|^\d{4}-\d\d-\d\dT[0-9:.+Z-]+ \[|` +
+		`^(trace|debug|info|warning|error|critical)\t`)
 	// severe matches the beginning of an entry of Envoy that is a warning or worse.
-	severe = regexp.MustCompile(`^\[\d{4}-[^\]]*\]\[\d+\]\[(warning|error|critical)\]|^(warning|error|critical)\t|^\S+ \[(WARN|ERROR)\] +\S*\benvoy(\.\S+)?: `)
+	severe = regexp.MustCompile(`^\[\d{4}-[^\]]*\]\[\d+\]\[(warning|error|critical)\]|` +
+		`^(warning|error|critical)\t|^\S+ \[(WARN|ERROR)\] +\S*\benvoy(\.\S+)?: `)
 	// foreign matches the beginning of an entry of `sluice up` that is not Envoy's, and does not count.
 	foreign = regexp.MustCompile(`^\S+ \[[A-Z]+\] +`)
 	ours    = regexp.MustCompile(`^\S+ \[[A-Z]+\] +\S*\benvoy(\.\S+)?: `)
 	access  = regexp.MustCompile(`^\S+ \[[A-Z]+\] +\S*\benvoy\.access: |^\{`)
 	// wrong matches texts that no entry of any level may have.
-	wrong = regexp.MustCompile(`(?i)envoy bug|deprecated|unknown field|update_rejected|assert(ion)? failure|caught .* suspect faulting address`)
+	wrong = regexp.MustCompile(`(?i)envoy bug|deprecated|unknown field|update_rejected|assert(ion)? failure|` +
+		`caught .* suspect faulting address`)
 	// counted are the counters that must be 0.
-	counted = regexp.MustCompile(`(update_rejected|envoy_bug_failures|debug_assertion_failures|(static|dynamic)_unknown_fields|wip_protos|` +
-		`deprecated_feature_(use|seen_since_process_start))(\{[^}]*\})?:? +(\d+)$`)
+	counted = regexp.MustCompile(`(update_rejected|envoy_bug_failures|debug_assertion_failures|(static|dynamic)_unknown_fields|` +
+		`wip_protos|deprecated_feature_(use|seen_since_process_start))(\{[^}]*\})?:? +(\d+)$`)
 )
 
 // Between these two entries Envoy ends on SIGTERM, and its complaints do not count.

@@ -46,7 +46,8 @@ envoy_server_static_unknown_fields{} 0
 envoy_server_dynamic_unknown_fields{} 3
 runtime.deprecated_feature_use: 4
 `
-	want := []string{"cluster_manager.cds.update_rejected: 1", "server.envoy_bug_failures: 2", `envoy_cluster_update_rejected{envoy_cluster_name="a/b"} 10`,
+	want := []string{"cluster_manager.cds.update_rejected: 1", "server.envoy_bug_failures: 2",
+		`envoy_cluster_update_rejected{envoy_cluster_name="a/b"} 10`,
 		"envoy_server_dynamic_unknown_fields{} 3"}
 	if diff := cmp.Diff(want, Complaints("", stats, regexp.MustCompile(`deprecated_feature`))); diff != "" {
 		t.Error(diff)

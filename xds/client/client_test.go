@@ -74,7 +74,10 @@ func start(t *testing.T, address string) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, address: socket.Addr().String(), streams: make(chan *conversation, 10), loads: make(chan struct{}, 1000), server: grpc.NewServer()}
+	p := &plane{
+		t: t, address: socket.Addr().String(), streams: make(chan *conversation, 10), loads: make(chan struct{}, 1000),
+		server: grpc.NewServer(),
+	}
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(p.server, p)
 	load_statsv3.RegisterLoadReportingServiceServer(p.server, p)
 	go func() { _ = p.server.Serve(socket) }()
@@ -181,7 +184,9 @@ func TestUpdateIsAcknowledgedBeforeTheSubscriptionsOfItsHandler(t *testing.T) {
 	s := p.accept()
 	s.expect(request{Type: clusterType, Subscribe: []string{"*"}})
 	s.say(clusterType, "1", map[string]string{"a": "v1"}, "gone")
-	want := client.Update{Type: clusterType, Set: []client.Resource{{Name: "a", Version: "v1", Body: []byte("body v1")}}, Removed: []string{"gone"}}
+	want := client.Update{
+		Type: clusterType, Set: []client.Resource{{Name: "a", Version: "v1", Body: []byte("body v1")}}, Removed: []string{"gone"},
+	}
 	if diff := cmp.Diff(want, <-got); diff != "" {
 		t.Errorf("update (-want +got):\n%s", diff)
 	}

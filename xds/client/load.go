@@ -144,7 +144,8 @@ func (l *ClusterLoad) stats() *endpointv3.UpstreamLocalityStats {
 		TotalRequestsInProgress: l.InProgress,
 	}
 	add := func(name string, total float64) {
-		stats.LoadMetricStats = append(stats.LoadMetricStats, &endpointv3.EndpointLoadMetricStats{MetricName: name, TotalMetricValue: total})
+		stats.LoadMetricStats = append(stats.LoadMetricStats,
+			&endpointv3.EndpointLoadMetricStats{MetricName: name, TotalMetricValue: total})
 	}
 	add(contract.LoadConcurrency, l.Concurrency)
 	if l.Streams != 0 {

@@ -69,7 +69,8 @@ func (c *control) report(client string, want ...resource.ClusterLoad) resource.L
 	c.t.Helper()
 	got := await(c.t, "a report", c.reports)
 	measured := cmpopts.IgnoreFields(resource.ClusterLoad{}, "Interval")
-	if diff := cmp.Diff(want, got.Clusters, measured, cmpopts.EquateEmpty()); diff != "" || got.Client != client || got.Role != contract.RoleActivator || got.Ended {
+	if diff := cmp.Diff(want, got.Clusters, measured, cmpopts.EquateEmpty()); diff != "" || got.Client != client ||
+		got.Role != contract.RoleActivator || got.Ended {
 		c.t.Fatalf("report of %q, role %d, ended %v (-want +got):\n%s", got.Client, got.Role, got.Ended, diff)
 	}
 	for _, l := range got.Clusters {
@@ -92,7 +93,9 @@ func (c *control) are(want ...resource.Node) {
 func TestLoadIsReportedAtOnceAndThenWhenAskedFor(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", time.Hour)
 	loads := make(chan []client.ClusterLoad, 10)
-	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Zone: "z", Load: func() []client.ClusterLoad { return <-loads }})
+	c := client.New(client.Config{
+		Target: p.address, NodeID: "a", Role: "activator", Zone: "z", Load: func() []client.ClusterLoad { return <-loads },
+	})
 	loads <- nil
 	run(t, c)
 	first := p.report("a")
@@ -104,7 +107,10 @@ func TestLoadIsReportedAtOnceAndThenWhenAskedFor(t *testing.T) {
 		{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2},
 	}
 	p.report("a",
-		resource.ClusterLoad{Cluster: "ns/a", Zone: "pods", Issued: 9, Succeeded: 6, Failed: 2, InProgress: 3, Concurrency: 1.5, Streams: 0.5, Waiting: 4, Averaged: true},
+		resource.ClusterLoad{
+			Cluster: "ns/a", Zone: "pods", Issued: 9, Succeeded: 6, Failed: 2, InProgress: 3, Concurrency: 1.5, Streams: 0.5, Waiting: 4,
+			Averaged: true,
+		},
 		resource.ClusterLoad{Cluster: "ns/a", Zone: "activator", InProgress: 1, Concurrency: 2, Averaged: true},
 		resource.ClusterLoad{Cluster: "ns/b", Zone: "pods", Issued: 1, Averaged: true})
 
@@ -171,7 +177,9 @@ func TestRetiringWithdrawsOnlyTheAddress(t *testing.T) {
 	c := client.New(client.Config{Target: p.address, NodeID: "a", Role: "activator", Address: "127.0.0.1:8012",
 		Handler: func(u client.Update) error { updates <- u; return nil }, Load: func() []client.ClusterLoad { return nil }})
 	assignment := func(name, version string) *resource.Resource {
-		return &resource.Resource{Type: endpointType, Name: name, Version: version, Body: []byte("body " + version), Roles: contract.RoleActivator}
+		return &resource.Resource{
+			Type: endpointType, Name: name, Version: version, Body: []byte("body " + version), Roles: contract.RoleActivator,
+		}
 	}
 	p.Apply(resource.Update{Set: []*resource.Resource{assignment("x", "1"), assignment("y", "1")}})
 	c.Subscribe(endpointType, "x", "y")

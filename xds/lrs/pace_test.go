@@ -61,7 +61,8 @@ func TestClientThatFloodsTheServerWithReportsWaits(t *testing.T) {
 		if err := handler.StreamLoadStats(&script{ctx: ctx, says: says}); err != nil {
 			t.Error(err)
 		}
-		if took, want := time.Since(began), (reports-2*reportsPerSecond)*time.Second/reportsPerSecond; took < want-time.Millisecond || took > want+10*time.Millisecond {
+		if took, want := time.Since(began), (reports-2*reportsPerSecond)*time.Second/reportsPerSecond; took < want-time.Millisecond ||
+			took > want+10*time.Millisecond {
 			t.Errorf("%d reports were taken in %v, want %v", reports, took, want)
 		}
 	})

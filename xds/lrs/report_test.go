@@ -41,7 +41,9 @@ func clusterStats(name string, interval time.Duration, zones ...*endpointv3.Upst
 
 func TestReportIsRead(t *testing.T) {
 	got, dropped := read(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{
-		clusterStats("ns/a", 2*time.Second, zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0), zoneStats("activator", 20)),
+		clusterStats("ns/a", 2*time.Second,
+			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0),
+			zoneStats("activator", 20)),
 		clusterStats("ns/b", 0, zoneStats("pods", 40), zoneStats("pods", 60)), // a priority each
 		clusterStats("ns/c", -time.Second, zoneStats("", 0)),
 		clusterStats("ns/none", time.Second),
@@ -83,7 +85,9 @@ func TestInvalidNumbersAreDroppedFromAReport(t *testing.T) {
 			t.Errorf("%s: %d dropped, left is %v", name, dropped, got.Clusters)
 		}
 	}
-	got, dropped := read(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{clusterStats("many", time.Second, many...)}}, time.Second)
+	got, dropped := read(&load_statsv3.LoadStatsRequest{
+		ClusterStats: []*endpointv3.ClusterStats{clusterStats("many", time.Second, many...)},
+	}, time.Second)
 	if len(got.Clusters) != maxZones || dropped != 2*maxZones {
 		t.Errorf("%d zones, %d dropped", len(got.Clusters), dropped)
 	}
@@ -103,7 +107,8 @@ func BenchmarkLoadReport(b *testing.B) {
 	m := &load_statsv3.LoadStatsRequest{}
 	for i := range clusters {
 		m.ClusterStats = append(m.ClusterStats, clusterStats(fmt.Sprintf("namespace/service-%d-00001", i), time.Second,
-			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0), zoneStats("activator", 20, contract.LoadConcurrency, 0.5)))
+			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0),
+			zoneStats("activator", 20, contract.LoadConcurrency, 0.5)))
 	}
 	body, err := proto.Marshal(m)
 	if err != nil {

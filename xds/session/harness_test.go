@@ -114,7 +114,8 @@ func (c *peer) next(url string, names ...string) Response {
 	r := c.sent[0]
 	c.sent = c.sent[1:]
 	if got := namesOf(r.Resources); r.Type != url || !slices.Equal(got, names) {
-		c.d.t.Fatalf("%s with %v was sent (removed %v), want %s with %v", resource.TypeName(r.Type), got, r.Removed, resource.TypeName(url), names)
+		c.d.t.Fatalf("%s with %v was sent (removed %v), want %s with %v",
+			resource.TypeName(r.Type), got, r.Removed, resource.TypeName(url), names)
 	}
 	return r
 }

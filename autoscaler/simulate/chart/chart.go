@@ -78,7 +78,8 @@ func (c *Chart) WriteSVG(to io.Writer) error {
 	d := &drawing{seconds: max(1, c.Seconds)}
 	begin := top + len(c.Subtitles)*subtitle
 	height := begin + len(c.Panels)*(panelHeight+panelGap) + bottom - panelGap/2
-	d.add(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`, width, height, width, height)
+	d.add(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" `+
+		`font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`, width, height, width, height)
 	d.add(`<title>%s</title>`, html.EscapeString(c.Title))
 	d.add(`<rect width="%d" height="%d" fill="#ffffff"/>`, width, height)
 	d.text(left, 26, `font-size="17" font-weight="bold" fill="#222222"`, clip(c.Title, plotWidth/1.55))
@@ -136,7 +137,8 @@ func (d *drawing) panel(p *Panel, y float64, last bool) {
 	base := y + panelHeight
 	most, step := scale(p)
 	for _, b := range p.Bands {
-		d.add(`<rect x="%s" y="%s" width="%s" height="%d" fill="%s" fill-opacity="0.2"/>`, px(d.x(b.From)), px(y), px(max(1.5, d.x(b.To)-d.x(b.From))), panelHeight, Orange)
+		d.add(`<rect x="%s" y="%s" width="%s" height="%d" fill="%s" fill-opacity="0.2"/>`,
+			px(d.x(b.From)), px(y), px(max(1.5, d.x(b.To)-d.x(b.From))), panelHeight, Orange)
 	}
 	for v := 0.; v <= most*1.0001; v += step {
 		at := base - v/most*panelHeight

@@ -60,7 +60,9 @@ func TestWeekIsSmallAndLosesNoSpike(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
-	for most, want := range map[float64]string{0: "0..1 by 1", 1: "0..1 by 0.5", 20: "0..20 by 5", 21: "0..30 by 10", 768: "0..800 by 200", 0.3: "0..0.3 by 0.1"} {
+	for most, want := range map[float64]string{
+		0: "0..1 by 1", 1: "0..1 by 0.5", 20: "0..20 by 5", 21: "0..30 by 10", 768: "0..800 by 200", 0.3: "0..0.3 by 0.1",
+	} {
 		end, step := scale(&Panel{Series: []Series{{Y: []float64{0, most}}}})
 		if got := fmt.Sprintf("0..%.3g by %.3g", end, step); got != want {
 			t.Errorf("%v: %s, want %s", most, got, want)

@@ -18,7 +18,9 @@ func TestAdminPassesOnDocumentedPagesOfEnvoyAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan string, 10)
-	behind := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.String() })}
+	behind := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.URL.String()
+	})}
 	go func() { _ = behind.Serve(l) }()
 	front := httptest.NewServer(EnvoyPages("unix:" + socket))
 	defer front.Close()
@@ -57,7 +59,8 @@ func TestAdminPassesOnDocumentedPagesOfEnvoyAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusBadGateway || !strings.Contains(string(text), "Envoy does not answer") {
+	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusBadGateway ||
+		!strings.Contains(string(text), "Envoy does not answer") {
 		t.Errorf("without an Envoy: got %s %q", response.Status, text)
 	}
 }

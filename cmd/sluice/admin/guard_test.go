@@ -74,7 +74,8 @@ func TestAdminAnswersNoPageOfAnotherSite(t *testing.T) {
 		text, _ := io.ReadAll(response.Body)
 		response.Body.Close()
 		if response.StatusCode != test.want {
-			t.Errorf("%s %s of %s with %q: got %s %.200s, want %d", test.method, test.path, test.host, test.headers, response.Status, text, test.want)
+			t.Errorf("%s %s of %s with %q: got %s %.200s, want %d",
+				test.method, test.path, test.host, test.headers, response.Status, text, test.want)
 		}
 	}
 }

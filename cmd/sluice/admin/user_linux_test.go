@@ -136,7 +136,9 @@ func askAsNobody(t *testing.T, network, url string) (status int, text string) {
 		t.Fatal("no connection")
 	}
 	defer conn.Close()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return conn, nil
+	}}}
 	response, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,8 @@ func TestObjectsAreThoseThatTheQueryLeadsTo(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			for _, r := range got.Revisions {
-				if r.Desired != model.UnknownReplicas || r.Actual != model.UnknownReplicas || (r.Key.Name == "hello-00001") != (r.BurstCapacity == "7") {
+				if r.Desired != model.UnknownReplicas || r.Actual != model.UnknownReplicas ||
+					(r.Key.Name == "hello-00001") != (r.BurstCapacity == "7") {
 					t.Errorf("%s has %d of %d replicas and burst capacity %q", r.Key.Name, r.Actual, r.Desired, r.BurstCapacity)
 				}
 			}
@@ -135,7 +136,8 @@ func TestObjectsAreThoseThatTheQueryLeadsTo(t *testing.T) {
 
 	// Nobody serves xDS from that directory: it is the views that are not known.
 	in := source.Gather(t.Context(), explain.Query{Key: key("hello")})
-	if in.Unreadable != nil || in.Unknown == nil || !strings.Contains(in.Unknown.Message, "no sluice up runs with the data directory "+dir) {
+	if in.Unreadable != nil || in.Unknown == nil ||
+		!strings.Contains(in.Unknown.Message, "no sluice up runs with the data directory "+dir) {
 		t.Errorf("without an xDS server: %+v, %+v", in.Unreadable, in.Unknown)
 	}
 }
@@ -145,16 +147,19 @@ func TestAPIThatCannotBeReachedIsNamedWithARemedy(t *testing.T) {
 	dir := t.TempDir()
 	source := Source{XDS: &transport.DialOptions{DataDir: dir}, Timeout: time.Minute}
 	in := source.Gather(t.Context(), explain.Query{Key: model.Key{Namespace: "default", Name: "hello"}})
-	if f := in.Unreadable; f == nil || !strings.Contains(f.Message, filepath.Join(dir, "kubeconfig")+" and KUBECONFIG") || !strings.Contains(f.Remedy, "--kubeconfig") {
+	if f := in.Unreadable; f == nil || !strings.Contains(f.Message, filepath.Join(dir, "kubeconfig")+" and KUBECONFIG") ||
+		!strings.Contains(f.Remedy, "--kubeconfig") {
 		t.Errorf("without a kubeconfig: %+v", f)
 	}
 	source.Kubeconfig = filepath.Join(dir, "other")
-	text := "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: a}]}"
+	text := "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], " +
+		"clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: a}]}"
 	if err := os.WriteFile(source.Kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	in = source.Gather(t.Context(), explain.Query{Key: model.Key{Namespace: "default", Name: "hello"}})
-	if f := in.Unreadable; f == nil || !strings.Contains(f.Message, "http://127.0.0.1:1") || !strings.Contains(f.Message, source.Kubeconfig) {
+	if f := in.Unreadable; f == nil || !strings.Contains(f.Message, "http://127.0.0.1:1") ||
+		!strings.Contains(f.Message, source.Kubeconfig) {
 		t.Errorf("nobody listens: %+v", f)
 	}
 }

@@ -24,7 +24,8 @@ import (
 
 // Source is the two servers that know the facts.
 type Source struct {
-	Kubeconfig string                 // file that leads to the Kubernetes API; empty: that of XDS.DataDir where there is one, else KUBECONFIG
+	// Kubeconfig is the file that leads to the Kubernetes API. Empty means that of XDS.DataDir if there is one, else KUBECONFIG.
+	Kubeconfig string
 	XDS        *transport.DialOptions // the xDS server
 	Timeout    time.Duration          // how long each server may take
 }
@@ -61,7 +62,8 @@ func (s *Source) objects(ctx context.Context, query explain.Query) (explain.Obje
 		objects, err = Objects(ctx, reader, query)
 	}
 	if err != nil {
-		failure.Message = fmt.Sprintf("The Kubernetes API %s (of kubeconfig %s) cannot be read: %s", config.Host, from, manifest.InWords(err))
+		failure.Message = fmt.Sprintf("The Kubernetes API %s (of kubeconfig %s) cannot be read: %s",
+			config.Host, from, manifest.InWords(err))
 		failure.Remedy = "Start sluice up, name its data directory with --data-dir, or name the kubeconfig of another with --kubeconfig"
 		return explain.Objects{}, failure
 	}
@@ -101,8 +103,9 @@ func (s *Source) views(ctx context.Context) (explain.Views, *explain.Failure) {
 		return views, nil
 	}
 	failure := &explain.Failure{
-		Who: "xDS server " + s.XDS.Address, Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", s.XDS.Address, inspect.InWords(err)),
-		Remedy: strings.ToUpper(transport.Remedy[:1]) + transport.Remedy[1:],
+		Who:     "xDS server " + s.XDS.Address,
+		Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", s.XDS.Address, inspect.InWords(err)),
+		Remedy:  strings.ToUpper(transport.Remedy[:1]) + transport.Remedy[1:],
 	}
 	if what := inspect.Incomplete(err); what != "" {
 		failure.Message = "The control plane has just started: " + what

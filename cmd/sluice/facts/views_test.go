@@ -55,13 +55,17 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 			{Hosts: []string{"hello.default.localhost"}, LocalHosts: []string{"hello.default"}, Shares: []model.Share{{Revision: revision, Percent: 100}}, TagHeader: []model.TagShare{{Tag: "one", Revision: revision}}},
 			{Tag: "two", Hosts: []string{"two-hello.default.localhost"}},
 		}}},
-		Backends: []*model.Backend{{Revision: revision, Via: model.ViaActivator, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 9000}}}},
+		Backends: []*model.Backend{{
+			Revision: revision, Via: model.ViaActivator, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 9000}},
+		}},
 	}
 	set, _ := translator.Diff(nil, translator.Translate(world, nil))
 	var resources []status.Resource
 	for _, r := range set {
 		if r.Roles&translator.RoleGateway != 0 {
-			resources = append(resources, status.Resource{TypeURL: r.Type, Name: r.Name, Content: &anypb.Any{TypeUrl: r.Type, Value: r.Body}})
+			resources = append(resources, status.Resource{
+				TypeURL: r.Type, Name: r.Name, Content: &anypb.Any{TypeUrl: r.Type, Value: r.Body},
+			})
 		}
 	}
 	got, err := readOffer(desired(resources...))
@@ -70,7 +74,9 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 	}
 	all := []explain.Weight{{Cluster: "default/hello-1", Weight: 100}}
 	want := explain.Offer{
-		Listeners: map[string]explain.Listener{"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"}},
+		Listeners: map[string]explain.Listener{
+			"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"},
+		},
 		VirtualHosts: map[string][]explain.VirtualHost{
 			"http":  {{Name: "default/hello", Domains: []string{"hello.default.localhost"}, Clusters: all}, {Name: "default/hello/two", Domains: []string{"two-hello.default.localhost"}, Answers: 503}},
 			"local": {{Name: "default/hello", Domains: []string{"hello.default"}, Clusters: all}},
@@ -95,12 +101,14 @@ func TestScopesBelongToTheirListener(t *testing.T) {
 		return status.Resource{TypeURL: typeURL, Name: name, Content: &anypb.Any{TypeUrl: typeURL, Value: body}}
 	}
 	got, err := readOffer(desired(
-		offered(resource.ScopedRouteType, "http/hello.default.localhost", &routev3.ScopedRouteConfiguration{RouteConfigurationName: "hello.default"}),
+		offered(resource.ScopedRouteType, "http/hello.default.localhost",
+			&routev3.ScopedRouteConfiguration{RouteConfigurationName: "hello.default"}),
 		offered(resource.RouteType, "hello.default", &routev3.RouteConfiguration{
 			Name: "hello.default", VirtualHosts: []*routev3.VirtualHost{{Name: "default/hello", Domains: []string{"*"}}},
 		}),
 	))
-	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" || got.VirtualHosts["http"][0].Routes != "hello.default" ||
+	if err != nil || len(got.VirtualHosts["http"]) != 1 || got.VirtualHosts["http"][0].Name != "default/hello" ||
+		got.VirtualHosts["http"][0].Routes != "hello.default" ||
 		!slices.Equal(got.VirtualHosts["http"][0].Domains, []string{"hello.default.localhost"}) {
 		t.Errorf("got %+v, %v", got.VirtualHosts, err)
 	}
@@ -110,7 +118,9 @@ func TestServerThatOffersNothingIsNamed(t *testing.T) {
 	if _, err := readOffer(nil); err == nil || !strings.Contains(err.Error(), "offers to gateways") {
 		t.Errorf("got %v", err)
 	}
-	broken := status.Resource{TypeURL: resource.ClusterType, Name: "a", Content: &anypb.Any{TypeUrl: resource.ClusterType, Value: []byte("x")}}
+	broken := status.Resource{
+		TypeURL: resource.ClusterType, Name: "a", Content: &anypb.Any{TypeUrl: resource.ClusterType, Value: []byte("x")},
+	}
 	if _, err := readOffer(desired(broken)); err == nil || !strings.Contains(err.Error(), `Cluster "a"`) {
 		t.Errorf("got %v", err)
 	}

@@ -96,7 +96,8 @@ func (s *Server) compare(ctx context.Context, names []string, q status.Query) ([
 		case c.Unknown:
 			return nil, fmt.Errorf("client %q does not read what it is sent, for %s now: what it has is not known", c.ID, lagOf(c))
 		case desired[c.Role] == nil:
-			return nil, fmt.Errorf("the server at %s does not say what is desired for role %q: diff works only with a Sluice", s.address, c.Role)
+			return nil, fmt.Errorf("the server at %s does not say what is desired for role %q: diff works only with a Sluice",
+				s.address, c.Role)
 		default:
 			all = append(all, Comparison{c.ID, c.Scope, c.Role, len(c.Resources), status.Diff(c, desired[c.Role])})
 		}
@@ -129,7 +130,8 @@ func WriteDiff(to io.Writer, all []Comparison) error {
 				c.Client, c.Resources, c.Role)
 			continue
 		}
-		fmt.Fprintf(to, "%s differs in %d of %d resources from what is offered to role %s\n", c.Client, len(c.Differences), c.Resources, c.Role)
+		fmt.Fprintf(to, "%s differs in %d of %d resources from what is offered to role %s\n",
+			c.Client, len(c.Differences), c.Resources, c.Role)
 		for i := range c.Differences {
 			if err := writeDifference(to, &c.Differences[i]); err != nil {
 				return err

@@ -24,7 +24,8 @@ var connected = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 // edge is a gateway that refused a version, and mesh a client that does not read.
 func edge() status.Client {
 	return status.Client{
-		ID: "edge", Role: "gateway", Protocol: "delta", Service: "ads", Connected: connected, LagMillis: 1500, Acks: 3, Nacks: 1, Bytes: 40, Sequence: 2, Newest: 3, Silent: true,
+		ID: "edge", Role: "gateway", Protocol: "delta", Service: "ads", Connected: connected, LagMillis: 1500, Acks: 3, Nacks: 1, Bytes: 40,
+		Sequence: 2, Newest: 3, Silent: true,
 		Types: map[string]status.Type{"cds": {Synced: 2, Stale: 1, NotSent: 1, Refused: 1}, "lds": {Synced: 1}, "other": {Synced: 9}},
 		Resources: []status.Resource{
 			{TypeURL: resource.ClusterType, Name: "a", Version: "v1", State: status.Refused, Refusal: &status.Refusal{Version: "v2", Text: " no\n"}},

@@ -109,7 +109,8 @@ func writeResources(to io.Writer, resources []status.Resource) error {
 			if r.TypeURL == resource.ListenerType && resource.SaysUnbound(text) {
 				text += "; free that address: the listener is sent again every half minute or sooner"
 			}
-			fmt.Fprintf(to, "%s %s%s is refused: %s\n", strings.ToUpper(resource.TypeName(r.TypeURL)), r.Name, ofVersion(r.Refusal.Version), text)
+			fmt.Fprintf(to, "%s %s%s is refused: %s\n", strings.ToUpper(resource.TypeName(r.TypeURL)), r.Name,
+				ofVersion(r.Refusal.Version), text)
 		}
 	}
 	return nil

@@ -71,7 +71,8 @@ func PollStats(ctx context.Context, address string, log hclog.Logger, report fun
 		loads, err := poller.Poll(ctx)
 		if err != nil {
 			if !failing && ctx.Err() == nil {
-				log.Warn("cannot read the load; until it can be read, nothing that depends on it scales down", "--envoy-stats", address, "error", err)
+				log.Warn("cannot read the load; until it can be read, nothing that depends on it scales down",
+					"--envoy-stats", address, "error", err)
 			}
 			failing = true
 			continue

@@ -35,11 +35,13 @@ func TestGoodDocumentsAreAppliedAndTheOthersNamed(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	const good = "{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: %s}, spec: {template: {spec: {containers: [{image: a/b}]}}}}\n---\n"
+	const good = "{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: %s}, " +
+		"spec: {template: {spec: {containers: [{image: a/b}]}}}}\n---\n"
 	text := fmt.Sprintf(good, "one") + "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}}\n---\n" +
 		"{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: bad}, spec: {template: {spec: {containers: []}}}}\n---\n" + fmt.Sprintf(good, "two")
 	var log bytes.Buffer
-	if err := Apply(ctx, api.Config(), Decode("all.yaml", strings.NewReader(text)), hclog.New(&hclog.LoggerOptions{Output: &log})); err != nil {
+	if err := Apply(ctx, api.Config(), Decode("all.yaml", strings.NewReader(text)),
+		hclog.New(&hclog.LoggerOptions{Output: &log})); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

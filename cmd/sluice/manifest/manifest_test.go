@@ -31,7 +31,9 @@ metadata: {name: also-good}
 		}
 		got = append(got, d.Object.GetName())
 	}
-	want := []string{"good", "all.yaml (document 3): this is not an object of the API", "all.yaml (document 4): this is not YAML", "also-good"}
+	want := []string{
+		"good", "all.yaml (document 3): this is not an object of the API", "all.yaml (document 4): this is not YAML", "also-good",
+	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -34,7 +34,8 @@ func shows(t *testing.T, c prometheus.Collector, samples string) {
 	}
 	kinds := map[string]string{}
 	for _, f := range families {
-		kinds[f.GetName()] = "# HELP " + f.GetName() + " " + f.GetHelp() + "\n# TYPE " + f.GetName() + " " + strings.ToLower(f.GetType().String()) + "\n"
+		kinds[f.GetName()] = "# HELP " + f.GetName() + " " + f.GetHelp() + "\n# TYPE " + f.GetName() + " " +
+			strings.ToLower(f.GetType().String()) + "\n"
 	}
 	last := ""
 	for i, line := range strings.Split(strings.TrimSpace(samples), "\n") {
@@ -51,7 +52,11 @@ func shows(t *testing.T, c prometheus.Collector, samples string) {
 
 func TestScalingShowsRevisionsThatAreAwake(t *testing.T) {
 	revision := model.Key{Namespace: "default", Name: "hello-00001"}
-	awake := loop.Row{Revision: revision, Ready: 2, Decision: model.Decision{Replicas: 3, Stable: 1.5, Panic: 4, Target: 70, Panicking: true, ExcessBurstCapacity: -12, Via: model.ViaActivator}}
+	awake := loop.Row{
+		Revision: revision, Ready: 2, Decision: model.Decision{
+			Replicas: 3, Stable: 1.5, Panic: 4, Target: 70, Panicking: true, ExcessBurstCapacity: -12, Via: model.ViaActivator,
+		},
+	}
 	asleep := loop.Row{Revision: model.Key{Namespace: "default", Name: "hello-00002"}}
 	asleep.Decision.Active.Status = model.False
 	shows(t, Scaling(func(context.Context) []loop.Row { return []loop.Row{awake, asleep} }), `
@@ -70,7 +75,9 @@ func TestXDSShowsWhatTheServerCounts(t *testing.T) {
 	stats := xds.Stats{
 		Seq: 7, Requests: 40, LoadReports: 3, LoadsDropped: 1,
 		Streams: map[string]int{"gateway": 1, "mesh": 0}, Denied: map[string]uint64{"gateway": 2},
-		Types: map[string]xds.TypeStats{"cds": {Offered: 2, Refused: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}}},
+		Types: map[string]xds.TypeStats{
+			"cds": {Offered: 2, Refused: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}},
+		},
 	}
 	shows(t, XDS(func() xds.Stats { return stats }), `
 sluice_xds_acks_total{type="cds"} 4
@@ -92,7 +99,8 @@ sluice_xds_sequence 7
 func TestDeliveryTimesAChangeUntilItsRoleHasIt(t *testing.T) {
 	d := NewDelivery()
 	d.Progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
-	if seq := d.Timed(func(resource.Update) uint64 { return 1 })(resource.Update{Set: []*resource.Resource{{Roles: contract.RoleGateway}}}); seq != 1 {
+	publish := d.Timed(func(resource.Update) uint64 { return 1 })
+	if seq := publish(resource.Update{Set: []*resource.Resource{{Roles: contract.RoleGateway}}}); seq != 1 {
 		t.Errorf("it was published as %d, want the publisher's 1", seq)
 	}
 	if n := testutil.CollectAndCount(d, "sluice_xds_acknowledgement_seconds"); n != 1 {

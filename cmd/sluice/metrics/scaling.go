@@ -40,7 +40,9 @@ var figures = []figure{
 	newFigure("stable_value", "Load by the stable window: requests in flight, or requests a second.",
 		func(r loop.Row) float64 { return r.Decision.Stable }),
 	newFigure("panic_value", "Load by the panic window, in the same unit.", func(r loop.Row) float64 { return r.Decision.Panic }),
-	newFigure("target_value", "Load that one replica should have, in the same unit.", func(r loop.Row) float64 { return r.Decision.Target }),
+	newFigure("target_value", "Load that one replica should have, in the same unit.", func(r loop.Row) float64 {
+		return r.Decision.Target
+	}),
 	newFigure("panic_mode", "1 in panic mode, else 0.", func(r loop.Row) float64 { return truth(r.Decision.Panicking) }),
 	newFigure("excess_burst_capacity",
 		"Load that would find room at once beyond the target burst capacity; negative when there is too little.",

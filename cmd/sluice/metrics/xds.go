@@ -83,7 +83,8 @@ var (
 	xdsLoadReports = prometheus.NewDesc("sluice_xds_load_reports_total", "Load reports received.", nil, nil)
 	xdsDenied      = prometheus.NewDesc("sluice_xds_denied_total",
 		"Streams that were turned away because of who the client is, by the role that it wanted.", []string{"role"}, nil)
-	xdsLoadsDropped = prometheus.NewDesc("sluice_xds_loads_dropped_total", "Clusters and zones in load reports that made no sense.", nil, nil)
+	xdsLoadsDropped = prometheus.NewDesc("sluice_xds_loads_dropped_total",
+		"Clusters and zones in load reports that made no sense.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

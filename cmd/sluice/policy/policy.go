@@ -30,7 +30,8 @@ type Source struct {
 
 // AddFlags adds the flags.
 func (s *Source) AddFlags(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest file or folder with a Service, Configuration or Revision; may be repeated")
+	flags.StringArrayVarP(&s.Files, "filename", "f", nil,
+		"manifest file or folder with a Service, Configuration or Revision; may be repeated")
 	flags.StringVar(&s.Service, "service", "", "which one, where there are several: its name, or NAMESPACE/NAME")
 	flags.StringArrayVar(&s.Annotations, "annotation", nil, "annotation of the revision, KEY=VALUE; may be repeated")
 	flags.IntVar(&s.Concurrency, "container-concurrency", -1,

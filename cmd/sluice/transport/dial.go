@@ -36,12 +36,14 @@ type DialOptions struct {
 func (o *DialOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.DataDir, "data-dir", DefaultDataDir, "data directory of the sluice up to find")
 	flags.StringVar(&o.Address, "xds", "",
-		"address of the xDS server, host:port or unix:PATH, in place of the socket of --data-dir; with --xds-ca "+DefaultAddress+" if not given")
+		"address of the xDS server, host:port or unix:PATH, in place of the socket of --data-dir; with --xds-ca "+DefaultAddress+
+			" if not given")
 	flags.StringVar(&o.CA, "xds-ca", "",
 		"PEM file with the authorities that the xDS server's certificate must be of; without it the connection is plain text")
 	flags.StringVar(&o.Cert, "xds-cert", "", "PEM file with the certificate to present to the xDS server")
 	flags.StringVar(&o.Key, "xds-key", "", "PEM file with the key of --xds-cert")
-	flags.StringVar(&o.ServerName, "xds-server-name", "", "name that the xDS server's certificate must be for; empty means the host of --xds")
+	flags.StringVar(&o.ServerName, "xds-server-name", "",
+		"name that the xDS server's certificate must be for; empty means the host of --xds")
 }
 
 // check finds options that contradict each other.

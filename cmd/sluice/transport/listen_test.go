@@ -146,7 +146,8 @@ func TestXDSSocketIsForThisUser(t *testing.T) {
 	}
 	visit(t, l.socket, plain).mayAll("by the socket", reported)
 	visit(t, InMemory, l.Dial()...).mayAll("inside", reported)
-	if err := l.Serve(stage.NewGroup(), l.server, dir+"/"+strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "--data-dir") {
+	if err := l.Serve(stage.NewGroup(), l.server, dir+"/"+strings.Repeat("x", 120)); err == nil ||
+		!strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("a path that is too long: %v", err)
 	}
 }
@@ -157,7 +158,8 @@ func TestPlainXDSIsForGRPCClientsAlone(t *testing.T) {
 	for _, role := range []string{"gateway", "activator"} {
 		for _, resource := range []string{resource.EndpointType, resource.SecretType} {
 			_, err := v.get(role, resource, "a")
-			if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), l.socket) || !strings.Contains(err.Error(), "--xds-insecure") {
+			if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), l.socket) ||
+				!strings.Contains(err.Error(), "--xds-insecure") {
 				t.Errorf("as %s: %v", role, err)
 			}
 		}

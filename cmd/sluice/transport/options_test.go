@@ -25,7 +25,9 @@ func TestListenOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 			t.Errorf("%+v: got %v, want %q in it", o, err, want)
 		}
 	}
-	for _, o := range []ListenOptions{{Address: NoAddress}, {Address: "0.0.0.0:1", Insecure: true}, {Address: "0.0.0.0:1", Cert: "a", Key: "b", ClientCA: "c"}} {
+	for _, o := range []ListenOptions{
+		{Address: NoAddress}, {Address: "0.0.0.0:1", Insecure: true}, {Address: "0.0.0.0:1", Cert: "a", Key: "b", ClientCA: "c"},
+	} {
 		if err := o.Check(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}

@@ -20,7 +20,8 @@ func TestSocketPathsAreShortEnough(t *testing.T) {
 	if err := os.MkdirAll(deep, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if path, err := socketPath(deep, "envoy.sock"); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") || !strings.Contains(err.Error(), "--data-dir") {
+	if path, err := socketPath(deep, "envoy.sock"); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") ||
+		!strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("far from here: got %q, %v, want an error that names the limit and the flag", path, err)
 	}
 	t.Chdir(deep)

@@ -29,8 +29,9 @@ func (u *Up) newActivator() (*activator.Activator, error) {
 		quiet = 50 * time.Millisecond // the gateway has ended before it
 	}
 	return activator.New(activator.Options{
-		XDS: transport.InMemory, Dial: u.xds.Dial(), NodeID: transport.NodeID("activator"), Listener: listener, Logger: u.log.Named("activator"),
-		Drain: stage.Drain, Quiet: quiet, Limits: activator.Limits{WaitingTotal: heldAtMost(u.options.MaxReplicas)},
+		XDS: transport.InMemory, Dial: u.xds.Dial(), NodeID: transport.NodeID("activator"), Listener: listener,
+		Logger: u.log.Named("activator"), Drain: stage.Drain, Quiet: quiet,
+		Limits: activator.Limits{WaitingTotal: heldAtMost(u.options.MaxReplicas)},
 	})
 }
 

@@ -27,7 +27,8 @@ func TestCertificatesAreForTheirNames(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := s.newest()
-			if !slices.EqualFunc(got, test.names, func(c model.Certificate, name string) bool { return c.Name == name && c.Chain != "" && c.Key != "" }) {
+			if !slices.EqualFunc(got, test.names,
+				func(c model.Certificate, name string) bool { return c.Name == name && c.Chain != "" && c.Key != "" }) {
 				t.Errorf("there are %d certificates, want %v with their pairs", len(got), test.names)
 			}
 			for i, c := range got {

@@ -103,8 +103,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 }
 
 // RoutesUsage is the help of --routes.
-const RoutesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), so that a " +
-	"change costs what changed, or inline, all in one resource, for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
+const RoutesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), " +
+	"so that a change costs what changed, or inline, all in one resource, " +
+	"for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
 
 // CheckRoutes finds what is wrong with the value of --routes.
 func CheckRoutes(form model.RouteForm) error {

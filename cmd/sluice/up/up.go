@@ -184,7 +184,8 @@ func (u *Up) startAPI(ctx context.Context) (*apiserver.Server, error) {
 	started := make(chan result, 1)
 	u.parts.Start("API server", func(run context.Context) error {
 		api, err := apiserver.Start(run, apiserver.Options{
-			Dir: u.options.DataDir, Listen: u.options.API, Logger: u.log.Named("api"), CheckScaling: u.checkFits, Store: u.options.storeCommand(),
+			Dir: u.options.DataDir, Listen: u.options.API, Logger: u.log.Named("api"), CheckScaling: u.checkFits,
+			Store: u.options.storeCommand(),
 		})
 		started <- result{api, err}
 		if err != nil {

@@ -183,7 +183,8 @@ func TestUpRunsInThisProcessAndLeavesNothing(t *testing.T) {
 		o.Manifests, o.Out = manifests, &out
 		err := runUntil(t, o, func() {
 			eventually(t, "the line of the service", func() (string, error) {
-				if text := out.text(); !strings.HasPrefix(text, "sluice is ready\n") || !strings.Contains(text, "\ndefault/hello is ready: http://hello.default.localhost:") {
+				if text := out.text(); !strings.HasPrefix(text, "sluice is ready\n") ||
+					!strings.Contains(text, "\ndefault/hello is ready: http://hello.default.localhost:") {
 					return "", fmt.Errorf("it prints %q", text)
 				}
 				return "", nil
@@ -194,7 +195,8 @@ func TestUpRunsInThisProcessAndLeavesNothing(t *testing.T) {
 			if body := page(t, "http://"+o.Admin.Address+"/healthz", ""); body != "ok\n" {
 				t.Errorf("/healthz has %q", body)
 			}
-			if body := page(t, "http://"+o.Admin.Address+"/metrics", ""); !strings.Contains(body, "sluice_xds_sequence") || !strings.Contains(body, "sluice_activator_") {
+			if body := page(t, "http://"+o.Admin.Address+"/metrics", ""); !strings.Contains(body, "sluice_xds_sequence") ||
+				!strings.Contains(body, "sluice_activator_") {
 				t.Errorf("/metrics lacks what the parts count:\n%s", body)
 			}
 		})

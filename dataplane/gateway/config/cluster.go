@@ -112,7 +112,8 @@ func compileOutlierDetection(m *clusterv3.OutlierDetection) settings.OutlierDete
 	if n := m.GetConsecutiveLocalOriginFailure(); n != nil {
 		o.Failures = int32(min(n.GetValue(), math.MaxInt32))
 	}
-	if share := m.GetEnforcingConsecutiveLocalOriginFailure(); m == nil || !m.GetSplitExternalLocalOriginErrors() || share != nil && share.GetValue() == 0 {
+	share := m.GetEnforcingConsecutiveLocalOriginFailure()
+	if m == nil || !m.GetSplitExternalLocalOriginErrors() || share != nil && share.GetValue() == 0 {
 		o.Failures = 0
 	}
 	return o

@@ -20,13 +20,14 @@ type Scope struct {
 	Inline             *Routes // the routes within the scope; nil with RDS
 }
 
-// compileScopeKey is how many fragments the key of a request has. Each must be the request's host without the port, which here is in
-// lower case.
+// compileScopeKey returns how many fragments the key of a request has. Each fragment must be the request's host in lower case, without
+// the port.
 func compileScopeKey(b *hcmv3.ScopedRoutes_ScopeKeyBuilder) (int, error) {
 	for i, f := range b.GetFragments() {
 		h := f.GetHeaderValueExtractor()
 		if h.GetName() != ":authority" || h.GetElementSeparator() != ":" || h.GetIndex() != 0 || h.GetElement() != nil {
-			return 0, atIndex("fragments", i, fmt.Errorf("anything but the first element of :authority, split at colons, is %w", errUnsupported))
+			return 0, atIndex("fragments", i,
+				fmt.Errorf("anything but the first element of :authority, split at colons, is %w", errUnsupported))
 		}
 	}
 	return len(b.GetFragments()), nil

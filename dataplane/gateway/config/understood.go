@@ -18,8 +18,12 @@ type fields struct {
 	ignored string // the gateway does nothing with them, and no response depends on them (logs, statistics, tuning)
 }
 
-// understood is all that the gateway accepts. It refuses a resource with a message that is not here, or with a field in neither list: to
-// drop a feature silently is to serve requests wrongly. Messages of google.protobuf (durations, wrappers) need no entry.
+// hcm begins the names of the messages of the HTTP connection manager.
+const hcm = "envoy.extensions.filters.network.http_connection_manager.v3."
+
+// understood is all that the gateway accepts. It refuses a resource with a message that is not here, or with a field in neither list,
+// because it would serve requests wrongly if it dropped a feature silently. Messages of google.protobuf (durations, wrappers) need no
+// entry.
 var understood = map[protoreflect.FullName]fields{
 	"envoy.config.listener.v3.Listener": {
 		"name address filter_chains default_filter_chain listener_filters",
@@ -28,7 +32,10 @@ var understood = map[protoreflect.FullName]fields{
 			"enable_reuse_port reuse_port tcp_backlog_size max_connections_to_accept_per_socket_event " +
 			"ignore_global_conn_limit bypass_overload_manager",
 	},
-	"envoy.config.listener.v3.FilterChain":        {"filter_chain_match filters transport_socket", "name metadata transport_socket_connect_timeout"},
+	"envoy.config.listener.v3.FilterChain": {
+		"filter_chain_match filters transport_socket",
+		"name metadata transport_socket_connect_timeout",
+	},
 	"envoy.config.listener.v3.FilterChainMatch":   {"server_names", "transport_protocol"},
 	"envoy.config.listener.v3.Filter":             {"name typed_config", ""},
 	"envoy.config.listener.v3.ListenerFilter":     {"name typed_config", ""},
@@ -41,31 +48,33 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.core.v3.SelfConfigSource":       {"", "transport_api_version"},
 	"envoy.config.core.v3.Locality":               {"region zone sub_zone", ""},
 
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": {
-		"stat_prefix rds scoped_routes route_config http_filters common_http_protocol_options http2_protocol_options max_request_headers_kb " +
-			"stream_idle_timeout request_headers_timeout use_remote_address skip_xff_append xff_num_trusted_hops " +
+	hcm + "HttpConnectionManager": {
+		"stat_prefix rds scoped_routes route_config http_filters common_http_protocol_options http2_protocol_options " +
+			"max_request_headers_kb stream_idle_timeout request_headers_timeout use_remote_address skip_xff_append xff_num_trusted_hops " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response upgrade_configs " +
-			"normalize_path merge_slashes path_with_escaped_slashes_action request_timeout strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
+			"normalize_path merge_slashes path_with_escaped_slashes_action request_timeout strip_matching_host_port " +
+			"strip_any_host_port strip_trailing_host_dot",
 		"codec_type access_log access_log_options access_log_flush_interval flush_access_log_on_new_request tracing " +
 			"http_protocol_options server_name server_header_transformation drain_timeout drain_timeout_jitter delayed_close_timeout " +
 			"internal_address_config via add_user_agent stream_error_on_invalid_http_message " +
 			"http1_safe_max_connection_duration stream_flush_timeout proxy_100_continue",
 	},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":                               {"upgrade_type enabled", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                                                        {"name typed_config is_optional", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                                               {"config_source route_config_name", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes":                                                      {"scope_key_builder scoped_rds", "name rds_config_source"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds":                                                         {"scoped_rds_config_source", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder":                                      {"fragments", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder":                      {"header_value_extractor", ""},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": {"name element_separator index", ""},
+	hcm + "HttpConnectionManager.UpgradeConfig":          {"upgrade_type enabled", ""},
+	hcm + "HttpFilter":                                   {"name typed_config is_optional", ""},
+	hcm + "Rds":                                          {"config_source route_config_name", ""},
+	hcm + "ScopedRoutes":                                 {"scope_key_builder scoped_rds", "name rds_config_source"},
+	hcm + "ScopedRds":                                    {"scoped_rds_config_source", ""},
+	hcm + "ScopedRoutes.ScopeKeyBuilder":                 {"fragments", ""},
+	hcm + "ScopedRoutes.ScopeKeyBuilder.FragmentBuilder": {"header_value_extractor", ""},
+	hcm + "ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": {"name element_separator index", ""},
 	"envoy.extensions.filters.http.router.v3.Router": {
 		"", "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers " +
 			"suppress_grpc_request_failure_code_stats respect_expected_rq_timeout",
 	},
 	"envoy.config.core.v3.HttpProtocolOptions": {
 		"idle_timeout max_headers_count max_stream_duration",
-		"max_connection_duration max_connection_duration_jitter max_response_headers_kb max_requests_per_connection headers_with_underscores_action",
+		"max_connection_duration max_connection_duration_jitter max_response_headers_kb max_requests_per_connection " +
+			"headers_with_underscores_action",
 	},
 	"envoy.config.core.v3.Http2ProtocolOptions": {
 		"max_concurrent_streams",
@@ -84,11 +93,15 @@ var understood = map[protoreflect.FullName]fields{
 		"disable_stateless_session_resumption disable_stateful_session_resumption session_timeout " +
 			"ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers",
 	},
-	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext":        {"tls_params tls_certificates tls_certificate_sds_secret_configs alpn_protocols", ""},
-	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":         {"name sds_config", ""},
-	"envoy.extensions.transport_sockets.tls.v3.Secret":                  {"name tls_certificate", ""},
-	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":          {"certificate_chain private_key", ""},
-	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":           {"tls_minimum_protocol_version tls_maximum_protocol_version", "cipher_suites ecdh_curves"},
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": {
+		"tls_params tls_certificates tls_certificate_sds_secret_configs alpn_protocols", "",
+	},
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": {"name sds_config", ""},
+	"envoy.extensions.transport_sockets.tls.v3.Secret":          {"name tls_certificate", ""},
+	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":  {"certificate_chain private_key", ""},
+	"envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
+		"tls_minimum_protocol_version tls_maximum_protocol_version", "cipher_suites ecdh_curves",
+	},
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":        {"", ""},
 	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":   {"", "enable_ja3_fingerprinting initial_read_buffer_size"},
 	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {"", ""},
@@ -103,18 +116,23 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {"fragments", ""},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {"string_key", ""},
 	"envoy.config.route.v3.VirtualHost": {
-		"name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove retry_policy",
+		"name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add " +
+			"response_headers_to_remove retry_policy",
 		"virtual_clusters include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header " +
 			"per_request_buffer_limit_bytes request_body_buffer_limit metadata",
 	},
 	"envoy.config.route.v3.Route": {
-		"match route redirect direct_response request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove",
+		"match route redirect direct_response request_headers_to_add request_headers_to_remove response_headers_to_add " +
+			"response_headers_to_remove",
 		"name metadata decorator tracing per_request_buffer_limit_bytes request_body_buffer_limit stat_prefix",
 	},
-	"envoy.config.route.v3.RouteMatch":                       {"prefix path safe_regex path_separated_prefix case_sensitive headers grpc", ""},
+	"envoy.config.route.v3.RouteMatch": {
+		"prefix path safe_regex path_separated_prefix case_sensitive headers grpc", "",
+	},
 	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": {"", ""},
 	"envoy.config.route.v3.HeaderMatcher": {
-		"name exact_match safe_regex_match present_match prefix_match suffix_match contains_match string_match invert_match treat_missing_header_as_empty", "",
+		"name exact_match safe_regex_match present_match prefix_match suffix_match contains_match string_match invert_match " +
+			"treat_missing_header_as_empty", "",
 	},
 	"envoy.type.matcher.v3.StringMatcher":          {"exact prefix suffix safe_regex contains ignore_case", ""},
 	"envoy.type.matcher.v3.RegexMatcher":           {"regex", "google_re2"},
@@ -128,19 +146,24 @@ var understood = map[protoreflect.FullName]fields{
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {"max_stream_duration", "grpc_timeout_header_max grpc_timeout_header_offset"},
 	"envoy.config.route.v3.WeightedCluster":               {"clusters total_weight", "runtime_key_prefix"},
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {
-		"name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal", "",
+		"name weight request_headers_to_add request_headers_to_remove response_headers_to_add " +
+			"response_headers_to_remove host_rewrite_literal", "",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
 		"retry_on num_retries retriable_headers per_try_timeout",
-		"per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off rate_limited_retry_back_off",
+		"per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retry_back_off " +
+			"rate_limited_retry_back_off",
 	},
-	"envoy.config.route.v3.RedirectAction":       {"https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code strip_query", ""},
+	"envoy.config.route.v3.RedirectAction": {
+		"https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code strip_query", "",
+	},
 	"envoy.config.route.v3.DirectResponseAction": {"status body", ""},
 	"envoy.config.core.v3.HeaderValueOption":     {"header append append_action keep_empty_value", ""},
 	"envoy.config.core.v3.HeaderValue":           {"key value raw_value", ""},
 
 	"envoy.config.cluster.v3.Cluster": {
-		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options transport_socket outlier_detection",
+		"name type eds_cluster_config connect_timeout lb_policy load_assignment http2_protocol_options typed_extension_protocol_options " +
+			"transport_socket outlier_detection",
 		"alt_stat_name per_connection_buffer_limit_bytes circuit_breakers common_http_protocol_options http_protocol_options " +
 			"upstream_http_protocol_options wait_for_warm_on_init least_request_lb_config round_robin_lb_config " +
 			"common_lb_config metadata upstream_connection_options close_connections_on_host_health_failure " +

@@ -103,7 +103,8 @@ func (s *Sockets) Bind(l *settings.Listener) (*Socket, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", l.Address, err)
 	}
 	return &Socket{
-		all: s, logger: s.logger.With("listener", l.Name), ln: ln.(*net.TCPListener), stop: make(chan struct{}), stopped: make(chan struct{}),
+		all: s, logger: s.logger.With("listener", l.Name), ln: ln.(*net.TCPListener),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
 

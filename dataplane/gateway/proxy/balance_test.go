@@ -67,7 +67,11 @@ func TestEjectedHostsComeLast(t *testing.T) {
 }
 
 func TestLeastRequestAvoidsABusyEndpoint(t *testing.T) {
-	groups := &settings.Endpoints{Localities: []settings.Locality{{Zone: "z", Endpoints: []settings.Endpoint{{Address: "127.0.0.1:1", Weight: 1}, {Address: "127.0.0.1:2", Weight: 1}}}}}
+	groups := &settings.Endpoints{
+		Localities: []settings.Locality{{
+			Zone: "z", Endpoints: []settings.Endpoint{{Address: "127.0.0.1:1", Weight: 1}, {Address: "127.0.0.1:2", Weight: 1}},
+		}},
+	}
 	a := NewAssignment(groups, nil)
 	a.endpoints[0].Active.Store(100)
 	busy := 0

@@ -124,6 +124,7 @@ func (x *exchange) endUpload() {
 	case x.view.ProtoMajor == 2:
 		_ = x.view.Body.Close() // it never fails
 	case x.request.Waiting():
-		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(uploadGrace)) // where it fails, the transport waits for the client
+		// Where this fails, the transport waits for the client.
+		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(uploadGrace))
 	}
 }

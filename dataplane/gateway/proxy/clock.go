@@ -28,9 +28,10 @@ type streamClock struct {
 	last atomic.Int64 // the last traffic, in nanoseconds since start
 
 	// Guarded by mu.
-	mu         sync.Mutex
-	response   time.Duration // of the response, from the end of the request
-	attempt    time.Duration // of the attempt, from its beginning or the end of the request, whichever is later; written by RoundTrip's goroutine
+	mu       sync.Mutex
+	response time.Duration // of the response, from the end of the request
+	// attempt limits the attempt, from its beginning or the end of the request, whichever is later. RoundTrip's goroutine writes it.
+	attempt    time.Duration
 	timer      *time.Timer
 	complete   bool          // the request has been read
 	responseBy time.Duration // the deadline, since start; 0 is none, or not yet

@@ -90,7 +90,8 @@ func (p *Proxy) Close() { p.upstreams.close() }
 // ServeHTTP serves one request.
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
-		client: r.Context(), writer: w, proxy: m.proxy, manager: m, view: settings.Request{Request: r}, start: time.Now(), conn: framing.Of(r),
+		client: r.Context(), writer: w, proxy: m.proxy, manager: m,
+		view: settings.Request{Request: r}, start: time.Now(), conn: framing.Of(r),
 	}
 	var cancel context.CancelCauseFunc
 	x.Context, cancel = context.WithCancelCause(r.Context())

@@ -60,7 +60,9 @@ func serve(p *Proxy, hosts ...*settings.VirtualHost) *Manager {
 		}
 	}
 	table := &settings.RouteTable{Hosts: edit.Done(), RouteSettings: &settings.RouteSettings{}}
-	m := &settings.Manager{MaxHeaders: 100, Edge: true, AppendForwardedFor: true, RequestID: true, OverwriteRequestID: true, StripPort: settings.StripAnyPort}
+	m := &settings.Manager{
+		MaxHeaders: 100, Edge: true, AppendForwardedFor: true, RequestID: true, OverwriteRequestID: true, StripPort: settings.StripAnyPort,
+	}
 	return p.NewManager(m, &ManagerStats{}, func(string) *settings.RouteTable { return table })
 }
 
@@ -97,7 +99,9 @@ func BenchmarkHandler(b *testing.B) {
 			changes := &settings.HeaderChanges{Set: []settings.HeaderChange{
 				{Key: "Knative-Serving-Revision", Value: []string{name}}, {Key: "Knative-Serving-Namespace", Value: []string{"default"}},
 			}}
-			f.Clusters = append(f.Clusters, settings.WeightedCluster{Name: name, Weight: weight, Changes: settings.LevelChanges{Request: changes}})
+			f.Clusters = append(f.Clusters, settings.WeightedCluster{
+				Name: name, Weight: weight, Changes: settings.LevelChanges{Request: changes},
+			})
 			put(p, name, "127.0.0.1:1")
 		}
 		hosts = append(hosts, &settings.VirtualHost{

@@ -54,7 +54,9 @@ func newTransport(h2 bool) *http.Transport {
 }
 
 // keepalive ends connections to a machine that has vanished.
-var keepalive = net.KeepAliveConfig{Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes}
+var keepalive = net.KeepAliveConfig{
+	Enable: true, Idle: model.KeepaliveIdle, Interval: model.KeepaliveInterval, Count: model.KeepaliveProbes,
+}
 
 func (u *upstreams) close() {
 	u.http1.CloseIdleConnections()
@@ -160,16 +162,17 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// detach ends the connection's interest in its exchange.
+// detach separates the connection from its exchange.
 func (c *upstreamConn) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.carries = nil
 }
 
-// isInterim is whether p is one interim response and nothing after it.
+// isInterim reports whether p is one interim response and nothing after it.
 func isInterim(p []byte) bool {
-	return bytes.HasPrefix(p, []byte("HTTP/1.1 1")) && !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) && bytes.Count(p, []byte("HTTP/1.1 ")) == 1
+	return bytes.HasPrefix(p, []byte("HTTP/1.1 1")) && !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) &&
+		bytes.Count(p, []byte("HTTP/1.1 ")) == 1
 }
 
 // connectionLost ends an exchange whose connection was lost before its response began: the transport would wait until the client has sent

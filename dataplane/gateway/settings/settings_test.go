@@ -7,7 +7,8 @@ import (
 
 func TestAFilterChainIsFoundByServerName(t *testing.T) {
 	l := &Listener{
-		Chains:   []*FilterChain{{ServerNames: []string{"*.test"}}, {ServerNames: []string{"*.a.test"}}, {ServerNames: []string{"x.a.test", "y.test"}}},
+		Chains: []*FilterChain{{ServerNames: []string{"*.test"}}, {ServerNames: []string{"*.a.test"}},
+			{ServerNames: []string{"x.a.test", "y.test"}}},
 		Fallback: &FilterChain{},
 	}
 	for name, want := range map[string]int{"x.a.test": 2, "X.A.Test": 2, "z.a.test": 1, "y.test": 2, "z.test": 0, "other": 3, "": 3} {
@@ -39,7 +40,9 @@ func TestAVersionOfTheHostTableLeavesTheOneBeforeAsItWas(t *testing.T) {
 	edit.Remove("*", a)
 	edit.Set("x.test", b)
 	after := edit.Done()
-	for host, want := range map[string][2]*VirtualHost{"x.test": {a, b}, "y.test": {a, a}, "x.org": {a, a}, "y.org": {a, nil}, ".test": {a, nil}} {
+	for host, want := range map[string][2]*VirtualHost{
+		"x.test": {a, b}, "y.test": {a, a}, "x.org": {a, a}, "y.org": {a, nil}, ".test": {a, nil},
+	} {
 		if got := [2]*VirtualHost{before.Find(host), after.Find(host)}; !slices.Equal(got[:], want[:]) {
 			t.Errorf("%s is found as %v, want %v", host, got, want)
 		}

@@ -53,11 +53,14 @@ func main() {
 	}
 	p := &picture{
 		listeners: map[string]string{}, routes: map[string]*routev3.RouteConfiguration{}, clusters: map[string]bool{},
-		endpoints: map[string]*endpointv3.ClusterLoadAssignment{}, current: map[string]*routev3.RouteConfiguration{}, patient: mode == "names", conns: map[string]*grpc.ClientConn{},
+		endpoints: map[string]*endpointv3.ClusterLoadAssignment{}, current: map[string]*routev3.RouteConfiguration{},
+		patient: mode == "names", conns: map[string]*grpc.ClientConn{},
 		calling: map[string]context.CancelFunc{},
 	}
 	policy := backoff.NewExponentialBackOff(backoff.Option{InitialInterval: 50 * time.Millisecond, MaxInterval: time.Second})
-	config := &adsc.DeltaADSConfig{Config: adsc.Config{GrpcOpts: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}}}
+	config := &adsc.DeltaADSConfig{
+		Config: adsc.Config{GrpcOpts: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}},
+	}
 	client := adsc.NewDeltaWithBackoffPolicy(os.Getenv("XDS_SERVER"), config, policy, p.handlers(mode)...)
 	go client.Run(context.Background())
 	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
@@ -136,7 +139,9 @@ func (p *picture) handlers(mode string) []adsc.Option {
 	}
 	if !names {
 		options = append(options,
-			adsc.Watch[*clusterv3.Cluster]("*"), adsc.Watch[*endpointv3.ClusterLoadAssignment]("*"), adsc.Watch[*routev3.RouteConfiguration]("*"))
+			adsc.Watch[*clusterv3.Cluster]("*"),
+			adsc.Watch[*endpointv3.ClusterLoadAssignment]("*"),
+			adsc.Watch[*routev3.RouteConfiguration]("*"))
 	}
 	return options
 }
@@ -245,7 +250,8 @@ func (p *picture) choose(host string) (*grpc.ClientConn, error) {
 	}
 	key := address + " " + host
 	if p.conns[key] == nil {
-		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithAuthority(host), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithAuthority(host),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			return nil, err
 		}

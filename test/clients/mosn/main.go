@@ -79,7 +79,8 @@ func configuration(server, dir string) ([]byte, error) {
 	return json.Marshal(object{
 		"pid": filepath.Join(dir, "mosn.pid"),
 		"servers": []object{{
-			"default_log_path": "stdout", "default_log_level": "INFO", "mosn_server_name": "mosn", "routers": []object{}, "listeners": []object{},
+			"default_log_path": "stdout", "default_log_level": "INFO", "mosn_server_name": "mosn", "routers": []object{},
+			"listeners": []object{},
 		}},
 		"node": object{"id": "mosn-1", "cluster": "gateway"},
 		"dynamic_resources": object{"ads_config": object{

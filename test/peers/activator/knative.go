@@ -42,9 +42,11 @@ type fixed struct {
 
 func newFixed(target string) fixed {
 	return fixed{
-		target:   target,
-		revision: queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: queue.MaxBreakerCapacity, InitialCapacity: concurrency}),
-		replica:  queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: concurrency, InitialCapacity: concurrency}),
+		target: target,
+		revision: queue.NewBreaker(queue.BreakerParams{
+			QueueDepth: queueDepth, MaxConcurrency: queue.MaxBreakerCapacity, InitialCapacity: concurrency,
+		}),
+		replica: queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: concurrency, InitialCapacity: concurrency}),
 	}
 }
 
@@ -90,10 +92,12 @@ func knative(target string) http.Handler {
 	reporter := handler.NewConcurrencyReporter(ctx, "pod", reports, metrics)
 	go reporter.Run(ctx.Done())
 
-	chain := handler.New(ctx, newFixed(target), pkgnet.NewProxyAutoTransport(maxIdle, maxIdlePerHost), false, logger, false, tracer, metrics)
-	chain = timeouts.NewTimeoutHandler(chain, "activator request timeout", func(r *http.Request) (time.Duration, time.Duration, time.Duration) {
-		return time.Duration(*handler.RevisionFrom(r.Context()).Spec.TimeoutSeconds) * time.Second, 0, 0
-	}, logger)
+	chain := handler.New(ctx, newFixed(target), pkgnet.NewProxyAutoTransport(maxIdle, maxIdlePerHost), false, logger, false,
+		tracer, metrics)
+	chain = timeouts.NewTimeoutHandler(chain, "activator request timeout",
+		func(r *http.Request) (time.Duration, time.Duration, time.Duration) {
+			return time.Duration(*handler.RevisionFrom(r.Context()).Spec.TimeoutSeconds) * time.Second, 0, 0
+		}, logger)
 	chain = reporter.Handler(chain)
 	chain = handler.NewTracingAttributeHandler(tracer, chain)
 	if logged, err := pkghttp.NewRequestLogHandler(chain, io.Discard, "", nil, false); err == nil { // fails only for a bad template

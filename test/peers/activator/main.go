@@ -41,7 +41,9 @@ func run(args []string) error {
 	}
 	switch {
 	case len(args) == 1 && args[0] == "app":
-		return serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello World!\n") }))
+		return serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "Hello World!\n")
+		}))
 	case len(args) == 2 && args[0] == "knative":
 		return serve(listener, knative(args[1]))
 	case len(args) == 2 && args[0] == "sluice":

@@ -154,7 +154,8 @@ func (a *app) counted(handle http.HandlerFunc) http.Handler {
 		for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
 		}
 		if a.limit > 0 && now > a.limit {
-			http.Error(w, fmt.Sprintf("OVER THE LIMIT: %d requests at a time, %d are allowed", now, a.limit), http.StatusInternalServerError)
+			http.Error(w, fmt.Sprintf("OVER THE LIMIT: %d requests at a time, %d are allowed", now, a.limit),
+				http.StatusInternalServerError)
 			return
 		}
 		handle(w, r)

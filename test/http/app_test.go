@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"sluice.dev/sluice/test/address"
 )
 
 // request is a request that the application has received: its raw head, its body without framing, and its trailers.
@@ -58,7 +60,7 @@ type appConn struct {
 const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 func startApp(t testing.TB) *app {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", address.Free(t))
 	if err != nil {
 		t.Fatal(err)
 	}

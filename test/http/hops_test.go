@@ -86,7 +86,7 @@ func control(t *testing.T, app string) (server, listen string) {
 		update.Set = append(update.Set, (*resource.Resource)(r))
 	}
 	s.Apply(update)
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := net.Listen("tcp", address.Free(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func startEnvoy(t *testing.T, app string) string {
 
 func startActivator(t *testing.T, app string) string {
 	server, _ := control(t, app)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", address.Free(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func startActivator(t *testing.T, app string) string {
 }
 
 func startQueueProxy(t *testing.T, app string) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", address.Free(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ var applications = map[string]func(){
 	"parent": parentApp,
 	"daemon": func() { daemon(); serveApp() },
 	"escape": escapeApp,
+	"hang":   func() { daemon(); time.Sleep(time.Hour) },
 }
 
 // serveApp counts how many requests it has at a time, and ends gracefully on SIGTERM.
@@ -158,6 +159,12 @@ func parentApp() {
 	}})
 	w := app(cmp.Or(os.Getenv("FAMILY"), "family"), 1)
 	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "CHILD", Value: os.Getenv("CHILD")})
+	if os.Getenv("FAMILY") == "probe" {
+		w.Containers[0].Env[0].Value = "serve"
+		const recorded = `until test -s "$DIR/processes/$$$$.json"; do sleep 0.01; done; ` // before that a daemon would escape
+		w.Containers[0].Readiness = &model.Probe{Exec: []string{"sh", "-c", recorded + modeVariable + `=hang exec "$0"`, os.Args[0]}, Timeout: time.Hour}
+		w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "DIR", Value: os.Getenv("DIR")})
+	}
 	runtime.Run(w)
 	select {}
 }

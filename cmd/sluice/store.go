@@ -10,8 +10,8 @@ import (
 	"sluice.dev/sluice/standalone/store"
 )
 
-// storeCommand is the process that keeps the objects of a `sluice up`, its parent; see store.Command. When the parent was killed, it ends the
-// processes that the parent has left behind.
+// storeCommand is the process that keeps the objects of a `sluice up`, its parent; see store.Command. When the parent was killed, it ends
+// the processes that the parent has left behind.
 func storeCommand() *cobra.Command {
 	var c store.Config
 	command := &cobra.Command{

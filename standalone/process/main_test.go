@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -129,8 +130,12 @@ func familyApp() {
 	serveApp()
 }
 
-// daemon starts a process with its own session and environment, as daemons do, and writes the pid to a file.
+// daemon starts a process with its own session and environment, as daemons do, and writes the pid to a file. It waits until the Runtime
+// has marked this process with a limit (RLIMIT_LOCKS is 10): a process without an environment that was started before that is not known.
 func daemon() {
+	for l := (syscall.Rlimit{}); syscall.Getrlimit(10, &l) == nil && l.Max == math.MaxUint64; {
+		time.Sleep(time.Millisecond)
+	}
 	between := exec.Command(os.Args[0])
 	between.Env = append(os.Environ(), modeVariable+"=escape")
 	if err := between.Run(); err != nil {
@@ -162,7 +167,8 @@ func parentApp() {
 	if os.Getenv("FAMILY") == "probe" {
 		w.Containers[0].Env[0].Value = "serve"
 		const recorded = `until test -s "$DIR/processes/$$$$.json"; do sleep 0.01; done; ` // before that a daemon would escape
-		w.Containers[0].Readiness = &model.Probe{Exec: []string{"sh", "-c", recorded + modeVariable + `=hang exec "$0"`, os.Args[0]}, Timeout: time.Hour}
+		hang := []string{"sh", "-c", recorded + modeVariable + `=hang exec "$0"`, os.Args[0]}
+		w.Containers[0].Readiness = &model.Probe{Exec: hang, Timeout: time.Hour}
 		w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "DIR", Value: os.Getenv("DIR")})
 	}
 	runtime.Run(w)

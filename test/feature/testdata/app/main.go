@@ -14,8 +14,8 @@
 // $LISTEN_WHEN until that file exists. With $DEAF it accepts connections and never answers, with $EXIT it ends at once with that code.
 // For $LAME_DUCK milliseconds after SIGTERM it accepts no connection and closes each with its next response, and then it ends: clients
 // that keep connections for a shorter time notice nothing. With $DAEMON it starts a daemon that ends only by SIGKILL: a process without an
-// environment, in a session of its own, whose parent has ended. The daemon adds its pid to that file. In the folder $JOURNAL the process writes to a file named after its pid
-// which requests with a query's id it has begun ("+id") and ended ("-id").
+// environment, in a session of its own, whose parent has ended. The daemon adds its pid to that file. In the folder $JOURNAL the process
+// writes to a file named after its pid which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (

@@ -249,6 +249,7 @@ func runCommand(ctx context.Context, r *replica, i, port int, line []string) err
 	}
 	pid := cmd.Process.Pid
 	r.runtime.families.begin(pid, m)
+	defer r.runtime.records.write(pid, m, "probe of "+r.spec.Revision.String())()
 	defer r.runtime.families.end(m)
 	killed := make(chan struct{})
 	inTime := context.AfterFunc(ctx, func() {

@@ -56,7 +56,7 @@ func (f *families) end(m marker) {
 	for deadline := time.Now().Add(killTimeout); ; time.Sleep(time.Millisecond) {
 		left := false
 		for _, pid := range children() {
-			if !belongs(pid, m) {
+			if familyOf(pid) != m {
 				continue
 			}
 			left = true
@@ -85,10 +85,12 @@ func (f *families) reapEnded() {
 	}
 }
 
-// belongs reports whether a process has a marker.
-func belongs(pid int, m marker) bool {
-	has := markerOf(pid)
-	return has == m || has == unmarked && hasEnvironment(pid, markerVariable+"="+m.String())
+// familyOf returns the marker of a process: its limit, or its environment where the limit is not set; 0 if it has none.
+func familyOf(pid int) marker {
+	if m := markerOf(pid); m != unmarked {
+		return m
+	}
+	return environmentMarker(pid)
 }
 
 // unmarked is the limit of a process that has just been started or is not ours: infinity.

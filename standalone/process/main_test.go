@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -47,6 +48,7 @@ var applications = map[string]func(){
 	"parent": parentApp,
 	"daemon": func() { daemon(); serveApp() },
 	"escape": escapeApp,
+	"hang":   func() { daemon(); time.Sleep(time.Hour) },
 }
 
 // serveApp counts how many requests it has at a time, and ends gracefully on SIGTERM.
@@ -128,8 +130,12 @@ func familyApp() {
 	serveApp()
 }
 
-// daemon starts a process with its own session and environment, as daemons do, and writes the pid to a file.
+// daemon starts a process with its own session and environment, as daemons do, and writes the pid to a file. It waits until the Runtime
+// has marked this process with a limit (RLIMIT_LOCKS is 10): a process without an environment that was started before that is not known.
 func daemon() {
+	for l := (syscall.Rlimit{}); syscall.Getrlimit(10, &l) == nil && l.Max == math.MaxUint64; {
+		time.Sleep(time.Millisecond)
+	}
 	between := exec.Command(os.Args[0])
 	between.Env = append(os.Environ(), modeVariable+"=escape")
 	if err := between.Run(); err != nil {
@@ -158,6 +164,13 @@ func parentApp() {
 	}})
 	w := app(cmp.Or(os.Getenv("FAMILY"), "family"), 1)
 	w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "CHILD", Value: os.Getenv("CHILD")})
+	if os.Getenv("FAMILY") == "probe" {
+		w.Containers[0].Env[0].Value = "serve"
+		const recorded = `until test -s "$DIR/processes/$$$$.json"; do sleep 0.01; done; ` // before that a daemon would escape
+		hang := []string{"sh", "-c", recorded + modeVariable + `=hang exec "$0"`, os.Args[0]}
+		w.Containers[0].Readiness = &model.Probe{Exec: hang, Timeout: time.Hour}
+		w.Containers[0].Env = append(w.Containers[0].Env, model.EnvVar{Name: "DIR", Value: os.Getenv("DIR")})
+	}
 	runtime.Run(w)
 	select {}
 }

@@ -63,6 +63,50 @@ func killingUsLeavesNoOrphan(t *testing.T, family string) {
 	m.awaitReady(1)
 }
 
+// TestOrphansEndWithoutANextStart: EndOrphans ends what a killed Runtime has left behind, and leaves another Runtime of the directory
+// alone, which is what a next start may be.
+func TestOrphansEndWithoutANextStart(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("FAMILY", "daemon")
+	first, second := filepath.Join(t.TempDir(), "child"), filepath.Join(t.TempDir(), "child")
+	killed := startParent(t, dir, first)
+	owner := process.Identify(killed.Process.Pid)
+	replica := recorded(t, dir)[0]
+	startParent(t, dir, second)
+	_ = killed.Process.Kill()
+	_ = killed.Wait()
+	process.EndOrphans(dir, owner)
+	for what, pid := range map[string]int{"the replica": replica, "its daemon": pidIn(t, first)} {
+		if alive(pid) {
+			t.Errorf("%s still runs", what)
+		}
+	}
+	left := recorded(t, dir)
+	if len(left) != 1 || !alive(left[0]) || !alive(pidIn(t, second)) {
+		t.Errorf("of the other Runtime, records of %v are left", left)
+	}
+}
+
+// TestOrphansOfProbesEnd: a daemon that an exec probe has started ends although its Runtime was killed during the probe.
+func TestOrphansOfProbesEnd(t *testing.T) {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "child")
+	t.Setenv("FAMILY", "probe")
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), modeVariable+"=parent", "DIR="+dir, "CHILD="+file)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = parent.Process.Kill(); _ = parent.Wait() })
+	eventually(t, "the probe has started a daemon", func() bool { text, _ := os.ReadFile(file); return len(text) > 0 })
+	owner, child := process.Identify(parent.Process.Pid), pidIn(t, file)
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
+	process.EndOrphans(dir, owner)
+	if alive(child) {
+		t.Error("the daemon still runs")
+	}
+}
+
 // TestRecycledPidIsNotKilled: a running process has the pid of a record, but is not the process that was recorded.
 func TestRecycledPidIsNotKilled(t *testing.T) {
 	bystander := exec.Command("sleep", "3600")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -101,7 +100,7 @@ func New(opts Options) *Runtime {
 		opts:      opts,
 		transport: queueproxy.NewTransport(),
 		ports:     newPorts(),
-		records:   &records{dir: filepath.Join(opts.Dir, "processes"), logger: opts.Logger},
+		records:   newRecords(opts.Dir, opts.Logger),
 		starter:   newStarter(),
 		families:  newFamilies(),
 		metrics:   &metrics{proxies: map[string]http.Handler{}},
@@ -112,7 +111,7 @@ func New(opts Options) *Runtime {
 		workloads: map[identity]*workload{}, existing: map[model.Key]string{},
 	}
 	r.becomeIdle = sync.OnceFunc(func() { close(r.idle) })
-	r.inbox.post(r.records.endSurvivors)
+	r.inbox.post(func() { r.records.endSurvivors("") })
 	r.done.Go(func() { r.inbox.run(ctx) })
 	r.done.Go(func() { r.outbox.run(ctx) })
 	r.done.Go(func() { r.starter.run(ctx) })

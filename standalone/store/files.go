@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// lockTimeout is how long lock waits for the store of a killed process to end, and lockPoll how often it tries.
-	lockTimeout = 10 * time.Second
+	// lockTimeout is how long lock waits for the store of a killed process, which calls Orphaned before it ends; lockPoll is how often it
+	// tries.
+	lockTimeout = 20 * time.Second
 	lockPoll    = 5 * time.Millisecond
 	// markName is the file that exists once the store has served, and so has all of etcd's files.
 	markName = "complete"

@@ -35,6 +35,9 @@ type Config struct {
 	Ready func()
 	// Failed is called when etcd would end the process; it must not return. If it is nil, etcd ends the process.
 	Failed func(error)
+	// Orphaned is called by Serve when its parent was killed, before a next parent can use the files. It must return within some seconds,
+	// less than lockTimeout. It may be nil.
+	Orphaned func()
 }
 
 // Run runs etcd in this process until ctx ends. Its errors are sentences for the user.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -39,18 +40,25 @@ const (
 	failedWord = "failed: " // on its standard error, before the sentence that says why it ends
 )
 
-// Serve is the process of a store. It ends when it reads stopWord from standard input. It ends at once when standard input is
-// closed: then its parent was killed, and the next parent waits for the files. It ignores signals, which are for the parent.
+// Serve is the process of a store. It ends when it reads stopWord from standard input. When standard input is closed its parent was killed:
+// it calls Orphaned, while it still has the files, and ends. The next parent waits for the files. It ignores signals, which are for the
+// parent, and SIGPIPE, since a killed parent reads no more.
 func Serve(c Config) {
-	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
+	var ending sync.Mutex // locked by who ends the process, and not unlocked
 	go func() {
 		if n, _ := io.ReadFull(os.Stdin, make([]byte, len(stopWord))); n < len(stopWord) {
+			ending.Lock()
+			if c.Orphaned != nil {
+				c.Orphaned()
+			}
 			os.Exit(1)
 		}
 		cancel()
 	}()
 	c.Failed = func(err error) {
+		ending.Lock() // a failure does not cut Orphaned short
 		fmt.Fprintln(os.Stderr, failedWord+err.Error())
 		os.Exit(1)
 	}

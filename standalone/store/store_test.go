@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,10 +19,23 @@ import (
 // TestMain lets this program be the process of a store.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("STORE_DIR"); dir != "" {
-		Serve(Config{Dir: dir, Socket: os.Getenv("STORE_SOCKET"), Existing: os.Getenv("STORE_EXISTING") != ""})
+		Serve(Config{
+			Dir: dir, Socket: os.Getenv("STORE_SOCKET"), Existing: os.Getenv("STORE_EXISTING") != "", Orphaned: func() { noteOrphaned(dir) },
+		})
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// orphanedFile is a file beside a store's files that says whether they were locked when Orphaned was called.
+const orphanedFile = "orphaned"
+
+func noteOrphaned(dir string) {
+	locked := "not locked"
+	if f, err := os.Open(filepath.Join(dir, "lock")); err == nil && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		locked = "locked"
+	}
+	_ = os.WriteFile(filepath.Join(dir, "..", orphanedFile), []byte(locked), 0o600)
 }
 
 // timeout is how long a test waits for what must happen, on a machine of any load.
@@ -279,7 +293,18 @@ func TestStoreEndsWithItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = in.Close() // as the kernel does when the parent was killed
-	s, _ := start(t, dir)
+	s, m := start(t, dir)
 	put(t, s, "key", "value")
 	_ = cmd.Wait()
+	path := filepath.Join(dir, orphanedFile)
+	if said, err := os.ReadFile(path); string(said) != "locked" {
+		t.Errorf("when the first store lost its parent, the files were %q (%v), want them locked", said, err)
+	}
+	_ = os.Remove(path)
+	m.kill(t) // its parent lives
+	failure(t, s, "")
+	s.Stop()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a store whose parent lives calls Orphaned")
+	}
 }

@@ -13,17 +13,20 @@
 // and gRPC's health service, whose Watch is a stream without an end. $LISTEN_AFTER delays the listening by that many milliseconds,
 // $LISTEN_WHEN until that file exists. With $DEAF it accepts connections and never answers, with $EXIT it ends at once with that code.
 // For $LAME_DUCK milliseconds after SIGTERM it accepts no connection and closes each with its next response, and then it ends: clients
-// that keep connections for a shorter time notice nothing. In the folder $JOURNAL the process writes to a file named after its pid
-// which requests with a query's id it has begun ("+id") and ended ("-id").
+// that keep connections for a shorter time notice nothing. With $DAEMON it starts a daemon that ends only by SIGKILL: a process without an
+// environment, in a session of its own, whose parent has ended. The daemon adds its pid to that file. In the folder $JOURNAL the process
+// writes to a file named after its pid which requests with a query's id it has begun ("+id") and ended ("-id").
 package main
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -40,6 +43,17 @@ import (
 
 func main() {
 	began := time.Now()
+	if len(os.Args) > 1 {
+		daemon(os.Args[1], os.Args[2])
+		return
+	}
+	if file := os.Getenv("DAEMON"); file != "" {
+		awaitMarker()
+		if err := exec.Command(os.Args[0], "fork", file).Run(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
 	if code := number("EXIT", -1); code >= 0 {
 		fmt.Println("ending at once, as configured")
 		os.Exit(code)
@@ -59,6 +73,33 @@ func main() {
 		deaf(l)
 	}
 	a.serve(l)
+}
+
+// awaitMarker waits until Sluice has marked the process, with RLIMIT_LOCKS: what it starts before that is known by its environment only.
+func awaitMarker() {
+	const locks = 10
+	for l := (syscall.Rlimit{}); syscall.Getrlimit(locks, &l) == nil && l.Max == math.MaxUint64; {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// daemon is the process that $DAEMON starts, and before that ("fork") the one between.
+func daemon(stage, file string) {
+	if stage == "fork" {
+		cmd := exec.Command(os.Args[0], "run", file)
+		cmd.Env, cmd.SysProcAttr = []string{}, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	signal.Ignore(syscall.SIGTERM)
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		os.Exit(1)
+	}
+	fmt.Fprintln(f, os.Getpid())
+	time.Sleep(time.Hour)
 }
 
 func deaf(l net.Listener) {

@@ -1,0 +1,72 @@
+package deployment
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"sluice.dev/sluice/model"
+)
+
+// failedCreate is the reason of a Deployment whose pods are refused, by a quota for example.
+const failedCreate = "FailedCreate"
+
+// observe returns what the pods of a revision and its Deployment, which may be nil, say. It leaves out Start, for which Kubernetes' times
+// of whole seconds are too coarse.
+func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) model.WorkloadStatus {
+	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID}
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	var waiting []*corev1.Pod
+	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		status.Running++
+		since, ready := readySince(pod)
+		switch {
+		case pod.DeletionTimestamp != nil: // it drains
+		case !ready:
+			waiting = append(waiting, pod)
+		default:
+			status.Ready = append(status.Ready, model.Endpoint{Host: pod.Status.PodIP, Port: int(servingPort(w))})
+			if !w.Direct {
+				url := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(metricsPort)) + "/metrics"
+				status.Metrics = append(status.Metrics, model.Scrape{URL: url, Since: since})
+			}
+		}
+	}
+	slices.SortFunc(status.Ready, func(a, b model.Endpoint) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(status.Metrics, func(a, b model.Scrape) int { return cmp.Compare(a.URL, b.URL) })
+	f := failure(w, waiting, d)
+	switch {
+	case f == nil:
+	case len(status.Ready) == 0:
+		status.Failure = f
+	case len(status.Ready) < w.Replicas && (f.Reason == corev1.PodReasonUnschedulable || f.Reason == failedCreate):
+		status.Short = f.Message
+	}
+	return status
+}
+
+// readySince says whether a pod gets requests, and since when.
+func readySince(pod *corev1.Pod) (time.Time, bool) {
+	c := podCondition(pod, corev1.PodReady)
+	if c == nil || c.Status != corev1.ConditionTrue || pod.Status.PodIP == "" {
+		return time.Time{}, false
+	}
+	return c.LastTransitionTime.Time, true
+}
+
+// hasStarted says whether the process of a pod's serving container exists.
+func hasStarted(w model.Workload, pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == w.Containers[0].Name && s.State.Running != nil
+	})
+}

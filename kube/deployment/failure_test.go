@@ -91,7 +91,7 @@ func TestFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := workloadOf(newRevision("hello-00001"))
 			w.Replicas = 1
-			if diff := cmp.Diff(c.want, observe(w, []*corev1.Pod{podOf(c.pod)}, c.d).Failure); diff != "" {
+			if diff := cmp.Diff(c.want, observe(w, []*corev1.Pod{podOf(c.pod)}, c.d, nil).Failure); diff != "" {
 				t.Errorf("failure (-want +got):\n%s", diff)
 			}
 		})

@@ -47,6 +47,9 @@ type bench struct {
 	statuses  map[model.Key]model.WorkloadStatus
 }
 
+// discard is where controller-runtime logs.
+var discard = logr.Discard()
+
 // server is the API server of all tests of this package, started by the first one that needs it.
 var server struct {
 	once sync.Once
@@ -71,7 +74,7 @@ func newBench(t *testing.T) *bench {
 		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
 	}
 	server.once.Do(func() {
-		ctrl.SetLogger(logr.Discard())
+		ctrl.SetLogger(discard)
 		server.env = &envtest.Environment{}
 		server.rest, server.err = server.env.Start()
 	})
@@ -200,7 +203,10 @@ func (b *bench) eventually(what string, ok func() bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.t.Fatalf("never: %s; the last statuses are %+v", what, b.statuses)
+	for _, s := range b.statuses {
+		b.t.Logf("the last status is %+v, the failure %+v", s, s.Failure)
+	}
+	b.t.Fatalf("never: %s", what)
 }
 
 // ready is the status of a pod that takes requests.

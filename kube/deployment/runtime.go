@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -55,6 +56,7 @@ type Runtime struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	members map[model.Key]*member
+	asking  context.Context // of Start, for questions to pods; nil before
 }
 
 // member is what the Runtime knows of one revision.
@@ -67,6 +69,8 @@ type member struct {
 	start    model.Start
 	reported bool
 	sent     model.WorkloadStatus
+	// questions are those to starting pods, by UID.
+	questions map[types.UID]*question
 }
 
 const (
@@ -119,7 +123,10 @@ func (r *Runtime) Run(w model.Workload) {
 	defer r.mu.Unlock()
 	m := r.members[w.Revision]
 	if m == nil || m.workload.UID != w.UID {
-		m = &member{}
+		if m != nil {
+			m.stopAsking()
+		}
+		m = &member{questions: map[types.UID]*question{}}
 		r.members[w.Revision] = m
 	}
 	if w.Replicas > 0 && m.workload.Replicas == 0 && len(m.sent.Ready) == 0 {
@@ -146,6 +153,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if err := r.follow(ctx, &corev1.Pod{}, r.reports.Add); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	r.asking = ctx
+	r.mu.Unlock()
 	failed := make(chan error, 1)
 	all.Go(func() { failed <- r.cache.Start(ctx) })
 	if !r.cache.WaitForCacheSync(ctx) {
@@ -232,7 +242,8 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 		return model.WorkloadStatus{}, false
 	}
 	m.notice(pods, time.Now())
-	status := observe(m.workload, pods, d)
+	r.ask(m, pods)
+	status := observe(m.workload, pods, d, m.answers())
 	if len(status.Ready) == 0 && m.refused != nil {
 		status.Failure = m.refused
 	}

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sluice.dev/sluice/model"
 )
@@ -16,9 +17,9 @@ import (
 // failedCreate is the reason of a Deployment whose pods are refused, by a quota for example.
 const failedCreate = "FailedCreate"
 
-// observe returns what the pods of a revision and its Deployment, which may be nil, say. It leaves out Start, for which Kubernetes' times
-// of whole seconds are too coarse.
-func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) model.WorkloadStatus {
+// observe returns what the pods of a revision and its Deployment, which may be nil, say. early are pods that have said
+// themselves that they are ready, and when. It leaves out Start, for which Kubernetes' times of whole seconds are too coarse.
+func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, early map[types.UID]time.Time) model.WorkloadStatus {
 	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID}
 	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
@@ -30,6 +31,9 @@ func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) model.W
 		}
 		status.Running++
 		since, ready := readySince(pod)
+		if !ready {
+			since, ready = early[pod.UID]
+		}
 		switch {
 		case pod.DeletionTimestamp != nil: // it drains
 		case !ready:

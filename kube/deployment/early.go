@@ -2,10 +2,7 @@ package deployment
 
 import (
 	"context"
-	"io"
-	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +34,7 @@ const (
 func (r *Runtime) ask(m *member, pods []*corev1.Pod) {
 	starting := map[types.UID]bool{}
 	for _, pod := range pods {
-		if !mayBeReady(m.workload, pod) {
+		if !mayAsk(m.workload) || !mayBeReady(pod) {
 			continue
 		}
 		starting[pod.UID] = true
@@ -48,7 +45,7 @@ func (r *Runtime) ask(m *member, pods []*corev1.Pod) {
 		q := &question{cancel: cancel}
 		m.questions[pod.UID] = q
 		revision := m.workload.Revision
-		url := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(adminPort)) + "/ready"
+		url := urlOf(pod.Status.PodIP, adminPort, "/ready")
 		go func() {
 			defer cancel()
 			if !untilReady(ctx, url) {
@@ -95,22 +92,27 @@ func (m *member) answers() map[types.UID]time.Time {
 	return yes
 }
 
-// mayBeReady says whether all that a pod lacks for being ready is the answer of its queue-proxy, and whether the user leaves to the platform
-// how often it is asked.
-func mayBeReady(w model.Workload, pod *corev1.Pod) bool {
+// mayAsk says whether the queue-proxies of a workload answer for its application, and the user leaves to the platform how often they are asked.
+func mayAsk(w model.Workload) bool {
 	probe := w.Containers[0].Readiness
-	if w.Direct || probe == nil || probe.Period != 0 || len(probe.Exec) > 0 {
+	return !w.Direct && probe != nil && probe.Period == 0 && len(probe.Exec) == 0
+}
+
+// mayBeReady says whether all that a pod lacks for being ready is the answer of its queue-proxy.
+func mayBeReady(pod *corev1.Pod) bool {
+	if _, ready := readySince(pod); ready || pod.DeletionTimestamp != nil || pod.Status.PodIP == "" {
 		return false
 	}
-	if _, ready := readySince(pod); ready || pod.DeletionTimestamp != nil || pod.Status.PodIP == "" || len(pod.Spec.ReadinessGates) > 0 {
-		return false
+	runs := func(s corev1.ContainerStatus) bool {
+		return s.State.Running != nil && (s.Ready || s.Name == queueProxyName)
 	}
+	started := 0
 	for _, s := range pod.Status.ContainerStatuses {
-		if s.State.Running == nil || !s.Ready && s.Name != queueProxyName {
-			return false
+		if runs(s) {
+			started++
 		}
 	}
-	return len(pod.Status.ContainerStatuses) == len(pod.Spec.Containers)
+	return started == len(pod.Spec.Containers) && len(pod.Spec.ReadinessGates) == 0
 }
 
 // untilReady asks a queue-proxy until it says that its pod is ready. It returns false when the context ends before.
@@ -138,8 +140,7 @@ func isReady(ctx context.Context, url string) bool {
 	if err != nil {
 		return false
 	}
-	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<10)) // only the status matters
+	_ = response.Body.Close() // only the status matters
 	return response.StatusCode == http.StatusOK
 }
 

@@ -79,7 +79,7 @@ func TestOnlyPodsThatLackNothingElseAreAsked(t *testing.T) {
 			if r == nil {
 				r = newRevision("hello-00001")
 			}
-			if got := mayBeReady(workloadOf(r), podOf(c.pod)); got != c.want {
+			if got := mayAsk(workloadOf(r)) && mayBeReady(podOf(c.pod)); got != c.want {
 				t.Errorf("the pod is asked: %t, want %t", got, c.want)
 			}
 		})

@@ -203,3 +203,17 @@ func TestTheDeploymentOfARevisionThatIsGoneIsDeleted(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	})
 }
+
+func TestTheAPIServerTakesAllGoldenCases(t *testing.T) {
+	b := newBench(t)
+	for name, r := range goldenRevisions(t) {
+		r.Namespace = b.namespace
+		d, err := Deployment(workloadOf(r), r, testConfig())
+		if err != nil {
+			continue // a mistake, which TestDeployments holds
+		}
+		if err := b.Create(t.Context(), d, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

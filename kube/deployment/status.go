@@ -30,33 +30,43 @@ func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, early m
 			continue
 		}
 		status.Running++
+		if pod.DeletionTimestamp != nil {
+			continue // it drains
+		}
 		since, ready := readySince(pod)
 		if !ready {
 			since, ready = early[pod.UID]
 		}
-		switch {
-		case pod.DeletionTimestamp != nil: // it drains
-		case !ready:
+		if !ready {
 			waiting = append(waiting, pod)
-		default:
-			status.Ready = append(status.Ready, model.Endpoint{Host: pod.Status.PodIP, Port: int(servingPort(w))})
-			if !w.Direct {
-				url := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(metricsPort)) + "/metrics"
-				status.Metrics = append(status.Metrics, model.Scrape{URL: url, Since: since})
-			}
+			continue
+		}
+		status.Ready = append(status.Ready, model.Endpoint{Host: pod.Status.PodIP, Port: int(servingPort(w))})
+		if !w.Direct {
+			status.Metrics = append(status.Metrics, model.Scrape{URL: urlOf(pod.Status.PodIP, metricsPort, "/metrics"), Since: since})
 		}
 	}
 	slices.SortFunc(status.Ready, func(a, b model.Endpoint) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(status.Metrics, func(a, b model.Scrape) int { return cmp.Compare(a.URL, b.URL) })
-	f := failure(w, waiting, d)
-	switch {
-	case f == nil:
-	case len(status.Ready) == 0:
-		status.Failure = f
-	case len(status.Ready) < w.Replicas && (f.Reason == corev1.PodReasonUnschedulable || f.Reason == failedCreate):
-		status.Short = f.Message
-	}
+	status.Failure, status.Short = judge(w, len(status.Ready), failure(w, waiting, d))
 	return status
+}
+
+// judge returns what a failure of some pods is for the revision: a failure while none is ready, and while some are no more than a lack of
+// room.
+func judge(w model.Workload, ready int, f *model.Failure) (_ *model.Failure, short string) {
+	switch {
+	case f == nil || ready == 0:
+		return f, ""
+	case ready < w.Replicas && (f.Reason == corev1.PodReasonUnschedulable || f.Reason == failedCreate):
+		return nil, f.Message
+	}
+	return nil, ""
+}
+
+// urlOf is where a page of a pod's queue-proxy is.
+func urlOf(ip string, port int, path string) string {
+	return "http://" + net.JoinHostPort(ip, strconv.Itoa(port)) + path
 }
 
 // readySince says whether a pod gets requests, and since when.

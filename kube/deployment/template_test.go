@@ -29,20 +29,8 @@ func testConfig() Config {
 
 // TestDeployments compares the Deployments of the Revisions in testdata with those beside them.
 func TestDeployments(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden cases: %v", err)
-	}
-	for _, file := range files {
+	for file, r := range goldenRevisions(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil || len(archive.Files) == 0 {
-				t.Fatalf("reading the case: %v", err)
-			}
-			r := &servingv1.Revision{}
-			if err := yaml.UnmarshalStrict(archive.Files[0].Data, r); err != nil {
-				t.Fatalf("reading the Revision: %v", err)
-			}
 			w := workloadOf(r)
 			w.Replicas = 2
 			got := ""
@@ -54,6 +42,10 @@ func TestDeployments(t *testing.T) {
 					t.Fatal(err)
 				}
 				got = string(data)
+			}
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
 			}
 			if *update {
 				archive.Files = append(archive.Files[:1], txtar.File{Name: "deployment.yaml", Data: []byte(got)})
@@ -67,6 +59,28 @@ func TestDeployments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// goldenRevisions returns the Revisions in testdata, by file.
+func goldenRevisions(t *testing.T) map[string]*servingv1.Revision {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden cases: %v", err)
+	}
+	revisions := map[string]*servingv1.Revision{}
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil || len(archive.Files) == 0 {
+			t.Fatalf("reading %s: %v", file, err)
+		}
+		r := &servingv1.Revision{}
+		if err := yaml.UnmarshalStrict(archive.Files[0].Data, r); err != nil {
+			t.Fatalf("reading the Revision of %s: %v", file, err)
+		}
+		revisions[file] = r
+	}
+	return revisions
 }
 
 // workloadOf returns what the adapter gives the runtime for a Revision. What one machine lacks is no problem here.

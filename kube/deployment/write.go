@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -70,29 +71,51 @@ func (r *Runtime) apply(ctx context.Context, w model.Workload) error {
 	if have != nil && !metav1.IsControlledBy(have, ownedBy(w)) {
 		return r.replace(ctx, w, have)
 	}
-	revision := r.options.Revision(w.Revision)
-	if revision == nil || string(revision.UID) != w.UID {
-		return nil // it is gone, and Run is going to be called
-	}
-	want, err := Deployment(w, revision, r.options.Pods)
-	if err != nil {
-		return &mistake{"InvalidRevision", err}
+	want, err := r.wanted(w)
+	if want == nil || err != nil {
+		return err
 	}
 	if have == nil {
 		return r.create(ctx, w, want)
 	}
-	if have.Annotations[HashAnnotation] != want.Annotations[HashAnnotation] {
-		next := have.DeepCopy()
-		next.Labels, next.Annotations = want.Labels, want.Annotations
-		next.Spec.Template, next.Spec.ProgressDeadlineSeconds = want.Spec.Template, want.Spec.ProgressDeadlineSeconds
-		if err := r.client.Update(ctx, next); err != nil {
-			return fmt.Errorf("changing Deployment %s: %w", have.Name, err)
-		}
+	if err := r.change(ctx, have, want); err != nil {
+		return err
 	}
 	if have.Spec.Replicas != nil && int(*have.Spec.Replicas) == w.Replicas {
 		return nil
 	}
 	return r.scale(ctx, have, w.Replicas)
+}
+
+// wanted returns the Deployment that a workload should have, nil when its Revision is gone: then Run is going to be called.
+func (r *Runtime) wanted(w model.Workload) (*appsv1.Deployment, error) {
+	revision := r.options.Revision(w.Revision)
+	if revision == nil || string(revision.UID) != w.UID {
+		return nil, nil
+	}
+	d, err := Deployment(w, revision, r.options.Pods)
+	if err != nil {
+		return nil, &mistake{"InvalidRevision", err}
+	}
+	return d, nil
+}
+
+// change gives a Deployment the template that it should have, and leaves its replicas.
+func (r *Runtime) change(ctx context.Context, have, want *appsv1.Deployment) error {
+	if have.Annotations[HashAnnotation] == want.Annotations[HashAnnotation] {
+		return nil
+	}
+	next := have.DeepCopy()
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
+	maps.Copy(next.Labels, want.Labels) // of which it has some: they select it for the cache
+	maps.Copy(next.Annotations, want.Annotations)
+	next.Spec.Template, next.Spec.ProgressDeadlineSeconds = want.Spec.Template, want.Spec.ProgressDeadlineSeconds
+	if err := r.client.Update(ctx, next); err != nil {
+		return fmt.Errorf("changing Deployment %s: %w", have.Name, err)
+	}
+	return nil
 }
 
 // scale sets the replicas. It names no resourceVersion, so it waits for nothing: the newest decision counts.

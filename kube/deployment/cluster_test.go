@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,7 +32,7 @@ func newCluster(t *testing.T) *bench {
 	t.Helper()
 	proxy := os.Getenv("SLUICE_QUEUE_PROXY_IMAGE")
 	if os.Getenv("KUBECONFIG") == "" || proxy == "" || os.Getenv("SLUICE_SAMPLE_IMAGE") == "" {
-		t.Skip("KUBECONFIG, SLUICE_QUEUE_PROXY_IMAGE and SLUICE_SAMPLE_IMAGE are not all set: this test needs a cluster whose nodes have the two images")
+		t.Skip("this test needs a cluster, KUBECONFIG, whose nodes have the images SLUICE_QUEUE_PROXY_IMAGE and SLUICE_SAMPLE_IMAGE")
 	}
 	ctrl.SetLogger(discard)
 	rest, err := config.GetConfig()
@@ -67,12 +68,12 @@ func newCluster(t *testing.T) *bench {
 }
 
 // create creates a Revision in the cluster, so that its Deployment has an owner, and returns its workload.
-func (b *bench) create(name string, change func(*servingv1.Container)) model.Workload {
+func (b *bench) create(name string, change func(*servingv1.Revision, *servingv1.Container)) model.Workload {
 	b.t.Helper()
 	r := newRevision(name)
 	r.UID, r.Namespace = "", b.namespace
 	r.Spec.Containers[0].Image, r.Spec.Containers[0].ImagePullPolicy = os.Getenv("SLUICE_SAMPLE_IMAGE"), corev1.PullNever
-	change(&r.Spec.Containers[0])
+	change(r, &r.Spec.Containers[0])
 	if err := b.Create(b.t.Context(), r); err != nil {
 		b.t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func (b *bench) create(name string, change func(*servingv1.Container)) model.Wor
 
 func TestARevisionInACluster(t *testing.T) {
 	b := newCluster(t)
-	w := b.create("hello-00001", func(*servingv1.Container) {})
+	w := b.create("hello-00001", func(*servingv1.Revision, *servingv1.Container) {})
 	b.run(w, 1)
 	s := b.status(w, "a ready pod", func(s model.WorkloadStatus) bool { return len(s.Ready) == 1 })
 	t.Logf("ready after %v, the process seen after %v", s.Start.Ready.Sub(s.Start.Asked), s.Start.Started.Sub(s.Start.Asked))
@@ -100,18 +101,30 @@ func TestARevisionInACluster(t *testing.T) {
 
 func TestFailuresInACluster(t *testing.T) {
 	b := newCluster(t)
-	limit := func(c *servingv1.Container) {
-		c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000")}
-	}
 	for name, c := range map[string]struct {
-		change  func(*servingv1.Container)
-		reasons string
-		part    string
+		change        func(*servingv1.Revision, *servingv1.Container)
+		reasons, part string
 	}{
-		"image":  {func(c *servingv1.Container) { c.Image = "sluice.local/none:1" }, "ErrImageNeverPull", "sluice.local/none:1"},
-		"room":   {limit, "Unschedulable", "Insufficient cpu"},
-		"crash":  {func(c *servingv1.Container) { c.Command = []string{"/none"} }, "ExitCode128 RunContainerError", "/none"},
-		"secret": {func(c *servingv1.Container) { c.EnvFrom = []servingv1.EnvFromSource{{SecretRef: missing()}} }, "CreateContainerConfigError", `secret "missing" not found`},
+		"image": {reasons: "ErrImageNeverPull", part: "sluice.local/none:1", change: func(_ *servingv1.Revision, c *servingv1.Container) {
+			c.Image = "sluice.local/none:1"
+		}},
+		"room": {reasons: "Unschedulable", part: "Insufficient cpu", change: func(_ *servingv1.Revision, c *servingv1.Container) {
+			c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000")}
+		}},
+		"command": {reasons: "ExitCode128 RunContainerError", part: "/none", change: func(_ *servingv1.Revision, c *servingv1.Container) {
+			c.Command = []string{"/none"}
+		}},
+		// A queue-proxy ends, and says why, when it does not know what to do.
+		"crash": {reasons: "ExitCode2", part: "must be set", change: func(_ *servingv1.Revision, c *servingv1.Container) {
+			c.Image = os.Getenv("SLUICE_QUEUE_PROXY_IMAGE")
+		}},
+		"secret": {reasons: "CreateContainerConfigError", part: `secret "missing" not found`, change: func(_ *servingv1.Revision, c *servingv1.Container) {
+			c.EnvFrom = []servingv1.EnvFromSource{{SecretRef: missing()}}
+		}},
+		"probe": {reasons: "ProgressDeadlineExceeded", part: "readiness probe", change: func(r *servingv1.Revision, c *servingv1.Container) {
+			r.Annotations = map[string]string{servingv1.ProgressDeadlineAnnotation: "3s"}
+			c.ReadinessProbe = &servingv1.Probe{TCPSocket: &servingv1.TCPSocketAction{Port: intstr.FromInt32(1)}}
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := b.create(name+"-00001", c.change)
@@ -133,7 +146,7 @@ func TestFailuresInACluster(t *testing.T) {
 		b.eventually("the quota in force", func() bool {
 			return b.Get(t.Context(), client.ObjectKeyFromObject(quota), quota) == nil && len(quota.Status.Hard) > 0
 		})
-		w := b.create("quota-00001", func(*servingv1.Container) {})
+		w := b.create("quota-00001", func(*servingv1.Revision, *servingv1.Container) {})
 		b.run(w, 1)
 		s := b.status(w, "FailedCreate", func(s model.WorkloadStatus) bool { return s.Failure != nil && s.Failure.Reason == "FailedCreate" })
 		t.Logf("%s: %s", s.Failure.Reason, s.Failure.Message)

@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +37,8 @@ func complete(c *corev1.Container, w model.Workload, serving bool) {
 	c.TerminationMessagePolicy = cmp.Or(c.TerminationMessagePolicy, corev1.TerminationMessageFallbackToLogsOnError)
 }
 
-// lingering is for how long, in seconds, an application without a queue-proxy goes on before SIGTERM, so that its clients learn that it ends.
+// lingering is for how long, in seconds, an application without a queue-proxy goes on before SIGTERM, so that its clients learn
+// that it ends.
 const lingering = 5
 
 // beforeStop is what a container does before it ends.
@@ -50,7 +52,7 @@ func beforeStop(w model.Workload) *corev1.LifecycleHandler {
 // resolvePort replaces the port of a probe by a number, where it has none or the name of the container's port.
 func resolvePort(p *corev1.Probe, name string, port int32) {
 	resolve := func(at *intstr.IntOrString) {
-		if at.Type == intstr.Int && at.IntVal == 0 || at.Type == intstr.String && (at.StrVal == "" || at.StrVal == name || at.StrVal == userPort) {
+		if at.Type == intstr.Int && at.IntVal == 0 || at.Type == intstr.String && slices.Contains([]string{"", name, userPort}, at.StrVal) {
 			*at = intstr.FromInt32(port)
 		}
 	}

@@ -92,7 +92,8 @@ func (m *member) answers() map[types.UID]time.Time {
 	return yes
 }
 
-// mayAsk says whether the queue-proxies of a workload answer for its application, and the user leaves to the platform how often they are asked.
+// mayAsk says whether the queue-proxies of a workload answer for its application, and the user leaves to the platform how often
+// they are asked.
 func mayAsk(w model.Workload) bool {
 	probe := w.Containers[0].Readiness
 	return !w.Direct && probe != nil && probe.Period == 0 && len(probe.Exec) == 0

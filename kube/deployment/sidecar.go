@@ -109,8 +109,8 @@ func queueProxyProbe(readiness *corev1.Probe) *corev1.Probe {
 }
 
 // kubeletProbe is the probe that the kubelet does of the queue-proxy. With aggressive probing (a period of 0) the queue-proxy holds its
-// answer for up to 10 s until the application is ready, so one probe of the kubelet is enough; the period of 1 s is for a probe that came before the
-// queue-proxy listened. Knative leaves it at Kubernetes' 10 s, which a missed first probe then takes.
+// answer for up to 10 s until the application is ready, so one probe of the kubelet is enough. The period of 1 s is for a probe that came
+// before the queue-proxy listened. Knative leaves it at Kubernetes' 10 s, which a missed first probe then takes.
 func kubeletProbe(readiness *corev1.Probe) *corev1.Probe {
 	p := &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 11, SuccessThreshold: 1, FailureThreshold: 3}
 	if readiness != nil && readiness.PeriodSeconds != 0 {

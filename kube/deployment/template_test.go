@@ -123,3 +123,13 @@ func TestNameFitsALabel(t *testing.T) {
 		t.Errorf("Name(%q) = %q, want 63 characters of its own", long, got)
 	}
 }
+
+func BenchmarkDeployment(b *testing.B) {
+	r := newRevision("hello-00001")
+	w := workloadOf(r)
+	for b.Loop() {
+		if _, err := Deployment(w, r, testConfig()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -150,7 +150,8 @@ func (r *Runtime) create(ctx context.Context, w model.Workload, want *appsv1.Dep
 // replace deletes the Deployment of an older revision of the same name, so that it can be created again. It leaves those of others alone.
 func (r *Runtime) replace(ctx context.Context, w model.Workload, have *appsv1.Deployment) error {
 	if !ofRevision(have) {
-		return &mistake{"NotOwned", fmt.Errorf("there is a Deployment %s in namespace %s that Revision %s does not own: delete it, or name the revision otherwise",
+		const message = "there is a Deployment %s in namespace %s that Revision %s does not own: delete it, or name the revision otherwise"
+		return &mistake{"NotOwned", fmt.Errorf(message,
 			have.Name, have.Namespace, w.Revision.Name)}
 	}
 	if err := r.delete(ctx, have); err != nil {

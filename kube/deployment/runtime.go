@@ -218,14 +218,9 @@ func work[K comparable](queue workqueue.TypedInterface[K], do func(K)) {
 // report reports the status of a revision if it changed. Only one goroutine calls it.
 func (r *Runtime) report(revision model.Key) {
 	ctx := context.Background() // the cache answers from memory
-	status, changed := r.status(ctx, revision)
-	if !changed {
-		return
+	if status, changed := r.status(ctx, revision); changed {
+		r.options.Status(status)
 	}
-	if f := status.Failure; f != nil {
-		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
-	}
-	r.options.Status(status)
 }
 
 // status returns the status of a revision, and whether it must be reported.
@@ -248,11 +243,17 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 		status.Failure = m.refused
 	}
 	if len(status.Ready) > 0 {
+		if !m.reported {
+			m.asked = time.Time{} // they were there before this Runtime
+		}
 		status.Start = m.begun(time.Now())
 	}
 	idle := !m.reported && m.workload.Replicas == 0 && status.Running == 0
 	if idle || m.reported && reflect.DeepEqual(status, m.sent) {
 		return status, false
+	}
+	if f := status.Failure; f != nil && !reflect.DeepEqual(f, m.sent.Failure) {
+		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
 	}
 	m.sent, m.reported = status, true
 	return status, true

@@ -89,7 +89,10 @@ func TestARestartWritesNothing(t *testing.T) {
 	b.statuses = map[model.Key]model.WorkloadStatus{}
 	defer b.start(testConfig())()
 	b.run(known, 3)
-	b.status(known, "the pod that was there", func(s model.WorkloadStatus) bool { return len(s.Ready) == 1 })
+	s := b.status(known, "the pod that was there", func(s model.WorkloadStatus) bool { return len(s.Ready) == 1 })
+	if s.Start != (model.Start{}) {
+		t.Errorf("the moments of the start are %+v, want none: the pod was there before", s.Start)
+	}
 	b.eventually("all is written", func() bool { return b.runtime.writes.Len() == 0 })
 	for i, w := range []model.Workload{known, unknown} {
 		after := b.deployment(w, "a Deployment", func(*appsv1.Deployment) bool { return true })

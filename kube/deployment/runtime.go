@@ -238,25 +238,32 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	}
 	m.notice(pods, time.Now())
 	r.ask(m, pods)
-	status := observe(m.workload, pods, d, m.answers())
-	if len(status.Ready) == 0 && m.refused != nil {
-		status.Failure = m.refused
+	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
+	if !m.take(&status, time.Now()) {
+		return status, false
 	}
+	if f := status.Failure; f != nil && !reflect.DeepEqual(f, before) {
+		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
+	}
+	return status, true
+}
+
+// take completes what Pods say by what the Runtime knows, and says whether that has not been reported yet.
+func (m *member) take(status *model.WorkloadStatus, now time.Time) bool {
 	if len(status.Ready) > 0 {
 		if !m.reported {
 			m.asked = time.Time{} // they were there before this Runtime
 		}
-		status.Start = m.begun(time.Now())
+		status.Start = m.begun(now)
+	} else if m.refused != nil {
+		status.Failure = m.refused
 	}
 	idle := !m.reported && m.workload.Replicas == 0 && status.Running == 0
-	if idle || m.reported && reflect.DeepEqual(status, m.sent) {
-		return status, false
+	if idle || m.reported && reflect.DeepEqual(*status, m.sent) {
+		return false
 	}
-	if f := status.Failure; f != nil && !reflect.DeepEqual(f, m.sent.Failure) {
-		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
-	}
-	m.sent, m.reported = status, true
-	return status, true
+	m.sent, m.reported = *status, true
+	return true
 }
 
 // notice notes when a process is seen for the first time since replicas were asked for.

@@ -62,6 +62,7 @@ var layers = map[string][]string{
 	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
 	"dataplane/activator/upstream": {"model"},
 	"kube":                         {"model", "rollout", "crds"},
+	"kube/deployment":              {"model", "crds"},
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},

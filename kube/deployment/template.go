@@ -1,0 +1,195 @@
+package deployment
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/md5"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+)
+
+// Config is what all pods have in common, whatever their revision. A change of it replaces the pods of all revisions.
+type Config struct {
+	// QueueProxy is the image of the sidecar, and PullPolicy how the kubelet gets it; empty leaves that to Kubernetes.
+	QueueProxy string
+	PullPolicy corev1.PullPolicy
+	// Resources of the sidecar. Annotations of a revision (queue.sidecar.serving.knative.dev/…) replace single ones.
+	Resources corev1.ResourceRequirements
+	// Quiet is for how long a draining pod must get no request before it ends; 0 means 30 s, as in Knative.
+	Quiet time.Duration
+	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means 600 s, as in Knative.
+	ProgressDeadline time.Duration
+}
+
+const (
+	defaultQuiet            = 30 * time.Second
+	defaultProgressDeadline = 600 * time.Second
+)
+
+// HashAnnotation on a Deployment is a hash of what Deployment made, so that changes of others, such as the defaults that the API server
+// fills in, are not taken for changes of ours. Knative has a label of this name.
+const HashAnnotation = servingv1.Group + "/deployment-hash"
+
+// volatile are the labels and annotations of a Revision that change during its life. Pods do not get them: a change would replace the
+// pods.
+var volatile = []string{
+	servingv1.RoutingStateLabel, servingv1.RoutingStateModifiedAnnotation, servingv1.RoutesAnnotation, servingv1.NoGCAnnotation,
+	servingv1.LastAppliedAnnotation, servingv1.Group + "/lastPinned",
+}
+
+// Deployment returns the Deployment of a revision: Knative's, with the differences that docs/decisions/0029 lists. What convert.Workload
+// resolves is taken from w (names, limits of requests, protocol, replicas), and what only pods have from r (volumes, resources, where
+// values of variables are kept, accounts). An error is a mistake of the user in r.
+func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Deployment, error) {
+	pod, err := podSpec(w, r, c)
+	if err != nil {
+		return nil, err
+	}
+	deadline := cmp.Or(w.ProgressDeadline, c.ProgressDeadline, defaultProgressDeadline)
+	labels, annotations := without(r.Labels, volatile), without(r.Annotations, volatile)
+	labels[servingv1.RevisionLabel], labels[servingv1.RevisionUIDLabel] = w.Revision.Name, w.UID
+	if labels["app"] == "" {
+		labels["app"] = w.Revision.Name
+	}
+	forPods := maps.Clone(annotations)
+	forPods["kubectl.kubernetes.io/default-container"] = w.Containers[0].Name
+	d := &appsv1.Deployment{
+		TypeMeta: metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "Deployment"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.Revision.Namespace, Name: Name(w.Revision.Name), Labels: labels, Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: servingv1.GroupVersion.String(), Kind: servingv1.KindRevision, Name: r.Name, UID: r.UID,
+				Controller: new(true), BlockOwnerDeletion: new(true),
+			}},
+		},
+		Spec: appsv1.DeploymentSpec{
+			Selector:                &metav1.LabelSelector{MatchLabels: map[string]string{servingv1.RevisionUIDLabel: w.UID}},
+			ProgressDeadlineSeconds: new(int32(wholeSeconds(deadline))),
+			RevisionHistoryLimit:    new(int32(0)),
+			Strategy: appsv1.DeploymentStrategy{
+				Type:          appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: new(intstr.FromInt32(0))},
+			},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: forPods}, Spec: *pod},
+		},
+	}
+	hash, err := hashOf(d)
+	if err != nil {
+		return nil, err
+	}
+	d.Annotations[HashAnnotation] = hash
+	d.Spec.Replicas = new(int32(w.Replicas))
+	return d, nil
+}
+
+// Name returns the name of a revision's Deployment, which is the one that Knative gives. Of a long name of a revision it keeps the
+// beginning, and a hash.
+func Name(revision string) string {
+	const suffix, longest = "-deployment", 63
+	if len(revision) <= longest-len(suffix) {
+		return revision + suffix
+	}
+	hash := md5.Sum([]byte(revision))
+	return fmt.Sprintf("%s%x%s", revision[:longest-2*md5.Size-len(suffix)], hash, suffix)
+}
+
+// podSpec returns the spec of a revision's pods.
+func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec, error) {
+	spec := r.Spec.DeepCopy()
+	spec.SetDefaults()
+	pod, err := same[corev1.PodSpec](spec.PodSpec)
+	if err != nil {
+		return nil, err
+	}
+	serving := -1
+	for i := range spec.Containers {
+		if spec.ServingContainer() == &spec.Containers[i] {
+			serving = i
+		}
+	}
+	if serving < 0 || len(w.Containers) == 0 {
+		return nil, fmt.Errorf("revision %s has no container with ports: want one port on the container that takes requests", w.Revision)
+	}
+	readiness := pod.Containers[serving].ReadinessProbe
+	for i := range pod.Containers {
+		complete(&pod.Containers[i], w, i == serving)
+	}
+	if !w.Direct {
+		pod.Containers[serving].ReadinessProbe = onlyExec(readiness)
+		sidecar, err := queueProxy(w, r.Annotations, readiness, c)
+		if err != nil {
+			return nil, err
+		}
+		pod.Containers = append(pod.Containers, sidecar)
+	}
+	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
+	pod.Affinity = spread(w.Revision.Name)
+	return pod, nil
+}
+
+// spread prefers nodes that have no pod of the revision yet.
+func spread(revision string) *corev1.Affinity {
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+			Weight: 100,
+			PodAffinityTerm: corev1.PodAffinityTerm{
+				TopologyKey:   corev1.LabelHostname,
+				LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{servingv1.RevisionLabel: revision}},
+			},
+		}},
+	}}
+}
+
+func (c Config) quiet() time.Duration { return cmp.Or(c.Quiet, defaultQuiet) }
+
+// same returns a value of our API as the type of Kubernetes that it is a part of. Both have the same JSON, so a new field of the API needs
+// nothing here; one that pods do not have is an error.
+func same[T any](part any) (*T, error) {
+	data, err := json.Marshal(part)
+	if err != nil {
+		return nil, fmt.Errorf("making a pod: %w", err)
+	}
+	whole := new(T)
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(whole); err != nil {
+		return nil, fmt.Errorf("making a pod: %w", err)
+	}
+	return whole, nil
+}
+
+func hashOf(d *appsv1.Deployment) (string, error) {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("making the Deployment of %s: %w", d.Name, err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(data) // a hash takes everything
+	return strconv.FormatUint(h.Sum64(), 36), nil
+}
+
+// without returns a copy that lacks some keys.
+func without(m map[string]string, keys []string) map[string]string {
+	out := make(map[string]string, len(m)+3)
+	maps.Copy(out, m)
+	for _, key := range keys {
+		delete(out, key)
+	}
+	return out
+}
+
+// wholeSeconds rounds up.
+func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }

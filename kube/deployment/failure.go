@@ -64,7 +64,8 @@ func exceeded(w model.Workload, pods []*corev1.Pod) *model.Failure {
 			if of == queueProxyName { // which does the probe of the application
 				of = w.Containers[0].Name
 			}
-			message += fmt.Sprintf(" Container %q runs, but does not pass its %s probe. It must listen on the port that $PORT names.", of, probe)
+			message += fmt.Sprintf(" Container %q runs, but does not pass its %s probe. It must listen on the port that $PORT names.",
+				of, probe)
 			return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
 		}
 	}
@@ -149,7 +150,8 @@ func exit(s corev1.ContainerStatus) *model.Failure {
 	f := &model.Failure{Reason: fmt.Sprintf("ExitCode%d", end.ExitCode), Message: strings.TrimSpace(end.Message)}
 	switch {
 	case end.Reason == "OOMKilled":
-		f.Message = strings.TrimSpace(fmt.Sprintf("Container %q was killed because it used more memory than its limit. %s", s.Name, f.Message))
+		sentence := fmt.Sprintf("Container %q was killed because it used more memory than its limit. %s", s.Name, f.Message)
+		f.Message = strings.TrimSpace(sentence)
 	case f.Message == "" && end.ExitCode != 0:
 		f.Message = fmt.Sprintf("Container %q ended with exit code %d and said nothing.", s.Name, end.ExitCode)
 	}

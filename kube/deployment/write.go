@@ -163,8 +163,8 @@ func (r *Runtime) replace(ctx context.Context, w model.Workload, have *appsv1.De
 // errReplaced has a write be done again when the old Deployment is gone.
 var errReplaced = errors.New("the Deployment of an older revision of this name had to be deleted first")
 
-// remove deletes the Deployment of a revision that is gone. It asks the API server, because the cache may not have a new Deployment yet, and
-// nothing calls remove again.
+// remove deletes the Deployment of a revision that is gone. It asks the API server, because the cache may not have a new Deployment yet,
+// and nothing calls remove again.
 func (r *Runtime) remove(ctx context.Context, revision model.Key) error {
 	have := &appsv1.Deployment{}
 	err := r.client.Get(ctx, client.ObjectKey{Namespace: revision.Namespace, Name: Name(revision.Name)}, have)

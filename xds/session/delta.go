@@ -77,6 +77,7 @@ func (s subscriber) settleInitial(initial map[string]string) {
 		case it.sent != nil && s.hub.offers.Get(s.key, name) == it.sent:
 			delete(w.pending.set, name)
 			s.hub.offers.Acknowledge(s.key, it.sent, s.now)
+			w.stream.expectAgain(w, it.sent, s.now)
 		}
 	}
 }

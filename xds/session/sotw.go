@@ -115,6 +115,7 @@ func (s subscriber) recognise(version string) {
 		if w.sent(name, e); e != nil {
 			w.ack(name)
 			s.hub.offers.Acknowledge(s.key, e, s.now)
+			w.stream.expectAgain(w, e, s.now)
 		}
 	}
 	w.ackedSum = w.sum

@@ -94,6 +94,7 @@ type Stream struct {
 	wave      *wave
 	expects   map[string]map[string]expectation // by type and name
 	never     map[string]bool                   // types that the client did not subscribe to though it was expected to
+	returned  bool                              // the client has resources from an earlier stream, and may serve by them
 	hasAcked  bool                              // the client has acknowledged a resource
 	silent    bool                              // the client did not answer in time; the stream goes ahead without it until it does
 	lastRoute time.Time                         // when listeners or routes were sent last
@@ -159,6 +160,7 @@ func (st *Stream) Handle(r *Request, now time.Time) error {
 		}
 		w = newWatch(st, r.Type)
 		delete(st.never, r.Type)
+		st.returned = st.returned || len(r.Initial) > 0 || r.Version != ""
 		st.watches = append(st.watches, w)
 		slices.SortStableFunc(st.watches, func(a, b *watch) int { return a.rank - b.rank })
 	}
@@ -231,7 +233,7 @@ func (st *Stream) Report(now time.Time) {
 // oldest is the oldest state that the client has not answered for; 0 means none. A client that has just connected may have more
 // types to subscribe to, and until then it has nothing of them.
 func (st *Stream) oldest(now time.Time) uint64 {
-	if st.settling(now) {
+	if st.settling(now) || st.awaitsListeners(now) {
 		return 1
 	}
 	oldest := uint64(0)
@@ -381,6 +383,17 @@ func (st *Stream) expect(w *watch, e *offer.Entry, since uint64, now time.Time) 
 		}
 		if _, ok := names[need.Name]; !ok {
 			names[need.Name] = expectation{w.kind.Stage, since, st.deadline(now)}
+		}
+	}
+}
+
+// expectAgain notes what a client that has returned will subscribe to because of a resource that it has: one name of each type to which it
+// has not subscribed yet, since its first request of a type has all names. The client may have missed any state of that type.
+func (st *Stream) expectAgain(w *watch, e *offer.Entry, now time.Time) {
+	for _, need := range e.Needs {
+		if st.watch(need.URL) == nil && len(st.expects[need.URL]) == 0 {
+			st.expect(w, e, 1, now)
+			return
 		}
 	}
 }

@@ -262,6 +262,12 @@ func (st *Stream) settling(now time.Time) bool {
 	return !st.client.OneType && now.Sub(st.born) < st.hub.options.Settle
 }
 
+// awaitsListeners is whether a client that has returned has yet to subscribe to listeners. It serves by those that it has, so it has
+// answered for nothing until it has their routes. A client under load subscribes to its types with more time between them than Settle.
+func (st *Stream) awaitsListeners(now time.Time) bool {
+	return st.returned && now.Sub(st.born) < st.hub.options.Wait && st.wildcard(resource.ClusterType) && st.watch(resource.ListenerType) == nil
+}
+
 // opening is whether listeners and routes wait until a new stream subscribes to clusters. A client that asks for a listener by name
 // is like gRPC: it subscribes to clusters when it has the routes.
 func (st *Stream) opening(now time.Time) bool {
@@ -341,6 +347,9 @@ func (st *Stream) Delay(now time.Time) time.Duration {
 	st.eachUnbound(func(_ *watch, _ string, r rejection) { sooner(r.bind.due) })
 	if st.settling(now) {
 		sooner(st.born.Add(st.hub.options.Settle))
+	}
+	if st.awaitsListeners(now) {
+		sooner(st.born.Add(st.hub.options.Wait))
 	}
 	return max(next.Sub(now), time.Millisecond)
 }

@@ -265,7 +265,8 @@ func (st *Stream) settling(now time.Time) bool {
 // awaitsListeners is whether a client that has returned has yet to subscribe to listeners. It serves by those that it has, so it has
 // answered for nothing until it has their routes. A client under load subscribes to its types with more time between them than Settle.
 func (st *Stream) awaitsListeners(now time.Time) bool {
-	return st.returned && now.Sub(st.born) < st.hub.options.Wait && st.wildcard(resource.ClusterType) && st.watch(resource.ListenerType) == nil
+	return st.returned && now.Sub(st.born) < st.hub.options.Wait &&
+		st.wildcard(resource.ClusterType) && st.watch(resource.ListenerType) == nil
 }
 
 // opening is whether listeners and routes wait until a new stream subscribes to clusters. A client that asks for a listener by name

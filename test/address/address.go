@@ -5,13 +5,28 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"testing"
 )
 
-// The ports lie below the ephemeral ports of systems and below those of replicas. So no other process gets one by chance before a
-// process listens on it, or while that process restarts.
-const first, last = 10_000, 30_000
+// The ports lie below those that the kernel gives to connections, and below the 10,000 before those, which runtimes of processes give to
+// replicas (package standalone/process). So no other process gets one by chance before a process listens on it, or while that process
+// restarts.
+var first, last = portRange()
+
+func portRange() (first, last int) {
+	const replicas, ours, privileged = 10_000, 12_000, 1024
+	connections := 32768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		var from int
+		if n, _ := fmt.Sscan(string(text), &from); n == 1 && from >= privileged+replicas+20*block {
+			connections = from
+		}
+	}
+	last = connections - replicas
+	return max(privileged, last-ours), last
+}
 
 // Test binaries run in parallel, so each process uses blocks of ports that no other process uses: it claims a block by listening on
 // the block's first port until it ends.

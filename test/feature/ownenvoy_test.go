@@ -152,6 +152,33 @@ func TestEnvoyServesAListenerWhoseAddressBecomesFree(t *testing.T) {
 	})
 }
 
+// An Envoy none of whose listeners can be bound at first drops what they need, and does not ask for it again.
+func TestEnvoyServesWhenAllOfItsAddressesBecomeFree(t *testing.T) {
+	t.Parallel()
+	s := up(t, "--gateway", "none", "-f", absolute(t, "examples/hello"))
+	var holders []net.Listener
+	for _, address := range []string{s.gateway, s.local} {
+		holder, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer holder.Close()
+		holders = append(holders, holder)
+	}
+	e := s.ownEnvoy()
+	eventually(t, "it has refused its listeners", func() error {
+		value, err := e.stat("listener_manager.lds.update_rejected")
+		if err == nil && value == "0" {
+			err = errors.New("it has not")
+		}
+		return err
+	})
+	for _, holder := range holders {
+		holder.Close()
+	}
+	s.serves(host)
+}
+
 func TestEnvoyIsReadyWithoutAnyService(t *testing.T) {
 	t.Parallel()
 	s := up(t, "--gateway", "none")

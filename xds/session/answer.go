@@ -70,6 +70,7 @@ func (st *Stream) ackAll(w *watch, entries []*offer.Entry, now time.Time) {
 		st.acknowledge(w, e, now)
 		if _, ok := w.nacked[e.Name]; ok {
 			st.resolveNack(w, e, offer.Same(w.lastAcked(e.Name), e), now)
+			st.resendWhole(e)
 		}
 		if sent := w.items[e.Name].sent; offer.Same(sent, e) {
 			w.ack(e.Name)
@@ -79,6 +80,25 @@ func (st *Stream) ackAll(w *watch, entries []*offer.Entry, now time.Time) {
 	}
 	if len(w.fallback) == 0 && len(entries) > smallMap {
 		w.fallback = map[string]*offer.Entry{}
+	}
+}
+
+// resendWhole makes pending again all resources of the types that a resource needs whole: the scopes of a listener. A client that NACKed
+// the listener has dropped them, and Envoy requests nothing when it needs them again, since a subscription to everything has no names: it
+// would wait for its scopes forever, and not listen.
+func (st *Stream) resendWhole(e *offer.Entry) {
+	for _, need := range e.Needs {
+		next := st.watch(need.URL)
+		if next == nil || need.Name != resource.Everything {
+			continue
+		}
+		for name, it := range next.items {
+			if it.sent != nil && !it.sent.Claimed() {
+				next.pending.put(name, it.sent, st.seq)
+			}
+		}
+		next.owed = next.owed || len(next.items) == 0 && next.pending.empty()
+		st.wave = nil // the wave and the scopes would wait for each other
 	}
 }
 

@@ -79,9 +79,14 @@ func TestReportedStateIsNotTakenBack(t *testing.T) {
 // listener is one that has the client subscribe to the routes "http".
 func listener(t *testing.T) *resource.Resource {
 	t.Helper()
-	manager, err := anypb.New(&hcmv3.HttpConnectionManager{
+	return listenerOf(t, &hcmv3.HttpConnectionManager{
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "http"}},
 	})
+}
+
+func listenerOf(t *testing.T, m *hcmv3.HttpConnectionManager) *resource.Resource {
+	t.Helper()
+	manager, err := anypb.New(m)
 	if err != nil {
 		t.Fatal(err)
 	}

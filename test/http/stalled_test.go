@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestClientsThatStallHoldNoConnections has many clients stall in their bodies. The application ends, or their time is up: they get their errors
-// and do not go. Each hop must close all connections then, the clients' and its own to the application: each costs a descriptor.
+// TestClientsThatStallHoldNoConnections has many clients stall in their bodies. They get an error when the application ends or their time
+// is up, and they do not close their connections. Each hop must close all of them then, and its own to the application: each costs a
+// descriptor.
 func TestClientsThatStallHoldNoConnections(t *testing.T) {
 	const clients = 100
 	for _, h := range hops {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"runtime"
 	"slices"
 	"strconv"
@@ -58,7 +59,22 @@ func readMessage(r *bufio.Reader) (m message, from string, err error) {
 			target = "/"
 		}
 	}
-	return message{first[0], target, body}, from, err
+	return message{first[0], slashesEscaped(target), body}, from, err
+}
+
+// slashesEscaped is a target with its path as net/url writes it, if that begins with two slashes: the gateway cannot pass such a path unchanged
+// (docs/http.md).
+func slashesEscaped(target string) string {
+	path, query, asked := strings.Cut(target, "?")
+	plain, err := url.PathUnescape(path)
+	if !strings.HasPrefix(path, "//") || err != nil {
+		return target
+	}
+	path = (&url.URL{Path: plain}).EscapedPath()
+	if asked {
+		path += "?" + query
+	}
+	return path
 }
 
 func readFramed(r *bufio.Reader, fields []string, old bool) (string, error) {

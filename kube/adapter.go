@@ -176,6 +176,15 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	a.noteRevision(s.Revision)
 }
 
+// Revision returns a Revision as the cache has it, and nil when it is gone. It must not be changed.
+func (a *Adapter) Revision(key model.Key) *servingv1.Revision {
+	r, err := find[servingv1.Revision](context.Background(), a.client, key.Namespace, key.Name) // the cache answers from memory
+	if err != nil {
+		a.log.Error("cannot read the cache", "revision", key, "error", err)
+	}
+	return r
+}
+
 // Scale takes a decision of a revision's autoscaler, and carries it out at once.
 func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
 	if a.fleet.scale(revision, uid, d) {

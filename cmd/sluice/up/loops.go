@@ -12,6 +12,7 @@ import (
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/controlplane"
+	"sluice.dev/sluice/crds/convert"
 	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
@@ -84,7 +85,8 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (*loops,
 func (u *Up) newAdapter(l *loops, api *apiserver.Server) (err error) {
 	l.adapter, err = kube.New(kube.Options{
 		Config: api.Config(), Logger: u.log, Gateway: u.gateway, ActivatorToken: u.token, Rollout: u.options.rollout(),
-		Worlds: l.control.Offer, Run: l.processes.Run, Ready: u.announce.service, CollectGarbage: true,
+		Worlds: l.control.Offer, Run: l.processes.Run, Unsupported: convert.ProcessProblems,
+		Ready: u.announce.service, CollectGarbage: true,
 		Scale: kube.Scaling{
 			Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed, Check: u.checkScaling,
 		},

@@ -39,6 +39,9 @@ type Options struct {
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. The runtime reports its state through Observe.
 	Run func(model.Workload)
+	// Unsupported returns what a Revision needs and the runtime lacks; the first one becomes its condition, and it does not run. nil means
+	// that the runtime lacks nothing. It must not change the Revision.
+	Unsupported func(*servingv1.Revision) []model.Problem
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
 	// without a decision does not run.
 	Scale Scaling

@@ -7,6 +7,7 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/crds/convert"
 	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
@@ -34,7 +35,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 		Figures: processes.Figures(), EnvoyStats: u.options.EnvoyStats,
 		Adapter: kube.Options{
 			Config: api.Config(), Gateway: u.gateway, ActivatorToken: u.token, Rollout: u.options.rollout(),
-			Run: processes.Run, Ready: u.announce.service, CollectGarbage: true,
+			Run: processes.Run, Unsupported: convert.ProcessProblems, Ready: u.announce.service, CollectGarbage: true,
 			Put: func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
 		},
 	})

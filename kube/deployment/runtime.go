@@ -26,7 +26,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Options of a Runtime. All are required but Logger and Follow.
+// Options of a Runtime. All are required but Logger.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -39,12 +39,9 @@ type Options struct {
 	Revision func(model.Key) *servingv1.Revision
 	// Pods is what all pods have in common.
 	Pods Config
-	// Follow has the Runtime watch and report, and write nothing, until Lead is called.
-	Follow bool
 }
 
-// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with, and these only while it
-// leads.
+// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with.
 type Runtime struct {
 	// Set once.
 	options Options
@@ -59,14 +56,12 @@ type Runtime struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	members map[model.Key]*member
-	leading bool
 	asking  context.Context // of Start, for questions to pods; nil before
 }
 
 // member is what the Runtime knows of one revision.
 type member struct {
 	workload model.Workload
-	ours     bool           // Run was called for it since this Runtime leads, so its Deployment may be written
 	removed  bool           // the revision is gone: its Deployment must go
 	refused  *model.Failure // why the API server does not take the Deployment
 	asked    time.Time      // when replicas were asked for while there were none
@@ -114,7 +109,6 @@ func New(o Options) (*Runtime, error) {
 	}
 	return &Runtime{
 		options: o, log: o.Logger.Named("deployment"), cache: objects, client: c, members: map[model.Key]*member{},
-		leading: !o.Follow,
 		writes: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[model.Key](firstRetry, lastRetry)),
 		reports: workqueue.NewTyped[model.Key](),
@@ -123,8 +117,7 @@ func New(o Options) (*Runtime, error) {
 
 // Run makes the workload run as w says. It returns at once; Options.Status reports the result. Another UID means that the revision was
 // created again; its old Deployment is deleted. A workload without a UID has the Deployment of the revision deleted. One that never had
-// replicas and should have none gets no Deployment, and is not reported. Until the Runtime leads, Run only has the workload watched and
-// reported: its replicas are not set.
+// replicas and should have none gets no Deployment, and is not reported.
 func (r *Runtime) Run(w model.Workload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,24 +129,12 @@ func (r *Runtime) Run(w model.Workload) {
 		m = &member{questions: map[types.UID]*question{}}
 		r.members[w.Revision] = m
 	}
-	if w.UID == "" && !r.leading {
-		delete(r.members, w.Revision)
-		return
-	}
 	if w.Replicas > 0 && m.workload.Replicas == 0 && len(m.sent.Ready) == 0 {
 		m.asked, m.started, m.start = time.Now(), time.Time{}, model.Start{}
 	}
-	m.workload, m.removed, m.ours = w, w.UID == "", r.leading
+	m.workload, m.removed = w, w.UID == ""
 	r.writes.Add(w.Revision)
 	r.reports.Add(w.Revision)
-}
-
-// Lead has the Runtime write from now on. What it watches goes on without a break. It leaves each Deployment as it is until Run is called
-// for its revision again: what Run was called with before may be older than what the last leader has written.
-func (r *Runtime) Lead() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.leading = true
 }
 
 // Start works until the context ends. It leaves everything running in the cluster as it is.

@@ -21,7 +21,7 @@ import (
 func (r *Runtime) write(ctx context.Context, revision model.Key) {
 	r.mu.Lock()
 	m := r.members[revision]
-	if m == nil || !m.ours {
+	if m == nil {
 		r.mu.Unlock()
 		return
 	}

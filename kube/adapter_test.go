@@ -42,7 +42,7 @@ type bench struct {
 	failing map[string]*model.Failure // by revision name
 	mute    map[string]bool           // revisions that never report
 
-	retention rollout.Retention
+	retention *rollout.Retention
 	asked     map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
 	scaling   autoscaler.Config

@@ -14,6 +14,8 @@ type Options struct {
 	Port int
 	// Retention says how long revisions that no Route names are kept; nil means DefaultRetention.
 	Retention *Retention
+	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means DefaultProgressDeadline.
+	ProgressDeadline time.Duration
 }
 
 // Disabled switches a rule of a Retention off.

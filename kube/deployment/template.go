@@ -47,7 +47,7 @@ const HashAnnotation = servingv1.Group + "/deployment-hash"
 // pods.
 var volatile = []string{
 	servingv1.RoutingStateLabel, servingv1.RoutingStateModifiedAnnotation, servingv1.RoutesAnnotation, servingv1.NoGCAnnotation,
-	servingv1.LastAppliedAnnotation, servingv1.Group + "/lastPinned",
+	servingv1.LastAppliedAnnotation, servingv1.Group + "/lastPinned", servingv1.TemplateAnnotation,
 }
 
 // Deployment returns the Deployment of a revision: Knative's, with the differences that docs/decisions/0029 lists. What convert.Workload
@@ -108,8 +108,7 @@ func Name(revision string) string {
 
 // podSpec returns the spec of a revision's pods.
 func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec, error) {
-	spec := r.Spec.DeepCopy()
-	spec.SetDefaults()
+	spec := r.Effective()
 	pod, err := same[corev1.PodSpec](spec.PodSpec)
 	if err != nil {
 		return nil, err

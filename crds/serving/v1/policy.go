@@ -100,6 +100,18 @@ func (d *Defaults) Apply(s *RevisionSpec, parent metav1.ObjectMeta) {
 	s.mountReadOnly()
 }
 
+// Effective returns a copy of the spec with defaults. A Revision that a Configuration made has the defaults of that time, so what may be
+// absent and is, stays so. Others get Knative's own.
+func (r *Revision) Effective() *RevisionSpec {
+	spec := r.Spec.DeepCopy()
+	spec.SetDefaults()
+	if metav1.GetControllerOfNoCopy(r) != nil {
+		spec.ResponseStartTimeoutSeconds, spec.IdleTimeoutSeconds = r.Spec.ResponseStartTimeoutSeconds, r.Spec.IdleTimeoutSeconds
+		spec.EnableServiceLinks = r.Spec.EnableServiceLinks
+	}
+	return spec
+}
+
 // within returns a timeout as the user gave it, or its default where that is shorter than the whole timeout.
 func within(given *int64, otherwise, timeout int64) *int64 {
 	if given == nil && otherwise != 0 && otherwise < timeout {

@@ -32,6 +32,32 @@ type Config struct {
 	Quiet time.Duration
 	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means 600 s, as in Knative.
 	ProgressDeadline time.Duration
+	// NoSpread leaves it to the scheduler which nodes pods run on. Without it, a pod prefers nodes that have no pod of its revision yet.
+	NoSpread bool
+	// RuntimeClasses are classes of pods, the most specific one first: the first one that selects a revision is its class.
+	RuntimeClasses []RuntimeClass
+	// AlwaysSchedulable says that a pod that no node can take yet is no failure, such as where nodes are added on demand. It changes no pod.
+	AlwaysSchedulable bool
+}
+
+// RuntimeClass is a RuntimeClass of the cluster for the revisions that have all labels of Selector.
+type RuntimeClass struct {
+	Name     string
+	Selector map[string]string
+}
+
+func (c Config) runtimeClass(labels map[string]string) *string {
+	for _, class := range c.RuntimeClasses {
+		selects := true
+		for label, value := range class.Selector {
+			have, ok := labels[label]
+			selects = selects && ok && have == value
+		}
+		if selects {
+			return &class.Name
+		}
+	}
+	return nil
 }
 
 const (
@@ -135,7 +161,10 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		pod.Containers = append(pod.Containers, sidecar)
 	}
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
-	pod.Affinity = spread(w.Revision.Name)
+	if !c.NoSpread {
+		pod.Affinity = spread(w.Revision.Name)
+	}
+	pod.RuntimeClassName = c.runtimeClass(r.Labels)
 	return pod, nil
 }
 

@@ -106,7 +106,7 @@ func (c *Controller) newLoops(xds *transport.Listeners, token string) (l *loops.
 		Logger: c.log, Registry: registry, XDS: xds,
 		Adapter: kube.Options{
 			Config: config, Gateway: c.options.gateway(), ActivatorToken: token, Run: runtime.Run,
-			Rollout: rollout.Options{Domain: c.options.Domain},
+			Settings: kube.Settings{Rollout: rollout.Options{Domain: c.options.Domain}},
 		},
 	})
 	if err != nil {

@@ -63,6 +63,7 @@ var layers = map[string][]string{
 	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
 	"dataplane/activator/upstream": {"model"},
 	"kube":                         {"model", "rollout", "crds"},
+	"kube/configmap":               {"config"},
 	"kube/deployment":              {"model", "crds"},
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},

@@ -56,7 +56,7 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
-		bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		bootstrapCommand(), copyCommand(), installCommand(), sampleCommand(), storeCommand(), versionCommand(),
 	)
 	return c
 }

@@ -225,7 +225,7 @@ func conditional(all, conditions []string) (string, error) {
 }
 
 var (
-	mark = regexp.MustCompile(`mark-[a-z-]+[a-z]|100000[0-9]`)
+	mark = regexp.MustCompile(`mark-[a-z-]+[a-z]|\b100000[1-3]\b`)
 	// whole is a mark that is a value, an element or a key of its own.
 	whole = regexp.MustCompile(`^( *(?:- )?(?:[\w.-]+: )?)(mark-[a-z-]+[a-z])(:.*)?\n$`)
 )

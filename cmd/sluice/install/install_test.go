@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/crds"
 )
 
@@ -156,4 +158,32 @@ func objectsOf(t *testing.T, o Options) []Object {
 		t.Fatal(err)
 	}
 	return all
+}
+
+func deploymentsOf(t *testing.T, o Options) []*appsv1.Deployment {
+	t.Helper()
+	var all []*appsv1.Deployment
+	for _, object := range objectsOf(t, o) {
+		if d, ok := object.(*appsv1.Deployment); ok {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// TestTheEndOfAPodIsLongEnoughForItsDrain compares the grace periods with what processes take to end.
+func TestTheEndOfAPodIsLongEnoughForItsDrain(t *testing.T) {
+	for _, d := range deploymentsOf(t, Defaults()) {
+		var needs int64
+		if d.Name != controller {
+			needs = int64(stage.Drain.Seconds())
+		}
+		pod := d.Spec.Template.Spec
+		if l := pod.Containers[0].Lifecycle; l != nil {
+			needs += l.PreStop.Sleep.Seconds
+		}
+		if *pod.TerminationGracePeriodSeconds < needs+10 {
+			t.Errorf("pods of %s are killed after %d s, and need %d s to end", d.Name, *pod.TerminationGracePeriodSeconds, needs)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package install
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -46,7 +47,7 @@ func (o Options) gatewayPolicy() Object {
 func allow(ports []int32, from ...networkingv1.NetworkPolicyPeer) networkingv1.NetworkPolicyIngressRule {
 	r := networkingv1.NetworkPolicyIngressRule{From: from}
 	for _, p := range ports {
-		r.Ports = append(r.Ports, networkingv1.NetworkPolicyPort{Port: new(intstr.FromInt32(p))})
+		r.Ports = append(r.Ports, networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(p))})
 	}
 	return r
 }

@@ -16,8 +16,8 @@ const (
 // Secrets are those that controllers make: the authority of xDS, the certificates of its clients, and the token of activators.
 var Secrets = []string{"sluice-activator-token", "sluice-xds-activator", "sluice-xds-ca", "sluice-xds-gateway", "sluice-xds-mesh"}
 
-// lease is the one by which controllers elect their leader.
-const lease = "sluice-controller"
+// Lease is the one by which controllers elect their leader.
+const Lease = "sluice-controller"
 
 // Verbs of what a controller only reads, and of what it makes.
 var (
@@ -111,7 +111,7 @@ func ownRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: Secrets, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
 		{
-			APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{lease},
+			APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{Lease},
 			Verbs: []string{"get", "update", "patch"},
 		},
 	}

@@ -33,8 +33,12 @@ type Gateway struct {
 	HTTPS string
 	// Local is the address of the listener for cluster-local hosts.
 	Local string
+	// HTTPSPort is the port at which clients reach HTTPS, for redirects; 0 means 443.
+	HTTPSPort int
 	// Certificates are served on HTTPS, chosen by server name; the first is the default.
 	Certificates []Certificate
+	// NoDefault says that not even the first certificate is for names that no certificate has: their handshakes fail.
+	NoDefault bool
 	// Routes is the form in which routes reach the gateway; empty means Inline.
 	Routes RouteForm
 }
@@ -42,6 +46,7 @@ type Gateway struct {
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
 	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
+		g.HTTPSPort == o.HTTPSPort && g.NoDefault == o.NoDefault &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }
 
@@ -56,21 +61,6 @@ const (
 	// and the built-in gateway understand it.
 	Scoped RouteForm = "scoped"
 )
-
-// Certificate is a TLS key pair as PEM text. It must never be logged.
-type Certificate struct {
-	// Name identifies the certificate, as "namespace/name": it is the name of its SDS secret.
-	Name string
-	// Hosts are the server names that it is for; "*.example.com" matches one label.
-	Hosts []string
-	// Chain and Key are PEM.
-	Chain, Key string
-}
-
-// Equal says whether two certificates are the same.
-func (c Certificate) Equal(o Certificate) bool {
-	return c.Name == o.Name && c.Chain == o.Chain && c.Key == o.Key && slices.Equal(c.Hosts, o.Hosts)
-}
 
 // Route is one Route of the API, resolved: hosts and the revisions behind them.
 type Route struct {
@@ -101,11 +91,27 @@ type Rule struct {
 	Shares []Share
 	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
 	TagHeader []TagShare
+	// HTTP says what becomes of requests to Hosts that come without TLS.
+	HTTP HTTPOption
+	// Certificate names the one of the gateway's Certificates that is for Hosts; empty means its default one.
+	Certificate string
 }
+
+// HTTPOption says what becomes of external requests without TLS. It has no effect where the gateway has no certificate for the host:
+// a redirect would lead nowhere.
+type HTTPOption string
+
+// The options; the empty one means that such requests are served.
+const (
+	// HTTPRedirected answers them with a redirect to HTTPS.
+	HTTPRedirected HTTPOption = "Redirected"
+	// HTTPDisabled refuses them.
+	HTTPDisabled HTTPOption = "Disabled"
+)
 
 // Equal says whether two rules are the same.
 func (r Rule) Equal(o Rule) bool {
-	return r.Tag == o.Tag && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
+	return r.Tag == o.Tag && r.HTTP == o.HTTP && r.Certificate == o.Certificate && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
 		slices.Equal(r.Shares, o.Shares) && slices.Equal(r.TagHeader, o.TagHeader)
 }
 

@@ -190,7 +190,7 @@ func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 }
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
-func (p *routePart) finish(r resolution, scoped scoping) *routePart {
+func (p *routePart) finish(r resolution, f form) *routePart {
 	next := &routePart{draft: p.draft, finished: true, resolution: r}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
@@ -204,7 +204,8 @@ func (p *routePart) finish(r resolution, scoped scoping) *routePart {
 	for _, rule := range p.draft.rules {
 		v := newVirtualHost(p.draft.in.Key, resolve(rule, r.lost, r.missing))
 		v.answerWithin = r.timeout
-		if err := next.addGateway(v, scoped, &b); err != nil {
+		v.http, v.httpsPort = f.secure.of(rule), f.secure.port
+		if err := next.addGateway(v, f.scoping, &b); err != nil {
 			b.err = err
 		}
 		v.addMesh(&b)
@@ -224,7 +225,7 @@ func (p *routePart) addGateway(v virtualHost, scoped scoping, b *resourceBuilder
 		scoped.add(v, b)
 		return nil
 	}
-	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))
+	return errors.Join(p.http.add(v.gateway(listenerHTTP, v.rule.Hosts)), p.local.add(v.gateway(listenerLocal, v.rule.LocalHosts)))
 }
 
 // resolve removes from a Rule what the Route cannot have, and makes the remaining shares sum to 100.

@@ -70,13 +70,16 @@ type Route struct {
 	Owner Ref
 	// Created is when the Route was created. Of two Routes that claim one host the older one has it, then the one with the lower Key.
 	Created time.Time
+	// Yields says that any Route that does not yield has the hosts that both claim, however young it is.
+	Yields bool
 	// Rules are one per virtual host: the default one first, then one per tag, sorted by tag.
 	Rules []Rule
 }
 
 // Equal says whether two routes are the same.
 func (r Route) Equal(o Route) bool {
-	return r.Key == o.Key && r.Owner == o.Owner && r.Created.Equal(o.Created) && slices.EqualFunc(r.Rules, o.Rules, Rule.Equal)
+	return r.Key == o.Key && r.Owner == o.Owner && r.Created.Equal(o.Created) && r.Yields == o.Yields &&
+		slices.EqualFunc(r.Rules, o.Rules, Rule.Equal)
 }
 
 // Rule is one virtual host: some hosts, and the shares of their requests.

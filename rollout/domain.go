@@ -38,7 +38,9 @@ func (o Options) domainOf(route *model.RouteSpec) string {
 }
 
 // localDomain is the domain of hosts within the cluster.
-func (o Options) localDomain() string { return "svc." + cmp.Or(o.ClusterDomain, "cluster.local") }
+func (o Options) localDomain() string { return "svc." + o.clusterDomain() }
+
+func (o Options) clusterDomain() string { return cmp.Or(o.ClusterDomain, "cluster.local") }
 
 // isLocal says whether the host of a Route's tag, or of the Route itself when tag is empty, is not visible outside.
 func (o Options) isLocal(route *model.RouteSpec, tag string) bool {

@@ -138,7 +138,7 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	var found resolution
 	for _, h := range part.draft.by.hosts {
 		if winner := m.hosts.of(h)[0].by; winner != part.draft.by {
-			found.lost = append(found.lost, loss{h, winner.key})
+			found.lost = append(found.lost, loss{h, winner.key, part.draft.by.yields && !winner.yields})
 		}
 	}
 	found.missing, found.timeout = m.lookUp(part.draft.by.refs)

@@ -20,7 +20,7 @@ const defaultPeriod = 10
 // Workload returns what a runtime must run for a Revision. It leaves out the number of replicas, which the autoscaler
 // decides. The Problems name what the Revision needs and does not contain, such as the content of a Secret.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
-	spec := effective(r)
+	spec := r.Effective()
 	w := model.Workload{
 		Revision: keyOf(r), UID: string(r.UID),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
@@ -52,13 +52,6 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 		}
 	}
 	return w, b.problems
-}
-
-// effective returns a copy of the spec with defaults for what the user left out.
-func effective(r *servingv1.Revision) *servingv1.RevisionSpec {
-	spec := r.Spec.DeepCopy()
-	spec.SetDefaults()
-	return spec
 }
 
 // protocolOf returns the protocol that the name of the serving container's port stands for.

@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"xds/allow":                    {},
 	"certificate":                  {},
 	"envoy":                        {},
+	"config":                       {"autoscaler", "crds/serving", "rollout"},
 	"crds":                         {"crds/serving"},
 	"crds/serving":                 {},
 	"crds/convert":                 {"crds/serving", "model"},
@@ -71,7 +72,7 @@ var layers = map[string][]string{
 	"cmd/sluice/load":              {"autoscaler/loop", "envoy", "model", "xds"},
 	"cmd/sluice/manifest":          {"crds", "model", "rollout"},
 	"cmd/sluice/metrics":           {"autoscaler/loop", "controlplane", "model", "xds"},
-	"cmd/sluice/policy":            {"autoscaler", "cmd/sluice/manifest", "crds", "model"},
+	"cmd/sluice/policy":            {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
 	"cmd/sluice/sample":            {},
 	"cmd/sluice/stage":             {},
 	"cmd/sluice/transport":         {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},
@@ -92,7 +93,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"k8s.io/", "sigs.k8s.io/controller", "sigs.k8s.io/structured"},
-		allowed:  []string{"crds", "kube", "standalone", "cmd", "test"},
+		allowed:  []string{"config", "crds", "kube", "standalone", "cmd", "test"},
 		why:      "Kubernetes types stop at the adapter",
 	},
 	{
@@ -102,7 +103,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed: []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
+		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
 		why: "this package builds on the standard library alone",
 	},
@@ -110,7 +111,7 @@ var foreign = []struct {
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
-	"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
+	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
 	"dataplane/gateway/config", "xds/resource", "xds/offer",
 }
 

@@ -83,7 +83,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (*loops,
 // newAdapter makes the last of the loops.
 func (u *Up) newAdapter(l *loops, api *apiserver.Server) (err error) {
 	l.adapter, err = kube.New(kube.Options{
-		Config: api.Config(), Logger: u.log, Gateway: u.gateway, ActivatorToken: u.token, Rollout: u.options.rollout(),
+		Config: api.Config(), Logger: u.log, Gateway: u.gateway, ActivatorToken: u.token, Settings: kube.Settings{Rollout: u.options.rollout()},
 		Worlds: l.control.Offer, Run: l.processes.Run, Ready: u.announce.service, CollectGarbage: true,
 		Scale: kube.Scaling{
 			Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed, Check: u.checkScaling,

@@ -15,7 +15,15 @@ const (
 
 // DomainTemplate writes the external host of a Route or of one of its tags. It is a Go template with Knative's fields: Name (of the Route,
 // or what the TagTemplate made of it), Namespace, Domain, Annotations and Labels.
-type DomainTemplate struct{ parsed *template.Template }
+type DomainTemplate struct {
+	text   string
+	parsed *template.Template
+}
+
+// Equal says whether two templates have the same text.
+func (t *DomainTemplate) Equal(o *DomainTemplate) bool {
+	return t == o || t != nil && o != nil && t.text == o.text
+}
 
 // domainValues are the fields of a DomainTemplate; templates name them.
 type domainValues struct {
@@ -30,7 +38,7 @@ func ParseDomainTemplate(text string) (*DomainTemplate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing: %w", err)
 	}
-	t := &DomainTemplate{parsed}
+	t := &DomainTemplate{text, parsed}
 	host, err := t.host(domainValues{Name: "foo", Namespace: "bar", Domain: "baz.com"})
 	if err != nil {
 		return nil, err
@@ -52,7 +60,15 @@ func (t *DomainTemplate) host(v domainValues) (string, error) {
 
 // TagTemplate writes the first label of the hosts of a tag, which is also the name of its placeholder Service. It is a Go template with
 // Knative's fields: Name (of the Route) and Tag.
-type TagTemplate struct{ parsed *template.Template }
+type TagTemplate struct {
+	text   string
+	parsed *template.Template
+}
+
+// Equal says whether two templates have the same text.
+func (t *TagTemplate) Equal(o *TagTemplate) bool {
+	return t == o || t != nil && o != nil && t.text == o.text
+}
 
 type tagValues struct{ Name, Tag string }
 
@@ -62,7 +78,7 @@ func ParseTagTemplate(text string) (*TagTemplate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing: %w", err)
 	}
-	t := &TagTemplate{parsed}
+	t := &TagTemplate{text, parsed}
 	label, err := t.label(tagValues{Name: "foo", Tag: "v2"})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,4 +97,33 @@ func isFQDN(s string) bool {
 		}
 	}
 	return true
+}
+
+// Placeholder is a name within the cluster by which clients find the hosts of a Route or of one of its tags.
+type Placeholder struct {
+	// Tag is empty for the Route itself.
+	Tag string
+	// Name is a name in the Route's namespace.
+	Name string
+}
+
+// Placeholders returns the names within the cluster of a Route and of the tags of its splits, each once, without those that would be no
+// names.
+func (o Options) Placeholders(route *model.RouteSpec, splits ...[]model.Target) []Placeholder {
+	var out []Placeholder
+	add := func(tag string) {
+		h, err := o.hostsOf(route, tag)
+		if err == nil && !slices.ContainsFunc(out, func(p Placeholder) bool { return p.Tag == tag || p.Name == h.label }) {
+			out = append(out, Placeholder{Tag: tag, Name: h.label})
+		}
+	}
+	add("")
+	for _, split := range splits {
+		for _, t := range split {
+			if t.Tag != "" {
+				add(t.Tag)
+			}
+		}
+	}
+	return out
 }

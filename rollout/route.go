@@ -28,6 +28,8 @@ type RoutePlan struct {
 	Rules []model.Rule
 	// Traffic is the same split for the status, in the order of the spec.
 	Traffic []model.Target
+	// Placeholders are the names within the cluster, of the Route itself first. While a target is bad, they are of both splits.
+	Placeholders []Placeholder
 	// URL and Address are the URLs from outside and within the cluster.
 	URL, Address string
 	// Rollout is the state of gradual rollouts, to be stored beside Traffic and passed in again as RouteSpec.Rollout.
@@ -63,6 +65,7 @@ func Route(in RouteInput) RoutePlan {
 		plan.Rollout = state.String()
 	}
 	plan.Traffic = s.traffic
+	plan.Placeholders = in.Options.Placeholders(in.Route, in.Route.Traffic, plan.Traffic)
 	plan.Rules = in.Options.rules(in.Route, s)
 	if h, err := in.Options.hostsOf(in.Route, ""); err == nil {
 		plan.URL = h.url

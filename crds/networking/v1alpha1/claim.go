@@ -50,3 +50,6 @@ type ClusterDomainClaimList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []ClusterDomainClaim `json:"items"`
 }
+
+// AutomaticLabel, with "true", is on a claim that a DomainMapping made. It goes with the DomainMapping.
+const AutomaticLabel = "sluice.dev/automatic-claim"

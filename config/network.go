@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"time"
 
 	"sluice.dev/sluice/model"
@@ -64,7 +63,7 @@ func readNetwork(s *Settings, k *keys) {
 		return model.HTTPOption(found), found != "" || text == ""
 	})
 	seconds := int64(0)
-	k.integer("rollout-duration", &seconds, 0, math.MaxInt32)
+	k.integer("rollout-duration", &seconds, 0)
 	n.RolloutDuration = time.Duration(seconds) * time.Second
 	k.boolean("autocreate-cluster-domain-claims", &n.Claims)
 	for key, harmless := range networkUnused {
@@ -89,9 +88,10 @@ func template[T any](k *keys, key string, to **T, parse func(string) (*T, error)
 	*to = t
 }
 
-// Hosts returns the settings of planning with what config-domain and config-network say of hosts, URLs and gradual rollouts.
+// Hosts returns the settings of planning with what config-domain and config-network say of hosts, URLs and gradual rollouts. The domain of o
+// counts where config-domain has none for all Routes.
 func (s Settings) Hosts(o rollout.Options) rollout.Options {
-	o.Domain = cmp.Or(s.Domain.Default, "svc."+cmp.Or(o.ClusterDomain, "cluster.local"))
+	o.Domain = cmp.Or(s.Domain.Default, o.Domain, "svc."+cmp.Or(o.ClusterDomain, "cluster.local"))
 	o.Domains = s.Domain.Selected
 	o.DomainTemplate, o.TagTemplate = s.Network.DomainTemplate, s.Network.TagTemplate
 	o.Scheme, o.HTTP = s.Network.Scheme, s.Network.HTTP

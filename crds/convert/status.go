@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"maps"
 	"strings"
 	"time"
@@ -49,15 +50,32 @@ func WithRollout(annotations map[string]string, state string) map[string]string 
 	return with(out, map[string]string{RolloutAnnotation: state})
 }
 
-// ContainerStatuses returns the images that a Revision's containers run. kn reads them to give a new revision the same
-// image. Sluice asks no registry, so an image has the name that the user gave it.
-func ContainerStatuses(r *servingv1.Revision) []servingv1.ContainerStatus {
+// ContainerStatuses returns the images that a Revision's containers run, for its status: those of images, by container, and for others
+// the name that the user gave. kn reads them to give a new revision the same image.
+func ContainerStatuses(r *servingv1.Revision, images map[string]string) []servingv1.ContainerStatus {
 	spec := effective(r)
 	out := make([]servingv1.ContainerStatus, 0, len(spec.Containers))
 	for _, c := range spec.Containers {
-		out = append(out, servingv1.ContainerStatus{Name: c.Name, ImageDigest: c.Image})
+		out = append(out, servingv1.ContainerStatus{Name: c.Name, ImageDigest: cmp.Or(images[c.Name], c.Image)})
 	}
 	return out
+}
+
+// Resolved says whether the status of a Revision says which image each of its containers runs.
+func Resolved(r *servingv1.Revision) bool {
+	return len(r.Status.ContainerStatuses) == len(r.Spec.Containers)
+}
+
+// ResolvedImages returns the images that the status of a Revision names, by container. Knative leaves out those whose tags it does not
+// resolve.
+func ResolvedImages(r *servingv1.Revision) map[string]string {
+	images := map[string]string{}
+	for _, c := range r.Status.ContainerStatuses {
+		if c.ImageDigest != "" {
+			images[c.Name] = c.ImageDigest
+		}
+	}
+	return images
 }
 
 // RoutingLabels returns the labels and annotations of a Revision that say which Routes name it, for a merge patch: nil

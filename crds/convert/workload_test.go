@@ -224,5 +224,16 @@ func TestScalingAnnotationsThatCannotBeRead(t *testing.T) {
 }
 
 func TestContainerStatuses(t *testing.T) {
-	check(t, "statuses", ContainerStatuses(revision(nil)), []servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img"}})
+	r := revision(nil)
+	check(t, "statuses", ContainerStatuses(r, nil), []servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img"}})
+	check(t, "resolved", Resolved(r), false)
+	r.Status.ContainerStatuses = ContainerStatuses(r, map[string]string{"user-container": "img@sha256:1"})
+	check(t, "statuses by digest", r.Status.ContainerStatuses,
+		[]servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img@sha256:1"}})
+	check(t, "resolved", Resolved(r), true)
+	w, _ := Workload(r)
+	check(t, "image", w.Containers[0].Image, "img@sha256:1")
+	r.Status.ContainerStatuses[0].ImageDigest = "" // as Knative writes it where it does not resolve a tag
+	w, _ = Workload(r)
+	check(t, "image by tag", w.Containers[0].Image, "img")
 }

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -51,8 +52,8 @@ var volatile = []string{
 }
 
 // Deployment returns the Deployment of a revision: Knative's, with the differences that docs/decisions/0029 lists. What convert.Workload
-// resolves is taken from w (names, limits of requests, protocol, replicas), and what only pods have from r (volumes, resources, where
-// values of variables are kept, accounts). An error is a mistake of the user in r.
+// resolves is taken from w (names, images, limits of requests, protocol, replicas), and what only pods have from r (volumes, resources,
+// where values of variables are kept, accounts). An error is a mistake of the user in r.
 func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Deployment, error) {
 	pod, err := podSpec(w, r, c)
 	if err != nil {
@@ -127,6 +128,7 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 	for i := range pod.Containers {
 		complete(&pod.Containers[i], w, i == serving)
 	}
+	useImages(pod.Containers, w)
 	if !w.Direct {
 		pod.Containers[serving].ReadinessProbe = onlyExec(readiness)
 		sidecar, err := queueProxy(w, r.Annotations, readiness, c)
@@ -138,6 +140,16 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
 	pod.Affinity = spread(w.Revision.Name)
 	return pod, nil
+}
+
+// useImages gives containers the images of the workload, which are those of the Revision by digest.
+func useImages(containers []corev1.Container, w model.Workload) {
+	for i := range containers {
+		of := func(c model.Container) bool { return c.Name == containers[i].Name }
+		if j := slices.IndexFunc(w.Containers, of); j >= 0 {
+			containers[i].Image = w.Containers[j].Image
+		}
+	}
 }
 
 // spread prefers nodes that have no pod of the revision yet.

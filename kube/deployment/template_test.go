@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +112,27 @@ func TestHashFollowsTheTemplateAlone(t *testing.T) {
 	newer.QueueProxy = "sluice.example/queue-proxy:2"
 	if hash(r, 1, newer) == before {
 		t.Error("another queue-proxy does not change the pods")
+	}
+}
+
+func TestPodsRunTheImagesThatTheStatusHas(t *testing.T) {
+	r := newRevision("hello-00001")
+	r.Spec.Containers = []servingv1.Container{
+		{Image: "example.org/side", Name: "side"}, {Image: "example.org/hello", Ports: []servingv1.ContainerPort{{}}},
+	}
+	r.Status.ContainerStatuses = []servingv1.ContainerStatus{
+		{Name: "side", ImageDigest: "example.org/side@sha256:1"}, {Name: "user-container-0", ImageDigest: "example.org/hello@sha256:2"},
+	}
+	d, err := Deployment(workloadOf(r), r, testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []string
+	for _, c := range d.Spec.Template.Spec.Containers {
+		images = append(images, c.Image)
+	}
+	if want := []string{"example.org/side@sha256:1", "example.org/hello@sha256:2", testConfig().QueueProxy}; !slices.Equal(images, want) {
+		t.Errorf("the pods run %v, want %v", images, want)
 	}
 }
 

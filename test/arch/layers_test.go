@@ -63,6 +63,7 @@ var layers = map[string][]string{
 	"dataplane/activator/upstream": {"model"},
 	"kube":                         {"model", "rollout", "crds"},
 	"kube/deployment":              {"model", "crds"},
+	"kube/digest":                  {"crds"},
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},

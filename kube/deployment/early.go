@@ -79,6 +79,9 @@ func (m *member) stopAsking() {
 	for _, q := range m.questions {
 		q.cancel()
 	}
+	for _, t := range m.tellings {
+		t.cancel()
+	}
 }
 
 // answers returns which pods have said that they are ready, and when.

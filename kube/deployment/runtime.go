@@ -22,11 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sluice.dev/sluice/contract"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
 )
 
-// Options of a Runtime. All are required but Logger and Follow.
+// Options of a Runtime. All are required but Logger, Signer and Follow.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -39,6 +40,9 @@ type Options struct {
 	Revision func(model.Key) *servingv1.Revision
 	// Pods is what all pods have in common.
 	Pods Config
+	// Signer proves to queue-proxies that they are told something by this installation. They get its public key. Without one they believe
+	// whoever says that it is an activator, and are not told when the streams of a revision end.
+	Signer *contract.Signer
 	// Follow has the Runtime watch and report, and write nothing, until Lead is called.
 	Follow bool
 }
@@ -74,8 +78,9 @@ type member struct {
 	start    model.Start
 	reported bool
 	sent     model.WorkloadStatus
-	// questions are those to starting pods, by UID.
+	// questions are those to starting pods, and tellings what pods are told, both by UID.
 	questions map[types.UID]*question
+	tellings  map[types.UID]*telling
 }
 
 const (
@@ -90,6 +95,7 @@ func New(o Options) (*Runtime, error) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
+	o.Pods.ActivatorKey = o.Signer.Key().String()
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("registering the types of Kubernetes: %w", err)
@@ -133,7 +139,7 @@ func (r *Runtime) Run(w model.Workload) {
 		if m != nil {
 			m.stopAsking()
 		}
-		m = &member{questions: map[types.UID]*question{}}
+		m = &member{questions: map[types.UID]*question{}, tellings: map[types.UID]*telling{}}
 		r.members[w.Revision] = m
 	}
 	if w.UID == "" && !r.leading {
@@ -257,6 +263,7 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	}
 	m.notice(pods, time.Now())
 	r.ask(m, pods)
+	r.tell(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
 	if !m.take(&status, time.Now()) {
 		return status, false

@@ -29,6 +29,9 @@ type Config struct {
 	PullPolicy corev1.PullPolicy
 	// Resources of the sidecar. Annotations of a revision (queue.sidecar.serving.knative.dev/…) replace single ones.
 	Resources corev1.ResourceRequirements
+	// ActivatorKey is the key with which queue-proxies check what activators and the controller prove, as text. It is no secret. A Runtime
+	// sets it.
+	ActivatorKey string
 	// Quiet is for how long a draining pod must get no request before it ends; 0 means 30 s, as in Knative.
 	Quiet time.Duration
 	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means 600 s, as in Knative.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
@@ -23,8 +24,8 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 
 func testConfig() Config {
 	return Config{
-		QueueProxy: "sluice.example/queue-proxy:1",
-		Resources:  corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("25m")}},
+		QueueProxy: "sluice.example/queue-proxy:1", ActivatorKey: contract.NewSigner("secret").Key().String(),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("25m")}},
 	}
 }
 

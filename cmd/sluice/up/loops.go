@@ -41,8 +41,9 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (*loops,
 		u.registry.MustRegister(held.Collector())
 	}
 	options := process.Options{
-		Dir: u.options.DataDir, Logger: u.log.Named("process"), Replicas: u.options.MaxReplicas, ActivatorToken: u.token, Bin: u.bin,
-		Status: func(s model.WorkloadStatus) { l.adapter.Observe(s) },
+		Dir: u.options.DataDir, Logger: u.log.Named("process"), Replicas: u.options.MaxReplicas, Bin: u.bin,
+		ActivatorKey: contract.NewSigner(u.token).Key(),
+		Status:       func(s model.WorkloadStatus) { l.adapter.Observe(s) },
 	}
 	if u.options.RequestLog {
 		options.RequestLog = &u.announce

@@ -16,6 +16,9 @@ const (
 	ProofHeader = "Sluice-Proof"
 )
 
+// NotReady is what a queue-proxy says when it is asked whether its replica is ready, before what the application's last probe found.
+const NotReady = "the application is not ready: "
+
 // InternalHeaders are the headers that only parts of the platform may send, by Knative's names and in canonical form. Gateways remove
 // them from the requests of clients. Nothing behind a gateway acts on them, except that a queue-proxy acts on a ProxyHeader with a
 // valid proof.

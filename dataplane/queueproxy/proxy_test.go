@@ -322,7 +322,7 @@ func TestReadinessIsNotForClients(t *testing.T) {
 		}
 		return nil
 	}})
-	if got := readiness(p); got != (answer{503, "", "the application is not ready"}) {
+	if got := readiness(p); got != (answer{503, "", "the application is not ready: unexpected EOF"}) {
 		t.Errorf("not ready: %v", got)
 	}
 	ready.Store(true)

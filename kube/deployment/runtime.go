@@ -284,6 +284,7 @@ func (m *member) take(status *model.WorkloadStatus, now time.Time) bool {
 	} else if m.refused != nil {
 		status.Failure = m.refused
 	}
+	steady(status, &m.sent)
 	idle := !m.reported && m.workload.Replicas == 0 && status.Running == 0
 	if idle || m.reported && reflect.DeepEqual(*status, m.sent) {
 		return false

@@ -43,7 +43,7 @@ const (
 	defaultProgressDeadline = 600 * time.Second
 )
 
-// HashAnnotation on a Deployment is a hash of what Deployment made, so that changes of others, such as the defaults that the API server
+// HashAnnotation on a Deployment is a hash of the spec that Deployment made, so that changes of others, such as the defaults that the API server
 // fills in, are not taken for changes of ours. Knative has a label of this name.
 const HashAnnotation = servingv1.Group + "/deployment-hash"
 
@@ -90,7 +90,7 @@ func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Depl
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: forPods}, Spec: *pod},
 		},
 	}
-	hash, err := hashOf(d)
+	hash, err := hashOf(&d.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -186,10 +186,14 @@ func same[T any](part any) (*T, error) {
 	return whole, nil
 }
 
-func hashOf(d *appsv1.Deployment) (string, error) {
-	data, err := json.Marshal(d)
+// hashOf leaves out labels and annotations. Users may change those of a Revision, and a change in pods would replace them. What concerns
+// pods, such as the resources of the sidecar, is in the rest of the spec.
+func hashOf(spec *appsv1.DeploymentSpec) (string, error) {
+	bare := *spec
+	bare.Template.ObjectMeta = metav1.ObjectMeta{}
+	data, err := json.Marshal(bare)
 	if err != nil {
-		return "", fmt.Errorf("making the Deployment of %s: %w", d.Name, err)
+		return "", fmt.Errorf("making a Deployment: %w", err)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(data) // a hash takes everything

@@ -105,9 +105,15 @@ func TestHashFollowsTheTemplateAlone(t *testing.T) {
 	before := hash(r, 1, testConfig())
 	routed := r.DeepCopy()
 	routed.Labels[servingv1.RoutingStateLabel] = servingv1.RoutingStateReserve
-	routed.Annotations = map[string]string{servingv1.RoutesAnnotation: "hello", servingv1.NoGCAnnotation: "true"}
+	routed.Annotations = map[string]string{servingv1.RoutesAnnotation: "hello", servingv1.NoGCAnnotation: "true", "example.org/owner": "me"}
+	routed.Labels["example.org/team"] = "mine"
 	if hash(routed, 5, testConfig()) != before {
-		t.Error("the replicas, the Routes or the retention of a revision change its pods")
+		t.Error("the replicas, the Routes, the retention, or a label or annotation of a revision change its pods")
+	}
+	larger := r.DeepCopy()
+	larger.Annotations = map[string]string{"queue.sidecar.serving.knative.dev/cpu-resource-request": "2"}
+	if hash(larger, 1, testConfig()) == before {
+		t.Error("an annotation for the resources of the sidecar does not change the pods")
 	}
 	newer := testConfig()
 	newer.QueueProxy = "sluice.example/queue-proxy:2"

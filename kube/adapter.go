@@ -42,6 +42,9 @@ type Options struct {
 	// Unsupported returns what a Revision needs and the runtime lacks; the first one becomes its condition, and it does not run. nil means
 	// that the runtime lacks nothing. It must not change the Revision.
 	Unsupported func(*servingv1.Revision) []model.Problem
+	// Feature says whether a key of Knative's config-features is enabled on which a field of a Revision's pods depends (see
+	// servingv1.Need); nil means that none is.
+	Feature func(key string) bool
 	// Digests resolve images; a zero one leaves them as users name them.
 	Digests Digests
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision

@@ -143,7 +143,7 @@ func withImages(revision *servingv1.Revision, images map[string]string) *serving
 		return revision
 	}
 	out := revision.DeepCopy()
-	out.Status.ContainerStatuses = convert.ContainerStatuses(revision, images)
+	convert.SetImages(out, images)
 	return out
 }
 

@@ -191,6 +191,7 @@ func (a *Adapter) revisionProblems(revision *servingv1.Revision, images found) [
 	if images.problem != "" && images.images == nil {
 		problems = append(problems, model.Problem{Owner: refOf(kindRevision, revision), Reason: notResolved, Message: images.problem})
 	}
+	problems = append(problems, convert.FeatureProblems(revision, a.options.Feature)...)
 	if a.options.Unsupported != nil {
 		problems = append(problems, a.options.Unsupported(revision)...)
 	}

@@ -39,6 +39,9 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	source, _ := metricsSource(r.Annotations)
 	w.Direct = source == model.FromEnvoy
 	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w, images: ResolvedImages(r)}
+	for _, c := range spec.InitContainers {
+		w.Init = append(w.Init, model.Container{Name: c.Name, Image: cmp.Or(b.images[c.Name], c.Image)})
+	}
 	serving := spec.ServingContainer()
 	if b.serving = serving; serving == nil {
 		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests",

@@ -131,7 +131,11 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 	for i := range pod.Containers {
 		complete(&pod.Containers[i], w, i == serving)
 	}
-	useImages(pod.Containers, w)
+	useImages(pod.Containers, w.Containers)
+	useImages(pod.InitContainers, w.Init)
+	for i := range pod.InitContainers {
+		pod.InitContainers[i].Env = append(pod.InitContainers[i].Env, identity(w)...)
+	}
 	if !w.Direct {
 		pod.Containers[serving].ReadinessProbe = onlyExec(readiness)
 		sidecar, err := queueProxy(w, r.Annotations, readiness, c)
@@ -141,16 +145,18 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		pod.Containers = append(pod.Containers, sidecar)
 	}
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
-	pod.Affinity = spread(w.Revision.Name)
+	if pod.Affinity == nil {
+		pod.Affinity = spread(w.Revision.Name)
+	}
 	return pod, nil
 }
 
-// useImages gives containers the images of the workload, which are those of the Revision by digest.
-func useImages(containers []corev1.Container, w model.Workload) {
+// useImages gives containers the images that the Workload has. The Revision in the cache may not have those in its status yet.
+func useImages(containers []corev1.Container, images []model.Container) {
 	for i := range containers {
 		of := func(c model.Container) bool { return c.Name == containers[i].Name }
-		if j := slices.IndexFunc(w.Containers, of); j >= 0 {
-			containers[i].Image = w.Containers[j].Image
+		if j := slices.IndexFunc(images, of); j >= 0 {
+			containers[i].Image = images[j].Image
 		}
 	}
 }

@@ -36,7 +36,9 @@ func complete(c *corev1.Container, w model.Workload, serving bool) {
 // identity are the variables that say to a container what it is a part of.
 func identity(w model.Workload) []corev1.EnvVar {
 	return []corev1.EnvVar{
-		{Name: "K_REVISION", Value: w.Revision.Name}, {Name: "K_CONFIGURATION", Value: w.Configuration}, {Name: "K_SERVICE", Value: w.Service},
+		{Name: "K_REVISION", Value: w.Revision.Name},
+		{Name: "K_CONFIGURATION", Value: w.Configuration},
+		{Name: "K_SERVICE", Value: w.Service},
 	}
 }
 

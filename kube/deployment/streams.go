@@ -21,6 +21,14 @@ type telling struct {
 	cancel context.CancelFunc
 }
 
+// tells says whether a pod knows an end, or is being told it.
+func (t *telling) tells(at time.Time) bool {
+	if t == nil {
+		return at.IsZero()
+	}
+	return t.at.Equal(at)
+}
+
 const (
 	firstTell   = 50 * time.Millisecond // between two attempts
 	lastTell    = 5 * time.Second
@@ -29,14 +37,17 @@ const (
 
 // tell tells the queue-proxies that do not know it yet when the streams of a revision end. The Runtime's mutex is held.
 func (r *Runtime) tell(m *member, pods []*corev1.Pod) {
+	if !m.ours || r.options.Signer == nil || r.asking == nil {
+		return
+	}
 	there := map[types.UID]bool{}
 	for _, pod := range pods {
-		if !m.ours || r.options.Signer == nil || r.asking == nil || !queueProxyRuns(pod) {
+		if !queueProxyRuns(pod) {
 			continue
 		}
 		there[pod.UID] = true
 		at, before := m.workload.StreamDeadline, m.tellings[pod.UID]
-		if before == nil && at.IsZero() || before != nil && before.at.Equal(at) {
+		if before.tells(at) {
 			continue
 		}
 		if before != nil {

@@ -43,8 +43,8 @@ const (
 	defaultProgressDeadline = 600 * time.Second
 )
 
-// HashAnnotation on a Deployment is a hash of the spec that Deployment made, so that changes of others, such as the defaults that the API server
-// fills in, are not taken for changes of ours. Knative has a label of this name.
+// HashAnnotation on a Deployment is a hash of the spec that Deployment made, so that changes of others, such as the defaults that the API
+// server fills in, are not taken for changes of ours. Knative has a label of this name.
 const HashAnnotation = servingv1.Group + "/deployment-hash"
 
 // volatile are the labels and annotations of a Revision that change during its life. Pods do not get them: a change would replace the

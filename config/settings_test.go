@@ -221,7 +221,7 @@ func TestNotes(t *testing.T) {
 		{DefaultsName, map[string]string{"revision-timeout": "1", "Container-Concurrency": "x"}, Notes{Unknown: []string{"Container-Concurrency", "revision-timeout"}}},
 		{AutoscalerName, map[string]string{"stable-windw": "1s", "stable-window": "60s"}, Notes{Unknown: []string{"stable-windw"}}},
 		{DefaultsName, map[string]string{"init-container-name-template": "first"}, Notes{Ignored: []string{
-			"init-container-name-template names containers that revisions cannot have: Sluice has no init containers."}}},
+			"init-container-name-template has no effect: each init container needs a name of its own."}}},
 		{DeploymentName, map[string]string{"queue-sidecar-rootca": "x", "queue-sidecar-token-audiences": ""}, Notes{Ignored: []string{
 			"queue-sidecar-rootca is set, and Sluice does not have certificates for extensions of the queue-proxy."}}},
 		{FeaturesName, map[string]string{"kubernetes.podspec-hostipc": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{

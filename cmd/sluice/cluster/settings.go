@@ -18,7 +18,7 @@ import (
 
 // watchSettings reads the ConfigMaps of the installation, and watches them.
 func (c *Controller) watchSettings(ctx context.Context, parts *stage.Group, to *rest.Config) (*configmap.Watcher, config.Settings, error) {
-	w, err := configmap.New(configmap.Options{Config: to, Namespace: c.options.Namespace, Logger: c.log.Named("configuration")})
+	w, err := configmap.New(configmap.Options{Config: to, Namespace: c.options.Namespace, Logger: c.log})
 	if err != nil {
 		return nil, config.Settings{}, err
 	}

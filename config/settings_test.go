@@ -175,7 +175,9 @@ func TestEachKey(t *testing.T) {
 
 func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	_, _, err := Default().With(DefaultsName, map[string]string{keyTimeout: "soon", keyIdle: "x", "revision-cpu-limit": "y"})
-	for _, want := range []string{`revision-timeout-seconds is "soon"`, `revision-idle-timeout-seconds is "x"`, `revision-cpu-limit is "y"`} {
+	for _, want := range []string{
+		`revision-timeout-seconds is "soon"`, `revision-idle-timeout-seconds is "x"`, `revision-cpu-limit is "y"`,
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v; want %q in it", err, want)
 		}
@@ -294,7 +296,8 @@ func TestHosts(t *testing.T) {
 	if diff := cmp.Diff(want, s.Hosts(rollout.Options{Port: 8080})); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
-	if _, _, err := s.With(DomainName, map[string]string{"Example_com": ""}); err == nil || !strings.Contains(err.Error(), `key "Example_com": want a domain`) {
+	_, _, err = s.With(DomainName, map[string]string{"Example_com": ""})
+	if err == nil || !strings.Contains(err.Error(), `key "Example_com": want a domain`) {
 		t.Errorf("a domain that is none: %v", err)
 	}
 }

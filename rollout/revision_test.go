@@ -64,6 +64,26 @@ func TestRevision(t *testing.T) {
 	}
 }
 
+func TestProgressDeadlineOfTheInstallation(t *testing.T) {
+	for name, c := range map[string]struct {
+		own, installation time.Duration
+		reason            string
+	}{
+		"Knative's":        {0, 0, "Deploying"},
+		"is over":          {0, time.Minute, "ProgressDeadlineExceeded"},
+		"is not over":      {0, time.Hour, "Deploying"},
+		"its own is later": {time.Hour, time.Minute, "Deploying"},
+	} {
+		plan := Revision(RevisionInput{
+			Revision: &model.Revision{Created: epoch, ProgressDeadline: c.own}, ProgressDeadline: c.installation, Replicas: 1,
+			Workload: &model.WorkloadStatus{Running: 1}, Now: epoch.Add(2 * time.Minute),
+		})
+		if got := model.FindCondition(plan.Conditions, model.ResourcesAvailable).Reason; got != c.reason {
+			t.Errorf("%s: reason %q, want %q", name, got, c.reason)
+		}
+	}
+}
+
 // The autoscaler has taken the last replica of a revision that has never been ready.
 func TestRevisionThatWasGivenUpSaysWhy(t *testing.T) {
 	late := model.Condition{Status: model.False, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved"}

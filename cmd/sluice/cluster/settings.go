@@ -16,9 +16,7 @@ import (
 
 // watchSettings reads the ConfigMaps of the installation, and watches them.
 func (t *term) watchSettings(ctx context.Context) (err error) {
-	t.watcher, err = configmap.New(configmap.Options{
-		Config: t.api, Namespace: t.options.Namespace, Logger: t.options.Logger.Named("configuration"),
-	})
+	t.watcher, err = configmap.New(configmap.Options{Config: t.api, Namespace: t.options.Namespace, Logger: t.options.Logger})
 	if err != nil {
 		return err
 	}

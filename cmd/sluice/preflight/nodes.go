@@ -65,18 +65,26 @@ func (c *checker) images() []string {
 	return images
 }
 
-// image says which nodes lack an image. The kubelet names the 50 largest images of its node.
+// mostImages is how many images a kubelet lists by default: the largest ones of its node.
+const mostImages = 50
+
+// image says which nodes lack an image.
 func (c *checker) image(image string, nodes []corev1.Node) {
 	var without []string
+	unknown := false
 	for _, n := range nodes {
 		if !slices.ContainsFunc(n.Status.Images, func(i corev1.ContainerImage) bool { return slices.ContainsFunc(i.Names, same(image)) }) {
 			without = append(without, n.Name)
+			unknown = unknown || len(n.Status.Images) >= mostImages
 		}
 	}
 	first := strings.Join(without[:min(3, len(without))], ", ")
 	switch {
 	case len(without) == 0:
 		c.add(OK, "", "All nodes have the image %s.", image)
+	case unknown && (c.options.PullPolicy == string(corev1.PullNever) || strings.HasPrefix(image, "sluice.local/")):
+		c.add(Note, "See on the nodes: they list only their largest images.", "%d nodes, such as %s, do not list the image %s.",
+			len(without), first, image)
 	case c.options.PullPolicy == string(corev1.PullNever):
 		c.add(Lacks, "Load the image into these nodes, or let kubelets pull it with --image-pull-policy IfNotPresent.",
 			"%d nodes, such as %s, do not list the image %s, and --image-pull-policy is Never.", len(without), first, image)

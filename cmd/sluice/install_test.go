@@ -11,9 +11,9 @@ import (
 
 // TestTheManifestStartsCommandsThatExist gives the arguments of each container to the command that it starts.
 func TestTheManifestStartsCommandsThatExist(t *testing.T) {
-	for _, gateway := range []string{install.Envoy, install.Builtin} {
+	for _, gateway := range []string{install.Envoy, install.Builtin, install.None} {
 		o := install.Defaults()
-		o.Gateway = gateway
+		o.Gateway, o.TLSSecret = gateway, "wildcard"
 		objects, err := install.Objects(o)
 		if err != nil {
 			t.Fatal(err)

@@ -35,6 +35,9 @@ func (o Options) controller() []Object {
 		fmt.Sprintf("--http=:%d", httpPort), fmt.Sprintf("--https=:%d", httpsPort), fmt.Sprintf("--local=:%d", localPort),
 		"--routes="+o.Routes, "--domain="+o.Domain,
 		"--queue-proxy-image="+o.QueueProxyImage, "--queue-proxy-pull-policy="+o.PullPolicy)
+	if o.Gateway == None {
+		c.Args = append(c.Args, "--local-gateway=none") // there is no such Service
+	}
 	if o.TLSSecret != "" {
 		c.Args = append(c.Args, "--tls-secret="+o.TLSSecret)
 	}

@@ -47,13 +47,18 @@ func marked() install.Options {
 	}
 }
 
-// options are the values of the chart that add something to an installation, and what an installation is without them.
+// options are what adds something to an installation: a condition on the values of the chart, and what an installation is without it.
 var options = []struct {
-	value string
-	off   func(*install.Options)
+	condition string
+	off       func(*install.Options)
 }{
-	{"tlsSecret", func(o *install.Options) { o.TLSSecret = "" }},
-	{"userSecrets", func(o *install.Options) { o.UserSecrets = false }},
+	{"if .Values.tlsSecret", func(o *install.Options) { o.TLSSecret = "" }},
+	{"if .Values.userSecrets", func(o *install.Options) { o.UserSecrets = false }},
+	{`if eq .Values.gateway "none"`, func(o *install.Options) {
+		if o.Gateway == install.None {
+			o.Gateway = install.Envoy
+		}
+	}},
 }
 
 // Helm returns a Helm chart whose default values are the options.
@@ -84,6 +89,10 @@ func template(part string) (string, error) {
 		return framed("if .Values.createNamespace", part, marked())
 	case "crds":
 		return definitions()
+	case "controller":
+		none := marked()
+		none.Gateway = install.None
+		return optional(part, none)
 	case "gateway":
 		envoy := marked()
 		first, err := framed(`if eq .Values.gateway "envoy"`, part, envoy)
@@ -120,10 +129,10 @@ func optional(part string, o install.Options) (string, error) {
 		}
 		added, err := additions(without, all)
 		if err != nil {
-			return "", fmt.Errorf("value %s in %s: %w", option.value, part, err)
+			return "", fmt.Errorf("%s in %s: %w", option.condition, part, err)
 		}
 		for _, i := range added {
-			conditions[i] = "if .Values." + option.value
+			conditions[i] = option.condition
 		}
 	}
 	return conditional(all, conditions)

@@ -1,4 +1,6 @@
-package e2e
+// Package installation tests how Sluice comes into a cluster and leaves it: the cluster that KUBECONFIG names, whose nodes have the images
+// that test/e2e uses. It must have no Sluice when the test begins, so this package and test/e2e cannot run at the same time.
+package installation
 
 import (
 	"bytes"
@@ -38,15 +40,11 @@ type target struct {
 
 func newTarget(t *testing.T) (*target, install.Options) {
 	t.Helper()
-	o := install.Defaults()
-	o.PullPolicy, o.ServiceType = "Never", "NodePort"
-	for name, image := range map[string]*string{
-		"SLUICE_IMAGE": &o.Image, "SLUICE_QUEUE_PROXY_IMAGE": &o.QueueProxyImage, "SLUICE_ENVOY_IMAGE": &o.EnvoyImage,
-	} {
-		if *image = os.Getenv(name); *image == "" || os.Getenv("KUBECONFIG") == "" {
-			t.Skip("this test needs a cluster, KUBECONFIG, whose nodes have the images SLUICE_IMAGE, SLUICE_QUEUE_PROXY_IMAGE and SLUICE_ENVOY_IMAGE")
-		}
+	if os.Getenv("KUBECONFIG") == "" {
+		t.Skip("KUBECONFIG is not set: this test needs a cluster")
 	}
+	o := install.Defaults()
+	o.EnvoyImage, o.PullPolicy, o.ServiceType = "sluice.local/envoy:1.40.0", "Never", "NodePort"
 	if _, err := exec.LookPath("kubectl"); err != nil {
 		t.Skip("this test needs kubectl on PATH")
 	}

@@ -49,6 +49,7 @@ func steps() []kind {
 		labelled("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding"),
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
+		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
 		labelled("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition"),
 		labelled("rbac.authorization.k8s.io", "clusterroles", "ClusterRole"),

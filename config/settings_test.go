@@ -127,7 +127,10 @@ var rows = []row{
 	{FeaturesName, "secure-pod-defaults", "Enabled", func(s *Settings) {
 		s.Features.SecurePodDefaults, s.Defaults.Secure = servingv1.SecureOn, servingv1.SecureOn
 	}, nil, ""},
-	{FeaturesName, "kubernetes.podspec-affinity", "Disabled", func(*Settings) {}, []string{"on"}, aFlag},
+	{FeaturesName, "kubernetes.podspec-affinity", "Allowed", func(s *Settings) {
+		s.Features.Pods = map[string]bool{"kubernetes.podspec-affinity": true}
+	}, []string{"on"}, aFlag},
+	{FeaturesName, "kubernetes.podspec-hostipc", "Disabled", func(*Settings) {}, []string{"on"}, aFlag},
 	{FeaturesName, "tag-header-based-routing", "Enabled", func(*Settings) {}, []string{"on"}, aFlag},
 
 	{AutoscalerName, "stable-window", "30s", func(s *Settings) { s.Autoscaler.StableWindow = 30 * time.Second }, []string{"soon", "1s"}, "stable-window"},
@@ -218,11 +221,11 @@ func TestNotes(t *testing.T) {
 		{DefaultsName, map[string]string{"revision-timeout": "1", "Container-Concurrency": "x"}, Notes{Unknown: []string{"Container-Concurrency", "revision-timeout"}}},
 		{AutoscalerName, map[string]string{"stable-windw": "1s", "stable-window": "60s"}, Notes{Unknown: []string{"stable-windw"}}},
 		{DefaultsName, map[string]string{"init-container-name-template": "first"}, Notes{Ignored: []string{
-			"init-container-name-template names containers that revisions cannot have: Sluice has no init containers."}}},
+			"init-container-name-template has no effect: each init container needs a name of its own."}}},
 		{DeploymentName, map[string]string{"queue-sidecar-rootca": "x", "queue-sidecar-token-audiences": ""}, Notes{Ignored: []string{
 			"queue-sidecar-rootca is set, and Sluice does not have certificates for extensions of the queue-proxy."}}},
-		{FeaturesName, map[string]string{"kubernetes.podspec-affinity": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
-			"kubernetes.podspec-affinity is enabled, and Sluice does not have it: templates cannot have affinity."}}},
+		{FeaturesName, map[string]string{"kubernetes.podspec-hostipc": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
+			"kubernetes.podspec-hostipc is enabled, and Sluice does not have it: templates cannot have hostIPC."}}},
 		{NetworkName, map[string]string{"external-domain-tls": "Enabled", "cluster-local-domain-tls": "disabled", "ingress-class": "x"}, Notes{Ignored: []string{
 			"external-domain-tls is Enabled, and Sluice does not have it."}}},
 		{FeaturesName, map[string]string{"tag-header-based-routing": "Disabled"}, Notes{Ignored: []string{

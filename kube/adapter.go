@@ -46,6 +46,11 @@ type Options struct {
 	// Unsupported returns what a Revision needs and the runtime lacks; the first one becomes its condition, and it does not run. nil means
 	// that the runtime lacks nothing. It must not change the Revision.
 	Unsupported func(*servingv1.Revision) []model.Problem
+	// Feature says whether a key of Knative's config-features is enabled on which a field of a Revision's pods depends (see
+	// servingv1.Need); nil means that none is.
+	Feature func(key string) bool
+	// Digests resolve images; a zero one leaves them as users name them.
+	Digests Digests
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
 	// without a decision does not run.
 	Scale Scaling
@@ -115,6 +120,7 @@ type Adapter struct {
 	backing   *backing
 	barrier   *barrier
 	fleet     *fleet
+	resolving *resolving
 	problems  notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook[model.Key, time.Time]     // when the rules of a Route last changed
@@ -197,6 +203,7 @@ func New(o Options) (*Adapter, error) {
 		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
 		members: map[model.Key]*member{},
 	}
+	a.resolving = newResolving(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
 	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
@@ -212,6 +219,7 @@ func New(o Options) (*Adapter, error) {
 
 // Run works until the context ends.
 func (a *Adapter) Run(ctx context.Context) error {
+	defer a.resolving.stop()
 	if err := a.manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}

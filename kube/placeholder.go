@@ -138,11 +138,3 @@ func (a *Adapter) ensurePlaceholder(ctx context.Context, route *servingv1.Route,
 	}
 	return nil, err
 }
-
-// sooner returns the shorter of two delays; 0 is never.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b < a {
-		return b
-	}
-	return a
-}

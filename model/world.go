@@ -21,7 +21,7 @@ type World struct {
 	Backends []*Backend
 	// Activators are the addresses of all activators, sorted.
 	Activators []Endpoint
-	// ActivatorToken is the secret by which queue-proxies recognize activators (see ProxyProof). It must never be logged.
+	// ActivatorToken is the secret by which queue-proxies recognize activators (see contract.Signer). It must never be logged.
 	ActivatorToken string
 }
 

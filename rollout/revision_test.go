@@ -96,3 +96,19 @@ func TestBlockedRevision(t *testing.T) {
 	plan := Revision(RevisionInput{Revision: rev("hello-00001", 1, model.Unknown), Replicas: 1, Blocked: &p, Now: epoch})
 	says(t, plan.Conditions, model.Ready, model.False, "EnvUnavailable", "kept in a Secret")
 }
+
+func TestRevisionWhoseImagesAreBeingResolved(t *testing.T) {
+	r := rev("hello-00001", 1, model.Unknown)
+	asleep := &model.Decision{
+		Initialized: true, Active: model.Condition{Type: model.Active, Status: model.False, Severity: model.SeverityInfo},
+	}
+	plan := Revision(RevisionInput{Revision: r, Resolving: true, Decision: asleep, Now: epoch})
+	says(t, plan.Conditions, model.ResourcesAvailable, model.Unknown, "ResolvingDigests", "")
+	if plan.WasReady {
+		t.Error("a revision with an initial scale of 0 is ready although its images are not known")
+	}
+	missing := &model.Problem{Reason: "ContainerMissing", Message: `Unable to fetch image "none": it is not there`}
+	plan = Revision(RevisionInput{Revision: r, Resolving: true, Blocked: missing, Decision: asleep, Now: epoch})
+	says(t, plan.Conditions, model.ContainerHealthy, model.False, missing.Reason, missing.Message)
+	says(t, plan.Conditions, model.Ready, model.False, missing.Reason, missing.Message)
+}

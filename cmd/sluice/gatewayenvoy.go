@@ -46,7 +46,10 @@ func (g *envoyGateway) run(ctx context.Context, server *transport.DialOptions, p
 	o := g.options
 	o.XDS, o.Admin = server.Address, transport.UnixScheme+filepath.Join(dir, "admin.sock")
 	if server.CA != "" {
-		o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key}
+		o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key, Dir: dir}
+		if err := o.TLS.WriteSecrets(); err != nil {
+			return err
+		}
 	}
 	bootstrap, err := envoy.Bootstrap(o)
 	if err != nil {

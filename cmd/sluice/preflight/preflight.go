@@ -102,7 +102,8 @@ func (c *checker) version() error {
 		return fmt.Errorf("the API server at %s does not answer: %w", c.host, err)
 	}
 	if older(version.Major, version.Minor, install.OldestKubernetes) {
-		c.add(Lacks, "Update it to "+install.OldestKubernetes+" or newer.", "Kubernetes at %s is %s: that is too old.", c.host, version.GitVersion)
+		c.add(Lacks, "Update it to "+install.OldestKubernetes+" or newer.", "Kubernetes at %s is %s: that is too old.",
+			c.host, version.GitVersion)
 		return nil
 	}
 	c.add(OK, "", "Kubernetes %s answers at %s.", version.GitVersion, c.host)

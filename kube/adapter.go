@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -19,7 +21,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -33,8 +37,8 @@ type Options struct {
 	Gateway model.Gateway
 	// ActivatorToken goes into each World as it is.
 	ActivatorToken string
-	// Rollout are the settings of planning: domains, scheme, retention.
-	Rollout rollout.Options
+	// Settings are those of the start; the method Configure replaces them.
+	Settings
 	// Worlds gets each new World; it must not block.
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. The runtime reports its state through Observe.
@@ -66,8 +70,23 @@ type Options struct {
 	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write has both;
 	// 0 means 50 ms, which is usually enough.
 	Patience time.Duration
+	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder Services
+	// that lead there. Empty means that there are none.
+	LocalGateway string
+	// Secrets says that the API server has Secrets, so that DomainMappings may name some.
+	Secrets bool
+	// DefaultCertificate is the Secret whose certificate the gateway serves for all names that no other has; the zero Key is none.
+	DefaultCertificate model.Key
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
+}
+
+// Settings are the parts of an installation's configuration that may change while an Adapter runs.
+type Settings struct {
+	// Rollout are the settings of planning: domains, scheme, retention, progress deadline.
+	Rollout rollout.Options
+	// Defaults are what new revisions get, and what their templates may ask for; nil means Knative's own.
+	Defaults *servingv1.Defaults
 }
 
 // Scaling are the functions that inform autoscalers. None of them may block.
@@ -81,10 +100,13 @@ type Scaling struct {
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
 	Check func(annotations map[string]string) error
+	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
+	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
+	CheckNew func(annotations map[string]string) error
 }
 
-// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Programmed, Reached and Report may be called from
-// any goroutine.
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Configure, Programmed, Reached and Report may be
+// called from any goroutine.
 type Adapter struct {
 	// Set once.
 	options Options
@@ -106,7 +128,13 @@ type Adapter struct {
 	leaving   notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
 	wrote     notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
 
-	services, revisions, routes trigger
+	services, configurations, revisions, routes, mappings trigger
+
+	settings atomic.Pointer[Settings]
+	outdated *outdated // by a change of settings
+	secrets  *secrets  // nil where the API server has none
+
+	certificate chan struct{} // receives when the Secret of the default certificate has changed
 }
 
 // concurrency is how many objects of one kind are reconciled at a time. Most of that time goes into waiting for the API server to
@@ -124,13 +152,25 @@ func retrying() controller.Options {
 	}
 }
 
+// cached are the kinds of which the cache has a part only.
+func (o *Options) cached() map[client.Object]cache.ByObject {
+	if o.LocalGateway == "" {
+		return nil // the API server may not have the kind
+	}
+	return map[client.Object]cache.ByObject{&corev1.Service{}: {Label: placeholders()}}
+}
+
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {
 	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
 	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("registering the API types: %w", err)
+	for _, add := range []func(*runtime.Scheme) error{
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering the API types: %w", err)
+		}
 	}
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
 		Scheme:  scheme,
@@ -140,6 +180,7 @@ func New(o Options) (*Adapter, error) {
 			// Objects are read and converted, never changed in place, so the cache need not copy them.
 			DefaultUnsafeDisableDeepCopy: new(true),
 			DefaultTransform:             cache.TransformStripManagedFields(),
+			ByObject:                     o.cached(),
 		},
 		Controller: config.Controller{MaxConcurrentReconciles: concurrency, SkipNameValidation: new(true)},
 	})
@@ -148,7 +189,14 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(),
+		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
+		certificate: make(chan struct{}, 1),
+	}
+	a.settings.Store(o.Settings.complete())
+	if o.Secrets {
+		if a.secrets, err = newSecrets(o.Config, a.secretChanged); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
 	}
 	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
@@ -156,12 +204,12 @@ func New(o Options) (*Adapter, error) {
 		members: map[model.Key]*member{},
 	}
 	a.resolving = newResolving(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
-	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
+	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
@@ -185,6 +233,15 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	}
 	a.options.Scale.Running(s)
 	a.noteRevision(s.Revision)
+}
+
+// Revision returns a Revision as the cache has it, and nil when it is gone. It must not be changed.
+func (a *Adapter) Revision(key model.Key) *servingv1.Revision {
+	r, err := find[servingv1.Revision](context.Background(), a.client, key.Namespace, key.Name) // the cache answers from memory
+	if err != nil {
+		a.log.Error("cannot read the cache", "revision", key, "error", err)
+	}
+	return r
 }
 
 // Scale takes a decision of a revision's autoscaler, and carries it out at once.
@@ -224,7 +281,12 @@ func (a *Adapter) Reached(generation uint64) { a.backing.acknowledge(generation)
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {
-	for _, route := range a.assembler.acknowledge(generation) {
+	for _, owner := range a.assembler.acknowledge(generation) {
+		route := owner.Key
+		if owner.Kind == kindMapping {
+			a.mappings.add(route)
+			continue
+		}
 		a.routes.add(route)
 		if _, announced := a.announced.get(route); !announced {
 			a.services.add(route) // the Service of that name may have waited for this to be announced
@@ -246,6 +308,8 @@ func (a *Adapter) Report(problems []model.Problem) {
 			a.routes.add(owner.Key)
 		case kindRevision:
 			a.revisions.add(owner.Key)
+		case kindMapping:
+			a.mappings.add(owner.Key)
 		default: // there is no object whose status could show it
 			if p, ok := byOwner[owner]; ok {
 				a.log.Error("cannot serve all that was asked for", "of", owner, "reason", p.Reason, "problem", p.Message)

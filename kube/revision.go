@@ -135,7 +135,8 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	}
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: state.Replicas, Decision: state.Decision, Workload: state.Status, Now: time.Now(),
-		Resolving: found.images == nil,
+		Resolving:        found.images == nil,
+		ProgressDeadline: a.settings.Load().Rollout.ProgressDeadline,
 	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
@@ -152,14 +153,6 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	}
 	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
 	return sooner(again, found.again), err
-}
-
-// sooner returns the shorter of two times after which a revision is reconciled again; 0 means never.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // writeRevisionStatus writes the status of a revision where it differs from the one before.

@@ -58,7 +58,7 @@ func SetImages(r *servingv1.Revision, images map[string]string) {
 		return servingv1.ContainerStatus{Name: name, ImageDigest: cmp.Or(images[name], image)}
 	}
 	r.Status.ContainerStatuses, r.Status.InitContainerStatuses = nil, nil
-	for _, c := range effective(r).Containers {
+	for _, c := range r.Effective().Containers {
 		r.Status.ContainerStatuses = append(r.Status.ContainerStatuses, status(c.Name, c.Image))
 	}
 	for _, c := range r.Spec.InitContainers {

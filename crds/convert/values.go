@@ -33,9 +33,7 @@ func Configuration(c *servingv1.Configuration) *model.Configuration {
 		Conditions: conditionsOf(c.Status.Status),
 	}
 	if out.RevisionName != "" {
-		spec := c.Spec.Template.Spec.DeepCopy()
-		spec.SetDefaults()
-		out.Template = fingerprint(spec)
+		out.Template = templateOf(&c.Spec.Template.Spec)
 	}
 	return out
 }
@@ -45,11 +43,14 @@ func Revision(r *servingv1.Revision) *model.Revision {
 	out := &model.Revision{
 		Key: keyOf(r), UID: string(r.UID), Owner: ownerOf(r),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
-		Template: fingerprint(&r.Spec), Created: r.CreationTimestamp.Time,
+		Template: r.Annotations[servingv1.TemplateAnnotation], Created: r.CreationTimestamp.Time,
 		Preserved:  strings.EqualFold(r.Annotations[servingv1.NoGCAnnotation], "true"),
 		Routing:    model.RoutingState(r.Labels[servingv1.RoutingStateLabel]),
 		Protocol:   protocolOf(&r.Spec),
 		Conditions: conditionsOf(r.Status.Status),
+	}
+	if out.Template == "" {
+		out.Template = fingerprint(&r.Spec)
 	}
 	out.Generation, _ = strconv.ParseInt(r.Labels[servingv1.ConfigurationGenerationLabel], 10, 64)
 	out.RoutingSince, _ = time.Parse(time.RFC3339, r.Annotations[servingv1.RoutingStateModifiedAnnotation])
@@ -73,6 +74,7 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 		Key: keyOf(r), UID: string(r.UID), Owner: ownerOf(r), Service: r.Labels[servingv1.ServiceLabel],
 		Generation: r.Generation, Observed: r.Status.ObservedGeneration, Created: r.CreationTimestamp.Time,
 		Traffic: targets(r.Spec.Traffic), Served: targets(r.Status.Traffic),
+		Labels: r.Labels, Annotations: r.Annotations,
 		ClusterLocal: r.Labels[servingv1.VisibilityLabel] == servingv1.VisibilityClusterLocal,
 		URL:          r.Status.URL, Rollout: r.Status.Annotations[RolloutAnnotation],
 		Conditions: conditionsOf(r.Status.Status),
@@ -80,6 +82,7 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 	if r.Status.Address != nil {
 		out.Address = r.Status.Address.URL
 	}
+	out.HTTP, _ = httpOption(r.Annotations)
 	out.RolloutDuration, _ = duration(r.Annotations, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation)
 	return out
 }
@@ -109,6 +112,14 @@ func conditionsOf(s servingv1.Status) []model.Condition {
 		})
 	}
 	return out
+}
+
+// templateOf identifies a template. A field that says what Knative does by default is the same as one that says nothing, whatever defaults
+// are configured.
+func templateOf(spec *servingv1.RevisionSpec) string {
+	spec = spec.DeepCopy()
+	spec.SetDefaults()
+	return fingerprint(spec)
 }
 
 // fingerprint identifies a revision's spec: two specs have the same one if and only if they are the same.

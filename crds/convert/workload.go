@@ -21,7 +21,7 @@ const defaultPeriod = 10
 // only pods have. Images are those that the Revision's status has, and until it has some those of the spec. The Problems are mistakes in
 // the Revision, which no runtime can run. ProcessProblems adds those of one machine.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
-	spec := effective(r)
+	spec := r.Effective()
 	w := model.Workload{
 		Revision: keyOf(r), UID: string(r.UID),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
@@ -55,13 +55,6 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 		}
 	}
 	return w, b.problems
-}
-
-// effective returns a copy of the spec with defaults for what the user left out.
-func effective(r *servingv1.Revision) *servingv1.RevisionSpec {
-	spec := r.Spec.DeepCopy()
-	spec.SetDefaults()
-	return spec
 }
 
 // protocolOf returns the protocol that the name of the serving container's port stands for.

@@ -27,7 +27,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Options of a Runtime. All are required but Logger, Signer and Follow.
+// Options of a Runtime. All are required but Logger and Signer.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -38,17 +38,14 @@ type Options struct {
 	Status func(model.WorkloadStatus)
 	// Revision returns a Revision as the API has it, and nil when it is gone. It must not block: it is for a cache.
 	Revision func(model.Key) *servingv1.Revision
-	// Pods is what all pods have in common.
+	// Pods is what all pods have in common, until Configure replaces it.
 	Pods Config
 	// Signer proves to queue-proxies that they are told something by this installation. They get its public key. Without one they believe
 	// whoever says that it is an activator, and are not told when the streams of a revision end.
 	Signer *contract.Signer
-	// Follow has the Runtime watch and report, and write nothing, until Lead is called.
-	Follow bool
 }
 
-// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with, and these only while it
-// leads.
+// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with.
 type Runtime struct {
 	// Set once.
 	options Options
@@ -62,15 +59,14 @@ type Runtime struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
+	pods    Config
 	members map[model.Key]*member
-	leading bool
 	asking  context.Context // of Start, for questions to pods; nil before
 }
 
 // member is what the Runtime knows of one revision.
 type member struct {
 	workload model.Workload
-	ours     bool           // Run was called for it since this Runtime leads, so its Deployment may be written
 	removed  bool           // the revision is gone: its Deployment must go
 	refused  *model.Failure // why the API server does not take the Deployment
 	asked    time.Time      // when replicas were asked for while there were none
@@ -119,8 +115,7 @@ func New(o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
 	return &Runtime{
-		options: o, log: o.Logger.Named("deployment"), cache: objects, client: c, members: map[model.Key]*member{},
-		leading: !o.Follow,
+		options: o, pods: o.Pods, log: o.Logger.Named("deployment"), cache: objects, client: c, members: map[model.Key]*member{},
 		writes: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[model.Key](firstRetry, lastRetry)),
 		reports: workqueue.NewTyped[model.Key](),
@@ -129,8 +124,7 @@ func New(o Options) (*Runtime, error) {
 
 // Run makes the workload run as w says. It returns at once; Options.Status reports the result. Another UID means that the revision was
 // created again; its old Deployment is deleted. A workload without a UID has the Deployment of the revision deleted. One that never had
-// replicas and should have none gets no Deployment, and is not reported. Until the Runtime leads, Run only has the workload watched and
-// reported: its replicas are not set.
+// replicas and should have none gets no Deployment, and is not reported.
 func (r *Runtime) Run(w model.Workload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,24 +136,42 @@ func (r *Runtime) Run(w model.Workload) {
 		m = &member{questions: map[types.UID]*question{}, tellings: map[types.UID]*telling{}}
 		r.members[w.Revision] = m
 	}
-	if w.UID == "" && !r.leading {
-		delete(r.members, w.Revision)
-		return
-	}
 	if w.Replicas > 0 && m.workload.Replicas == 0 && len(m.sent.Ready) == 0 {
 		m.asked, m.started, m.start = time.Now(), time.Time{}, model.Start{}
 	}
-	m.workload, m.removed, m.ours = w, w.UID == "", r.leading
+	m.workload, m.removed = w, w.UID == ""
 	r.writes.Add(w.Revision)
 	r.reports.Add(w.Revision)
 }
 
-// Lead has the Runtime write from now on. What it watches goes on without a break. It leaves each Deployment as it is until Run is called
-// for its revision again: what Run was called with before may be older than what the last leader has written.
-func (r *Runtime) Lead() {
+// apart is the time between two revisions whose pods a change of the configuration replaces. All at once would need twice the room of all
+// revisions for a moment.
+const apart = 250 * time.Millisecond
+
+// Configure replaces what all pods have in common. Where that changes the template of a Deployment, Kubernetes replaces its pods one after
+// the other, as after any change of a template: each ends when its successor is ready, and drains. Deployments change one after the other
+// too. A revision without replicas gets the new template when it next starts at the latest.
+func (r *Runtime) Configure(c Config) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.leading = true
+	c.ActivatorKey = r.options.Signer.Key().String()
+	r.pods = c
+	after := time.Duration(0)
+	for revision, m := range r.members {
+		r.reports.Add(revision)
+		if m.workload.Replicas == 0 {
+			r.writes.Add(revision)
+			continue
+		}
+		r.writes.AddAfter(revision, after)
+		after += apart
+	}
+}
+
+func (r *Runtime) config() Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pods
 }
 
 // Start works until the context ends. It leaves everything running in the cluster as it is.
@@ -265,6 +277,9 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	r.ask(m, pods)
 	r.tell(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
+	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
+		status.Failure = nil
+	}
 	if !m.take(&status, time.Now()) {
 		return status, false
 	}

@@ -37,7 +37,7 @@ const (
 
 // tell tells the queue-proxies that do not know it yet when the streams of a revision end. The Runtime's mutex is held.
 func (r *Runtime) tell(m *member, pods []*corev1.Pod) {
-	if !m.ours || r.options.Signer == nil || r.asking == nil {
+	if r.options.Signer == nil || r.asking == nil {
 		return
 	}
 	there := map[types.UID]bool{}

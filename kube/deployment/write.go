@@ -21,7 +21,7 @@ import (
 func (r *Runtime) write(ctx context.Context, revision model.Key) {
 	r.mu.Lock()
 	m := r.members[revision]
-	if m == nil || !m.ours {
+	if m == nil {
 		r.mu.Unlock()
 		return
 	}
@@ -93,7 +93,7 @@ func (r *Runtime) wanted(w model.Workload) (*appsv1.Deployment, error) {
 	if revision == nil || string(revision.UID) != w.UID {
 		return nil, nil
 	}
-	d, err := Deployment(w, revision, r.options.Pods)
+	d, err := Deployment(w, revision, r.config())
 	if err != nil {
 		return nil, &mistake{"InvalidRevision", err}
 	}

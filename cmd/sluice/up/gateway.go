@@ -11,6 +11,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/gateway"
@@ -82,7 +83,7 @@ func (u *Up) startEnvoy() error {
 }
 
 // followCertificates keeps the gateway's certificates in the World as they are in the files.
-func (u *Up) followCertificates(l *loops) {
+func (u *Up) followCertificates(l *loops.Loops) {
 	if len(u.gateway.Certificates) == 0 {
 		return
 	}
@@ -90,18 +91,24 @@ func (u *Up) followCertificates(l *loops) {
 		u.certificates.follow(ctx, func(newest []model.Certificate) {
 			g := u.gateway
 			g.Certificates = newest
-			l.adapter.Gateway(g)
+			l.Adapter.Gateway(g)
 		})
 		return nil
 	})
 }
 
-// rollout is how URLs of services are written: with the port of the gateway.
+// rollout is how URLs of services are written: with the port of the gateway. Whoever may write a DomainMapping here may have its domain.
 func (o *Options) rollout() rollout.Options {
-	_, port, _ := net.SplitHostPort(o.HTTP)
-	number, _ := strconv.Atoi(port)
+	number := portOf(o.HTTP)
 	if number == 80 {
 		number = 0 // the scheme's own port is not written
 	}
-	return rollout.Options{Domain: o.Domain, Port: number}
+	return rollout.Options{Domain: o.Domain, Port: number, SecurePort: portOf(o.HTTPS), Claims: true}
+}
+
+// portOf is the port of an address, 0 when it has none.
+func portOf(address string) int {
+	_, port, _ := net.SplitHostPort(address)
+	number, _ := strconv.Atoi(port)
+	return number
 }

@@ -154,6 +154,7 @@ const apart = 250 * time.Millisecond
 func (r *Runtime) Configure(c Config) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	c.ActivatorKey = r.options.Signer.Key().String()
 	r.pods = c
 	after := time.Duration(0)
 	for revision, m := range r.members {

@@ -30,7 +30,9 @@ func (a *Adapter) setUpMappings() error {
 	if err != nil {
 		return err
 	}
-	err = fields.IndexField(ctx, &servingv1beta1.DomainMapping{}, indexDomain, func(o client.Object) []string { return []string{o.GetName()} })
+	err = fields.IndexField(ctx, &servingv1beta1.DomainMapping{}, indexDomain, func(o client.Object) []string {
+		return []string{o.GetName()}
+	})
 	if err != nil {
 		return err
 	}
@@ -98,13 +100,7 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 		a.barrier.settle(model.Ref{Kind: kindMapping, Key: key})
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
-	problems := convert.MappingProblems(mapping)
-	if p, ok := a.problems.get(refOf(kindMapping, mapping)); ok {
-		problems = append(problems, p)
-	}
-	if len(problems) > 0 {
-		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
-	}
+	plan.Conditions = a.withProblems(refOf(kindMapping, mapping), plan.Conditions, convert.MappingProblems(mapping))
 	return ctrl.Result{}, a.writeMapping(ctx, mapping, plan)
 }
 

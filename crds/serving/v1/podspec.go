@@ -25,6 +25,8 @@ type PodSpec struct {
 	Volumes []Volume `json:"volumes,omitempty"`
 	// serviceAccountName is the pods' identity in the cluster.
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// automountServiceAccountToken mounts that account's token.
 	// +optional

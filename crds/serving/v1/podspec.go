@@ -283,9 +283,13 @@ type SecurityContext struct {
 	Capabilities *corev1.Capabilities `json:"capabilities,omitempty"`
 	// runAsUser is a user id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
 	// runAsGroup is a group id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
 	// runAsNonRoot refuses to run as root.
 	// +optional

@@ -39,6 +39,9 @@ type Options struct {
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. The runtime reports its state through Observe.
 	Run func(model.Workload)
+	// Unsupported returns what a Revision needs and the runtime lacks; the first one becomes its condition, and it does not run. nil means
+	// that the runtime lacks nothing. It must not change the Revision.
+	Unsupported func(*servingv1.Revision) []model.Problem
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
 	// without a decision does not run.
 	Scale Scaling
@@ -174,6 +177,15 @@ func (a *Adapter) Observe(s model.WorkloadStatus) {
 	}
 	a.options.Scale.Running(s)
 	a.noteRevision(s.Revision)
+}
+
+// Revision returns a Revision as the cache has it, and nil when it is gone. It must not be changed.
+func (a *Adapter) Revision(key model.Key) *servingv1.Revision {
+	r, err := find[servingv1.Revision](context.Background(), a.client, key.Namespace, key.Name) // the cache answers from memory
+	if err != nil {
+		a.log.Error("cannot read the cache", "revision", key, "error", err)
+	}
+	return r
 }
 
 // Scale takes a decision of a revision's autoscaler, and carries it out at once.

@@ -116,6 +116,9 @@ const (
 func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
+	if a.options.Unsupported != nil {
+		problems = append(problems, a.options.Unsupported(revision)...)
+	}
 	problems = append(problems, a.annotationProblems(revision)...)
 	scaled := convert.Scaled(revision)
 	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: len(problems) == 0, backend: backendOf(value, &workload)}) {

@@ -15,12 +15,13 @@ func gatewayCommand() *cobra.Command {
 	var server transport.DialOptions
 	pages := admin.Options{Address: "127.0.0.1:9901"}
 	var node, zone string
+	var own envoyGateway
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run the built-in data plane as a process of its own",
 		Long: `Gateway is the built-in data plane: it connects to an xDS server as Envoy would, that of the
 sluice up with the same data directory unless --xds names another, and serves the listeners that the server names. Its admin address
-has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump.`,
+has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump. With --envoy it runs that Envoy as the gateway.`,
 		Example: `  sluice gateway
   sluice gateway --data-dir /srv/sluice --admin 127.0.0.1:9901`,
 		Args: cobra.NoArgs,
@@ -35,6 +36,10 @@ has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump.`,
 			}
 			if err := server.Await(l); err != nil {
 				return err
+			}
+			if own.path != "" {
+				own.options.NodeID, own.options.Zone = node, zone
+				return own.run(c.Context(), &server, &pages, l)
 			}
 			g := gateway.New(gateway.Options{
 				XDS: server.Address, Dial: []grpc.DialOption{dial}, NodeID: node, Zone: zone,
@@ -54,6 +59,7 @@ has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump.`,
 	log.add(c)
 	server.AddFlags(c.Flags())
 	pages.AddFlags(c.Flags(), "address of the admin paths")
+	own.addFlags(c.Flags())
 	c.Flags().StringVar(&node, "node-id", transport.NodeID("gateway"), "name of this gateway to the xDS server; unique among gateways")
 	c.Flags().StringVar(&zone, "zone", "", "zone of this gateway, as locality")
 	return c

@@ -55,8 +55,8 @@ Start here:
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	c.AddCommand(
-		upCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
-		bootstrapCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		upCommand(), controllerCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(),
+		xdsCommand(), bootstrapCommand(), copyCommand(), sampleCommand(), storeCommand(), versionCommand(),
 	)
 	return c
 }

@@ -18,7 +18,8 @@ const DefaultPort = 8080
 const defaultPeriod = 10
 
 // Workload returns what a runtime must run for a Revision. It leaves out the number of replicas, which the autoscaler
-// decides. The Problems name what the Revision needs and does not contain, such as the content of a Secret.
+// decides, and what only pods have. The Problems are mistakes in the Revision that no runtime can run. ProcessProblems adds those of one
+// machine.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	spec := effective(r)
 	w := model.Workload{
@@ -38,7 +39,6 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	source, _ := metricsSource(r.Annotations)
 	w.Direct = source == model.FromEnvoy
 	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}
-	b.checkVolumes(spec)
 	serving := spec.ServingContainer()
 	if b.serving = serving; serving == nil {
 		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests",
@@ -89,18 +89,6 @@ func (b *builder) problem(reason, format string, args ...any) {
 	b.problems = append(b.problems, model.Problem{Owner: b.owner, Reason: reason, Message: fmt.Sprintf(format, args...)})
 }
 
-// checkVolumes reports volumes whose content is in a ConfigMap or Secret.
-func (b *builder) checkVolumes(spec *servingv1.RevisionSpec) {
-	for _, v := range spec.Volumes {
-		optional := v.ConfigMap != nil && v.ConfigMap.Optional != nil && *v.ConfigMap.Optional ||
-			v.Secret != nil && v.Secret.Optional != nil && *v.Secret.Optional
-		if v.EmptyDir == nil && !optional {
-			b.problem("VolumeUnavailable", "volume %q is in a ConfigMap or Secret, which one machine does not have: "+
-				"want an emptyDir, or files that the process finds itself", v.Name)
-		}
-	}
-}
-
 func (b *builder) container(c *servingv1.Container, serving bool) model.Container {
 	out := model.Container{
 		Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
@@ -118,25 +106,13 @@ func (b *builder) container(c *servingv1.Container, serving bool) model.Containe
 	return out
 }
 
-// env is the container's own environment, followed by Knative's variables: of two with one name the later one counts.
+// env is the container's own environment, followed by Knative's variables: of two with one name the later one counts. It lacks values
+// that are in other objects.
 func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 	var out []model.EnvVar
 	for _, e := range c.Env {
-		if e.ValueFrom != nil {
-			if from := e.ValueFrom; !isOptional(from) {
-				b.problem("EnvUnavailable", "container %q: the value of %s is in a ConfigMap or Secret, "+
-					"which one machine does not have: want a value", c.Name, e.Name)
-			}
-			continue
-		}
-		out = append(out, model.EnvVar{Name: e.Name, Value: e.Value})
-	}
-	for _, from := range c.EnvFrom {
-		optional := from.ConfigMapRef != nil && from.ConfigMapRef.Optional != nil && *from.ConfigMapRef.Optional ||
-			from.SecretRef != nil && from.SecretRef.Optional != nil && *from.SecretRef.Optional
-		if !optional {
-			b.problem("EnvUnavailable",
-				"container %q: envFrom names a ConfigMap or Secret, which one machine does not have: want env with values", c.Name)
+		if e.ValueFrom == nil {
+			out = append(out, model.EnvVar{Name: e.Name, Value: e.Value})
 		}
 	}
 	return append(out,
@@ -144,11 +120,6 @@ func (b *builder) env(c *servingv1.Container) []model.EnvVar {
 		model.EnvVar{Name: "K_CONFIGURATION", Value: b.workload.Configuration},
 		model.EnvVar{Name: "K_SERVICE", Value: b.workload.Service},
 	)
-}
-
-func isOptional(from *servingv1.EnvVarSource) bool {
-	return from.ConfigMapKeyRef != nil && from.ConfigMapKeyRef.Optional != nil && *from.ConfigMapKeyRef.Optional ||
-		from.SecretKeyRef != nil && from.SecretKeyRef.Optional != nil && *from.SecretKeyRef.Optional
 }
 
 // probe converts a probe; nil stays nil. Only the serving container's readiness can be aggressive: for the others a

@@ -125,7 +125,7 @@ func TestProbePort(t *testing.T) {
 	}
 }
 
-func TestProblemsNameWhatAWorkloadNeedsAndDoesNotContain(t *testing.T) {
+func TestProcessProblemsNameWhatOneMachineLacks(t *testing.T) {
 	yes := new(true)
 	for name, c := range map[string]struct {
 		change func(*servingv1.RevisionSpec)
@@ -156,18 +156,25 @@ func TestProblemsNameWhatAWorkloadNeedsAndDoesNotContain(t *testing.T) {
 		"an empty directory": {func(s *servingv1.RevisionSpec) {
 			s.Volumes = []servingv1.Volume{{Name: "v", EmptyDir: &corev1.EmptyDirVolumeSource{}}}
 		}, ""},
-		"nothing that serves": {func(s *servingv1.RevisionSpec) {
-			s.Containers = []servingv1.Container{{Name: "a"}, {Name: "b"}}
-		}, "NoServingContainer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, problems := Workload(revision(c.change))
 			got := ""
-			if len(problems) > 0 {
+			if problems := ProcessProblems(revision(c.change)); len(problems) > 0 {
 				got = problems[0].Reason
 			}
 			check(t, "reason", got, c.reason)
+			_, problems := Workload(revision(c.change))
+			check(t, "problems of any runtime", problems, []model.Problem(nil))
 		})
+	}
+}
+
+func TestARevisionWithoutAServingContainerIsAProblemOfAnyRuntime(t *testing.T) {
+	_, problems := Workload(revision(func(s *servingv1.RevisionSpec) {
+		s.Containers = []servingv1.Container{{Name: "a"}, {Name: "b"}}
+	}))
+	if len(problems) != 1 || problems[0].Reason != "NoServingContainer" {
+		t.Errorf("problems = %v, want NoServingContainer", problems)
 	}
 }
 

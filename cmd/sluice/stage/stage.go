@@ -65,6 +65,9 @@ func (g *Group) Wait(ctx context.Context, until <-chan struct{}) error {
 	}
 }
 
+// Failed gets the error of the first part that ends by itself.
+func (g *Group) Failed() <-chan error { return g.failed }
+
 // Stop ends the parts one after the other, the newest first. It returns why, if that is an error: the errors of the ends would only
 // hide it. Otherwise it returns what went wrong in ending the parts.
 func (g *Group) Stop(why error) error {

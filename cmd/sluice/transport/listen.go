@@ -30,12 +30,13 @@ const (
 
 // ListenOptions say where xDS is served beside the socket in the data directory, and to whom.
 type ListenOptions struct {
-	Address  string   // host:port, or NoAddress
-	Cert     string   // PEM file with the certificate chain; empty: plain text
-	Key      string   // PEM file with its key
-	ClientCA string   // PEM file with the authorities that clients' certificates must be from; empty: clients need no certificate
-	Allow    []string // who may have which role, as package allow reads it; empty: any certificate may have any role
-	Insecure bool     // believe clients what they say of themselves, in plain text
+	Address  string       // host:port, or NoAddress
+	Listener net.Listener // where connections come from in place of Address; nil: Address
+	Cert     string       // PEM file with the certificate chain; empty: plain text
+	Key      string       // PEM file with its key
+	ClientCA string       // PEM file with the authorities that clients' certificates must be from; empty: clients need no certificate
+	Allow    []string     // who may have which role, as package allow reads it; empty: any certificate may have any role
+	Insecure bool         // believe clients what they say of themselves, in plain text
 }
 
 // AddFlags adds the flags; the values are the defaults.
@@ -120,7 +121,10 @@ func (o *ListenOptions) Open(log hclog.Logger) (*Listeners, error) {
 			return nil, fmt.Errorf("--xds-allow %w", err)
 		}
 	}
-	if o.Address != NoAddress {
+	switch {
+	case o.Listener != nil:
+		l.tcp = o.Listener
+	case o.Address != NoAddress:
 		l.tcp, err = socket.ListenFor("--xds", o.Address)
 	}
 	return l, err

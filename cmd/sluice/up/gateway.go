@@ -11,6 +11,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/gateway"
@@ -82,7 +83,7 @@ func (u *Up) startEnvoy() error {
 }
 
 // followCertificates keeps the gateway's certificates in the World as they are in the files.
-func (u *Up) followCertificates(l *loops) {
+func (u *Up) followCertificates(l *loops.Loops) {
 	if len(u.gateway.Certificates) == 0 {
 		return
 	}
@@ -90,7 +91,7 @@ func (u *Up) followCertificates(l *loops) {
 		u.certificates.follow(ctx, func(newest []model.Certificate) {
 			g := u.gateway
 			g.Certificates = newest
-			l.adapter.Gateway(g)
+			l.Adapter.Gateway(g)
 		})
 		return nil
 	})

@@ -1,6 +1,6 @@
 // Package up runs all of Sluice in this process, as `sluice up` does: a Kubernetes API server for Knative's kinds, the control plane,
-// the gateway and the activator, and services as processes of this machine. It is where the loops and the adapters meet: it wires them and
-// starts them in order, and must not know how any of them works.
+// the gateway and the activator, and services as processes of this machine. It starts them in order, and must not know how any of them
+// works.
 //
 // Run changes two things of the whole process. Whatever below the process loses its parent becomes a child of the process
 // (PR_SET_CHILD_SUBREAPER); Run reaps those of its own services, and the program that embeds it those of other children. And the first Up
@@ -140,11 +140,11 @@ func (u *Up) start(ctx context.Context) error {
 	if u.token, err = folder.Token(filepath.Join(u.options.DataDir, "activator-token")); err != nil {
 		return fmt.Errorf("the token of the activators: %w", err)
 	}
-	l, err := u.newLoops(api, held)
+	l, processes, err := u.newLoops(api, held)
 	if err != nil {
 		return err
 	}
-	if err := u.startLoops(l); err != nil {
+	if err := u.startLoops(l, processes); err != nil {
 		return err
 	}
 	u.followCertificates(l)
@@ -201,15 +201,10 @@ func (u *Up) startAPI(ctx context.Context) (*apiserver.Server, error) {
 	}
 }
 
-// checkScaling returns what is wrong with a revision's annotations.
-func (u *Up) checkScaling(annotations map[string]string) error {
-	return autoscaler.Validate(&u.scaling, annotations)
-}
-
-// checkFits is checkScaling for who writes annotations: it also returns which of them this machine cannot follow. Objects that are stored
-// already run as far as there is room.
+// checkFits returns what is wrong with the annotations that a user writes, and which of them this machine cannot follow. Objects that are
+// stored already run as far as there is room.
 func (u *Up) checkFits(annotations map[string]string) error {
-	return errors.Join(u.checkScaling(annotations), autoscaler.Fits(u.options.MaxReplicas, annotations))
+	return errors.Join(autoscaler.Validate(&u.scaling, annotations), autoscaler.Fits(u.options.MaxReplicas, annotations))
 }
 
 // healthz answers 200 when everything serves and 503 before.

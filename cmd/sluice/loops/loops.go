@@ -1,0 +1,136 @@
+// Package loops wires the parts of the control plane: an adapter's Worlds go by translation, xDS and load back to the adapter as decisions.
+// Here loops and adapters meet. The package must not know which API server there is, nor what runs the replicas.
+package loops
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/autoscaler/scrape"
+	"sluice.dev/sluice/cmd/sluice/load"
+	"sluice.dev/sluice/cmd/sluice/metrics"
+	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/cmd/sluice/transport"
+	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/controlplane"
+	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/xds"
+	"sluice.dev/sluice/xds/resource"
+)
+
+// Options say what the loops connect.
+type Options struct {
+	Logger   hclog.Logger
+	Registry *prometheus.Registry // gets the metrics of the control plane
+	// XDS is where the xDS server listens, and whom it believes.
+	XDS *transport.Listeners
+	// Scaling are the settings of the autoscaler.
+	Scaling autoscaler.Config
+	// Activators are those of this process. The others are known by their connections to the xDS server.
+	Activators []model.Endpoint
+	// Figures reaches the queue-proxies; nil is HTTP over the network.
+	Figures http.RoundTripper
+	// EnvoyStats are addresses of Envoys that do not report their load over LRS.
+	EnvoyStats []string
+	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
+	Adapter kube.Options
+}
+
+// Loops are the parts that feed each other. Adapter may be used once New has returned.
+type Loops struct {
+	Adapter *kube.Adapter
+
+	options Options
+	ready   chan struct{} // closed by known
+	known   func()
+	control *controlplane.Loop
+	scale   *loop.Loop
+	scraper *scrape.Scraper
+	xds     *xds.Server
+}
+
+// New wires the parts. None of them runs yet, so that they can refer to those that are made later.
+func New(o Options) (*Loops, error) {
+	l := &Loops{options: o, ready: make(chan struct{}), scraper: scrape.New(scrape.Options{Transport: o.Figures})}
+	l.known = sync.OnceFunc(func() { close(l.ready) })
+	l.scale = loop.New(loop.Options{
+		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape,
+		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
+	})
+	delivery := metrics.NewDelivery()
+	l.xds = xds.New(xds.Options{
+		Logger: o.Logger.Named("xds"),
+		Progress: func(p resource.Progress) {
+			delivery.Progressed(p)
+			l.control.Acknowledge(p)
+		},
+		Refused: func(r []resource.Refusal) { l.control.Refuse(r) },
+		Clients: l.connected,
+		Allow:   o.XDS.Permits,
+		Trust:   o.XDS.Trusts,
+		Loads:   func(r resource.LoadReport) { l.scale.Report(load.FromLRS(r)) },
+	})
+	l.xds.Waiting("the objects of the Kubernetes API")
+	l.control = controlplane.New(controlplane.Options{
+		Logger: o.Logger.Named("controlplane"), Publish: delivery.Timed(l.xds.Apply),
+		Problems:   func(p []model.Problem) { l.Adapter.Report(p) },
+		Programmed: func(g uint64) { l.Adapter.Programmed(g) },
+		Reached:    func(g uint64) { l.Adapter.Reached(g) },
+	})
+	o.Registry.MustRegister(metrics.Scaling(l.scale.Snapshot), metrics.XDS(l.xds.Stats), delivery)
+	if err := l.newAdapter(o.Adapter); err != nil {
+		return nil, err
+	}
+	l.connected(contract.RoleActivator, nil)
+	return l, nil
+}
+
+// newAdapter makes the last of the parts.
+func (l *Loops) newAdapter(o kube.Options) (err error) {
+	o.Logger, o.Worlds, o.Waiting, o.AwaitActivator = l.options.Logger, l.control.Offer, l.waiting, len(l.options.Activators) == 0
+	o.Scale = kube.Scaling{
+		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed,
+		Check: func(annotations map[string]string) error { return autoscaler.Validate(&l.options.Scaling, annotations) },
+	}
+	l.Adapter, err = kube.New(o)
+	return err
+}
+
+// waiting takes what the first World waits for, empty when there is one.
+func (l *Loops) waiting(what string) {
+	l.xds.Waiting(what)
+	if what == "" {
+		l.known()
+	}
+}
+
+// Ready is closed when all objects are known, and clients of the xDS server are answered.
+func (l *Loops) Ready() <-chan struct{} { return l.ready }
+
+// Start runs the parts, each after those that it needs. The socket of the xDS server is made in the data directory.
+func (l *Loops) Start(parts *stage.Group, dataDir string) error {
+	if err := l.options.XDS.Serve(parts, l.xds, dataDir); err != nil {
+		return err
+	}
+	parts.Start("autoscaler", func(ctx context.Context) error {
+		l.scale.Run(ctx)
+		l.scraper.Close()
+		return nil
+	})
+	for _, address := range l.options.EnvoyStats {
+		parts.Start("reading "+address, func(ctx context.Context) error {
+			load.PollStats(ctx, address, l.options.Logger, l.scale.Report)
+			return nil
+		})
+	}
+	parts.Start("control loop", func(ctx context.Context) error { l.control.Run(ctx); return nil })
+	parts.Start("controllers", l.Adapter.Run)
+	return nil
+}

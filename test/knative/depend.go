@@ -1,7 +1,9 @@
+//go:build never
+
+// This file is never built. It has `go mod tidy` keep what the tests build by its import path in go.mod: the suites, and what their
+// tests import beside what these packages do.
 package knative
 
-// go.mod must hold the modules of what the tests build by its import path. The suites' tests are behind a build tag; the last
-// two are what they import beside what these packages import.
 import (
 	_ "github.com/davecgh/go-spew/spew"
 	_ "go.opentelemetry.io/otel/sdk/trace"

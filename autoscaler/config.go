@@ -49,6 +49,8 @@ type Config struct {
 	StableWindow, ScaleDownDelay     time.Duration
 	// ScaleToZeroGrace is scale-to-zero-grace-period, ScaleToZeroRetain scale-to-zero-pod-retention-period.
 	ScaleToZeroGrace, ScaleToZeroRetain time.Duration
+	// ProgressDeadline is config-deployment's progress-deadline, for revisions that do not have one of their own; 0 means 600 s.
+	ProgressDeadline time.Duration
 }
 
 // DefaultConfig returns Knative's defaults.
@@ -68,6 +70,7 @@ func DefaultConfig() Config {
 		InitialScale:             1,
 		StableWindow:             60 * time.Second,
 		ScaleToZeroGrace:         30 * time.Second,
+		ProgressDeadline:         defaultProgressDeadline,
 	}
 }
 

@@ -1,6 +1,7 @@
 package autoscaler
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -68,7 +69,7 @@ type Template struct {
 	Annotations map[string]string
 	// Concurrency is containerConcurrency; 0 means no limit.
 	Concurrency int
-	// ProgressDeadline is how long replicas may take to become ready; 0 means Knative's default of 600 seconds.
+	// ProgressDeadline is how long replicas may take to become ready; 0 means that of the Config.
 	ProgressDeadline time.Duration
 }
 
@@ -94,7 +95,7 @@ func Policy(c *Config, t Template) model.Scaling {
 		ScaleToZero:         c.ScaleToZero,
 		Grace:               c.ScaleToZeroGrace,
 		Retention:           given(a, keyRetention, c.ScaleToZeroRetain, time.ParseDuration),
-		ProgressDeadline:    t.ProgressDeadline,
+		ProgressDeadline:    cmp.Or(max(t.ProgressDeadline, 0), c.ProgressDeadline, defaultProgressDeadline),
 	}
 	switch a.text(keyAggregation, "") {
 	case "weighted-exponential", "weightedExponential":
@@ -102,9 +103,6 @@ func Policy(c *Config, t Template) model.Scaling {
 	}
 	if p.InitialScale == 0 && !c.AllowZeroInitialScale {
 		p.InitialScale = c.InitialScale
-	}
-	if p.ProgressDeadline <= 0 {
-		p.ProgressDeadline = defaultProgressDeadline
 	}
 	p.PanicWindow = panicWindow(p.StableWindow, given(a, keyPanicWindow, c.PanicWindowPercentage, parseFloat))
 	p.Target, p.Total = targets(c, a, p.Metric, float64(t.Concurrency))

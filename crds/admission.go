@@ -91,13 +91,13 @@ func defaultSpec(obj Object) any {
 	return nil
 }
 
-// Validate returns the errors of obj that its schema cannot find, since CEL does not see metadata.annotations. Where no
-// admission runs, code that reads these annotations must expect any value.
+// Validate returns the errors of obj that its schema cannot find: CEL does not see metadata.annotations, and the bounds of requests are
+// configured, here as Knative has them by default. Where no admission runs, code that reads these must expect any value.
 func Validate(obj Object) field.ErrorList {
+	errs := checkBounds(obj)
 	if _, ok := obj.(*servingv1.Revision); ok { // its autoscaling annotations are the template's
-		return nil
+		return errs
 	}
-	var errs field.ErrorList
 	path := field.NewPath("metadata", "annotations")
 	annotations := obj.GetAnnotations()
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
@@ -110,6 +110,28 @@ func Validate(obj Object) field.ErrorList {
 		if value, ok := annotations[key]; ok && value != "" {
 			errs = append(errs, validateDuration(path.Key(key), value)...)
 		}
+	}
+	return errs
+}
+
+// checkBounds checks the spec that obj gives to revisions.
+func checkBounds(obj Object) field.ErrorList {
+	path := field.NewPath("spec", "template", "spec")
+	var spec *servingv1.RevisionSpec
+	switch o := obj.(type) {
+	case *servingv1.Service:
+		spec = &o.Spec.Template.Spec
+	case *servingv1.Configuration:
+		spec = &o.Spec.Template.Spec
+	case *servingv1.Revision:
+		spec, path = &o.Spec, field.NewPath("spec")
+	default:
+		return nil
+	}
+	var errs field.ErrorList
+	bounds := servingv1.KnativeDefaults().Bounds
+	for _, wrong := range bounds.Check(spec) {
+		errs = append(errs, field.Invalid(path.Child(wrong.Field), field.OmitValueType{}, wrong.Message))
 	}
 	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,8 +34,8 @@ type Options struct {
 	Gateway model.Gateway
 	// ActivatorToken goes into each World as it is.
 	ActivatorToken string
-	// Rollout are the settings of planning: domains, scheme, retention.
-	Rollout rollout.Options
+	// Settings are those of the start; the method Configure replaces them.
+	Settings
 	// Worlds gets each new World; it must not block.
 	Worlds func(*model.World)
 	// Run makes the runtime run a Workload; it must not block. The runtime reports its state through Observe.
@@ -65,6 +66,14 @@ type Options struct {
 	CollectGarbage bool
 }
 
+// Settings are the parts of an installation's configuration that may change while an Adapter runs.
+type Settings struct {
+	// Rollout are the settings of planning: domains, scheme, retention, progress deadline.
+	Rollout rollout.Options
+	// Defaults are what new revisions get, and what their templates may ask for; nil means Knative's own.
+	Defaults *servingv1.Defaults
+}
+
 // Scaling are the functions that inform autoscalers. None of them may block.
 type Scaling struct {
 	// Set adds or changes a revision, Remove removes one.
@@ -76,9 +85,12 @@ type Scaling struct {
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
 	Check func(annotations map[string]string) error
+	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
+	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
+	CheckNew func(annotations map[string]string) error
 }
 
-// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Programmed, Reached and Report may be called from
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Configure, Programmed, Reached and Report may be called from
 // any goroutine.
 type Adapter struct {
 	// Set once.
@@ -100,7 +112,10 @@ type Adapter struct {
 	leaving   notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
 	wrote     notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
 
-	services, revisions, routes trigger
+	services, configurations, revisions, routes trigger
+
+	settings atomic.Pointer[Settings]
+	outdated *outdated // by a change of settings
 }
 
 // concurrency is how many objects of one kind are reconciled at a time. Most of that time goes into waiting for the API server to
@@ -142,8 +157,9 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(),
+		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
 	}
+	a.settings.Store(o.Settings.complete())
 	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
 		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
@@ -154,7 +170,7 @@ func New(o Options) (*Adapter, error) {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}

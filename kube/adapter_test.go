@@ -42,7 +42,7 @@ type bench struct {
 	failing map[string]*model.Failure // by revision name
 	mute    map[string]bool           // revisions that never report
 
-	retention rollout.Retention
+	retention *rollout.Retention
 	asked     map[string][]int // replicas to run, one after the other, by revision name
 	reports   chan model.WorkloadStatus
 	scaling   autoscaler.Config
@@ -102,7 +102,7 @@ func (b *bench) startAdapter() (stop func()) {
 	})
 	adapter, err := kube.New(kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
-		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention},
+		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Settings: b.settings(),
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
 		Put: b.put, Patience: b.patience,
 		Scale: kube.Scaling{
@@ -142,6 +142,10 @@ func (b *bench) startAdapter() (stop func()) {
 			b.t.Errorf("adapter: %v", err)
 		}
 	}
+}
+
+func (b *bench) settings() kube.Settings {
+	return kube.Settings{Rollout: rollout.Options{Domain: "localhost", Port: 8080, Retention: b.retention}}
 }
 
 func (b *bench) world(w *model.World) {

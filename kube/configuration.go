@@ -3,8 +3,10 @@ package kube
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,12 +20,16 @@ import (
 // betweenRetirements is the time between two checks for revisions that are old enough to go; the rules count in hours.
 const betweenRetirements = 10 * time.Minute
 
+// afterRefusal is when a revision that was refused is created again: whatever refused it, such as a quota, may have changed.
+const afterRefusal = time.Minute
+
 func (a *Adapter) setUpConfigurations() error {
 	return ctrl.NewControllerManagedBy(a.manager).Named("configuration").
 		For(&servingv1.Configuration{}).
 		Watches(&servingv1.Revision{}, to(a.madeBy)).
 		Watches(&servingv1.Revision{}, to(a.wanting), builder.WithPredicates(onlyDeletion)).
 		Watches(&servingv1.Service{}, to(itself), builder.WithPredicates(onlyDeletion)).
+		WatchesRawSource(a.configurations.source()).
 		WithOptions(retrying()).
 		Complete(a.onceComplete(a.reconcileConfiguration))
 }
@@ -66,10 +72,14 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	plan := rollout.Configure(value, revisions)
+	plan, again := rollout.Configure(value, revisions), betweenRetirements
 	if plan.Create != "" {
-		if err := a.client.Create(ctx, convert.RevisionOf(configuration, plan.Create)); err != nil {
+		refused, err := a.createRevision(ctx, configuration, plan.Create)
+		if err != nil {
 			return ctrl.Result{}, err
+		}
+		if refused != "" {
+			plan, again = plan.Refused(value, refused), afterRefusal
 		}
 	}
 	after := configuration.DeepCopy()
@@ -79,12 +89,31 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 	if err := writeStatus(ctx, a, after, configuration.Status, after.Status); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: betweenRetirements}, a.retire(ctx, value, revisions)
+	return ctrl.Result{RequeueAfter: again}, a.retire(ctx, value, revisions)
+}
+
+// createRevision creates the revision of a Configuration's template. Where the configuration or the API server refuses it, it returns why.
+func (a *Adapter) createRevision(ctx context.Context, c *servingv1.Configuration, name string) (refused string, err error) {
+	defaults := a.settings.Load().Defaults
+	revision := convert.RevisionOf(c, name, defaults)
+	for _, wrong := range defaults.Bounds.Check(&revision.Spec) {
+		return fmt.Sprintf("%s: spec.template.spec.%s", wrong.Message, wrong.Field), nil
+	}
+	if check := a.options.Scale.CheckNew; check != nil {
+		if err := check(revision.Annotations); err != nil {
+			return err.Error(), nil
+		}
+	}
+	err = a.client.Create(ctx, revision)
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return err.Error(), nil
+	}
+	return "", err
 }
 
 // retire deletes revisions that no Route names any more, by the rules of retention.
 func (a *Adapter) retire(ctx context.Context, c *model.Configuration, revisions []*model.Revision) error {
-	for _, old := range rollout.Retire(c, revisions, a.options.Rollout.Retention, time.Now()) {
+	for _, old := range rollout.Retire(c, revisions, a.settings.Load().Rollout.Retention, time.Now()) {
 		a.log.Info("retiring a revision that no route names", "revision", old.Key)
 		gone := &servingv1.Revision{}
 		gone.Namespace, gone.Name = old.Key.Namespace, old.Key.Name

@@ -12,7 +12,7 @@ import (
 
 func TestOldRevisionsThatNoRouteNamesAreRetired(t *testing.T) {
 	b := newBenchWithoutAdapter(t)
-	b.retention = rollout.Retention{SinceCreated: time.Nanosecond, SinceActive: time.Nanosecond, Min: 1, Max: 1}
+	b.retention = &rollout.Retention{SinceCreated: time.Nanosecond, SinceActive: time.Nanosecond, Min: 1, Max: 1}
 	t.Cleanup(b.startAdapter())
 	if err := b.Create(t.Context(), newService("hello", "1")); err != nil {
 		t.Fatal(err)

@@ -133,6 +133,7 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	}
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: state.Replicas, Decision: state.Decision, Workload: state.Status, Now: time.Now(),
+		ProgressDeadline: a.settings.Load().Rollout.ProgressDeadline,
 	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]

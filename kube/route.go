@@ -138,7 +138,7 @@ func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Du
 
 // routeInput reads the objects that a Route names: Configurations, their newest revisions, and revisions by name.
 func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollout.RouteInput, error) {
-	in := rollout.RouteInput{Route: convert.Route(route), Now: time.Now(), Options: a.options.Rollout}
+	in := rollout.RouteInput{Route: convert.Route(route), Now: time.Now(), Options: a.settings.Load().Rollout}
 	in.Current, in.Programmed = a.assembler.current(in.Route.Key)
 	configurations, revisions := named(route)
 	for _, name := range configurations {

@@ -57,6 +57,17 @@ func Configure(c *model.Configuration, revisions []*model.Revision) Configuratio
 	return plan
 }
 
+// Refused returns the plan when the revision that it creates is refused: a sentence says why.
+func (p ConfigurationPlan) Refused(c *model.Configuration, why string) ConfigurationPlan {
+	ready := model.Condition{
+		Type: model.Ready, Status: model.False, Reason: "RevisionFailed",
+		Message: fmt.Sprintf("Revision creation failed with message: %s.", strings.TrimSuffix(why, ".")),
+	}
+	p.Create, p.LatestCreated = "", c.LatestCreated
+	p.Conditions, p.Problems = []model.Condition{ready}, []model.Problem{problem("Configuration", c.Key, ready)}
+	return p
+}
+
 // latestCreated returns the revision of the present template, nil when there is none yet, with the name that it has or will have, and
 // whether another object has that name.
 func latestCreated(c *model.Configuration, revisions []*model.Revision) (created *model.Revision, name string, taken bool) {

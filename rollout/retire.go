@@ -10,9 +10,11 @@ import (
 
 // Retire returns the revisions of a Configuration that are to be deleted; those come first that have been without a Route the longest.
 // Some always stay: revisions that a Route names or that have no labels yet, the latest ready and latest created ones, and preserved
-// ones.
-func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention, now time.Time) []*model.Revision {
-	rules = rules.complete()
+// ones. Rules of nil are DefaultRetention.
+func Retire(c *model.Configuration, revisions []*model.Revision, rules *Retention, now time.Time) []*model.Revision {
+	if rules == nil {
+		rules = new(DefaultRetention())
+	}
 	var idle []*model.Revision
 	for _, r := range revisions {
 		if made(c, r) && r.Routing == model.RoutingReserve && !r.Preserved && r.Key.Name != c.LatestReady && r.Key.Name != c.LatestCreated {
@@ -37,18 +39,8 @@ func Retire(c *model.Configuration, revisions []*model.Revision, rules Retention
 	return retired
 }
 
-// complete replaces zero fields by Knative's defaults (config-gc).
-func (r Retention) complete() Retention {
-	return Retention{
-		SinceCreated: cmp.Or(r.SinceCreated, 48*time.Hour),
-		SinceActive:  cmp.Or(r.SinceActive, 15*time.Hour),
-		Min:          cmp.Or(r.Min, 20),
-		Max:          cmp.Or(r.Max, 1000),
-	}
-}
-
 // stale says whether a revision is old enough to go. When both ages are disabled, none is.
-func (r Retention) stale(v *model.Revision, now time.Time) bool {
+func (r *Retention) stale(v *model.Revision, now time.Time) bool {
 	if r.SinceCreated < 0 && r.SinceActive < 0 {
 		return false
 	}

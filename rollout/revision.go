@@ -24,7 +24,9 @@ type RevisionInput struct {
 	Blocked *model.Problem
 	// Refused says which of its resources clients NACK; nil when none. They serve it as before, so it stays ready.
 	Refused *model.Problem
-	Now     time.Time
+	// ProgressDeadline is that of Options.
+	ProgressDeadline time.Duration
+	Now              time.Time
 }
 
 // RevisionPlan is what should become of a Revision's status.
@@ -75,7 +77,7 @@ func Revision(in RevisionInput) RevisionPlan {
 // awaited returns how much longer a revision may take to become ready, 0 when its deadline is over, and its condition
 // ResourcesAvailable.
 func (in RevisionInput) awaited(resources model.Condition) (time.Duration, model.Condition) {
-	left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
+	left := in.Revision.Created.Add(cmp.Or(in.Revision.ProgressDeadline, in.ProgressDeadline, DefaultProgressDeadline)).Sub(in.Now)
 	if left <= 0 {
 		return 0, neverAchieved
 	}

@@ -25,7 +25,7 @@ const (
 
 // Options of a Loop.
 type Options struct {
-	// Config holds for all revisions; the zero value means autoscaler.DefaultConfig.
+	// Config holds for all revisions, until Configure replaces it; the zero value means autoscaler.DefaultConfig.
 	Config autoscaler.Config
 	Logger hclog.Logger
 	// Decided gets every decision that differs from the one before in the replicas, in how requests reach the revision or in its
@@ -118,10 +118,34 @@ func (l *Loop) Set(s model.Scaled) {
 			r = l.replace(r, s, now)
 		}
 		r.scaled = s
-		r.policy = autoscaler.Policy(&l.options.Config, autoscaler.Template{
-			Annotations: s.Annotations, Concurrency: s.Concurrency, ProgressDeadline: s.ProgressDeadline,
-		})
+		r.policy = l.policy(r)
 		l.decide(r, now)
+	})
+}
+
+// policy returns the policy of a revision by the configuration of now.
+func (l *Loop) policy(r *revision) model.Scaling {
+	return autoscaler.Policy(&l.options.Config, autoscaler.Template{
+		Annotations: r.scaled.Annotations, Concurrency: r.scaled.Concurrency, ProgressDeadline: r.scaled.ProgressDeadline,
+	})
+}
+
+// Configure replaces the configuration. Revisions whose policy changes decide at once; what they know of their load stays.
+func (l *Loop) Configure(c autoscaler.Config) {
+	l.post(func(now time.Time) {
+		if c == l.options.Config {
+			return
+		}
+		l.options.Config = c
+		changed := 0
+		for _, r := range l.revisions {
+			if p := l.policy(r); p != r.policy {
+				r.policy = p
+				changed++
+				l.decide(r, now)
+			}
+		}
+		l.log.Info("the autoscaler's configuration has changed", "revisions with another policy", changed)
 	})
 }
 

@@ -9,9 +9,10 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// ConfigurationOf makes the Configuration that a Service owns: its template, labels and annotations.
+// ConfigurationOf makes the Configuration that a Service owns: its template, labels and annotations. The template gets no defaults: these
+// are configured, and a change of the configuration must make no new revision.
 func ConfigurationOf(s *servingv1.Service) *servingv1.Configuration {
-	c := &servingv1.Configuration{
+	return &servingv1.Configuration{
 		TypeMeta: typeMeta(servingv1.KindConfiguration),
 		ObjectMeta: metav1.ObjectMeta{
 			Name: s.Name, Namespace: s.Namespace,
@@ -24,8 +25,6 @@ func ConfigurationOf(s *servingv1.Service) *servingv1.Configuration {
 		},
 		Spec: *s.Spec.ConfigurationSpec.DeepCopy(),
 	}
-	c.Spec.SetDefaults()
-	return c
 }
 
 // RouteOf makes the Route that a Service owns. Targets that name no revision follow the Service's own Configuration.
@@ -49,9 +48,9 @@ func RouteOf(s *servingv1.Service) *servingv1.Route {
 	}
 }
 
-// RevisionOf makes a Revision of a Configuration's current template. If a Route follows the Configuration, as a Service's
-// does from the start, the Revision counts as routed at once.
-func RevisionOf(c *servingv1.Configuration, name string) *servingv1.Revision {
+// RevisionOf makes a Revision of a Configuration's current template, with the defaults of now, which it keeps. If a Route follows the
+// Configuration, as a Service's does from the start, the Revision counts as routed at once.
+func RevisionOf(c *servingv1.Configuration, name string, defaults *servingv1.Defaults) *servingv1.Revision {
 	template := &c.Spec.Template
 	labels := map[string]string{
 		servingv1.ConfigurationLabel:           c.Name,
@@ -77,12 +76,15 @@ func RevisionOf(c *servingv1.Configuration, name string) *servingv1.Revision {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: c.Namespace,
 			Labels:          with(template.Metadata.Labels, labels),
-			Annotations:     without(with(template.Metadata.Annotations, annotations), servingv1.LastAppliedAnnotation),
+			Annotations:     without(with(template.Metadata.Annotations, annotations), servingv1.LastAppliedAnnotation, servingv1.TemplateAnnotation),
 			OwnerReferences: ownedBy(c, servingv1.KindConfiguration),
 		},
 		Spec: *template.Spec.DeepCopy(),
 	}
-	r.Spec.SetDefaults()
+	defaults.Apply(&r.Spec, c.ObjectMeta)
+	if before := templateOf(&template.Spec); before != fingerprint(&r.Spec) {
+		r.Annotations = with(r.Annotations, map[string]string{servingv1.TemplateAnnotation: before})
+	}
 	return r
 }
 

@@ -39,6 +39,9 @@ func service() *servingv1.Service {
 	}
 }
 
+// knative are the defaults of most tests.
+var knative = servingv1.KnativeDefaults()
+
 // made is the Configuration of service, as an API server returns it at a generation.
 func made(generation int64) *servingv1.Configuration {
 	c := ConfigurationOf(service())
@@ -56,7 +59,7 @@ func TestConfigurationOfAService(t *testing.T) {
 		"note": "b", servingv1.RoutesAnnotation: "hello",
 		servingv1.CreatorAnnotation: "ann", servingv1.LastModifierAnnotation: "bob",
 	})
-	check(t, "container", c.Spec.Template.Spec.Containers[0].Name, "user-container")
+	check(t, "template", c.Spec, service().Spec.ConfigurationSpec)
 	owner := metav1.GetControllerOf(c)
 	if owner == nil || owner.UID != "s" || owner.Kind != "Service" || owner.APIVersion != "serving.knative.dev/v1" {
 		t.Errorf("owner = %+v, want the Service", owner)
@@ -87,7 +90,7 @@ func TestRouteOfAService(t *testing.T) {
 }
 
 func TestRevisionOfAConfiguration(t *testing.T) {
-	r := RevisionOf(made(3), "hello-00003")
+	r := RevisionOf(made(3), "hello-00003", &knative)
 	check(t, "labels", r.Labels, map[string]string{
 		"tier": "web", servingv1.ConfigurationLabel: "hello", servingv1.ConfigurationGenerationLabel: "3",
 		servingv1.ConfigurationUIDLabel: "c", servingv1.ServiceLabel: "hello", servingv1.ServiceUIDLabel: "s",
@@ -103,7 +106,7 @@ func TestRevisionOfAConfiguration(t *testing.T) {
 
 	alone := made(1)
 	alone.Labels, alone.Annotations = nil, nil
-	r = RevisionOf(alone, "hello-00001")
+	r = RevisionOf(alone, "hello-00001", &knative)
 	check(t, "routing state without a Service", r.Labels[servingv1.RoutingStateLabel], "pending")
 	if _, ok := r.Labels[servingv1.ServiceLabel]; ok {
 		t.Error("a Configuration of its own makes a revision with a Service")
@@ -114,7 +117,7 @@ func TestRevisionOfAConfiguration(t *testing.T) {
 func TestFingerprintSurvivesStorage(t *testing.T) {
 	c := made(1)
 	c.Spec.Template.Metadata.Name = "hello-blue"
-	r := RevisionOf(c, "hello-blue")
+	r := RevisionOf(c, "hello-blue", &knative)
 	b, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +147,7 @@ func TestLabelsAreNotShared(t *testing.T) {
 }
 
 func BenchmarkRevision(b *testing.B) {
-	r := RevisionOf(made(1), "hello-00001")
+	r := RevisionOf(made(1), "hello-00001", &knative)
 	b.ReportAllocs()
 	for b.Loop() {
 		if Revision(r).Generation != 1 {

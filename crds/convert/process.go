@@ -10,7 +10,7 @@ import (
 // ProcessProblems returns what a Revision needs and processes on one machine cannot have: the content of ConfigMaps and Secrets. A cluster
 // has it.
 func ProcessProblems(r *servingv1.Revision) []model.Problem {
-	spec := effective(r)
+	spec := r.Effective()
 	f := finder{owner: model.Ref{Kind: servingv1.KindRevision, Key: keyOf(r)}}
 	f.volumes(spec)
 	for i := range spec.Containers {

@@ -14,7 +14,7 @@ const maxStreamDrain = 3600
 
 // Scaled returns what the autoscaler must know of a Revision. The Revision's status is the state before a restart.
 func Scaled(r *servingv1.Revision) model.Scaled {
-	v, spec := Revision(r), effective(r)
+	v, spec := Revision(r), r.Effective()
 	s := model.Scaled{
 		Revision: v.Key, UID: v.UID, Annotations: r.Annotations,
 		Concurrency: int(*spec.ContainerConcurrency), ProgressDeadline: v.ProgressDeadline,
@@ -45,7 +45,7 @@ func metricsSource(annotations map[string]string) (model.MetricsSource, error) {
 
 // streamDrain is how long streams may go on. Without the annotation, and with an error, it is the timeout of a request.
 func streamDrain(r *servingv1.Revision) (time.Duration, error) {
-	timeout := seconds(effective(r).TimeoutSeconds)
+	timeout := seconds(r.Effective().TimeoutSeconds)
 	value := r.Annotations[servingv1.StreamDrainAnnotation]
 	if value == "" {
 		return timeout, nil

@@ -52,7 +52,7 @@ func WithRollout(annotations map[string]string, state string) map[string]string 
 // ContainerStatuses returns the images that a Revision's containers run. kn reads them to give a new revision the same
 // image. Sluice asks no registry, so an image has the name that the user gave it.
 func ContainerStatuses(r *servingv1.Revision) []servingv1.ContainerStatus {
-	spec := effective(r)
+	spec := r.Effective()
 	out := make([]servingv1.ContainerStatus, 0, len(spec.Containers))
 	for _, c := range spec.Containers {
 		out = append(out, servingv1.ContainerStatus{Name: c.Name, ImageDigest: c.Image})

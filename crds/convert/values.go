@@ -33,9 +33,7 @@ func Configuration(c *servingv1.Configuration) *model.Configuration {
 		Conditions: conditionsOf(c.Status.Status),
 	}
 	if out.RevisionName != "" {
-		spec := c.Spec.Template.Spec.DeepCopy()
-		spec.SetDefaults()
-		out.Template = fingerprint(spec)
+		out.Template = templateOf(&c.Spec.Template.Spec)
 	}
 	return out
 }
@@ -45,11 +43,14 @@ func Revision(r *servingv1.Revision) *model.Revision {
 	out := &model.Revision{
 		Key: keyOf(r), UID: string(r.UID), Owner: ownerOf(r),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
-		Template: fingerprint(&r.Spec), Created: r.CreationTimestamp.Time,
+		Template: r.Annotations[servingv1.TemplateAnnotation], Created: r.CreationTimestamp.Time,
 		Preserved:  strings.EqualFold(r.Annotations[servingv1.NoGCAnnotation], "true"),
 		Routing:    model.RoutingState(r.Labels[servingv1.RoutingStateLabel]),
 		Protocol:   protocolOf(&r.Spec),
 		Conditions: conditionsOf(r.Status.Status),
+	}
+	if out.Template == "" {
+		out.Template = fingerprint(&r.Spec)
 	}
 	out.Generation, _ = strconv.ParseInt(r.Labels[servingv1.ConfigurationGenerationLabel], 10, 64)
 	out.RoutingSince, _ = time.Parse(time.RFC3339, r.Annotations[servingv1.RoutingStateModifiedAnnotation])
@@ -109,6 +110,14 @@ func conditionsOf(s servingv1.Status) []model.Condition {
 		})
 	}
 	return out
+}
+
+// templateOf identifies a template. A field that says what Knative does by default is the same as one that says nothing, whatever defaults
+// are configured.
+func templateOf(spec *servingv1.RevisionSpec) string {
+	spec = spec.DeepCopy()
+	spec.SetDefaults()
+	return fingerprint(spec)
 }
 
 // fingerprint identifies a revision's spec: two specs have the same one if and only if they are the same.

@@ -13,7 +13,7 @@ import (
 var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func TestRevisionAsAValue(t *testing.T) {
-	r := RevisionOf(made(3), "hello-00003")
+	r := RevisionOf(made(3), "hello-00003", &knative)
 	r.UID, r.Generation, r.CreationTimestamp = "v", 1, metav1.NewTime(epoch)
 	labels, annotations := RoutingLabels(model.RoutingReserve, epoch, nil)
 	r.Labels[servingv1.RoutingStateLabel] = labels[servingv1.RoutingStateLabel].(string)
@@ -52,7 +52,7 @@ func TestRevisionWasReady(t *testing.T) {
 		"has no room now":         {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.False}, {Type: model.ContainerHealthy, Status: model.True}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := RevisionOf(made(1), "hello-00001")
+			r := RevisionOf(made(1), "hello-00001", &knative)
 			r.Status.Conditions = Conditions(nil, c.conditions, epoch)
 			if got := Revision(r).WasReady; got != c.want {
 				t.Errorf("WasReady = %t, want %t", got, c.want)

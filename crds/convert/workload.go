@@ -21,7 +21,7 @@ const defaultPeriod = 10
 // decides, and what only pods have. The Problems are mistakes in the Revision that no runtime can run. ProcessProblems adds those of one
 // machine.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
-	spec := effective(r)
+	spec := r.Effective()
 	w := model.Workload{
 		Revision: keyOf(r), UID: string(r.UID),
 		Service: r.Labels[servingv1.ServiceLabel], Configuration: r.Labels[servingv1.ConfigurationLabel],
@@ -52,13 +52,6 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 		}
 	}
 	return w, b.problems
-}
-
-// effective returns a copy of the spec with defaults for what the user left out.
-func effective(r *servingv1.Revision) *servingv1.RevisionSpec {
-	spec := r.Spec.DeepCopy()
-	spec.SetDefaults()
-	return spec
 }
 
 // protocolOf returns the protocol that the name of the serving container's port stands for.

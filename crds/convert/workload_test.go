@@ -15,12 +15,13 @@ import (
 
 // revision returns a Revision of one container after change.
 func revision(change func(*servingv1.RevisionSpec)) *servingv1.Revision {
-	r := RevisionOf(made(3), "hello-00003")
+	r := RevisionOf(made(3), "hello-00003", &knative)
 	r.UID = "v"
 	r.Spec = servingv1.RevisionSpec{PodSpec: servingv1.PodSpec{Containers: []servingv1.Container{{Image: "img"}}}}
 	if change != nil {
 		change(&r.Spec)
 	}
+	r.Spec.SetDefaults()
 	return r
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,7 +27,7 @@ func failure(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) *model.
 		return &model.Failure{Reason: c.Reason, Message: "Kubernetes refuses to create a pod: " + sentence(c.Message), Lasting: late}
 	}
 	if late && w.Replicas > 0 {
-		return exceeded(w, pods)
+		return exceeded(w, pods, d.Spec.ProgressDeadlineSeconds)
 	}
 	return nil
 }
@@ -50,8 +51,12 @@ func condition(d *appsv1.Deployment, kind appsv1.DeploymentConditionType) *appsv
 }
 
 // exceeded is the failure of a revision whose containers run, but do not become ready.
-func exceeded(w model.Workload, pods []*corev1.Pod) *model.Failure {
-	message := fmt.Sprintf("Revision %s was not ready within %s.", w.Revision, cmp.Or(w.ProgressDeadline, defaultProgressDeadline))
+func exceeded(w model.Workload, pods []*corev1.Pod, deadline *int32) *model.Failure {
+	within := cmp.Or(w.ProgressDeadline, defaultProgressDeadline)
+	if deadline != nil {
+		within = time.Duration(*deadline) * time.Second
+	}
+	message := fmt.Sprintf("Revision %s was not ready within %s.", w.Revision, within)
 	for _, pod := range pods {
 		for _, s := range inOrder(pod) {
 			if s.State.Running == nil || s.Ready {

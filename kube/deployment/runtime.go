@@ -37,7 +37,7 @@ type Options struct {
 	Status func(model.WorkloadStatus)
 	// Revision returns a Revision as the API has it, and nil when it is gone. It must not block: it is for a cache.
 	Revision func(model.Key) *servingv1.Revision
-	// Pods is what all pods have in common.
+	// Pods is what all pods have in common, until Configure replaces it.
 	Pods Config
 }
 
@@ -55,6 +55,7 @@ type Runtime struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
+	pods    Config
 	members map[model.Key]*member
 	asking  context.Context // of Start, for questions to pods; nil before
 }
@@ -108,7 +109,7 @@ func New(o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
 	return &Runtime{
-		options: o, log: o.Logger.Named("deployment"), cache: objects, client: c, members: map[model.Key]*member{},
+		options: o, pods: o.Pods, log: o.Logger.Named("deployment"), cache: objects, client: c, members: map[model.Key]*member{},
 		writes: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[model.Key](firstRetry, lastRetry)),
 		reports: workqueue.NewTyped[model.Key](),
@@ -135,6 +136,35 @@ func (r *Runtime) Run(w model.Workload) {
 	m.workload, m.removed = w, w.UID == ""
 	r.writes.Add(w.Revision)
 	r.reports.Add(w.Revision)
+}
+
+// apart is the time between two revisions whose pods a change of the configuration replaces. All at once would need twice the room of all
+// revisions for a moment.
+const apart = 250 * time.Millisecond
+
+// Configure replaces what all pods have in common. Where that changes the template of a Deployment, Kubernetes replaces its pods one after
+// the other, as after any change of a template: each ends when its successor is ready, and drains. Deployments change one after the other
+// too. A revision without replicas gets the new template when it next starts at the latest.
+func (r *Runtime) Configure(c Config) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pods = c
+	after := time.Duration(0)
+	for revision, m := range r.members {
+		r.reports.Add(revision)
+		if m.workload.Replicas == 0 {
+			r.writes.Add(revision)
+			continue
+		}
+		r.writes.AddAfter(revision, after)
+		after += apart
+	}
+}
+
+func (r *Runtime) config() Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pods
 }
 
 // Start works until the context ends. It leaves everything running in the cluster as it is.
@@ -239,6 +269,9 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	m.notice(pods, time.Now())
 	r.ask(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
+	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
+		status.Failure = nil
+	}
 	if !m.take(&status, time.Now()) {
 		return status, false
 	}

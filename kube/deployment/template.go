@@ -32,6 +32,32 @@ type Config struct {
 	Quiet time.Duration
 	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means 600 s, as in Knative.
 	ProgressDeadline time.Duration
+	// NoSpread leaves it to the scheduler which nodes pods run on. Without it, a pod prefers nodes that have no pod of its revision yet.
+	NoSpread bool
+	// RuntimeClasses are classes of pods, the most specific one first: the first one that selects a revision is its class.
+	RuntimeClasses []RuntimeClass
+	// AlwaysSchedulable says that a pod that no node can take yet is no failure, such as where nodes are added on demand. It changes no pod.
+	AlwaysSchedulable bool
+}
+
+// RuntimeClass is a RuntimeClass of the cluster for the revisions that have all labels of Selector.
+type RuntimeClass struct {
+	Name     string
+	Selector map[string]string
+}
+
+func (c Config) runtimeClass(labels map[string]string) *string {
+	for _, class := range c.RuntimeClasses {
+		selects := true
+		for label, value := range class.Selector {
+			have, ok := labels[label]
+			selects = selects && ok && have == value
+		}
+		if selects {
+			return &class.Name
+		}
+	}
+	return nil
 }
 
 const (
@@ -47,7 +73,7 @@ const HashAnnotation = servingv1.Group + "/deployment-hash"
 // pods.
 var volatile = []string{
 	servingv1.RoutingStateLabel, servingv1.RoutingStateModifiedAnnotation, servingv1.RoutesAnnotation, servingv1.NoGCAnnotation,
-	servingv1.LastAppliedAnnotation, servingv1.Group + "/lastPinned",
+	servingv1.LastAppliedAnnotation, servingv1.Group + "/lastPinned", servingv1.TemplateAnnotation,
 }
 
 // Deployment returns the Deployment of a revision: Knative's, with the differences that docs/decisions/0029 lists. What convert.Workload
@@ -108,8 +134,7 @@ func Name(revision string) string {
 
 // podSpec returns the spec of a revision's pods.
 func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec, error) {
-	spec := r.Spec.DeepCopy()
-	spec.SetDefaults()
+	spec := r.Effective()
 	pod, err := same[corev1.PodSpec](spec.PodSpec)
 	if err != nil {
 		return nil, err
@@ -136,7 +161,10 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		pod.Containers = append(pod.Containers, sidecar)
 	}
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
-	pod.Affinity = spread(w.Revision.Name)
+	if !c.NoSpread {
+		pod.Affinity = spread(w.Revision.Name)
+	}
+	pod.RuntimeClassName = c.runtimeClass(r.Labels)
 	return pod, nil
 }
 

@@ -94,7 +94,7 @@ func (r *Runtime) wanted(w model.Workload) (*appsv1.Deployment, error) {
 	if revision == nil || string(revision.UID) != w.UID || revision.DeletionTimestamp != nil {
 		return nil, nil
 	}
-	d, err := Deployment(w, revision, r.options.Pods)
+	d, err := Deployment(w, revision, r.config())
 	if err != nil {
 		return nil, &mistake{"InvalidRevision", err}
 	}

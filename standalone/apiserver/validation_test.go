@@ -61,9 +61,9 @@ var rejections = []struct {
 	{"a rollout duration", service, `{metadata: {annotations: {serving.knative.dev/rollout-duration: 90s}}}`, ""},
 
 	// Limits of requests.
-	{"a timeout over 600", service, `{spec: {template: {spec: {timeoutSeconds: 601}}}}`, "timeoutSeconds: Invalid value: 601: spec.template.spec.timeoutSeconds in body should be less than or equal to 600"},
+	{"a timeout over 600", service, `{spec: {template: {spec: {timeoutSeconds: 601}}}}`, "spec.template.spec.timeoutSeconds: Invalid value: expected 0 <= 601 <= 600"},
 	{"a negative timeout", service, `{spec: {template: {spec: {timeoutSeconds: -1}}}}`, "should be greater than or equal to 0"},
-	{"a concurrency over 1000", service, `{spec: {template: {spec: {containerConcurrency: 1001}}}}`, "should be less than or equal to 1000"},
+	{"a concurrency over 1000", service, `{spec: {template: {spec: {containerConcurrency: 1001}}}}`, "spec.template.spec.containerConcurrency: Invalid value: expected 0 <= 1001 <= 1000"},
 	{"a negative concurrency", service, `{spec: {template: {spec: {containerConcurrency: -1}}}}`, "should be greater than or equal to 0"},
 	{"a negative idle timeout", service, `{spec: {template: {spec: {idleTimeoutSeconds: -1}}}}`, "should be greater than or equal to 0"},
 

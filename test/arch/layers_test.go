@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"xds/allow":                    {},
 	"certificate":                  {},
 	"envoy":                        {},
+	"config":                       {"autoscaler", "crds/serving", "rollout"},
 	"crds":                         {"crds/serving"},
 	"crds/serving":                 {},
 	"crds/convert":                 {"crds/serving", "model"},
@@ -62,6 +63,7 @@ var layers = map[string][]string{
 	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
 	"dataplane/activator/upstream": {"model"},
 	"kube":                         {"model", "rollout", "crds"},
+	"kube/configmap":               {"config"},
 	"kube/deployment":              {"model", "crds"},
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},
@@ -73,7 +75,7 @@ var layers = map[string][]string{
 		"cmd/sluice/transport", "controlplane", "kube", "model", "xds"},
 	"cmd/sluice/manifest":  {"crds", "model", "rollout"},
 	"cmd/sluice/metrics":   {"autoscaler/loop", "controlplane", "model", "xds"},
-	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "crds", "model"},
+	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
 	"cmd/sluice/sample":    {},
 	"cmd/sluice/stage":     {},
 	"cmd/sluice/transport": {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},
@@ -94,7 +96,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"k8s.io/", "sigs.k8s.io/controller", "sigs.k8s.io/structured"},
-		allowed:  []string{"crds", "kube", "standalone", "cmd", "test"},
+		allowed:  []string{"config", "crds", "kube", "standalone", "cmd", "test"},
 		why:      "Kubernetes types stop at the adapter",
 	},
 	{
@@ -104,7 +106,7 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"."},
-		allowed: []string{"xds", "envoy", "certificate", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
+		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
 		why: "this package builds on the standard library alone",
 	},
@@ -112,7 +114,7 @@ var foreign = []struct {
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
-	"model", "rollout", "translator", "autoscaler", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
+	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
 	"dataplane/gateway/config", "xds/resource", "xds/offer",
 }
 

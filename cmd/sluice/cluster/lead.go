@@ -11,11 +11,12 @@ import (
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
+	"sluice.dev/sluice/config"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/kube/configmap"
 	"sluice.dev/sluice/kube/deployment"
 	"sluice.dev/sluice/model"
-	"sluice.dev/sluice/rollout"
 )
 
 // term is what runs while this replica leads.
@@ -65,7 +66,13 @@ func (c *Controller) startLeading(ctx context.Context, parts *stage.Group) error
 		xds.Close()
 		return nil
 	})
-	l, runtime, err := c.newLoops(xds, token)
+	api := rest.CopyConfig(c.options.Config)
+	api.QPS, api.Burst = 500, 1000 // the API server's own priority and fairness keeps the order among clients
+	watcher, settings, err := c.watchSettings(ctx, parts, api)
+	if err != nil {
+		return err
+	}
+	l, runtime, err := c.newLoops(api, xds, token, watcher, settings)
 	if err != nil {
 		return err
 	}
@@ -73,6 +80,7 @@ func (c *Controller) startLeading(ctx context.Context, parts *stage.Group) error
 	if err := l.Start(parts, c.options.Dir); err != nil {
 		return err
 	}
+	c.followSettings(parts, watcher, l, runtime)
 	c.state.Store(&state{ready: l.Ready(), why: "waiting for the first state of all objects"})
 	return nil
 }
@@ -89,24 +97,24 @@ func (c *Controller) listenOptions() *transport.ListenOptions {
 }
 
 // newLoops wires the loops with the cluster's API server and with Deployments as replicas.
-func (c *Controller) newLoops(xds *transport.Listeners, token string) (l *loops.Loops, runtime *deployment.Runtime, err error) {
-	registry := admin.NewRegistry()
-	config := rest.CopyConfig(c.options.Config)
-	config.QPS, config.Burst = 500, 1000 // the API server's own priority and fairness keeps the order among clients
+func (c *Controller) newLoops(api *rest.Config, xds *transport.Listeners, token string,
+	watcher *configmap.Watcher, settings config.Settings) (l *loops.Loops, runtime *deployment.Runtime, err error) {
 	runtime, err = deployment.New(deployment.Options{
-		Config: config, Logger: c.log,
+		Config: api, Logger: c.log,
 		Status:   func(s model.WorkloadStatus) { l.Adapter.Observe(s) },
 		Revision: func(key model.Key) *servingv1.Revision { return l.Adapter.Revision(key) },
-		Pods:     deployment.Config{QueueProxy: c.options.QueueProxy, PullPolicy: corev1.PullPolicy(c.options.PullPolicy)},
+		Pods:     c.pods(settings),
 	})
 	if err != nil {
 		return nil, nil, err
 	}
+	registry := admin.NewRegistry()
+	registry.MustRegister(watcher)
 	l, err = loops.New(loops.Options{
-		Logger: c.log, Registry: registry, XDS: xds,
+		Logger: c.log, Registry: registry, XDS: xds, Scaling: settings.Autoscaler,
 		Adapter: kube.Options{
-			Config: config, Gateway: c.options.gateway(), ActivatorToken: token, Run: runtime.Run,
-			Rollout: rollout.Options{Domain: c.options.Domain},
+			Config: api, Gateway: c.options.gateway(), ActivatorToken: token, Run: runtime.Run,
+			Settings: c.adapterSettings(settings),
 		},
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,7 @@ type Options struct {
 	Registry *prometheus.Registry // gets the metrics of the control plane
 	// XDS is where the xDS server listens, and whom it believes.
 	XDS *transport.Listeners
-	// Scaling are the settings of the autoscaler.
+	// Scaling are the settings of the autoscaler until Configure replaces them.
 	Scaling autoscaler.Config
 	// Activators are those of this process. The others are known by their connections to the xDS server.
 	Activators []model.Endpoint
@@ -54,11 +55,13 @@ type Loops struct {
 	scale   *loop.Loop
 	scraper *scrape.Scraper
 	xds     *xds.Server
+	scaling atomic.Pointer[autoscaler.Config] // of now
 }
 
 // New wires the parts. None of them runs yet, so that they can refer to those that are made later.
 func New(o Options) (*Loops, error) {
 	l := &Loops{options: o, ready: make(chan struct{}), scraper: scrape.New(scrape.Options{Transport: o.Figures})}
+	l.scaling.Store(&o.Scaling)
 	l.known = sync.OnceFunc(func() { close(l.ready) })
 	l.scale = loop.New(loop.Options{
 		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape,
@@ -92,12 +95,27 @@ func New(o Options) (*Loops, error) {
 	return l, nil
 }
 
+// anyLimits allows what any configuration allows. A revision that exists goes on when a limit becomes stricter.
+var anyLimits = func() autoscaler.Config {
+	c := autoscaler.DefaultConfig()
+	c.MaxScaleLimit, c.AllowZeroInitialScale = 0, true
+	return c
+}()
+
+// Configure replaces the settings of the autoscaler and of the adapter.
+func (l *Loops) Configure(scaling autoscaler.Config, settings kube.Settings) {
+	l.scaling.Store(&scaling)
+	l.scale.Configure(scaling)
+	l.Adapter.Configure(settings)
+}
+
 // newAdapter makes the last of the parts.
 func (l *Loops) newAdapter(o kube.Options) (err error) {
 	o.Logger, o.Worlds, o.Waiting, o.AwaitActivator = l.options.Logger, l.control.Offer, l.waiting, len(l.options.Activators) == 0
 	o.Scale = kube.Scaling{
 		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed,
-		Check: func(annotations map[string]string) error { return autoscaler.Validate(&l.options.Scaling, annotations) },
+		Check:    func(annotations map[string]string) error { return autoscaler.Validate(&anyLimits, annotations) },
+		CheckNew: func(annotations map[string]string) error { return autoscaler.Validate(l.scaling.Load(), annotations) },
 	}
 	l.Adapter, err = kube.New(o)
 	return err

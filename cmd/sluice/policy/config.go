@@ -10,6 +10,7 @@ import (
 
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/cmd/sluice/manifest"
+	"sluice.dev/sluice/config"
 )
 
 // maxConfig bounds a configuration file, in bytes: a ConfigMap holds no more.
@@ -19,17 +20,19 @@ const maxConfig = 1 << 20
 // Knative's defaults; so have all when path is empty. Errors name the file and the key. Unknown are the keys that nothing reads, sorted:
 // Knative ignores them, but they may be typing errors.
 func ReadConfig(path string) (c autoscaler.Config, unknown []string, err error) {
+	settings := config.Default()
 	if path == "" {
-		return autoscaler.DefaultConfig(), nil, nil
+		return settings.Autoscaler, nil, nil
 	}
 	data, err := readConfigData(path)
+	var notes config.Notes
 	if err == nil {
-		c, err = autoscaler.ParseConfig(data)
+		settings, notes, err = settings.With(config.AutoscalerName, data)
 	}
 	if err != nil {
 		return autoscaler.Config{}, nil, fmt.Errorf("reading the autoscaler's configuration (--config) %s: %w", path, err)
 	}
-	return c, autoscaler.UnknownKeys(data), nil
+	return settings.Autoscaler, notes.Unknown, nil
 }
 
 func readConfigData(path string) (map[string]string, error) {

@@ -34,7 +34,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 		Logger: u.log, Registry: u.registry, XDS: u.xds, Scaling: u.scaling, Activators: own,
 		Figures: processes.Figures(), EnvoyStats: u.options.EnvoyStats,
 		Adapter: kube.Options{
-			Config: api.Config(), Gateway: u.gateway, ActivatorToken: u.token, Rollout: u.options.rollout(),
+			Config: api.Config(), Gateway: u.gateway, ActivatorToken: u.token, Settings: kube.Settings{Rollout: u.options.rollout()},
 			Run: processes.Run, Unsupported: convert.ProcessProblems, Ready: u.announce.service, CollectGarbage: true,
 			Put: func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
 		},

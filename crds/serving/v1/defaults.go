@@ -3,14 +3,8 @@ package servingv1
 import (
 	"slices"
 	"strconv"
-)
 
-// Defaults of a revision, from Knative's config-defaults.
-const (
-	// DefaultTimeoutSeconds is revision-timeout-seconds, and revision-response-start-timeout-seconds.
-	DefaultTimeoutSeconds = 300
-	// DefaultContainerName is container-name-template.
-	DefaultContainerName = "user-container"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // SetDefaults fills in what the user left out. Without traffic targets the latest ready revision gets all requests.
@@ -40,25 +34,10 @@ func (t Traffic) setDefaults() {
 	}
 }
 
-// SetDefaults fills in what the user left out: limits of requests, names of containers and the readiness probe.
+// SetDefaults fills in what the user left out, by Knative's own defaults: limits of requests, names of containers and the readiness probe.
 func (s *RevisionSpec) SetDefaults() {
-	if s.ContainerConcurrency == nil {
-		s.ContainerConcurrency = new(int64(0))
-	}
-	if s.TimeoutSeconds == nil || *s.TimeoutSeconds == 0 {
-		s.TimeoutSeconds = new(int64(DefaultTimeoutSeconds))
-	}
-	if s.ResponseStartTimeoutSeconds == nil && DefaultTimeoutSeconds < *s.TimeoutSeconds {
-		s.ResponseStartTimeoutSeconds = new(int64(DefaultTimeoutSeconds))
-	}
-	if s.EnableServiceLinks == nil {
-		s.EnableServiceLinks = new(false)
-	}
-	s.nameContainers()
-	if c := s.ServingContainer(); c != nil {
-		c.defaultReadiness()
-	}
-	s.mountReadOnly()
+	d := KnativeDefaults()
+	d.Apply(s, metav1.ObjectMeta{})
 }
 
 // ServingContainer returns the container that takes requests: the one that has ports, or the only one. It is nil when
@@ -75,8 +54,8 @@ func (s *PodSpec) ServingContainer() *Container {
 	return nil
 }
 
-// nameContainers names the containers that have no name: user-container, or user-container-0, -1 … if there are several.
-func (s *PodSpec) nameContainers() {
+// nameContainers names the containers that have no name: the given name, or the name with -0, -1 … if there are several.
+func (s *PodSpec) nameContainers(given string) {
 	taken := func(name string) bool {
 		return slices.ContainsFunc(s.Containers, func(c Container) bool { return c.Name == name })
 	}
@@ -85,9 +64,9 @@ func (s *PodSpec) nameContainers() {
 		if s.Containers[i].Name != "" {
 			continue
 		}
-		name := DefaultContainerName
+		name := given
 		for len(s.Containers) > 1 {
-			name = DefaultContainerName + "-" + strconv.Itoa(next)
+			name = given + "-" + strconv.Itoa(next)
 			next++
 			if !taken(name) {
 				break

@@ -77,3 +77,6 @@ const (
 
 // ScaleWhyAnnotation in a Revision's status is the reason for its last scale step, a sentence.
 const ScaleWhyAnnotation = "sluice.dev/scale-why"
+
+// TemplateAnnotation on a Revision identifies the template that it was made from, where configured defaults have changed its spec.
+const TemplateAnnotation = "sluice.dev/template"

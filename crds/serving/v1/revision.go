@@ -30,23 +30,26 @@ type Revision struct {
 // RevisionSpec is a pod spec and the limits of requests.
 type RevisionSpec struct {
 	PodSpec `json:",inline"`
-	// containerConcurrency is how many requests one replica may have at a time; 0, the default, means no limit.
+	// containerConcurrency is how many requests one replica may have at a time; 0, the default, means no limit. config-defaults has the
+	// highest value: 1000 by default.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:validation:Maximum=2147483647
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
-	// timeoutSeconds is how long a request may take; 300 by default and when 0.
+	// timeoutSeconds is how long a request may take; 300 by default and when 0. config-defaults has the highest value: 600 by default.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=600
+	// +kubebuilder:validation:Maximum=2147483647
 	TimeoutSeconds *int64 `json:"timeoutSeconds,omitempty"`
 	// responseStartTimeoutSeconds is how long a request may take to its first response byte; none by default.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	ResponseStartTimeoutSeconds *int64 `json:"responseStartTimeoutSeconds,omitempty"`
 	// idleTimeoutSeconds is how long a request may go without a byte written; none by default.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	IdleTimeoutSeconds *int64 `json:"idleTimeoutSeconds,omitempty"`
 }
 

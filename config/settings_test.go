@@ -1,0 +1,226 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"sluice.dev/sluice/autoscaler"
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/rollout"
+)
+
+// row is one key of a ConfigMap: a value that is taken, with what it changes in the defaults, and values that are refused, with what the
+// error says is wanted.
+type row struct {
+	name, key, good string
+	change          func(*Settings)
+	bad             []string
+	want            string
+}
+
+func quantity(text string) resource.Quantity { return resource.MustParse(text) }
+
+const (
+	wholeNumber = "a whole number from "
+	anAmount    = "want a quantity that is not negative, such as 100m or 64Mi"
+	aFlag       = "want Enabled, Allowed or Disabled"
+	anAge       = `want a duration that is not negative, such as 48h, or "disabled"`
+)
+
+var rows = []row{
+	{RetentionName, "retain-since-create-time", "1h", func(s *Settings) { s.Retention.SinceCreated = time.Hour }, []string{"1", "-1h", "1d"}, anAge},
+	{RetentionName, "retain-since-create-time", "disabled", func(s *Settings) { s.Retention.SinceCreated = rollout.Disabled }, nil, ""},
+	{RetentionName, "retain-since-create-time", "0s", func(s *Settings) { s.Retention.SinceCreated = 0 }, nil, ""},
+	{RetentionName, "retain-since-create-time", "", func(*Settings) {}, nil, ""},
+	{RetentionName, "retain-since-last-active-time", "30m", func(s *Settings) { s.Retention.SinceActive = 30 * time.Minute }, []string{"soon"}, anAge},
+	{RetentionName, "min-non-active-revisions", "0", func(s *Settings) { s.Retention.Min = 0 }, []string{"-1", "", "disabled", "1.5", "99999999999"}, "want " + wholeNumber + "0 to"},
+	{RetentionName, "min-non-active-revisions", "1000", func(s *Settings) { s.Retention.Min = 1000 }, []string{"1001"}, "min-non-active-revisions is 1001, want at most the 1000 of max-non-active-revisions"},
+	{RetentionName, "max-non-active-revisions", "20", func(s *Settings) { s.Retention.Max = 20 }, []string{"-1", "all"}, `want a whole number that is not negative, or "disabled"`},
+	{RetentionName, "max-non-active-revisions", "Disabled", func(s *Settings) { s.Retention.Max = rollout.Disabled }, []string{"19"}, "min-non-active-revisions is 20, want at most the 19 of"},
+
+	{DefaultsName, keyTimeout, "200", func(s *Settings) { s.Defaults.TimeoutSeconds, s.Defaults.ResponseStartTimeoutSeconds = 200, 200 }, []string{"0", "-5", "5m", ""}, "want " + wholeNumber + "1 to"},
+	{DefaultsName, keyTimeout, "600", func(s *Settings) { s.Defaults.TimeoutSeconds, s.Defaults.ResponseStartTimeoutSeconds = 600, 600 }, []string{"601"}, "revision-timeout-seconds is 601, want at most the 600 of max-revision-timeout-seconds"},
+	{DefaultsName, keyMaxTimeout, "3600", func(s *Settings) { s.Defaults.Bounds.TimeoutSeconds = 3600 }, []string{"299"}, "revision-timeout-seconds is 300, want at most the 299 of"},
+	{DefaultsName, keyResponseStart, "0", func(s *Settings) { s.Defaults.ResponseStartTimeoutSeconds = 0 }, []string{"301"}, "revision-response-start-timeout-seconds is 301, want at most the 300 of revision-timeout-seconds"},
+	{DefaultsName, keyIdle, "10", func(s *Settings) { s.Defaults.IdleTimeoutSeconds = 10 }, []string{"301"}, "revision-idle-timeout-seconds is 301, want at most the 300 of"},
+	{DefaultsName, keyConcurrency, "1000", func(s *Settings) { s.Defaults.ContainerConcurrency = 1000 }, []string{"1001"}, "container-concurrency is 1001, want at most the 1000 of container-concurrency-max-limit"},
+	{DefaultsName, keyMaxConcurrent, "2000", func(s *Settings) { s.Defaults.Bounds.ContainerConcurrency = 2000 }, []string{"0"}, "want " + wholeNumber + "1 to"},
+	{DefaultsName, "allow-container-concurrency-zero", "false", func(s *Settings) { s.Defaults.Bounds.NeedsConcurrency = true }, []string{"no", ""}, "want true or false"},
+	{DefaultsName, "enable-service-links", "true", func(s *Settings) { s.Defaults.EnableServiceLinks = new(true) }, []string{"yes"}, `want true, false, or "default"`},
+	{DefaultsName, "enable-service-links", "default", func(s *Settings) { s.Defaults.EnableServiceLinks = nil }, nil, ""},
+	{DefaultsName, "container-name-template", "{{.Name}}", func(s *Settings) { s.Defaults.ContainerName = "{{.Name}}" }, []string{"{{.Nme}}", "{{", "My App", "", "queue-proxy"}, "want a name of lower-case letters"},
+	{DefaultsName, "init-container-name-template", "init-container", func(*Settings) {}, []string{"{{"}, "want a name of lower-case letters"},
+	{DefaultsName, "revision-cpu-request", "100m", func(s *Settings) { s.Defaults.Requests = corev1.ResourceList{"cpu": quantity("100m")} }, []string{"much", "-1"}, anAmount},
+	{DefaultsName, "revision-memory-request", "64Mi", func(s *Settings) { s.Defaults.Requests = corev1.ResourceList{"memory": quantity("64Mi")} }, []string{"64MB?"}, anAmount},
+	{DefaultsName, "revision-ephemeral-storage-request", "1Gi", func(s *Settings) { s.Defaults.Requests = corev1.ResourceList{"ephemeral-storage": quantity("1Gi")} }, []string{""}, anAmount},
+	{DefaultsName, "revision-cpu-limit", "1", func(s *Settings) { s.Defaults.Limits = corev1.ResourceList{"cpu": quantity("1")} }, []string{"one"}, anAmount},
+	{DefaultsName, "revision-memory-limit", "1Gi", func(s *Settings) { s.Defaults.Limits = corev1.ResourceList{"memory": quantity("1Gi")} }, []string{"one"}, anAmount},
+	{DefaultsName, "revision-ephemeral-storage-limit", "1Gi", func(s *Settings) { s.Defaults.Limits = corev1.ResourceList{"ephemeral-storage": quantity("1Gi")} }, []string{"one"}, anAmount},
+
+	{DeploymentName, "queue-sidecar-image", "example.org/q:1", func(s *Settings) { s.Deployment.QueueProxyImage = "example.org/q:1" }, nil, ""},
+	{DeploymentName, "queueSidecarImage", "example.org/q:1", func(s *Settings) { s.Deployment.QueueProxyImage = "example.org/q:1" }, nil, ""},
+	{DeploymentName, "queue-sidecar-cpu-request", "50m", func(s *Settings) { s.Deployment.QueueProxy.Requests["cpu"] = quantity("50m") }, []string{"x"}, anAmount},
+	{DeploymentName, "queue-sidecar-memory-request", "50Mi", func(s *Settings) { s.Deployment.QueueProxy.Requests["memory"] = quantity("50Mi") }, []string{"x"}, anAmount},
+	{DeploymentName, "queue-sidecar-ephemeral-storage-request", "50Mi", func(s *Settings) { s.Deployment.QueueProxy.Requests["ephemeral-storage"] = quantity("50Mi") }, []string{"x"}, anAmount},
+	{DeploymentName, "queue-sidecar-cpu-limit", "1", func(s *Settings) { s.Deployment.QueueProxy.Limits = corev1.ResourceList{"cpu": quantity("1")} }, []string{"10m"}, "queue-sidecar-cpu-request is 25m, want at most the 10m of queue-sidecar-cpu-limit"},
+	{DeploymentName, "queue-sidecar-memory-limit", "1Gi", func(s *Settings) { s.Deployment.QueueProxy.Limits = corev1.ResourceList{"memory": quantity("1Gi")} }, []string{"x"}, anAmount},
+	{DeploymentName, "queue-sidecar-ephemeral-storage-limit", "1Gi", func(s *Settings) {
+		s.Deployment.QueueProxy.Limits = corev1.ResourceList{"ephemeral-storage": quantity("1Gi")}
+	}, []string{"x"}, anAmount},
+	{DeploymentName, "progress-deadline", "2m", func(s *Settings) {
+		s.Deployment.ProgressDeadline, s.Autoscaler.ProgressDeadline = 2*time.Minute, 2*time.Minute
+	}, []string{"0s", "1500ms", "-1s", "120"}, "want a duration of whole seconds over 0"},
+	{DeploymentName, "digest-resolution-timeout", "500ms", func(s *Settings) { s.Deployment.DigestTimeout = 500 * time.Millisecond }, []string{"0s", "10"}, "want a duration over 0"},
+	{DeploymentName, "registries-skipping-tag-resolving", "ko.local, a.org,,a.org", func(s *Settings) { s.Deployment.SkipTagResolving = []string{"a.org", "ko.local"} }, nil, ""},
+	{DeploymentName, "default-affinity-type", "none", func(s *Settings) { s.Deployment.Spread = false }, []string{"", "spread"}, `want "prefer-spread-revision-over-nodes" or "none"`},
+	{DeploymentName, "runtime-class-name", "kata: {}\ngvisor: {selector: {tier: a}}", func(s *Settings) {
+		s.Deployment.RuntimeClasses = []RuntimeClass{{"gvisor", map[string]string{"tier": "a"}}, {Name: "kata"}}
+	}, []string{"kata", "KATA: {}", "a: {selector: {'a b': c}}", "a: {labels: {}}"}, "want names of RuntimeClasses as YAML"},
+	{DeploymentName, "pod-is-always-schedulable", "true", func(s *Settings) { s.Deployment.AlwaysSchedulable = true }, []string{"maybe"}, "want true or false"},
+
+	{FeaturesName, "multi-container", "disabled", func(s *Settings) { s.Features.MultiContainer, s.Defaults.Bounds.OneContainer = false, true }, []string{"off", ""}, aFlag},
+	{FeaturesName, "multi-container", "Allowed", func(*Settings) {}, nil, ""},
+	{FeaturesName, "kubernetes.podspec-volumes-emptydir", "Disabled", func(s *Settings) { s.Features.EmptyDir, s.Defaults.Bounds.NoEmptyDir = false, true }, []string{"false"}, aFlag},
+	{FeaturesName, "queueproxy.resource-defaults", "ENABLED", func(s *Settings) { s.Features.QueueProxyResourceDefaults = true }, []string{"true"}, aFlag},
+	{FeaturesName, "secure-pod-defaults", "allowrootbounded", func(s *Settings) {
+		s.Features.SecurePodDefaults, s.Defaults.Secure = servingv1.SecureRootAllowed, servingv1.SecureRootAllowed
+	}, []string{"Allowed", ""}, "want Enabled, AllowRootBounded or Disabled"},
+	{FeaturesName, "secure-pod-defaults", "Enabled", func(s *Settings) {
+		s.Features.SecurePodDefaults, s.Defaults.Secure = servingv1.SecureOn, servingv1.SecureOn
+	}, nil, ""},
+	{FeaturesName, "kubernetes.podspec-affinity", "Disabled", func(*Settings) {}, []string{"on"}, aFlag},
+	{FeaturesName, "tag-header-based-routing", "Enabled", func(*Settings) {}, []string{"on"}, aFlag},
+
+	{AutoscalerName, "stable-window", "30s", func(s *Settings) { s.Autoscaler.StableWindow = 30 * time.Second }, []string{"soon", "1s"}, "stable-window"},
+	{AutoscalerName, "max-scale", "7", func(s *Settings) { s.Autoscaler.MaxScale = 7 }, []string{"x", "-1"}, "max-scale"},
+}
+
+func TestEachKey(t *testing.T) {
+	for _, r := range rows {
+		want := Default()
+		r.change(&want)
+		got, notes, err := Default().With(r.name, map[string]string{r.key: r.good, exampleKey: "some: text"})
+		if err != nil || len(notes.Unknown)+len(notes.Ignored) > 0 {
+			t.Errorf("%s %s=%q: %v, notes %v", r.name, r.key, r.good, err, notes)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s %s=%q (-want +got):\n%s", r.name, r.key, r.good, diff)
+		}
+		for _, bad := range r.bad {
+			got, _, err := want.With(r.name, map[string]string{r.key: bad})
+			if err == nil {
+				t.Errorf("%s %s=%q: no error", r.name, r.key, bad)
+				continue
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s %s=%q changed the settings (-before +after):\n%s", r.name, r.key, bad, diff)
+			}
+			if text := err.Error(); !strings.Contains(text, r.key) || !strings.Contains(text, r.want) {
+				t.Errorf("%s %s=%q: error %q; want it to name the key and to contain %q", r.name, r.key, bad, text, r.want)
+			}
+		}
+	}
+}
+
+func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
+	_, _, err := Default().With(DefaultsName, map[string]string{keyTimeout: "soon", keyIdle: "x", "revision-cpu-limit": "y"})
+	for _, want := range []string{`revision-timeout-seconds is "soon"`, `revision-idle-timeout-seconds is "x"`, `revision-cpu-limit is "y"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v; want %q in it", err, want)
+		}
+	}
+}
+
+func TestMissingConfigMapsMeanDefaults(t *testing.T) {
+	changed := Default()
+	var err error
+	for name, data := range map[string]map[string]string{
+		AutoscalerName: {"max-scale": "3"}, DefaultsName: {keyTimeout: "10"}, DeploymentName: {"progress-deadline": "1s"},
+		FeaturesName: {"secure-pod-defaults": "enabled"}, RetentionName: {"min-non-active-revisions": "1"},
+	} {
+		if changed, _, err = changed.With(name, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cmp.Equal(changed, Default()) {
+		t.Error("nothing changed")
+	}
+	for _, name := range Names() {
+		if changed, _, err = changed.With(name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(Default(), changed); diff != "" {
+		t.Errorf("without any ConfigMap (-want +got):\n%s", diff)
+	}
+	if changed.Autoscaler != autoscaler.DefaultConfig() {
+		t.Error("the autoscaler's defaults differ")
+	}
+	if _, _, err := Default().With("config-nothing", nil); err == nil {
+		t.Error("a ConfigMap that nothing reads: no error")
+	}
+	if !slices.IsSorted(Names()) {
+		t.Errorf("names %v, want them sorted", Names())
+	}
+}
+
+func TestNotes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data map[string]string
+		want Notes
+	}{
+		{DefaultsName, map[string]string{"revision-timeout": "1", "Container-Concurrency": "x"}, Notes{Unknown: []string{"Container-Concurrency", "revision-timeout"}}},
+		{AutoscalerName, map[string]string{"stable-windw": "1s", "stable-window": "60s"}, Notes{Unknown: []string{"stable-windw"}}},
+		{DefaultsName, map[string]string{"init-container-name-template": "first"}, Notes{Ignored: []string{
+			"init-container-name-template names containers that revisions cannot have: Sluice has no init containers."}}},
+		{DeploymentName, map[string]string{"queue-sidecar-rootca": "x", "queue-sidecar-token-audiences": ""}, Notes{Ignored: []string{
+			"queue-sidecar-rootca is set, and Sluice does not have certificates for extensions of the queue-proxy."}}},
+		{FeaturesName, map[string]string{"kubernetes.podspec-affinity": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
+			"kubernetes.podspec-affinity is enabled, and Sluice does not have it: templates cannot have affinity."}}},
+		{FeaturesName, map[string]string{"tag-header-based-routing": "Disabled"}, Notes{Ignored: []string{
+			"tag-header-based-routing is Disabled, and Sluice cannot switch it off."}}},
+	} {
+		_, got, err := Default().With(c.name, c.data)
+		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+			t.Errorf("%s %v: %v\n%s", c.name, c.data, err, diff)
+		}
+	}
+}
+
+func TestNewerSpellingWins(t *testing.T) {
+	got, _, err := Default().With(DeploymentName, map[string]string{"progressDeadline": "1s", "progress-deadline": "2s"})
+	if err != nil || got.Deployment.ProgressDeadline != 2*time.Second {
+		t.Errorf("progress deadline %v, %v; want 2s", got.Deployment.ProgressDeadline, err)
+	}
+}
+
+func TestQueueProxyResources(t *testing.T) {
+	s, _, err := Default().With(DeploymentName, map[string]string{"queue-sidecar-memory-limit": "1Gi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{"cpu": quantity("25m")}, Limits: corev1.ResourceList{"memory": quantity("1Gi")},
+	}
+	if diff := cmp.Diff(plain, s.QueueProxyResources()); diff != "" {
+		t.Errorf("without the feature:\n%s", diff)
+	}
+	s.Features.QueueProxyResourceDefaults = true
+	full := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{"cpu": quantity("25m"), "memory": quantity("400Mi")},
+		Limits:   corev1.ResourceList{"cpu": quantity("1000m"), "memory": quantity("1Gi")},
+	}
+	if diff := cmp.Diff(full, s.QueueProxyResources()); diff != "" {
+		t.Errorf("with the feature:\n%s", diff)
+	}
+	if diff := cmp.Diff(plain.Requests, s.Deployment.QueueProxy.Requests); diff != "" {
+		t.Errorf("the settings changed:\n%s", diff)
+	}
+}

@@ -8,44 +8,42 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// copyCommand lets an image that has nothing but this binary give it to a container of another image.
 func copyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "copy PATH",
-		Short: "Copy this program, for a container whose image does not have it",
-		Long: `Copy writes this program to a path. An init container does that in a gateway's pod, so that the program can
-supervise the Envoy of another image.`,
+		Use:    "copy FILE",
+		Short:  "Copy this binary to a file, for a container of another image in the same pod",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return copyProgram(args[0])
-		},
+		RunE:   func(_ *cobra.Command, args []string) error { return copySelf(args[0]) },
 	}
 }
 
-// copyProgram writes the running program to a path, which has it whole or not at all.
-func copyProgram(to string) (err error) {
-	own, err := os.Executable()
+// copySelf replaces the file at once, so that nobody starts a half of it.
+func copySelf(to string) error {
+	path, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
+		return fmt.Errorf("finding this binary: %w", err)
 	}
-	from, err := os.Open(own)
+	from, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("reading this program: %w", err)
+		return fmt.Errorf("reading this binary: %w", err)
 	}
 	defer from.Close()
-	part, err := os.OpenFile(to+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700)
+	part := to + ".part"
+	out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
-		return fmt.Errorf("copying this program: %w", err)
+		return fmt.Errorf("copying this binary: %w", err)
 	}
-	_, err = io.Copy(part, from)
-	if closed := part.Close(); err == nil {
+	_, err = io.Copy(out, from)
+	if closed := out.Close(); err == nil {
 		err = closed
 	}
 	if err == nil {
-		err = os.Rename(to+".part", to)
+		err = os.Rename(part, to)
 	}
 	if err != nil {
-		return fmt.Errorf("copying this program: %w", err)
+		return fmt.Errorf("copying this binary: %w", err)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), controllerCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(),
-		xdsCommand(), bootstrapCommand(), copyCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		xdsCommand(), bootstrapCommand(), copyCommand(), installCommand(), uninstallCommand(), checkCommand(), sampleCommand(), storeCommand(), versionCommand(),
 	)
 	return c
 }

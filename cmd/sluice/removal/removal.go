@@ -50,6 +50,8 @@ func steps() []kind {
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
+		labelled("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+		labelled("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
 		labelled("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
 		labelled("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole"),
 	}

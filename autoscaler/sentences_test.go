@@ -87,3 +87,19 @@ func TestUnknownKeysAreTold(t *testing.T) {
 		t.Errorf("unknown keys are left alone, as in Knative: %v", err)
 	}
 }
+
+func TestConfigurationForbidsNothingToExistingRevisions(t *testing.T) {
+	c := DefaultConfig()
+	c.MaxScale, c.MaxScaleLimit = 5, 5
+	a := map[string]string{group + keyMaxScale: "9", group + keyInitialScale: "0"}
+	if err := Validate(&c, a); err == nil {
+		t.Error("a new revision may have what the configuration forbids")
+	}
+	if err := ValidateExisting(&c, a); err != nil {
+		t.Errorf("an existing revision may not: %v", err)
+	}
+	a[group+keyTarget] = "0"
+	if err := ValidateExisting(&c, a); err == nil {
+		t.Error("a wrong annotation of an existing revision is right")
+	}
+}

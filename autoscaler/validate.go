@@ -29,6 +29,14 @@ func Validate(c *Config, a map[string]string) error {
 	return errors.Join(v.errs...)
 }
 
+// ValidateExisting is like Validate, for a revision that exists already. What only the configuration forbids (a max-scale over
+// max-scale-limit, an initial-scale of 0) counts for new revisions alone: a change of the configuration must stop no revision.
+func ValidateExisting(c *Config, a map[string]string) error {
+	lenient := *c
+	lenient.MaxScaleLimit, lenient.AllowZeroInitialScale = 0, true
+	return Validate(&lenient, a)
+}
+
 type validator struct {
 	annotations
 	config *Config

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,13 +25,13 @@ const (
 // readDefaults has the rules of Knative (pkg/apis/config/defaults.go).
 func readDefaults(s *Settings, k *keys) {
 	d := servingv1.KnativeDefaults()
-	k.integer(keyTimeout, &d.TimeoutSeconds, 1, math.MaxInt32)
-	k.integer(keyMaxTimeout, &d.Bounds.TimeoutSeconds, 1, math.MaxInt32)
+	k.integer(keyTimeout, &d.TimeoutSeconds, 1)
+	k.integer(keyMaxTimeout, &d.Bounds.TimeoutSeconds, 1)
 	d.ResponseStartTimeoutSeconds = d.TimeoutSeconds
-	k.integer(keyResponseStart, &d.ResponseStartTimeoutSeconds, 0, math.MaxInt32)
-	k.integer(keyIdle, &d.IdleTimeoutSeconds, 0, math.MaxInt32)
-	k.integer(keyConcurrency, &d.ContainerConcurrency, 0, math.MaxInt32)
-	k.integer(keyMaxConcurrent, &d.Bounds.ContainerConcurrency, 1, math.MaxInt32)
+	k.integer(keyResponseStart, &d.ResponseStartTimeoutSeconds, 0)
+	k.integer(keyIdle, &d.IdleTimeoutSeconds, 0)
+	k.integer(keyConcurrency, &d.ContainerConcurrency, 0)
+	k.integer(keyMaxConcurrent, &d.Bounds.ContainerConcurrency, 1)
 	zero := !d.Bounds.NeedsConcurrency
 	k.boolean("allow-container-concurrency-zero", &zero)
 	d.Bounds.NeedsConcurrency = !zero

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,11 +86,11 @@ func (k *keys) boolean(key string, to *bool) {
 	})
 }
 
-// integer reads a whole number from low to high.
-func (k *keys) integer(key string, to *int64, low, high int64) {
-	read(k, key, to, fmt.Sprintf("a whole number from %d to %d", low, high), func(text string) (int64, bool) {
-		v, err := strconv.ParseInt(text, 10, 64)
-		return v, err == nil && v >= low && v <= high
+// integer reads a whole number from low on, of 32 bits.
+func (k *keys) integer(key string, to *int64, low int64) {
+	read(k, key, to, fmt.Sprintf("a whole number from %d to %d", low, math.MaxInt32), func(text string) (int64, bool) {
+		v, err := strconv.ParseInt(text, 10, 32)
+		return v, err == nil && v >= low
 	})
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func readRetention(s *Settings, k *keys) {
 	k.age("retain-since-create-time", &r.SinceCreated)
 	k.age("retain-since-last-active-time", &r.SinceActive)
 	least := int64(r.Min)
-	k.integer("min-non-active-revisions", &least, 0, math.MaxInt32)
+	k.integer("min-non-active-revisions", &least, 0)
 	r.Min = int(least)
 	const most = "max-non-active-revisions"
 	read(k, most, &r.Max, `a whole number that is not negative, or "disabled"`, func(text string) (int, bool) {

@@ -101,6 +101,14 @@ var rows = []row{
 	{AutoscalerName, "max-scale", "7", func(s *Settings) { s.Autoscaler.MaxScale = 7 }, []string{"x", "-1"}, "max-scale"},
 }
 
+// check compares settings with the defaults.
+func check(t *testing.T, what string, got Settings) {
+	t.Helper()
+	if diff := cmp.Diff(Default(), got); diff != "" {
+		t.Errorf("%s (-default +got):\n%s", what, diff)
+	}
+}
+
 func TestEachKey(t *testing.T) {
 	for _, r := range rows {
 		want := Default()
@@ -156,9 +164,7 @@ func TestMissingConfigMapsMeanDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(Default(), changed); diff != "" {
-		t.Errorf("without any ConfigMap (-want +got):\n%s", diff)
-	}
+	check(t, "without any ConfigMap", changed)
 	if changed.Autoscaler != autoscaler.DefaultConfig() {
 		t.Error("the autoscaler's defaults differ")
 	}

@@ -90,8 +90,8 @@ type Scaling struct {
 	CheckNew func(annotations map[string]string) error
 }
 
-// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Configure, Programmed, Reached and Report may be called from
-// any goroutine.
+// Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Configure, Programmed, Reached and Report may be
+// called from any goroutine.
 type Adapter struct {
 	// Set once.
 	options Options

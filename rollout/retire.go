@@ -12,9 +12,7 @@ import (
 // Some always stay: revisions that a Route names or that have no labels yet, the latest ready and latest created ones, and preserved
 // ones. Rules of nil are DefaultRetention.
 func Retire(c *model.Configuration, revisions []*model.Revision, rules *Retention, now time.Time) []*model.Revision {
-	if rules == nil {
-		rules = new(DefaultRetention())
-	}
+	rules = cmp.Or(rules, new(DefaultRetention()))
 	var idle []*model.Revision
 	for _, r := range revisions {
 		if made(c, r) && r.Routing == model.RoutingReserve && !r.Preserved && r.Key.Name != c.LatestReady && r.Key.Name != c.LatestCreated {

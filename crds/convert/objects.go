@@ -75,8 +75,9 @@ func RevisionOf(c *servingv1.Configuration, name string, defaults *servingv1.Def
 		TypeMeta: typeMeta(servingv1.KindRevision),
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: c.Namespace,
-			Labels:          with(template.Metadata.Labels, labels),
-			Annotations:     without(with(template.Metadata.Annotations, annotations), servingv1.LastAppliedAnnotation, servingv1.TemplateAnnotation),
+			Labels: with(template.Metadata.Labels, labels),
+			Annotations: without(with(template.Metadata.Annotations, annotations),
+				servingv1.LastAppliedAnnotation, servingv1.TemplateAnnotation),
 			OwnerReferences: ownedBy(c, servingv1.KindConfiguration),
 		},
 		Spec: *template.Spec.DeepCopy(),

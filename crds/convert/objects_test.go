@@ -155,3 +155,27 @@ func BenchmarkRevision(b *testing.B) {
 		}
 	}
 }
+
+func TestRevisionHasTheDefaultsOfItsTime(t *testing.T) {
+	d := servingv1.KnativeDefaults()
+	d.TimeoutSeconds = 77
+	c := made(3)
+	r := RevisionOf(c, "hello-00003", &d)
+	check(t, "timeout", *r.Spec.TimeoutSeconds, int64(77))
+	check(t, "the template is the same, whatever the defaults", Revision(r).Template, Revision(RevisionOf(c, "hello-00003", &knative)).Template)
+	if r.Annotations[servingv1.TemplateAnnotation] == "" {
+		t.Error("nothing says which template it is")
+	}
+	check(t, "with Knative's defaults nothing needs to", RevisionOf(c, "hello-00003", &knative).Annotations[servingv1.TemplateAnnotation], "")
+
+	c.Spec.Template.Metadata.Name = "hello-named"
+	check(t, "the Configuration's", Configuration(c).Template, Revision(r).Template)
+	c.Spec.Template.Spec.TimeoutSeconds = new(int64(servingv1.DefaultTimeoutSeconds))
+	check(t, "Knative's default in words", Configuration(c).Template, Revision(r).Template)
+	c.Spec.Template.Spec.TimeoutSeconds = new(int64(77))
+	if Configuration(c).Template == Revision(r).Template {
+		t.Error("a template that names the timeout is the one that does not")
+	}
+	c.Spec.Template.Metadata.Annotations = map[string]string{servingv1.TemplateAnnotation: "forged"}
+	check(t, "an annotation of the user", RevisionOf(c, "hello-named", &knative).Annotations[servingv1.TemplateAnnotation], "")
+}

@@ -36,7 +36,7 @@ type Config struct {
 	NoSpread bool
 	// RuntimeClasses are classes of pods, the most specific one first: the first one that selects a revision is its class.
 	RuntimeClasses []RuntimeClass
-	// AlwaysSchedulable says that a pod that no node can take yet is no failure, such as where nodes are added on demand. It changes no pod.
+	// AlwaysSchedulable says that a pod that no node can take yet is no failure, such as where nodes are added on demand. No pod changes.
 	AlwaysSchedulable bool
 }
 

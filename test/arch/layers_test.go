@@ -70,12 +70,15 @@ var layers = map[string][]string{
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},
 	"cmd/sluice/facts":             {"cmd/sluice/inspect", "cmd/sluice/manifest", "cmd/sluice/transport", "crds", "explain", "model", "standalone/folder", "xds"},
 	"cmd/sluice/inspect":           {"cmd/sluice/transport", "translator", "xds"},
+	"cmd/sluice/install":           {"config", "crds"},
 	"cmd/sluice/load":              {"autoscaler/loop", "envoy", "model", "xds"},
 	"cmd/sluice/loops": {"autoscaler", "autoscaler/loop", "autoscaler/scrape", "cmd/sluice/load", "cmd/sluice/metrics", "cmd/sluice/stage",
 		"cmd/sluice/transport", "controlplane", "kube", "model", "xds"},
 	"cmd/sluice/manifest":  {"crds", "model", "rollout"},
 	"cmd/sluice/metrics":   {"autoscaler/loop", "controlplane", "model", "xds"},
 	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
+	"cmd/sluice/preflight": {"cmd/sluice/install"},
+	"cmd/sluice/removal":   {"cmd/sluice/install"},
 	"cmd/sluice/sample":    {},
 	"cmd/sluice/stage":     {},
 	"cmd/sluice/transport": {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},
@@ -115,7 +118,7 @@ var foreign = []struct {
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
 	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
-	"dataplane/gateway/config", "xds/resource", "xds/offer",
+	"dataplane/gateway/config", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
 }
 
 var impure = []string{

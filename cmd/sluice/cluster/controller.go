@@ -12,9 +12,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/client-go/kubernetes"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
 	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/kube"
 )
 
 // Controller is one replica of the control plane. It is made by New, and Run may be called once.
@@ -46,6 +48,7 @@ func New(o Options) (*Controller, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	ctrl.SetLogger(kube.Bridge(o.Logger.Named("kube"))) // also of the libraries that run while this replica does not lead
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making --dir: %w", err)
 	}

@@ -1,12 +1,14 @@
 package install
 
 import (
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"sluice.dev/sluice/config"
 	"sluice.dev/sluice/crds"
 )
 
@@ -117,22 +119,25 @@ func with(m map[string]string, key, value string) map[string]string {
 	return m
 }
 
+// lastGood is the ConfigMap in which controllers keep the last good data of the others. It is made here, so that controllers need no
+// permission to make any.
+const lastGood = "config-last-good"
+
 // configMaps returns the ConfigMaps with Knative's names. They have only what differs from the defaults, so that applying them again
 // leaves the keys of others alone.
 func configMaps(o Options) []Object {
 	data := map[string]map[string]string{
-		"config-autoscaler": nil, "config-defaults": nil, "config-features": nil, "config-gc": nil, "config-network": nil,
-		"config-domain":     {o.Domain: ""},
-		"config-deployment": {"queue-sidecar-image": o.QueueProxyImage},
+		"config-domain": {o.Domain: ""}, "config-deployment": {"queue-sidecar-image": o.QueueProxyImage},
+	}
+	names := append(config.Names(), lastGood)
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	var all []Object
-	for _, name := range ConfigNames {
+	for _, name := range names {
 		all = append(all, &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: o.meta(name, ""), Data: data[name]})
 	}
 	return all
 }
-
-// ConfigNames are the ConfigMaps of an installation.
-var ConfigNames = slices.Sorted(slices.Values([]string{
-	"config-autoscaler", "config-defaults", "config-deployment", "config-domain", "config-features", "config-gc", "config-network",
-}))

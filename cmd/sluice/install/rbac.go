@@ -4,11 +4,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sluice.dev/sluice/config"
 )
 
 const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
+	claimGroup   = "networking.internal.knative.dev" // who may use a domain
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
 )
@@ -65,14 +68,10 @@ func (o Options) subjects(role string) []rbacv1.Subject {
 // clusterRules are what controllers may do in all namespaces: reconcile the kinds of the API, and run revisions as Deployments.
 func clusterRules(o Options) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
-		// What users write is read, and its status written. A Route's labels are the control plane's too.
-		{
-			APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"},
-			Verbs: append([]string{"update", "patch"}, readVerbs...),
-		},
-		{
-			APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs,
-		},
+		// What only users write is read, and its status written.
+		{APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"}, Verbs: readVerbs},
+		{APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs},
+		{APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"}, Verbs: allVerbs},
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},
 		},
@@ -85,12 +84,11 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		// The placeholders, by which pods find Routes.
 		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: allVerbs},
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: readVerbs},
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}, // names of image pull secrets
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 	}
 	if o.UserSecrets {
-		rules = append(rules,
-			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: readVerbs},
-			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}})
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: readVerbs})
 	}
 	return rules
 }
@@ -106,7 +104,10 @@ func subresources(of string) []string {
 // ownRules are what controllers may do in their own namespace. RBAC cannot bind a creation to names.
 func ownRules(o Options) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: readVerbs},
+		{
+			APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: append(config.Names(), lastGood), Verbs: readVerbs,
+		},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{lastGood}, Verbs: []string{"update"}},
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: Secrets, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},

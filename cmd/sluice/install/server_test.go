@@ -17,6 +17,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"sluice.dev/sluice/config"
+	"sluice.dev/sluice/kube/configmap"
 )
 
 // server is the API server of all tests of this package, started by the first one that needs it.
@@ -159,27 +162,29 @@ var needed = []access{
 	"list deployments.apps", "watch deployments.apps", "create deployments.apps users", "update deployments.apps users/hello-00001-deployment",
 	"delete deployments.apps users/hello-00001-deployment", "patch deployments/scale.apps users/hello-00001-deployment",
 	"list pods", "watch pods", "get pods/log users/hello", "create services users", "update services users/hello", "delete services users/hello",
-	"create events users", "patch events users/hello", "create events.events.k8s.io users",
+	"get serviceaccounts users/default", "create events users", "patch events users/hello", "create events.events.k8s.io users",
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
-	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own", "list configmaps own",
+	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
+	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
 
 // refused is what nobody of an installation may do.
 var refused = []access{
 	"* *", "get secrets users/password", "list secrets", "list secrets own", "get secrets own/another", "delete secrets own/sluice-xds-ca",
-	"create secrets users", "update secrets own/another", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
+	"create secrets users", "update secrets own/another", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
 	"create pods users", "delete pods users/hello", "create pods/exec users/hello", "get pods/exec users/hello", "create pods/portforward users/hello",
 	"create pods/ephemeralcontainers users/hello", "update pods users/hello", "create pods/eviction users/hello",
 	"create daemonsets.apps users", "create statefulsets.apps users", "create jobs.batch users",
 	"get nodes", "list nodes", "update nodes", "get nodes/proxy", "create persistentvolumes", "delete namespaces users", "create namespaces",
-	"update namespaces own", "get configmaps users/settings", "list configmaps", "update configmaps own/config-domain", "delete configmaps own/config-domain",
+	"update namespaces own", "get configmaps users/settings", "list configmaps", "list configmaps own", "create configmaps own", "update configmaps own/config-domain", "delete configmaps own/config-domain",
 	"create clusterroles.rbac.authorization.k8s.io", "update clusterroles.rbac.authorization.k8s.io", "escalate clusterroles.rbac.authorization.k8s.io",
 	"bind clusterroles.rbac.authorization.k8s.io", "create rolebindings.rbac.authorization.k8s.io own", "create clusterrolebindings.rbac.authorization.k8s.io",
 	"impersonate users", "impersonate serviceaccounts own/controller", "impersonate groups",
 	"update customresourcedefinitions.apiextensions.k8s.io", "delete customresourcedefinitions.apiextensions.k8s.io",
 	"create mutatingwebhookconfigurations.admissionregistration.k8s.io", "create certificatesigningrequests.certificates.k8s.io",
-	"create services.serving.knative.dev users", "delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
+	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello", "patch domainmappings.serving.knative.dev users/a.example",
+	"delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
 	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler", "delete leases.coordination.k8s.io own/sluice-controller",
 	"create leases.coordination.k8s.io kube-system", "create networkpolicies.networking.k8s.io own", "delete events users/hello",
 }
@@ -213,7 +218,7 @@ func TestSecretsOfUsersAndTheCertificateAreReadOnlyWhereAskedFor(t *testing.T) {
 	o := Defaults()
 	o.Namespace, o.TLSSecret, o.UserSecrets = "more", "wildcard", true
 	apply(t, config, objectsOf(t, o))
-	for _, a := range []access{"get secrets more/wildcard", "watch secrets more/wildcard", "list secrets", "get secrets users/registry", "get serviceaccounts users/default"} {
+	for _, a := range []access{"get secrets more/wildcard", "watch secrets more/wildcard", "list secrets", "get secrets users/registry"} {
 		if !may(t, config, o.Namespace, controller, a) {
 			t.Errorf("a controller may not %s", a)
 		}
@@ -227,6 +232,22 @@ func TestSecretsOfUsersAndTheCertificateAreReadOnlyWhereAskedFor(t *testing.T) {
 	o = Defaults()
 	o.Namespace = "own"
 	apply(t, config, objectsOf(t, o))
+}
+
+func TestTheConfigMapsAreThoseThatControllersRead(t *testing.T) {
+	if lastGood != configmap.LastGoodName {
+		t.Errorf("the ConfigMap of the last good data is called %s, want %s", lastGood, configmap.LastGoodName)
+	}
+	for _, o := range configMaps(Defaults()) {
+		m := o.(*corev1.ConfigMap)
+		if !slices.Contains(config.Names(), m.Name) {
+			continue
+		}
+		_, notes, err := config.Default().With(m.Name, m.Data)
+		if err != nil || len(notes.Unknown)+len(notes.Ignored) > 0 {
+			t.Errorf("ConfigMap %s: error %v, notes %v", m.Name, err, notes)
+		}
+	}
 }
 
 // TestPodsWithoutAPIHaveNoToken checks that what needs no API has no credentials for it.

@@ -95,13 +95,6 @@ func New(o Options) (*Loops, error) {
 	return l, nil
 }
 
-// anyLimits allows what any configuration allows. A revision that exists goes on when a limit becomes stricter.
-var anyLimits = func() autoscaler.Config {
-	c := autoscaler.DefaultConfig()
-	c.MaxScaleLimit, c.AllowZeroInitialScale = 0, true
-	return c
-}()
-
 // Configure replaces the settings of the autoscaler and of the adapter.
 func (l *Loops) Configure(scaling autoscaler.Config, settings kube.Settings) {
 	l.scaling.Store(&scaling)
@@ -114,7 +107,9 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 	o.Logger, o.Worlds, o.Waiting, o.AwaitActivator = l.options.Logger, l.control.Offer, l.waiting, len(l.options.Activators) == 0
 	o.Scale = kube.Scaling{
 		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed,
-		Check:    func(annotations map[string]string) error { return autoscaler.Validate(&anyLimits, annotations) },
+		Check: func(annotations map[string]string) error {
+			return autoscaler.ValidateExisting(l.scaling.Load(), annotations)
+		},
 		CheckNew: func(annotations map[string]string) error { return autoscaler.Validate(l.scaling.Load(), annotations) },
 	}
 	l.Adapter, err = kube.New(o)

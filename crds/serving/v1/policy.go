@@ -15,8 +15,10 @@ const (
 	DefaultTimeoutSeconds = 300
 	// DefaultContainerName is container-name-template.
 	DefaultContainerName = "user-container"
-	// MaxTimeoutSeconds is max-revision-timeout-seconds, MaxConcurrency container-concurrency-max-limit.
-	MaxTimeoutSeconds, MaxConcurrency = 600, 1000
+	// MaxTimeoutSeconds is max-revision-timeout-seconds.
+	MaxTimeoutSeconds = 600
+	// MaxConcurrency is container-concurrency-max-limit.
+	MaxConcurrency = 1000
 )
 
 // Defaults are what new revisions get where their template is silent, and what their templates may ask for: Knative's config-defaults, and

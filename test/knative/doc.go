@@ -2,10 +2,12 @@
 // own so that Sluice does not depend on Knative. The suites and their test images come from the module
 // knative.dev/serving and are built here, so the version in go.mod is what Sluice is compared with.
 //
-// The cluster has Sluice installed (`sluice install | kubectl apply -f -`) and is the one that KUBECONFIG names. Without
-// KUBECONFIG the tests are skipped.
+// The cluster is the one that KUBECONFIG names, and has Sluice installed with the annotations that the suites ask for:
 //
-//	cd test/knative && KUBECONFIG=... go test -timeout 60m -v .
+//	sluice install --record-users | kubectl apply --server-side -f -
+//	make conformance
+//
+// Without KUBECONFIG or without Sluice the tests are skipped, and fail where CI is set.
 //
 // The suites reach the gateway by the node port of its Service, and the nodes pull the test images from a registry.
 // These variables, which have the names that Knative's own scripts use, say where things are:
@@ -20,8 +22,8 @@
 // Without KO_DOCKER_REPO the tests serve the images themselves on a loopback address. That works where the node's container
 // runtime runs on the same machine, since container runtimes trust registries on loopback addresses without TLS.
 //
-// -run selects tests of the suites: -run 'TestConformance/api/TestService' runs those tests of the suite api whose names
-// contain TestService. Built images and suites are kept in the user's cache directory, below sluice-knative.
+// RUN selects tests of the suites: make conformance RUN=TestConformance/api/TestService runs those tests of the suite api
+// whose names contain TestService. Built images and suites are kept in the user's cache directory, below sluice-knative.
 //
 // Each test of the suites must pass, or stand in the list of known.go with its reason. A listed test that passes fails the
 // run, so that the list stays true.

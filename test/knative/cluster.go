@@ -67,7 +67,7 @@ func findCluster(ctx context.Context, config *rest.Config) (*cluster, error) {
 		return nil, errAbsent(fmt.Sprintf("the cluster has no gateway: %v", err))
 	}
 	if len(service.Spec.Ports) == 0 || service.Spec.Ports[0].NodePort == 0 {
-		return nil, errAbsent(fmt.Sprintf("Service %s/%s has no node port, by which the suites send requests", c.gatewayNamespace, c.gateway))
+		return nil, errAbsent(fmt.Sprintf("Service %s/%s has no node port for the suites' requests", c.gatewayNamespace, c.gateway))
 	}
 	return c, c.findNode(ctx)
 }
@@ -92,6 +92,11 @@ func (c *cluster) findNode(ctx context.Context) error {
 		return errAbsent("the first node has no internal address: name one in INGRESS_ENDPOINT")
 	}
 	return nil
+}
+
+// variables tell the suites where the parts are.
+func (c *cluster) variables() []string {
+	return []string{"SYSTEM_NAMESPACE=" + c.system, "GATEWAY_OVERRIDE=" + c.gateway, "GATEWAY_NAMESPACE_OVERRIDE=" + c.gatewayNamespace}
 }
 
 // limitProgress sets the progress deadline of revisions. undo puts back what was there.

@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 			if testing.Verbose() {
 				out = t.Output()
 			}
-			found, err := s.run(ctx, c, pushed, cache, wanted(), out)
+			found, err := run{c, pushed, cache, wanted(), out}.suite(ctx, s)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,8 +17,8 @@ var suites = []suite{
 		skipped: map[string]string{
 			"TestServiceAccountValidation": "Sluice refuses the name, as the test wants, but the API server words the error: " +
 				"the test asks for Knative's words, which contain a line break, and messages of CRD rules cannot contain one",
-			"TestRevisionTimeout/writes_first_byte_before_timeout": "the response takes longer than timeoutSeconds: Knative ends it with the " +
-				"words \"request timeout\", which the test takes for a complete answer, and Sluice cuts it off (docs/decisions/0004)",
+			"TestRevisionTimeout/writes_first_byte_before_timeout": "the response takes longer than timeoutSeconds: Knative ends it with " +
+				"the words \"request timeout\", which the test takes for a complete answer, and Sluice cuts it off (docs/decisions/0004)",
 		},
 	},
 	{

@@ -33,10 +33,18 @@ type results struct {
 // names are in the order of the alphabet, a test before its subtests.
 func (r *results) names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
-// run builds a suite and runs those of its tests whose names match pattern, all where it is empty. log gets the output as it comes.
-// An error says that the suite could not be run, not that a test failed.
-func (s suite) run(ctx context.Context, c *cluster, i images, cache, pattern string, log io.Writer) (*results, error) {
-	binary := filepath.Join(cache, s.name+".test")
+// run is how suites are run.
+type run struct {
+	cluster *cluster
+	images  images
+	cache   string    // folder for what is built
+	pattern string    // of the names of tests to run; empty for all
+	log     io.Writer // gets the output as it comes
+}
+
+// suite builds a suite and runs its tests. An error says that the suite could not be run, not that a test failed.
+func (r run) suite(ctx context.Context, s suite) (*results, error) {
+	binary := filepath.Join(r.cache, s.name+".test")
 	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-tags=e2e", "-o", binary, s.pkg).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build %s: %w\n%s", s.pkg, err, out)
 	}
@@ -46,14 +54,14 @@ func (s suite) run(ctx context.Context, c *cluster, i images, cache, pattern str
 	}
 	args := append([]string{
 		"tool", "test2json", binary,
-		"-test.v=test2json", "-test.timeout=50m", "-test.parallel=" + testsAtOnce, "-test.run=" + pattern,
+		"-test.v=test2json", "-test.timeout=50m", "-test.parallel=" + testsAtOnce, "-test.run=" + r.pattern,
 		"-disable-logstream", // it follows the logs of Knative's own controllers
-		"-ingressendpoint=" + c.node, "-dockerrepo=" + i.repository, "-imagetemplate=" + i.template(),
+		"-ingressendpoint=" + r.cluster.node, "-dockerrepo=" + r.images.repository, "-imagetemplate=" + r.images.template(),
 	}, s.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dirs[0] // tests read files of their package
-	cmd.Env = append(os.Environ(), "SYSTEM_NAMESPACE="+c.system, "GATEWAY_OVERRIDE="+c.gateway, "GATEWAY_NAMESPACE_OVERRIDE="+c.gatewayNamespace)
-	cmd.Stderr = log
+	cmd.Env = append(os.Environ(), r.cluster.variables()...)
+	cmd.Stderr = r.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -61,7 +69,7 @@ func (s suite) run(ctx context.Context, c *cluster, i images, cache, pattern str
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	found, readErr := readResults(out, log)
+	found, readErr := readResults(out, r.log)
 	if err := cmd.Wait(); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || len(found.byName) == 0 {

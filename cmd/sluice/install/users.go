@@ -27,8 +27,10 @@ const (
 	now = `object.metadata.?annotations.orValue({})`
 
 	noAnnotations = `!has(object.metadata.annotations) ? [JSONPatch{op: 'add', path: '/metadata/annotations', value: {}}] : []`
-	annotation    = `variables.VALUE != '' ? [JSONPatch{op: 'add', path: '/metadata/annotations/' + jsonpatch.escapeKey('KEY'), ` +
-		`value: variables.VALUE}] : 'KEY' in variables.now ? [JSONPatch{op: 'remove', path: '/metadata/annotations/' + jsonpatch.escapeKey('KEY')}] : []`
+	// KEY stands for an annotation, and VALUE for the variable with its value.
+	path       = `'/metadata/annotations/' + jsonpatch.escapeKey('KEY')`
+	annotation = `variables.VALUE != '' ? [JSONPatch{op: 'add', path: ` + path + `, value: variables.VALUE}] : ` +
+		`'KEY' in variables.now ? [JSONPatch{op: 'remove', path: ` + path + `}] : []`
 )
 
 // users has the API server write into objects who created them and who last changed their spec, as Knative's webhook does. No request

@@ -53,7 +53,8 @@ recordUsers: %t
 # Form of the routes to gateways: scoped or inline.
 routes: %s
 `, o.Namespace, o.Gateway, o.ControllerReplicas, o.ActivatorReplicas, o.GatewayReplicas,
-		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret, o.UserSecrets, o.RecordUsers, o.Routes)
+		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
+		o.UserSecrets, o.RecordUsers, o.Routes)
 }
 
 // schema is values.schema.json, by which Helm refuses wrong values as install.Options.Check does.

@@ -11,7 +11,7 @@ TAG ?= dev
 CONTAINERS ?= docker
 CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 
-.PHONY: help build binaries images charts envoy test clients chaos race fuzz lint generate verify bench
+.PHONY: help build binaries images charts envoy test clients chaos conformance e2e race fuzz lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,12 @@ clients: ## xDS clients that are not ours, against the real binary; what is not 
 chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000
 	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
 		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
+
+conformance: ## Knative's conformance suites against Sluice in the cluster of KUBECONFIG; RUN=TestConformance/api for one suite
+	cd test/knative && $(GO) test -count=1 -timeout 110m -v -run '$(or $(RUN),.)' .
+
+e2e: ## what users see in the cluster of KUBECONFIG, in which it installs Sluice; RUN=TestCanary for some
+	$(GO) test -count=1 -timeout 40m -v ./test/e2e -run '$(or $(RUN),.)'
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/queue-proxy)

@@ -51,6 +51,8 @@ func steps() []kind {
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
 		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
+		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
 		labelled("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition"),
 		labelled("rbac.authorization.k8s.io", "clusterroles", "ClusterRole"),
 	}

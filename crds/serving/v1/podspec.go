@@ -29,6 +29,8 @@ type PodSpec struct {
 	Volumes []Volume `json:"volumes,omitempty"`
 	// serviceAccountName is the pods' identity in the cluster.
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// automountServiceAccountToken mounts that account's token.
 	// +optional
@@ -378,9 +380,13 @@ type SecurityContext struct {
 	Capabilities *corev1.Capabilities `json:"capabilities,omitempty"`
 	// runAsUser is a user id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
 	// runAsGroup is a group id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
 	// runAsNonRoot refuses to run as root.
 	// +optional

@@ -43,7 +43,8 @@ func marked() install.Options {
 		Namespace: markNamespace, Gateway: install.Envoy,
 		ControllerReplicas: markControllers, ActivatorReplicas: markActivators, GatewayReplicas: markGateways,
 		Image: markImage, QueueProxyImage: markQueueProxy, EnvoyImage: markEnvoy, PullPolicy: markPullPolicy,
-		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, Routes: markRoutes,
+		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, RecordUsers: true,
+		Routes: markRoutes,
 	}
 }
 
@@ -59,6 +60,7 @@ var options = []struct {
 			o.Gateway = install.Envoy
 		}
 	}},
+	{"if .Values.recordUsers", func(o *install.Options) { o.RecordUsers = false }},
 }
 
 // Helm returns a Helm chart whose default values are the options.

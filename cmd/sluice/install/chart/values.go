@@ -48,10 +48,13 @@ serviceType: %s
 tlsSecret: %q
 # Whether controllers may read the Secrets of all namespaces: image pull secrets, and certificates of domain mappings.
 userSecrets: %t
+# Whether the API server writes who created an object and who last changed it into annotations, as Knative does. It needs Kubernetes 1.36.
+recordUsers: %t
 # Form of the routes to gateways: scoped or inline.
 routes: %s
 `, o.Namespace, o.Gateway, o.ControllerReplicas, o.ActivatorReplicas, o.GatewayReplicas,
-		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret, o.UserSecrets, o.Routes)
+		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
+		o.UserSecrets, o.RecordUsers, o.Routes)
 }
 
 // schema is values.schema.json, by which Helm refuses wrong values as install.Options.Check does.
@@ -88,6 +91,7 @@ const schema = `{
     "serviceType": {"enum": ["LoadBalancer", "NodePort", "ClusterIP"]},
     "tlsSecret": {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
     "userSecrets": {"type": "boolean"},
+    "recordUsers": {"type": "boolean"},
     "routes": {"enum": ["scoped", "inline"]}
   }
 }

@@ -184,9 +184,9 @@ spec:
   template:
     spec:
       containers:
-      - image: %s
+      - image: dev.local/sample:v1
         imagePullPolicy: Never
-        args: [sample]
+        command: [sluice, sample]
         env: [{name: TARGET, value: cluster}]
 `
 
@@ -214,7 +214,7 @@ func TestInstallServesAndUninstallLeavesNothing(t *testing.T) {
 	c.install(o)
 	const namespace = "e2e-install"
 	c.kubectl(nil, "create", "namespace", namespace)
-	c.kubectl(fmt.Appendf(nil, hello, namespace, o.Image), "apply", "-f", "-")
+	c.kubectl(fmt.Appendf(nil, hello, namespace), "apply", "-f", "-")
 	c.kubectl(nil, "wait", "-n", namespace, "ksvc/hello", "--for=condition=Ready", "--timeout", patience.String())
 	address := c.gateway(o)
 	c.eventually(func() string {

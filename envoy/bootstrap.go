@@ -113,7 +113,9 @@ func Bootstrap(o Options) ([]byte, error) {
 			EnableDeferredClusterCreation: true,
 		},
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-		OverloadManager:     limits,
+		// Nothing takes statistics from Envoy by itself. A flush every 5 s, the default, visits each counter of each cluster and scope.
+		StatsFlush:      &bootstrapv3.Bootstrap_StatsFlushOnAdmin{StatsFlushOnAdmin: true},
+		OverloadManager: limits,
 	}
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)

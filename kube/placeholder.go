@@ -130,7 +130,8 @@ func (a *Adapter) ensurePlaceholder(ctx context.Context, route *servingv1.Route,
 		return nil, nil
 	default:
 		next := have.DeepCopy()
-		next.Spec, next.Labels = want.Spec, convert.WithLabels(have.Labels, want.Labels)
+		next.Spec, next.Labels = want.Spec, convert.WithMetadata(have.Labels, want.Labels)
+		next.Annotations = convert.WithMetadata(have.Annotations, want.Annotations)
 		err = a.client.Update(ctx, next)
 	}
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {

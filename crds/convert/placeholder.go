@@ -34,7 +34,8 @@ func PlaceholderOf(r *servingv1.Route, name, gateway string) *corev1.Service {
 	}
 }
 
-// LeadsTo says whether a placeholder leads where another does. What users and the API server have added to it does not count.
+// LeadsTo says whether a placeholder leads where another does, and has the labels and annotations of its Route. What users and the API
+// server have added to it does not count, and neither do annotations that the Route has lost: Knative leaves them, too.
 func LeadsTo(have, want *corev1.Service) bool {
 	if have.Spec.Type != want.Spec.Type || have.Spec.ExternalName != want.Spec.ExternalName || len(have.Spec.Ports) != len(want.Spec.Ports) {
 		return false
@@ -44,13 +45,18 @@ func LeadsTo(have, want *corev1.Service) bool {
 			return false
 		}
 	}
-	for name, value := range want.Labels {
-		if have.Labels[name] != value {
+	return includes(have.Labels, want.Labels) && includes(have.Annotations, want.Annotations)
+}
+
+// includes says whether one map has all keys of another, with the same values.
+func includes(have, want map[string]string) bool {
+	for key, value := range want {
+		if is, ok := have[key]; !ok || is != value {
 			return false
 		}
 	}
 	return true
 }
 
-// WithLabels returns the labels of a placeholder with those that it must have.
-func WithLabels(have, want map[string]string) map[string]string { return with(have, want) }
+// WithMetadata returns the labels or annotations of a placeholder with those that it must have.
+func WithMetadata(have, want map[string]string) map[string]string { return with(have, want) }

@@ -12,7 +12,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",message="volumeMounts must name one of the volumes"
 // +kubebuilder:validation:XValidation:rule="!has(self.initContainers) || self.initContainers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",message="volumeMounts of initContainers must name one of the volumes"
 // +kubebuilder:validation:XValidation:rule="!has(self.volumes) || self.volumes.all(v, self.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)) || has(self.initContainers) && self.initContainers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)))",message="each of the volumes must be mounted"
-// +kubebuilder:validation:XValidation:rule="!has(self.initContainers) || self.initContainers.all(c, self.containers.all(d, d.?name.orValue(”) != c.name))",message="an init container must not have the name of a container"
+// +kubebuilder:validation:XValidation:rule="!has(self.initContainers) || self.initContainers.all(c, self.containers.all(d, d.?name.orValue(\"\") != c.name))",message="an init container must not have the name of a container"
 type PodSpec struct {
 	// containers run side by side in each replica. One of them serves: the one with ports, or the only one.
 	// +required

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -66,7 +67,7 @@ func TestCertificatesOfDomainsComeAndGo(t *testing.T) {
 		}
 		defer kept.Close()
 		client := &http.Client{
-			Transport:     &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return kept, nil }, MaxConnsPerHost: 1},
+			Transport:     &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return kept, nil }},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 		defer client.CloseIdleConnections()

@@ -310,7 +310,7 @@ func (s *space) awaitReady(name string) *servingv1.Service {
 // conditionOf returns a condition of a Service; an empty one when it is not there.
 func conditionOf(o *servingv1.Service, kind string) servingv1.Condition {
 	for _, c := range o.Status.Conditions {
-		if string(c.Type) == kind {
+		if c.Type == kind {
 			return c
 		}
 	}

@@ -33,7 +33,7 @@ func object(kind, name string, annotations map[string]string) *unstructured.Unst
 		"apiVersion": servingGroup + "/v1", "kind": kind,
 		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"image": "a"}}}}},
 	}}
-	o.SetName(name)
+	o.SetGenerateName(name + "-") // tests may run twice in one API server
 	o.SetAnnotations(annotations)
 	return o
 }

@@ -70,8 +70,8 @@ type Options struct {
 	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write has both;
 	// 0 means 50 ms, which is usually enough.
 	Patience time.Duration
-	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder Services
-	// that lead there. Empty means that there are none.
+	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder
+	// Services that lead there. Empty means that there are none.
 	LocalGateway string
 	// Secrets says that the API server has Secrets, so that DomainMappings may name some.
 	Secrets bool
@@ -204,7 +204,9 @@ func New(o Options) (*Adapter, error) {
 		members: map[model.Key]*member{},
 	}
 	a.resolving = newResolving(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
-	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings} {
+	for _, setUp := range []func() error{
+		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings,
+	} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}

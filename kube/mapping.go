@@ -63,8 +63,8 @@ func (a *Adapter) mappingsOf(ctx context.Context, target client.Object) []string
 	return names
 }
 
-// claimants enqueues the DomainMappings of a claim's domain: all that exist, and that of the claim's namespace even if it does not exist, so
-// that the claim is released.
+// claimants enqueues the DomainMappings of a claim's domain: all that exist, and that of the claim's namespace even if it does not exist,
+// so that the claim is released.
 func (a *Adapter) claimants() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 		requests := []ctrl.Request{request(o.(*networkingv1alpha1.ClusterDomainClaim).Spec.Namespace, o.GetName())}

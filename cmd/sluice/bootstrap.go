@@ -50,7 +50,7 @@ files when it starts, and with --xds-reload also when they change.`,
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
 	server.AddFlags(c.Flags())
 	c.Flags().StringVar(&secrets, "xds-reload", "",
-		"folder that gets two files by which Envoy reads --xds-ca, --xds-cert and --xds-key again when something is renamed in their folder")
+		"folder for two files by which Envoy reads --xds-ca, --xds-cert and --xds-key again when something is renamed in their folder")
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
 	c.Flags().Uint64Var(&o.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
 	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock",

@@ -26,7 +26,7 @@ func (g *envoyGateway) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&g.path, "envoy", "", "path of an Envoy to run in place of the built-in data plane")
 	flags.StringVar(&g.dir, "envoy-dir", "", "folder for the files of that Envoy, for this user alone; by default a temporary one")
 	flags.Int64Var(&g.options.Connections, "max-connections", 100_000, "how many connections of clients that Envoy takes at a time")
-	flags.Uint64Var(&g.options.Memory, "max-memory", 2<<30, "how many bytes of memory that Envoy may allocate; near that it refuses requests")
+	flags.Uint64Var(&g.options.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
 }
 
 // run runs Envoy until the context ends, and serves its pages.

@@ -170,13 +170,18 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		pod.Containers = append(pod.Containers, sidecar)
 	}
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
+	c.place(pod, r)
+	return pod, nil
+}
+
+// place says which nodes a pod prefers and which class runs it, where the Revision does not.
+func (c Config) place(pod *corev1.PodSpec, r *servingv1.Revision) {
 	if pod.Affinity == nil && !c.NoSpread {
-		pod.Affinity = spread(w.Revision.Name)
+		pod.Affinity = spread(r.Name)
 	}
 	if pod.RuntimeClassName == nil {
 		pod.RuntimeClassName = c.runtimeClass(r.Labels)
 	}
-	return pod, nil
 }
 
 // useImages gives containers the images that the Workload has. The Revision in the cache may not have those in its status yet.

@@ -203,7 +203,7 @@ func report() {
 
 // space is a namespace of one test.
 type space struct {
-	*testing.T
+	testing.TB
 	name string
 }
 
@@ -211,6 +211,12 @@ type space struct {
 func newSpace(t *testing.T) *space {
 	t.Helper()
 	t.Parallel()
+	return makeSpace(t)
+}
+
+// makeSpace makes a namespace for the time of a test or benchmark.
+func makeSpace(t testing.TB) *space {
+	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
 	if err := cluster.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
@@ -266,7 +272,13 @@ func (v service) object(namespace string) *servingv1.Service {
 // deploy creates or updates a Service.
 func (s *space) deploy(v service) {
 	s.Helper()
-	err := cluster.Patch(s.Context(), v.object(s.name), client.Apply, client.FieldOwner("e2e"), client.ForceOwnership) //nolint:staticcheck // typed
+	s.put(v.object(s.name))
+}
+
+// put creates or updates a Service.
+func (s *space) put(o *servingv1.Service) {
+	s.Helper()
+	err := cluster.Patch(s.Context(), o, client.Apply, client.FieldOwner("e2e"), client.ForceOwnership) //nolint:staticcheck // typed
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -310,28 +322,39 @@ func (s *space) awaitReady(name string) *servingv1.Service {
 // conditionOf returns a condition of a Service; an empty one when it is not there.
 func conditionOf(o *servingv1.Service, kind string) servingv1.Condition {
 	for _, c := range o.Status.Conditions {
-		if string(c.Type) == kind {
+		if c.Type == kind {
 			return c
 		}
 	}
 	return servingv1.Condition{}
 }
 
+// pods counts the pods of a Service.
+func (s *space) pods(name string) int {
+	s.Helper()
+	return len(s.listPods(name))
+}
+
 // replicas counts the pods of a Service that do not end.
 func (s *space) replicas(name string) int {
+	s.Helper()
+	n := 0
+	for _, p := range s.listPods(name) {
+		if p.DeletionTimestamp == nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *space) listPods(name string) []corev1.Pod {
 	s.Helper()
 	var pods corev1.PodList
 	err := cluster.List(s.Context(), &pods, client.InNamespace(s.name), client.MatchingLabels{servingv1.ServiceLabel: name})
 	if err != nil {
 		s.Fatal(err)
 	}
-	n := 0
-	for _, p := range pods.Items {
-		if p.DeletionTimestamp == nil {
-			n++
-		}
-	}
-	return n
+	return pods.Items
 }
 
 // host is the host of a Service.

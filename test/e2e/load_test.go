@@ -4,12 +4,17 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // load sends requests until it is stopped.
@@ -23,7 +28,7 @@ type load struct {
 }
 
 // startLoad sends requests to hosts, each from some clients with connections of their own. A client pauses between two requests.
-func startLoad(t *testing.T, clients int, hosts ...string) *load {
+func startLoad(t testing.TB, clients int, hosts ...string) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{stop: cancel}
 	for _, host := range hosts {
@@ -56,7 +61,7 @@ func (l *load) fail(what string) {
 }
 
 // end stops the load. No request may have failed.
-func (l *load) end(t *testing.T) {
+func (l *load) end(t testing.TB) {
 	l.stop()
 	l.all.Wait()
 	l.mu.Lock()
@@ -87,7 +92,7 @@ func loaded(s *space) *load {
 	s.awaitReady("through")
 	s.awaitAnswer(s.host("direct"), "World")
 	s.awaitAnswer(s.host("through"), "World")
-	return startLoad(s.T, 4, s.host("direct"), s.host("through"))
+	return startLoad(s.TB, 4, s.host("direct"), s.host("through"))
 }
 
 func TestNoRequestIsLostWhileRevisionsChange(t *testing.T) {
@@ -150,6 +155,43 @@ func TestNoRequestIsLostWhilePartsOfSluiceRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.awaitMore(s, 200)
+	l.end(t)
+}
+
+// away is for how long the API server does not answer.
+const away = time.Minute
+
+func TestServingGoesOnWhileTheAPIServerIsAway(t *testing.T) {
+	pid, err := strconv.Atoi(os.Getenv("SLUICE_APISERVER_PID"))
+	if err != nil {
+		t.Skip("SLUICE_APISERVER_PID is not set: this test stops the process of the API server for a while")
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := makeSpace(t)
+	l := loaded(s)
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume := sync.OnceFunc(func() {
+		if err := process.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	})
+	defer resume()
+	before := l.requests.Load()
+	time.Sleep(away)
+	if n := l.requests.Load() - before; n < 100 {
+		t.Errorf("only %d requests were answered while the API server was away", n)
+	}
+	resume()
+	s.await("a service that is made afterwards", func() (any, bool) {
+		err := cluster.Create(t.Context(), service{name: "later"}.object(s.name))
+		return err, err == nil || apierrors.IsAlreadyExists(err)
+	})
+	s.awaitAnswer(s.host("later"), "World")
 	l.end(t)
 }
 

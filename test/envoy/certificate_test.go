@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -55,7 +56,7 @@ func TestCertificatesOfDomainsComeAndGo(t *testing.T) {
 		begin(c)
 
 		serve(one)
-		eventually(t, "the first certificate is shown", func() bool { return shows(one) })
+		eventually(t, "the first certificate is shown", func() bool { return shows(one) && c.settled() })
 		if conn, err := dial(two); err == nil {
 			t.Errorf("a handshake for %s gets the certificate of %v", two, conn.ConnectionState().PeerCertificates[0].DNSNames)
 			conn.Close()
@@ -66,7 +67,7 @@ func TestCertificatesOfDomainsComeAndGo(t *testing.T) {
 		}
 		defer kept.Close()
 		client := &http.Client{
-			Transport:     &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return kept, nil }, MaxConnsPerHost: 1},
+			Transport:     &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return kept, nil }},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 		defer client.CloseIdleConnections()
@@ -87,7 +88,7 @@ func TestCertificatesOfDomainsComeAndGo(t *testing.T) {
 		}
 
 		serve(one, two)
-		eventually(t, "the second certificate is shown", func() bool { return shows(two) && shows(one) })
+		eventually(t, "the second certificate is shown", func() bool { return shows(two) && shows(one) && c.settled() })
 		if got := ask("https://" + one + "/"); got != "200 "+one {
 			t.Errorf("over the connection that was there before the second certificate: %q", got)
 		}

@@ -72,7 +72,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"}, Verbs: readVerbs},
 		{APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs},
 		{
-			APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"}, Verbs: append([]string{"create", "delete"}, readVerbs...),
+			APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"},
+			Verbs: append([]string{"create", "delete"}, readVerbs...),
 		},
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},

@@ -91,7 +91,8 @@ func (c *checker) image(image string, nodes []corev1.Node) {
 			"%d nodes, such as %s, do not list the image %s, and --image-pull-policy is Never.", len(without), first, image)
 	case strings.HasPrefix(image, "sluice.local/"):
 		c.add(Lacks, "No registry has this image. make images builds it: push it to a registry that the nodes reach, and name it with a "+
-			"flag of sluice install, or load it into the nodes.", "%d nodes, such as %s, do not list the image %s.", len(without), first, image)
+			"flag of sluice install, or load it into the nodes.",
+			"%d nodes, such as %s, do not list the image %s.", len(without), first, image)
 	default:
 		c.add(Note, "The nodes must be able to pull it; a private registry needs imagePullSecrets in the ServiceAccounts of the namespace.",
 			"%d nodes, such as %s, do not list the image %s yet.", len(without), first, image)

@@ -18,8 +18,8 @@ import (
 // The times of the Lease. Another replica takes over within leaseDuration and retryPeriod after the leader has vanished, and at once when
 // it has ended in order.
 const (
-	leaseDuration = 6 * time.Second
-	renewDeadline = 4 * time.Second
+	leaseDuration = 10 * time.Second
+	renewDeadline = 8 * time.Second
 	retryPeriod   = 2 * time.Second
 	leaseName     = "sluice-controller"
 )
@@ -61,6 +61,7 @@ func newElection(config *rest.Config, namespace, pod, address string, log hclog.
 // A leader that cannot renew its Lease goes on as long as it does not see another holder: while the API server is away, nobody can take
 // the Lease, and what is known must still be served.
 func (e *election) run(ctx context.Context, report func(leadership)) error {
+	defer e.release()
 	for ctx.Err() == nil {
 		if err := e.term(ctx, report); err != nil {
 			return err
@@ -70,6 +71,20 @@ func (e *election) run(ctx context.Context, report func(leadership)) error {
 		}
 	}
 	return nil
+}
+
+// release gives the Lease up if this replica has it, so that another one can take over at once.
+func (e *election) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), renewDeadline/2)
+	defer cancel()
+	record, _, err := e.lock.Get(ctx)
+	if err != nil || record.HolderIdentity != e.lock.Identity() {
+		return // it expires by itself
+	}
+	record.HolderIdentity, record.LeaseDurationSeconds = "", 1
+	if err := e.lock.Update(ctx, *record); err != nil {
+		e.log.Warn("cannot give the lease up: the next leader waits until it expires", "after", leaseDuration, "error", err)
+	}
 }
 
 // term runs until this replica loses the Lease that it got, or the context ends.
@@ -84,7 +99,7 @@ func (e *election) term(ctx context.Context, report func(leadership)) error {
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: e.lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-		ReleaseOnCancel: true, Name: leaseName,
+		Name: leaseName, // ReleaseOnCancel would also give up a Lease that was not renewed in time, so that leaders change under load
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { look() },
 			OnStoppedLeading: func() {},

@@ -88,8 +88,8 @@ func template[T any](k *keys, key string, to **T, parse func(string) (*T, error)
 	*to = t
 }
 
-// Hosts returns the settings of planning with what config-domain and config-network say of hosts, URLs and gradual rollouts. The domain of o
-// counts where config-domain has none for all Routes.
+// Hosts returns the settings of planning with what config-domain and config-network say of hosts, URLs and gradual rollouts. The domain of
+// o counts where config-domain has none for all Routes.
 func (s Settings) Hosts(o rollout.Options) rollout.Options {
 	o.Domain = cmp.Or(s.Domain.Default, o.Domain, "svc."+cmp.Or(o.ClusterDomain, "cluster.local"))
 	o.Domains = s.Domain.Selected

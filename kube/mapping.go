@@ -106,7 +106,8 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 
 // mappingInput reads what a DomainMapping depends on, and the pair of its certificate if there is one. It claims the domain where that is
 // allowed.
-func (a *Adapter) mappingInput(ctx context.Context, m *servingv1beta1.DomainMapping) (in rollout.MappingInput, pair *model.Pair, err error) {
+func (a *Adapter) mappingInput(ctx context.Context,
+	m *servingv1beta1.DomainMapping) (in rollout.MappingInput, pair *model.Pair, err error) {
 	in = rollout.MappingInput{Mapping: convert.Mapping(m), Options: a.settings.Load().Rollout}
 	in.Known, in.Programmed = a.assembler.serves(in.Mapping.Key)
 	if err = a.claim(ctx, &in); err != nil {

@@ -20,8 +20,8 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// Placeholders are Kubernetes Services by which clients in the cluster find the hosts of a Route by DNS: one for the Route, and one for each
-// tag. They lead to the gateways' Service for hosts within the cluster; docs/decisions/0032-hosts.md says why they are of the type
+// Placeholders are Kubernetes Services by which clients in the cluster find the hosts of a Route by DNS: one for the Route, and one for
+// each tag. They lead to the gateways' Service for hosts within the cluster; docs/decisions/0032-hosts.md says why they are of the type
 // ExternalName. A user may label one as cluster-local, and so keep one tag from being visible outside.
 
 // afterForeign is after how long a Route is reconciled again that could not have a placeholder: somebody else's Service has the name.
@@ -37,7 +37,9 @@ func placeholders() labels.Selector {
 }
 
 // worthALook drops the placeholders that the controller has just created.
-var worthALook = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetLabels()[servingv1.VisibilityLabel] != "" }}
+var worthALook = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
+	return e.Object.GetLabels()[servingv1.VisibilityLabel] != ""
+}}
 
 // routeOf returns the name of a placeholder's Route.
 func routeOf(_ context.Context, o client.Object) []string {

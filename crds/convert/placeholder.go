@@ -37,7 +37,8 @@ func PlaceholderOf(r *servingv1.Route, name, gateway string) *corev1.Service {
 // LeadsTo says whether a placeholder leads where another does, and has the labels and annotations of its Route. What users and the API
 // server have added to it does not count, and neither do annotations that the Route has lost: Knative leaves them, too.
 func LeadsTo(have, want *corev1.Service) bool {
-	if have.Spec.Type != want.Spec.Type || have.Spec.ExternalName != want.Spec.ExternalName || len(have.Spec.Ports) != len(want.Spec.Ports) {
+	if have.Spec.Type != want.Spec.Type || have.Spec.ExternalName != want.Spec.ExternalName ||
+		len(have.Spec.Ports) != len(want.Spec.Ports) {
 		return false
 	}
 	for i, p := range want.Spec.Ports {

@@ -62,6 +62,8 @@ type Options struct {
 	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write has both;
 	// 0 means 50 ms, which is usually enough.
 	Patience time.Duration
+	// Events records Kubernetes Events about the objects of users. It is for an API server that has this kind.
+	Events bool
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
 }
@@ -105,6 +107,7 @@ type Adapter struct {
 	backing   *backing
 	barrier   *barrier
 	fleet     *fleet
+	events    *events
 	problems  notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook[model.Key, time.Time]     // when the rules of a Route last changed
@@ -159,6 +162,9 @@ func New(o Options) (*Adapter, error) {
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
 		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
 	}
+	if a.events, err = newEvents(&o, scheme); err != nil {
+		return nil, err
+	}
 	a.settings.Store(o.Settings.complete())
 	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
@@ -170,7 +176,7 @@ func New(o Options) (*Adapter, error) {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.events.run} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}

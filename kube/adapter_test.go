@@ -51,6 +51,7 @@ type bench struct {
 	patience  time.Duration                                    // of statuses; 0 means the usual one
 	urls      []string                                         // of Services, as they became ready
 	busy      time.Duration                                    // that each decision takes
+	events    bool                                             // the API server has Events
 	waited    []string                                         // what the first World was said to wait for
 }
 
@@ -104,7 +105,7 @@ func (b *bench) startAdapter() (stop func()) {
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Settings: b.settings(),
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
-		Put: b.put, Patience: b.patience,
+		Put: b.put, Patience: b.patience, Events: b.events,
 		Scale: kube.Scaling{
 			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
 			Check: func(annotations map[string]string) error {

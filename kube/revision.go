@@ -101,6 +101,7 @@ func (a *Adapter) endRevision(key model.Key) ctrl.Result {
 		return ctrl.Result{RequeueAfter: leavePoll}
 	}
 	a.leaving.drop(key)
+	a.events.replicas.drop(key)
 	a.fleet.remove(key)
 	a.options.Scale.Remove(key)
 	return ctrl.Result{}
@@ -167,7 +168,19 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	if state.Status != nil {
 		s.ActualReplicas = new(int32(len(state.Status.Ready)))
 	}
-	return plan.Again, writeStatus(ctx, a, after, revision.Status, after.Status)
+	if err := writeStatus(ctx, a, after, revision.Status, after.Status); err != nil {
+		return 0, err
+	}
+	a.events.conditions(after, &revision.Status.Status, &after.Status.Status, "The revision is ready")
+	return earlier(plan.Again, a.events.scaled(revision, state, in.Now)), nil
+}
+
+// earlier returns the shorter of two times to wait; 0 means that nothing is waited for.
+func earlier(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // annotationProblems returns the invalid annotations of a revision. With admission there are none.

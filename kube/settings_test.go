@@ -35,6 +35,7 @@ func newClusterBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatalf("starting the API server: %v", err)
 	}
+	config.QPS = -1
 	t.Cleanup(func() {
 		if err := env.Stop(); err != nil {
 			t.Errorf("stopping the API server: %v", err)
@@ -50,7 +51,7 @@ func newClusterBench(t *testing.T) *bench {
 	}
 	b := &bench{
 		Client: c, t: t, config: config, running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{},
-		mute: map[string]bool{}, asked: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
+		mute: map[string]bool{}, asked: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000), events: true,
 	}
 	t.Cleanup(b.startAdapter())
 	return b

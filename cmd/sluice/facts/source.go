@@ -30,9 +30,9 @@ type Source struct {
 	// Context is one of the kubeconfig; empty for its current one.
 	Context string
 	// Reach has XDS lead to an installation in a cluster, and returns what ends that; nil: XDS leads to the server as it is.
-	Reach func(context.Context) (func(), error)
-	XDS        *transport.DialOptions // the xDS server
-	Timeout    time.Duration          // how long each server may take
+	Reach   func(context.Context) (func(), error)
+	XDS     *transport.DialOptions // the xDS server
+	Timeout time.Duration          // how long each server may take
 }
 
 // Gather asks both servers. What cannot be read is a part of the input, with what to do about it.

@@ -36,7 +36,6 @@ type Installation struct {
 	Namespace string       // of the installation
 }
 
-
 // patience bounds how long the API server may take for the connection to the pod.
 const patience = 15 * time.Second
 

@@ -41,6 +41,11 @@ func (k *keys) wrong(key, want string) {
 	k.errs = append(k.errs, fmt.Errorf("%s is %q, want %s", key, k.data[key], want))
 }
 
+// wrongKey reports a key that should be another one.
+func (k *keys) wrongKey(key, want string) {
+	k.errs = append(k.errs, fmt.Errorf("key %q: want %s", key, want))
+}
+
 // ignore notes that the value of a key has no effect. why is a sentence.
 func (k *keys) ignore(key, why string) { k.ignored[key] = why }
 

@@ -16,6 +16,9 @@ type Settings struct {
 	Defaults servingv1.Defaults
 	// Deployment is config-deployment.
 	Deployment Deployment
+	// Domain is config-domain, Network config-network.
+	Domain  Domain
+	Network Network
 	// Features is config-features.
 	Features Features
 	// Retention is config-gc.
@@ -29,6 +32,7 @@ func Default() Settings {
 		Defaults:   servingv1.KnativeDefaults(),
 		Deployment: defaultDeployment(),
 		Features:   defaultFeatures(),
+		Network:    defaultNetwork(),
 		Retention:  rollout.DefaultRetention(),
 	}
 }
@@ -45,8 +49,10 @@ var configMaps = []configMap{
 	{AutoscalerName, readAutoscaler},
 	{DefaultsName, readDefaults},
 	{DeploymentName, readDeployment},
+	{DomainName, readDomain},
 	{FeaturesName, readFeatures},
 	{RetentionName, readRetention},
+	{NetworkName, readNetwork},
 }
 
 // Names returns the names of all ConfigMaps that Sluice reads, sorted.

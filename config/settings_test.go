@@ -12,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/autoscaler"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
 
@@ -32,6 +33,19 @@ const (
 	aFlag       = "want Enabled, Allowed or Disabled"
 	anAge       = `want a duration that is not negative, such as 48h, or "disabled"`
 )
+
+// Templates of host names that Knative's documentation has.
+const (
+	hyphens   = "{{.Name}}-{{.Namespace}}.{{.Domain}}"
+	annotated = `{{.Name}}-{{index .Annotations "sub"}}.{{.Namespace}}.{{.Domain}}`
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 var rows = []row{
 	{RetentionName, "retain-since-create-time", "1h", func(s *Settings) { s.Retention.SinceCreated = time.Hour }, []string{"1", "-1h", "1d"}, anAge},
@@ -83,6 +97,25 @@ var rows = []row{
 		s.Deployment.RuntimeClasses = []RuntimeClass{{"gvisor", map[string]string{"tier": "a"}}, {Name: "kata"}}
 	}, []string{"kata", "KATA: {}", "a: {selector: {'a b': c}}", "a: {labels: {}}"}, "want names of RuntimeClasses as YAML"},
 	{DeploymentName, "pod-is-always-schedulable", "true", func(s *Settings) { s.Deployment.AlwaysSchedulable = true }, []string{"maybe"}, "want true or false"},
+
+	{DomainName, "example.com", "", func(s *Settings) { s.Domain.Default = "example.com" }, []string{"selector", "{selectr: {a: b}}", "{selector: {'a b': c}}"}, "want nothing, or a selector as YAML"},
+	{DomainName, "example.org", "selector:\n  app: nonprofit\n", func(s *Settings) {
+		s.Domain.Selected = []rollout.Domain{{Name: "example.org", Selector: map[string]string{"app": "nonprofit"}}}
+	}, nil, ""},
+	{DomainName, "example.net", "type: wildcard", func(s *Settings) { s.Domain.Default = "example.net" }, nil, ""},
+
+	{NetworkName, "domain-template", hyphens, func(s *Settings) { s.Network.DomainTemplate = must(rollout.ParseDomainTemplate(hyphens)) }, []string{"{{.Nme}}", "{{", "{{.Domain}}/x", ""}, "want a Go template of host names"},
+	{NetworkName, "domain-template", annotated, func(s *Settings) { s.Network.DomainTemplate = must(rollout.ParseDomainTemplate(annotated)) }, nil, ""},
+	{NetworkName, "domainTemplate", hyphens, func(s *Settings) { s.Network.DomainTemplate = must(rollout.ParseDomainTemplate(hyphens)) }, nil, ""},
+	{NetworkName, "tag-template", "{{.Name}}-{{.Tag}}", func(s *Settings) { s.Network.TagTemplate = must(rollout.ParseTagTemplate("{{.Name}}-{{.Tag}}")) }, []string{"{{.Namespace}}", "{{.Tag}}_x", ""}, "want a Go template of host names"},
+	{NetworkName, "default-external-scheme", "HTTPS", func(s *Settings) { s.Network.Scheme = "https" }, []string{"ftp", ""}, "want http or https"},
+	{NetworkName, "http-protocol", "redirected", func(s *Settings) { s.Network.HTTP = model.HTTPRedirected }, []string{"no"}, "want Enabled, Redirected or Disabled"},
+	{NetworkName, "http-protocol", "Disabled", func(s *Settings) { s.Network.HTTP = model.HTTPDisabled }, nil, ""},
+	{NetworkName, "http-protocol", "Enabled", func(*Settings) {}, nil, ""},
+	{NetworkName, "http-protocol", "", func(*Settings) {}, nil, ""},
+	{NetworkName, "rollout-duration", "120", func(s *Settings) { s.Network.RolloutDuration = 2 * time.Minute }, []string{"2m", "-1", ""}, "want " + wholeNumber + "0 to"},
+	{NetworkName, "autocreate-cluster-domain-claims", "true", func(s *Settings) { s.Network.Claims = true }, []string{"on", ""}, "want true or false"},
+	{NetworkName, "ingress-class", "kourier.ingress.networking.knative.dev", func(*Settings) {}, nil, ""},
 
 	{FeaturesName, "multi-container", "disabled", func(s *Settings) { s.Features.MultiContainer, s.Defaults.Bounds.OneContainer = false, true }, []string{"off", ""}, aFlag},
 	{FeaturesName, "multi-container", "Allowed", func(*Settings) {}, nil, ""},
@@ -150,7 +183,7 @@ func TestMissingConfigMapsMeanDefaults(t *testing.T) {
 	var err error
 	for name, data := range map[string]map[string]string{
 		AutoscalerName: {"max-scale": "3"}, DefaultsName: {keyTimeout: "10"}, DeploymentName: {"progress-deadline": "1s"},
-		FeaturesName: {"secure-pod-defaults": "enabled"}, RetentionName: {"min-non-active-revisions": "1"},
+		FeaturesName: {"secure-pod-defaults": "enabled"}, DomainName: {"a.example": ""}, NetworkName: {"http-protocol": "Redirected"}, RetentionName: {"min-non-active-revisions": "1"},
 	} {
 		if changed, _, err = changed.With(name, data); err != nil {
 			t.Fatal(err)
@@ -190,6 +223,8 @@ func TestNotes(t *testing.T) {
 			"queue-sidecar-rootca is set, and Sluice does not have certificates for extensions of the queue-proxy."}}},
 		{FeaturesName, map[string]string{"kubernetes.podspec-affinity": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
 			"kubernetes.podspec-affinity is enabled, and Sluice does not have it: templates cannot have affinity."}}},
+		{NetworkName, map[string]string{"external-domain-tls": "Enabled", "cluster-local-domain-tls": "disabled", "ingress-class": "x"}, Notes{Ignored: []string{
+			"external-domain-tls is Enabled, and Sluice does not have it."}}},
 		{FeaturesName, map[string]string{"tag-header-based-routing": "Disabled"}, Notes{Ignored: []string{
 			"tag-header-based-routing is Disabled, and Sluice cannot switch it off."}}},
 	} {
@@ -228,5 +263,34 @@ func TestQueueProxyResources(t *testing.T) {
 	}
 	if diff := cmp.Diff(plain.Requests, s.Deployment.QueueProxy.Requests); diff != "" {
 		t.Errorf("the settings changed:\n%s", diff)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	s := Default()
+	if got := s.Hosts(rollout.Options{ClusterDomain: "corp"}); got.Domain != "svc.corp" {
+		t.Errorf("without any domain the default is %q, want svc.corp", got.Domain)
+	}
+	s, _, err := s.With(DomainName, map[string]string{
+		"_example": "not read", "z.example": "", "b.example": "", "d.example": "selector: {app: a}", "c.example": "selector: {app: b}",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err = s.With(NetworkName, map[string]string{"rollout-duration": "10", "http-protocol": "Redirected"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := rollout.Options{
+		Domain: "b.example", Scheme: "http", HTTP: model.HTTPRedirected, RolloutDuration: 10 * time.Second, Port: 8080,
+		Domains: []rollout.Domain{
+			{Name: "c.example", Selector: map[string]string{"app": "b"}}, {Name: "d.example", Selector: map[string]string{"app": "a"}},
+		},
+	}
+	if diff := cmp.Diff(want, s.Hosts(rollout.Options{Port: 8080})); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	if _, _, err := s.With(DomainName, map[string]string{"Example_com": ""}); err == nil || !strings.Contains(err.Error(), `key "Example_com": want a domain`) {
+		t.Errorf("a domain that is none: %v", err)
 	}
 }

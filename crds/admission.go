@@ -111,6 +111,11 @@ func Validate(obj Object) field.ErrorList {
 			errs = append(errs, validateDuration(path.Key(key), value)...)
 		}
 	}
+	for _, key := range []string{servingv1.HTTPOptionAnnotation, servingv1.HTTPProtocolAnnotation} {
+		if value := strings.ToLower(annotations[key]); value != "" && value != "enabled" && value != "redirected" {
+			errs = append(errs, field.NotSupported(path.Key(key), annotations[key], []string{"Enabled", "Redirected"}))
+		}
+	}
 	return errs
 }
 

@@ -23,12 +23,12 @@ func TestDefinitionsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(definitions) != 4 {
-		t.Errorf("got %d definitions, want 4", len(definitions))
+	if len(definitions) != 6 {
+		t.Errorf("got %d definitions, want 6", len(definitions))
 	}
 	for _, d := range definitions {
 		scheme.Default(d)
-		d.Status.StoredVersions = []string{"v1"}
+		d.Status.StoredVersions = []string{d.Spec.Versions[0].Name}
 		internal := &apiextensions.CustomResourceDefinition{}
 		if err := scheme.Convert(d, internal, nil); err != nil {
 			t.Fatalf("%s: %v", d.Name, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -20,7 +21,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -64,6 +67,13 @@ type Options struct {
 	Patience time.Duration
 	// Events records Kubernetes Events about the objects of users. It is for an API server that has this kind.
 	Events bool
+	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder Services
+	// that lead there. Empty means that there are none.
+	LocalGateway string
+	// Secrets says that the API server has Secrets, so that DomainMappings may name some.
+	Secrets bool
+	// DefaultCertificate is the Secret whose certificate the gateway serves for all names that no other has; the zero Key is none.
+	DefaultCertificate model.Key
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
 }
@@ -115,10 +125,13 @@ type Adapter struct {
 	leaving   notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
 	wrote     notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
 
-	services, configurations, revisions, routes trigger
+	services, configurations, revisions, routes, mappings trigger
 
 	settings atomic.Pointer[Settings]
 	outdated *outdated // by a change of settings
+	secrets  *secrets  // nil where the API server has none
+
+	certificate chan struct{} // receives when the Secret of the default certificate has changed
 }
 
 // concurrency is how many objects of one kind are reconciled at a time. Most of that time goes into waiting for the API server to
@@ -136,13 +149,25 @@ func retrying() controller.Options {
 	}
 }
 
+// cached are the kinds of which the cache has a part only.
+func (o *Options) cached() map[client.Object]cache.ByObject {
+	if o.LocalGateway == "" {
+		return nil // the API server may not have the kind
+	}
+	return map[client.Object]cache.ByObject{&corev1.Service{}: {Label: placeholders()}}
+}
+
 // New makes an Adapter; Run starts it.
 func New(o Options) (*Adapter, error) {
 	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
 	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("registering the API types: %w", err)
+	for _, add := range []func(*runtime.Scheme) error{
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering the API types: %w", err)
+		}
 	}
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
 		Scheme:  scheme,
@@ -152,6 +177,7 @@ func New(o Options) (*Adapter, error) {
 			// Objects are read and converted, never changed in place, so the cache need not copy them.
 			DefaultUnsafeDisableDeepCopy: new(true),
 			DefaultTransform:             cache.TransformStripManagedFields(),
+			ByObject:                     o.cached(),
 		},
 		Controller: config.Controller{MaxConcurrentReconciles: concurrency, SkipNameValidation: new(true)},
 	})
@@ -161,22 +187,28 @@ func New(o Options) (*Adapter, error) {
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
 		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
+		certificate: make(chan struct{}, 1),
 	}
 	if a.events, err = newEvents(&o, scheme); err != nil {
 		return nil, err
 	}
 	a.settings.Store(o.Settings.complete())
+	if o.Secrets {
+		if a.secrets, err = newSecrets(o.Config, a.secretChanged); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
+	}
 	a.backing = newBacking(a.assembler, o.Scale.Backed)
 	a.fleet = &fleet{
 		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
 		members: map[model.Key]*member{},
 	}
-	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes} {
+	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.events.run} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets, a.events.run} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
@@ -247,7 +279,12 @@ func (a *Adapter) Reached(generation uint64) { a.backing.acknowledge(generation)
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {
-	for _, route := range a.assembler.acknowledge(generation) {
+	for _, owner := range a.assembler.acknowledge(generation) {
+		route := owner.Key
+		if owner.Kind == kindMapping {
+			a.mappings.add(route)
+			continue
+		}
 		a.routes.add(route)
 		if _, announced := a.announced.get(route); !announced {
 			a.services.add(route) // the Service of that name may have waited for this to be announced
@@ -269,6 +306,8 @@ func (a *Adapter) Report(problems []model.Problem) {
 			a.routes.add(owner.Key)
 		case kindRevision:
 			a.revisions.add(owner.Key)
+		case kindMapping:
+			a.mappings.add(owner.Key)
 		default: // there is no object whose status could show it
 			if p, ok := byOwner[owner]; ok {
 				a.log.Error("cannot serve all that was asked for", "of", owner, "reason", p.Reason, "problem", p.Message)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,7 +22,9 @@ import (
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/loop"
 	"sluice.dev/sluice/autoscaler/scrape"
+	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
@@ -51,8 +55,8 @@ type bench struct {
 	patience  time.Duration                                    // of statuses; 0 means the usual one
 	urls      []string                                         // of Services, as they became ready
 	busy      time.Duration                                    // that each decision takes
-	events    bool                                             // the API server has Events
 	waited    []string                                         // what the first World was said to wait for
+	adjust    func(*kube.Options)                              // changes the options of the adapter; may be nil
 }
 
 func newBench(t *testing.T) *bench {
@@ -75,17 +79,28 @@ func newBenchWithoutAdapter(t *testing.T) *bench {
 			t.Errorf("API server: %v", err)
 		}
 	})
+	b := newBenchOn(t, api.Config())
+	b.put = func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) }
+	return b
+}
+
+// newBenchOn is a bench on any API server with our kinds.
+func newBenchOn(t *testing.T, config *rest.Config) *bench {
+	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
-	c, err := client.New(api.Config(), client.Options{Scheme: scheme})
+	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &bench{
-		Client: c, t: t, config: api.Config(),
-		put:     func(ctx context.Context, o client.Object, whole bool) error { return api.Put(ctx, o, whole) },
+		Client: c, t: t, config: config,
 		running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{}, mute: map[string]bool{},
 		asked: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000),
 	}
@@ -101,11 +116,11 @@ func (b *bench) startAdapter() (stop func()) {
 		},
 		Scrape: idle, Config: b.scaling,
 	})
-	adapter, err := kube.New(kube.Options{
+	options := kube.Options{
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Settings: b.settings(),
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
-		Put: b.put, Patience: b.patience, Events: b.events,
+		Put: b.put, Patience: b.patience,
 		Scale: kube.Scaling{
 			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
 			Check: func(annotations map[string]string) error {
@@ -113,7 +128,11 @@ func (b *bench) startAdapter() (stop func()) {
 				return autoscaler.Validate(&config, annotations)
 			},
 		},
-	})
+	}
+	if b.adjust != nil {
+		b.adjust(&options)
+	}
+	adapter, err := kube.New(options)
 	if err != nil {
 		b.t.Fatal(err)
 	}

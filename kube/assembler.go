@@ -16,8 +16,9 @@ type assembler struct {
 
 	// Guarded by mu.
 	mu         sync.Mutex
-	generation uint64 // of the next World: a piece that is set now appears in it
-	gateway    model.Gateway
+	generation uint64           // of the next World: a piece that is set now appears in it
+	gateway    model.Gateway    // with all certificates
+	listeners  model.Gateway    // with those of the installation alone
 	activators []model.Endpoint // sorted
 	routes     []*model.Route   // sorted by key
 	backends   []*model.Backend // sorted by revision: those that a route names or that keep has named
@@ -27,13 +28,16 @@ type assembler struct {
 	unrouted   map[model.Key]uint64   // the generation from which on no route names a revision that one did name
 	routed     map[model.Key]uint64   // the generation in which a route got its present form
 	programmed uint64                 // the newest generation that every gateway has acknowledged
+	mappings   map[model.Key]*mapping
+	mapped     map[model.Key]map[model.Key]struct{} // the mappings of a route
 }
 
 func newAssembler(g model.Gateway, activatorToken string) *assembler {
 	return &assembler{
-		gateway: g, token: activatorToken, changed: make(chan struct{}, 1), generation: 1,
+		gateway: g, listeners: g, token: activatorToken, changed: make(chan struct{}, 1), generation: 1,
 		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{}, kept: map[model.Key]struct{}{},
 		unrouted: map[model.Key]uint64{}, routed: map[model.Key]uint64{},
+		mappings: map[model.Key]*mapping{}, mapped: map[model.Key]map[model.Key]struct{}{},
 	}
 }
 
@@ -56,14 +60,14 @@ func (a *assembler) world() *model.World {
 	return w
 }
 
-// acknowledge notes that every gateway has a World. It returns the routes of that World which no World before it had in their
-// present form.
-func (a *assembler) acknowledge(generation uint64) (programmed []model.Key) {
+// acknowledge notes that every gateway has a World. It returns the owners of the routes of that World which no World before it had in
+// their present form.
+func (a *assembler) acknowledge(generation uint64) (programmed []model.Ref) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.routes {
 		if at := a.routed[r.Key]; at > a.programmed && at <= generation {
-			programmed = append(programmed, r.Key)
+			programmed = append(programmed, r.Owner)
 		}
 	}
 	a.programmed = max(a.programmed, generation)
@@ -74,7 +78,8 @@ func (a *assembler) acknowledge(generation uint64) (programmed []model.Key) {
 func (a *assembler) setGateway(g model.Gateway) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.gateway = g
+	a.listeners = g
+	a.collectCertificates()
 	a.signal()
 }
 
@@ -94,6 +99,14 @@ func (a *assembler) setActivators(endpoints []model.Endpoint) (generation uint64
 func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if unchanged = a.place(r); !unchanged {
+		a.placeMappings(r)
+	}
+	return unchanged
+}
+
+// place puts a route into the World.
+func (a *assembler) place(r *model.Route) (unchanged bool) {
 	at, found := a.findRoute(r.Key)
 	switch {
 	case !found:
@@ -116,6 +129,14 @@ func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
 func (a *assembler) removeRoute(k model.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.take(k)
+	for mapping := range a.mapped[k] {
+		a.take(mapping)
+	}
+}
+
+// take takes a route out of the World.
+func (a *assembler) take(k model.Key) {
 	at, found := a.findRoute(k)
 	if !found {
 		return

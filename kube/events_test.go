@@ -47,7 +47,7 @@ func (b *bench) eventuallyTold(kind, name, want string) {
 }
 
 func TestEventsTellWhatBecomesOfAService(t *testing.T) {
-	b := newClusterBench(t)
+	b := newClusterBench(t, nil)
 	b.failing["hello-00002"] = &model.Failure{Reason: "ExitCode1", Message: "Container failed with: no such table"}
 	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestEventsTellWhatBecomesOfAService(t *testing.T) {
 
 // What changes often must not become an Event each time.
 func TestEventsAreBounded(t *testing.T) {
-	b := newClusterBench(t)
+	b := newClusterBench(t, nil)
 	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/model"
 )
 
@@ -71,11 +72,17 @@ func (a *Adapter) awaitFirstWorld(ctx context.Context) error {
 	if a.options.AwaitActivator && len(existing) > 0 {
 		expected = append(slices.Clip(existing), someActivator)
 	}
+	if a.options.DefaultCertificate != (model.Key{}) {
+		expected = append(slices.Clip(expected), gatewayCertificate)
+	}
 	a.barrier.expect(expected)
 	for _, o := range existing {
-		if o.Kind == kindRoute {
+		switch o.Kind {
+		case kindRoute:
 			a.routes.add(o.Key)
-		} else {
+		case kindMapping:
+			a.mappings.add(o.Key)
+		default:
 			a.revisions.add(o.Key)
 		}
 	}
@@ -102,7 +109,7 @@ func (a *Adapter) onceComplete(do func(context.Context, ctrl.Request) (ctrl.Resu
 	}
 }
 
-// existing lists all Routes and Revisions.
+// existing lists all Routes, Revisions and DomainMappings.
 func (a *Adapter) existing(ctx context.Context) ([]model.Ref, error) {
 	var routes servingv1.RouteList
 	var revisions servingv1.RevisionList
@@ -112,7 +119,14 @@ func (a *Adapter) existing(ctx context.Context) ([]model.Ref, error) {
 	if err := a.client.List(ctx, &revisions); err != nil {
 		return nil, fmt.Errorf("listing revisions: %w", err)
 	}
+	var mappings servingv1beta1.DomainMappingList
+	if err := a.client.List(ctx, &mappings); err != nil {
+		return nil, fmt.Errorf("listing domain mappings: %w", err)
+	}
 	var existing []model.Ref
+	for i := range mappings.Items {
+		existing = append(existing, refOf(kindMapping, &mappings.Items[i]))
+	}
 	for i := range routes.Items {
 		existing = append(existing, refOf(kindRoute, &routes.Items[i]))
 	}

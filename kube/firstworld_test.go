@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/apiserver"
 )
@@ -219,8 +220,10 @@ func TestObjectsOfTheFirstWorldAreEnqueued(t *testing.T) {
 	}
 	defer func() { cancel(); <-api.Done() }()
 	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{servingv1.AddToScheme, servingv1beta1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c, err := client.New(api.Config(), client.Options{Scheme: scheme})
 	if err != nil {
@@ -232,6 +235,12 @@ func TestObjectsOfTheFirstWorldAreEnqueued(t *testing.T) {
 	if err := c.Create(ctx, existing); err != nil {
 		t.Fatal(err)
 	}
+	mapping := &servingv1beta1.DomainMapping{}
+	mapping.Namespace, mapping.Name = "default", "www.example.com"
+	mapping.Spec.Ref = servingv1beta1.Reference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: "hello"}
+	if err := c.Create(ctx, mapping); err != nil {
+		t.Fatal(err)
+	}
 	looked, done := context.WithCancel(ctx)
 	a := newTestAdapter()
 	a.client = c
@@ -241,5 +250,8 @@ func TestObjectsOfTheFirstWorldAreEnqueued(t *testing.T) {
 	}
 	if want := []model.Key{{Namespace: "default", Name: "hello"}}; !slices.Equal(a.routes.waiting, want) {
 		t.Errorf("routes to look at are %v, want %v: the first World waits for it", a.routes.waiting, want)
+	}
+	if want := []model.Key{{Namespace: "default", Name: "www.example.com"}}; !slices.Equal(a.mappings.waiting, want) {
+		t.Errorf("domain mappings to look at are %v, want %v", a.mappings.waiting, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -19,7 +20,11 @@ import (
 )
 
 func (a *Adapter) setUpRoutes() error {
-	return ctrl.NewControllerManagedBy(a.manager).Named("route").
+	b := ctrl.NewControllerManagedBy(a.manager).Named("route")
+	if a.options.LocalGateway != "" {
+		b = b.Watches(&corev1.Service{}, to(routeOf), builder.WithPredicates(worthALook))
+	}
+	return b.
 		For(&servingv1.Route{}, builder.WithPredicates(a.bySomebodyElse(kindRoute))).
 		Watches(&servingv1.Configuration{}, to(a.routesFollowing), builder.WithPredicates(whenChanged(latestOf))).
 		Watches(&servingv1.Revision{}, to(a.routesServedBy), builder.WithPredicates(whenChanged(readiness))).
@@ -74,10 +79,17 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	if !a.barrier.isComplete() {
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
+	problems, err := a.ensurePlaceholders(ctx, wanted, plan)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	if wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	problems := convert.RouteProblems(wanted)
+	if len(problems) > 0 {
+		plan.Again = sooner(plan.Again, afterForeign)
+	}
+	problems = append(problems, convert.RouteProblems(wanted)...)
 	if p, ok := a.problems.get(refOf(kindRoute, route)); ok {
 		problems = append(problems, p)
 	}
@@ -132,7 +144,7 @@ func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Du
 	}
 	since, known := a.changed.get(key)
 	inForce := unchanged && in.Programmed
-	if !known || inForce || in.Route.RolloutDuration > 0 && plan.Rollout != in.Route.Rollout {
+	if !known || inForce || in.Options.DurationOf(in.Route) > 0 && plan.Rollout != in.Route.Rollout {
 		return 0
 	}
 	return a.options.Patience - in.Now.Sub(since)
@@ -142,6 +154,10 @@ func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Du
 func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollout.RouteInput, error) {
 	in := rollout.RouteInput{Route: convert.Route(route), Now: time.Now(), Options: a.settings.Load().Rollout}
 	in.Current, in.Programmed = a.assembler.current(in.Route.Key)
+	var err error
+	if in.Route.LocalTags, err = a.localTags(ctx, in); err != nil {
+		return in, err
+	}
 	configurations, revisions := named(route)
 	for _, name := range configurations {
 		c, err := find[servingv1.Configuration](ctx, a.client, route.Namespace, name)

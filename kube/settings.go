@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 )
 
 // complete returns the Settings with Defaults.
@@ -27,6 +28,7 @@ func (a *Adapter) Configure(s Settings) {
 	was.Retention, is.Retention, was.ProgressDeadline, is.ProgressDeadline = nil, nil, 0, 0
 	a.outdated.add(map[string]bool{
 		kindRoute:         !reflect.DeepEqual(was, is),
+		kindMapping:       !reflect.DeepEqual(was, is),
 		kindRevision:      deadline,
 		kindConfiguration: retention || !reflect.DeepEqual(before.Defaults, next.Defaults),
 	})
@@ -93,6 +95,15 @@ func (a *Adapter) enqueueAll(ctx context.Context, kinds map[string]bool) error {
 		}
 		for i := range all.Items {
 			a.routes.add(keyOf(&all.Items[i]))
+		}
+	}
+	if kinds[kindMapping] {
+		var all servingv1beta1.DomainMappingList
+		if err := a.client.List(ctx, &all); err != nil {
+			return err
+		}
+		for i := range all.Items {
+			a.mappings.add(keyOf(&all.Items[i]))
 		}
 	}
 	if kinds[kindRevision] {

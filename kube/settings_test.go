@@ -2,7 +2,6 @@ package kube_test
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,52 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"sluice.dev/sluice/crds"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
-
-// newClusterBench is a bench on Kubernetes' own API server, where no admission fills in defaults.
-func newClusterBench(t *testing.T) *bench {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	definitions, err := crds.Definitions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := &envtest.Environment{CRDs: definitions}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatalf("starting the API server: %v", err)
-	}
-	config.QPS = -1
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stopping the API server: %v", err)
-		}
-	})
-	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{
-		Client: c, t: t, config: config, running: map[model.Key]model.Workload{}, failing: map[string]*model.Failure{},
-		mute: map[string]bool{}, asked: map[string][]int{}, reports: make(chan model.WorkloadStatus, 10_000), events: true,
-	}
-	t.Cleanup(b.startAdapter())
-	return b
-}
 
 // withDefaults are the settings with other defaults.
 func (b *bench) withDefaults(change func(*servingv1.Defaults)) {
@@ -67,7 +25,7 @@ func (b *bench) withDefaults(change func(*servingv1.Defaults)) {
 }
 
 func TestDefaultsAreThoseOfTheTimeOfARevision(t *testing.T) {
-	b := newClusterBench(t)
+	b := newClusterBench(t, nil)
 	b.withDefaults(func(d *servingv1.Defaults) {
 		d.TimeoutSeconds, d.ResponseStartTimeoutSeconds, d.ContainerConcurrency = 500, 0, 5
 		d.ContainerName = "{{.Name}}-app"
@@ -130,7 +88,7 @@ func (b *bench) workload(revision string) model.Workload {
 }
 
 func TestTemplateOutsideOfTheBoundsIsAConditionUntilTheyAreWider(t *testing.T) {
-	b := newClusterBench(t)
+	b := newClusterBench(t, nil)
 	s := newService("hello", "1")
 	s.Spec.Template.Spec.TimeoutSeconds = new(int64(700))
 	if err := b.Create(t.Context(), s); err != nil {

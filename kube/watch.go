@@ -24,6 +24,8 @@ const (
 	kindConfiguration = "Configuration"
 	kindRevision      = "Revision"
 	kindRoute         = "Route"
+	kindMapping       = "DomainMapping"
+	kindGateway       = "Gateway"
 )
 
 // Indexes of the cache: by the object that a field or label names.
@@ -31,6 +33,8 @@ const (
 	indexConfiguration = "configuration" // Revisions by the Configuration that made them; Routes by those that they name
 	indexRevision      = "revision"      // Routes by the Revisions that they name
 	indexWanted        = "wanted"        // Configurations by the name of their newest Revision
+	indexTarget        = "target"        // DomainMappings by the name of the Service or Route that they name
+	indexDomain        = "domain"        // DomainMappings by their own name
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]

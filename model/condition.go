@@ -31,6 +31,9 @@ const (
 	ResourcesAvailable = "ResourcesAvailable"
 	ContainerHealthy   = "ContainerHealthy"
 	Active             = "Active"
+	// DomainClaimed and ReferenceResolved are a DomainMapping's, besides IngressReady and CertificateProvisioned.
+	DomainClaimed     = "DomainClaimed"
+	ReferenceResolved = "ReferenceResolved"
 )
 
 // Condition is one entry of an object's status. The time of its last transition is not part of it: the writer of the status has that.

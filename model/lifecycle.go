@@ -89,9 +89,15 @@ type RouteSpec struct {
 	Created              time.Time
 	// Traffic is the split asked for.
 	Traffic []Target
+	// Labels select its domain; Labels and Annotations are for templates of host names. They must not be changed.
+	Labels, Annotations map[string]string
 	// ClusterLocal keeps it from being visible outside (label networking.knative.dev/visibility).
 	ClusterLocal bool
-	// RolloutDuration is how long it takes until a new revision has its whole share; 0 means at once.
+	// LocalTags are the tags that are not visible outside, whatever the Route is; the empty one is the Route's own host.
+	LocalTags []string
+	// HTTP says what becomes of external requests without TLS; nil means the default of the installation.
+	HTTP *HTTPOption
+	// RolloutDuration is how long it takes until a new revision has its whole share; 0 means the default of the installation.
 	RolloutDuration time.Duration
 	// Served is the split that the status lists: the one in force.
 	Served []Target

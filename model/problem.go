@@ -2,7 +2,7 @@ package model
 
 // Ref names an object of the API.
 type Ref struct {
-	// Kind is Service, Configuration, Revision or Route.
+	// Kind is Service, Configuration, Revision, Route or DomainMapping.
 	Kind string
 	Key  Key
 }

@@ -33,8 +33,12 @@ type Gateway struct {
 	HTTPS string
 	// Local is the address of the listener for cluster-local hosts.
 	Local string
+	// HTTPSPort is the port at which clients reach HTTPS, for redirects; 0 means 443.
+	HTTPSPort int
 	// Certificates are served on HTTPS, chosen by server name; the first is the default.
 	Certificates []Certificate
+	// NoDefault says that not even the first certificate is for names that no certificate has: their handshakes fail.
+	NoDefault bool
 	// Routes is the form in which routes reach the gateway; empty means Inline.
 	Routes RouteForm
 }
@@ -42,6 +46,7 @@ type Gateway struct {
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
 	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
+		g.HTTPSPort == o.HTTPSPort && g.NoDefault == o.NoDefault &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }
 
@@ -57,21 +62,6 @@ const (
 	Scoped RouteForm = "scoped"
 )
 
-// Certificate is a TLS key pair as PEM text. It must never be logged.
-type Certificate struct {
-	// Name identifies the certificate, as "namespace/name": it is the name of its SDS secret.
-	Name string
-	// Hosts are the server names that it is for; "*.example.com" matches one label.
-	Hosts []string
-	// Chain and Key are PEM.
-	Chain, Key string
-}
-
-// Equal says whether two certificates are the same.
-func (c Certificate) Equal(o Certificate) bool {
-	return c.Name == o.Name && c.Chain == o.Chain && c.Key == o.Key && slices.Equal(c.Hosts, o.Hosts)
-}
-
 // Route is one Route of the API, resolved: hosts and the revisions behind them.
 type Route struct {
 	// Key is the Route's own namespace and name.
@@ -80,13 +70,16 @@ type Route struct {
 	Owner Ref
 	// Created is when the Route was created. Of two Routes that claim one host the older one has it, then the one with the lower Key.
 	Created time.Time
+	// Yields says that any Route that does not yield has the hosts that both claim, however young it is.
+	Yields bool
 	// Rules are one per virtual host: the default one first, then one per tag, sorted by tag.
 	Rules []Rule
 }
 
 // Equal says whether two routes are the same.
 func (r Route) Equal(o Route) bool {
-	return r.Key == o.Key && r.Owner == o.Owner && r.Created.Equal(o.Created) && slices.EqualFunc(r.Rules, o.Rules, Rule.Equal)
+	return r.Key == o.Key && r.Owner == o.Owner && r.Created.Equal(o.Created) && r.Yields == o.Yields &&
+		slices.EqualFunc(r.Rules, o.Rules, Rule.Equal)
 }
 
 // Rule is one virtual host: some hosts, and the shares of their requests.
@@ -101,11 +94,27 @@ type Rule struct {
 	Shares []Share
 	// TagHeader are the tags that the header Knative-Serving-Tag routes to on this Rule's hosts; set on the default rule only.
 	TagHeader []TagShare
+	// HTTP says what becomes of requests to Hosts that come without TLS.
+	HTTP HTTPOption
+	// Certificate names the one of the gateway's Certificates that is for Hosts; empty means its default one.
+	Certificate string
 }
+
+// HTTPOption says what becomes of external requests without TLS. It has no effect where the gateway has no certificate for the host:
+// a redirect would lead nowhere.
+type HTTPOption string
+
+// The options; the empty one means that such requests are served.
+const (
+	// HTTPRedirected answers them with a redirect to HTTPS.
+	HTTPRedirected HTTPOption = "Redirected"
+	// HTTPDisabled refuses them.
+	HTTPDisabled HTTPOption = "Disabled"
+)
 
 // Equal says whether two rules are the same.
 func (r Rule) Equal(o Rule) bool {
-	return r.Tag == o.Tag && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
+	return r.Tag == o.Tag && r.HTTP == o.HTTP && r.Certificate == o.Certificate && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
 		slices.Equal(r.Shares, o.Shares) && slices.Equal(r.TagHeader, o.TagHeader)
 }
 

@@ -54,6 +54,7 @@ var shownBy = map[string]string{
 	"Configuration": model.Ready,
 	"Route":         model.IngressReady,
 	"Revision":      model.ResourcesAvailable,
+	"DomainMapping": model.IngressReady,
 }
 
 // WithProblem returns the conditions of an object with one of its problems in them, such as a host that another Route has.

@@ -28,6 +28,8 @@ type RoutePlan struct {
 	Rules []model.Rule
 	// Traffic is the same split for the status, in the order of the spec.
 	Traffic []model.Target
+	// Placeholders are the names within the cluster, of the Route itself first. While a target is bad, they are of both splits.
+	Placeholders []Placeholder
 	// URL and Address are the URLs from outside and within the cluster.
 	URL, Address string
 	// Rollout is the state of gradual rollouts, to be stored beside Traffic and passed in again as RouteSpec.Rollout.
@@ -56,22 +58,23 @@ func Route(in RouteInput) RoutePlan {
 		s = keptSplit(r, prev)
 	} else {
 		state, plan.Again = goalOf(targets).advance(prev, ramp{
-			now: time.Duration(in.Now.UnixNano()), duration: in.Route.RolloutDuration.Truncate(time.Second),
+			now: time.Duration(in.Now.UnixNano()), duration: in.Options.DurationOf(in.Route).Truncate(time.Second),
 			programmed: in.Programmed, alive: r.alive,
 		})
 		s = splitOf(in.Route, targets, state)
 		plan.Rollout = state.String()
 	}
 	plan.Traffic = s.traffic
+	plan.Placeholders = in.Options.Placeholders(in.Route, in.Route.Traffic, plan.Traffic)
 	plan.Rules = in.Options.rules(in.Route, s)
-	if h, invalid := in.Options.hostsOf(in.Route, ""); invalid == "" {
+	if h, err := in.Options.hostsOf(in.Route, ""); err == nil {
 		plan.URL = h.url
 	}
 	if bad == nil {
 		in.Options.tagURLs(in.Route, plan.Traffic)
 	}
 	plan.Conditions = Conclude(
-		assigned(bad), in.programmed(plan.Rules, bad == nil, state.underWay()), certificate(in.Route))
+		assigned(bad), in.programmed(plan.Rules, bad == nil, state.underWay()), in.Options.certificate(in.Route))
 	if bad != nil && bad.Status == model.False {
 		plan.Problems = []model.Problem{problem("Route", in.Route.Key, *bad)}
 	}
@@ -82,8 +85,12 @@ func Route(in RouteInput) RoutePlan {
 func (o Options) rules(route *model.RouteSpec, s split) []model.Rule {
 	rules := make([]model.Rule, 0, 1+len(s.tags))
 	add := func(tag string) {
-		if h, bad := o.hostsOf(route, tag); bad == "" {
-			rules = append(rules, model.Rule{Tag: tag, Hosts: h.external, LocalHosts: h.local, Shares: s.groups[tag]})
+		if h, err := o.hostsOf(route, tag); err == nil {
+			rule := model.Rule{Tag: tag, Hosts: h.external, LocalHosts: h.local, Shares: s.groups[tag]}
+			if len(rule.Hosts) > 0 {
+				rule.HTTP = o.httpOf(route.HTTP)
+			}
+			rules = append(rules, rule)
 		}
 	}
 	add("")
@@ -106,21 +113,26 @@ func (o Options) tagURLs(route *model.RouteSpec, traffic []model.Target) {
 	}
 }
 
+// httpOf is the option of a Route or DomainMapping that asks for own, or for nothing.
+func (o Options) httpOf(own *model.HTTPOption) model.HTTPOption {
+	if own != nil {
+		return *own
+	}
+	return o.HTTP
+}
+
 // unnameable returns a condition when a host of the Route would not be a host name.
 func (o Options) unnameable(route *model.RouteSpec) *model.Condition {
-	_, bad := o.hostsOf(route, "")
+	_, err := o.hostsOf(route, "")
 	for _, t := range route.Traffic {
-		if bad == "" && t.Tag != "" {
-			_, bad = o.hostsOf(route, t.Tag)
+		if err == nil && t.Tag != "" {
+			_, err = o.hostsOf(route, t.Tag)
 		}
 	}
-	if bad == "" {
+	if err == nil {
 		return nil
 	}
-	c := unassigned(model.False, "ErrorConfig",
-		"invalid domain name %q: every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, "+
-			"and the whole at most %d", bad, longestHost)
-	return c
+	return unassigned(model.False, "ErrorConfig", "%s", err)
 }
 
 func assigned(bad *model.Condition) model.Condition {
@@ -164,10 +176,13 @@ func (in RouteInput) servedSplit() split {
 }
 
 // certificate returns the condition CertificateProvisioned: certificates belong to the gateway, not to a Route.
-func certificate(route *model.RouteSpec) model.Condition {
-	message := "external-domain-tls is not enabled"
-	if route.ClusterLocal {
+func (o Options) certificate(route *model.RouteSpec) model.Condition {
+	message := notEnabled
+	if o.isLocal(route, "") {
 		message = "TLS is not enabled for cluster-local"
 	}
 	return model.Condition{Type: model.CertificateProvisioned, Status: model.True, Reason: "TLSNotEnabled", Message: message}
 }
+
+// notEnabled says that no certificate is made for a host.
+const notEnabled = "external-domain-tls is not enabled"

@@ -168,7 +168,7 @@ func TestBadTargetKeepsTheSplitBefore(t *testing.T) {
 		"more than everything":                     {nil, []model.Target{latest(150, ""), pin("hello-00001", -50, "")}, model.Unknown, "Unknown", "Traffic target 0 has 150 percent, want 0 to 100"},
 		"a tag twice":                              {nil, []model.Target{latest(50, "a"), latest(50, "a")}, model.Unknown, "Unknown", `Multiple definitions for "a"`},
 		"a tag that makes no host": {nil, []model.Target{latest(100, strings.Repeat("a", 60))}, model.False, "ErrorConfig",
-			`invalid domain name "` + strings.Repeat("a", 60) + `-hello.default.svc.cluster.local": every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, and the whole at most 253`},
+			`invalid domain name "` + strings.Repeat("a", 60) + `-hello.default.svc.cluster.local": every part between dots must be 1 to 63 lower-case letters, digits and inner dashes, there must be two parts or more, and the whole must have at most 253 characters`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			good := Route(input(route(pin("hello-00001", 70, "stable"), latest(30, "")), config(2, "hello-00002"), revs(2)...))

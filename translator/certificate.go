@@ -1,8 +1,6 @@
 package translator
 
 import (
-	"crypto/rsa"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,15 +15,12 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// minRSA is the size in bits below which Envoy refuses an RSA key (envoyproxy/envoy#5318).
-const minRSA = 2048
-
 // handshakeTimeout is how long a client may take for its TLS handshake. Envoy has no bound by default.
 const handshakeTimeout = 10 * time.Second
 
-// addTLS gives a listener one filter chain per certificate, chosen by server name, and the first one for any other name. The chains refer
-// to their certificates by name and do not contain them, since Envoy closes the connections of a chain that changes.
-func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
+// addTLS gives a listener one filter chain per certificate, chosen by server name, and unless noDefault the first one for any other name.
+// The chains refer to their certificates by name and do not contain them, since Envoy closes the connections of a chain that changes.
+func addTLS(l *listenerv3.Listener, certificates []model.Certificate, noDefault bool) {
 	filters := l.FilterChains[0].Filters
 	l.ListenerFilters = []*listenerv3.ListenerFilter{{
 		Name:       "envoy.filters.listener.tls_inspector",
@@ -35,7 +30,7 @@ func addTLS(l *listenerv3.Listener, certificates []model.Certificate) {
 	for i, c := range certificates {
 		chain := &listenerv3.FilterChain{Name: c.Name, Filters: filters, TransportSocket: transportSocket(c.Name),
 			TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
-		if i == 0 {
+		if i == 0 && !noDefault {
 			l.DefaultFilterChain = &listenerv3.FilterChain{Name: "default", Filters: filters, TransportSocket: transportSocket(c.Name),
 				TransportSocketConnectTimeout: durationpb.New(handshakeTimeout)}
 		}
@@ -70,18 +65,6 @@ func newSecret(c model.Certificate) *tlsv3.Secret {
 	}}
 }
 
-// checkPair returns what is wrong with a certificate and its key. The error reveals nothing of them.
-func checkPair(c model.Certificate) error {
-	pair, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key))
-	if err != nil {
-		return fmt.Errorf("want a chain and its key as PEM: %w", err)
-	}
-	if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
-		return fmt.Errorf("its RSA key has %d bits: want %d or more", key.N.BitLen(), minRSA)
-	}
-	return nil
-}
-
 // addSecrets makes a resource of each valid certificate, and returns those certificates. An error reveals nothing of the content.
 func (p *gatewayPart) addSecrets(certificates []model.Certificate) []model.Certificate {
 	var served []model.Certificate
@@ -103,7 +86,7 @@ func (p *gatewayPart) usable(certificates []model.Certificate) []model.Certifica
 	taken := map[string]string{}
 	names := map[string]bool{"default": true}
 	for _, c := range certificates {
-		if err := checkPair(c); err != nil {
+		if _, err := model.ReadPair([]byte(c.Chain), []byte(c.Key)); err != nil {
 			p.report(listenerHTTPS, "InvalidCertificate", fmt.Sprintf("certificate %q is left out: %s", c.Name, err))
 			continue
 		}

@@ -30,20 +30,47 @@ type gatewayPart struct {
 	// activators are the cluster of all activators, its assignment, and their token.
 	listeners, routes, secrets, activators []*Resource
 	http, local                            *routeTable
+	// form says in which form routes reach the gateway.
+	form form
+}
+
+// form is what the translation of every Route depends on. It changes when an operator changes something, and when the gateway gets its
+// first certificate or loses the last one.
+type form struct {
 	// scoping says which hosts are scopes of their own.
 	scoping scoping
+	secure  secure
+}
+
+// secure says for which hosts requests without TLS can be sent to HTTPS.
+type secure struct {
+	// listens says that the gateway serves HTTPS, byDefault that it has a certificate for all hosts, port is where clients reach it; 0 is
+	// 443.
+	listens, byDefault bool
+	port               int
+}
+
+// of returns what a Rule's HTTPOption comes to.
+func (s secure) of(r model.Rule) model.HTTPOption {
+	if s.listens && (s.byDefault || r.Certificate != "") {
+		return r.HTTP
+	}
+	return ""
 }
 
 // startGateway makes the gateway's listeners, and reuses from prev what did not change.
 func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
 	if old := prev.gateway; old != nil && in.Equal(old.in) {
-		part.listeners, part.secrets, part.problems, part.scoping = old.listeners, old.secrets, slices.Clip(old.problems), old.scoping
+		part.listeners, part.secrets, part.problems, part.form = old.listeners, old.secrets, slices.Clip(old.problems), old.form
 		return part
 	}
 	part.addListeners()
 	if isScoped(in) {
-		part.scoping = scoping{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
+		part.form.scoping = scoping{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
+	}
+	if part.listens(listenerHTTPS) {
+		part.form.secure = secure{listens: true, byDefault: !in.NoDefault, port: in.HTTPSPort}
 	}
 	return part
 }
@@ -65,7 +92,7 @@ func (p *gatewayPart) finish(now, prev *memo) {
 
 // addRoutes makes the RouteConfigurations that the listeners use.
 func (p *gatewayPart) addRoutes(old *gatewayPart, before, now []*routePart) {
-	if p.scoping.on {
+	if p.form.scoping.on {
 		return
 	}
 	if p.usesHTTP() {
@@ -141,7 +168,7 @@ func (p *gatewayPart) addListener(name string, address netip.AddrPort) {
 		if len(certificates) == 0 {
 			return
 		}
-		addTLS(l, certificates)
+		addTLS(l, certificates, p.in.NoDefault)
 	}
 	r, err := newResource(ListenerType, name, RoleGateway, l)
 	if err != nil {

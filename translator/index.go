@@ -12,13 +12,15 @@ import (
 type claimant struct {
 	key     model.Key
 	created time.Time
+	yields  bool
 	// hosts are all the host names that the Route claims, refs all the revisions that it names; both sorted and without repetition.
 	hosts []string
 	refs  []model.Key
 }
 
 func (c *claimant) equal(other *claimant) bool {
-	return c.key == other.key && c.created.Equal(other.created) && slices.Equal(c.hosts, other.hosts) && slices.Equal(c.refs, other.refs)
+	return c.key == other.key && c.created.Equal(other.created) && c.yields == other.yields &&
+		slices.Equal(c.hosts, other.hosts) && slices.Equal(c.refs, other.refs)
 }
 
 // entry says that a Route claims a name.
@@ -27,9 +29,16 @@ type entry struct {
 	by   *claimant
 }
 
-// compare orders the entries of a name by seniority: the older Route first, then the lower key.
+// compare orders the entries of a name by seniority: those that do not yield first, then the older Route, then the lower key.
 func (e entry) compare(other entry) int {
-	return cmp.Or(cmp.Compare(e.name, other.name), e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
+	return cmp.Or(cmp.Compare(e.name, other.name), yielding(e.by)-yielding(other.by), e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
+}
+
+func yielding(c *claimant) int {
+	if c.yields {
+		return 1
+	}
+	return 0
 }
 
 // index has which Routes claim which name, sorted by entry.compare. It is immutable.

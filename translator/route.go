@@ -24,6 +24,8 @@ type draft struct {
 type loss struct {
 	host   string
 	winner model.Key
+	// yielded says that the other Route need not be older.
+	yielded bool
 }
 
 // resolution is what follows for a Route from the rest of the World: the hosts and revisions that it cannot have, and the longest timeout
@@ -50,7 +52,7 @@ type routePart struct {
 
 // draftRoute checks a Route. It reuses the claimant of old if that is equal.
 func draftRoute(old *routePart, in *model.Route) *routePart {
-	d := &draft{in: in, by: &claimant{key: in.Key, created: in.Created}}
+	d := &draft{in: in, by: &claimant{key: in.Key, created: in.Created, yields: in.Yields}}
 	if err := checkKey(in.Key); err != nil {
 		d.report("InvalidName", "%s", err)
 	} else {
@@ -172,7 +174,10 @@ func ruleName(tag string) string {
 func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 	var problems []model.Problem
 	for rest := lost; len(rest) > 0; {
-		winner := rest[0].winner
+		winner, claim := rest[0].winner, "which is older"
+		if rest[0].yielded {
+			claim = "whose own name it is"
+		}
 		var hosts []string
 		var others []loss
 		for _, l := range rest {
@@ -184,13 +189,13 @@ func conflicts(owner model.Ref, route model.Key, lost []loss) []model.Problem {
 		}
 		rest = others
 		problems = append(problems, model.Problem{Owner: owner, Reason: "DomainConflict",
-			Message: fmt.Sprintf("Route %s, which is older, has %s; Route %s is served without", winner, strings.Join(hosts, ", "), route)})
+			Message: fmt.Sprintf("Route %s, %s, has %s; Route %s is served without", winner, claim, strings.Join(hosts, ", "), route)})
 	}
 	return problems
 }
 
 // finish encodes the Route without the hosts that it lost and the revisions that are missing.
-func (p *routePart) finish(r resolution, scoped scoping) *routePart {
+func (p *routePart) finish(r resolution, f form) *routePart {
 	next := &routePart{draft: p.draft, finished: true, resolution: r}
 	next.problems = slices.Clone(p.draft.problems)
 	owner := p.draft.in.Owner
@@ -204,7 +209,8 @@ func (p *routePart) finish(r resolution, scoped scoping) *routePart {
 	for _, rule := range p.draft.rules {
 		v := newVirtualHost(p.draft.in.Key, resolve(rule, r.lost, r.missing))
 		v.answerWithin = r.timeout
-		if err := next.addGateway(v, scoped, &b); err != nil {
+		v.http, v.httpsPort = f.secure.of(rule), f.secure.port
+		if err := next.addGateway(v, f.scoping, &b); err != nil {
 			b.err = err
 		}
 		v.addMesh(&b)
@@ -224,7 +230,7 @@ func (p *routePart) addGateway(v virtualHost, scoped scoping, b *resourceBuilder
 		scoped.add(v, b)
 		return nil
 	}
-	return errors.Join(p.http.add(v.gateway(v.rule.Hosts)), p.local.add(v.gateway(v.rule.LocalHosts)))
+	return errors.Join(p.http.add(v.gateway(listenerHTTP, v.rule.Hosts)), p.local.add(v.gateway(listenerLocal, v.rule.LocalHosts)))
 }
 
 // resolve removes from a Rule what the Route cannot have, and makes the remaining shares sum to 100.

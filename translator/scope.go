@@ -51,7 +51,7 @@ func (v virtualHost) scopes(listener string, hosts []string, b *resourceBuilder)
 	}
 	routes := scopeName(listener, hosts[0])
 	b.add(RouteType, routes, RoleGateway, &routev3.RouteConfiguration{
-		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway([]string{"*"})},
+		Name: routes, VirtualHosts: []*routev3.VirtualHost{v.gateway(listener, []string{"*"})},
 		RequestHeadersToRemove: contract.InternalHeaders, TypedPerFilterConfig: withoutLowerCase(),
 	})
 	for _, host := range hosts {

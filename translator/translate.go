@@ -30,8 +30,8 @@ func Translate(w *model.World, prev *Output) *Output {
 		prev = &Output{}
 	}
 	gateway := startGateway(w.Gateway, &prev.memo)
-	if old := prev.memo.gateway; old != nil && old.scoping != gateway.scoping {
-		// The form of the routes has changed. That happens at most once in the life of a process, so everything is translated anew.
+	if old := prev.memo.gateway; old != nil && old.form != gateway.form {
+		// The form of the routes has changed. That is rare, so everything is translated anew.
 		prev, gateway = &Output{}, startGateway(w.Gateway, &memo{})
 	}
 	next := &Output{}
@@ -138,14 +138,14 @@ func (m *memo) finishRoute(part *routePart) *routePart {
 	var found resolution
 	for _, h := range part.draft.by.hosts {
 		if winner := m.hosts.of(h)[0].by; winner != part.draft.by {
-			found.lost = append(found.lost, loss{h, winner.key})
+			found.lost = append(found.lost, loss{h, winner.key, part.draft.by.yields && !winner.yields})
 		}
 	}
 	found.missing, found.timeout = m.lookUp(part.draft.by.refs)
 	if part.finished && part.equal(found) {
 		return part
 	}
-	return part.finish(found, m.gateway.scoping)
+	return part.finish(found, m.gateway.form)
 }
 
 // lookUp returns those of the revisions that are not routable, and the longest timeout of the others; 0, none, if one of them has none.

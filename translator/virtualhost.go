@@ -28,6 +28,9 @@ type virtualHost struct {
 	rule model.Rule
 	// answerWithin is the time within which its revisions begin a response, or end it themselves; 0 is no bound.
 	answerWithin time.Duration
+	// http is what becomes of external requests without TLS, httpsPort where HTTPS is reached; 0 is 443.
+	http      model.HTTPOption
+	httpsPort int
 }
 
 func newVirtualHost(route model.Key, rule model.Rule) virtualHost {
@@ -38,14 +41,17 @@ func newVirtualHost(route model.Key, rule model.Rule) virtualHost {
 	return virtualHost{name: name, rule: rule}
 }
 
-// gateway is the Rule as a virtual host of the gateway; nil when no hosts are left.
-func (v virtualHost) gateway(domains []string) *routev3.VirtualHost {
+// gateway is the Rule as a virtual host of a listener of the gateway; nil when no hosts are left.
+func (v virtualHost) gateway(listener string, domains []string) *routev3.VirtualHost {
 	if len(domains) == 0 {
 		return nil
 	}
 	vh := &routev3.VirtualHost{Name: v.name, Domains: domains}
+	if listener != listenerLocal && v.http != "" {
+		vh.Routes = append(vh.Routes, v.insecure())
+	}
 	if len(v.rule.Shares) == 0 && len(v.rule.TagHeader) == 0 {
-		vh.Routes = []*routev3.Route{v.unavailable()}
+		vh.Routes = append(vh.Routes, v.unavailable())
 		return vh
 	}
 	vh.RetryPolicy = retryPolicy(v)

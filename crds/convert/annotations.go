@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -14,8 +15,9 @@ const RolloutAnnotation = "networking.internal.knative.dev/rollout"
 
 // RouteProblems are the annotations of a Route that cannot be read; they count as absent.
 func RouteProblems(r *servingv1.Route) []model.Problem {
-	_, err := duration(r.Annotations, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation)
-	return annotationProblems(model.Ref{Kind: servingv1.KindRoute, Key: keyOf(r)}, err)
+	_, gradual := duration(r.Annotations, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation)
+	_, http := httpOption(r.Annotations)
+	return annotationProblems(model.Ref{Kind: servingv1.KindRoute, Key: keyOf(r)}, gradual, http)
 }
 
 // RevisionProblems are the annotations of a Revision that cannot be read; they count as absent. The autoscaler checks those of
@@ -58,4 +60,18 @@ func duration(annotations map[string]string, names ...string) (time.Duration, er
 		return 0, fmt.Errorf("annotation %s is %q, want a duration of whole seconds that is not negative, such as 90s", name, value)
 	}
 	return d, nil
+}
+
+// httpOption reads what becomes of external requests without TLS. It returns nil if there is no annotation, and with an error.
+func httpOption(annotations map[string]string) (*model.HTTPOption, error) {
+	name, value := annotation(annotations, servingv1.HTTPOptionAnnotation, servingv1.HTTPProtocolAnnotation)
+	switch strings.ToLower(value) {
+	case "":
+		return nil, nil
+	case "enabled":
+		return new(model.HTTPOption("")), nil
+	case "redirected":
+		return new(model.HTTPRedirected), nil
+	}
+	return nil, fmt.Errorf("annotation %s is %q, want Enabled or Redirected", name, value)
 }

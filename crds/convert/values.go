@@ -74,6 +74,7 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 		Key: keyOf(r), UID: string(r.UID), Owner: ownerOf(r), Service: r.Labels[servingv1.ServiceLabel],
 		Generation: r.Generation, Observed: r.Status.ObservedGeneration, Created: r.CreationTimestamp.Time,
 		Traffic: targets(r.Spec.Traffic), Served: targets(r.Status.Traffic),
+		Labels: r.Labels, Annotations: r.Annotations,
 		ClusterLocal: r.Labels[servingv1.VisibilityLabel] == servingv1.VisibilityClusterLocal,
 		URL:          r.Status.URL, Rollout: r.Status.Annotations[RolloutAnnotation],
 		Conditions: conditionsOf(r.Status.Status),
@@ -81,6 +82,7 @@ func Route(r *servingv1.Route) *model.RouteSpec {
 	if r.Status.Address != nil {
 		out.Address = r.Status.Address.URL
 	}
+	out.HTTP, _ = httpOption(r.Annotations)
 	out.RolloutDuration, _ = duration(r.Annotations, servingv1.RolloutDurationAnnotation, servingv1.RolloutDurationAltAnnotation)
 	return out
 }

@@ -71,8 +71,8 @@ func TestRouteAsAValue(t *testing.T) {
 	got := Route(r)
 	check(t, "route", got, &model.RouteSpec{
 		Key: model.Key{Namespace: "default", Name: "hello"}, UID: "r", Owner: "s", Service: "hello", Generation: 2, Observed: 1,
-		Traffic:      []model.Target{{Configuration: "hello", Latest: true, Percent: 100}, {Tag: "old", Revision: "hello-00001"}},
-		ClusterLocal: true, RolloutDuration: time.Minute, Served: served, URL: "http://x", Rollout: `{"configurations":[]}`,
+		Traffic: []model.Target{{Configuration: "hello", Latest: true, Percent: 100}, {Tag: "old", Revision: "hello-00001"}},
+		Labels:  r.Labels, Annotations: r.Annotations, ClusterLocal: true, RolloutDuration: time.Minute, Served: served, URL: "http://x", Rollout: `{"configurations":[]}`,
 		Conditions: []model.Condition{},
 	})
 	check(t, "annotations without a rollout", WithRollout(r.Status.Annotations, ""), map[string]string{"other": "kept"})

@@ -15,6 +15,7 @@ import (
 
 	"sluice.dev/sluice/crds"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 )
 
 // Put writes an object's status to the store without a request to the API server, and with whole also its labels, annotations,
@@ -75,6 +76,8 @@ func resourceOf(o crds.Object) (schema.GroupResource, error) {
 		name = "revisions"
 	case *servingv1.Route:
 		name = "routes"
+	case *servingv1beta1.DomainMapping:
+		name = "domainmappings"
 	default:
 		return schema.GroupResource{}, fmt.Errorf("this server has no kind for a %T", o)
 	}

@@ -114,7 +114,8 @@ func (c *Controller) newLoops(api *rest.Config, xds *transport.Listeners, token 
 		Logger: c.log, Registry: registry, XDS: xds, Scaling: settings.Autoscaler,
 		Adapter: kube.Options{
 			Config: api, Gateway: c.options.gateway(), ActivatorToken: token, Run: runtime.Run,
-			Settings: c.adapterSettings(settings), Events: true,
+			Settings: c.adapterSettings(settings), LocalGateway: c.options.localGateway(), Secrets: true,
+			DefaultCertificate: c.options.certificate(), Events: true,
 		},
 	})
 	if err != nil {

@@ -29,7 +29,13 @@ type Options struct {
 
 	HTTP, HTTPS, Local string // where gateways listen, host:port; an empty host is every address
 	Routes             model.RouteForm
-	Domain             string // of the services' URLs, NAME.NAMESPACE.DOMAIN
+	// Domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none. Empty means that such services are cluster-local.
+	Domain string
+	// LocalGateway is the DNS name of the gateways' Service for hosts within the cluster: each Route gets Services that lead there. Empty
+	// means the one of the installation, and "none" that Routes get none.
+	LocalGateway string
+	// TLSSecret is the name of a Secret in Namespace with the certificate of the gateways for all hosts that have no other; empty for none.
+	TLSSecret string
 
 	QueueProxy string // image of the queue-proxy
 	PullPolicy string // how kubelets get that image
@@ -62,7 +68,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HTTPS, "https", o.HTTPS, "where gateways listen for TLS, when there is a certificate")
 	flags.StringVar(&o.Local, "local", o.Local, "where gateways listen for cluster-local hosts; empty for nowhere")
 	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), up.RoutesUsage)
-	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
+	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none; "+
+		"empty: such services are cluster-local")
+	flags.StringVar(&o.LocalGateway, "local-gateway", o.LocalGateway, "DNS name of the gateways' Service for hosts within the cluster, to which "+
+		"the Services of routes lead; by default gateway-local in --namespace; none: routes get no Services")
+	flags.StringVar(&o.TLSSecret, "tls-secret", o.TLSSecret, "name of a Secret in --namespace, of type kubernetes.io/tls, with the certificate of "+
+		"the gateways for all hosts that have no other")
 	flags.StringVar(&o.QueueProxy, "queue-proxy-image", o.QueueProxy, "image of the queue-proxy, which runs beside each replica of a service")
 	flags.StringVar(&o.PullPolicy, "queue-proxy-pull-policy", o.PullPolicy,
 		"how kubelets get that image: Always, IfNotPresent or Never; by default as Kubernetes does for its tag")
@@ -99,4 +110,26 @@ func everywhere(address string) string {
 		return net.JoinHostPort("0.0.0.0", port)
 	}
 	return address
+}
+
+// noLocalGateway is the value of --local-gateway for none.
+const noLocalGateway = "none"
+
+// localGateway is the DNS name to which the Services of Routes lead; empty for none.
+func (o *Options) localGateway() string {
+	switch o.LocalGateway {
+	case "":
+		return "gateway-local." + o.Namespace + ".svc.cluster.local"
+	case noLocalGateway:
+		return ""
+	}
+	return o.LocalGateway
+}
+
+// certificate is the Secret of the gateways' certificate; the zero Key is none.
+func (o *Options) certificate() model.Key {
+	if o.TLSSecret == "" {
+		return model.Key{}
+	}
+	return model.Key{Namespace: o.Namespace, Name: o.TLSSecret}
 }

@@ -41,7 +41,9 @@ func (c *Controller) followSettings(parts *stage.Group, w *configmap.Watcher, l 
 // adapterSettings are the parts of the settings that the adapter uses.
 func (c *Controller) adapterSettings(s config.Settings) kube.Settings {
 	return kube.Settings{
-		Rollout:  rollout.Options{Domain: c.options.Domain, Retention: &s.Retention, ProgressDeadline: s.Deployment.ProgressDeadline},
+		Rollout: s.Hosts(rollout.Options{
+			Domain: c.options.Domain, Retention: &s.Retention, ProgressDeadline: s.Deployment.ProgressDeadline,
+		}),
 		Defaults: &s.Defaults,
 	}
 }

@@ -97,12 +97,18 @@ func (u *Up) followCertificates(l *loops.Loops) {
 	})
 }
 
-// rollout is how URLs of services are written: with the port of the gateway.
+// rollout is how URLs of services are written: with the port of the gateway. Whoever may write a DomainMapping here may have its domain.
 func (o *Options) rollout() rollout.Options {
-	_, port, _ := net.SplitHostPort(o.HTTP)
-	number, _ := strconv.Atoi(port)
+	number := portOf(o.HTTP)
 	if number == 80 {
 		number = 0 // the scheme's own port is not written
 	}
-	return rollout.Options{Domain: o.Domain, Port: number}
+	return rollout.Options{Domain: o.Domain, Port: number, SecurePort: portOf(o.HTTPS), Claims: true}
+}
+
+// portOf is the port of an address, 0 when it has none.
+func portOf(address string) int {
+	_, port, _ := net.SplitHostPort(address)
+	number, _ := strconv.Atoi(port)
+	return number
 }

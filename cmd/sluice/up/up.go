@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (*Up, error) {
 	}
 	u.gateway = model.Gateway{HTTP: o.HTTP, Local: o.Local, Routes: o.Routes, Certificates: u.certificates.newest()}
 	if len(u.gateway.Certificates) > 0 {
-		u.gateway.HTTPS = o.HTTPS
+		u.gateway.HTTPS, u.gateway.HTTPSPort = o.HTTPS, portOf(o.HTTPS)
 	}
 	var unknown []string
 	if u.scaling, unknown, err = policy.ReadConfig(o.AutoscalerConfig); err != nil {

@@ -59,6 +59,13 @@ const (
 	LastAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration"
 )
 
+// The annotations of a Route or DomainMapping that say what becomes of external requests without TLS: "Enabled" serves them and
+// "Redirected" answers with a redirect to HTTPS, in upper or lower case. The first one that is set counts.
+const (
+	HTTPOptionAnnotation   = "networking.knative.dev/httpOption"
+	HTTPProtocolAnnotation = "networking.knative.dev/http-protocol"
+)
+
 // RouteAnnotations are those annotations of a Service that concern its Route alone: its Configuration does not get them.
 var RouteAnnotations = []string{RolloutDurationAnnotation, RolloutDurationAltAnnotation}
 

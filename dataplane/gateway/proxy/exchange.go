@@ -123,6 +123,7 @@ func (x *exchange) serve(w http.ResponseWriter) {
 		x.reply(w, localReply{status: status, flags: "DPE", body: reason})
 		return
 	}
+	x.manager.setScheme(r)
 	host := x.view.Domain
 	if x.table = x.manager.routes(host); x.table != nil {
 		if x.table.IgnorePort {

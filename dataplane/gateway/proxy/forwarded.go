@@ -10,7 +10,15 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/settings"
 )
 
-// forwarded sets the headers that tell the upstream about the client.
+// setScheme sets the header that says by which scheme the client came. Routes may ask for it. A trusted proxy in front knows the scheme; a
+// client may claim any.
+func (m *Manager) setScheme(r *http.Request) {
+	if len(r.Header["X-Forwarded-Proto"]) == 0 || m.Edge && m.TrustedHops == 0 {
+		r.Header["X-Forwarded-Proto"] = []string{settings.Scheme(r)}
+	}
+}
+
+// forwarded sets the header that tells the upstream of the client.
 func (m *Manager) forwarded(h http.Header, in *http.Request) {
 	if m.AppendForwardedFor {
 		peer := remoteIP(in)
@@ -18,10 +26,6 @@ func (m *Manager) forwarded(h http.Header, in *http.Request) {
 			peer = strings.Join(prior, ",") + "," + peer
 		}
 		h["X-Forwarded-For"] = []string{peer}
-	}
-	// A trusted proxy in front knows the client's scheme; a client may claim any.
-	if len(h["X-Forwarded-Proto"]) == 0 || m.Edge && m.TrustedHops == 0 {
-		h["X-Forwarded-Proto"] = []string{settings.Scheme(in)}
 	}
 }
 

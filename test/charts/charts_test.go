@@ -31,7 +31,8 @@ import (
 const deploy = "../../deploy"
 
 func TestFilesAreThoseOfTheSources(t *testing.T) {
-	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize, "helm/sluice": chart.Helm} {
+	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize, "helm/sluice": chart.Helm,
+		"monitoring": chart.MonitoringFiles} {
 		files, err := make(install.Defaults())
 		if err != nil {
 			t.Fatal(err)
@@ -97,6 +98,7 @@ var installations = map[string]struct {
 	},
 	"a certificate": {func(o *install.Options) { o.TLSSecret = "wildcard" }, map[string]any{"tlsSecret": "wildcard"}},
 	"Secrets":       {func(o *install.Options) { o.UserSecrets = true }, map[string]any{"userSecrets": true}},
+	"monitoring":    {func(o *install.Options) { o.Monitoring = true }, map[string]any{"monitoring": true}},
 	"all": {
 		func(o *install.Options) {
 			o.Namespace, o.Domain, o.TLSSecret, o.UserSecrets = "123", "apps.example.org", "wildcard", true

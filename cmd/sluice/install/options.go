@@ -39,6 +39,8 @@ type Options struct {
 	UserSecrets bool
 	// Routes is the form of routes to gateways: scoped or inline.
 	Routes string
+	// Monitoring adds objects of the Prometheus operator, which must be installed, and a dashboard of Grafana.
+	Monitoring bool
 }
 
 // Defaults returns the options of `sluice install` without flags.
@@ -70,6 +72,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.UserSecrets, "user-secrets", o.UserSecrets,
 		"let controllers read the Secrets of all namespaces: image pull secrets, and certificates of domain mappings")
 	flags.StringVar(&o.Routes, "routes", o.Routes, "form of the routes to gateways: scoped or inline")
+	flags.BoolVar(&o.Monitoring, "monitoring", o.Monitoring,
+		"add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana")
 }
 
 // Check finds options that are missing or wrong. The error has a line for each.

@@ -63,6 +63,8 @@ func inside() []kind {
 		labelled("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
 		labelled("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding"), labelled("rbac.authorization.k8s.io", "v1", "roles", "Role"),
 		labelled("", "v1", "serviceaccounts", "ServiceAccount"), labelled("", "v1", "configmaps", "ConfigMap"),
+		labelled("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor"),
+		labelled("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule"),
 		labelled("", "v1", "secrets", "Secret"), named("coordination.k8s.io", "leases", "Lease", install.Lease),
 	}
 }

@@ -43,7 +43,7 @@ func marked() install.Options {
 		Namespace: markNamespace, Gateway: install.Envoy,
 		ControllerReplicas: markControllers, ActivatorReplicas: markActivators, GatewayReplicas: markGateways,
 		Image: markImage, QueueProxyImage: markQueueProxy, EnvoyImage: markEnvoy, PullPolicy: markPullPolicy,
-		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, Routes: markRoutes,
+		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, Routes: markRoutes, Monitoring: true,
 	}
 }
 
@@ -83,6 +83,8 @@ func template(part string) (string, error) {
 		return framed("if .Values.createNamespace", part, marked())
 	case "crds":
 		return definitions()
+	case install.Monitoring:
+		return framed("if .Values.monitoring", part, marked())
 	case "gateway":
 		envoy := marked()
 		first, err := framed(`if eq .Values.gateway "envoy"`, part, envoy)
@@ -214,15 +216,15 @@ func conditional(all, conditions []string) (string, error) {
 		}
 	}
 	for i, line := range all {
-		if strings.Contains(line, "{{") {
-			return "", fmt.Errorf("the line %q would be read as a template", strings.TrimSpace(line))
-		}
 		change(conditions[i])
-		out.WriteString(fill(line))
+		out.WriteString(fill(literal.Replace(line)))
 	}
 	change("")
 	return out.String(), nil
 }
+
+// literal writes braces that belong to the object itself, such as to the template of an alert.
+var literal = strings.NewReplacer("{{", `{{ "{{" }}`, "}}", `{{ "}}" }}`)
 
 var (
 	mark = regexp.MustCompile(`mark-[a-z-]+[a-z]|\b100000[1-3]\b`)

@@ -99,7 +99,7 @@ func sections() []section {
 		}},
 		{"Processes", []panel{
 			{"CPU", "short", []query{{rate("pod", "process_cpu_seconds_total"), "{{pod}}"}}},
-			{"Memory", "bytes", []query{
+			{"Memory, with Envoy's", "bytes", []query{
 				{"sum by (pod) (process_resident_memory_bytes)", "{{pod}}"}, {"sum by (pod) (envoy_server_memory_physical_size)", "{{pod}} Envoy"},
 			}},
 			{"Goroutines", "short", []query{{"sum by (pod) (go_goroutines)", "{{pod}}"}}},

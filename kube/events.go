@@ -124,33 +124,38 @@ func (e *events) conditions(about client.Object, before, after *servingv1.Status
 		return
 	}
 	was := before.Condition(servingv1.ConditionReady)
-	switch {
-	case is.Status == metav1.ConditionFalse:
-		if was == nil || was.Status != is.Status || was.Reason != is.Reason || was.Message != is.Message {
+	if was == nil {
+		was = &servingv1.Condition{}
+	}
+	changed := was.Status != is.Status
+	switch is.Status {
+	case metav1.ConditionFalse:
+		if changed || was.Reason != is.Reason || was.Message != is.Message {
 			e.tell(about, corev1.EventTypeWarning, is.Reason, is.Message)
 		}
-	case is.Status == metav1.ConditionTrue && (was == nil || was.Status != is.Status):
-		e.tell(about, corev1.EventTypeNormal, ReasonReady, ready)
-	}
-	if now := remark(after); now != nil {
-		if was := remark(before); was == nil || *was != *now {
-			e.tell(about, corev1.EventTypeWarning, now.Reason, now.Message)
+	case metav1.ConditionTrue:
+		if changed {
+			e.tell(about, corev1.EventTypeNormal, ReasonReady, ready)
 		}
+	}
+	if now := remark(after); now != (notice{}) && now != remark(before) {
+		e.tell(about, corev1.EventTypeWarning, now.Reason, now.Message)
 	}
 }
 
 // notice is a reason with its sentence.
 type notice struct{ Reason, Message string }
 
-// remark returns what is wrong with an object although its condition is True, such as resources that gateways refuse.
-func remark(s *servingv1.Status) *notice {
+// remark returns what is wrong with an object although its condition is True, such as resources that gateways refuse. It is empty when there
+// is nothing.
+func remark(s *servingv1.Status) notice {
 	for i := range s.Conditions {
 		c := &s.Conditions[i]
 		if c.Status == metav1.ConditionTrue && c.Reason != "" && c.Message != "" && c.Severity == "" {
-			return &notice{c.Reason, c.Message}
+			return notice{c.Reason, c.Message}
 		}
 	}
-	return nil
+	return notice{}
 }
 
 // step reports whether to tell of a new state now, and from which state it changed. Otherwise again is after what time to ask again; 0

@@ -141,7 +141,7 @@ func (a *Adapter) ensurePlaceholder(ctx context.Context, route *servingv1.Route,
 
 // sooner returns the shorter of two delays; 0 is never.
 func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b < a {
+	if a == 0 || b != 0 && b < a {
 		return b
 	}
 	return a

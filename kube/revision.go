@@ -172,15 +172,7 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 		return 0, err
 	}
 	a.events.conditions(after, &revision.Status.Status, &after.Status.Status, "The revision is ready")
-	return earlier(plan.Again, a.events.scaled(revision, state, in.Now)), nil
-}
-
-// earlier returns the shorter of two times to wait; 0 means that nothing is waited for.
-func earlier(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
+	return sooner(plan.Again, a.events.scaled(revision, state, in.Now)), nil
 }
 
 // annotationProblems returns the invalid annotations of a revision. With admission there are none.

@@ -97,7 +97,7 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
 	}
 	again, err := a.writeRoute(ctx, route, wanted, plan, in.Now)
-	return ctrl.Result{RequeueAfter: earlier(plan.Again, again)}, err
+	return ctrl.Result{RequeueAfter: sooner(plan.Again, again)}, err
 }
 
 // asServiceSays returns a Route as its Service wants it. It returns the Route itself when it is stored like that, when no Service owns it,

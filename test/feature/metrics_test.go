@@ -99,7 +99,9 @@ func (n names) processes(t *testing.T) {
 
 // TestAlertsAndDashboardAskForMetricsThatExist compares with what gateways, the controller, the activator and the queue-proxy serve. A
 // panel that names Envoy in its title may ask for what the built-in gateway lacks.
-func TestAlertsAndDashboardAskForMetricsThatExist(t *testing.T) { onEachGateway(t, asksForMetricsThatExist) }
+func TestAlertsAndDashboardAskForMetricsThatExist(t *testing.T) {
+	onEachGateway(t, asksForMetricsThatExist)
+}
 
 func asksForMetricsThatExist(t *testing.T, g gateway) {
 	s := g.up(t, "-f", absolute(t, "examples/hello"))

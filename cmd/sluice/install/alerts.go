@@ -20,33 +20,39 @@ func Alerts() []Alert {
 func controlAlerts() []Alert {
 	return []Alert{
 		{
-			Name: "SluiceNoLeader", Expr: `absent(sluice_xds_sequence)`, For: "2m", Severity: "critical",
+			Name: "SluiceNoLeader", Expr: `absent(sluice_xds_sequence)`,
+			For: "2m", Severity: "critical",
 			Summary: "No controller leads: changes have no effect, and nothing scales.",
-			Do: "See kubectl get lease -n sluice-system sluice-controller and the log of the controllers. If they run, see whether Prometheus " +
-				"may reach port 9090 of their pods.",
+			Do: "See kubectl get lease -n sluice-system sluice-controller and the log of the controllers. If they run, see whether " +
+				"Prometheus may reach port 9090 of their pods.",
 		},
 		{
-			Name: "SluiceNoGateway", Expr: `sum(sluice_xds_clients{role="gateway"}) == 0`, For: "2m", Severity: "critical",
+			Name: "SluiceNoGateway", Expr: `sum(sluice_xds_clients{role="gateway"}) == 0`,
+			For: "2m", Severity: "critical",
 			Summary: "No gateway is connected to the control plane: gateways serve what they had, and new ones serve nothing.",
 			Do:      "See the pods of the gateway and their logs, and whether their certificates are from the Secret sluice-xds-gateway.",
 		},
 		{
-			Name: "SluiceNoActivator", Expr: `sum(sluice_xds_clients{role="activator"}) == 0`, For: "2m", Severity: "critical",
+			Name: "SluiceNoActivator", Expr: `sum(sluice_xds_clients{role="activator"}) == 0`,
+			For: "2m", Severity: "critical",
 			Summary: "No activator is connected to the control plane: revisions without replicas cannot be woken.",
 			Do:      "See the pods of the activator and their logs.",
 		},
 		{
-			Name: "SluiceResourcesRefused", Expr: `sum by (type) (sluice_xds_refused_resources) > 0`, For: "2m", Severity: "warning",
+			Name: "SluiceResourcesRefused", Expr: `sum by (type) (sluice_xds_refused_resources) > 0`,
+			For: "2m", Severity: "warning",
 			Summary: "Clients refuse {{ $value }} resources of the type {{ $labels.type }}, and serve what they had before.",
 			Do:      "sluice xds diff says which ones, and what the client says is wrong.",
 		},
 		{
-			Name: "SluiceClientsDenied", Expr: `sum by (role) (increase(sluice_xds_denied_total[10m])) > 0`, For: "5m", Severity: "warning",
+			Name: "SluiceClientsDenied", Expr: `sum by (role) (increase(sluice_xds_denied_total[10m])) > 0`,
+			For: "5m", Severity: "warning",
 			Summary: "Clients are turned away that want the role {{ $labels.role }}.",
 			Do:      "The log of the leading controller names them and their certificates: give them the one of that role, or end them.",
 		},
 		{
-			Name: "SluiceConfigurationInvalid", Expr: `max by (name) (sluice_configmap_invalid) == 1`, For: "1m", Severity: "warning",
+			Name: "SluiceConfigurationInvalid", Expr: `max by (name) (sluice_configmap_invalid) == 1`,
+			For: "1m", Severity: "warning",
 			Summary: "The ConfigMap {{ $labels.name }} is wrong, and the data before it are in force.",
 			Do:      "kubectl describe configmap -n sluice-system {{ $labels.name }} has an Event that says what is wrong.",
 		},
@@ -74,7 +80,8 @@ func requestAlerts() []Alert {
 		},
 		{
 			Name: "SluiceActivatorRefuses",
-			Expr: `sum by (reason) (rate(sluice_activator_refused_total[5m])) > 0.05 * scalar(sum(rate(sluice_activator_dispatched_total[5m])))` +
+			Expr: `sum by (reason) (rate(sluice_activator_refused_total[5m]))` +
+				` > 0.05 * scalar(sum(rate(sluice_activator_dispatched_total[5m])))` +
 				` and sum by (reason) (rate(sluice_activator_refused_total[5m])) > 0.1`,
 			For: "5m", Severity: "warning",
 			Summary: "Activators refuse more than 5 % of their requests, because of {{ $labels.reason }}.",
@@ -85,8 +92,8 @@ func requestAlerts() []Alert {
 			Expr: `histogram_quantile(0.9, sum by (le) (rate(sluice_activator_cold_start_seconds_bucket[15m]))) > 10`,
 			For:  "15m", Severity: "warning",
 			Summary: "One in ten cold starts takes more than 10 s.",
-			Do: "The dashboard shows the parts of cold starts: of start and ready, see the images and the nodes; of the others, the activators " +
-				"and the leading controller.",
+			Do: "The dashboard shows the parts of cold starts: of start and ready, see the images and the nodes; of the others, the " +
+				"activators and the leading controller.",
 		},
 		{
 			Name: "SluiceRevisionShort",

@@ -40,13 +40,20 @@ func quantiles(metric string) []query {
 // ofRevision selects the revisions that the variables of the dashboard name.
 const ofRevision = `{namespace=~"$namespace",revision=~"$revision"}`
 
-func sections() []section {
+func sections() []section { return append(dataSections(), controlSections()...) }
+
+// dataSections are about requests and what serves them.
+func dataSections() []section {
 	return []section{
 		{"Requests at the gateways", []panel{
-			{"Requests by class", "reqps", []query{{rate("envoy_response_code_class", "envoy_http_downstream_rq_xx"), "{{envoy_response_code_class}}xx"}}},
+			{"Requests by class", "reqps", []query{
+				{rate("envoy_response_code_class", "envoy_http_downstream_rq_xx"), "{{envoy_response_code_class}}xx"},
+			}},
 			{"Time to the answer (Envoy)", "ms", quantiles("envoy_http_downstream_rq_time")},
 			{"Connections", "short", []query{{"sum by (pod) (envoy_http_downstream_cx_active)", "{{pod}}"}}},
-			{"Requests by revision", "reqps", []query{{rate("envoy_cluster_name", "envoy_cluster_upstream_rq_xx"), "{{envoy_cluster_name}}"}}},
+			{"Requests by revision", "reqps", []query{
+				{rate("envoy_cluster_name", "envoy_cluster_upstream_rq_xx"), "{{envoy_cluster_name}}"},
+			}},
 			{"Answers 5xx by revision", "reqps", []query{
 				{rate("envoy_cluster_name", `envoy_cluster_upstream_rq_xx{envoy_response_code_class="5"}`), "{{envoy_cluster_name}}"},
 			}},
@@ -60,7 +67,9 @@ func sections() []section {
 				{"sum by (revision) (sluice_autoscaler_stable_value" + ofRevision + ")", "{{revision}} stable"},
 				{"sum by (revision) (sluice_autoscaler_panic_value" + ofRevision + ")", "{{revision}} panic"},
 			}},
-			{"Target of a replica", "short", []query{{"sum by (revision) (sluice_autoscaler_target_value" + ofRevision + ")", "{{revision}}"}}},
+			{"Target of a replica", "short", []query{
+				{"sum by (revision) (sluice_autoscaler_target_value" + ofRevision + ")", "{{revision}}"},
+			}},
 			{"In panic mode, and through activators", "short", []query{
 				{"sum by (revision) (sluice_autoscaler_panic_mode" + ofRevision + ")", "{{revision}} panic"},
 				{"sum by (revision) (sluice_autoscaler_by_activator" + ofRevision + ")", "{{revision}} activators"},
@@ -87,20 +96,28 @@ func sections() []section {
 				{rate("reason", "sluice_activator_refused_total"), "refused: {{reason}}"},
 			}},
 		}},
+	}
+}
+
+// controlSections are about the control plane and all processes.
+func controlSections() []section {
+	return []section{
 		{"Control plane", []panel{
 			{"Clients of the xDS server", "short", []query{{"sum by (role) (sluice_xds_clients)", "{{role}}"}}},
 			{"Resources", "short", []query{{"sum by (type) (sluice_xds_resources)", "{{type}}"}}},
 			{"Refused resources", "short", []query{{"sum by (type) (sluice_xds_refused_resources)", "{{type}}"}}},
 			{"From a change to its acknowledgement", "s", quantiles("sluice_xds_acknowledgement_seconds")},
 			{"Responses and NACKs", "ops", []query{
-				{"sum(rate(sluice_xds_pushes_total[$__rate_interval]))", "responses"}, {"sum(rate(sluice_xds_nacks_total[$__rate_interval]))", "NACKs"},
+				{"sum(rate(sluice_xds_pushes_total[$__rate_interval]))", "responses"},
+				{"sum(rate(sluice_xds_nacks_total[$__rate_interval]))", "NACKs"},
 			}},
 			{"Wrong ConfigMaps", "short", []query{{"max by (name) (sluice_configmap_invalid)", "{{name}}"}}},
 		}},
 		{"Processes", []panel{
 			{"CPU", "short", []query{{rate("pod", "process_cpu_seconds_total"), "{{pod}}"}}},
 			{"Memory, with Envoy's", "bytes", []query{
-				{"sum by (pod) (process_resident_memory_bytes)", "{{pod}}"}, {"sum by (pod) (envoy_server_memory_physical_size)", "{{pod}} Envoy"},
+				{"sum by (pod) (process_resident_memory_bytes)", "{{pod}}"},
+				{"sum by (pod) (envoy_server_memory_physical_size)", "{{pod}} Envoy"},
 			}},
 			{"Goroutines", "short", []query{{"sum by (pod) (go_goroutines)", "{{pod}}"}}},
 		}},

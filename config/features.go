@@ -19,6 +19,24 @@ type Features struct {
 	QueueProxyResourceDefaults bool
 	// SecurePodDefaults gives containers a security context.
 	SecurePodDefaults servingv1.Secure
+	// Pods are the features on which fields of pods depend (servingv1.Need), by key. Those that are not enabled are missing.
+	Pods map[string]bool
+}
+
+// ofPods are the features on which fields of pods depend. All are off by default.
+var ofPods = []string{
+	"kubernetes.podspec-affinity",
+	"kubernetes.podspec-dnsconfig",
+	"kubernetes.podspec-dnspolicy",
+	"kubernetes.podspec-hostaliases",
+	"kubernetes.podspec-init-containers",
+	"kubernetes.podspec-nodeselector",
+	"kubernetes.podspec-priorityclassname",
+	"kubernetes.podspec-runtimeclassname",
+	"kubernetes.podspec-schedulername",
+	"kubernetes.podspec-securitycontext",
+	"kubernetes.podspec-tolerations",
+	"kubernetes.podspec-topologyspreadconstraints",
 }
 
 func defaultFeatures() Features { return Features{MultiContainer: true, EmptyDir: true} }
@@ -30,25 +48,13 @@ var alwaysOn = []string{"multi-container-probing", "tag-header-based-routing"}
 var absent = map[string]string{
 	"autodetect-http2":                             "finding out whether an application speaks HTTP/2: name its port h2c",
 	"kubernetes.containerspec-addcapabilities":     "capabilities besides Knative's",
-	"kubernetes.podspec-affinity":                  "affinity",
-	"kubernetes.podspec-dnsconfig":                 "dnsConfig",
-	"kubernetes.podspec-dnspolicy":                 "dnsPolicy",
 	"kubernetes.podspec-fieldref":                  "env with fieldRef",
-	"kubernetes.podspec-hostaliases":               "hostAliases",
 	"kubernetes.podspec-hostipc":                   "hostIPC",
 	"kubernetes.podspec-hostnetwork":               "hostNetwork",
 	"kubernetes.podspec-hostpid":                   "hostPID",
-	"kubernetes.podspec-init-containers":           "initContainers",
-	"kubernetes.podspec-nodeselector":              "nodeSelector",
 	"kubernetes.podspec-persistent-volume-claim":   "volumes of PersistentVolumeClaims",
 	"kubernetes.podspec-persistent-volume-write":   "volumes of PersistentVolumeClaims that can be written",
-	"kubernetes.podspec-priorityclassname":         "priorityClassName",
-	"kubernetes.podspec-runtimeclassname":          "runtimeClassName: runtime-class-name of config-deployment sets it for all",
-	"kubernetes.podspec-schedulername":             "schedulerName",
-	"kubernetes.podspec-securitycontext":           "a securityContext of the pod: containers may have one",
 	"kubernetes.podspec-shareprocessnamespace":     "shareProcessNamespace",
-	"kubernetes.podspec-tolerations":               "tolerations",
-	"kubernetes.podspec-topologyspreadconstraints": "topologySpreadConstraints",
 	"kubernetes.podspec-volumes-csi":               "csi volumes",
 	"kubernetes.podspec-volumes-ephemeral":         "ephemeral volumes",
 	"kubernetes.podspec-volumes-hostpath":          "hostPath volumes",
@@ -88,6 +94,15 @@ func readFeatures(s *Settings, k *keys) {
 		on := false
 		if k.flag(key, &on); on {
 			k.ignore(key, fmt.Sprintf("%s is %s, and Sluice does not have it: templates cannot have %s.", key, k.data[key], what))
+		}
+	}
+	for _, key := range ofPods {
+		on := false
+		if k.flag(key, &on); on {
+			if f.Pods == nil {
+				f.Pods = map[string]bool{}
+			}
+			f.Pods[key] = true
 		}
 	}
 	s.Features = f

@@ -40,8 +40,8 @@ var networkSpellings = map[string]string{
 var networkUnused = map[string][]string{
 	"ingress-class": nil, "certificate-class": nil,
 	"external-domain-tls": {"", off}, "auto-tls": {"", off}, "cluster-local-domain-tls": {"", off}, "system-internal-tls": {"", off},
-	"internal-encryption": {"", "false"}, "enable-mesh-pod-addressability": {"", "false"}, "mesh-compatibility-mode": {"", "auto", "disabled"},
-	"namespace-wildcard-cert-selector": {""},
+	"internal-encryption": {"", "false"}, "enable-mesh-pod-addressability": {"", "false"},
+	"mesh-compatibility-mode": {"", "auto", "disabled"}, "namespace-wildcard-cert-selector": {""},
 }
 
 func readNetwork(s *Settings, k *keys) {

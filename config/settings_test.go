@@ -127,11 +127,18 @@ var rows = []row{
 	{FeaturesName, "secure-pod-defaults", "Enabled", func(s *Settings) {
 		s.Features.SecurePodDefaults, s.Defaults.Secure = servingv1.SecureOn, servingv1.SecureOn
 	}, nil, ""},
-	{FeaturesName, "kubernetes.podspec-affinity", "Disabled", func(*Settings) {}, []string{"on"}, aFlag},
+	{FeaturesName, "kubernetes.podspec-affinity", "Allowed", func(s *Settings) {
+		s.Features.Pods = map[string]bool{"kubernetes.podspec-affinity": true}
+	}, []string{"on"}, aFlag},
+	{FeaturesName, "kubernetes.podspec-hostipc", "Disabled", func(*Settings) {}, []string{"on"}, aFlag},
 	{FeaturesName, "tag-header-based-routing", "Enabled", func(*Settings) {}, []string{"on"}, aFlag},
 
-	{AutoscalerName, "stable-window", "30s", func(s *Settings) { s.Autoscaler.StableWindow = 30 * time.Second }, []string{"soon", "1s"}, "stable-window"},
-	{AutoscalerName, "max-scale", "7", func(s *Settings) { s.Autoscaler.MaxScale = 7 }, []string{"x", "-1"}, "max-scale"},
+	{AutoscalerName, "stable-window", "30s", func(s *Settings) { s.Autoscaler.StableWindow = 30 * time.Second }, []string{"soon", ""}, "want a duration such as 60s"},
+	{AutoscalerName, "stable-window", "60s", func(*Settings) {}, []string{"1s"}, "stable-window = 1s, must be in [6s; 1h0m0s] range"},
+	{AutoscalerName, "max-scale", "7", func(s *Settings) { s.Autoscaler.MaxScale = 7 }, []string{"x", "1.5", "99999999999"}, "want a whole number"},
+	{AutoscalerName, "max-scale", "8", func(s *Settings) { s.Autoscaler.MaxScale = 8 }, []string{"-1"}, "max-scale = -1, must be in [0,"},
+	{AutoscalerName, "enable-scale-to-zero", "false", func(s *Settings) { s.Autoscaler.ScaleToZero = false }, []string{"never"}, "want true or false"},
+	{AutoscalerName, "target-burst-capacity", "-1", func(s *Settings) { s.Autoscaler.TargetBurstCapacity = -1 }, []string{"many", "NaN", "Inf"}, "want a number"},
 }
 
 // check compares settings with the defaults.
@@ -171,7 +178,9 @@ func TestEachKey(t *testing.T) {
 
 func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	_, _, err := Default().With(DefaultsName, map[string]string{keyTimeout: "soon", keyIdle: "x", "revision-cpu-limit": "y"})
-	for _, want := range []string{`revision-timeout-seconds is "soon"`, `revision-idle-timeout-seconds is "x"`, `revision-cpu-limit is "y"`} {
+	for _, want := range []string{
+		`revision-timeout-seconds is "soon"`, `revision-idle-timeout-seconds is "x"`, `revision-cpu-limit is "y"`,
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v; want %q in it", err, want)
 		}
@@ -218,11 +227,11 @@ func TestNotes(t *testing.T) {
 		{DefaultsName, map[string]string{"revision-timeout": "1", "Container-Concurrency": "x"}, Notes{Unknown: []string{"Container-Concurrency", "revision-timeout"}}},
 		{AutoscalerName, map[string]string{"stable-windw": "1s", "stable-window": "60s"}, Notes{Unknown: []string{"stable-windw"}}},
 		{DefaultsName, map[string]string{"init-container-name-template": "first"}, Notes{Ignored: []string{
-			"init-container-name-template names containers that revisions cannot have: Sluice has no init containers."}}},
+			"init-container-name-template has no effect: each init container needs a name of its own."}}},
 		{DeploymentName, map[string]string{"queue-sidecar-rootca": "x", "queue-sidecar-token-audiences": ""}, Notes{Ignored: []string{
 			"queue-sidecar-rootca is set, and Sluice does not have certificates for extensions of the queue-proxy."}}},
-		{FeaturesName, map[string]string{"kubernetes.podspec-affinity": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
-			"kubernetes.podspec-affinity is enabled, and Sluice does not have it: templates cannot have affinity."}}},
+		{FeaturesName, map[string]string{"kubernetes.podspec-hostipc": "enabled", "autodetect-http2": "Disabled"}, Notes{Ignored: []string{
+			"kubernetes.podspec-hostipc is enabled, and Sluice does not have it: templates cannot have hostIPC."}}},
 		{NetworkName, map[string]string{"external-domain-tls": "Enabled", "cluster-local-domain-tls": "disabled", "ingress-class": "x"}, Notes{Ignored: []string{
 			"external-domain-tls is Enabled, and Sluice does not have it."}}},
 		{FeaturesName, map[string]string{"tag-header-based-routing": "Disabled"}, Notes{Ignored: []string{
@@ -290,7 +299,25 @@ func TestHosts(t *testing.T) {
 	if diff := cmp.Diff(want, s.Hosts(rollout.Options{Port: 8080})); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
-	if _, _, err := s.With(DomainName, map[string]string{"Example_com": ""}); err == nil || !strings.Contains(err.Error(), `key "Example_com": want a domain`) {
+	_, _, err = s.With(DomainName, map[string]string{"Example_com": ""})
+	if err == nil || !strings.Contains(err.Error(), `key "Example_com": want a domain`) {
 		t.Errorf("a domain that is none: %v", err)
+	}
+}
+
+// The autoscaler reads each key that config-autoscaler has here, and no other.
+func TestKeysAreTheAutoscalers(t *testing.T) {
+	k, s := newKeys(nil), Default()
+	readAutoscaler(&s, k)
+	data := map[string]string{}
+	for key := range k.known {
+		data[key] = ""
+	}
+	if unknown := autoscaler.UnknownKeys(data); len(unknown) > 0 {
+		t.Errorf("the autoscaler does not read %v", unknown)
+	}
+	data["another"] = ""
+	if got := autoscaler.UnknownKeys(data); len(got) != 1 {
+		t.Errorf("unknown keys %v, want one", got)
 	}
 }

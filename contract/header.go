@@ -10,21 +10,16 @@ const (
 	TagHeader = "Knative-Serving-Tag"
 	// TimingHeader asks the activator for the parts of a cold start, which it sends in Server-Timing.
 	TimingHeader = "Sluice-Timing"
-	// ProxyHeader says to a queue-proxy that an activator counts the request; its value is ProxyProof.
+	// ProxyHeader says to a queue-proxy that an activator counts the request; its value is Signer.ProxyProof.
 	ProxyHeader = "K-Proxy-Request"
+	// ProofHeader proves to the admin port of a queue-proxy that a controller sends a StreamDeadline.
+	ProofHeader = "Sluice-Proof"
 )
+
+// NotReady is what a queue-proxy says when it is asked whether its replica is ready, before what the application's last probe found.
+const NotReady = "the application is not ready: "
 
 // InternalHeaders are the headers that only parts of the platform may send, by Knative's names and in canonical form. Gateways remove
 // them from the requests of clients. Nothing behind a gateway acts on them, except that a queue-proxy acts on a ProxyHeader with a
 // valid proof.
 var InternalHeaders = []string{ProxyHeader, "K-Original-Host", "K-Network-Probe", "K-Network-Hash", "K-Kubelet-Probe"}
-
-// ProxyProof is the value of ProxyHeader by which a queue-proxy recognises an activator of its own installation: only those have the
-// token. Without a token it is the value that Knative's activator sends.
-func ProxyProof(token string) string {
-	const knative = "activator"
-	if token == "" {
-		return knative
-	}
-	return knative + " " + token
-}

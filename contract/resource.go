@@ -9,7 +9,7 @@ const (
 const (
 	// ActivatorCluster is the cluster of all activators.
 	ActivatorCluster = "activator"
-	// ActivatorSecret is the Secret with the token of ProxyProof. Activators alone get it.
+	// ActivatorSecret is the Secret with the token of Signer. Activators alone get it.
 	ActivatorSecret = "activator"
 )
 

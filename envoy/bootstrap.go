@@ -79,6 +79,8 @@ type TLS struct {
 	CA, ServerName string
 	// Certificate and Key identify Envoy to the server; both may be empty.
 	Certificate, Key string
+	// Dir is the folder with the files of WriteSecrets. Empty means none: Envoy reads the certificates only when it starts.
+	Dir string
 }
 
 // Bootstrap returns the configuration that Envoy starts with, as YAML. Everything else comes over one delta ADS stream.
@@ -111,7 +113,9 @@ func Bootstrap(o Options) ([]byte, error) {
 			EnableDeferredClusterCreation: true,
 		},
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-		OverloadManager:     limits,
+		// Nothing takes statistics from Envoy by itself. A flush every 5 s, the default, visits each counter of each cluster and scope.
+		StatsFlush:      &bootstrapv3.Bootstrap_StatsFlushOnAdmin{StatsFlushOnAdmin: true},
+		OverloadManager: limits,
 	}
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
@@ -237,24 +241,23 @@ func serverCluster(o Options) (*clusterv3.Cluster, error) {
 
 // transportSocket refers to files and does not contain them, so that no key is in the bootstrap.
 func transportSocket(t TLS) (*corev3.TransportSocket, error) {
-	file := func(name string) *corev3.DataSource {
-		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
-	}
 	if t.CA == "" || t.ServerName == "" || (t.Certificate == "") != (t.Key == "") {
 		return nil, errors.New("TLS to the xDS server wants a CA, a server name, and either both a certificate and its key or neither")
 	}
+	checks := &tlsv3.CertificateValidationContext{TrustedCa: fileSource(t.CA), MatchTypedSubjectAltNames: sanMatchers(t.ServerName)}
 	common := &tlsv3.CommonTlsContext{
 		// As a client Envoy speaks at most TLS 1.2 by default, which the server does not accept.
 		TlsParams: &tlsv3.TlsParameters{
 			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 		},
-		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-			TrustedCa: file(t.CA), MatchTypedSubjectAltNames: sanMatchers(t.ServerName),
-		}},
-		AlpnProtocols: []string{"h2"},
+		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: checks},
+		AlpnProtocols:         []string{"h2"},
 	}
 	if t.Certificate != "" {
-		common.TlsCertificates = []*tlsv3.TlsCertificate{{CertificateChain: file(t.Certificate), PrivateKey: file(t.Key)}}
+		common.TlsCertificates = []*tlsv3.TlsCertificate{{CertificateChain: fileSource(t.Certificate), PrivateKey: fileSource(t.Key)}}
+	}
+	if t.Dir != "" {
+		t.useSecrets(common, checks)
 	}
 	config, err := pack(&tlsv3.UpstreamTlsContext{CommonTlsContext: common, Sni: sni(t.ServerName)})
 	if err != nil {

@@ -50,6 +50,8 @@ type setting struct {
 	drain       time.Duration
 	// between leads Envoy to the xDS server; directly by default.
 	between func(server string) string
+	// tls secures the connection to the xDS server; plain text by default.
+	tls *envoy.TLS
 	// expected are warnings that the test provokes.
 	expected []*regexp.Regexp
 }
@@ -75,7 +77,7 @@ func startReal(t *testing.T, s setting) *real {
 	if s.between != nil {
 		server = s.between(server)
 	}
-	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway-1", XDS: server, Admin: "unix:" + r.admin})
+	bootstrap, err := envoy.Bootstrap(envoy.Options{NodeID: "gateway-1", XDS: server, Admin: "unix:" + r.admin, TLS: s.tls})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,11 @@ func Find(named string) (string, error) {
 	return path, nil
 }
 
+// TrustDynamic is the option by which Envoy does not search what the xDS server sends for fields that it does not know. Without it Envoy
+// does that for each update, and again for the configuration of its retry priority with each request. The tests in test/envoy run without
+// it, and have Envoy complain about such fields.
+const TrustDynamic = "--ignore-unknown-dynamic-fields"
+
 // Supervise configures Run.
 type Supervise struct {
 	// Path is the executable; see Find and Check.
@@ -156,8 +161,8 @@ func (s Supervise) run(ctx context.Context, config string) (*life, error) {
 // start starts an Envoy.
 func (s Supervise) start(config string) (*life, error) {
 	l := &life{output: newOutput(s.Logger, s.Log), admin: newAdmin(s.Admin), ended: make(chan struct{})}
-	l.command = exec.Command(s.Path, "-c", config, "--disable-hot-restart", "--drain-time-s", strconv.Itoa(max(1, int(s.Drain.Seconds()))),
-		"--log-format", logFormat)
+	l.command = exec.Command(s.Path, "-c", config, "--disable-hot-restart", TrustDynamic,
+		"--drain-time-s", strconv.Itoa(max(1, int(s.Drain.Seconds()))), "--log-format", logFormat)
 	l.command.SysProcAttr = processAttributes()
 	l.command.Stderr, l.command.Stdout = l.output, &l.output.access
 	l.command.WaitDelay = outputWait

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,17 @@ type Version struct{ Major, Minor, Patch int }
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
 
+// Compare is -1 if v is older than w, +1 if it is newer.
+func (v Version) Compare(w Version) int {
+	return cmp.Or(cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Patch, w.Patch))
+}
+
 // Oldest is the oldest version that understands all that Sluice sends. Versions newer than the tested ones are accepted.
 var Oldest = Version{1, 36, 0}
+
+// AsksForLateScopes is the first version that asks for scopes (SRDS) also when its first listener with scopes comes after its start. An
+// older one never does, answers 404 for every host of that listener, and must be restarted.
+var AsksForLateScopes = Version{1, 38, 0}
 
 // versionTimeout bounds how long a binary may take to print its version: it loads 100 MB, perhaps from a slow disk.
 const versionTimeout = 30 * time.Second
@@ -44,7 +54,7 @@ func Check(ctx context.Context, path string) (Version, error) {
 			return v, fmt.Errorf("reading the version of %s: %w", path, err)
 		}
 	}
-	if v.Major < Oldest.Major || v.Major == Oldest.Major && v.Minor < Oldest.Minor {
+	if v.Compare(Oldest) < 0 {
 		return v, fmt.Errorf("%s is Envoy %v: Sluice works with %d.%d and newer", path, v, Oldest.Major, Oldest.Minor)
 	}
 	return v, nil

@@ -46,6 +46,11 @@ type Options struct {
 	// Unsupported returns what a Revision needs and the runtime lacks; the first one becomes its condition, and it does not run. nil means
 	// that the runtime lacks nothing. It must not change the Revision.
 	Unsupported func(*servingv1.Revision) []model.Problem
+	// Feature says whether a key of Knative's config-features is enabled on which a field of a Revision's pods depends (see
+	// servingv1.Need); nil means that none is.
+	Feature func(key string) bool
+	// Digests resolve images; a zero one leaves them as users name them.
+	Digests Digests
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
 	// without a decision does not run.
 	Scale Scaling
@@ -67,8 +72,8 @@ type Options struct {
 	Patience time.Duration
 	// Events records Kubernetes Events about the objects of users. It is for an API server that has this kind.
 	Events bool
-	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder Services
-	// that lead there. Empty means that there are none.
+	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder
+	// Services that lead there. Empty means that there are none.
 	LocalGateway string
 	// Secrets says that the API server has Secrets, so that DomainMappings may name some.
 	Secrets bool
@@ -118,6 +123,7 @@ type Adapter struct {
 	barrier   *barrier
 	fleet     *fleet
 	events    *events
+	resolving *resolving
 	problems  notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook[model.Key, time.Time]     // when the rules of a Route last changed
@@ -203,7 +209,10 @@ func New(o Options) (*Adapter, error) {
 		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
 		members: map[model.Key]*member{},
 	}
-	for _, setUp := range []func() error{a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings} {
+	a.resolving = newResolving(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
+	for _, setUp := range []func() error{
+		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings,
+	} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
@@ -218,6 +227,7 @@ func New(o Options) (*Adapter, error) {
 
 // Run works until the context ends.
 func (a *Adapter) Run(ctx context.Context) error {
+	defer a.resolving.stop()
 	if err := a.manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}

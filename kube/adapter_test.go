@@ -57,6 +57,8 @@ type bench struct {
 	busy      time.Duration                                    // that each decision takes
 	waited    []string                                         // what the first World was said to wait for
 	adjust    func(*kube.Options)                              // changes the options of the adapter; may be nil
+	digests   kube.Digests
+	feature   func(string) bool
 }
 
 func newBench(t *testing.T) *bench {
@@ -120,7 +122,7 @@ func (b *bench) startAdapter() (stop func()) {
 		Config: b.config, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: b.t.Output()}),
 		Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}, Settings: b.settings(),
 		Worlds: b.world, Run: b.run, Ready: b.ready, CollectGarbage: true, Waiting: b.waits,
-		Put: b.put, Patience: b.patience,
+		Put: b.put, Patience: b.patience, Digests: b.digests, Feature: b.feature,
 		Scale: kube.Scaling{
 			Set: b.scale.Set, Remove: b.scale.Remove, Running: b.scale.Running, Backed: b.scale.Backed,
 			Check: func(annotations map[string]string) error {

@@ -81,6 +81,11 @@ func newClusterBench(t *testing.T, adjust func(*kube.Options), before ...client.
 	}
 	t.Cleanup(func() { // no garbage collector runs
 		ctx := context.Background()
+		for _, o := range before {
+			if err := b.Delete(ctx, o); err != nil {
+				t.Errorf("cleaning up: %v", err)
+			}
+		}
 		for _, kind := range []client.Object{
 			&servingv1.Service{}, &servingv1.Route{}, &servingv1.Configuration{}, &servingv1.Revision{}, &servingv1beta1.DomainMapping{},
 			&corev1.Service{}, &corev1.Secret{}, &corev1.Event{}, &rbacv1.Role{}, &rbacv1.RoleBinding{},

@@ -105,12 +105,14 @@ func (a *assembler) collectCertificates() {
 	}
 }
 
-// serves says whether any gateway has acknowledged a World, and whether every gateway has the route of a mapping as it is now.
+// serves says whether any gateway has acknowledged a World, and whether every gateway has the route of a mapping as it is now, to revisions
+// that have been ready.
 func (a *assembler) serves(k model.Key) (known, yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, found := a.findRoute(k)
-	return a.programmed > 0, a.programmed > 0 && found && a.routed[k] <= a.programmed
+	at, found := a.findRoute(k)
+	known = a.programmed > 0
+	return known, known && found && len(a.routes[at].Rules[0].Shares) > 0 && a.routed[k] <= a.programmed
 }
 
 // secure says whether the gateway listens for HTTPS as soon as there is a certificate.

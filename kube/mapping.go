@@ -30,7 +30,9 @@ func (a *Adapter) setUpMappings() error {
 	if err != nil {
 		return err
 	}
-	err = fields.IndexField(ctx, &servingv1beta1.DomainMapping{}, indexDomain, func(o client.Object) []string { return []string{o.GetName()} })
+	err = fields.IndexField(ctx, &servingv1beta1.DomainMapping{}, indexDomain, func(o client.Object) []string {
+		return []string{o.GetName()}
+	})
 	if err != nil {
 		return err
 	}
@@ -61,8 +63,8 @@ func (a *Adapter) mappingsOf(ctx context.Context, target client.Object) []string
 	return names
 }
 
-// claimants enqueues the DomainMappings of a claim's domain: all that exist, and that of the claim's namespace even if it does not exist, so
-// that the claim is released.
+// claimants enqueues the DomainMappings of a claim's domain: all that exist, and that of the claim's namespace even if it does not exist,
+// so that the claim is released.
 func (a *Adapter) claimants() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 		requests := []ctrl.Request{request(o.(*networkingv1alpha1.ClusterDomainClaim).Spec.Namespace, o.GetName())}
@@ -98,13 +100,7 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 		a.barrier.settle(model.Ref{Kind: kindMapping, Key: key})
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
-	problems := convert.MappingProblems(mapping)
-	if p, ok := a.problems.get(refOf(kindMapping, mapping)); ok {
-		problems = append(problems, p)
-	}
-	if len(problems) > 0 {
-		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
-	}
+	plan.Conditions = a.withProblems(refOf(kindMapping, mapping), plan.Conditions, convert.MappingProblems(mapping))
 	return ctrl.Result{}, a.writeMapping(ctx, mapping, plan)
 }
 

@@ -24,7 +24,7 @@ import (
 // tag. They lead to the gateways' Service for hosts within the cluster; docs/decisions/0032-hosts.md says why they are of the type
 // ExternalName. A user may label one as cluster-local, and so keep one tag from being visible outside.
 
-// afterForeign is after how long a Route is reconciled again that could not have a placeholder, because somebody else's Service has the name.
+// afterForeign is after how long a Route is reconciled again that could not have a placeholder: somebody else's Service has the name.
 const afterForeign = 30 * time.Second
 
 // placeholders selects them. The cache has no other Services.
@@ -137,12 +137,4 @@ func (a *Adapter) ensurePlaceholder(ctx context.Context, route *servingv1.Route,
 		return problem("PlaceholderFailed", "Failed to create the placeholder Service %q: %v", want.Name, err), nil
 	}
 	return nil, err
-}
-
-// sooner returns the shorter of two delays; 0 is never.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }

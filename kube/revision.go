@@ -102,6 +102,7 @@ func (a *Adapter) endRevision(key model.Key) ctrl.Result {
 	}
 	a.leaving.drop(key)
 	a.events.replicas.drop(key)
+	a.resolving.drop(key)
 	a.fleet.remove(key)
 	a.options.Scale.Remove(key)
 	return ctrl.Result{}
@@ -114,20 +115,21 @@ const (
 )
 
 // runRevision has the revision run and scaled, and writes its status.
-func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision) (time.Duration, error) {
+func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (time.Duration, error) {
+	revision, found, err := a.resolve(ctx, stored)
+	if err != nil {
+		return 0, err
+	}
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
-	if a.options.Unsupported != nil {
-		problems = append(problems, a.options.Unsupported(revision)...)
-	}
-	problems = append(problems, a.annotationProblems(revision)...)
-	scaled := convert.Scaled(revision)
-	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: len(problems) == 0, backend: backendOf(value, &workload)}) {
+	problems = append(problems, a.revisionProblems(revision, found)...)
+	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.images != nil
+	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: runnable, backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}
 	state := a.fleet.get(value.Key, value.UID)
 	if state.Decision == nil {
-		return 0, nil // it comes at once, and enqueues the revision; the autoscaler resumes from the status as it is until then
+		return found.again, nil // it comes at once, and enqueues the revision; the autoscaler resumes from the status as it is until then
 	}
 	if !a.barrier.isComplete() {
 		return afterFirstWorld, nil
@@ -135,6 +137,7 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: state.Replicas, Decision: state.Decision, Workload: state.Status, Now: time.Now(),
 		ProgressDeadline: a.settings.Load().Rollout.ProgressDeadline,
+		Resolving:        found.images == nil,
 	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
@@ -145,17 +148,30 @@ func (a *Adapter) runRevision(ctx context.Context, revision *servingv1.Revision)
 			in.Blocked = &p
 		}
 	}
-	return a.writeRevisionStatus(ctx, revision, in, state)
+	before := stored.Status
+	if found.store {
+		before = revision.Status // which resolve has written
+	}
+	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
+	return sooner(again, found.again), err
 }
 
-func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, in rollout.RevisionInput,
-	state state) (time.Duration, error) {
+// sooner returns the shorter of two times after which a revision is reconciled again; 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// writeRevisionStatus writes the status of a revision where it differs from the one before.
+func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, before servingv1.RevisionStatus,
+	in rollout.RevisionInput, state state) (time.Duration, error) {
 	plan := rollout.Revision(in)
 	after := revision.DeepCopy()
 	s := &after.Status
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
-	s.ContainerStatuses = convert.ContainerStatuses(revision)
 	s.DesiredReplicas = new(int32(state.Replicas))
 	if state.Why != "" {
 		s.Annotations = maps.Clone(s.Annotations)
@@ -168,11 +184,24 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	if state.Status != nil {
 		s.ActualReplicas = new(int32(len(state.Status.Ready)))
 	}
-	if err := writeStatus(ctx, a, after, revision.Status, after.Status); err != nil {
+	if err := writeStatus(ctx, a, after, before, after.Status); err != nil {
 		return 0, err
 	}
-	a.events.conditions(after, &revision.Status.Status, &after.Status.Status, "The revision is ready")
+	a.events.conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
 	return sooner(plan.Again, a.events.scaled(revision, state, in.Now)), nil
+}
+
+// revisionProblems returns why a revision cannot run, besides what is wrong with its containers.
+func (a *Adapter) revisionProblems(revision *servingv1.Revision, images found) []model.Problem {
+	var problems []model.Problem
+	if images.problem != "" && images.images == nil {
+		problems = append(problems, model.Problem{Owner: refOf(kindRevision, revision), Reason: notResolved, Message: images.problem})
+	}
+	problems = append(problems, convert.FeatureProblems(revision, a.options.Feature)...)
+	if a.options.Unsupported != nil {
+		problems = append(problems, a.options.Unsupported(revision)...)
+	}
+	return append(problems, a.annotationProblems(revision)...)
 }
 
 // annotationProblems returns the invalid annotations of a revision. With admission there are none.

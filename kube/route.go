@@ -89,15 +89,20 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	if len(problems) > 0 {
 		plan.Again = sooner(plan.Again, afterForeign)
 	}
-	problems = append(problems, convert.RouteProblems(wanted)...)
-	if p, ok := a.problems.get(refOf(kindRoute, route)); ok {
-		problems = append(problems, p)
-	}
-	if len(problems) > 0 {
-		plan.Conditions = rollout.WithProblem(plan.Conditions, problems[0])
-	}
+	plan.Conditions = a.withProblems(refOf(kindRoute, route), plan.Conditions, append(problems, convert.RouteProblems(wanted)...))
 	again, err := a.writeRoute(ctx, route, wanted, plan, in.Now)
 	return ctrl.Result{RequeueAfter: sooner(plan.Again, again)}, err
+}
+
+// withProblems returns the conditions of an object with the first of its problems in them, those of the newest World after the others.
+func (a *Adapter) withProblems(owner model.Ref, conditions []model.Condition, problems []model.Problem) []model.Condition {
+	if p, ok := a.problems.get(owner); ok {
+		problems = append(problems, p)
+	}
+	if len(problems) == 0 {
+		return conditions
+	}
+	return rollout.WithProblem(conditions, problems[0])
 }
 
 // asServiceSays returns a Route as its Service wants it. It returns the Route itself when it is stored like that, when no Service owns it,

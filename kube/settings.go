@@ -5,6 +5,10 @@ import (
 	"reflect"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 )
@@ -88,40 +92,27 @@ func (a *Adapter) followSettings(ctx context.Context) error {
 }
 
 func (a *Adapter) enqueueAll(ctx context.Context, kinds map[string]bool) error {
-	if kinds[kindRoute] {
-		var all servingv1.RouteList
-		if err := a.client.List(ctx, &all); err != nil {
+	for _, k := range []struct {
+		kind string
+		list client.ObjectList
+		to   *trigger
+	}{
+		{kindRoute, &servingv1.RouteList{}, &a.routes},
+		{kindMapping, &servingv1beta1.DomainMappingList{}, &a.mappings},
+		{kindRevision, &servingv1.RevisionList{}, &a.revisions},
+		{kindConfiguration, &servingv1.ConfigurationList{}, &a.configurations},
+	} {
+		if !kinds[k.kind] {
+			continue
+		}
+		if err := a.client.List(ctx, k.list); err != nil {
 			return err
 		}
-		for i := range all.Items {
-			a.routes.add(keyOf(&all.Items[i]))
-		}
-	}
-	if kinds[kindMapping] {
-		var all servingv1beta1.DomainMappingList
-		if err := a.client.List(ctx, &all); err != nil {
+		if err := meta.EachListItem(k.list, func(o runtime.Object) error {
+			k.to.add(keyOf(o.(client.Object)))
+			return nil
+		}); err != nil {
 			return err
-		}
-		for i := range all.Items {
-			a.mappings.add(keyOf(&all.Items[i]))
-		}
-	}
-	if kinds[kindRevision] {
-		var all servingv1.RevisionList
-		if err := a.client.List(ctx, &all); err != nil {
-			return err
-		}
-		for i := range all.Items {
-			a.revisions.add(keyOf(&all.Items[i]))
-		}
-	}
-	if kinds[kindConfiguration] {
-		var all servingv1.ConfigurationList
-		if err := a.client.List(ctx, &all); err != nil {
-			return err
-		}
-		for i := range all.Items {
-			a.configurations.add(keyOf(&all.Items[i]))
 		}
 	}
 	return nil

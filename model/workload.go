@@ -15,6 +15,8 @@ type Workload struct {
 	Replicas int
 	// Containers are the revision's containers; the first one serves requests, the others run beside it.
 	Containers []Container
+	// Init are containers that end, one after the other, before Containers start: their names and images. Only pods have them.
+	Init []Container
 	// Protocol is what the serving container speaks.
 	Protocol Protocol
 	// Concurrency is how many requests one replica may have at a time; 0 means no limit.

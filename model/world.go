@@ -21,7 +21,7 @@ type World struct {
 	Backends []*Backend
 	// Activators are the addresses of all activators, sorted.
 	Activators []Endpoint
-	// ActivatorToken is the secret by which queue-proxies recognize activators (see ProxyProof). It must never be logged.
+	// ActivatorToken is the secret by which queue-proxies recognize activators (see contract.Signer). It must never be logged.
 	ActivatorToken string
 }
 
@@ -114,7 +114,8 @@ const (
 
 // Equal says whether two rules are the same.
 func (r Rule) Equal(o Rule) bool {
-	return r.Tag == o.Tag && r.HTTP == o.HTTP && r.Certificate == o.Certificate && slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
+	return r.Tag == o.Tag && r.HTTP == o.HTTP && r.Certificate == o.Certificate &&
+		slices.Equal(r.Hosts, o.Hosts) && slices.Equal(r.LocalHosts, o.LocalHosts) &&
 		slices.Equal(r.Shares, o.Shares) && slices.Equal(r.TagHeader, o.TagHeader)
 }
 

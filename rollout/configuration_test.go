@@ -72,6 +72,14 @@ func TestConfigure(t *testing.T) {
 }
 
 // A revision becomes ready, fails and recovers in any order; what was latest ready never gets older.
+func TestRefusedRevisionIsNotTheLatestOne(t *testing.T) {
+	c := config(2, "hello-00001")
+	c.LatestCreated = "hello-00001"
+	plan := Configure(c, revs(1)).Refused(c, "no room.")
+	check(t, "create, created, ready", []string{plan.Create, plan.LatestCreated, plan.LatestReady}, []string{"", "hello-00001", "hello-00001"})
+	says(t, plan.Conditions, model.Ready, model.False, "RevisionFailed", "Revision creation failed with message: no room.")
+}
+
 func TestLatestReadyIsMonotonic(t *testing.T) {
 	for seed := range uint64(200) {
 		next := random(seed)

@@ -30,7 +30,8 @@ func (d Domain) selects(labels map[string]string) bool {
 func (o Options) domainOf(route *model.RouteSpec) string {
 	best := Domain{Name: cmp.Or(o.Domain, "localhost")}
 	for _, d := range o.Domains {
-		if d.selects(route.Labels) && (len(d.Selector) > len(best.Selector) || len(d.Selector) == len(best.Selector) && d.Name < best.Name) {
+		more := len(d.Selector) - len(best.Selector)
+		if d.selects(route.Labels) && (more > 0 || more == 0 && d.Name < best.Name) {
 			best = d
 		}
 	}

@@ -70,7 +70,8 @@ func (in MappingInput) claimed() model.Condition {
 	switch {
 	case within(domain, in.Options.clusterDomain()):
 		c.Reason = "DomainClaimFailed"
-		c.Message = fmt.Sprintf("The domain name %q is one within the cluster: it must not end with %s.", domain, in.Options.clusterDomain())
+		c.Message = fmt.Sprintf("The domain name %q is one within the cluster: it must not end with %s.",
+			domain, in.Options.clusterDomain())
 	case in.Claimant == in.Mapping.Key.Namespace:
 		return model.Condition{Type: model.DomainClaimed, Status: model.True}
 	case in.Claimant != "":

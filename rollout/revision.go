@@ -22,6 +22,8 @@ type RevisionInput struct {
 	Decision *model.Decision
 	// Blocked is why the runtime cannot run the revision at all; nil when it can.
 	Blocked *model.Problem
+	// Resolving says that the digests of its images are not known yet, so that it does not run.
+	Resolving bool
 	// Refused says which of its resources clients NACK; nil when none. They serve it as before, so it stays ready.
 	Refused *model.Problem
 	// ProgressDeadline is that of Options.
@@ -44,12 +46,7 @@ type RevisionPlan struct {
 func Revision(in RevisionInput) RevisionPlan {
 	serving := in.Workload != nil && len(in.Workload.Ready) > 0
 	plan := RevisionPlan{WasReady: in.initialized(serving) || in.Revision.WasReady}
-	resources := model.Condition{Type: model.ResourcesAvailable, Status: model.Unknown, Reason: "Deploying"}
-	container := model.Condition{Type: model.ContainerHealthy, Status: model.Unknown, Reason: "Deploying"}
-	if plan.WasReady {
-		resources = model.Condition{Type: model.ResourcesAvailable, Status: model.True}
-		container = model.Condition{Type: model.ContainerHealthy, Status: model.True}
-	}
+	resources, container := in.first(plan.WasReady)
 	failure := in.failure()
 	late := false
 	switch {
@@ -74,6 +71,19 @@ func Revision(in RevisionInput) RevisionPlan {
 	return plan
 }
 
+// first returns ResourcesAvailable and ContainerHealthy of a revision about which nothing else is known.
+func (in RevisionInput) first(ready bool) (resources, container model.Condition) {
+	status, reasons := model.Unknown, [2]string{"Deploying", "Deploying"}
+	if in.Resolving {
+		reasons[0] = "ResolvingDigests"
+	}
+	if ready {
+		status, reasons = model.True, [2]string{}
+	}
+	return model.Condition{Type: model.ResourcesAvailable, Status: status, Reason: reasons[0]},
+		model.Condition{Type: model.ContainerHealthy, Status: status, Reason: reasons[1]}
+}
+
 // awaited returns how much longer a revision may take to become ready, 0 when its deadline is over, and its condition
 // ResourcesAvailable.
 func (in RevisionInput) awaited(resources model.Condition) (time.Duration, model.Condition) {
@@ -94,7 +104,7 @@ var neverAchieved = model.Condition{
 
 // givenUp says that the revision has no replica any more because none became ready in time.
 func (in RevisionInput) givenUp() bool {
-	return in.Replicas == 0 && in.Decision != nil && in.Decision.Active.Status == model.False
+	return in.Replicas == 0 && !in.Resolving && in.Decision != nil && in.Decision.Active.Status == model.False
 }
 
 // whyGivenUp returns the conditions of a revision that was given up: the failure of its replicas, if that is known.
@@ -141,7 +151,7 @@ func (in RevisionInput) short() string {
 
 // initialized says whether the revision has reached its initial scale, which may be zero.
 func (in RevisionInput) initialized(serving bool) bool {
-	if in.Decision == nil {
+	if in.Decision == nil || in.Resolving {
 		return serving
 	}
 	return in.Decision.Initialized && (serving || in.Replicas == 0)

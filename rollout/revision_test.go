@@ -64,6 +64,26 @@ func TestRevision(t *testing.T) {
 	}
 }
 
+func TestProgressDeadlineOfTheInstallation(t *testing.T) {
+	for name, c := range map[string]struct {
+		own, installation time.Duration
+		reason            string
+	}{
+		"Knative's":        {0, 0, "Deploying"},
+		"is over":          {0, time.Minute, "ProgressDeadlineExceeded"},
+		"is not over":      {0, time.Hour, "Deploying"},
+		"its own is later": {time.Hour, time.Minute, "Deploying"},
+	} {
+		plan := Revision(RevisionInput{
+			Revision: &model.Revision{Created: epoch, ProgressDeadline: c.own}, ProgressDeadline: c.installation, Replicas: 1,
+			Workload: &model.WorkloadStatus{Running: 1}, Now: epoch.Add(2 * time.Minute),
+		})
+		if got := model.FindCondition(plan.Conditions, model.ResourcesAvailable).Reason; got != c.reason {
+			t.Errorf("%s: reason %q, want %q", name, got, c.reason)
+		}
+	}
+}
+
 // The autoscaler has taken the last replica of a revision that has never been ready.
 func TestRevisionThatWasGivenUpSaysWhy(t *testing.T) {
 	late := model.Condition{Status: model.False, Reason: "ProgressDeadlineExceeded", Message: "Initial scale was never achieved"}
@@ -95,4 +115,20 @@ func TestBlockedRevision(t *testing.T) {
 	p := model.Problem{Reason: "EnvUnavailable", Message: "kept in a Secret"}
 	plan := Revision(RevisionInput{Revision: rev("hello-00001", 1, model.Unknown), Replicas: 1, Blocked: &p, Now: epoch})
 	says(t, plan.Conditions, model.Ready, model.False, "EnvUnavailable", "kept in a Secret")
+}
+
+func TestRevisionWhoseImagesAreBeingResolved(t *testing.T) {
+	r := rev("hello-00001", 1, model.Unknown)
+	asleep := &model.Decision{
+		Initialized: true, Active: model.Condition{Type: model.Active, Status: model.False, Severity: model.SeverityInfo},
+	}
+	plan := Revision(RevisionInput{Revision: r, Resolving: true, Decision: asleep, Now: epoch})
+	says(t, plan.Conditions, model.ResourcesAvailable, model.Unknown, "ResolvingDigests", "")
+	if plan.WasReady {
+		t.Error("a revision with an initial scale of 0 is ready although its images are not known")
+	}
+	missing := &model.Problem{Reason: "ContainerMissing", Message: `Unable to fetch image "none": it is not there`}
+	plan = Revision(RevisionInput{Revision: r, Resolving: true, Blocked: missing, Decision: asleep, Now: epoch})
+	says(t, plan.Conditions, model.ContainerHealthy, model.False, missing.Reason, missing.Message)
+	says(t, plan.Conditions, model.Ready, model.False, missing.Reason, missing.Message)
 }

@@ -31,7 +31,8 @@ type entry struct {
 
 // compare orders the entries of a name by seniority: those that do not yield first, then the older Route, then the lower key.
 func (e entry) compare(other entry) int {
-	return cmp.Or(cmp.Compare(e.name, other.name), yielding(e.by)-yielding(other.by), e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
+	return cmp.Or(cmp.Compare(e.name, other.name), yielding(e.by)-yielding(other.by),
+		e.by.created.Compare(other.by.created), e.by.key.Compare(other.by.key))
 }
 
 func yielding(c *claimant) int {

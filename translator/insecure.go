@@ -12,8 +12,8 @@ import (
 // sends. The listeners for HTTP and HTTPS have their routes in common, so the routes must ask.
 const schemeHeader = "x-forwarded-proto"
 
-// insecure is the route of external requests without TLS, where they are not served. The redirect names a port only when it is not the usual
-// one: the gateway drops port 80 from the host itself.
+// insecure is the route of external requests without TLS, where they are not served. The redirect names a port only when it is not the
+// usual one: the gateway drops port 80 from the host itself.
 //
 // Envoy's VirtualHost.require_tls would do the same, but keeps the port at which the client reached HTTP.
 func (v virtualHost) insecure() *routev3.Route {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -83,12 +84,12 @@ func variables(c *config) []variable {
 			use: "after which what is left is cut off; 0 means never: the pod's grace period ends it"},
 		{name: "SLUICE_PROTOCOL", set: c.protocol, use: "http1 or h2c, whatever the port"},
 		{name: "SLUICE_LISTEN_HOST", set: c.listenHost, use: "address to listen on; none means all"},
-		{name: "SLUICE_ACTIVATOR_TOKEN", set: c.activatorToken,
-			use: "what an activator must say to be one, so that its requests are not counted twice; " +
+		{name: "SLUICE_ACTIVATOR_KEY", set: c.activatorKey,
+			use: "public key that checks what activators and controllers say of themselves, so that no client's request goes uncounted; " +
 				"without it whoever says activator is believed"},
 		{
 			name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
-			use: "port for /ready, /wait-for-drain and /healthz",
+			use: "port for /ready, /wait-for-drain, /healthz and /stream-deadline",
 		},
 		{name: "SLUICE_METRICS_PORT", fallback: "9090", set: number(&c.metricsPort, 65535), use: "port for /metrics, as Prometheus text"},
 	}
@@ -112,6 +113,7 @@ func readConfig(getenv func(string) string) (config, error) {
 		}
 	}
 	if labels := c.options.Labels; labels["namespace"] != "" && labels["revision"] != "" {
+		c.options.Pod = labels["pod"]
 		c.options.Revision = model.Key{Namespace: labels["namespace"], Name: labels["revision"]}
 	}
 	if c.options.Protocol == "" {
@@ -210,9 +212,9 @@ func (c *config) protocol(value string) error {
 	return nil
 }
 
-func (c *config) activatorToken(value string) error {
-	c.options.ActivatorToken = value
-	return nil
+func (c *config) activatorKey(value string) (err error) {
+	c.options.ActivatorKey, err = contract.ParseKey(value)
+	return err
 }
 
 func (c *config) listenHost(value string) error {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 )
 
@@ -28,6 +29,7 @@ func (d *drain) routes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /wait-for-drain", d.wait)
 	routes.Handle("GET /ready", d.proxy.Readiness())
+	routes.Handle("PUT "+contract.StreamDeadlinePath, d.proxy.StreamDeadline())
 	routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if d.proxy.Draining() {
 			http.Error(w, errEnding.Error(), http.StatusServiceUnavailable)

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func readiness(probes []probe, target string) (func(context.Context) error, erro
 	return func(ctx context.Context) error {
 		for _, prober := range probers {
 			if err := prober.Ready(ctx); err != nil {
-				return err
+				return cmp.Or(prober.LastError(), err) // what the application did says more than that the time is over
 			}
 		}
 		return nil

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/cmd/sluice/transport"
@@ -10,14 +12,15 @@ import (
 func bootstrapCommand() *cobra.Command {
 	var o envoy.Options
 	var server transport.DialOptions
+	var secrets string
 	c := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print the configuration for an Envoy that is to be a gateway",
 		Long: `Bootstrap prints what an Envoy of your own starts with. It gets everything else from the xDS server of
-Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names: Envoy reads the
-files when it starts.`,
+Sluice, over one delta ADS stream. Of --xds-ca, --xds-cert and --xds-key it has the names. Envoy reads the
+files when it starts, and with --xds-reload also when they change.`,
 		Example: `  sluice bootstrap > envoy.yaml
-  envoy -c envoy.yaml`,
+  envoy -c envoy.yaml --ignore-unknown-dynamic-fields`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := server.Resolve(); err != nil {
@@ -25,7 +28,15 @@ files when it starts.`,
 			}
 			o.XDS = server.Address
 			if server.CA != "" {
-				o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key}
+				o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key, Dir: secrets}
+			}
+			if secrets != "" && o.TLS == nil {
+				return errors.New("--xds-reload is for certificates: give --xds-ca too")
+			}
+			if secrets != "" {
+				if err := o.TLS.WriteSecrets(); err != nil {
+					return err
+				}
 			}
 			text, err := envoy.Bootstrap(o)
 			if err != nil {
@@ -38,6 +49,8 @@ files when it starts.`,
 	c.Flags().StringVar(&o.NodeID, "node-id", "gateway", "name of this Envoy to the xDS server; unique among gateways")
 	c.Flags().StringVar(&o.Zone, "zone", "", "zone of this Envoy, as locality")
 	server.AddFlags(c.Flags())
+	c.Flags().StringVar(&secrets, "xds-reload", "",
+		"folder for two files by which Envoy reads --xds-ca, --xds-cert and --xds-key again when something is renamed in their folder")
 	c.Flags().Int64Var(&o.Connections, "max-connections", 100_000, "how many connections of clients Envoy takes at a time")
 	c.Flags().Uint64Var(&o.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
 	c.Flags().StringVar(&o.Admin, "admin", "unix:envoy-admin.sock",

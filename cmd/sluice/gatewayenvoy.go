@@ -26,7 +26,7 @@ func (g *envoyGateway) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&g.path, "envoy", "", "path of an Envoy to run in place of the built-in data plane")
 	flags.StringVar(&g.dir, "envoy-dir", "", "folder for the files of that Envoy, for this user alone; by default a temporary one")
 	flags.Int64Var(&g.options.Connections, "max-connections", 100_000, "how many connections of clients that Envoy takes at a time")
-	flags.Uint64Var(&g.options.Memory, "max-memory", 2<<30, "how many bytes of memory that Envoy may allocate; near that it refuses requests")
+	flags.Uint64Var(&g.options.Memory, "max-memory", 2<<30, "how many bytes of memory Envoy may allocate; near that it refuses requests")
 }
 
 // run runs Envoy until the context ends, and serves its pages.
@@ -46,7 +46,10 @@ func (g *envoyGateway) run(ctx context.Context, server *transport.DialOptions, p
 	o := g.options
 	o.XDS, o.Admin = server.Address, transport.UnixScheme+filepath.Join(dir, "admin.sock")
 	if server.CA != "" {
-		o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key}
+		o.TLS = &envoy.TLS{CA: server.CA, ServerName: server.ServerName, Certificate: server.Cert, Key: server.Key, Dir: dir}
+		if err := o.TLS.WriteSecrets(); err != nil {
+			return err
+		}
 	}
 	bootstrap, err := envoy.Bootstrap(o)
 	if err != nil {

@@ -56,7 +56,8 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), controllerCommand(), gatewayCommand(), activatorCommand(), translateCommand(), simulateCommand(), explainCommand(),
-		xdsCommand(), bootstrapCommand(), copyCommand(), installCommand(), uninstallCommand(), checkCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		xdsCommand(), bootstrapCommand(), copyCommand(), installCommand(), uninstallCommand(), checkCommand(),
+		sampleCommand(), storeCommand(), versionCommand(),
 	)
 	return c
 }

@@ -12,7 +12,8 @@ import (
 func Mapping(m *servingv1beta1.DomainMapping) *model.Mapping {
 	ref := m.Spec.Ref
 	out := &model.Mapping{
-		Key: keyOf(m), UID: string(m.UID), Generation: m.Generation, Observed: m.Status.ObservedGeneration, Created: m.CreationTimestamp.Time,
+		Key: keyOf(m), UID: string(m.UID), Created: m.CreationTimestamp.Time,
+		Generation: m.Generation, Observed: m.Status.ObservedGeneration,
 		Target: model.Ref{Kind: ref.Kind, Key: model.Key{Namespace: cmp.Or(ref.Namespace, m.Namespace), Name: ref.Name}}, Group: ref.Group,
 		Conditions: conditionsOf(m.Status.Status),
 	}

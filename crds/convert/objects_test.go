@@ -162,11 +162,12 @@ func TestRevisionHasTheDefaultsOfItsTime(t *testing.T) {
 	c := made(3)
 	r := RevisionOf(c, "hello-00003", &d)
 	check(t, "timeout", *r.Spec.TimeoutSeconds, int64(77))
-	check(t, "the template is the same, whatever the defaults", Revision(r).Template, Revision(RevisionOf(c, "hello-00003", &knative)).Template)
+	plain := RevisionOf(c, "hello-00003", &knative)
+	check(t, "the template is the same, whatever the defaults", Revision(r).Template, Revision(plain).Template)
 	if r.Annotations[servingv1.TemplateAnnotation] == "" {
 		t.Error("nothing says which template it is")
 	}
-	check(t, "with Knative's defaults nothing needs to", RevisionOf(c, "hello-00003", &knative).Annotations[servingv1.TemplateAnnotation], "")
+	check(t, "with Knative's defaults nothing needs to", plain.Annotations[servingv1.TemplateAnnotation], "")
 
 	c.Spec.Template.Metadata.Name = "hello-named"
 	check(t, "the Configuration's", Configuration(c).Template, Revision(r).Template)

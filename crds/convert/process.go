@@ -7,11 +7,14 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// ProcessProblems returns what a Revision needs and processes on one machine cannot have: the content of ConfigMaps and Secrets. A cluster
-// has it.
+// ProcessProblems returns what a Revision needs and processes on one machine cannot have: the content of ConfigMaps and Secrets, and what
+// only pods have. A cluster has it.
 func ProcessProblems(r *servingv1.Revision) []model.Problem {
 	spec := r.Effective()
 	f := finder{owner: model.Ref{Kind: servingv1.KindRevision, Key: keyOf(r)}}
+	for _, need := range spec.Needs() {
+		f.problem("FieldUnavailable", "spec.%s is for pods: one machine runs processes", need.Field)
+	}
 	f.volumes(spec)
 	for i := range spec.Containers {
 		f.env(&spec.Containers[i])

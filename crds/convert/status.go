@@ -1,7 +1,9 @@
 package convert
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,15 +51,36 @@ func WithRollout(annotations map[string]string, state string) map[string]string 
 	return with(out, map[string]string{RolloutAnnotation: state})
 }
 
-// ContainerStatuses returns the images that a Revision's containers run. kn reads them to give a new revision the same
-// image. Sluice asks no registry, so an image has the name that the user gave it.
-func ContainerStatuses(r *servingv1.Revision) []servingv1.ContainerStatus {
-	spec := r.Effective()
-	out := make([]servingv1.ContainerStatus, 0, len(spec.Containers))
-	for _, c := range spec.Containers {
-		out = append(out, servingv1.ContainerStatus{Name: c.Name, ImageDigest: c.Image})
+// SetImages writes into the status of a Revision which images its containers and init containers run: those of images, by container, and
+// for others the name that the user gave. kn reads them to give a new revision the same image.
+func SetImages(r *servingv1.Revision, images map[string]string) {
+	status := func(name, image string) servingv1.ContainerStatus {
+		return servingv1.ContainerStatus{Name: name, ImageDigest: cmp.Or(images[name], image)}
 	}
-	return out
+	r.Status.ContainerStatuses, r.Status.InitContainerStatuses = nil, nil
+	for _, c := range r.Effective().Containers {
+		r.Status.ContainerStatuses = append(r.Status.ContainerStatuses, status(c.Name, c.Image))
+	}
+	for _, c := range r.Spec.InitContainers {
+		r.Status.InitContainerStatuses = append(r.Status.InitContainerStatuses, status(c.Name, c.Image))
+	}
+}
+
+// Resolved says whether the status of a Revision says which image each of its containers runs.
+func Resolved(r *servingv1.Revision) bool {
+	return len(r.Status.ContainerStatuses) == len(r.Spec.Containers) && len(r.Status.InitContainerStatuses) == len(r.Spec.InitContainers)
+}
+
+// ResolvedImages returns the images that the status of a Revision names, by container. Knative leaves out those whose tags it does not
+// resolve.
+func ResolvedImages(r *servingv1.Revision) map[string]string {
+	images := map[string]string{}
+	for _, c := range slices.Concat(r.Status.ContainerStatuses, r.Status.InitContainerStatuses) {
+		if c.ImageDigest != "" {
+			images[c.Name] = c.ImageDigest
+		}
+	}
+	return images
 }
 
 // RoutingLabels returns the labels and annotations of a Revision that say which Routes name it, for a merge patch: nil

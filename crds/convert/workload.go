@@ -17,9 +17,9 @@ const DefaultPort = 8080
 // defaultPeriod is the period in seconds with which Kubernetes probes when a liveness or startup probe has none.
 const defaultPeriod = 10
 
-// Workload returns what a runtime must run for a Revision. It leaves out the number of replicas, which the autoscaler
-// decides, and what only pods have. The Problems are mistakes in the Revision that no runtime can run. ProcessProblems adds those of one
-// machine.
+// Workload returns what a runtime must run for a Revision. It leaves out the number of replicas, which the autoscaler decides, and what
+// only pods have. Images are those that the Revision's status has, and until it has some those of the spec. The Problems are mistakes in
+// the Revision, which no runtime can run. ProcessProblems adds those of one machine.
 func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	spec := r.Effective()
 	w := model.Workload{
@@ -38,7 +38,10 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 	}
 	source, _ := metricsSource(r.Annotations)
 	w.Direct = source == model.FromEnvoy
-	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w}
+	b := builder{owner: model.Ref{Kind: servingv1.KindRevision, Key: w.Revision}, workload: &w, images: ResolvedImages(r)}
+	for _, c := range spec.InitContainers {
+		w.Init = append(w.Init, model.Container{Name: c.Name, Image: cmp.Or(b.images[c.Name], c.Image)})
+	}
 	serving := spec.ServingContainer()
 	if b.serving = serving; serving == nil {
 		b.problem("NoServingContainer", "none of the %d containers has ports: want one port on the container that takes requests",
@@ -73,6 +76,7 @@ func seconds(n *int64) time.Duration {
 type builder struct {
 	owner    model.Ref
 	workload *model.Workload
+	images   map[string]string // by container; those without one run the image that the spec names
 	// serving is the container that takes requests.
 	serving  *servingv1.Container
 	problems []model.Problem
@@ -84,7 +88,7 @@ func (b *builder) problem(reason, format string, args ...any) {
 
 func (b *builder) container(c *servingv1.Container, serving bool) model.Container {
 	out := model.Container{
-		Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
+		Name: c.Name, Image: cmp.Or(b.images[c.Name], c.Image), Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
 		Env: b.env(c), Limits: map[string]string{},
 		Liveness: b.probe(c, c.LivenessProbe, false), Startup: b.probe(c, c.StartupProbe, false),
 		Readiness: b.probe(c, c.ReadinessProbe, serving),

@@ -154,6 +154,9 @@ func TestProcessProblemsNameWhatOneMachineLacks(t *testing.T) {
 		"an optional volume": {func(s *servingv1.RevisionSpec) {
 			s.Volumes = []servingv1.Volume{{Name: "v", Secret: &corev1.SecretVolumeSource{Optional: yes}}}
 		}, ""},
+		"an init container": {func(s *servingv1.RevisionSpec) {
+			s.InitContainers = []servingv1.InitContainer{{Name: "first", Image: "init"}}
+		}, "FieldUnavailable"},
 		"an empty directory": {func(s *servingv1.RevisionSpec) {
 			s.Volumes = []servingv1.Volume{{Name: "v", EmptyDir: &corev1.EmptyDirVolumeSource{}}}
 		}, ""},
@@ -224,6 +227,53 @@ func TestScalingAnnotationsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestContainerStatuses(t *testing.T) {
-	check(t, "statuses", ContainerStatuses(revision(nil)), []servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img"}})
+func TestImagesOfTheStatus(t *testing.T) {
+	r := revision(nil)
+	check(t, "resolved", Resolved(r), false)
+	SetImages(r, nil)
+	check(t, "statuses", r.Status.ContainerStatuses, []servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img"}})
+	check(t, "resolved", Resolved(r), true)
+	r.Spec.InitContainers = []servingv1.InitContainer{{Name: "first", Image: "init"}}
+	check(t, "resolved", Resolved(r), false)
+	SetImages(r, map[string]string{"user-container": "img@sha256:1", "first": "init@sha256:2"})
+	check(t, "statuses by digest", r.Status.ContainerStatuses,
+		[]servingv1.ContainerStatus{{Name: "user-container", ImageDigest: "img@sha256:1"}})
+	check(t, "init containers", r.Status.InitContainerStatuses, []servingv1.ContainerStatus{{Name: "first", ImageDigest: "init@sha256:2"}})
+	check(t, "resolved", Resolved(r), true)
+	w, _ := Workload(r)
+	check(t, "image", w.Containers[0].Image, "img@sha256:1")
+	check(t, "image of the init container", w.Init, []model.Container{{Name: "first", Image: "init@sha256:2"}})
+	r.Status.ContainerStatuses[0].ImageDigest = "" // as Knative writes it where it does not resolve a tag
+	w, _ = Workload(r)
+	check(t, "image by tag", w.Containers[0].Image, "img")
+}
+
+func TestFieldsThatNeedAFeature(t *testing.T) {
+	r := revision(func(s *servingv1.RevisionSpec) {
+		s.InitContainers = []servingv1.InitContainer{{Name: "first", Image: "init"}}
+		s.NodeSelector = map[string]string{"disk": "ssd"}
+	})
+	for what, c := range map[string]struct {
+		enabled func(string) bool
+		want    []string
+	}{
+		"none is enabled": {nil, []string{
+			"must not set the field(s): spec.initContainers: it needs the feature kubernetes.podspec-init-containers of config-features, " +
+				"which is not enabled",
+			"must not set the field(s): spec.nodeSelector: it needs the feature kubernetes.podspec-nodeselector of config-features, " +
+				"which is not enabled",
+		}},
+		"one is enabled": {func(f string) bool { return f == "kubernetes.podspec-nodeselector" }, []string{
+			"must not set the field(s): spec.initContainers: it needs the feature kubernetes.podspec-init-containers of config-features, " +
+				"which is not enabled",
+		}},
+		"all are enabled": {func(string) bool { return true }, nil},
+	} {
+		var got []string
+		for _, p := range FeatureProblems(r, c.enabled) {
+			got = append(got, p.Message)
+		}
+		check(t, what, got, c.want)
+	}
+	check(t, "a plain revision", FeatureProblems(revision(nil), nil), []model.Problem(nil))
 }

@@ -103,9 +103,9 @@ type Activator struct {
 	address  string                  // for gateways and the control plane
 	cut      context.CancelCauseFunc // ends all requests in flight
 
-	answered  atomic.Bool               // the control plane has answered once
-	connected atomic.Pointer[time.Time] // since when the control plane is connected; nil while it is not
-	token     atomic.Pointer[string]    // by which queue-proxies recognise activators; nil until it has arrived
+	answered  atomic.Bool                     // the control plane has answered once
+	connected atomic.Pointer[time.Time]       // since when the control plane is connected; nil while it is not
+	signer    atomic.Pointer[contract.Signer] // by which queue-proxies recognise activators; nil until its token has arrived
 	draining  atomic.Bool
 	inFlight  atomic.Int64
 	arrived   atomic.Int64 // when the last request arrived, in Unix nanoseconds

@@ -68,7 +68,7 @@ func (x *exchange) writeHead(c *upstream.Conn) error {
 	// An error stays in the bufio.Writer until Flush returns it.
 	writeAll(out, r.Method, " ", uri, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
 	if !x.Direct() { // an application must not get the proof
-		writeAll(out, contract.ProxyHeader+": ", x.activator.proof(), "\r\n")
+		writeAll(out, contract.ProxyHeader+": ", x.activator.proof(x.revision), "\r\n")
 	}
 	name := x.revision.name
 	writeAll(out, contract.NamespaceHeader+": ", name.namespace, "\r\n"+contract.RevisionHeader+": ", name.name, "\r\n")

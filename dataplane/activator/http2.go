@@ -78,7 +78,7 @@ func (x *exchange) outgoing() *http.Request {
 		out.Header["Te"] = []string{"trailers"}
 	}
 	if !x.Direct() { // an application must not get the proof
-		out.Header[contract.ProxyHeader] = []string{x.activator.proof()}
+		out.Header[contract.ProxyHeader] = []string{x.activator.proof(x.revision)}
 	}
 	out.Header[contract.NamespaceHeader] = []string{x.revision.name.namespace}
 	out.Header[contract.RevisionHeader] = []string{x.revision.name.name}

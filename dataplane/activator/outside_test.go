@@ -71,12 +71,12 @@ func TestActivatorProvesToQueueProxiesWhatItIs(t *testing.T) {
 	b.server.Apply(resource.Update{Set: []*resource.Resource{{
 		Type: resource.SecretType, Name: contract.ActivatorSecret, Version: "1", Body: secret("xyz"), Roles: contract.RoleActivator,
 	}}})
-	eventually(t, "the token has come", func() bool { return b.activator.token.Load() != nil })
-	want("activator xyz")
+	eventually(t, "the token has come", func() bool { return b.activator.signer.Load() != nil })
+	want(contract.NewSigner("xyz").ProxyProof("default", "hello-00001"))
 	if err := b.activator.takeToken(contract.ActivatorSecret, secret("")); err == nil || strings.Contains(err.Error(), "xyz") {
 		t.Errorf("an empty one: %v", err)
 	}
-	want("activator xyz")
+	want(contract.NewSigner("xyz").ProxyProof("default", "hello-00001"))
 	b.set(cluster, facts{"direct": true}, replica)
 	eventually(t, "the application to get no proof", func() bool {
 		do(b.client, b.request(http.MethodGet, "/", nil)).want(t, 200, "")

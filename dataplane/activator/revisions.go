@@ -21,6 +21,7 @@ type revision struct {
 	name revisionName
 	// label is the name of its endpoint assignment.
 	label string
+	proof atomic.Pointer[proof] // for its queue-proxies; nil until the first request
 }
 
 // revisions are those that have had requests lately.

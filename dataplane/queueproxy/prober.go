@@ -94,7 +94,7 @@ func (p *Prober) await(ctx context.Context) error {
 		return min(max(time.Since(began)/paceShare, fastest), slowest)
 	}
 	for p.gate != "" {
-		err := p.note(dial(ctx, p.gate))
+		err := p.note(ctx, dial(ctx, p.gate))
 		if err == nil {
 			break
 		}
@@ -149,7 +149,7 @@ func (p *Prober) Watch(ctx context.Context, ok bool, report func(ok bool, why er
 
 // Check probes once, with the probe's timeout.
 func (p *Prober) Check(ctx context.Context) error {
-	return p.note(p.checker.bounded(ctx, p.probe.Timeout))
+	return p.note(ctx, p.checker.bounded(ctx, p.probe.Timeout))
 }
 
 // LastError returns why the last probe failed, nil when it succeeded or there has been none.
@@ -160,8 +160,11 @@ func (p *Prober) LastError() error {
 	return nil
 }
 
-func (p *Prober) note(err error) error {
-	p.last.Store(&err)
+// note keeps the outcome of a probe. One that the end of ctx cut off says nothing of the application.
+func (p *Prober) note(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || p.last.Load() == nil {
+		p.last.Store(&err)
+	}
 	return err
 }
 

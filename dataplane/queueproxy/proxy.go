@@ -41,6 +41,8 @@ type Options struct {
 	// Revision is the application's. A request whose headers name another one is refused: its sender has the address of a replica that is
 	// gone. The zero Key takes all requests.
 	Revision model.Key
+	// Pod is the name of the replica, to which messages of the platform are addressed; it may be empty.
+	Pod string
 	// Protocol is what the application speaks; HTTP/1.1 unless it is model.H2C. Upgrades (WebSocket) always use HTTP/1.1.
 	Protocol model.Protocol
 	// Concurrency is how many requests the application gets at a time; 0 means no limit. Ten times as many may wait.
@@ -48,9 +50,9 @@ type Options struct {
 	// Timeout bounds a whole request, also its wait in the queue. ResponseStart bounds the time to the first byte that is written. Idle
 	// bounds the time between two writes, and so also the time to the first. 0 means no bound.
 	Timeout, ResponseStart, Idle time.Duration
-	// ActivatorToken is the token by which an activator proves that it counts a request (see contract.ProxyProof). Without one, any sender
+	// ActivatorKey checks the proof of an activator that it counts a request (see contract.Signer). Without one, any sender
 	// that claims to be an activator is believed, as in Knative; nobody else must be able to reach the proxy then.
-	ActivatorToken string
+	ActivatorKey contract.Key
 	// Ready probes the application for Readiness. nil means always ready.
 	Ready func(context.Context) error
 	// Transport carries requests to the application; share one among many proxies. nil makes one.
@@ -77,7 +79,7 @@ type Options struct {
 // Proxy is the proxy of one replica. Make it with New, serve with Serve, and end it with Shutdown.
 type Proxy struct {
 	opts      Options
-	proof     string // of activators
+	proven    atomic.Pointer[string] // the proof of activators; nil until one has sent it
 	breaker   *breaker.Breaker
 	reverse   httputil.ReverseProxy // each exchange copies it
 	transport http.RoundTripper
@@ -90,6 +92,7 @@ type Proxy struct {
 	drainBegan atomic.Pointer[time.Time]
 	cut        context.CancelCauseFunc // ends all requests in flight
 	streams    *streamCutter
+	deadline   deadline // of streams
 }
 
 // New returns a Proxy that serves nothing yet.
@@ -103,7 +106,7 @@ func New(opts Options) *Proxy {
 	opts.Limits = opts.Limits.withDefaults()
 	opts.Quiet = cmp.Or(opts.Quiet, time.Second)
 	p := &Proxy{
-		opts: opts, proof: contract.ProxyProof(opts.ActivatorToken), breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts),
+		opts: opts, breaker: newBreaker(opts.Concurrency), log: newRequestLog(opts),
 		lost: lost.NewLog(),
 	}
 	p.meter.began = time.Now()
@@ -188,7 +191,17 @@ func (p *Proxy) misdirected(r *http.Request) bool {
 // isProxied reports whether an activator counts a request. A client that could claim so would hide its load from the autoscaler.
 func (p *Proxy) isProxied(r *http.Request) bool {
 	proofs := r.Header[contract.ProxyHeader]
-	return len(proofs) == 1 && subtle.ConstantTimeCompare([]byte(proofs[0]), []byte(p.proof)) == 1
+	if len(proofs) != 1 {
+		return false
+	}
+	if proven := p.proven.Load(); proven != nil && subtle.ConstantTimeCompare([]byte(proofs[0]), []byte(*proven)) == 1 {
+		return true // all activators have the same one
+	}
+	if !p.opts.ActivatorKey.ProvesProxy(p.opts.Revision.Namespace, p.opts.Revision.Name, proofs[0]) {
+		return false
+	}
+	p.proven.Store(&proofs[0])
+	return true
 }
 
 // rewrite makes the request that the application gets.

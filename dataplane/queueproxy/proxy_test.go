@@ -285,8 +285,9 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 			fmt.Fprint(w, r.Header[name])
 		}
 	}))
+	signer := contract.NewSigner("secret")
 	p, address := serve(t, queueproxy.Options{
-		Target: target, ActivatorToken: "secret", Ready: func(context.Context) error { return io.ErrUnexpectedEOF },
+		Target: target, ActivatorKey: signer.Key(), Ready: func(context.Context) error { return io.ErrUnexpectedEOF },
 	})
 	c := client(t, model.HTTP1)
 	want := answer{200, "", "application " + address + "[][][][][]"}
@@ -305,7 +306,7 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 	if l := p.Load(); l.Requests != uint64(sent) || l.ProxiedRequests != 0 {
 		t.Errorf("%d requests count as %+v", sent, l)
 	}
-	if diff := cmp.Diff(want, get(t, c, "http://"+address, "K-Proxy-Request", contract.ProxyProof("secret"))); diff != "" {
+	if diff := cmp.Diff(want, get(t, c, "http://"+address, "K-Proxy-Request", signer.ProxyProof("", ""))); diff != "" {
 		t.Error(diff)
 	}
 	if l := p.Load(); l.ProxiedRequests != 1 {
@@ -321,7 +322,7 @@ func TestReadinessIsNotForClients(t *testing.T) {
 		}
 		return nil
 	}})
-	if got := readiness(p); got != (answer{503, "", "the application is not ready"}) {
+	if got := readiness(p); got != (answer{503, "", "the application is not ready: unexpected EOF"}) {
 		t.Errorf("not ready: %v", got)
 	}
 	ready.Store(true)

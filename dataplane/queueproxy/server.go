@@ -132,11 +132,12 @@ func (p *Proxy) awaitIdle(ctx context.Context) error {
 // Resume ends a drain. It must not be called after Shutdown.
 func (p *Proxy) Resume() { p.drainBegan.Store(nil) }
 
-// Shutdown drains the proxy (see Drain) and ends it. After StreamDrain it cuts the streams that are left: it closes upgraded connections
-// and ends gRPC streams with UNAVAILABLE. When ctx ends before the drain, it cuts all that is in flight and returns the context's cause.
+// Shutdown drains the proxy (see Drain) and ends it. After StreamDrain, or at the deadline of EndStreamsAt if that is sooner, it cuts the
+// streams that are left: it closes upgraded connections and ends gRPC streams with UNAVAILABLE. When ctx ends before the drain, it cuts all
+// that is in flight and returns the context's cause.
 func (p *Proxy) Shutdown(ctx context.Context) error {
-	if p.opts.StreamDrain > 0 {
-		timer := time.AfterFunc(p.opts.StreamDrain, func() { p.streams.cut(true) })
+	if streams := p.streamDrain(); streams > 0 {
+		timer := time.AfterFunc(streams, func() { p.streams.cut(true) })
 		defer timer.Stop()
 	}
 	err := p.Drain(ctx)

@@ -28,13 +28,18 @@ func complete(c *corev1.Container, w model.Workload, serving bool) {
 		c.Ports = []corev1.ContainerPort{{Name: userPort, ContainerPort: port, Protocol: corev1.ProtocolTCP}}
 		c.Env = append(c.Env, corev1.EnvVar{Name: "PORT", Value: strconv.Itoa(int(port))})
 	}
-	c.Env = append(c.Env,
-		corev1.EnvVar{Name: "K_REVISION", Value: w.Revision.Name},
-		corev1.EnvVar{Name: "K_CONFIGURATION", Value: w.Configuration},
-		corev1.EnvVar{Name: "K_SERVICE", Value: w.Service},
-	)
+	c.Env = append(c.Env, identity(w)...)
 	c.Lifecycle = &corev1.Lifecycle{PreStop: beforeStop(w)}
 	c.TerminationMessagePolicy = cmp.Or(c.TerminationMessagePolicy, corev1.TerminationMessageFallbackToLogsOnError)
+}
+
+// identity are the variables that say to a container what it is a part of.
+func identity(w model.Workload) []corev1.EnvVar {
+	return []corev1.EnvVar{
+		{Name: "K_REVISION", Value: w.Revision.Name},
+		{Name: "K_CONFIGURATION", Value: w.Configuration},
+		{Name: "K_SERVICE", Value: w.Service},
+	}
 }
 
 // lingering is for how long, in seconds, an application without a queue-proxy goes on before SIGTERM, so that its clients learn

@@ -2,12 +2,15 @@ package deployment
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/model"
 )
 
@@ -19,6 +22,13 @@ import (
 type question struct {
 	cancel context.CancelFunc
 	yes    time.Time // when the queue-proxy said so; zero until then
+	no     string    // why not, as it said last
+}
+
+// answers are those of pods, by UID.
+type answers struct {
+	yes map[types.UID]time.Time // since when a pod is ready
+	no  map[types.UID]string    // why another one is not
 }
 
 const (
@@ -48,7 +58,7 @@ func (r *Runtime) ask(m *member, pods []*corev1.Pod) {
 		url := urlOf(pod.Status.PodIP, adminPort, "/ready")
 		go func() {
 			defer cancel()
-			if !untilReady(ctx, url) {
+			if !untilReady(ctx, url, func(why string) { r.refused(q, why) }) {
 				return
 			}
 			r.answered(revision, q, time.Now())
@@ -75,21 +85,33 @@ func (r *Runtime) answered(revision model.Key, q *question, when time.Time) {
 	r.reports.Add(revision)
 }
 
+// refused notes why a pod said that it is not ready. A failure that is reported later names it.
+func (r *Runtime) refused(q *question, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q.no = why
+}
+
 func (m *member) stopAsking() {
 	for _, q := range m.questions {
 		q.cancel()
 	}
+	for _, t := range m.tellings {
+		t.cancel()
+	}
 }
 
-// answers returns which pods have said that they are ready, and when.
-func (m *member) answers() map[types.UID]time.Time {
-	yes := map[types.UID]time.Time{}
+// answers returns what pods have said.
+func (m *member) answers() answers {
+	a := answers{yes: map[types.UID]time.Time{}, no: map[types.UID]string{}}
 	for uid, q := range m.questions {
 		if !q.yes.IsZero() {
-			yes[uid] = q.yes
+			a.yes[uid] = q.yes
+		} else if q.no != "" {
+			a.no[uid] = q.no
 		}
 	}
-	return yes
+	return a
 }
 
 // mayAsk says whether the queue-proxies of a workload answer for its application, and the user leaves to the platform how often
@@ -116,11 +138,16 @@ func mayBeReady(pod *corev1.Pod) bool {
 	return started == len(pod.Spec.Containers) && len(pod.Spec.ReadinessGates) == 0
 }
 
-// untilReady asks a queue-proxy until it says that its pod is ready. It returns false when the context ends before.
-func untilReady(ctx context.Context, url string) bool {
+// untilReady asks a queue-proxy until it says that its pod is ready. It returns false when the context ends before, and calls refused when
+// the queue-proxy says why its pod is not ready.
+func untilReady(ctx context.Context, url string, refused func(why string)) bool {
 	for pause := firstAsk; ; pause = min(2*pause, lastAsk) {
-		if isReady(ctx, url) {
+		ready, why := isReady(ctx, url)
+		if ready {
 			return true
+		}
+		if why != "" {
+			refused(why)
 		}
 		select {
 		case <-ctx.Done():
@@ -130,19 +157,24 @@ func untilReady(ctx context.Context, url string) bool {
 	}
 }
 
-func isReady(ctx context.Context, url string) bool {
+// maxWhy bounds what the last probe found, in bytes: a condition has it.
+const maxWhy = 500
+
+func isReady(ctx context.Context, url string) (yes bool, why string) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false
+		return false, ""
 	}
 	response, err := asker.Do(request)
 	if err != nil {
-		return false
+		return false, ""
 	}
-	_ = response.Body.Close() // only the status matters
-	return response.StatusCode == http.StatusOK
+	defer func() { _ = response.Body.Close() }() // all that matters is read
+	text, _ := io.ReadAll(io.LimitReader(response.Body, int64(len(contract.NotReady)+maxWhy)))
+	why, _ = strings.CutPrefix(strings.TrimSpace(string(text)), contract.NotReady)
+	return response.StatusCode == http.StatusOK, strings.ToValidUTF8(why, "")
 }
 
 // asker opens a connection for each question, because a pod is asked until it answers once, and follows no redirect.

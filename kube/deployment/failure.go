@@ -15,7 +15,7 @@ import (
 
 // failure returns why no pod of a revision is ready, nil when no failure is known. What a pod says comes before what the Deployment says.
 // Pods are in order, the oldest first.
-func failure(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) *model.Failure {
+func failure(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, said answers) *model.Failure {
 	late := overdue(d)
 	for _, pod := range pods {
 		if f := podFailure(pod); f != nil {
@@ -27,7 +27,7 @@ func failure(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment) *model.
 		return &model.Failure{Reason: c.Reason, Message: "Kubernetes refuses to create a pod: " + sentence(c.Message), Lasting: late}
 	}
 	if late && w.Replicas > 0 {
-		return exceeded(w, pods, d.Spec.ProgressDeadlineSeconds)
+		return exceeded(w, pods, d.Spec.ProgressDeadlineSeconds, said)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func condition(d *appsv1.Deployment, kind appsv1.DeploymentConditionType) *appsv
 }
 
 // exceeded is the failure of a revision whose containers run, but do not become ready.
-func exceeded(w model.Workload, pods []*corev1.Pod, deadline *int32) *model.Failure {
+func exceeded(w model.Workload, pods []*corev1.Pod, deadline *int32, said answers) *model.Failure {
 	within := cmp.Or(w.ProgressDeadline, defaultProgressDeadline)
 	if deadline != nil {
 		within = time.Duration(*deadline) * time.Second
@@ -69,8 +69,12 @@ func exceeded(w model.Workload, pods []*corev1.Pod, deadline *int32) *model.Fail
 			if of == queueProxyName { // which does the probe of the application
 				of = w.Containers[0].Name
 			}
-			message += fmt.Sprintf(" Container %q runs, but does not pass its %s probe. It must listen on the port that $PORT names.",
-				of, probe)
+			message += fmt.Sprintf(" Container %q runs, but does not pass its %s probe. ", of, probe)
+			if why := said.no[pod.UID]; why != "" {
+				message += "The last one found: " + sentence(why)
+			} else {
+				message += "It must listen on the port that $PORT names."
+			}
 			return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
 		}
 	}

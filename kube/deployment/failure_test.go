@@ -1,12 +1,15 @@
 package deployment
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sluice.dev/sluice/model"
 )
@@ -91,9 +94,38 @@ func TestFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := workloadOf(newRevision("hello-00001"))
 			w.Replicas = 1
-			if diff := cmp.Diff(c.want, observe(w, []*corev1.Pod{podOf(c.pod)}, c.d, nil).Failure); diff != "" {
+			if diff := cmp.Diff(c.want, observe(w, []*corev1.Pod{podOf(c.pod)}, c.d, answers{}).Failure); diff != "" {
 				t.Errorf("failure (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestTheFailureOfAProbeSaysWhatItFound(t *testing.T) {
+	w := workloadOf(newRevision("hello-00001"))
+	w.Replicas = 1
+	pod := podOf(running("10.0.0.1"))
+	pod.UID = "pod"
+	said := answers{no: map[types.UID]string{"pod": "HTTP probe of /healthz: got status 500, want 200 to 399"}}
+	f := observe(w, []*corev1.Pod{pod}, progress(corev1.ConditionFalse), said).Failure
+	const want = `Container "user-container" runs, but does not pass its readiness probe. ` +
+		`The last one found: HTTP probe of /healthz: got status 500, want 200 to 399.`
+	if f == nil || !strings.HasSuffix(f.Message, want) {
+		t.Errorf("the failure is %+v, want one with %q", f, want)
+	}
+}
+
+func TestTheKubeletsTimeDoesNotReplaceThePods(t *testing.T) {
+	at := time.Unix(1000, 700)
+	scrape := func(since time.Time) model.WorkloadStatus {
+		return model.WorkloadStatus{Metrics: []model.Scrape{{URL: "http://10.0.0.1:9090/metrics", Since: since}}}
+	}
+	for since, want := range map[time.Time]time.Time{
+		time.Unix(1000, 0): at, time.Unix(1002, 0): at, time.Unix(2000, 0): time.Unix(2000, 0), // the last is another start
+	} {
+		before, status := scrape(at), scrape(since)
+		if steady(&status, &before); !status.Metrics[0].Since.Equal(want) {
+			t.Errorf("since %v became %v, want %v", since, status.Metrics[0].Since, want)
+		}
 	}
 }

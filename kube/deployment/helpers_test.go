@@ -98,20 +98,23 @@ func newBench(t *testing.T) *bench {
 }
 
 // start starts a Runtime; the function that it returns stops it.
-func (b *bench) start(pods Config) (stop func()) {
+func (b *bench) start(pods Config) (stop func()) { return b.startWith(Options{Pods: pods}) }
+
+// startWith starts a Runtime with options to which it adds what the bench has.
+func (b *bench) startWith(o Options) (stop func()) {
 	b.t.Helper()
-	r, err := New(Options{
-		Config: b.config, Pods: pods, Status: func(s model.WorkloadStatus) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.statuses[s.Revision] = s
-		},
-		Revision: func(key model.Key) *servingv1.Revision {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.revisions[key]
-		},
-	})
+	o.Config = b.config
+	o.Status = func(s model.WorkloadStatus) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.statuses[s.Revision] = s
+	}
+	o.Revision = func(key model.Key) *servingv1.Revision {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.revisions[key]
+	}
+	r, err := New(o)
 	if err != nil {
 		b.t.Fatal(err)
 	}

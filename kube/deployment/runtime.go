@@ -22,11 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sluice.dev/sluice/contract"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
 )
 
-// Options of a Runtime. All are required but Logger.
+// Options of a Runtime. All are required but Logger and Signer.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -39,6 +40,9 @@ type Options struct {
 	Revision func(model.Key) *servingv1.Revision
 	// Pods is what all pods have in common, until Configure replaces it.
 	Pods Config
+	// Signer proves to queue-proxies that they are told something by this installation. They get its public key. Without one they believe
+	// whoever says that it is an activator, and are not told when the streams of a revision end.
+	Signer *contract.Signer
 }
 
 // Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with.
@@ -70,8 +74,9 @@ type member struct {
 	start    model.Start
 	reported bool
 	sent     model.WorkloadStatus
-	// questions are those to starting pods, by UID.
+	// questions are those to starting pods, and tellings what pods are told, both by UID.
 	questions map[types.UID]*question
+	tellings  map[types.UID]*telling
 }
 
 const (
@@ -86,6 +91,7 @@ func New(o Options) (*Runtime, error) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
+	o.Pods.ActivatorKey = o.Signer.Key().String()
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("registering the types of Kubernetes: %w", err)
@@ -127,7 +133,7 @@ func (r *Runtime) Run(w model.Workload) {
 		if m != nil {
 			m.stopAsking()
 		}
-		m = &member{questions: map[types.UID]*question{}}
+		m = &member{questions: map[types.UID]*question{}, tellings: map[types.UID]*telling{}}
 		r.members[w.Revision] = m
 	}
 	if w.Replicas > 0 && m.workload.Replicas == 0 && len(m.sent.Ready) == 0 {
@@ -148,6 +154,7 @@ const apart = 250 * time.Millisecond
 func (r *Runtime) Configure(c Config) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	c.ActivatorKey = r.options.Signer.Key().String()
 	r.pods = c
 	after := time.Duration(0)
 	for revision, m := range r.members {
@@ -268,6 +275,7 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	}
 	m.notice(pods, time.Now())
 	r.ask(m, pods)
+	r.tell(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
 	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
 		status.Failure = nil
@@ -291,6 +299,7 @@ func (m *member) take(status *model.WorkloadStatus, now time.Time) bool {
 	} else if m.refused != nil {
 		status.Failure = m.refused
 	}
+	steady(status, &m.sent)
 	idle := !m.reported && m.workload.Replicas == 0 && status.Running == 0
 	if idle || m.reported && reflect.DeepEqual(*status, m.sent) {
 		return false

@@ -194,6 +194,29 @@ func TestARevisionOfTheSameNameGetsADeploymentOfItsOwn(t *testing.T) {
 	})
 }
 
+// A Revision that is deleted with propagation Foreground stays until its Deployment and pods are gone.
+func TestADeploymentThatIsGoneBeforeItsRevisionIsNotMadeAgain(t *testing.T) {
+	b := newBench(t)
+	r := newRevision("hello-00001")
+	w, other := b.add(r), b.add(newRevision("other-00001"))
+	b.run(w, 1)
+	d := b.deployment(w, "a Deployment", hasReplicas(1))
+	b.status(w, "its status", func(model.WorkloadStatus) bool { return true })
+	deleted := r.DeepCopy()
+	deleted.DeletionTimestamp = new(metav1.Now())
+	b.add(deleted)
+	if err := b.Delete(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	b.run(w, 2)
+	b.run(other, 1)
+	b.deployment(other, "the other Deployment", hasReplicas(1))
+	b.eventually("all is written", func() bool { return b.runtime.writes.Len() == 0 })
+	if err := b.Get(t.Context(), client.ObjectKeyFromObject(d), d); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a Deployment with %v replicas: %v", d.Spec.Replicas, err)
+	}
+}
+
 func TestTheDeploymentOfARevisionThatIsGoneIsDeleted(t *testing.T) {
 	b := newBench(t)
 	w := b.add(newRevision("hello-00001"))

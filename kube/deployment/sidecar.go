@@ -71,7 +71,7 @@ func queueProxyEnv(w model.Workload, readiness *corev1.Probe, c Config) ([]corev
 	if err != nil {
 		return nil, fmt.Errorf("encoding the readiness probe: %w", err)
 	}
-	return []corev1.EnvVar{
+	env := []corev1.EnvVar{
 		{Name: "SERVING_NAMESPACE", Value: w.Revision.Namespace},
 		{Name: "SERVING_SERVICE", Value: w.Service},
 		{Name: "SERVING_CONFIGURATION", Value: w.Configuration},
@@ -86,7 +86,11 @@ func queueProxyEnv(w model.Workload, readiness *corev1.Probe, c Config) ([]corev
 		{Name: "SERVING_READINESS_PROBE", Value: string(probe)},
 		{Name: "SLUICE_DRAIN_QUIET_SECONDS", Value: seconds(c.quiet())},
 		{Name: "SLUICE_STREAM_DRAIN_SECONDS", Value: seconds(w.StreamDrain)},
-	}, nil
+	}
+	if c.ActivatorKey != "" {
+		env = append(env, corev1.EnvVar{Name: "SLUICE_ACTIVATOR_KEY", Value: c.ActivatorKey})
+	}
+	return env, nil
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

@@ -9,7 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"sluice.dev/sluice/model"
 )
@@ -17,9 +16,9 @@ import (
 // failedCreate is the reason of a Deployment whose pods are refused, by a quota for example.
 const failedCreate = "FailedCreate"
 
-// observe returns what the pods of a revision and its Deployment, which may be nil, say. early are pods that have said
-// themselves that they are ready, and when. It leaves out Start, for which Kubernetes' times of whole seconds are too coarse.
-func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, early map[types.UID]time.Time) model.WorkloadStatus {
+// observe returns what the pods of a revision and its Deployment, which may be nil, say. said is what pods have
+// said themselves. It leaves out Start, for which Kubernetes' times of whole seconds are too coarse.
+func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, said answers) model.WorkloadStatus {
 	status := model.WorkloadStatus{Revision: w.Revision, UID: w.UID}
 	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
@@ -35,7 +34,7 @@ func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, early m
 		}
 		since, ready := readySince(pod)
 		if !ready {
-			since, ready = early[pod.UID]
+			since, ready = said.yes[pod.UID]
 		}
 		if !ready {
 			waiting = append(waiting, pod)
@@ -48,8 +47,21 @@ func observe(w model.Workload, pods []*corev1.Pod, d *appsv1.Deployment, early m
 	}
 	slices.SortFunc(status.Ready, func(a, b model.Endpoint) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(status.Metrics, func(a, b model.Scrape) int { return cmp.Compare(a.URL, b.URL) })
-	status.Failure, status.Short = judge(w, len(status.Ready), failure(w, waiting, d))
+	status.Failure, status.Short = judge(w, len(status.Ready), failure(w, waiting, d, said))
 	return status
+}
+
+// steady gives a replica the time since when it is ready that was reported before: the kubelet's is in whole seconds, and comes after that
+// of the replica itself.
+func steady(status, before *model.WorkloadStatus) {
+	for i := range status.Metrics {
+		m := &status.Metrics[i]
+		for _, old := range before.Metrics {
+			if old.URL == m.URL && m.Since.Sub(old.Since).Abs() < confirmation {
+				m.Since = old.Since
+			}
+		}
+	}
 }
 
 // judge returns what a failure of some pods is for the revision: a failure while none is ready, and while some are no more than a lack of

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,6 +29,9 @@ type Config struct {
 	PullPolicy corev1.PullPolicy
 	// Resources of the sidecar. Annotations of a revision (queue.sidecar.serving.knative.dev/…) replace single ones.
 	Resources corev1.ResourceRequirements
+	// ActivatorKey is the key with which queue-proxies check what activators and the controller prove, as text. It is no secret. A Runtime
+	// sets it.
+	ActivatorKey string
 	// Quiet is for how long a draining pod must get no request before it ends; 0 means 30 s, as in Knative.
 	Quiet time.Duration
 	// ProgressDeadline is how long a revision may take to become ready when it does not say; 0 means 600 s, as in Knative.
@@ -65,8 +69,8 @@ const (
 	defaultProgressDeadline = 600 * time.Second
 )
 
-// HashAnnotation on a Deployment is a hash of what Deployment made, so that changes of others, such as the defaults that the API server
-// fills in, are not taken for changes of ours. Knative has a label of this name.
+// HashAnnotation on a Deployment is a hash of the spec that Deployment made, so that changes of others, such as the defaults that the API
+// server fills in, are not taken for changes of ours. Knative has a label of this name.
 const HashAnnotation = servingv1.Group + "/deployment-hash"
 
 // volatile are the labels and annotations of a Revision that change during its life. Pods do not get them: a change would replace the
@@ -77,8 +81,8 @@ var volatile = []string{
 }
 
 // Deployment returns the Deployment of a revision: Knative's, with the differences that docs/decisions/0029 lists. What convert.Workload
-// resolves is taken from w (names, limits of requests, protocol, replicas), and what only pods have from r (volumes, resources, where
-// values of variables are kept, accounts). An error is a mistake of the user in r.
+// resolves is taken from w (names, images, limits of requests, protocol, replicas), and what only pods have from r (volumes, resources,
+// where values of variables are kept, accounts). An error is a mistake of the user in r.
 func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Deployment, error) {
 	pod, err := podSpec(w, r, c)
 	if err != nil {
@@ -112,7 +116,7 @@ func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Depl
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: forPods}, Spec: *pod},
 		},
 	}
-	hash, err := hashOf(d)
+	hash, err := hashOf(&d.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +156,11 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 	for i := range pod.Containers {
 		complete(&pod.Containers[i], w, i == serving)
 	}
+	useImages(pod.Containers, w.Containers)
+	useImages(pod.InitContainers, w.Init)
+	for i := range pod.InitContainers {
+		pod.InitContainers[i].Env = append(pod.InitContainers[i].Env, identity(w)...)
+	}
 	if !w.Direct {
 		pod.Containers[serving].ReadinessProbe = onlyExec(readiness)
 		sidecar, err := queueProxy(w, r.Annotations, readiness, c)
@@ -161,11 +170,28 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		pod.Containers = append(pod.Containers, sidecar)
 	}
 	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
-	if !c.NoSpread {
-		pod.Affinity = spread(w.Revision.Name)
-	}
-	pod.RuntimeClassName = c.runtimeClass(r.Labels)
+	c.place(pod, r)
 	return pod, nil
+}
+
+// place says which nodes a pod prefers and which class runs it, where the Revision does not.
+func (c Config) place(pod *corev1.PodSpec, r *servingv1.Revision) {
+	if pod.Affinity == nil && !c.NoSpread {
+		pod.Affinity = spread(r.Name)
+	}
+	if pod.RuntimeClassName == nil {
+		pod.RuntimeClassName = c.runtimeClass(r.Labels)
+	}
+}
+
+// useImages gives containers the images that the Workload has. The Revision in the cache may not have those in its status yet.
+func useImages(containers []corev1.Container, images []model.Container) {
+	for i := range containers {
+		of := func(c model.Container) bool { return c.Name == containers[i].Name }
+		if j := slices.IndexFunc(images, of); j >= 0 {
+			containers[i].Image = images[j].Image
+		}
+	}
 }
 
 // spread prefers nodes that have no pod of the revision yet.
@@ -199,10 +225,14 @@ func same[T any](part any) (*T, error) {
 	return whole, nil
 }
 
-func hashOf(d *appsv1.Deployment) (string, error) {
-	data, err := json.Marshal(d)
+// hashOf leaves out labels and annotations. Users may change those of a Revision, and a change in pods would replace them. What concerns
+// pods, such as the resources of the sidecar, is in the rest of the spec.
+func hashOf(spec *appsv1.DeploymentSpec) (string, error) {
+	bare := *spec
+	bare.Template.ObjectMeta = metav1.ObjectMeta{}
+	data, err := json.Marshal(bare)
 	if err != nil {
-		return "", fmt.Errorf("making the Deployment of %s: %w", d.Name, err)
+		return "", fmt.Errorf("making a Deployment: %w", err)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(data) // a hash takes everything

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
@@ -22,8 +24,8 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 
 func testConfig() Config {
 	return Config{
-		QueueProxy: "sluice.example/queue-proxy:1",
-		Resources:  corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("25m")}},
+		QueueProxy: "sluice.example/queue-proxy:1", ActivatorKey: contract.NewSigner("secret").Key().String(),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("25m")}},
 	}
 }
 
@@ -103,14 +105,41 @@ func TestHashFollowsTheTemplateAlone(t *testing.T) {
 	before := hash(r, 1, testConfig())
 	routed := r.DeepCopy()
 	routed.Labels[servingv1.RoutingStateLabel] = servingv1.RoutingStateReserve
-	routed.Annotations = map[string]string{servingv1.RoutesAnnotation: "hello", servingv1.NoGCAnnotation: "true"}
+	routed.Annotations = map[string]string{servingv1.RoutesAnnotation: "hello", servingv1.NoGCAnnotation: "true", "example.org/owner": "me"}
+	routed.Labels["example.org/team"] = "mine"
 	if hash(routed, 5, testConfig()) != before {
-		t.Error("the replicas, the Routes or the retention of a revision change its pods")
+		t.Error("the replicas, the Routes, the retention, or a label or annotation of a revision change its pods")
+	}
+	larger := r.DeepCopy()
+	larger.Annotations = map[string]string{"queue.sidecar.serving.knative.dev/cpu-resource-request": "2"}
+	if hash(larger, 1, testConfig()) == before {
+		t.Error("an annotation for the resources of the sidecar does not change the pods")
 	}
 	newer := testConfig()
 	newer.QueueProxy = "sluice.example/queue-proxy:2"
 	if hash(r, 1, newer) == before {
 		t.Error("another queue-proxy does not change the pods")
+	}
+}
+
+func TestPodsRunTheImagesThatTheStatusHas(t *testing.T) {
+	r := newRevision("hello-00001")
+	r.Spec.Containers = []servingv1.Container{
+		{Image: "example.org/side", Name: "side"}, {Image: "example.org/hello", Ports: []servingv1.ContainerPort{{}}},
+	}
+	r.Status.ContainerStatuses = []servingv1.ContainerStatus{
+		{Name: "side", ImageDigest: "example.org/side@sha256:1"}, {Name: "user-container-0", ImageDigest: "example.org/hello@sha256:2"},
+	}
+	d, err := Deployment(workloadOf(r), r, testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []string
+	for _, c := range d.Spec.Template.Spec.Containers {
+		images = append(images, c.Image)
+	}
+	if want := []string{"example.org/side@sha256:1", "example.org/hello@sha256:2", testConfig().QueueProxy}; !slices.Equal(images, want) {
+		t.Errorf("the pods run %v, want %v", images, want)
 	}
 }
 

@@ -87,10 +87,11 @@ func (r *Runtime) apply(ctx context.Context, w model.Workload) error {
 	return r.scale(ctx, have, w.Replicas)
 }
 
-// wanted returns the Deployment that a workload should have, nil when its Revision is gone: then Run is going to be called.
+// wanted returns the Deployment that a workload should have. It is nil when the Revision is gone, since Run is going to be called, and
+// when the Revision is being deleted: with propagation Foreground it stays until its Deployment is gone, which must not come back.
 func (r *Runtime) wanted(w model.Workload) (*appsv1.Deployment, error) {
 	revision := r.options.Revision(w.Revision)
-	if revision == nil || string(revision.UID) != w.UID {
+	if revision == nil || string(revision.UID) != w.UID || revision.DeletionTimestamp != nil {
 		return nil, nil
 	}
 	d, err := Deployment(w, revision, r.config())

@@ -109,6 +109,13 @@ var rejections = []struct {
 	{"a reserved mount path", service, volume(`{name: v, mountPath: /dev}`, `{name: v, emptyDir: {}}`), `mountPath "/dev" must be absolute and not one of the reserved paths`},
 	{"one mount path twice", service, volume(`{name: v, mountPath: /v}, {name: v, mountPath: /v}`, `{name: v, emptyDir: {}}`), "Duplicate value"},
 
+	// Users and service accounts.
+	{"a negative user", service, container(`{image: a, securityContext: {runAsUser: -10}}`), "spec.template.spec.containers[0].securityContext.runAsUser: Invalid value: -10"},
+	{"a group over 2147483647", service, container(`{image: a, securityContext: {runAsGroup: 2147483648}}`), "securityContext.runAsGroup: Invalid value: 2147483648"},
+	{"a user and a group", service, container(`{image: a, securityContext: {runAsUser: 0, runAsGroup: 65532}}`), ""},
+	{"a service account that is no name", service, `{spec: {template: {spec: {serviceAccountName: "foo@bar.baz"}}}}`, `spec.template.spec.serviceAccountName: Invalid value: "foo@bar.baz": a lowercase RFC 1123 subdomain must consist of`},
+	{"a service account", service, `{spec: {template: {spec: {serviceAccountName: build.robot-2}}}}`, ""},
+
 	// Types.
 	{"text where a number belongs", service, `{spec: {template: {spec: {timeoutSeconds: soon}}}}`, "spec.template.spec.timeoutSeconds: Invalid value"},
 	{"no template", service, `{spec: {template: null}}`, "spec.template.spec.containers: Required value"},

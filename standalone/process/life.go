@@ -120,7 +120,7 @@ func (l *life) startProxy() *model.Failure {
 		Protocol:    r.spec.Protocol,
 		Concurrency: r.spec.Concurrency,
 		Timeout:     r.spec.Timeout, ResponseStart: r.spec.ResponseStart, Idle: r.spec.Idle,
-		Ready: l.serving.Ready, ActivatorToken: r.runtime.opts.ActivatorToken,
+		Ready: l.serving.Ready, ActivatorKey: r.runtime.opts.ActivatorKey,
 		Transport:  r.runtime.transport,
 		Logger:     r.logger.Named("queue-proxy"),
 		Quiet:      r.runtime.opts.Quiet,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
 )
@@ -38,8 +39,8 @@ type Options struct {
 	RequestLog io.Writer
 	// Bin is a folder that is first on the PATH of containers; empty for none.
 	Bin string
-	// ActivatorToken is how queue-proxies recognize activators; see queueproxy.Options.
-	ActivatorToken string
+	// ActivatorKey is how queue-proxies recognize activators; see queueproxy.Options.
+	ActivatorKey contract.Key
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
 	// Replicas is how many replicas of all workloads together may exist at a time; 0 means no bound.

@@ -66,6 +66,7 @@ var layers = map[string][]string{
 	"kube":                         {"model", "rollout", "crds"},
 	"kube/configmap":               {"config"},
 	"kube/deployment":              {"model", "crds"},
+	"kube/digest":                  {"crds"},
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},

@@ -129,13 +129,15 @@ var installations = map[string]struct {
 		}},
 	},
 	"a certificate": {func(o *install.Options) { o.TLSSecret = "wildcard" }, map[string]any{"tlsSecret": "wildcard"}},
+	"users":         {func(o *install.Options) { o.RecordUsers = true }, map[string]any{"recordUsers": true}},
 	"Secrets":       {func(o *install.Options) { o.UserSecrets = true }, map[string]any{"userSecrets": true}},
 	"monitoring":    {func(o *install.Options) { o.Monitoring = true }, map[string]any{"monitoring": true}},
 	"all": {
 		func(o *install.Options) {
 			o.Namespace, o.Domain, o.TLSSecret, o.UserSecrets = "123", "apps.example.org", "wildcard", true
+			o.RecordUsers = true
 		},
-		map[string]any{"namespace": "123", "domain": "apps.example.org", "tlsSecret": "wildcard", "userSecrets": true},
+		map[string]any{"namespace": "123", "domain": "apps.example.org", "tlsSecret": "wildcard", "userSecrets": true, "recordUsers": true},
 	},
 }
 

@@ -30,7 +30,7 @@ func TestFailuresAreSaidInWords(t *testing.T) {
 	s.deploy(service{name: "crash", command: []string{"sluice", "no-such-command"}})
 	s.deploy(service{name: "program", command: []string{"no-such-program"}})
 	s.awaitFailure("absent", "dev.local/absent:v1")
-	s.awaitFailure("crash", "exit", "no-such-command")
+	s.awaitFailure("crash", "no-such-command")
 	s.awaitFailure("program", "no-such-program")
 }
 

@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
@@ -88,6 +90,7 @@ func setUp(dir string) error {
 	if err != nil {
 		return err
 	}
+	ctrl.SetLogger(logr.Discard())
 	scheme := clientgoscheme.Scheme
 	if err := servingv1.AddToScheme(scheme); err != nil {
 		return err
@@ -307,7 +310,7 @@ func (s *space) awaitReady(name string) *servingv1.Service {
 // conditionOf returns a condition of a Service; an empty one when it is not there.
 func conditionOf(o *servingv1.Service, kind string) servingv1.Condition {
 	for _, c := range o.Status.Conditions {
-		if string(c.Type) == kind {
+		if c.Type == kind {
 			return c
 		}
 	}

@@ -215,6 +215,9 @@ func startEnvoy(t testing.TB, path string, c *control, edit func(bootstrap strin
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "-c", config, "--log-path", logged, "--concurrency", "2", "--disable-hot-restart")
+	if _, ok := t.(*testing.B); ok {
+		cmd.Args = append(cmd.Args, envoy.TrustDynamic) // as sluice up does; in tests Envoy shall complain
+	}
 	run(t, cmd)
 	t.Cleanup(func() {
 		text, _ := os.ReadFile(logged)

@@ -21,48 +21,61 @@ import (
 
 // ownEnvoy is an Envoy that the test runs, with sluice up --gateway none. It keeps running while the control plane restarts.
 type ownEnvoy struct {
-	t     testing.TB
-	admin *http.Client // of its admin interface
+	t      testing.TB
+	path   string // the executable
+	file   string // its bootstrap
+	admin  *http.Client
+	log    bytes.Buffer // read when it has ended
+	p      *exec.Cmd
+	exited chan error
 }
 
 // ownEnvoy starts an Envoy with the bootstrap of `sluice bootstrap`. It may log complaints, since tests cause some. It must not end by
 // itself.
 func (s *instance) ownEnvoy() *ownEnvoy {
 	s.t.Helper()
-	path, dir := realEnvoy.envoy(s.t), shortDir(s.t)
+	dir := shortDir(s.t)
+	e := &ownEnvoy{t: s.t, path: realEnvoy.envoy(s.t), file: filepath.Join(dir, "envoy.yaml")}
 	admin := "unix:" + filepath.Join(dir, "admin.sock")
 	bootstrap, err := exec.Command(sluiceBinary, "bootstrap", "--xds", s.socket(), "--admin", admin, "--node-id", "own").Output()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	file := filepath.Join(dir, "envoy.yaml")
-	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
+	if err := os.WriteFile(e.file, bootstrap, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	p := exec.Command(path, "-c", file, "--disable-hot-restart", "--log-level", "error")
-	var log bytes.Buffer
-	p.Stdout, p.Stderr = &log, &log
-	if err := p.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- p.Wait() }()
 	transport := envoy.AdminTransport(admin)
+	e.admin = &http.Client{Transport: transport}
+	e.start()
 	s.t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		select {
-		case err := <-exited:
-			s.t.Errorf("the Envoy ended by itself: %v\n%s", err, log.String())
-			return
-		default:
-		}
-		_ = p.Process.Signal(syscall.SIGTERM)
-		<-exited
+		e.stop()
 		if s.t.Failed() {
-			s.t.Logf("the Envoy wrote:\n%s", log.String())
+			s.t.Logf("the Envoy wrote:\n%s", e.log.String())
 		}
 	})
-	return &ownEnvoy{t: s.t, admin: &http.Client{Transport: transport}}
+	return e
+}
+
+func (e *ownEnvoy) start() {
+	e.t.Helper()
+	e.p, e.exited = exec.Command(e.path, "-c", e.file, "--disable-hot-restart", "--log-level", "error"), make(chan error, 1)
+	e.p.Stdout, e.p.Stderr = &e.log, &e.log
+	if err := e.p.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	go func(p *exec.Cmd, exited chan<- error) { exited <- p.Wait() }(e.p, e.exited)
+}
+
+func (e *ownEnvoy) stop() {
+	select {
+	case err := <-e.exited:
+		e.t.Errorf("the Envoy ended by itself: %v", err)
+		return
+	default:
+	}
+	_ = e.p.Process.Signal(syscall.SIGTERM)
+	<-e.exited
 }
 
 // stats returns the lines of Envoy's counters and gauges whose names match.
@@ -175,6 +188,20 @@ func TestEnvoyServesWhenAllOfItsAddressesBecomeFree(t *testing.T) {
 	})
 	for _, holder := range holders {
 		holder.Close()
+	}
+	version, err := envoy.Check(t.Context(), e.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version.Compare(envoy.AsksForLateScopes) < 0 {
+		eventually(t, "explain says which client hangs", func() error {
+			if verdict := s.verdict(host); !strings.Contains(verdict, "gateway own") || !strings.Contains(verdict, "restart it") {
+				return errors.New(verdict)
+			}
+			return nil
+		})
+		e.stop()
+		e.start()
 	}
 	s.serves(host)
 }

@@ -79,7 +79,7 @@ func TestWrongScalingAnnotationsAreRefusedWithKnativesSentence(t *testing.T) {
 func TestWrongConfigurationOfTheAutoscalerNamesFileAndKey(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"stable-window: soon\n":                                            `"stable-window"`,
+		"stable-window: soon\n":                                            `stable-window is "soon"`,
 		"stable-window: 1s\n":                                              "stable-window",
 		"stable-window: 6500ms\n":                                          "stable-window",
 		"max-scale-up-rate: 1\n":                                           "max-scale-up-rate",

@@ -93,10 +93,13 @@ func (f *front) drop(is func(leader string) bool) {
 	defer f.mu.Unlock()
 	for conn, to := range f.relayed {
 		if is(to) {
-			conn.Close()
+			end(conn)
 		}
 	}
 }
+
+// end closes a connection. What its peer has not read by then is of no use.
+func end(conn net.Conn) { _ = conn.Close() }
 
 // pass gives a connection to whoever leads.
 func (f *front) pass(ctx context.Context, conn net.Conn) {
@@ -109,7 +112,7 @@ func (f *front) pass(ctx context.Context, conn net.Conn) {
 	case leader != "":
 		f.relay(ctx, conn, leader)
 	}
-	conn.Close()
+	end(conn)
 }
 
 // await waits until somebody leads.
@@ -149,18 +152,18 @@ func (f *front) relay(ctx context.Context, conn net.Conn, leader string) {
 		f.mu.Unlock()
 	}()
 	if !current { // it changed after await: drop has not seen this connection
-		to.Close()
+		end(to)
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { end(conn) })
 	defer stop()
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(conn, to) // either error means that one side has ended
-		conn.Close()
+		end(conn)
 	})
 	_, _ = io.Copy(to, conn)
-	to.Close()
+	end(to)
 	back.Wait()
 }
 

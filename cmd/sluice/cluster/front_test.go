@@ -60,14 +60,14 @@ func answer(t *testing.T, listener net.Listener, name string) {
 	}()
 }
 
-// client is a connection to a front.
-type client struct {
+// caller is a connection to a front.
+type caller struct {
 	t     *testing.T
 	conn  net.Conn
 	lines *bufio.Reader
 }
 
-func dial(t *testing.T, f *front) *client {
+func dial(t *testing.T, f *front) *caller {
 	t.Helper()
 	conn, err := net.Dial("tcp", f.address())
 	if err != nil {
@@ -75,11 +75,11 @@ func dial(t *testing.T, f *front) *client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	return &client{t, conn, bufio.NewReader(conn)}
+	return &caller{t, conn, bufio.NewReader(conn)}
 }
 
 // ask sends a word and returns who answers; empty if the connection is closed.
-func (c *client) ask(word string) string {
+func (c *caller) ask(word string) string {
 	c.t.Helper()
 	if _, err := fmt.Fprintln(c.conn, word); err != nil {
 		return ""

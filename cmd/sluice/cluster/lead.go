@@ -3,24 +3,42 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/config"
+	"sluice.dev/sluice/contract"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/kube/configmap"
 	"sluice.dev/sluice/kube/deployment"
+	"sluice.dev/sluice/kube/digest"
 	"sluice.dev/sluice/model"
 )
 
 // term is what runs while this replica leads.
-type term struct{ parts *stage.Group }
+type term struct {
+	// Set once, in this order.
+	options Options
+	parts   *stage.Group
+	api     *rest.Config
+	token   string // by which queue-proxies recognize activators and controllers
+	xds     *transport.Listeners
+	watcher *configmap.Watcher
+	digests *digest.Resolver
+	runtime *deployment.Runtime
+	loops   *loops.Loops
+
+	settings atomic.Pointer[config.Settings] // of now
+}
 
 // failure gets the error of a part that ends. A nil term has none.
 func (t *term) failure() <-chan error {
@@ -40,48 +58,51 @@ func (t *term) stop(why error) error {
 
 // lead starts all loops.
 func (c *Controller) lead(ctx context.Context) (*term, error) {
-	t := &term{parts: stage.NewGroup()}
-	if err := c.startLeading(ctx, t.parts); err != nil {
+	c.state.Store(&state{why: "the objects of the API are not known yet"})
+	t := &term{options: c.options, parts: stage.NewGroup(), api: rest.CopyConfig(c.options.Config)}
+	t.options.Logger = c.log
+	t.api.QPS, t.api.Burst = 500, 1000 // the API server's own priority and fairness keeps the order among clients
+	if err := c.startLeading(ctx, t); err != nil {
 		return nil, t.stop(fmt.Errorf("beginning to lead: %w", err))
 	}
+	c.state.Store(&state{ready: t.loops.Ready(), why: "waiting for the first state of all objects"})
 	return t, nil
 }
 
-func (c *Controller) startLeading(ctx context.Context, parts *stage.Group) error {
-	c.state.Store(&state{why: "the objects of the API are not known yet"})
-	if err := c.secrets.issueAll(ctx); err != nil {
-		return err
-	}
-	token, err := c.secrets.token(ctx)
+func (c *Controller) startLeading(ctx context.Context, t *term) error {
+	err := c.secrets.issueAll(ctx)
 	if err != nil {
 		return err
 	}
-	parts.Start("certificates", func(ctx context.Context) error { return c.secrets.renew(ctx, true) })
-	xds, err := c.listenOptions().Open(c.log.Named("xds"))
-	if err != nil {
+	if t.token, err = c.secrets.token(ctx); err != nil {
 		return err
 	}
-	parts.Start("xds listeners", func(ctx context.Context) error {
+	t.parts.Start("certificates", func(ctx context.Context) error { return c.secrets.renew(ctx, true) })
+	if t.xds, err = c.listenOptions().Open(c.log.Named("xds")); err != nil {
+		return err
+	}
+	t.parts.Start("xds listeners", func(ctx context.Context) error {
 		<-ctx.Done()
-		xds.Close()
+		t.xds.Close()
 		return nil
 	})
-	api := rest.CopyConfig(c.options.Config)
-	api.QPS, api.Burst = 500, 1000 // the API server's own priority and fairness keeps the order among clients
-	watcher, settings, err := c.watchSettings(ctx, parts, api)
-	if err != nil {
+	if err := t.watchSettings(ctx); err != nil {
 		return err
 	}
-	l, runtime, err := c.newLoops(api, xds, token, watcher, settings)
-	if err != nil {
+	registry := admin.NewRegistry()
+	registry.MustRegister(t.watcher)
+	if err := t.newRuntime(); err != nil {
 		return err
 	}
-	parts.Start("deployments", runtime.Start)
-	if err := l.Start(parts, c.options.Dir); err != nil {
+	if err := t.newLoops(loops.Options{Logger: c.log, Registry: registry, XDS: t.xds}); err != nil {
 		return err
 	}
-	c.followSettings(parts, watcher, l, runtime)
-	c.state.Store(&state{ready: l.Ready(), why: "waiting for the first state of all objects"})
+	c.pages.Store(c.newPages(admin.NewMux(registry)))
+	t.parts.Start("deployments", t.runtime.Start)
+	if err := t.loops.Start(t.parts, c.options.Dir); err != nil {
+		return err
+	}
+	t.followSettings()
 	return nil
 }
 
@@ -96,31 +117,36 @@ func (c *Controller) listenOptions() *transport.ListenOptions {
 	return o
 }
 
+// newRuntime makes what runs revisions as Deployments, and what resolves their images.
+func (t *term) newRuntime() (err error) {
+	// No cache: it would list and keep all Secrets of the cluster.
+	reader, err := client.New(t.api, client.Options{Scheme: clientgoscheme.Scheme})
+	if err != nil {
+		return fmt.Errorf("connecting to the API server: %w", err)
+	}
+	t.digests = digest.New(digest.Options{Credentials: reader, UserAgent: "sluice"})
+	t.digests.Configure(digestSettings(t.settings.Load()))
+	t.runtime, err = deployment.New(deployment.Options{
+		Config: t.api, Logger: t.options.Logger,
+		Status:   func(s model.WorkloadStatus) { t.loops.Adapter.Observe(s) },
+		Revision: func(key model.Key) *servingv1.Revision { return t.loops.Adapter.Revision(key) },
+		Signer:   contract.NewSigner(t.token),
+		Pods:     t.options.pods(t.settings.Load()),
+	})
+	return err
+}
+
 // newLoops wires the loops with the cluster's API server and with Deployments as replicas.
-func (c *Controller) newLoops(api *rest.Config, xds *transport.Listeners, token string,
-	watcher *configmap.Watcher, settings config.Settings) (l *loops.Loops, runtime *deployment.Runtime, err error) {
-	runtime, err = deployment.New(deployment.Options{
-		Config: api, Logger: c.log,
-		Status:   func(s model.WorkloadStatus) { l.Adapter.Observe(s) },
-		Revision: func(key model.Key) *servingv1.Revision { return l.Adapter.Revision(key) },
-		Pods:     c.pods(settings),
-	})
-	if err != nil {
-		return nil, nil, err
+func (t *term) newLoops(o loops.Options) (err error) {
+	settings := t.settings.Load()
+	o.Scaling = settings.Autoscaler
+	o.Adapter = kube.Options{
+		Config: t.api, Gateway: t.options.gateway(), ActivatorToken: t.token, Run: t.runtime.Run,
+		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },
+		Digests:  kube.Digests{Known: t.digests.Known, Resolve: t.digests.Resolve},
+		Settings: t.options.adapterSettings(settings), LocalGateway: t.options.localGateway(), Secrets: true,
+		DefaultCertificate: t.options.certificate(), Events: true,
 	}
-	registry := admin.NewRegistry()
-	registry.MustRegister(watcher)
-	l, err = loops.New(loops.Options{
-		Logger: c.log, Registry: registry, XDS: xds, Scaling: settings.Autoscaler,
-		Adapter: kube.Options{
-			Config: api, Gateway: c.options.gateway(), ActivatorToken: token, Run: runtime.Run,
-			Settings: c.adapterSettings(settings), LocalGateway: c.options.localGateway(), Secrets: true,
-			DefaultCertificate: c.options.certificate(), Events: true,
-		},
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	c.pages.Store(c.newPages(admin.NewMux(registry)))
-	return l, runtime, nil
+	t.loops, err = loops.New(o)
+	return err
 }

@@ -29,7 +29,7 @@ type Options struct {
 
 	HTTP, HTTPS, Local string // where gateways listen, host:port; an empty host is every address
 	Routes             model.RouteForm
-	// Domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none. Empty means that such services are cluster-local.
+	// Domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none. Empty: such services are cluster-local.
 	Domain string
 	// LocalGateway is the DNS name of the gateways' Service for hosts within the cluster: each Route gets Services that lead there. Empty
 	// means the one of the installation, and "none" that Routes get none.
@@ -70,11 +70,13 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), up.RoutesUsage)
 	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none; "+
 		"empty: such services are cluster-local")
-	flags.StringVar(&o.LocalGateway, "local-gateway", o.LocalGateway, "DNS name of the gateways' Service for hosts within the cluster, to which "+
-		"the Services of routes lead; by default gateway-local in --namespace; none: routes get no Services")
-	flags.StringVar(&o.TLSSecret, "tls-secret", o.TLSSecret, "name of a Secret in --namespace, of type kubernetes.io/tls, with the certificate of "+
-		"the gateways for all hosts that have no other")
-	flags.StringVar(&o.QueueProxy, "queue-proxy-image", o.QueueProxy, "image of the queue-proxy, which runs beside each replica of a service")
+	flags.StringVar(&o.LocalGateway, "local-gateway", o.LocalGateway,
+		"DNS name of the gateways' Service for hosts within the cluster, to which the Services of routes lead; by default "+
+			"gateway-local in --namespace; none: routes get no Services")
+	flags.StringVar(&o.TLSSecret, "tls-secret", o.TLSSecret,
+		"name of a Secret in --namespace, of type kubernetes.io/tls, with the certificate of the gateways for all hosts that have no other")
+	flags.StringVar(&o.QueueProxy, "queue-proxy-image", o.QueueProxy,
+		"image of the queue-proxy, which runs beside each replica of a service")
 	flags.StringVar(&o.PullPolicy, "queue-proxy-pull-policy", o.PullPolicy,
 		"how kubelets get that image: Always, IfNotPresent or Never; by default as Kubernetes does for its tag")
 }

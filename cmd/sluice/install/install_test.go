@@ -27,6 +27,7 @@ var cases = map[string]func(*Options){
 	},
 	"none-tls": func(o *Options) {
 		o.Gateway, o.TLSSecret, o.UserSecrets, o.Namespace, o.Domain = None, "wildcard", true, "elsewhere", "apps.example.org"
+		o.RecordUsers = true
 	},
 }
 

@@ -53,7 +53,7 @@ func Parts(o Options) ([]Part, error) {
 	parts := []Part{
 		{"namespace", []Object{namespace(o)}},
 		crd,
-		{"rbac", rbac(o)},
+		{"rbac", slices.Concat(rbac(o), o.users())},
 		{"config", configMaps(o)},
 		{controller, o.controller()},
 		{activator, o.activator()},

@@ -37,6 +37,8 @@ type Options struct {
 	TLSSecret string
 	// UserSecrets lets controllers read Secrets of all namespaces: certificates of domain mappings, and image pull secrets.
 	UserSecrets bool
+	// RecordUsers has the API server write creators and last modifiers into annotations. It needs Kubernetes 1.36.
+	RecordUsers bool
 	// Routes is the form of routes to gateways: scoped or inline.
 	Routes string
 	// Monitoring adds objects of the Prometheus operator, which must be installed, and a dashboard of Grafana.
@@ -71,6 +73,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"name of a Secret in --namespace, of type kubernetes.io/tls, with the certificate that gateways present")
 	flags.BoolVar(&o.UserSecrets, "user-secrets", o.UserSecrets,
 		"let controllers read the Secrets of all namespaces: image pull secrets, and certificates of domain mappings")
+	flags.BoolVar(&o.RecordUsers, "record-users", o.RecordUsers,
+		"have the API server write who created an object and who last changed it into annotations, as Knative does; needs Kubernetes 1.36")
 	flags.StringVar(&o.Routes, "routes", o.Routes, "form of the routes to gateways: scoped or inline")
 	flags.BoolVar(&o.Monitoring, "monitoring", o.Monitoring,
 		"add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana")

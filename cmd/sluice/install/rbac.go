@@ -86,7 +86,10 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		// What only users write is read, and its status written.
 		{APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"}, Verbs: readVerbs},
 		{APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs},
-		{APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"}, Verbs: allVerbs},
+		{
+			APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"},
+			Verbs: append([]string{"create", "delete"}, readVerbs...),
+		},
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},
 		},
@@ -94,7 +97,7 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: readVerbs},
+		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}, // last words of a container that crashed
 		// The placeholders, by which pods find Routes.
 		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: allVerbs},

@@ -35,6 +35,9 @@ func (o Options) controller() []Object {
 		fmt.Sprintf("--http=:%d", httpPort), fmt.Sprintf("--https=:%d", httpsPort), fmt.Sprintf("--local=:%d", localPort),
 		"--routes="+o.Routes, "--domain="+o.Domain,
 		"--queue-proxy-image="+o.QueueProxyImage, "--queue-proxy-pull-policy="+o.PullPolicy)
+	if o.Gateway == None {
+		c.Args = append(c.Args, "--local-gateway=none") // there is no such Service
+	}
 	if o.TLSSecret != "" {
 		c.Args = append(c.Args, "--tls-secret="+o.TLSSecret)
 	}
@@ -63,7 +66,8 @@ func (o Options) activator() []Object {
 	return []Object{
 		o.account(activator), o.activatorPolicy(), o.budget(activator),
 		o.deployment(role{
-			name: activator, replicas: o.ActivatorReplicas, grace: drainGrace, container: c, volumes: []corev1.Volume{xdsCertificate(activator)},
+			name: activator, replicas: o.ActivatorReplicas, grace: drainGrace,
+			container: c, volumes: []corev1.Volume{xdsCertificate(activator)},
 		}),
 	}
 }
@@ -109,7 +113,9 @@ func (o Options) envoyGateway() role {
 
 // completeGateway adds what both gateways have.
 func (o Options) completeGateway(c corev1.Container) role {
-	c.Ports = []corev1.ContainerPort{port("http", httpPort), port("https", httpsPort), port("http-local", localPort), port("admin", adminPort)}
+	c.Ports = []corev1.ContainerPort{
+		port("http", httpPort), port("https", httpsPort), port("http-local", localPort), port("admin", adminPort),
+	}
 	c.ReadinessProbe, c.LivenessProbe = readiness("/ready"), liveness()
 	c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: endpointsLag}}}
 	c.Resources = resources("200m", "128Mi", gatewayMemoryLimit)

@@ -96,7 +96,7 @@ func InWords(err error) string {
 	var status apierrors.APIStatus
 	switch {
 	case meta.IsNoMatchError(err):
-		return err.Error() + ": `sluice up` serves Service, Configuration, Revision and Route of serving.knative.dev/v1, and "+
+		return err.Error() + ": `sluice up` serves Service, Configuration, Revision and Route of serving.knative.dev/v1, and " +
 			"DomainMapping of v1beta1"
 	case errors.As(err, &status):
 		return status.Status().Message

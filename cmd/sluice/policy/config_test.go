@@ -57,7 +57,7 @@ data:
 
 func TestWrongAutoscalerConfigNamesFileAndKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"stable-window: soon":                    `failed to parse "stable-window"`,
+		"stable-window: soon":                    `stable-window is "soon", want a duration such as 60s`,
 		"stable-window: 1s":                      "stable-window = 1s, must be in",
 		"max-scale: [1]":                         `"max-scale" is no string`,
 		"kind: ConfigMap\ndata: {max-scale: 10}": `"max-scale" is 10, and a ConfigMap holds strings: write "10"`,

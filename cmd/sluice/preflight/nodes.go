@@ -27,7 +27,8 @@ func (c *checker) podSecurity(ctx context.Context) error {
 	}
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
-		c.add(Note, "Ask for the permission to read namespaces.", "The Pod Security level of namespace %s is not known: %v.", c.options.Namespace, err)
+		c.add(Note, "Ask for the permission to read namespaces.", "The Pod Security level of namespace %s is not known: %v.",
+			c.options.Namespace, err)
 	case level == "" || level == "restricted":
 		c.add(OK, "", "All pods of Sluice meet the Pod Security level restricted, which their namespace gets.")
 	default:
@@ -65,24 +66,33 @@ func (c *checker) images() []string {
 	return images
 }
 
-// image says which nodes lack an image. The kubelet names the 50 largest images of its node.
+// mostImages is how many images a kubelet lists by default: the largest ones of its node.
+const mostImages = 50
+
+// image says which nodes lack an image.
 func (c *checker) image(image string, nodes []corev1.Node) {
 	var without []string
+	unknown := false
 	for _, n := range nodes {
 		if !slices.ContainsFunc(n.Status.Images, func(i corev1.ContainerImage) bool { return slices.ContainsFunc(i.Names, same(image)) }) {
 			without = append(without, n.Name)
+			unknown = unknown || len(n.Status.Images) >= mostImages
 		}
 	}
 	first := strings.Join(without[:min(3, len(without))], ", ")
 	switch {
 	case len(without) == 0:
 		c.add(OK, "", "All nodes have the image %s.", image)
+	case unknown && (c.options.PullPolicy == string(corev1.PullNever) || strings.HasPrefix(image, "sluice.local/")):
+		c.add(Note, "See on the nodes: they list only their largest images.", "%d nodes, such as %s, do not list the image %s.",
+			len(without), first, image)
 	case c.options.PullPolicy == string(corev1.PullNever):
 		c.add(Lacks, "Load the image into these nodes, or let kubelets pull it with --image-pull-policy IfNotPresent.",
 			"%d nodes, such as %s, do not list the image %s, and --image-pull-policy is Never.", len(without), first, image)
 	case strings.HasPrefix(image, "sluice.local/"):
-		c.add(Lacks, "No registry has this image. make images builds it: push it to a registry that the nodes reach, and name it with a flag "+
-			"of sluice install, or load it into the nodes.", "%d nodes, such as %s, do not list the image %s.", len(without), first, image)
+		c.add(Lacks, "No registry has this image. make images builds it: push it to a registry that the nodes reach, and name it with a "+
+			"flag of sluice install, or load it into the nodes.",
+			"%d nodes, such as %s, do not list the image %s.", len(without), first, image)
 	default:
 		c.add(Note, "The nodes must be able to pull it; a private registry needs imagePullSecrets in the ServiceAccounts of the namespace.",
 			"%d nodes, such as %s, do not list the image %s yet.", len(without), first, image)
@@ -114,7 +124,8 @@ func (c *checker) certificate(ctx context.Context) error {
 	case err != nil:
 		c.add(Note, "Ask for the permission to read it.", "Whether Secret %s has a certificate is not known: %v.", name, err)
 	case len(secret.Data[corev1.TLSCertKey]) == 0 || len(secret.Data[corev1.TLSPrivateKeyKey]) == 0:
-		c.add(Lacks, "It must have the keys tls.crt and tls.key, as kubectl create secret tls makes them.", "Secret %s has no certificate.", name)
+		c.add(Lacks, "It must have the keys tls.crt and tls.key, as kubectl create secret tls makes them.",
+			"Secret %s has no certificate.", name)
 	default:
 		c.add(OK, "", "Secret %s has a certificate.", name)
 	}

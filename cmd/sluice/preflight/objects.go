@@ -69,15 +69,15 @@ func (c *checker) owners(ctx context.Context) error {
 }
 
 func (c *checker) foreign(o install.Object, have *unstructured.Unstructured) {
-	switch kind := have.GetKind(); {
-	case kind == "CustomResourceDefinition":
+	switch have.GetKind() {
+	case "CustomResourceDefinition":
 		who := have.GetLabels()["app.kubernetes.io/name"]
 		if who == "" {
 			who = "somebody else"
 		}
 		c.add(Lacks, "Two controllers of these kinds would undo each other's work. Remove the other one, or use another cluster.",
 			"%s is there, and belongs to %s.", describe(o), who)
-	case kind == "Namespace":
+	case "Namespace":
 		c.add(Note, "Use another --namespace if it is not meant for Sluice. sluice uninstall leaves this one.",
 			"%s is there, without the label %s=sluice.", describe(o), install.PartOf)
 	default:
@@ -149,7 +149,8 @@ func (c *checker) dryRun(ctx context.Context) error {
 		}
 	}
 	if refused == 0 {
-		c.add(OK, "", "The API server accepts %d objects in a dry run; %d could not be tried before their namespace is there.", tried, skipped)
+		c.add(OK, "", "The API server accepts %d objects in a dry run; %d could not be tried before their namespace is there.",
+			tried, skipped)
 	}
 	return nil
 }

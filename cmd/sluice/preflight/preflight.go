@@ -102,7 +102,8 @@ func (c *checker) version() error {
 		return fmt.Errorf("the API server at %s does not answer: %w", c.host, err)
 	}
 	if older(version.Major, version.Minor, install.OldestKubernetes) {
-		c.add(Lacks, "Update it to "+install.OldestKubernetes+" or newer.", "Kubernetes at %s is %s: that is too old.", c.host, version.GitVersion)
+		c.add(Lacks, "Update it to "+install.OldestKubernetes+" or newer.", "Kubernetes at %s is %s: that is too old.",
+			c.host, version.GitVersion)
 		return nil
 	}
 	c.add(OK, "", "Kubernetes %s answers at %s.", version.GitVersion, c.host)
@@ -122,7 +123,7 @@ func (c *checker) loadBalancer(ctx context.Context) error {
 	if c.options.Gateway == install.None || c.options.ServiceType != string(corev1.ServiceTypeLoadBalancer) {
 		return nil
 	}
-	const remedy = "If nothing gives addresses to such Services here, use --service-type NodePort, or ClusterIP behind an ingress of your own."
+	const remedy = "If nothing gives addresses to such Services here, use --service-type NodePort, or ClusterIP behind your own ingress."
 	services, err := list(ctx, c.client.CoreV1().Services(corev1.NamespaceAll).List)
 	if err != nil {
 		c.add(Note, remedy, "Whether Services of type LoadBalancer get addresses is not known: %v.", err)

@@ -46,26 +46,28 @@ type kind struct {
 func steps() []kind {
 	serving := func(plural, name string) kind { return all(servingGroup, "v1", plural, name) }
 	return []kind{
-		labelled("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding"),
+		labelled("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding"),
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
+		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
-		labelled("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
-		labelled("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole"),
+		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
+		labelled("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition"),
+		labelled("rbac.authorization.k8s.io", "clusterroles", "ClusterRole"),
 	}
 }
 
 // inside are the kinds in the namespace of the installation, for a namespace that stays.
 func inside() []kind {
 	return []kind{
-		labelled("apps", "v1", "deployments", "Deployment"), labelled("", "v1", "services", "Service"),
-		labelled("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"),
-		labelled("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
-		labelled("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding"), labelled("rbac.authorization.k8s.io", "v1", "roles", "Role"),
-		labelled("", "v1", "serviceaccounts", "ServiceAccount"), labelled("", "v1", "configmaps", "ConfigMap"),
-		labelled("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor"),
-		labelled("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule"),
-		labelled("", "v1", "secrets", "Secret"), named("coordination.k8s.io", "leases", "Lease", install.Lease),
+		labelled("apps", "deployments", "Deployment"), labelled("", "services", "Service"),
+		labelled("policy", "poddisruptionbudgets", "PodDisruptionBudget"),
+		labelled("networking.k8s.io", "networkpolicies", "NetworkPolicy"),
+		labelled("rbac.authorization.k8s.io", "rolebindings", "RoleBinding"), labelled("rbac.authorization.k8s.io", "roles", "Role"),
+		labelled("", "serviceaccounts", "ServiceAccount"), labelled("", "configmaps", "ConfigMap"),
+		labelled("monitoring.coreos.com", "podmonitors", "PodMonitor"), labelled("monitoring.coreos.com", "prometheusrules", "PrometheusRule"),
+		labelled("", "secrets", "Secret"), named("coordination.k8s.io", "leases", "Lease", install.Lease),
 	}
 }
 
@@ -78,8 +80,8 @@ func all(group, version, plural, name string) kind {
 }
 
 // labelled are the objects that Sluice's installation has.
-func labelled(group, version, plural, name string) kind {
-	k := all(group, version, plural, name)
+func labelled(group, plural, name string) kind {
+	k := all(group, "v1", plural, name)
 	k.selector = install.PartOf + "=sluice"
 	return k
 }

@@ -7,6 +7,7 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/crds/convert"
 	"sluice.dev/sluice/dataplane/activator"
 	"sluice.dev/sluice/kube"
@@ -23,8 +24,9 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 		u.registry.MustRegister(held.Collector())
 	}
 	options := process.Options{
-		Dir: u.options.DataDir, Logger: u.log.Named("process"), Replicas: u.options.MaxReplicas, ActivatorToken: u.token, Bin: u.bin,
-		Status: func(s model.WorkloadStatus) { l.Adapter.Observe(s) },
+		Dir: u.options.DataDir, Logger: u.log.Named("process"), Replicas: u.options.MaxReplicas, Bin: u.bin,
+		ActivatorKey: contract.NewSigner(u.token).Key(),
+		Status:       func(s model.WorkloadStatus) { l.Adapter.Observe(s) },
 	}
 	if u.options.RequestLog {
 		options.RequestLog = &u.announce

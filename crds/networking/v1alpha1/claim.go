@@ -51,5 +51,5 @@ type ClusterDomainClaimList struct {
 	Items           []ClusterDomainClaim `json:"items"`
 }
 
-// AutomaticLabel, with "true", is on a claim that a DomainMapping made. It goes with the DomainMapping.
+// AutomaticLabel with "true" is on a claim that a DomainMapping made. It goes with the DomainMapping.
 const AutomaticLabel = "sluice.dev/automatic-claim"

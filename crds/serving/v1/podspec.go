@@ -2,13 +2,17 @@ package servingv1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// PodSpec is the part of a pod spec that Knative lets through.
+// PodSpec is the part of a pod spec that Knative lets through, in its default configuration or with one of its features. Features says
+// which feature a field needs.
 //
 // +kubebuilder:validation:XValidation:rule="self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",message="volumeMounts must name one of the volumes"
-// +kubebuilder:validation:XValidation:rule="!has(self.volumes) || self.volumes.all(v, self.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)))",message="each of the volumes must be mounted"
+// +kubebuilder:validation:XValidation:rule="!has(self.initContainers) || self.initContainers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",message="volumeMounts of initContainers must name one of the volumes"
+// +kubebuilder:validation:XValidation:rule="!has(self.volumes) || self.volumes.all(v, self.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)) || has(self.initContainers) && self.initContainers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == v.name)))",message="each of the volumes must be mounted"
+// +kubebuilder:validation:XValidation:rule="!has(self.initContainers) || self.initContainers.all(c, self.containers.all(d, d.?name.orValue(\"\") != c.name))",message="an init container must not have the name of a container"
 type PodSpec struct {
 	// containers run side by side in each replica. One of them serves: the one with ports, or the only one.
 	// +required
@@ -25,6 +29,8 @@ type PodSpec struct {
 	Volumes []Volume `json:"volumes,omitempty"`
 	// serviceAccountName is the pods' identity in the cluster.
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// automountServiceAccountToken mounts that account's token.
 	// +optional
@@ -35,6 +41,99 @@ type PodSpec struct {
 	// enableServiceLinks puts the namespace's services into the environment; false by default.
 	// +optional
 	EnableServiceLinks *bool `json:"enableServiceLinks,omitempty"`
+	// initContainers run one after the other before the containers start.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	InitContainers []InitContainer `json:"initContainers,omitempty"`
+	// Scheduling are fields that Kubernetes checks when a pod is created. They are kept as they are.
+	Scheduling `json:",inline"`
+}
+
+// Scheduling is what a pod asks of its node. Kubernetes' types of these fields are large, and a change of them must not break the reading
+// of stored objects, so they are any JSON here. A mistake in them becomes a condition of the Revision.
+type Scheduling struct {
+	// nodeSelector has the labels of the nodes that pods may run on.
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// tolerations are as in Kubernetes' PodSpec.
+	// +optional
+	Tolerations []apiextensionsv1.JSON `json:"tolerations,omitempty"`
+	// affinity is as in Kubernetes' PodSpec; by default pods prefer nodes without one of the same revision.
+	// +optional
+	Affinity *apiextensionsv1.JSON `json:"affinity,omitempty"`
+	// topologySpreadConstraints are as in Kubernetes' PodSpec.
+	// +optional
+	TopologySpreadConstraints []apiextensionsv1.JSON `json:"topologySpreadConstraints,omitempty"`
+	// runtimeClassName of the pods.
+	// +optional
+	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
+	// priorityClassName of the pods.
+	// +optional
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// schedulerName of the pods.
+	// +optional
+	SchedulerName string `json:"schedulerName,omitempty"`
+	// dnsPolicy of the pods.
+	// +optional
+	DNSPolicy corev1.DNSPolicy `json:"dnsPolicy,omitempty"`
+	// dnsConfig is as in Kubernetes' PodSpec.
+	// +optional
+	DNSConfig *apiextensionsv1.JSON `json:"dnsConfig,omitempty"`
+	// hostAliases are as in Kubernetes' PodSpec.
+	// +optional
+	HostAliases []apiextensionsv1.JSON `json:"hostAliases,omitempty"`
+	// securityContext of the pods is as in Kubernetes' PodSpec.
+	// +optional
+	SecurityContext *apiextensionsv1.JSON `json:"securityContext,omitempty"`
+}
+
+// InitContainer is a container that ends before the others start. It has no ports and no probes.
+type InitContainer struct {
+	// name of the container.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self != 'queue-proxy'",message="\"queue-proxy\" is a reserved container name"
+	Name string `json:"name,omitempty"`
+	// image to run.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+	// command replaces the image's entry point.
+	// +optional
+	Command []string `json:"command,omitempty"`
+	// args replace the image's arguments.
+	// +optional
+	Args []string `json:"args,omitempty"`
+	// workingDir of the process.
+	// +optional
+	WorkingDir string `json:"workingDir,omitempty"`
+	// env is the environment of the process.
+	// +optional
+	// +kubebuilder:validation:MaxItems=500
+	Env []EnvVar `json:"env,omitempty"`
+	// envFrom adds all entries of configmaps and secrets to the environment.
+	// +optional
+	EnvFrom []EnvFromSource `json:"envFrom,omitempty"`
+	// resources that the container needs and may use.
+	// +optional
+	Resources ResourceRequirements `json:"resources,omitzero"`
+	// volumeMounts say where volumes appear.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=mountPath
+	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
+	// imagePullPolicy is Always, IfNotPresent or Never.
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// securityContext of the process.
+	// +optional
+	SecurityContext *SecurityContext `json:"securityContext,omitempty"`
 }
 
 // Container is one container of a pod.
@@ -281,9 +380,13 @@ type SecurityContext struct {
 	Capabilities *corev1.Capabilities `json:"capabilities,omitempty"`
 	// runAsUser is a user id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
 	// runAsGroup is a group id.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
 	// runAsNonRoot refuses to run as root.
 	// +optional

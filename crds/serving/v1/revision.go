@@ -27,6 +27,20 @@ type Revision struct {
 	Status RevisionStatus `json:"status,omitzero"`
 }
 
+// Images returns the image of each container and init container as the spec names it, by the container's name.
+func (r *Revision) Images() map[string]string {
+	spec := r.Spec.DeepCopy()
+	spec.SetDefaults() // which names containers
+	images := map[string]string{}
+	for _, c := range spec.Containers {
+		images[c.Name] = c.Image
+	}
+	for _, c := range spec.InitContainers {
+		images[c.Name] = c.Image
+	}
+	return images
+}
+
 // RevisionSpec is a pod spec and the limits of requests.
 type RevisionSpec struct {
 	PodSpec `json:",inline"`

@@ -48,12 +48,15 @@ serviceType: %s
 tlsSecret: %q
 # Whether controllers may read the Secrets of all namespaces: image pull secrets, and certificates of domain mappings.
 userSecrets: %t
+# Whether the API server writes who created an object and who last changed it into annotations, as Knative does. It needs Kubernetes 1.36.
+recordUsers: %t
 # Form of the routes to gateways: scoped or inline.
 routes: %s
 # Whether to add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana.
 monitoring: %t
 `, o.Namespace, o.Gateway, o.ControllerReplicas, o.ActivatorReplicas, o.GatewayReplicas,
-		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret, o.UserSecrets, o.Routes, o.Monitoring)
+		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
+		o.UserSecrets, o.RecordUsers, o.Routes, o.Monitoring)
 }
 
 // schema is values.schema.json, by which Helm refuses wrong values as install.Options.Check does.
@@ -90,6 +93,7 @@ const schema = `{
     "serviceType": {"enum": ["LoadBalancer", "NodePort", "ClusterIP"]},
     "tlsSecret": {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
     "userSecrets": {"type": "boolean"},
+    "recordUsers": {"type": "boolean"},
     "routes": {"enum": ["scoped", "inline"]},
     "monitoring": {"type": "boolean"}
   }

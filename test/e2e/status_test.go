@@ -76,9 +76,11 @@ func TestStatusIsForThoseWhoHaveTheRole(t *testing.T) {
 			}
 		})
 	}
-	if out, code := asked(t, []string{"KUBECONFIG=" + s.kubeconfigOf("may")}, "xds", "status"); code != 0 || !strings.Contains(out, "gateway-") {
-		t.Errorf("with the role: code %d, %s", code, out)
-	}
+	may := "KUBECONFIG=" + s.kubeconfigOf("may")
+	s.await("the status with the role", func() (any, bool) { // the API server learns of a binding by a watch
+		out, code := asked(t, []string{may}, "xds", "status")
+		return out, code == 0 && strings.Contains(out, "gateway-")
+	})
 	out, code := asked(t, []string{"KUBECONFIG=" + s.kubeconfigOf("views")}, "xds", "status")
 	if code == 0 || !strings.Contains(out, "your account may not") || !strings.Contains(out, "xds-status") {
 		t.Errorf("without the role: code %d, %s", code, out)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -117,6 +118,12 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	}
 	if _, err := api.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	// The authorizer of the API server learns of the binding by a watch.
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, _, err := (Installation{Config: user, Namespace: namespace}).Open(t.Context()); !strings.Contains(err.Error(), "may not") {
+			break
+		}
 	}
 	fails(user, "the leading controller default/gone is gone")
 }

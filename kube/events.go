@@ -146,8 +146,8 @@ func (e *events) conditions(about client.Object, before, after *servingv1.Status
 // notice is a reason with its sentence.
 type notice struct{ Reason, Message string }
 
-// remark returns what is wrong with an object although its condition is True, such as resources that gateways refuse. It is empty when there
-// is nothing.
+// remark returns what is wrong with an object although its condition is True, such as resources that gateways refuse. It is empty when
+// there is nothing.
 func remark(s *servingv1.Status) notice {
 	for i := range s.Conditions {
 		c := &s.Conditions[i]

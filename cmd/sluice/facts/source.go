@@ -94,7 +94,8 @@ func (s *Source) clientConfig() (config *rest.Config, from string, err error) {
 	default:
 		return nil, own + " and KUBECONFIG", errors.New("the file is not there, and the variable is not set")
 	}
-	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: s.Context}).ClientConfig()
+	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: s.Context}).ClientConfig()
 	if err != nil {
 		return nil, from, err
 	}

@@ -37,7 +37,8 @@ func MonitoringFiles(o install.Options) ([]File, error) {
 		return nil, fmt.Errorf("writing the alerts: %w", err)
 	}
 	return []File{
-		{"dashboard.json", dashboard}, {"alerts.yaml", append([]byte(notice), alerts...)}, {"monitoring.yaml", append([]byte(notice), text...)},
+		{"dashboard.json", dashboard}, {"alerts.yaml", append([]byte(notice), alerts...)},
+		{"monitoring.yaml", append([]byte(notice), text...)},
 		{"kustomization.yaml", []byte(notice +
 			"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n- monitoring.yaml\n")},
 	}, nil

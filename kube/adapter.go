@@ -70,6 +70,8 @@ type Options struct {
 	// Patience is how long the status of a changed Route waits for the gateways to acknowledge the change, so that one write has both;
 	// 0 means 50 ms, which is usually enough.
 	Patience time.Duration
+	// Events records Kubernetes Events about the objects of users. It is for an API server that has this kind.
+	Events bool
 	// LocalGateway is the DNS name of the Service of the gateways for hosts within the cluster. With it, each Route has placeholder
 	// Services that lead there. Empty means that there are none.
 	LocalGateway string
@@ -120,6 +122,7 @@ type Adapter struct {
 	backing   *backing
 	barrier   *barrier
 	fleet     *fleet
+	events    *events
 	resolving *resolving
 	problems  notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
@@ -192,6 +195,9 @@ func New(o Options) (*Adapter, error) {
 		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
 		certificate: make(chan struct{}, 1),
 	}
+	if a.events, err = newEvents(&o, scheme); err != nil {
+		return nil, err
+	}
 	a.settings.Store(o.Settings.complete())
 	if o.Secrets {
 		if a.secrets, err = newSecrets(o.Config, a.secretChanged); err != nil {
@@ -211,7 +217,7 @@ func New(o Options) (*Adapter, error) {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets, a.events.run} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}

@@ -72,7 +72,7 @@ func newClusterBench(t *testing.T, adjust func(*kube.Options), before ...client.
 	}
 	b := newBenchOn(t, cluster.rest)
 	b.adjust = func(o *kube.Options) {
-		o.LocalGateway, o.Secrets, o.CollectGarbage = localGateway, true, false
+		o.LocalGateway, o.Secrets, o.Events, o.CollectGarbage = localGateway, true, true, false
 		o.Gateway.HTTPS = "127.0.0.1:8443"
 		o.Rollout.Claims = true
 		if adjust != nil {
@@ -88,7 +88,7 @@ func newClusterBench(t *testing.T, adjust func(*kube.Options), before ...client.
 		}
 		for _, kind := range []client.Object{
 			&servingv1.Service{}, &servingv1.Route{}, &servingv1.Configuration{}, &servingv1.Revision{}, &servingv1beta1.DomainMapping{},
-			&corev1.Service{}, &corev1.Secret{}, &rbacv1.Role{}, &rbacv1.RoleBinding{},
+			&corev1.Service{}, &corev1.Secret{}, &corev1.Event{}, &rbacv1.Role{}, &rbacv1.RoleBinding{},
 		} {
 			if err := b.DeleteAllOf(ctx, kind, client.InNamespace("default")); err != nil && !apierrors.IsNotFound(err) {
 				t.Errorf("cleaning up: %v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -89,6 +90,9 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 	if err := writeStatus(ctx, a, after, configuration.Status, after.Status); err != nil {
 		return ctrl.Result{}, err
 	}
+	if !isOwned(after) {
+		a.events.conditions(after, &configuration.Status.Status, &after.Status.Status, "Ready with the revision "+plan.LatestReady)
+	}
 	return ctrl.Result{RequeueAfter: again}, a.retire(ctx, value, revisions)
 }
 
@@ -107,6 +111,9 @@ func (a *Adapter) createRevision(ctx context.Context, c *servingv1.Configuration
 	err = a.client.Create(ctx, revision)
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 		return err.Error(), nil
+	}
+	if err == nil {
+		a.events.tell(subject(c), corev1.EventTypeNormal, ReasonRevisionCreated, "Created the revision "+name)
 	}
 	return "", err
 }

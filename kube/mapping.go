@@ -223,5 +223,6 @@ func (a *Adapter) writeMapping(ctx context.Context, mapping *servingv1beta1.Doma
 		return err
 	}
 	a.wrote.put(refOf(kindMapping, after), after.ResourceVersion)
+	a.events.conditions(after, &mapping.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
 	return nil
 }

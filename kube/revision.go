@@ -101,6 +101,7 @@ func (a *Adapter) endRevision(key model.Key) ctrl.Result {
 		return ctrl.Result{RequeueAfter: leavePoll}
 	}
 	a.leaving.drop(key)
+	a.events.replicas.drop(key)
 	a.resolving.drop(key)
 	a.fleet.remove(key)
 	a.options.Scale.Remove(key)
@@ -183,7 +184,11 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	if state.Status != nil {
 		s.ActualReplicas = new(int32(len(state.Status.Ready)))
 	}
-	return plan.Again, writeStatus(ctx, a, after, before, after.Status)
+	if err := writeStatus(ctx, a, after, before, after.Status); err != nil {
+		return 0, err
+	}
+	a.events.conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
+	return sooner(plan.Again, a.events.scaled(revision, state, in.Now)), nil
 }
 
 // revisionProblems returns why a revision cannot run, besides what is wrong with its containers.

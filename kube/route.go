@@ -59,6 +59,7 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	if route == nil {
 		a.assembler.removeRoute(key)
 		a.changed.drop(key)
+		a.events.splits.drop(key)
 		return ctrl.Result{}, nil
 	}
 	if gone, err := a.collected(ctx, route); gone || err != nil {
@@ -89,7 +90,8 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		plan.Again = sooner(plan.Again, afterForeign)
 	}
 	plan.Conditions = a.withProblems(refOf(kindRoute, route), plan.Conditions, append(problems, convert.RouteProblems(wanted)...))
-	return ctrl.Result{RequeueAfter: plan.Again}, a.writeRoute(ctx, route, wanted, plan, in.Now)
+	again, err := a.writeRoute(ctx, route, wanted, plan, in.Now)
+	return ctrl.Result{RequeueAfter: sooner(plan.Again, again)}, err
 }
 
 // withProblems returns the conditions of an object with the first of its problems in them, those of the newest World after the others.
@@ -217,12 +219,13 @@ func (a *Adapter) lookBehind(ctx context.Context, c *model.Configuration) error 
 	return nil
 }
 
-// writeRoute stores the wanted Route with its status.
-func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route, plan rollout.RoutePlan, now time.Time) error {
+// writeRoute stores the wanted Route with its status. It returns after what time there may be more to tell of the Route; 0 means never.
+func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route, plan rollout.RoutePlan,
+	now time.Time) (time.Duration, error) {
 	after := wanted.DeepCopy()
 	if wanted != route && a.options.Put == nil {
 		if err := a.client.Update(ctx, after); err != nil {
-			return fmt.Errorf("updating %s/%s: %w", route.Namespace, route.Name, err)
+			return 0, fmt.Errorf("updating %s/%s: %w", route.Namespace, route.Name, err)
 		}
 	}
 	s := &after.Status
@@ -233,11 +236,14 @@ func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route
 	s.Annotations = convert.WithRollout(s.Annotations, plan.Rollout)
 	if wanted == route || a.options.Put == nil {
 		if err := writeStatus(ctx, a, after, route.Status, after.Status); err != nil {
-			return err
+			return 0, err
 		}
 	} else if err := a.options.Put(ctx, after, true); err != nil {
-		return fmt.Errorf("writing %s/%s: %w", route.Namespace, route.Name, err)
+		return 0, fmt.Errorf("writing %s/%s: %w", route.Namespace, route.Name, err)
 	}
 	a.wrote.put(refOf(kindRoute, after), after.ResourceVersion)
-	return nil
+	if !isOwned(after) {
+		a.events.conditions(after, &route.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
+	}
+	return a.events.routed(route, after, now), nil
 }

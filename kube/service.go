@@ -170,6 +170,7 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollou
 		return err
 	}
 	a.wrote.put(refOf(kindService, after), after.ResourceVersion)
+	a.events.conditions(after, &f.service.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
 	a.announce(f.service, after)
 	return nil
 }

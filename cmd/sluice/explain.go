@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,19 +35,21 @@ the first broken link and what to do about it.
 SERVICE is NAME or NAMESPACE/NAME of a Service, or of a Route or Configuration of its own. HOST is a host
 of one, also of a tag or within the cluster, with or without a port; a URL is taken as well.
 
+It asks the sluice up of --data-dir. With --kubeconfig or --context, and where there is no data directory, it asks the
+cluster that kubectl would use, and there the leading controller.
+
 The exit code is 0 when everything is served as asked, 1 when a link is broken, 2 for a wrong command line.`,
 		Example: `  sluice explain hello
   sluice explain http://blue-hello.default.localhost:8080
+  sluice explain -n shop hello --context production
   sluice explain hello -o json`,
 		Args: func(c *cobra.Command, args []string) error { return usage(cobra.ExactArgs(1)(c, args)) },
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	f.add(c, "text or json", "text", "json")
+	f.add(c, "system-namespace", "text or json", "text", "json")
 	f.facts.XDS = &f.server
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of a SERVICE that names none")
-	c.Flags().StringVar(&f.facts.Kubeconfig, "kubeconfig", "",
-		"how to reach the Kubernetes API (default the one in --data-dir where there is one, else what KUBECONFIG names)")
 	c.Flags().DurationVar(&f.facts.Timeout, "timeout", 10*time.Second, "how long each of both servers may take")
 	return c
 }
@@ -66,6 +69,10 @@ func (f *explainFlags) run(c *cobra.Command, asked string) error {
 	query, err := explain.ParseQuery(asked, f.namespace)
 	if err != nil {
 		return usage(err)
+	}
+	f.facts.Kubeconfig, f.facts.Context = f.installation.kubeconfig, f.installation.context
+	if f.installation.inCluster(&f.server) {
+		f.facts.Reach = func(ctx context.Context) (func(), error) { return f.installation.reach(ctx, &f.server) }
 	}
 	in := f.facts.Gather(c.Context(), query)
 	if err := c.Context().Err(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,9 @@ func xdsCommand() *cobra.Command {
 		Use:   "xds",
 		Short: "Show what each client of an xDS server has: status, dump, diff",
 		Long: `Xds asks a running Sluice what its gateways, activators and gRPC clients have, over CSDS on the socket of
-its xDS server, which is in its data directory. Any other xDS server, named by --xds, that answers by resource
+its xDS server, which is in its data directory. In a cluster they ask the leading controller, through the API server:
+with --kubeconfig or --context, and where there is no data directory. That needs a right to read the Secret
+sluice-xds-status of the installation, and to forward ports to its pods. Any other xDS server, named by --xds, that answers by resource
 (generic_xds_configs) can be asked too, but without diff and the figures. Private keys are never shown.`,
 	}
 	c.AddCommand(xdsStatusCommand(), xdsDumpCommand(), xdsDiffCommand())
@@ -28,23 +31,35 @@ its xDS server, which is in its data directory. Any other xDS server, named by -
 
 // inspectFlags are what the commands of `sluice xds` share.
 type inspectFlags struct {
-	server  transport.DialOptions
-	output  string
-	outputs []string // the values that output can have
+	server       transport.DialOptions
+	installation installationFlags
+	output       string
+	outputs      []string // the values that output can have
 }
 
-func (f *inspectFlags) add(c *cobra.Command, text string, outputs ...string) {
+// add adds the flags. namespace is the name of the flag for the namespace of an installation.
+func (f *inspectFlags) add(c *cobra.Command, namespace, text string, outputs ...string) {
 	f.outputs = outputs
 	f.server.AddFlags(c.Flags())
+	f.installation.add(c, namespace)
 	c.Flags().StringVarP(&f.output, "output", "o", outputs[0], "what to print: "+text)
 }
 
-// dial makes the connection to the server, after a look at the flags.
-func (f *inspectFlags) dial() (*inspect.Server, error) {
+// dial makes the connection to the server, after a look at the flags. The function that it returns closes it.
+func (f *inspectFlags) dial(ctx context.Context) (*inspect.Server, func(), error) {
 	if !slices.Contains(f.outputs, f.output) {
-		return nil, fmt.Errorf("--output %q is neither %s", f.output, strings.Join(f.outputs, " nor "))
+		return nil, nil, fmt.Errorf("--output %q is neither %s", f.output, strings.Join(f.outputs, " nor "))
 	}
-	return inspect.Dial(&f.server)
+	end, err := f.installation.reach(ctx, &f.server)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := inspect.Dial(&f.server)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return server, func() { server.Close(); end() }, nil
 }
 
 func (f *inspectFlags) json() bool { return f.output == "json" }
@@ -59,14 +74,15 @@ acknowledged, were sent or are due (stale), and are refused, as SYNCED/STALE/REF
 refused in all, how long it has been behind (LAG), and what it was sent. A client with several streams has a
 line for each. With a client's name, or the beginning of it, the resources of that client.`,
 		Example: `  sluice xds status
+  sluice xds status --context production
   sluice xds status gateway -o json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			server, err := f.dial()
+			server, done, err := f.dial(c.Context())
 			if err != nil {
 				return err
 			}
-			defer server.Close()
+			defer done()
 			q := status.Query{Counts: len(args) == 0}
 			for _, name := range args {
 				id, err := server.Find(c.Context(), name)
@@ -87,7 +103,7 @@ line for each. With a client's name, or the beginning of it, the resources of th
 			return inspect.WriteClients(c.OutOrStdout(), clients)
 		},
 	}
-	f.add(c, "table or json", "table", "json")
+	f.add(c, "namespace", "table or json", "table", "json")
 	return c
 }
 
@@ -109,11 +125,11 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 			if err != nil {
 				return err
 			}
-			server, err := f.dial()
+			server, done, err := f.dial(c.Context())
 			if err != nil {
 				return err
 			}
-			defer server.Close()
+			defer done()
 			id := args[0]
 			if !strings.HasPrefix(id, csds.DesiredPrefix) {
 				if id, err = server.Find(c.Context(), id); err != nil {
@@ -130,7 +146,7 @@ resources of that name. Desired state of a role: sluice.dev/desired/gateway, and
 			return inspect.WriteDump(c.OutOrStdout(), resources)
 		},
 	}
-	f.add(c, "yaml or json", "yaml", "json")
+	f.add(c, "namespace", "yaml or json", "yaml", "json")
 	c.Flags().StringVarP(&typeName, "type", "t", "", "one type: cds, eds, lds, rds, sds or srds")
 	return c
 }
@@ -167,18 +183,18 @@ While something changes, a client is behind for a moment: --wait has diff look a
 			return nil
 		},
 	}
-	f.add(c, "table (text) or json", "table", "json")
+	f.add(c, "namespace", "table (text) or json", "table", "json")
 	c.Flags().DurationVar(&wait, "wait", 0, "how long to look again until nothing differs")
 	return c
 }
 
 // diff prints the differences and reports whether there are none.
 func (f *inspectFlags) diff(c *cobra.Command, clients []string, wait time.Duration) (same bool, err error) {
-	server, err := f.dial()
+	server, done, err := f.dial(c.Context())
 	if err != nil {
 		return false, err
 	}
-	defer server.Close()
+	defer done()
 	all, err := server.Diff(c.Context(), clients, inspect.DiffOptions{Wait: wait, Contents: !f.json()})
 	switch {
 	case err != nil:

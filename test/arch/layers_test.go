@@ -81,6 +81,7 @@ var layers = map[string][]string{
 	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
 	"cmd/sluice/preflight": {"cmd/sluice/install"},
 	"cmd/sluice/removal":   {"cmd/sluice/install"},
+	"cmd/sluice/remote":    {"cmd/sluice/install", "cmd/sluice/transport"},
 	"cmd/sluice/sample":    {},
 	"cmd/sluice/stage":     {},
 	"cmd/sluice/transport": {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},

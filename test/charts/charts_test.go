@@ -31,7 +31,8 @@ import (
 const deploy = "../../deploy"
 
 func TestFilesAreThoseOfTheSources(t *testing.T) {
-	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize, "helm/sluice": chart.Helm} {
+	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize, "helm/sluice": chart.Helm,
+		"monitoring": chart.MonitoringFiles} {
 		files, err := make(install.Defaults())
 		if err != nil {
 			t.Fatal(err)
@@ -72,6 +73,38 @@ func TestKustomizeMakesWhatInstallPrints(t *testing.T) {
 	}
 }
 
+// The component adds to the base what --monitoring adds to an installation.
+func TestKustomizeAddsTheMonitoring(t *testing.T) {
+	disk := filesys.MakeFsInMemory()
+	o := install.Defaults()
+	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"base": chart.Kustomize, "monitoring": chart.MonitoringFiles} {
+		files, err := make(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if err := disk.WriteFile("/"+folder+"/"+f.Name, f.Text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	text := []byte("sortOptions: {order: fifo}\nresources: [../base]\ncomponents: [../monitoring]\n")
+	if err := disk.WriteFile("/all/kustomization.yaml", text); err != nil {
+		t.Fatal(err)
+	}
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, "/all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err = made.AsYaml(); err != nil {
+		t.Fatal(err)
+	}
+	o.Monitoring = true
+	if diff := cmp.Diff(installed(t, o), objects(t, text)); diff != "" {
+		t.Errorf("in this order (-install +kustomize):\n%s", diff)
+	}
+}
+
 // installations are options, and the values of the chart for the same.
 var installations = map[string]struct {
 	change func(*install.Options)
@@ -98,6 +131,7 @@ var installations = map[string]struct {
 	"a certificate": {func(o *install.Options) { o.TLSSecret = "wildcard" }, map[string]any{"tlsSecret": "wildcard"}},
 	"users":         {func(o *install.Options) { o.RecordUsers = true }, map[string]any{"recordUsers": true}},
 	"Secrets":       {func(o *install.Options) { o.UserSecrets = true }, map[string]any{"userSecrets": true}},
+	"monitoring":    {func(o *install.Options) { o.Monitoring = true }, map[string]any{"monitoring": true}},
 	"all": {
 		func(o *install.Options) {
 			o.Namespace, o.Domain, o.TLSSecret, o.UserSecrets = "123", "apps.example.org", "wildcard", true

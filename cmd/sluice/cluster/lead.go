@@ -145,7 +145,7 @@ func (t *term) newLoops(o loops.Options) (err error) {
 		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },
 		Digests:  kube.Digests{Known: t.digests.Known, Resolve: t.digests.Resolve},
 		Settings: t.options.adapterSettings(settings), LocalGateway: t.options.localGateway(), Secrets: true,
-		DefaultCertificate: t.options.certificate(),
+		DefaultCertificate: t.options.certificate(), Events: true,
 	}
 	t.loops, err = loops.New(o)
 	return err

@@ -18,6 +18,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/xds/allow"
 )
 
 // The Secrets of an installation, in its namespace.
@@ -28,11 +29,11 @@ const (
 	authorityKey    = "ca.crt" // the authorities that the other side's certificate may be from
 )
 
-// secretOf is the name of the Secret with the certificate of a role. Pods of the role mount it.
+// secretOf is the name of the Secret with the certificate of a role. Pods of the role mount it, and whoever asks for the status reads it.
 func secretOf(role string) string { return "sluice-xds-" + role }
 
-// roles are those that clients of xDS may have, and so need a certificate for.
-var roles = []string{contract.Gateway, contract.Activator, contract.Mesh}
+// roles are those that clients of xDS may have, and so need a certificate for. That of allow.Status is for people who ask what clients have.
+var roles = []string{contract.Gateway, contract.Activator, contract.Mesh, allow.Status}
 
 // checkEvery is how often certificates are checked for their age, and for Secrets that somebody has deleted.
 const checkEvery = time.Minute

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,12 @@ import (
 type Source struct {
 	// Kubeconfig is the file that leads to the Kubernetes API. Empty means that of XDS.DataDir if there is one, else KUBECONFIG.
 	Kubeconfig string
-	XDS        *transport.DialOptions // the xDS server
-	Timeout    time.Duration          // how long each server may take
+	// Context is one of the kubeconfig; empty for its current one.
+	Context string
+	// Reach has XDS lead to an installation in a cluster, and returns what ends that; nil: XDS leads to the server as it is.
+	Reach   func(context.Context) (func(), error)
+	XDS     *transport.DialOptions // the xDS server
+	Timeout time.Duration          // how long each server may take
 }
 
 // Gather asks both servers. What cannot be read is a part of the input, with what to do about it.
@@ -75,6 +80,8 @@ func (s *Source) clientConfig() (config *rest.Config, from string, err error) {
 	own := filepath.Join(s.XDS.DataDir, "kubeconfig")       // sluice up writes it
 	rules := clientcmd.NewDefaultClientConfigLoadingRules() // KUBECONFIG, else kubectl's own file
 	switch _, missing := os.Stat(own); {
+	case s.Reach != nil: // as kubectl finds it
+		from, rules.ExplicitPath = cmp.Or(s.Kubeconfig, "kubectl's kubeconfig"), s.Kubeconfig
 	case s.Kubeconfig != "":
 		from, rules.ExplicitPath = s.Kubeconfig, s.Kubeconfig
 	case missing == nil:
@@ -87,7 +94,8 @@ func (s *Source) clientConfig() (config *rest.Config, from string, err error) {
 	default:
 		return nil, own + " and KUBECONFIG", errors.New("the file is not there, and the variable is not set")
 	}
-	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: s.Context}).ClientConfig()
 	if err != nil {
 		return nil, from, err
 	}
@@ -102,10 +110,14 @@ func (s *Source) views(ctx context.Context) (explain.Views, *explain.Failure) {
 	if err == nil {
 		return views, nil
 	}
+	who, remedy := "xDS server "+s.XDS.Server(), s.XDS.Remedy()
 	failure := &explain.Failure{
-		Who:     "xDS server " + s.XDS.Address,
-		Message: fmt.Sprintf("The xDS server %s cannot be asked: %v", s.XDS.Address, inspect.InWords(err)),
-		Remedy:  strings.ToUpper(transport.Remedy[:1]) + transport.Remedy[1:],
+		Who: who, Message: fmt.Sprintf("The %s cannot be asked: %v", who, inspect.InWords(err)),
+		Remedy: strings.ToUpper(remedy[:1]) + remedy[1:],
+	}
+	if s.Reach != nil && s.XDS.Way == nil { // there is no way to it
+		failure.Who, failure.Message = "xDS server of the cluster", fmt.Sprintf("The xDS server of the cluster cannot be asked: %v", err)
+		failure.Remedy = "See sluice check, and what your account may read in the namespace of Sluice"
 	}
 	if what := inspect.Incomplete(err); what != "" {
 		failure.Message = "The control plane has just started: " + what
@@ -115,6 +127,13 @@ func (s *Source) views(ctx context.Context) (explain.Views, *explain.Failure) {
 }
 
 func (s *Source) askViews(ctx context.Context) (explain.Views, error) {
+	if s.Reach != nil {
+		end, err := s.Reach(ctx)
+		if err != nil {
+			return explain.Views{}, err
+		}
+		defer end()
+	}
 	if err := errors.Join(s.XDS.Resolve(), s.XDS.Reachable()); err != nil { // without the remedy, which is the failure's
 		return explain.Views{}, err
 	}

@@ -28,7 +28,8 @@ const patience = time.Minute
 // Server is one xDS server.
 type Server struct {
 	conn    *grpc.ClientConn
-	address string
+	address string // what messages call it
+	remedy  string // when it cannot be reached
 }
 
 // Dial makes a Server, which the caller closes.
@@ -48,7 +49,7 @@ func Dial(o *transport.DialOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--xds %s: %w", o.Address, err)
 	}
-	return &Server{conn, o.Address}, nil
+	return &Server{conn, o.Server(), o.Remedy()}, nil
 }
 
 // Close closes the connection.
@@ -66,7 +67,7 @@ func (s *Server) Ask(ctx context.Context, q status.Query) ([]status.Client, erro
 		return nil, fmt.Errorf("xDS server at %s: %s", s.address, what)
 	}
 	if err = InWords(err); errors.Is(err, errUnreachable) {
-		return nil, fmt.Errorf("xDS server at %s: %w: %s", s.address, err, transport.Remedy)
+		return nil, fmt.Errorf("xDS server at %s: %w: %s", s.address, err, s.remedy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("xDS server at %s: %w", s.address, err)

@@ -61,6 +61,13 @@ func Parts(o Options) ([]Part, error) {
 	if o.Gateway != None {
 		parts = append(parts, Part{gateway, o.gateway()})
 	}
+	if o.Monitoring {
+		objects, err := MonitoringObjects(o)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, Part{Monitoring, objects})
+	}
 	return parts, nil
 }
 

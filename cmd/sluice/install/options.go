@@ -41,6 +41,8 @@ type Options struct {
 	RecordUsers bool
 	// Routes is the form of routes to gateways: scoped or inline.
 	Routes string
+	// Monitoring adds objects of the Prometheus operator, which must be installed, and a dashboard of Grafana.
+	Monitoring bool
 }
 
 // Defaults returns the options of `sluice install` without flags.
@@ -74,6 +76,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.RecordUsers, "record-users", o.RecordUsers,
 		"have the API server write who created an object and who last changed it into annotations, as Knative does; needs Kubernetes 1.36")
 	flags.StringVar(&o.Routes, "routes", o.Routes, "form of the routes to gateways: scoped or inline")
+	flags.BoolVar(&o.Monitoring, "monitoring", o.Monitoring,
+		"add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana")
 }
 
 // Check finds options that are missing or wrong. The error has a line for each.

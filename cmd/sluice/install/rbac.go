@@ -17,7 +17,19 @@ const (
 )
 
 // Secrets are those that controllers make: the authority of xDS, the certificates of its clients, and the token of activators.
-var Secrets = []string{"sluice-activator-token", "sluice-xds-activator", "sluice-xds-ca", "sluice-xds-gateway", "sluice-xds-mesh"}
+var Secrets = []string{
+	"sluice-activator-token", "sluice-xds-activator", "sluice-xds-ca", "sluice-xds-gateway", "sluice-xds-mesh", StatusSecret,
+}
+
+// StatusSecret has the certificate of those who ask the xDS server what its clients have. StatusRole is a Role that lets an account do so.
+// Nobody has it at first.
+const (
+	StatusSecret = "sluice-xds-status"
+	StatusRole   = "xds-status"
+)
+
+// ServerName is the name that the certificate of the xDS server is for.
+func ServerName(namespace string) string { return controller + "." + namespace + ".svc" }
 
 // Lease is the one by which controllers elect their leader.
 const Lease = "sluice-controller"
@@ -49,6 +61,9 @@ func rbac(o Options) []Object {
 			TypeMeta: typeMeta(rbacVersion, "RoleBinding"), ObjectMeta: o.meta(controller, controller),
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: controller},
 			Subjects: o.subjects(controller),
+		},
+		&rbacv1.Role{
+			TypeMeta: typeMeta(rbacVersion, "Role"), ObjectMeta: o.meta(StatusRole, ""), Rules: statusRules(),
 		},
 	}
 	return append(all, userRoles()...)
@@ -125,6 +140,17 @@ func ownRules(o Options) []rbacv1.PolicyRule {
 		})
 	}
 	return rules
+}
+
+// statusRules are what sluice xds and sluice explain need in the namespace: they find the leader, and connect to its pod.
+func statusRules() []rbacv1.PolicyRule {
+	get := []string{"get"}
+	return []rbacv1.PolicyRule{
+		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{Lease}, Verbs: get},
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{StatusSecret}, Verbs: get},
+		// WebSocket asks for get, SPDY for create.
+		{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"get", "create"}},
+	}
 }
 
 // userRoles give users of Kubernetes' own roles admin, edit and view the same on the kinds of the API.

@@ -130,7 +130,7 @@ func (o Options) completeGateway(c corev1.Container) role {
 func (o Options) xdsFlags() []string {
 	return []string{
 		"--node-id=$(POD_NAME)", fmt.Sprintf("--xds=$(CONTROLLER_SERVICE_HOST):%d", xdsPort),
-		fmt.Sprintf("--xds-server-name=%s.%s.svc", controller, o.Namespace),
+		"--xds-server-name=" + ServerName(o.Namespace),
 		"--xds-ca=" + xdsDir + "/ca.crt", "--xds-cert=" + xdsDir + "/tls.crt", "--xds-key=" + xdsDir + "/tls.key",
 	}
 }

@@ -66,6 +66,8 @@ func inside() []kind {
 		labelled("networking.k8s.io", "networkpolicies", "NetworkPolicy"),
 		labelled("rbac.authorization.k8s.io", "rolebindings", "RoleBinding"), labelled("rbac.authorization.k8s.io", "roles", "Role"),
 		labelled("", "serviceaccounts", "ServiceAccount"), labelled("", "configmaps", "ConfigMap"),
+		labelled("monitoring.coreos.com", "podmonitors", "PodMonitor"),
+		labelled("monitoring.coreos.com", "prometheusrules", "PrometheusRule"),
 		labelled("", "secrets", "Secret"), named("coordination.k8s.io", "leases", "Lease", install.Lease),
 	}
 }

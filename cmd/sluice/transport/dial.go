@@ -3,6 +3,7 @@ package transport
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +30,37 @@ type DialOptions struct {
 	Key        string // PEM file with its key
 	ServerName string // name that the server's certificate must be for; empty: the host of Address
 
+	// Way is set when the address is one end of a way that was made for this process, such as into a cluster.
+	Way *Way
+
 	found bool // the address comes from DataDir
+}
+
+// Way is a way to an xDS server that begins on this machine.
+type Way struct {
+	Address string      // host:port on this machine
+	TLS     *tls.Config // of the server behind it
+	To      string      // what messages call the server
+	Remedy  string      // what to do when it does not answer
+}
+
+// Use has the options lead over a way.
+func (o *DialOptions) Use(w *Way) { o.Way, o.Address = w, w.Address }
+
+// Server is what messages call the xDS server.
+func (o *DialOptions) Server() string {
+	if o.Way != nil {
+		return o.Way.To
+	}
+	return o.Address
+}
+
+// Remedy is what to do when the xDS server does not answer.
+func (o *DialOptions) Remedy() string {
+	if o.Way != nil {
+		return o.Way.Remedy
+	}
+	return Remedy
 }
 
 // AddFlags adds the flags.
@@ -108,6 +139,9 @@ func (o *DialOptions) Await(log hclog.Logger) error {
 func (o *DialOptions) DialOption(log hclog.Logger) (grpc.DialOption, error) {
 	if err := o.Resolve(); err != nil {
 		return nil, err
+	}
+	if o.Way != nil {
+		return grpc.WithTransportCredentials(credentials.NewTLS(o.Way.TLS)), nil
 	}
 	if o.CA == "" {
 		return grpc.WithTransportCredentials(insecure.NewCredentials()), nil

@@ -44,7 +44,7 @@ func marked() install.Options {
 		ControllerReplicas: markControllers, ActivatorReplicas: markActivators, GatewayReplicas: markGateways,
 		Image: markImage, QueueProxyImage: markQueueProxy, EnvoyImage: markEnvoy, PullPolicy: markPullPolicy,
 		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, RecordUsers: true,
-		Routes: markRoutes,
+		Routes: markRoutes, Monitoring: true,
 	}
 }
 
@@ -91,6 +91,8 @@ func template(part string) (string, error) {
 		return framed("if .Values.createNamespace", part, marked())
 	case "crds":
 		return definitions()
+	case install.Monitoring:
+		return framed("if .Values.monitoring", part, marked())
 	case "controller":
 		none := marked()
 		none.Gateway = install.None
@@ -226,15 +228,15 @@ func conditional(all, conditions []string) (string, error) {
 		}
 	}
 	for i, line := range all {
-		if strings.Contains(line, "{{") {
-			return "", fmt.Errorf("the line %q would be read as a template", strings.TrimSpace(line))
-		}
 		change(conditions[i])
-		out.WriteString(fill(line))
+		out.WriteString(fill(literal(line)))
 	}
 	change("")
 	return out.String(), nil
 }
+
+// literal writes braces that belong to the object itself, such as to the template of an alert. Closing ones mean nothing by themselves.
+func literal(line string) string { return strings.ReplaceAll(line, "{{", `{{ "{{" }}`) }
 
 var (
 	mark = regexp.MustCompile(`mark-[a-z-]+[a-z]|\b100000[1-3]\b`)

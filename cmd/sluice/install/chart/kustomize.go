@@ -2,6 +2,9 @@ package chart
 
 import (
 	"bytes"
+	"fmt"
+
+	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/cmd/sluice/install"
 )
@@ -13,6 +16,32 @@ const notice = "# Generated from cmd/sluice/install by make generate: do not edi
 type File struct {
 	Name string // relative, with slashes
 	Text []byte
+}
+
+// MonitoringFiles returns what Prometheus and Grafana read: as files of their own, and as a component of kustomize beside the base.
+func MonitoringFiles(o install.Options) ([]File, error) {
+	objects, err := install.MonitoringObjects(o)
+	if err != nil {
+		return nil, err
+	}
+	text, err := install.YAML(objects)
+	if err != nil {
+		return nil, err
+	}
+	dashboard, err := install.Dashboard()
+	if err != nil {
+		return nil, err
+	}
+	alerts, err := yaml.Marshal(install.AlertRules())
+	if err != nil {
+		return nil, fmt.Errorf("writing the alerts: %w", err)
+	}
+	return []File{
+		{"dashboard.json", dashboard}, {"alerts.yaml", append([]byte(notice), alerts...)},
+		{"monitoring.yaml", append([]byte(notice), text...)},
+		{"kustomization.yaml", []byte(notice +
+			"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n- monitoring.yaml\n")},
+	}, nil
 }
 
 // Kustomize returns a kustomize base with the installation that has these options.

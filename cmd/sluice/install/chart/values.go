@@ -52,9 +52,11 @@ userSecrets: %t
 recordUsers: %t
 # Form of the routes to gateways: scoped or inline.
 routes: %s
+# Whether to add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana.
+monitoring: %t
 `, o.Namespace, o.Gateway, o.ControllerReplicas, o.ActivatorReplicas, o.GatewayReplicas,
 		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
-		o.UserSecrets, o.RecordUsers, o.Routes)
+		o.UserSecrets, o.RecordUsers, o.Routes, o.Monitoring)
 }
 
 // schema is values.schema.json, by which Helm refuses wrong values as install.Options.Check does.
@@ -92,7 +94,8 @@ const schema = `{
     "tlsSecret": {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
     "userSecrets": {"type": "boolean"},
     "recordUsers": {"type": "boolean"},
-    "routes": {"enum": ["scoped", "inline"]}
+    "routes": {"enum": ["scoped", "inline"]},
+    "monitoring": {"type": "boolean"}
   }
 }
 `

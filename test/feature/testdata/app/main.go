@@ -4,7 +4,7 @@
 //	/            answers with the revision's name after the query's ms milliseconds (default $MS, else 0), and not before the files
 //	             of $UNTIL and of the query's until exist. Headers: App-Process is the process id, App-Began and App-Ended when it
 //	             began and ended the work, in Unix nanoseconds, App-Host the request's host, App-Internal the headers of the request
-//	             whose names are like those of the platform
+//	             whose names are like those of the platform, and App- before the name each header of a trace, as it came
 //	/started     when the process began main, when it listened, and when it got its first request, in Unix nanoseconds
 //	/most        the most requests that it had at a time, this one not counted
 //	/echo        a WebSocket that echoes
@@ -231,6 +231,9 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(name, "K-") {
 			w.Header().Add("App-Internal", name)
 		}
+	}
+	for _, name := range []string{"Traceparent", "Tracestate", "Baggage"} {
+		w.Header()["App-"+name] = r.Header[name]
 	}
 	a.note("-", id)
 	fmt.Fprintln(w, os.Getenv("K_REVISION"))

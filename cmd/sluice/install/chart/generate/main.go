@@ -1,4 +1,4 @@
-// Command generate writes the kustomize base and the Helm chart of package chart. `make generate` runs it.
+// Command generate writes the kustomize base, the Helm chart and the files for monitoring of package chart. `make generate` runs it.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 
 func generate(to string) error {
 	for folder, make := range map[string]func(install.Options) ([]chart.File, error){
-		"kustomize": chart.Kustomize, "helm/sluice": chart.Helm,
+		"kustomize": chart.Kustomize, "helm/sluice": chart.Helm, "monitoring": chart.MonitoringFiles,
 	} {
 		files, err := make(install.Defaults())
 		if err != nil {

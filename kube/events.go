@@ -1,0 +1,228 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
+)
+
+// Reasons of Events of type Normal. A Warning has the reason of the condition that it tells of.
+const (
+	ReasonRevisionCreated = "RevisionCreated" // a Configuration has a new revision
+	ReasonReady           = "Ready"           // the condition Ready has become True
+	ReasonScaled          = "Scaled"          // a revision has another replica count
+	ReasonTrafficChanged  = "TrafficChanged"  // gateways split the traffic of a Route in another way
+)
+
+// eventPace is the shortest time between two Events about the scale of a revision, or about the split of a Route. The later one tells of
+// all steps since the earlier one.
+const eventPace = time.Minute
+
+// Bounds of the recorder for the Events of one type about one object: a burst, and then one in a time. client-go itself counts equal
+// Events up, and combines those of one reason after ten in ten minutes.
+const (
+	eventBurst = 10
+	eventEvery = time.Minute
+)
+
+// Events have a client of their own, so that a burst of them delays no other write.
+const (
+	eventQPS         = 20
+	eventClientBurst = 50
+)
+
+// eventComponent is who the Events are from.
+const eventComponent = "sluice-controller"
+
+// events records Events about the objects of users. The object of a user is the Service where a Service owns the Route or Configuration.
+type events struct {
+	broadcaster record.EventBroadcaster // nil: there are no Events
+	recorder    record.EventRecorder
+	sink        record.EventSink
+
+	// What the last Event told of a revision's replicas, and of a Route's split.
+	replicas notebook[model.Key, told[int]]
+	splits   notebook[model.Key, told[string]]
+}
+
+// told is a state that an Event has told of.
+type told[T comparable] struct {
+	state T
+	at    time.Time // of the Event; zero: the state is the one of the start
+}
+
+func newEvents(o *Options, scheme *runtime.Scheme) (*events, error) {
+	e := &events{}
+	if !o.Events {
+		return e, nil
+	}
+	config := rest.CopyConfig(o.Config)
+	config.QPS, config.Burst = eventQPS, eventClientBurst
+	api, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the API server for Events: %w", err)
+	}
+	e.sink = &typedcorev1.EventSinkImpl{Interface: api.CoreV1().Events("")}
+	e.broadcaster = record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{
+		BurstSize: eventBurst, QPS: 1 / float32(eventEvery/time.Second),
+	}))
+	e.recorder = e.broadcaster.NewRecorder(scheme, corev1.EventSource{Component: eventComponent})
+	return e, nil
+}
+
+// run sends Events until the context ends.
+func (e *events) run(ctx context.Context) error {
+	if e.broadcaster == nil {
+		return nil
+	}
+	watching := e.broadcaster.StartRecordingToSink(e.sink)
+	<-ctx.Done()
+	watching.Stop()
+	e.broadcaster.Shutdown()
+	return nil
+}
+
+// tell records an Event about an object. It does not block.
+func (e *events) tell(about runtime.Object, kind, reason, message string) {
+	if e.recorder != nil {
+		e.recorder.Event(about, kind, reason, message)
+	}
+}
+
+// subject is the object of the user that an object belongs to: the Service that owns it, or itself.
+func subject(o client.Object) runtime.Object {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil || owner.Kind != kindService {
+		return o
+	}
+	return &corev1.ObjectReference{
+		APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: o.GetNamespace(), Name: owner.Name, UID: owner.UID,
+	}
+}
+
+// isOwned says that a Service owns an object. The Service's own conditions have what is wrong with it.
+func isOwned(o client.Object) bool { return subject(o) != runtime.Object(o) }
+
+// conditions tells of a change of conditions that was written: the object has become ready, or something is wrong with it. ready is what
+// to say in the first case.
+func (e *events) conditions(about client.Object, before, after *servingv1.Status, ready string) {
+	is := after.Condition(servingv1.ConditionReady)
+	if e.recorder == nil || is == nil {
+		return
+	}
+	was := before.Condition(servingv1.ConditionReady)
+	if was == nil {
+		was = &servingv1.Condition{}
+	}
+	changed := was.Status != is.Status
+	switch is.Status {
+	case metav1.ConditionFalse:
+		if changed || was.Reason != is.Reason || was.Message != is.Message {
+			e.tell(about, corev1.EventTypeWarning, is.Reason, is.Message)
+		}
+	case metav1.ConditionTrue:
+		if changed {
+			e.tell(about, corev1.EventTypeNormal, ReasonReady, ready)
+		}
+	}
+	if now := remark(after); now != (notice{}) && now != remark(before) {
+		e.tell(about, corev1.EventTypeWarning, now.Reason, now.Message)
+	}
+}
+
+// notice is a reason with its sentence.
+type notice struct{ Reason, Message string }
+
+// remark returns what is wrong with an object although its condition is True, such as resources that gateways refuse. It is empty when
+// there is nothing.
+func remark(s *servingv1.Status) notice {
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		if c.Status == metav1.ConditionTrue && c.Reason != "" && c.Message != "" && c.Severity == "" {
+			return notice{c.Reason, c.Message}
+		}
+	}
+	return notice{}
+}
+
+// step reports whether to tell of a new state now, and from which state it changed. Otherwise again is after what time to ask again; 0
+// when nothing is to be told. was is the state of the start, such as the one that a process before has written.
+func step[T comparable](n *notebook[model.Key, told[T]], key model.Key, was, is T, now time.Time) (from T, tell bool, again time.Duration) {
+	last, known := n.get(key)
+	if !known {
+		last = told[T]{state: was}
+		n.put(key, last)
+	}
+	if last.state == is {
+		return is, false, 0
+	}
+	if left := last.at.Add(eventPace).Sub(now); left > 0 {
+		return last.state, false, left
+	}
+	n.put(key, told[T]{is, now})
+	return last.state, true, 0
+}
+
+// scaled tells of another replica count of a revision. It returns after what time to call it again; 0 means with the next change.
+func (e *events) scaled(revision *servingv1.Revision, s state, now time.Time) time.Duration {
+	if e.recorder == nil || s.Decision == nil {
+		return 0
+	}
+	was := s.Replicas // a revision that was never scaled only begins
+	if d := revision.Status.DesiredReplicas; d != nil {
+		was = int(*d)
+	}
+	from, tell, again := step(&e.replicas, keyOf(revision), was, s.Replicas, now)
+	if tell {
+		why := s.Why
+		if why == "" {
+			why = fmt.Sprintf("%d", s.Replicas)
+		}
+		e.tell(revision, corev1.EventTypeNormal, ReasonScaled, fmt.Sprintf("Scaled from %d to %s", from, why))
+	}
+	return again
+}
+
+// routed tells of another split of a Route's traffic, when gateways have it. It returns after what time to call it again; 0 means with
+// the next change.
+func (e *events) routed(before, after *servingv1.Route, now time.Time) time.Duration {
+	if c := after.Status.Condition(servingv1.ConditionReady); e.recorder == nil || c == nil || c.Status != metav1.ConditionTrue {
+		return 0
+	}
+	is, was := split(after.Status.Traffic), split(before.Status.Traffic)
+	if was == "" {
+		was = is // a new Route only begins
+	}
+	from, tell, again := step(&e.splits, keyOf(after), was, is, now)
+	if tell {
+		e.tell(subject(after), corev1.EventTypeNormal, ReasonTrafficChanged, fmt.Sprintf("Traffic is now %s; it was %s", is, from))
+	}
+	return again
+}
+
+// split is the traffic of a Route in words: shares first, then tags.
+func split(targets []servingv1.TrafficTarget) string {
+	var shares, tags []string
+	for _, t := range targets {
+		if t.Percent != nil && *t.Percent > 0 {
+			shares = append(shares, fmt.Sprintf("%d%% %s", *t.Percent, t.RevisionName))
+		}
+		if t.Tag != "" {
+			tags = append(tags, fmt.Sprintf("tag %s: %s", t.Tag, t.RevisionName))
+		}
+	}
+	return strings.Join(append(shares, tags...), ", ")
+}

@@ -32,7 +32,7 @@ const (
 // secretOf is the name of the Secret with the certificate of a role. Pods of the role mount it, and whoever asks for the status reads it.
 func secretOf(role string) string { return "sluice-xds-" + role }
 
-// roles are those that clients of xDS may have, and so need a certificate for. That of allow.Status is for people who ask what clients have.
+// roles are those that clients of xDS may have, and so need a certificate for. That of allow.Status is for people.
 var roles = []string{contract.Gateway, contract.Activator, contract.Mesh, allow.Status}
 
 // checkEvery is how often certificates are checked for their age, and for Secrets that somebody has deleted.

@@ -85,7 +85,7 @@ func requestAlerts() []Alert {
 				` and sum by (reason) (rate(sluice_activator_refused_total[5m])) > 0.1`,
 			For: "5m", Severity: "warning",
 			Summary: "Activators refuse more than 5 % of their requests, because of {{ $labels.reason }}.",
-			Do:      "Revisions may be at their largest scale, or fail to start: see kubectl get revisions -A. docs/http.md has the reasons.",
+			Do:      "Revisions may be at their maximum, or fail to start: see kubectl get revisions -A. docs/http.md has all reasons.",
 		},
 		{
 			Name: "SluiceColdStartsSlow",

@@ -155,7 +155,8 @@ func (i Installation) forward(ctx context.Context, api *kubernetes.Clientset, po
 
 // dialer connects by WebSocket, and by SPDY where the API server or a proxy before it has no WebSocket, as kubectl does.
 func (i Installation) dialer(api *kubernetes.Clientset, pod string) (httpstream.Dialer, error) {
-	url := api.CoreV1().RESTClient().Post().Resource(string(corev1.ResourcePods)).Namespace(i.Namespace).Name(pod).SubResource("portforward").URL()
+	url := api.CoreV1().RESTClient().Post().Resource(string(corev1.ResourcePods)).
+		Namespace(i.Namespace).Name(pod).SubResource("portforward").URL()
 	tripper, upgrader, err := spdy.RoundTripperFor(i.Config)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -85,7 +86,9 @@ var errCut = errors.New("the write-ahead log was cut")
 // explain wraps an error of the store in dir in a sentence that says what is wrong and what to do.
 func explain(dir string, err error) error {
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT),
+		// A full disk has cut an entry of the log. etcd repairs that by way of a copy, for which there must be room.
+		errors.Is(err, io.ErrUnexpectedEOF) && !hasRoomForLog(dir):
 		return fmt.Errorf("the store %s cannot write, because its disk is full: make room, and it goes on by itself (%w)", dir, err)
 	case errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("the store %s cannot write, because its files may not grow: "+
@@ -100,4 +103,15 @@ func explain(dir string, err error) error {
 		return fmt.Errorf("the store in %s cannot be read (%w): %s", member(dir, "wal"), err, restore(dir))
 	}
 	return fmt.Errorf("the store %s cannot be used (%w): %s", dir, err, restore(dir))
+}
+
+// hasRoomForLog says whether the disk has room for a copy of the newest file of the write-ahead log.
+func hasRoomForLog(dir string) bool {
+	logs, _ := filepath.Glob(filepath.Join(member(dir, "wal"), "*.wal")) // the pattern is well-formed, and sorts by age
+	var disk syscall.Statfs_t
+	if len(logs) == 0 || syscall.Statfs(dir, &disk) != nil {
+		return true
+	}
+	log, err := os.Stat(logs[len(logs)-1])
+	return err != nil || disk.Bavail*uint64(disk.Bsize) >= uint64(log.Size()) //nolint:gosec,unconvert // sizes, of other types elsewhere
 }

@@ -91,7 +91,7 @@ func BenchmarkColdStart(b *testing.B) {
 	s.awaitReady("sleeper")
 	var times []time.Duration
 	for b.Loop() {
-		s.await("no pod", func() (any, bool) { n := s.pods("sleeper"); return n, n == 0 })
+		s.await("no replica", func() (any, bool) { n := s.replicas("sleeper"); return n, n == 0 })
 		times = append(times, s.until(s.host("sleeper"), "World"))
 	}
 	reportTimes(b, times)

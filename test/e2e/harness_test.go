@@ -329,12 +329,6 @@ func conditionOf(o *servingv1.Service, kind string) servingv1.Condition {
 	return servingv1.Condition{}
 }
 
-// pods counts the pods of a Service.
-func (s *space) pods(name string) int {
-	s.Helper()
-	return len(s.listPods(name))
-}
-
 // replicas counts the pods of a Service that do not end.
 func (s *space) replicas(name string) int {
 	s.Helper()

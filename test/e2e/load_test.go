@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // load sends requests until it is stopped.
@@ -193,6 +195,25 @@ func TestServingGoesOnWhileTheAPIServerIsAway(t *testing.T) {
 	})
 	s.awaitAnswer(s.host("later"), "World")
 	l.end(t)
+	s.awaitNodes()
+}
+
+// settled is for how long nodes must stay ready: longer than the time between two reports of a kubelet.
+const settled = 20 * time.Second
+
+// awaitNodes waits until the cluster takes its nodes for ready again. After an outage of the API server Kubernetes takes them for lost for a
+// moment, and lets nobody reach their pods.
+func (s *space) awaitNodes() {
+	s.Helper()
+	since := time.Now()
+	s.await("all nodes and gateways to be ready for a while", func() (any, bool) {
+		var gateways appsv1.Deployment
+		err := cluster.Get(s.Context(), client.ObjectKey{Namespace: system, Name: "gateway"}, &gateways)
+		if err != nil || gateways.Status.ReadyReplicas != *gateways.Spec.Replicas {
+			since = time.Now()
+		}
+		return gateways.Status, time.Since(since) > settled
+	})
 }
 
 // leader returns the name of the pod that leads.

@@ -113,5 +113,5 @@ func hasRoomForLog(dir string) bool {
 		return true
 	}
 	log, err := os.Stat(logs[len(logs)-1])
-	return err != nil || disk.Bavail*uint64(disk.Bsize) >= uint64(log.Size()) //nolint:gosec,unconvert // sizes, of other types elsewhere
+	return err != nil || disk.Bavail*uint64(disk.Bsize) >= uint64(log.Size()) //nolint:gosec // sizes, of other types elsewhere
 }

@@ -3,43 +3,24 @@ package configmap
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/config"
+	"sluice.dev/sluice/test/kubeapi"
 )
 
-// server is the API server of all tests of this package, started by the first one that needs it.
-var server struct {
-	once sync.Once
-	env  *envtest.Environment
-	rest *rest.Config
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server.env != nil {
-		if err := server.env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // bench is a namespace on a real API server.
 type bench struct {
@@ -50,18 +31,8 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	server.once.Do(func() {
-		ctrl.SetLogger(logr.Discard())
-		server.env = &envtest.Environment{}
-		server.rest, server.err = server.env.Start()
-	})
-	if server.err != nil {
-		t.Fatalf("starting the API server: %v", server.err)
-	}
-	c, err := client.New(server.rest, client.Options{})
+	server := kubeapi.Start(t)
+	c, err := client.New(server, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +55,7 @@ type watched struct {
 
 func (b *bench) start(leads func() bool) *watched {
 	b.t.Helper()
-	w, err := New(Options{Config: server.rest, Namespace: b.namespace, Leads: leads})
+	w, err := New(Options{Config: kubeapi.Start(b.t), Namespace: b.namespace, Leads: leads})
 	if err != nil {
 		b.t.Fatal(err)
 	}

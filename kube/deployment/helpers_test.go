@@ -2,8 +2,6 @@ package deployment
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -14,12 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/kubeapi"
 )
 
 // newRevision returns a Revision of a Service, with one container.
@@ -50,38 +47,12 @@ type bench struct {
 // discard is where controller-runtime logs.
 var discard = logr.Discard()
 
-// server is the API server of all tests of this package, started by the first one that needs it.
-var server struct {
-	once sync.Once
-	env  *envtest.Environment
-	rest *rest.Config
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server.env != nil {
-		if err := server.env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	server.once.Do(func() {
-		ctrl.SetLogger(discard)
-		server.env = &envtest.Environment{}
-		server.rest, server.err = server.env.Start()
-	})
-	if server.err != nil {
-		t.Fatalf("starting the API server: %v", server.err)
-	}
-	c, err := client.New(server.rest, client.Options{})
+	server := kubeapi.Start(t)
+	c, err := client.New(server, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +61,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{
-		Client: c, t: t, config: server.rest, namespace: namespace.Name,
+		Client: c, t: t, config: server, namespace: namespace.Name,
 		revisions: map[model.Key]*servingv1.Revision{}, statuses: map[model.Key]model.WorkloadStatus{},
 	}
 	t.Cleanup(b.start(testConfig()))

@@ -2,51 +2,17 @@ package cluster
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"sluice.dev/sluice/test/kubeapi"
 )
 
-// server is the API server of all tests of this package, started by the first one that needs it.
-var server struct {
-	once sync.Once
-	env  *envtest.Environment
-	rest *rest.Config
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server.env != nil {
-		if err := server.env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}
-	os.Exit(code)
-}
-
-// apiServer returns how to reach Kubernetes' own API server.
-func apiServer(t *testing.T) *rest.Config {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	server.once.Do(func() {
-		server.env = &envtest.Environment{}
-		server.rest, server.err = server.env.Start()
-	})
-	if server.err != nil {
-		t.Fatal(server.err)
-	}
-	return server.rest
-}
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // candidate is a replica that takes part in an election.
 type candidate struct {
@@ -56,7 +22,7 @@ type candidate struct {
 
 func runCandidate(t *testing.T, pod, address string) *candidate {
 	t.Helper()
-	e, err := newElection(apiServer(t), "default", pod, address, hclog.NewNullLogger())
+	e, err := newElection(kubeapi.Start(t), "default", pod, address, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +64,7 @@ func TestOneReplicaLeadsAndTheNextTakesOver(t *testing.T) {
 }
 
 func TestReplicasAgreeOnTheAuthorityAndTheToken(t *testing.T) {
-	client, err := kubernetes.NewForConfig(apiServer(t))
+	client, err := kubernetes.NewForConfig(kubeapi.Start(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,8 @@
 package install
 
 import (
-	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -16,45 +13,13 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/config"
 	"sluice.dev/sluice/kube/configmap"
+	"sluice.dev/sluice/test/kubeapi"
 )
 
-// server is the API server of all tests of this package, started by the first one that needs it.
-var server struct {
-	once sync.Once
-	env  *envtest.Environment
-	rest *rest.Config
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server.env != nil {
-		if err := server.env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}
-	os.Exit(code)
-}
-
-// apiServer returns how to reach an API server that checks permissions by RBAC.
-func apiServer(t *testing.T) *rest.Config {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	server.once.Do(func() {
-		server.env = &envtest.Environment{}
-		server.rest, server.err = server.env.Start()
-	})
-	if server.err != nil {
-		t.Fatalf("starting the API server: %v", server.err)
-	}
-	return server.rest
-}
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // apply applies objects as `kubectl apply --server-side` does, and returns their resource versions.
 func apply(t *testing.T, config *rest.Config, objects []Object) []string {
@@ -97,7 +62,7 @@ type warningList struct{ all []string }
 func (w *warningList) HandleWarningHeader(_ int, _, text string) { w.all = append(w.all, text) }
 
 func TestAnAPIServerTakesTheManifest(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
 			o := Defaults()
@@ -190,7 +155,7 @@ var refused = []access{
 }
 
 func TestEachRoleMayDoWhatItDoesAndNothingElse(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	o := Defaults()
 	o.Namespace = "own"
 	apply(t, config, objectsOf(t, o))
@@ -214,7 +179,7 @@ func TestEachRoleMayDoWhatItDoesAndNothingElse(t *testing.T) {
 }
 
 func TestSecretsOfUsersAndTheCertificateAreReadOnlyWhereAskedFor(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	o := Defaults()
 	o.Namespace, o.TLSSecret, o.UserSecrets = "more", "wildcard", true
 	apply(t, config, objectsOf(t, o))

@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+
+	"sluice.dev/sluice/test/kubeapi"
 )
 
 // as returns a client of Services of namespace default for a user.
@@ -45,7 +47,7 @@ func usersOf(o *unstructured.Unstructured) [2]string {
 }
 
 func TestUsersAreRecorded(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	o := Defaults()
 	o.Namespace, o.RecordUsers = "record-users", true
 	apply(t, config, objectsOf(t, o))
@@ -86,7 +88,7 @@ func TestUsersAreRecorded(t *testing.T) {
 }
 
 func TestWhatHasAnOwnerHasTheUsersOfItsOwner(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	o := Defaults()
 	o.Namespace, o.RecordUsers = "record-users", true
 	apply(t, config, objectsOf(t, o))
@@ -106,7 +108,7 @@ func TestWhatHasAnOwnerHasTheUsersOfItsOwner(t *testing.T) {
 
 // TestUsersOfAnObjectThatIsOlderThanThePolicy has an object without the annotations.
 func TestUsersOfAnObjectThatIsOlderThanThePolicy(t *testing.T) {
-	config := apiServer(t)
+	config := kubeapi.Start(t)
 	o := Defaults()
 	o.Namespace, o.RecordUsers = "record-users", true
 	objects := objectsOf(t, o)

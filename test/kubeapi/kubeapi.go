@@ -1,0 +1,51 @@
+// Package kubeapi gives tests Kubernetes' own API server: one for all tests of a package, started by the first one that needs it.
+package kubeapi
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// server is the API server of this process.
+var server struct {
+	once sync.Once
+	env  *envtest.Environment
+	rest *rest.Config
+	err  error
+}
+
+// Main runs the tests of a package and then stops the API server. It is for TestMain, and does not return.
+func Main(m *testing.M) {
+	code := m.Run()
+	if server.env != nil {
+		if err := server.env.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
+		}
+	}
+	os.Exit(code)
+}
+
+// Start returns how to reach the API server, which checks permissions by RBAC and has none of our kinds. It skips the test where
+// KUBEBUILDER_ASSETS does not name a folder with kube-apiserver and etcd.
+func Start(t testing.TB) *rest.Config {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
+	}
+	server.once.Do(func() {
+		ctrl.SetLogger(logr.Discard())
+		server.env = &envtest.Environment{}
+		server.rest, server.err = server.env.Start()
+	})
+	if server.err != nil {
+		t.Fatalf("starting the API server: %v", server.err)
+	}
+	return server.rest
+}

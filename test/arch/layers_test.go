@@ -48,6 +48,7 @@ var layers = map[string][]string{
 	"config":                       {"autoscaler", "crds/serving", "model", "rollout"},
 	"crds":                         {"crds/serving"},
 	"crds/serving":                 {"crds/serving"},
+	"crds/autoscaling":             {},
 	"crds/networking":              {},
 	"crds/convert":                 {"crds/serving", "model"},
 	"explain":                      {"model", "rollout"},

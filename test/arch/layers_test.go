@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"autoscaler/simulate":                {"model", "autoscaler"},
 	"autoscaler/scrape":                  {"model"},
 	"autoscaler/loop":                    {"model", "autoscaler", "autoscaler/scrape"},
+	"autoscaler/external":                {"model", "autoscaler/external/externalscaler"},
 	"autoscaler/external/externalscaler": {},
 	"xds":                                {"xds/resource", "xds/offer", "xds/session", "xds/csds", "xds/lrs"},
 	"xds/resource":                       {},

@@ -8,13 +8,15 @@ import (
 // ScalerSignal is the name of the signal of a Scaler.
 func ScalerSignal(name string) string { return "scaler/" + name }
 
-// Scaler is a source of figures outside Sluice, and how replicas follow them. External or Prometheus is set.
+// Scaler is a source of figures outside Sluice, and how replicas follow them. External or Prometheus is set, unless there is a Problem.
 type Scaler struct {
 	// Key names it; its revisions are in the same namespace.
 	Key Key
 	// External is a server of KEDA's contract for external scalers, Prometheus a query.
 	External   *ExternalScaler
 	Prometheus *PrometheusQuery
+	// Problem is why the source cannot be asked, as a sentence; empty when it can. Without figures its revisions keep what runs.
+	Problem string
 	// Type says how a value becomes a count.
 	Type MetricType
 	// Target is the value that one replica should have, or all of them together with Value. 0 means the one that the external scaler

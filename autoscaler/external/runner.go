@@ -1,7 +1,10 @@
 package external
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -110,6 +113,9 @@ func (r *Runner) readyOf(of model.Named) int {
 
 // open returns the source of a Scaler.
 func (r *Runner) open(s *model.Scaler) (source, error) {
+	if s.Problem != "" || s.External == nil && s.Prometheus == nil {
+		return nil, errors.New(strings.TrimSuffix(cmp.Or(s.Problem, "there is no source"), "."))
+	}
 	if s.Prometheus != nil {
 		return newPrometheus(s.Prometheus, s.Target, r.connections.dialer)
 	}

@@ -72,6 +72,12 @@ func (s *server) StreamIsActive(_ *externalscaler.ScaledObjectRef, to grpc.Serve
 	}
 }
 
+func (s *server) set(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
 // says has the server answer with one metric.
 func (s *server) says(value, target float64) {
 	s.mu.Lock()
@@ -283,19 +289,23 @@ func TestBadAnswersHaveNoCount(t *testing.T) {
 		"negative":     {func(s *server) { s.says(-1, 5) }, "the value of depth is -1"},
 		"infinite":     {func(s *server) { s.says(math.Inf(1), 5) }, "the value of depth is +Inf"},
 		"no target":    {func(s *server) { s.says(1, 0) }, "the target of depth is 0"},
-		"many metrics": {func(s *server) { s.specs = many }, "returned 33 metrics, want 32 at most"},
-		"no name":      {func(s *server) { s.specs = []*externalscaler.MetricSpec{{TargetSize: 1}} }, "a name of 0 bytes"},
-		"other values": {func(s *server) { s.says(1, 5); s.values = nil }, "returned 0 values, and none for depth"},
+		"many metrics": {func(s *server) { s.set(func() { s.specs = many }) }, "returned 33 metrics, want 32 at most"},
+		"no name":      {func(s *server) { s.set(func() { s.specs = []*externalscaler.MetricSpec{{TargetSize: 1}} }) }, "a name of 0 bytes"},
+		"other values": {func(s *server) { s.set(func() { s.values = nil }) }, "returned 0 values, and none for depth"},
 		"an error":     {func(s *server) { s.isActive(true, errors.New("no such\nlist")) }, `IsActive failed with Unknown: no such\nlist`},
 		"a long error": {func(s *server) { s.isActive(true, errors.New(strings.Repeat("x", 9000))) }, "xxx…"},
 		"a huge message": {func(s *server) {
-			s.specs = []*externalscaler.MetricSpec{{MetricName: strings.Repeat("x", 2<<20), TargetSize: 1}}
+			s.set(func() {
+				s.specs = []*externalscaler.MetricSpec{{MetricName: strings.Repeat("x", 2<<20), TargetSize: 1}}
+			})
 		}, "answered too much"},
 		"a slow answer": {func(s *server) {
-			s.active = func(ctx context.Context, _ *externalscaler.ScaledObjectRef) (bool, error) {
-				<-ctx.Done()
-				return false, ctx.Err()
-			}
+			s.set(func() {
+				s.active = func(ctx context.Context, _ *externalscaler.ScaledObjectRef) (bool, error) {
+					<-ctx.Done()
+					return false, ctx.Err()
+				}
+			})
 		}, "IsActive did not answer within 5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -304,24 +314,12 @@ func TestBadAnswersHaveNoCount(t *testing.T) {
 			s.says(10, 5)
 			b.Set(queue(s))
 			b.awaitCount(2)
-			good := s.active
-			s.mu.Lock()
-			was := slices.Clone(s.specs)
-			s.mu.Unlock()
-			func() {
-				if name == "many metrics" || name == "no name" || name == "a huge message" || name == "a slow answer" {
-					s.mu.Lock()
-					defer s.mu.Unlock()
-				}
-				c.do(s)
-			}()
+			c.do(s)
 			b.awaitProblem(c.want)
 			if p := b.awaitCount(model.UnknownReplicas); !strings.Contains(p.Why, c.want) {
 				t.Errorf("the proposal's why is %q, want %q", p.Why, c.want)
 			}
-			s.mu.Lock()
-			s.active, s.specs = good, was
-			s.mu.Unlock()
+			s.set(func() { s.active = nil })
 			s.says(20, 5)
 			b.awaitCount(4) // it recovers
 		})

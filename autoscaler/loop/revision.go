@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
@@ -159,6 +160,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
 	if first || changed(&before, &d) {
+		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}
 }

@@ -145,6 +145,7 @@ func TestAServiceFollowsAListInRedis(t *testing.T) {
 		}
 		return nil
 	})
+	s.explained(0, []string{"the load ", "scaler/jobs asks for 2: items is 7 at a target of 5 per replica"}, "worker")
 	out, err := exec.Command(sluiceBinary, "scaler", "check", scaler, "--plaintext", "--metadata", "list=jobs,redis="+store).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "checks passed") {
 		t.Errorf("the example does not pass the check of scalers: %v\n%s", err, out)

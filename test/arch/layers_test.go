@@ -104,6 +104,7 @@ var layers = map[string][]string{
 	"autoscaler/external":                {"model", "autoscaler/external/externalscaler"},
 	"autoscaler/external/externalscaler": {},
 	"kube/binding":                       {"crds/autoscaling", "crds/serving", "model"},
+	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
 }
 
 // foreign says where packages of others may be imported, by the beginning of their path, and why nowhere else.

@@ -77,7 +77,8 @@ type ClientTLS struct {
 
 // String tells nothing of a key.
 func (t ClientTLS) String() string {
-	return fmt.Sprintf("{plaintext %t, CA of %d bytes, server name %q, own certificate %t}", t.Plaintext, len(t.CA), t.ServerName, t.Chain != "")
+	return fmt.Sprintf("{plaintext %t, CA of %d bytes, server name %q, own certificate %t}",
+		t.Plaintext, len(t.CA), t.ServerName, t.Chain != "")
 }
 
 // GoString tells nothing of a key.

@@ -108,8 +108,8 @@ func TestServersThatAreNoPrometheus(t *testing.T) {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   string
 	}{
-		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, 500) }, "the query failed: server_error: server error: 500"},
-		"401":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, 401) }, "the query failed: client_error: client error: 401"},
+		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusInternalServerError) }, "the query failed: server_error: server error: 500"},
+		"401":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusUnauthorized) }, "the query failed: client_error: client error: 401"},
 		"redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "bad response code 302; redirects are not followed"},
 		"a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>"+secret) }, "the answer is not one of Prometheus"},
 		"another JSON": {func(w http.ResponseWriter, _ *http.Request) {

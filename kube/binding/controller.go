@@ -82,10 +82,11 @@ func (c *Controller) SetUp(m ctrl.Manager) error {
 	if c.options.Events {
 		c.events = m.GetEventRecorder("sluice-controller")
 	}
+	relabelled := builder.WithPredicates(predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(m).Named("scalerbinding").
 		For(&autoscalingv1alpha1.ScalerBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&servingv1.Service{}, handler.EnqueueRequestsFromMapFunc(c.ofService), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(c.ofRevision), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&servingv1.Service{}, handler.EnqueueRequestsFromMapFunc(c.ofService), relabelled).
+		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(c.ofRevision), relabelled).
 		WatchesRawSource(source.Channel(c.again, &handler.TypedEnqueueRequestForObject[*autoscalingv1alpha1.ScalerBinding]{})).
 		Complete(c)
 }
@@ -218,7 +219,8 @@ func (c *Controller) tell(b *autoscalingv1alpha1.ScalerBinding, before []metav1.
 
 // revisions returns the revisions that follow a binding, sorted: those of its Services that a Route names. missing are the names of
 // Services that there are not.
-func (c *Controller) revisions(ctx context.Context, b *autoscalingv1alpha1.ScalerBinding) (found []model.Named, missing []string, err error) {
+func (c *Controller) revisions(ctx context.Context,
+	b *autoscalingv1alpha1.ScalerBinding) (found []model.Named, missing []string, err error) {
 	services, missing, err := c.services(ctx, b)
 	if err != nil {
 		return nil, nil, err
@@ -240,7 +242,8 @@ func (c *Controller) revisions(ctx context.Context, b *autoscalingv1alpha1.Scale
 }
 
 // services returns the names of the Services that a binding names or selects.
-func (c *Controller) services(ctx context.Context, b *autoscalingv1alpha1.ScalerBinding) (names map[string]bool, missing []string, err error) {
+func (c *Controller) services(ctx context.Context,
+	b *autoscalingv1alpha1.ScalerBinding) (names map[string]bool, missing []string, err error) {
 	names = map[string]bool{}
 	for _, name := range b.Spec.Services {
 		err := c.client.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: name}, &servingv1.Service{})

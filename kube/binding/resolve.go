@@ -65,7 +65,8 @@ func (c *Controller) resolve(ctx context.Context, b *autoscalingv1alpha1.ScalerB
 	}
 	if spec.TargetValue != nil {
 		if s.Target = spec.TargetValue.AsApproximateFloat64(); s.Target <= 0 {
-			return s, problem{Reason: ReasonInvalidTarget, Message: fmt.Sprintf("targetValue is %s, want more than 0.", spec.TargetValue)}, nil
+			p = problem{Reason: ReasonInvalidTarget, Message: fmt.Sprintf("targetValue is %s, want more than 0.", spec.TargetValue)}
+			return s, p, nil
 		}
 	}
 	var missing []string
@@ -105,7 +106,8 @@ func (c *Controller) source(ctx context.Context, b *autoscalingv1alpha1.ScalerBi
 }
 
 // tls returns the certificates of a connection.
-func (c *Controller) tls(ctx context.Context, namespace string, t *autoscalingv1alpha1.ScalerTLS) (with model.ClientTLS, p problem, err error) {
+func (c *Controller) tls(ctx context.Context, namespace string,
+	t *autoscalingv1alpha1.ScalerTLS) (with model.ClientTLS, p problem, err error) {
 	if t == nil {
 		return with, p, nil
 	}
@@ -135,7 +137,8 @@ func (c *Controller) certificate(ctx context.Context, namespace, name string, in
 	case apierrors.IsNotFound(err):
 		return wrong("There is no Secret %q in the namespace %q.", name, namespace), nil
 	case apierrors.IsForbidden(err):
-		return wrong("The controller may not read Secret %q: allow its service account to get it with a Role in the namespace %q.", name, namespace), nil
+		return wrong("The controller may not read Secret %q: allow its service account to get it with a Role in the namespace %q.",
+			name, namespace), nil
 	case err != nil:
 		return problem{}, fmt.Errorf("reading the Secret %s/%s: %w", namespace, name, err)
 	case secret.Type != corev1.SecretTypeTLS:
@@ -161,7 +164,9 @@ func describe(b *autoscalingv1alpha1.ScalerBinding, s *model.Scaler, said *model
 	if followed && said.Known {
 		status.Active, status.ActiveChanged = new(said.Active), new(metav1.NewTime(said.Since.Truncate(time.Second)))
 		for _, m := range said.Metrics {
-			status.Metrics = append(status.Metrics, autoscalingv1alpha1.MetricStatus{Name: m.Name, Value: decimal(m.Value), Target: decimal(m.Target)})
+			status.Metrics = append(status.Metrics, autoscalingv1alpha1.MetricStatus{
+				Name: m.Name, Value: decimal(m.Value), Target: decimal(m.Target),
+			})
 		}
 	}
 	if followed && said.Replicas >= 0 && said.Known {

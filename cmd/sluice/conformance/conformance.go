@@ -52,7 +52,9 @@ type verdict struct {
 	detail, remedy string
 }
 
-func pass(format string, args ...any) verdict { return verdict{Passed, fmt.Sprintf(format, args...), ""} }
+func pass(format string, args ...any) verdict {
+	return verdict{Passed, fmt.Sprintf(format, args...), ""}
+}
 
 func fail(remedy, format string, args ...any) verdict {
 	return verdict{Failed, fmt.Sprintf(format, args...), remedy}
@@ -107,7 +109,9 @@ func call[T any](ctx context.Context, do func(context.Context) (T, error)) (T, e
 }
 
 func (r *run) askActive(ctx context.Context, ref *externalscaler.ScaledObjectRef) (bool, error) {
-	answer, err := call(ctx, func(ctx context.Context) (*externalscaler.IsActiveResponse, error) { return r.client.IsActive(ctx, ref) })
+	answer, err := call(ctx, func(ctx context.Context) (*externalscaler.IsActiveResponse, error) {
+		return r.client.IsActive(ctx, ref)
+	})
 	return answer.GetResult(), err
 }
 
@@ -204,7 +208,8 @@ func (r *run) values(ctx context.Context) verdict {
 			value = float64(values[i].GetMetricValue())
 		}
 		if math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
-			return fail("return a finite number of 0 or more; return an error where the value is not known", "%s is %v", s.GetMetricName(), value)
+			return fail("return a finite number of 0 or more; return an error where the value is not known",
+				"%s is %v", s.GetMetricName(), value)
 		}
 		text += fmt.Sprintf(" %s = %.6g", s.GetMetricName(), value)
 	}

@@ -50,15 +50,26 @@ func (s *space) server(name, image string, port int32, arguments ...string) stri
 	return net.JoinHostPort(service.Spec.ClusterIP, fmt.Sprint(port))
 }
 
+// dial connects to a new Service, whose address takes some time to work. It skips the test where the cluster's network is not reachable.
+func (s *space) dial(address string) net.Conn {
+	s.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+		if err == nil {
+			return conn
+		}
+		if time.Now().After(deadline) {
+			s.Skipf("the addresses of the cluster's Services are not reachable from here: %v", err)
+		}
+	}
+}
+
 // The example of an external scaler, with a Redis server, in the cluster. There may be no DNS, so the addresses are those of the Services.
 func TestAServiceOfAClusterFollowsAListInRedis(t *testing.T) {
 	s := newSpace(t)
 	store := s.server("redis", "dev.local/redis:v1", 6379, "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "")
 	scaler := s.server("scaler", "dev.local/scaler:v1", 9191, "--listen", ":9191")
-	conn, err := net.DialTimeout("tcp", store, 5*time.Second)
-	if err != nil {
-		t.Skipf("the addresses of the cluster's Services are not reachable from here: %v", err)
-	}
+	conn := s.dial(store)
 	defer conn.Close()
 	answers := bufio.NewReader(conn)
 	command := func(text string) {
@@ -70,9 +81,15 @@ func TestAServiceOfAClusterFollowsAListInRedis(t *testing.T) {
 	}
 	s.deploy(service{name: "worker", annotations: window})
 	s.awaitReady("worker")
-	binding := fmt.Sprintf(`{apiVersion: autoscaling.sluice.dev/v1alpha1, kind: ScalerBinding, metadata: {name: jobs},
-spec: {services: [worker], pollingSeconds: 1, stabilizationWindowSeconds: 0, external: {address: %q,
-metadata: {list: jobs, redis: %q}, tls: {mode: Plaintext}}}}`, scaler, store)
+	binding := fmt.Sprintf(`apiVersion: autoscaling.sluice.dev/v1alpha1
+kind: ScalerBinding
+metadata: {name: jobs}
+spec:
+  services: [worker]
+  external: {address: %q, metadata: {list: jobs, redis: %q}, tls: {mode: Plaintext}}
+  pollingSeconds: 1
+  stabilizationWindowSeconds: 0
+`, scaler, store)
 	if err := kubectl([]byte(binding), "-n", s.name, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}

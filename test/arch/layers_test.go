@@ -48,6 +48,7 @@ var layers = map[string][]string{
 	"config":                       {"autoscaler", "crds/serving", "model", "rollout"},
 	"crds":                         {"crds/serving"},
 	"crds/serving":                 {"crds/serving"},
+	"crds/autoscaling":             {},
 	"crds/networking":              {},
 	"crds/convert":                 {"crds/serving", "model"},
 	"explain":                      {"model", "rollout"},
@@ -70,10 +71,13 @@ var layers = map[string][]string{
 	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
 	"cmd":                          {""},
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},
-	"cmd/sluice/facts":             {"cmd/sluice/inspect", "cmd/sluice/manifest", "cmd/sluice/transport", "crds", "explain", "model", "standalone/folder", "xds"},
-	"cmd/sluice/inspect":           {"cmd/sluice/transport", "translator", "xds"},
-	"cmd/sluice/install":           {"config", "crds"},
-	"cmd/sluice/load":              {"autoscaler/loop", "envoy", "model", "xds"},
+	"cmd/sluice/command":           {},
+	"cmd/sluice/dataplane": {"cmd/sluice/admin", "cmd/sluice/command", "cmd/sluice/stage", "cmd/sluice/transport", "dataplane/activator",
+		"dataplane/gateway", "envoy"},
+	"cmd/sluice/facts":   {"cmd/sluice/inspect", "cmd/sluice/manifest", "cmd/sluice/transport", "crds", "explain", "model", "standalone/folder", "xds"},
+	"cmd/sluice/inspect": {"cmd/sluice/transport", "translator", "xds"},
+	"cmd/sluice/install": {"config", "crds"},
+	"cmd/sluice/load":    {"autoscaler/loop", "envoy", "model", "xds"},
 	"cmd/sluice/loops": {"autoscaler", "autoscaler/loop", "autoscaler/scrape", "cmd/sluice/load", "cmd/sluice/metrics", "cmd/sluice/stage",
 		"cmd/sluice/transport", "controlplane", "kube", "model", "xds"},
 	"cmd/sluice/manifest":  {"crds", "model", "rollout"},
@@ -206,15 +210,18 @@ func TestPurePackagesImportNothingImpure(t *testing.T) {
 	}
 }
 
-func TestQueueProxyStaysSmall(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", module+"/dataplane/queueproxy").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dep := range strings.FieldsSeq(string(out)) {
-		for _, heavy := range []string{"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/"} {
-			if strings.HasPrefix(dep, heavy) {
-				t.Errorf("dataplane/queueproxy depends on %s: the sidecar holds no Kubernetes and no Envoy protos", dep)
+func TestSmallProcessesStaySmall(t *testing.T) {
+	for name, heavy := range map[string][]string{
+		"dataplane/queueproxy": {"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/"},
+		"cmd/data-plane":       {"k8s.io/", "go.etcd.io/", module + "/kube"},
+	} {
+		out, err := exec.Command("go", "list", "-deps", module+"/"+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			if slices.ContainsFunc(heavy, func(prefix string) bool { return strings.HasPrefix(dep, prefix) }) {
+				t.Errorf("%s depends on %s, which every process of it would keep in memory", name, dep)
 			}
 		}
 	}

@@ -132,7 +132,7 @@ func saysWhatTheClusterLacks(t *testing.T, c *cluster) {
 
 	c.create(node("idle", corev1.ConditionFalse, o.Image))
 	c.says(c.config, o, "lacks No node is ready")
-	c.create(node("first", corev1.ConditionTrue, o.Image, "docker.io/"+o.EnvoyImage))
+	c.create(node("first", corev1.ConditionTrue, o.Image, o.DataPlaneImage, "docker.io/"+o.EnvoyImage))
 	c.says(c.config, o, "ok 1 nodes", "ok All nodes have the image "+o.Image, "ok All nodes have the image "+o.EnvoyImage,
 		"lacks 1 nodes, such as first, do not list the image "+o.QueueProxyImage)
 

@@ -117,3 +117,52 @@ func startEpoch(t *testing.T, path, config, base string, epoch int) <-chan struc
 	})
 	return ended
 }
+
+// TestNoClientIsRefusedWhileRealEnvoyIsStartedAgain kills an Envoy. What was inside is lost; new connections wait for the next Envoy.
+func TestNoClientIsRefusedWhileRealEnvoyIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	r := startReal(t, setting{application: hello})
+	var covered atomic.Bool // the supervisor knows that Envoy has ended, and listens itself
+	var stop atomic.Bool
+	var after, inside atomic.Int64
+	failed := make(chan string, 100)
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for !stop.Load() {
+				client := newClient(t)
+				mayFail := !covered.Load()
+				_, body, err := r.get(client, "/")
+				client.CloseIdleConnections()
+				switch {
+				case mayFail && err != nil:
+					inside.Add(1)
+				case mayFail:
+				case err == nil && body == host+" hello-00001":
+					after.Add(1)
+				default:
+					select {
+					case failed <- fmt.Sprintf("%v %q", err, body):
+					default:
+					}
+				}
+			}
+		})
+	}
+	if err := syscall.Kill(r.pids()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the supervisor says so", func() bool { return strings.Contains(r.log.String(), "ended by itself") })
+	covered.Store(true)
+	await(t, "requests go on", func() bool { return after.Load() > 500 })
+	stop.Store(true)
+	clients.Wait()
+	close(failed)
+	for f := range failed {
+		t.Error(f)
+	}
+	if !strings.Contains(r.log.String(), "passed on") {
+		t.Error("no connection waited")
+	}
+	t.Logf("%d requests were inside, or came at the very moment", inside.Load())
+}

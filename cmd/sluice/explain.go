@@ -60,7 +60,7 @@ func usage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return command.Exit{2, err}
+	return command.Exit{Code: 2, Err: err}
 }
 
 func (f *explainFlags) run(c *cobra.Command, asked string) error {

@@ -176,7 +176,7 @@ While something changes, a client is behind for a moment: --wait has diff look a
 		RunE: func(c *cobra.Command, args []string) error {
 			same, err := f.diff(c, args, wait)
 			if err != nil {
-				return command.Exit{exitTrouble, err}
+				return command.Exit{Code: exitTrouble, Err: err}
 			}
 			if !same {
 				return command.Exit{Code: exitDiffers}

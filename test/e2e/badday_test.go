@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -31,24 +32,25 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
-// witness is a Service under load: what goes wrong elsewhere must not reach it, nor keep it from changing.
-func (s *space) witness() {
+// witness makes a Service under load: what goes wrong elsewhere must not reach it, nor keep it from changing. The caller calls what it returns
+// at the end.
+func (s *space) witness() (judge func()) {
 	s.Helper()
 	running := map[string]string{"autoscaling.knative.dev/min-scale": "1"}
 	s.deploy(service{name: "witness", annotations: running})
 	s.awaitReady("witness")
 	s.awaitAnswer(s.host("witness"), "World")
 	l := startLoad(s.TB, 2, s.host("witness"))
-	s.Cleanup(func() {
+	return func() {
 		s.deploy(service{name: "witness", target: "change", annotations: running})
 		s.awaitAnswer(s.host("witness"), "change")
 		l.end(s.TB)
-	})
+	}
 }
 
 func TestMissingSecretIsSaidInWords(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	o := service{name: "hello"}.object(s.name)
 	o.Spec.Template.Spec.Containers[0].EnvFrom = []servingv1.EnvFromSource{{
 		SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "password"}},
@@ -63,7 +65,7 @@ func TestMissingSecretIsSaidInWords(t *testing.T) {
 
 func TestPodsAboveALimitAreSaidInWords(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	limit := &corev1.LimitRange{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "small"},
 		Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
@@ -93,7 +95,7 @@ func TestPodsAboveALimitAreSaidInWords(t *testing.T) {
 
 func TestNamespaceThatIsDeletedMidWayGoesAndOthersStay(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	short := s.name + "-short"
 	if err := kubectl(nil, "create", "namespace", short); err != nil {
 		t.Fatal(err)
@@ -129,7 +131,7 @@ func TestNamespaceThatIsDeletedMidWayGoesAndOthersStay(t *testing.T) {
 
 func TestRevisionThatIsDeletedByHandIsMissed(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	s.deploy(service{name: "hello", target: "first"})
 	first := s.awaitReady("hello").Status.LatestReadyRevisionName
 	o := service{name: "hello", target: "second"}.object(s.name)
@@ -150,7 +152,7 @@ func TestRevisionThatIsDeletedByHandIsMissed(t *testing.T) {
 
 func TestTwoRoutesOfOneHostAreToldApart(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	o := service{name: "hello", target: "tagged"}.object(s.name)
 	o.Spec.Traffic = []servingv1.TrafficTarget{{Tag: "blue", LatestRevision: new(true), Percent: new(int64(100))}}
 	s.put(o)
@@ -171,7 +173,7 @@ func TestTwoRoutesOfOneHostAreToldApart(t *testing.T) {
 
 func TestConflictingWritesEndWithTheSpec(t *testing.T) {
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	s.deploy(service{name: "hello", target: "0", annotations: map[string]string{"autoscaling.knative.dev/min-scale": "1"}})
 	name := s.awaitReady("hello").Status.LatestReadyRevisionName
 	// Somebody changes what controllers own, and the Service at the same time.
@@ -215,7 +217,7 @@ func TestWebhookThatRefusesPodsIsSaidInWords(t *testing.T) {
 		t.Skip("SLUICE_APISERVER_PID is not set: the API server of this test must reach a webhook on this machine")
 	}
 	s := newSpace(t)
-	s.witness()
+	defer s.witness()()
 	address, authority := refusePods(t)
 	path := "https://" + address + "/"
 	fail, none := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone
@@ -287,14 +289,18 @@ func refusePods(t *testing.T) (address string, authority []byte) {
 // no other Service. It does not run beside other tests, which share the definition.
 func TestCustomResourceDefinitionThatIsEditedByHand(t *testing.T) {
 	s := makeSpace(t)
-	s.witness()
+	defer s.witness()()
 	const name = "services.serving.knative.dev"
-	restore := func() {
-		if err := install(); err != nil {
+	restore := func() { // the edit has made somebody else the owner of the schema
+		manifest, err := exec.Command(cluster.sluice, installation...).Output()
+		if err == nil {
+			err = kubectl(manifest, "apply", "--server-side", "--force-conflicts", "-f", "-")
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}
-	t.Cleanup(restore)
+	defer restore()
 	edit := `[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]`
 	if err := kubectl(nil, "patch", "crd", name, "--type", "json", "-p", edit); err != nil {
 		t.Fatal(err)

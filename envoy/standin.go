@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,18 +22,29 @@ const (
 	learnEvery = 5 * time.Second
 	// mostHeld bounds the connections that wait for an Envoy at a time. Further ones are closed.
 	mostHeld = 10_000
+	// soon is when a connection is passed on to an Envoy that seems to run.
+	soon = 250 * time.Millisecond
 )
 
 // standIn takes the connections of clients while no Envoy listens, from the end of one that ended by itself until the next one is ready.
 // They wait, and are then passed on. Without it the kernel would refuse them. Envoy sees such a connection as one from this machine.
+//
+// It listens beside Envoy all the time, since a socket that is opened when Envoy has ended comes some milliseconds too late. The kernel
+// spreads the connections of a port over the sockets that share it, by a program that leaves out ours while Envoy has its own.
 type standIn struct {
 	log hclog.Logger
 
 	// Guarded by mu.
-	mu        sync.Mutex
-	addresses []netip.AddrPort // where Envoy listened last
-	listeners []net.Listener   // none while there is an Envoy
-	held      []heldConn
+	mu      sync.Mutex
+	beside  map[netip.AddrPort]*beside
+	waiting bool // there is no Envoy
+	held    []heldConn
+}
+
+// beside is a listener of ours at an address of Envoy.
+type beside struct {
+	net.Listener
+	first bool // our socket came before those of Envoy, not after them
 }
 
 // heldConn is a connection that waits for an Envoy.
@@ -53,14 +67,63 @@ func (s *standIn) learn(ctx context.Context, a admin) {
 	}
 }
 
+// look listens where Envoy does, and nowhere else. It passes on what waited for Envoy, which is ready.
 func (s *standIn) look(ctx context.Context, a admin) {
 	text, err := a.do(ctx, http.MethodGet, "/listeners")
+	if err != nil || !canShare {
+		return
+	}
+	count, err := a.do(ctx, http.MethodGet, "/stats?filter="+url.QueryEscape("^server.concurrency$"))
 	if err != nil {
 		return
 	}
+	_, number, _ := strings.Cut(strings.TrimSpace(count), ": ")
+	sockets, err := strconv.Atoi(number) // at each address
+	if err != nil || sockets < 1 {
+		return
+	}
+	addresses := listening(text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addresses = listening(text)
+	if ctx.Err() != nil {
+		return // that Envoy has ended
+	}
+	s.waiting = false
+	for address, l := range s.beside {
+		if !slices.Contains(addresses, address) {
+			_ = l.Close()
+			delete(s.beside, address)
+		}
+	}
+	for _, address := range addresses {
+		s.stand(address, sockets)
+	}
+	s.passAll()
+}
+
+// stand listens at an address beside so many sockets of Envoy. It is called with mu held.
+func (s *standIn) stand(address netip.AddrPort, sockets int) {
+	l, there := s.beside[address]
+	if !there {
+		config := net.ListenConfig{Control: sharePort}
+		config.SetMultipathTCP(false) // Go's default, whose sockets have no such program
+		listener, err := config.Listen(context.Background(), "tcp", address.String())
+		if err != nil {
+			s.log.Debug("clients are refused while Envoy is started again", "address", address, "error", err)
+			return
+		}
+		l = &beside{Listener: listener}
+	}
+	if err := leaveOut(l, sockets); err != nil {
+		s.log.Warn("clients are refused while Envoy is started again", "address", address, "error", err)
+		_ = l.Close()
+		delete(s.beside, address)
+		return
+	}
+	if !there {
+		s.beside[address] = l
+		go s.accept(l, address)
+	}
 }
 
 // listening reads the answer to /listeners: a line for each address, NAME::ADDRESS.
@@ -75,25 +138,17 @@ func listening(text string) []netip.AddrPort {
 	return all
 }
 
-// begin takes connections from now on.
+// begin holds connections from now on: Envoy has ended.
 func (s *standIn) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.listeners) > 0 {
-		return // the next Envoy has ended before it was ready
-	}
-	config := net.ListenConfig{Control: sharePort}
-	for _, a := range s.addresses {
-		l, err := config.Listen(context.Background(), "tcp", a.String())
-		if err != nil {
-			s.log.Warn("clients are refused until the next Envoy listens", "address", a, "error", err)
-			continue
-		}
-		s.listeners = append(s.listeners, l)
-		go s.accept(l, a)
+	s.waiting = true
+	for _, l := range s.beside {
+		l.first = true // those of the next Envoy come after it
 	}
 }
 
+// accept takes connections until the listener is closed.
 func (s *standIn) accept(l net.Listener, to netip.AddrPort) {
 	for {
 		conn, err := l.Accept()
@@ -105,49 +160,46 @@ func (s *standIn) accept(l net.Listener, to netip.AddrPort) {
 			continue
 		}
 		s.mu.Lock()
-		room := len(s.held) < mostHeld
-		if room && len(s.listeners) > 0 {
+		if len(s.held) < mostHeld {
 			s.held = append(s.held, heldConn{conn, to})
-		}
-		waits := len(s.listeners) > 0
-		s.mu.Unlock()
-		switch {
-		case !room:
+		} else {
 			_ = conn.Close() // it had no answer, and gets none
-		case !waits: // the next Envoy is ready
-			go pass(heldConn{conn, to})
 		}
+		s.mu.Unlock()
+		// It may be that Envoy has ended, and nobody has noticed yet; or that one has just begun to listen.
+		time.AfterFunc(soon, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !s.waiting {
+				s.passAll()
+			}
+		})
 	}
 }
 
-// end takes no connections any more, and passes on those that wait.
-func (s *standIn) end() {
-	s.mu.Lock()
-	listeners, held := s.listeners, s.held
-	s.listeners, s.held = nil, nil
-	s.mu.Unlock()
-	for _, l := range listeners {
-		_ = l.Close()
+// passAll passes on what waits. It is called with mu held.
+func (s *standIn) passAll() {
+	if len(s.held) > 0 {
+		s.log.Info("connections waited for envoy, and are passed on to it", "connections", len(s.held))
 	}
-	if len(held) > 0 {
-		s.log.Info("connections waited for envoy, and are passed on to it", "connections", len(held))
-	}
-	for _, c := range held {
+	for _, c := range s.held {
 		go pass(c)
 	}
+	s.held = nil
 }
 
-// stop closes everything that waits: there is no next Envoy.
+// stop closes everything: the Envoy that runs is the last one, and ends.
 func (s *standIn) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.listeners {
+	for _, l := range s.beside {
 		_ = l.Close()
 	}
+	clear(s.beside)
 	for _, c := range s.held {
 		_ = c.Close()
 	}
-	s.listeners, s.held = nil, nil
+	s.held = nil
 }
 
 // pass copies bytes both ways between a client and Envoy until both sides have ended.

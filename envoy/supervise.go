@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +102,7 @@ func Run(ctx context.Context, s Supervise) error {
 	}
 	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
 	unready, served := 0, false
-	between := &standIn{log: s.Logger}
+	between := &standIn{log: s.Logger, beside: map[netip.AddrPort]*beside{}}
 	defer between.stop()
 	for ctx.Err() == nil {
 		started := time.Now()
@@ -142,7 +143,6 @@ func (s Supervise) run(ctx context.Context, config string, between *standIn) (*l
 	go func() {
 		if l.admin.awaitReady(alive) && alive.Err() == nil {
 			l.ready.Store(true)
-			between.end()
 			between.look(alive, l.admin)
 			s.Logger.Info("envoy is ready", "pid", l.command.Process.Pid)
 			if s.Ready != nil {
@@ -158,6 +158,7 @@ func (s Supervise) run(ctx context.Context, config string, between *standIn) (*l
 	case <-ctx.Done():
 	}
 	cancel()
+	between.stop()
 	if l.ready.Load() {
 		s.drain(l)
 	}

@@ -26,6 +26,7 @@ var (
 	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")
 	forms      = flag.String("chaos.routes", "", "the form of routes: scoped or inline; by default one run with each")
+	inKube     = flag.Bool("chaos.cluster", false, "run in the cluster of KUBECONFIG, in which the run installs Sluice")
 	logFile    = flag.String("chaos.log", "", "a file for the output of the processes and of the run; none by default")
 )
 

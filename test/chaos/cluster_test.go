@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/podprocess"
 )
 
 // Operations on a cluster.
@@ -59,11 +59,11 @@ type inCluster struct {
 }
 
 func TestChaosInACluster(t *testing.T) {
-	if os.Getenv("KUBECONFIG") == "" {
-		t.Skip("KUBECONFIG is not set: this run needs a cluster, in which it installs Sluice")
+	if !*inKube {
+		t.Skip("-chaos.cluster is not set: this run takes the cluster of KUBECONFIG, and installs Sluice there")
 	}
-	if *operations < 1 {
-		t.Skip("-chaos.ops is 0")
+	if os.Getenv("KUBECONFIG") == "" {
+		t.Fatal("KUBECONFIG is not set")
 	}
 	c := newInCluster(t)
 	number := *seed
@@ -357,27 +357,10 @@ func (c *inCluster) killEnvoy(p *performer, random *rand.Rand) error {
 	if err != nil || len(pods) < 2 {
 		return err
 	}
-	pid := processIn(string(pods[random.IntN(len(pods))].UID), "envoy")
+	pid := podprocess.Find(string(pods[random.IntN(len(pods))].UID), "envoy")
 	if pid == 0 {
 		return nil // the pod is on another machine
 	}
 	p.load.kill()
 	return syscall.Kill(pid, syscall.SIGKILL)
-}
-
-// processIn returns the process of this machine in a pod that runs a program; 0 when there is none.
-func processIn(pod, program string) int {
-	all, _ := os.ReadDir("/proc") // there is none on other systems
-	for _, entry := range all {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		name, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "comm")) // processes come and go
-		groups, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cgroup"))
-		if strings.TrimSpace(string(name)) == program && strings.Contains(strings.ReplaceAll(string(groups), "_", "-"), pod) {
-			return pid
-		}
-	}
-	return 0
 }

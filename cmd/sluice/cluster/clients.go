@@ -12,8 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -71,17 +71,21 @@ func newClients(config *rest.Config, own string, authority func(context.Context)
 	}
 	c := &clients{
 		own: own, api: api, authority: authority, log: log, events: record.NewBroadcaster(),
-		namespaces: informers.NewSharedInformerFactory(api, 0).Core().V1().Namespaces().Informer(),
+		namespaces: watching(api, "namespaces", &corev1.Namespace{}, fields.Everything()),
 		secrets:    map[string]cache.SharedIndexInformer{}, changed: make(chan struct{}, 1), told: map[types.UID]string{},
 	}
 	c.recorder = c.events.NewRecorder(clientgoscheme.Scheme, corev1.EventSource{Component: "sluice-controller"})
 	for _, role := range clientRoles {
-		named := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, secretOf(role.name)).String()
-		})
-		c.secrets[role.name] = informers.NewSharedInformerFactoryWithOptions(api, 0, named).Core().V1().Secrets().Informer()
+		named := fields.OneTermEqualSelector(metav1.ObjectNameField, secretOf(role.name))
+		c.secrets[role.name] = watching(api, "secrets", &corev1.Secret{}, named)
 	}
 	return c, nil
+}
+
+// watching watches objects of the core group in all namespaces. client-go's own informers would bring those of all groups into the binary.
+func watching(api kubernetes.Interface, resource string, of runtime.Object, which fields.Selector) cache.SharedIndexInformer {
+	lister := cache.NewListWatchFromClient(api.CoreV1().RESTClient(), resource, metav1.NamespaceAll, which)
+	return cache.NewSharedIndexInformer(lister, of, 0, cache.Indexers{})
 }
 
 // run fills Secrets until the context ends: when something changes, and from time to time, since certificates grow old.

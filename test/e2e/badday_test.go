@@ -315,17 +315,9 @@ func TestCustomResourceDefinitionThatIsEditedByHand(t *testing.T) {
 		c := conditionOf(s.get("hello"), "Ready")
 		return c, c.Status != "True" && strings.Contains(c.Message, "70")
 	})
-	// Not even a Service by its type.
-	odd := fmt.Sprintf(`{"apiVersion":"serving.knative.dev/v1","kind":"Service","metadata":{"name":"odd","namespace":%q},"spec":"text"}`, s.name)
-	if err := kubectl([]byte(odd), "create", "--validate=false", "-f", "-"); err != nil {
-		t.Fatal(err)
-	}
 	s.deploy(service{name: "later"})
 	s.awaitReady("later")
 	s.awaitAnswer(s.host("later"), "World")
-	if err := kubectl(nil, "-n", s.name, "delete", "ksvc", "odd"); err != nil {
-		t.Fatal(err)
-	}
 	restore()
 	o = service{name: "hello", target: "restored"}.object(s.name)
 	o.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100))}}

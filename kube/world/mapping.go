@@ -69,9 +69,7 @@ func (a *Assembler) placeMappings(target *model.Route) {
 func (m *Mapping) follow(target *model.Route) *model.Route {
 	r := *m.Route
 	if len(target.Rules) > 0 && target.Rules[0].Tag == "" {
-		own, rule := m.Route.Rules[0], target.Rules[0]
-		rule.Hosts, rule.LocalHosts, rule.HTTP, rule.Certificate = own.Hosts, own.LocalHosts, own.HTTP, own.Certificate
-		r.Rules = []model.Rule{rule}
+		r.Rules = []model.Rule{target.Rules[0].Mapped(m.Route.Rules[0])}
 	}
 	return &r
 }

@@ -23,7 +23,8 @@ type gatherer struct {
 }
 
 // Objects reads the objects that a query is about: those of its name, the revisions and Configurations that they lead to, and all Routes
-// where the query is a host, and the DomainMappings of a host that no Route has. Where nothing has the name it reads all Services and Routes, for explain to name alternatives.
+// where the query is a host, and the DomainMappings of a host that no Route has. Where nothing has the name it reads all Services and
+// Routes, for explain to name alternatives.
 func Objects(ctx context.Context, reader client.Reader, query explain.Query) (explain.Objects, error) {
 	g := &gatherer{ctx: ctx, reader: reader}
 	key := query.Key

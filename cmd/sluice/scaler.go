@@ -15,8 +15,8 @@ import (
 func scalerCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "scaler", Short: "For authors of external scalers",
-		Long: "External scalers are servers of KEDA's gRPC contract that say how many replicas a service needs. docs/scalers.md has how a " +
-			"ScalerBinding uses one.",
+		Long: "External scalers are servers of KEDA's gRPC contract that say how many replicas a service needs. docs/scalers.md says how " +
+			"a ScalerBinding uses one.",
 	}
 	c.AddCommand(scalerCheckCommand())
 	return c

@@ -31,6 +31,7 @@ func (t *term) followSettings() {
 	t.parts.Start("settings", func(ctx context.Context) error {
 		t.watcher.Follow(ctx, func(s config.Settings) {
 			t.settings.Store(&s)
+			t.loops.Adapter.Gateway(t.options.gateway(&s))
 			t.loops.Configure(s.Autoscaler, t.options.adapterSettings(&s))
 			t.runtime.Configure(t.options.pods(&s))
 			t.digests.Configure(digestSettings(&s))
@@ -55,7 +56,7 @@ func (o *Options) pods(s *config.Settings) deployment.Config {
 		QueueProxy: cmp.Or(s.Deployment.QueueProxyImage, o.QueueProxy), PullPolicy: corev1.PullPolicy(o.PullPolicy),
 		Resources: s.QueueProxyResources(), ProgressDeadline: s.Deployment.ProgressDeadline,
 		NoSpread: !s.Deployment.Spread, RuntimeClasses: runtimeClasses(s.Deployment.RuntimeClasses),
-		AlwaysSchedulable: s.Deployment.AlwaysSchedulable,
+		AlwaysSchedulable: s.Deployment.AlwaysSchedulable, Tracing: s.Tracing,
 	}
 }
 

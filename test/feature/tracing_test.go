@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,11 +72,7 @@ func TestOneRequestIsOneTrace(t *testing.T) {
 					t.Errorf("the events of the activator are %v", chosen)
 				}
 
-				got, err = s.traced("direct.default.localhost", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.path(to, got, "", "gateway", "queue-proxy")
+				s.path(to, s.withoutActivator(to, "direct.default.localhost"), "", "gateway", "queue-proxy")
 
 				sent := http.Header{
 					"Traceparent": {"00-" + traceOfCaller + "-" + spanOfCaller + "-01"}, "Tracestate": {"a=1", "b=2"}, "Baggage": {"k=v"},
@@ -92,6 +89,30 @@ func TestOneRequestIsOneTrace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// withoutActivator sends requests until one reaches its replica without an activator, and returns the headers that the application got.
+func (s *instance) withoutActivator(to *collector.Collector, host string) (got http.Header) {
+	s.t.Helper()
+	eventually(s.t, host+" is reached without an activator", func() (err error) {
+		if got, err = s.traced(host, nil); err != nil {
+			return err
+		}
+		_, rest, _ := strings.Cut(got.Get("Traceparent"), "-")
+		trace, _, _ := strings.Cut(rest, "-")
+		activated := false
+		to.Await(s.t, patience, func(all []collector.Span) bool {
+			spans := slices.DeleteFunc(all, func(s collector.Span) bool { return s.Trace != trace })
+			proxy := find(spans, "queue-proxy", "SERVER")
+			activated = proxy.Parent != find(spans, "gateway", "SERVER").ID
+			return proxy.ID != "" && find(spans, "gateway", "SERVER").ID != ""
+		})
+		if activated {
+			return errors.New("an activator was in between")
+		}
+		return nil
+	})
+	return got
 }
 
 // path checks that the trace which the application saw is one of these services, each the parent of the next one. It returns its spans.
@@ -231,6 +252,7 @@ func TestACollectorThatIsAwayCostsOnlySpans(t *testing.T) {
 				}
 				t.Cleanup(func() { _ = l.Close() })
 				s := g.upTraced(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+l.Addr().String(), "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol)
+				s.envoy = false // Envoy has reason to complain
 				for _, host := range []string{"cold", "activated", "direct"} {
 					for range 50 {
 						if _, err := s.traced(host+".default.localhost", nil); err != nil {

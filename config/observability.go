@@ -71,6 +71,9 @@ func tracing(k *keys, protocol, endpoint string, rate float64) model.Tracing {
 		}
 		return model.Tracing{}
 	}
+	if _, ok := k.get(keyTracingRate); !ok {
+		k.ignore(keyTracingEndpoint, "tracing-endpoint has no effect: tracing-sampling-rate is missing, which means 0.")
+	}
 	t, err := model.ParseTracing(model.TracingProtocol(protocol), endpoint, rate)
 	if err != nil {
 		k.wrong(keyTracingEndpoint, "the URL of a collector, such as http://collector.observability:4317: "+err.Error())

@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 )
@@ -64,7 +63,7 @@ func ParseTracing(protocol TracingProtocol, endpoint string, rate float64) (Trac
 		return Tracing{}, err
 	}
 	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), port)
+		u.Host = strings.TrimSuffix(u.Host, ":") + ":" + port
 	}
 	if path := strings.TrimSuffix(u.Path, "/"); protocol == TracingGRPC {
 		if path != "" {
@@ -83,15 +82,13 @@ func ParseTracing(protocol TracingProtocol, endpoint string, rate float64) (Trac
 var errCollector = errors.New("want the URL of a collector, such as http://collector.observability:4317")
 
 func collectorURL(endpoint string) (*url.URL, error) {
+	complete := endpoint
 	if !strings.Contains(endpoint, "://") {
-		if _, port, err := net.SplitHostPort(endpoint); err != nil || port == "" {
-			return nil, fmt.Errorf("the endpoint is %q, %w", endpoint, errCollector)
-		}
-		endpoint = "https://" + endpoint
+		complete = "https://" + endpoint
 	}
-	u, err := url.Parse(endpoint)
+	u, err := url.Parse(complete)
 	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+	case err != nil, complete != endpoint && u.Port() == "", u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return nil, fmt.Errorf("the endpoint is %q, %w", endpoint, errCollector)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "":
 		// Whoever reads the configuration of a gateway or of a pod would read the password too.

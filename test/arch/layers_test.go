@@ -28,6 +28,9 @@ var layers = map[string][]string{
 	"dataplane/lost":               {},
 	"dataplane/peer":               {},
 	"dataplane/replay":             {},
+	"dataplane/tracing":            {"model"},
+	"dataplane/tracing/discovery":  {"model"},
+	"dataplane/tracing/otlp":       {"model", "dataplane/tracing"},
 	"rollout":                      {"model"},
 	"translator":                   {"model"},
 	"autoscaler":                   {"model"},
@@ -53,13 +56,13 @@ var layers = map[string][]string{
 	"explain":                      {"model", "rollout"},
 	"explain/tree":                 {"explain"},
 	"controlplane":                 {"model", "translator", "xds/resource"},
-	"dataplane/queueproxy":         {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer"},
-	"dataplane/gateway":            {"xds/client"},
+	"dataplane/queueproxy":         {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/tracing"},
+	"dataplane/gateway":            {"model", "dataplane/tracing", "xds/client"},
 	"dataplane/gateway/settings":   {},
-	"dataplane/gateway/config":     {"dataplane/gateway/settings"},
+	"dataplane/gateway/config":     {"dataplane/gateway/settings", "dataplane/tracing/discovery"},
 	"dataplane/gateway/listener":   {"dataplane/framing", "dataplane/gateway/settings"},
-	"dataplane/gateway/proxy":      {"model", "dataplane/framing", "dataplane/replay", "dataplane/gateway/settings"},
-	"dataplane/activator":          {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "xds/client"},
+	"dataplane/gateway/proxy":      {"model", "dataplane/framing", "dataplane/replay", "dataplane/tracing", "dataplane/gateway/settings"},
+	"dataplane/activator":          {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay", "dataplane/tracing", "xds/client"},
 
 	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
 	"dataplane/activator/upstream": {"model"},
@@ -67,7 +70,7 @@ var layers = map[string][]string{
 	"kube/configmap":               {"config"},
 	"kube/deployment":              {"model", "crds"},
 	"kube/digest":                  {"crds"},
-	"standalone":                   {"model", "crds", "dataplane/queueproxy", "standalone"},
+	"standalone":                   {"model", "crds", "dataplane/queueproxy", "dataplane/tracing", "standalone"},
 	"cmd":                          {""},
 	"cmd/sluice/admin":             {"cmd/sluice/stage", "envoy", "standalone/socket"},
 	"cmd/sluice/facts":             {"cmd/sluice/inspect", "cmd/sluice/manifest", "cmd/sluice/transport", "crds", "explain", "model", "standalone/folder", "xds"},
@@ -107,13 +110,13 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"github.com/envoyproxy/", "github.com/cncf/xds"},
-		allowed:  []string{"translator", "xds", "envoy", "dataplane/gateway", "dataplane/activator", "cmd", "test"},
+		allowed:  []string{"translator", "xds", "envoy", "dataplane/gateway", "dataplane/activator", "dataplane/tracing/discovery", "cmd", "test"},
 		why:      "Envoy's protos stop at the translator and at those who speak xDS",
 	},
 	{
 		prefixes: []string{"."},
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
-			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
+			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }
@@ -121,7 +124,7 @@ var foreign = []struct {
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
 	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
-	"dataplane/gateway/config", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
+	"dataplane/gateway/config", "dataplane/tracing/discovery", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
 }
 
 var impure = []string{
@@ -207,14 +210,17 @@ func TestPurePackagesImportNothingImpure(t *testing.T) {
 }
 
 func TestQueueProxyStaysSmall(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", module+"/dataplane/queueproxy").Output()
+	out, err := exec.Command("go", "list", "-deps", module+"/cmd/queue-proxy").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for dep := range strings.FieldsSeq(string(out)) {
-		for _, heavy := range []string{"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/"} {
+		for _, heavy := range []string{
+			"k8s.io/", "github.com/envoyproxy/", "go.etcd.io/", "google.golang.org/grpc", "google.golang.org/protobuf/proto",
+			"go.opentelemetry.io/proto", "github.com/prometheus/",
+		} {
 			if strings.HasPrefix(dep, heavy) {
-				t.Errorf("dataplane/queueproxy depends on %s: the sidecar holds no Kubernetes and no Envoy protos", dep)
+				t.Errorf("cmd/queue-proxy depends on %s: the sidecar holds no Kubernetes, no gRPC and no generated protos", dep)
 			}
 		}
 	}

@@ -94,12 +94,10 @@ func (m *message) span(s sdktrace.ReadOnlySpan) {
 		})
 	}
 	m.number(12, uint64(s.DroppedEvents()))
-	if status := s.Status(); status.Code != codes.Unset {
-		m.message(15, func(to *message) {
-			to.text(2, status.Description)
-			to.number(3, statusCode(status.Code))
-		})
-	}
+	m.message(15, func(to *message) {
+		to.text(2, s.Status().Description)
+		to.number(3, statusCode(s.Status().Code))
+	})
 	*m = binary.LittleEndian.AppendUint32(protowire.AppendTag(*m, 16, protowire.Fixed32Type), flags)
 }
 

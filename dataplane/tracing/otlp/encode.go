@@ -8,36 +8,50 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The types of protobuf's wire format that are needed here (https://protobuf.dev/programming-guides/encoding/).
+const (
+	varint  = 0
+	fixed64 = 1
+	length  = 2
+	fixed32 = 5
 )
 
 // message is a protobuf message that is being written.
 type message []byte
 
-func (m *message) text(field protowire.Number, s string) {
+func (m *message) tag(field, wireType uint64) { *m = binary.AppendUvarint(*m, field<<3|wireType) }
+
+func (m *message) bytes(field uint64, b []byte) {
+	m.tag(field, length)
+	*m = append(binary.AppendUvarint(*m, uint64(len(b))), b...)
+}
+
+func (m *message) text(field uint64, s string) {
 	if s != "" {
-		*m = protowire.AppendString(protowire.AppendTag(*m, field, protowire.BytesType), s)
+		m.bytes(field, []byte(s))
 	}
 }
 
-func (m *message) bytes(field protowire.Number, b []byte) {
-	*m = protowire.AppendBytes(protowire.AppendTag(*m, field, protowire.BytesType), b)
+func (m *message) varint(field, n uint64) {
+	m.tag(field, varint)
+	*m = binary.AppendUvarint(*m, n)
 }
 
-func (m *message) number(field protowire.Number, n uint64) {
+func (m *message) number(field, n uint64) {
 	if n != 0 {
-		*m = protowire.AppendVarint(protowire.AppendTag(*m, field, protowire.VarintType), n)
+		m.varint(field, n)
 	}
 }
 
-func (m *message) fixed(field protowire.Number, n uint64) {
-	*m = protowire.AppendFixed64(protowire.AppendTag(*m, field, protowire.Fixed64Type), n)
+func (m *message) time(field uint64, t time.Time) {
+	m.tag(field, fixed64)
+	*m = binary.LittleEndian.AppendUint64(*m, uint64(t.UnixNano()))
 }
-
-func (m *message) time(field protowire.Number, t time.Time) { m.fixed(field, uint64(t.UnixNano())) }
 
 // message writes a message within this one.
-func (m *message) message(field protowire.Number, write func(*message)) {
+func (m *message) message(field uint64, write func(*message)) {
 	var inner message
 	write(&inner)
 	m.bytes(field, inner)
@@ -98,7 +112,8 @@ func (m *message) span(s sdktrace.ReadOnlySpan) {
 		to.text(2, s.Status().Description)
 		to.number(3, statusCode(s.Status().Code))
 	})
-	*m = binary.LittleEndian.AppendUint32(protowire.AppendTag(*m, 16, protowire.Fixed32Type), flags)
+	m.tag(16, fixed32)
+	*m = binary.LittleEndian.AppendUint32(*m, flags)
 }
 
 // kind is Span.SpanKind: unspecified, internal, server, client, producer, consumer.
@@ -128,7 +143,7 @@ func statusCode(c codes.Code) uint64 {
 }
 
 // attributes writes KeyValues of a repeated field. Lists, of which there are none, become texts.
-func (m *message) attributes(field protowire.Number, all []attribute.KeyValue) {
+func (m *message) attributes(field uint64, all []attribute.KeyValue) {
 	for _, kv := range all {
 		m.message(field, func(pair *message) {
 			pair.text(1, string(kv.Key))
@@ -141,9 +156,13 @@ func (m *message) attributes(field protowire.Number, all []attribute.KeyValue) {
 func (m *message) any(v attribute.Value) {
 	switch v.Type() {
 	case attribute.BOOL:
-		*m = protowire.AppendVarint(protowire.AppendTag(*m, 2, protowire.VarintType), protowire.EncodeBool(v.AsBool()))
+		bit := uint64(0)
+		if v.AsBool() {
+			bit = 1
+		}
+		m.varint(2, bit)
 	case attribute.INT64:
-		*m = protowire.AppendVarint(protowire.AppendTag(*m, 3, protowire.VarintType), uint64(v.AsInt64()))
+		m.varint(3, uint64(v.AsInt64()))
 	default:
 		m.bytes(1, []byte(v.Emit()))
 	}

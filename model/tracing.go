@@ -36,6 +36,9 @@ type Tracing struct {
 // On says whether there are spans.
 func (t Tracing) On() bool { return t.Protocol != "" }
 
+// Secure says that the collector is reached over TLS.
+func (t Tracing) Secure() bool { return strings.HasPrefix(t.Endpoint, "https://") }
+
 // Server is scheme://host:port of the collector.
 func (t Tracing) Server() string {
 	u, err := url.Parse(t.Endpoint)

@@ -43,11 +43,13 @@ type Gateway struct {
 	Routes RouteForm
 	// Tracing says which requests get spans. It is for activators too.
 	Tracing Tracing
+	// CollectorRoots are the authorities, as PEM, that Envoy trusts for a collector over TLS. The others have those of their system.
+	CollectorRoots string
 }
 
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
-	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes && g.Tracing == o.Tracing &&
+	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes && g.Tracing == o.Tracing && g.CollectorRoots == o.CollectorRoots &&
 		g.HTTPSPort == o.HTTPSPort && g.NoDefault == o.NoDefault &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }

@@ -29,7 +29,7 @@ type gatewayPart struct {
 	// listeners, routes and secrets are its Listeners, the RouteConfigurations that they use and the certificates that they serve.
 	// activators are the cluster of all activators, its assignment, and their token. tracing is for sending spans.
 	listeners, routes, secrets, activators, tracing []*Resource
-	http, local                            *routeTable
+	http, local                                     *routeTable
 	// form says in which form routes reach the gateway.
 	form form
 }

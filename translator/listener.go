@@ -59,7 +59,7 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 		StripTrailingHostDot:       true,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 	}
-	if in.Tracing.On() {
+	if collectable(in) {
 		manager.Tracing = tracing(in.Tracing)
 	}
 	if isScoped(in) {

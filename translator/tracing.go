@@ -13,7 +13,9 @@ import (
 	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	samplersv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/tracers/opentelemetry/samplers/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	tagsv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -88,7 +90,7 @@ func extension(name string, config proto.Message) *corev3.TypedExtensionConfig {
 
 // collector is the cluster of the collector. Its name is the collector's scheme, host and port, by which the built-in gateway and
 // activators find it.
-func collector(in model.Tracing) *clusterv3.Cluster {
+func collector(in model.Tracing, roots string) *clusterv3.Cluster {
 	host, port := "", 0
 	if u, err := url.Parse(in.Server()); err == nil {
 		host = u.Hostname()
@@ -98,6 +100,7 @@ func collector(in model.Tracing) *clusterv3.Cluster {
 		Name: in.Server(), AltStatName: collectorStats, ConnectTimeout: durationpb.New(connectTimeout),
 		WaitForWarmOnInit:    wrapperspb.Bool(false), // no request needs the collector
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_LOGICAL_DNS},
+		DnsLookupFamily:      clusterv3.Cluster_ALL,
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: in.Server(),
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
@@ -107,6 +110,9 @@ func collector(in model.Tracing) *clusterv3.Cluster {
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	}
+	if in.Secure() {
+		c.TransportSocket = collectorTLS(host, in.Protocol, roots)
 	}
 	if in.Protocol == model.TracingGRPC {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
@@ -124,13 +130,46 @@ func collector(in model.Tracing) *clusterv3.Cluster {
 	return c
 }
 
+// collectorTLS has Envoy check that a collector has a certificate of these authorities for its name.
+func collectorTLS(host string, protocol model.TracingProtocol, roots string) *corev3.TransportSocket {
+	name := &tlsv3.SubjectAltNameMatcher{
+		SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}},
+	}
+	tls := &tlsv3.UpstreamTlsContext{Sni: host}
+	if _, err := netip.ParseAddr(host); err == nil {
+		name.SanType, tls.Sni = tlsv3.SubjectAltNameMatcher_IP_ADDRESS, ""
+	}
+	tls.CommonTlsContext = &tlsv3.CommonTlsContext{
+		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+			TrustedCa:                 &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: roots}},
+			MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{name},
+		}},
+	}
+	if protocol == model.TracingGRPC {
+		tls.CommonTlsContext.AlpnProtocols = []string{"h2"}
+	}
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: anyOf(tls)},
+	}
+}
+
+// collectable says whether the collector can be reached. Envoy must know the authorities of a collector over TLS: it would trust everybody
+// without.
+func collectable(in model.Gateway) bool {
+	return in.Tracing.On() && (!in.Tracing.Secure() || in.CollectorRoots != "")
+}
+
 // addTracing makes what the data plane needs to send spans: the cluster of the collector for Envoy, and for activators the tracer alone.
 func (p *gatewayPart) addTracing() {
-	if !p.in.Tracing.On() {
+	if !collectable(p.in) {
+		if p.in.Tracing.On() {
+			p.report(contract.TracingExtension, "UnknownAuthorities",
+				"no spans are sent: the authorities of "+p.in.Tracing.Server()+" are not known")
+		}
 		return
 	}
 	var b resourceBuilder
-	b.add(ClusterType, p.in.Tracing.Server(), RoleGateway, collector(p.in.Tracing))
+	b.add(ClusterType, p.in.Tracing.Server(), RoleGateway, collector(p.in.Tracing, p.in.CollectorRoots))
 	b.add(ExtensionType, contract.TracingExtension, RoleActivator,
 		extension(contract.TracingExtension, tracer(p.in.Tracing, contract.Activator)))
 	if b.err != nil {

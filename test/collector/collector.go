@@ -4,6 +4,7 @@ package collector
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -52,6 +54,17 @@ type Collector struct {
 // New starts a collector.
 func New(t testing.TB) *Collector {
 	t.Helper()
+	return start(t, nil)
+}
+
+// NewTLS starts a collector that has a certificate.
+func NewTLS(t testing.TB, certificate tls.Certificate) *Collector {
+	t.Helper()
+	return start(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+}
+
+func start(t testing.TB, secure *tls.Config) *Collector {
+	t.Helper()
 	c := &Collector{came: make(chan struct{}, 1)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,7 +75,12 @@ func New(t testing.TB) *Collector {
 	}
 	byGRPC, byHTTP := listen(), listen()
 	c.GRPC, c.HTTP = byGRPC.Addr().String(), byHTTP.Addr().String()
-	server := grpc.NewServer()
+	var options []grpc.ServerOption
+	if secure != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+		byHTTP = tls.NewListener(byHTTP, secure)
+	}
+	server := grpc.NewServer(options...)
 	collectorpb.RegisterTraceServiceServer(server, c)
 	go func() { _ = server.Serve(byGRPC) }() // until Stop
 	mux := http.NewServeMux()

@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice.dev/sluice/test/authority"
 	"sluice.dev/sluice/test/collector"
 )
 
@@ -52,32 +54,15 @@ func TestOneRequestIsOneTrace(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			onEachGateway(t, func(t *testing.T, g gateway) {
 				to := collector.New(t)
-				endpoint := "http://" + to.GRPC
-				if protocol == "http/protobuf" {
-					endpoint = "http://" + to.HTTP
-				}
-				s := g.upTraced(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol)
-
-				got, err := s.traced("cold.default.localhost", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				cold := s.path(to, got, "", "gateway", "activator", "queue-proxy")
-				wait := find(cold, "activator", "INTERNAL")
-				if wait.Name != "wait for a replica" || wait.Parent != find(cold, "activator", "SERVER").ID ||
-					wait.Attributes["sluice.cold_start"] != "true" || !slices.Contains(wait.Events, "it was ready") {
-					t.Errorf("the wait for a replica is %+v", wait)
-				}
-				if chosen := find(cold, "activator", "SERVER").Events; !slices.Contains(chosen, "replica chosen") {
-					t.Errorf("the events of the activator are %v", chosen)
-				}
-
+				endpoint := map[string]string{"grpc": to.GRPC, "http/protobuf": to.HTTP}[protocol]
+				s := g.upTraced(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol)
+				s.coldTrace(to)
 				s.path(to, s.withoutActivator(to, "direct.default.localhost"), "", "gateway", "queue-proxy")
 
-				sent := http.Header{
+				got, err := s.traced("activated.default.localhost", http.Header{
 					"Traceparent": {"00-" + traceOfCaller + "-" + spanOfCaller + "-01"}, "Tracestate": {"a=1", "b=2"}, "Baggage": {"k=v"},
-				}
-				if got, err = s.traced("activated.default.localhost", sent); err != nil {
+				})
+				if err != nil {
 					t.Fatal(err)
 				}
 				s.path(to, got, spanOfCaller, "gateway", "activator", "queue-proxy")
@@ -86,6 +71,45 @@ func TestOneRequestIsOneTrace(t *testing.T) {
 				}
 				s.notSampled(to)
 				s.malformed(to)
+			})
+		})
+	}
+}
+
+// coldTrace wakes a service, and checks that the wait is in its trace.
+func (s *instance) coldTrace(to *collector.Collector) {
+	s.t.Helper()
+	got, err := s.traced("cold.default.localhost", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cold := s.path(to, got, "", "gateway", "activator", "queue-proxy")
+	wait := find(cold, "activator", "INTERNAL")
+	if wait.Name != "wait for a replica" || wait.Parent != find(cold, "activator", "SERVER").ID ||
+		wait.Attributes["sluice.cold_start"] != "true" || !slices.Contains(wait.Events, "it was ready") {
+		s.t.Errorf("the wait for a replica is %+v", wait)
+	}
+	if chosen := find(cold, "activator", "SERVER").Events; !slices.Contains(chosen, "replica chosen") {
+		s.t.Errorf("the events of the activator are %v", chosen)
+	}
+}
+
+// TestACollectorOverTLS is reached by its name, and trusted by the authorities of the system.
+func TestACollectorOverTLS(t *testing.T) {
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		t.Run(protocol, func(t *testing.T) {
+			onEachGateway(t, func(t *testing.T, g gateway) {
+				trusted := authority.New(t)
+				chain, key := trusted.Sign("localhost")
+				pair, err := tls.X509KeyPair(chain, key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				to := collector.NewTLS(t, pair)
+				_, port, _ := net.SplitHostPort(map[string]string{"grpc": to.GRPC, "http/protobuf": to.HTTP}[protocol])
+				s := g.upTraced(t, "OTEL_EXPORTER_OTLP_ENDPOINT=https://localhost:"+port, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,
+					"SSL_CERT_FILE="+trusted.File)
+				s.coldTrace(to)
 			})
 		})
 	}

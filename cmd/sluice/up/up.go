@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/certificate"
 	"sluice.dev/sluice/cmd/sluice/admin"
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/policy"
@@ -81,6 +82,11 @@ func New(ctx context.Context, o Options) (*Up, error) {
 		return nil, err
 	}
 	u.gateway = model.Gateway{HTTP: o.HTTP, Local: o.Local, Routes: o.Routes, Certificates: u.certificates.newest(), Tracing: o.Tracing}
+	if o.Tracing.Secure() {
+		if u.gateway.CollectorRoots, err = certificate.Roots(); err != nil {
+			return nil, fmt.Errorf("a collector of traces over TLS: %w", err)
+		}
+	}
 	if len(u.gateway.Certificates) > 0 {
 		u.gateway.HTTPS, u.gateway.HTTPSPort = o.HTTPS, portOf(o.HTTPS)
 	}

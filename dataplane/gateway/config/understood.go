@@ -174,7 +174,7 @@ var understood = map[protoreflect.FullName]fields{
 			"upstream_http_protocol_options wait_for_warm_on_init least_request_lb_config round_robin_lb_config " +
 			"common_lb_config metadata upstream_connection_options close_connections_on_host_health_failure " +
 			"ignore_health_on_host_removal lrs_server lrs_report_endpoint_metrics track_timeout_budgets track_cluster_stats " +
-			"preconnect_policy max_requests_per_connection cleanup_interval",
+			"preconnect_policy max_requests_per_connection cleanup_interval dns_lookup_family",
 	},
 	"envoy.config.cluster.v3.OutlierDetection": {
 		"consecutive_local_origin_failure enforcing_consecutive_local_origin_failure split_external_local_origin_errors base_ejection_time",

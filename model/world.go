@@ -49,7 +49,8 @@ type Gateway struct {
 
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
-	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes && g.Tracing == o.Tracing && g.CollectorRoots == o.CollectorRoots &&
+	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
+		g.Tracing == o.Tracing && g.CollectorRoots == o.CollectorRoots &&
 		g.HTTPSPort == o.HTTPSPort && g.NoDefault == o.NoDefault &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }

@@ -39,14 +39,13 @@ const (
 
 // tracer is Envoy's OpenTelemetry tracer. Its sampler follows the traceparent of a request, and decides where there is none.
 func tracer(in model.Tracing, service string) *tracev3.OpenTelemetryConfig {
+	root := &samplersv3.TraceIdRatioBasedSamplerConfig{SamplingPercentage: &typev3.FractionalPercent{
+		Numerator: uint32(max(1, math.Round(in.SamplingRate*million))), Denominator: typev3.FractionalPercent_MILLION,
+	}}
 	config := &tracev3.OpenTelemetryConfig{
 		ServiceName: service, MaxCacheSize: wrapperspb.UInt32(cachedSpans),
 		Sampler: extension("envoy.tracers.opentelemetry.samplers.parent_based", &samplersv3.ParentBasedSamplerConfig{
-			WrappedSampler: extension("envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", &samplersv3.TraceIdRatioBasedSamplerConfig{
-				SamplingPercentage: &typev3.FractionalPercent{
-					Numerator: uint32(max(1, math.Round(in.SamplingRate*million))), Denominator: typev3.FractionalPercent_MILLION,
-				},
-			}),
+			WrappedSampler: extension("envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", root),
 		}),
 	}
 	if in.Protocol == model.TracingGRPC {
@@ -133,7 +132,8 @@ func collector(in model.Tracing, roots string) *clusterv3.Cluster {
 // collectorTLS has Envoy check that a collector has a certificate of these authorities for its name.
 func collectorTLS(host string, protocol model.TracingProtocol, roots string) *corev3.TransportSocket {
 	name := &tlsv3.SubjectAltNameMatcher{
-		SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}},
+		SanType: tlsv3.SubjectAltNameMatcher_DNS,
+		Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}},
 	}
 	tls := &tlsv3.UpstreamTlsContext{Sni: host}
 	if _, err := netip.ParseAddr(host); err == nil {

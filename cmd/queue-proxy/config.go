@@ -94,8 +94,8 @@ func variables(c *config) []variable {
 			name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
 			use: "port for /ready, /wait-for-drain, /healthz and /stream-deadline",
 		},
-		c.otelVariable(tracing.EnvTracesEndpoint, "URL of an OpenTelemetry collector that gets a span for each request; without one there are "+
-			"no spans, and headers of traces are passed on as they are"),
+		c.otelVariable(tracing.EnvTracesEndpoint, "URL of an OpenTelemetry collector that gets a span for each request; without one there "+
+			"are no spans, and headers of traces are passed on as they are"),
 		c.otelVariable(tracing.EnvEndpoint, "the same without the path of OTLP over HTTP, /v1/traces"),
 		c.otelVariable(tracing.EnvTracesProtocol, "grpc or http/protobuf, which it is if not set"),
 		c.otelVariable(tracing.EnvProtocol, "likewise"),

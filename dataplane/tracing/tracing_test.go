@@ -180,7 +180,7 @@ func TestAttributes(t *testing.T) {
 	for _, s := range to.spans {
 		attributes := map[string]string{}
 		for _, kv := range s.Attributes() {
-			attributes[string(kv.Key)] = kv.Value.Emit()
+			attributes[string(kv.Key)] = kv.Value.String()
 		}
 		got = append(got, seen{s.Name(), s.Status().Code.String() + s.Status().Description, attributes, len(s.Events())})
 	}

@@ -79,7 +79,7 @@ func (c *Client) Export(ctx context.Context, spans []sdktrace.ReadOnlySpan) erro
 	if err != nil {
 		return fmt.Errorf("sending spans: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()                         // it was read as far as it matters
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer)) // the trailers follow, and the connection can be used again
 	if c.grpc && response.StatusCode == http.StatusOK {
 		return grpcResult(response)

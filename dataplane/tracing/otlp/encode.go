@@ -164,6 +164,6 @@ func (m *message) any(v attribute.Value) {
 	case attribute.INT64:
 		m.varint(3, uint64(v.AsInt64()))
 	default:
-		m.bytes(1, []byte(v.Emit()))
+		m.bytes(1, []byte(v.String()))
 	}
 }

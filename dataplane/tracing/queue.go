@@ -99,8 +99,8 @@ func (q *queue) close(wait time.Duration) {
 }
 
 func (q *queue) run() {
-	defer q.exporter.Close()
 	defer close(q.ended)
+	defer q.exporter.Close()
 	defer q.cut()
 	batch := make([]sdktrace.ReadOnlySpan, 0, batchSize)
 	for {

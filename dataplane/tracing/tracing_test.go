@@ -241,6 +241,7 @@ func TestASlowCollectorCostsOnlySpans(t *testing.T) {
 			t.Errorf("%d of 5000 spans were dropped", dropped)
 		}
 		time.Sleep(2 * logEvery) // all tries are over, and the rest was sent
+		synctest.Wait()
 		if n := uint64(len(to.spans)) + trace.Dropped(); n != 5000 {
 			t.Errorf("%d spans were sent and %d dropped, want 5000 together", len(to.spans), trace.Dropped())
 		}

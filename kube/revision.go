@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -159,8 +160,8 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
 	} else if p, ok := a.problems.Get(refOf(kindRevision, revision)); ok {
-		if p.Reason == model.ResourceRefused {
-			in.Refused = &p
+		if p.Reason == model.ResourceRejected {
+			in.Rejected = &p
 		} else {
 			in.Blocked = &p
 		}
@@ -196,6 +197,9 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 			s.Annotations = map[string]string{}
 		}
 		s.Annotations[servingv1.ScaleWhyAnnotation] = state.Why
+		if delete(s.Annotations, servingv1.ScaleSignalsAnnotation); len(state.Asked) > 0 {
+			s.Annotations[servingv1.ScaleSignalsAnnotation] = strings.Join(state.Asked, "\n")
+		}
 	}
 	s.ActualReplicas = new(int32(0))
 	if state.Status != nil {

@@ -149,4 +149,6 @@ type Decision struct {
 	Initialized bool
 	// Signal is the signal that asked for the largest count; its name is empty when that was the load.
 	Signal Proposal
+	// Proposals are the counts that the signals beside the load asked for.
+	Proposals []Proposal
 }

@@ -26,3 +26,6 @@ func Scraped(l *Loop, now time.Time) {
 
 // Last is the newest decision on a revision of a loop that does not run.
 func Last(l *Loop, revision model.Key) model.Decision { return l.revisions[revision].last }
+
+// Ahead is for how many revisions that are not here there are proposals.
+func Ahead(l *Loop) int { return len(l.ahead) }

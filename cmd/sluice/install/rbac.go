@@ -12,6 +12,7 @@ const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
 	claimGroup   = "networking.internal.knative.dev" // who may use a domain
+	scalingGroup = "autoscaling.sluice.dev"
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
 )
@@ -95,6 +96,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings"}, Verbs: readVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings/status"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},
@@ -168,7 +171,7 @@ func userRoles() []Object {
 		all = append(all, &rbacv1.ClusterRole{
 			TypeMeta:   typeMeta(rbacVersion, "ClusterRole"),
 			ObjectMeta: metav1.ObjectMeta{Name: "sluice-namespaced-" + r.name, Labels: l},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup, scalingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
 		})
 	}
 	return all

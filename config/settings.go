@@ -5,6 +5,7 @@ import (
 
 	"sluice.dev/sluice/autoscaler"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
 
@@ -19,6 +20,8 @@ type Settings struct {
 	// Domain is config-domain, Network config-network.
 	Domain  Domain
 	Network Network
+	// Tracing is what config-observability says of traces.
+	Tracing model.Tracing
 	// Features is config-features.
 	Features Features
 	// Retention is config-gc.
@@ -53,6 +56,7 @@ var configMaps = []configMap{
 	{FeaturesName, readFeatures},
 	{RetentionName, readRetention},
 	{NetworkName, readNetwork},
+	{ObservabilityName, readObservability},
 }
 
 // Names returns the names of all ConfigMaps that Sluice reads, sorted.

@@ -117,6 +117,12 @@ var rows = []row{
 	{NetworkName, "autocreate-cluster-domain-claims", "true", func(s *Settings) { s.Network.Claims = true }, []string{"on", ""}, "want true or false"},
 	{NetworkName, "ingress-class", "kourier.ingress.networking.knative.dev", func(*Settings) {}, nil, ""},
 
+	{ObservabilityName, "tracing-protocol", "none", func(*Settings) {}, []string{"zipkin", "GRPC"}, "want grpc, http/protobuf or none"},
+	{ObservabilityName, "tracing-protocol", "", func(*Settings) {}, nil, ""},
+	{ObservabilityName, "tracing-sampling-rate", "0.1", func(*Settings) {}, []string{"-0.1", "1.1", "10%", "NaN", ""}, "want a number from 0 to 1"},
+	{ObservabilityName, "tracing-endpoint", "", func(*Settings) {}, []string{"http://collector:4317"}, "want none with a tracing-protocol of none"},
+	{ObservabilityName, "metrics-protocol", "prometheus", func(*Settings) {}, nil, ""},
+
 	{FeaturesName, "multi-container", "disabled", func(s *Settings) { s.Features.MultiContainer, s.Defaults.Bounds.OneContainer = false, true }, []string{"off", ""}, aFlag},
 	{FeaturesName, "multi-container", "Allowed", func(*Settings) {}, nil, ""},
 	{FeaturesName, "kubernetes.podspec-volumes-emptydir", "Disabled", func(s *Settings) { s.Features.EmptyDir, s.Defaults.Bounds.NoEmptyDir = false, true }, []string{"false"}, aFlag},
@@ -192,7 +198,7 @@ func TestMissingConfigMapsMeanDefaults(t *testing.T) {
 	var err error
 	for name, data := range map[string]map[string]string{
 		AutoscalerName: {"max-scale": "3"}, DefaultsName: {keyTimeout: "10"}, DeploymentName: {"progress-deadline": "1s"},
-		FeaturesName: {"secure-pod-defaults": "enabled"}, DomainName: {"a.example": ""}, NetworkName: {"http-protocol": "Redirected"}, RetentionName: {"min-non-active-revisions": "1"},
+		FeaturesName: {"secure-pod-defaults": "enabled"}, DomainName: {"a.example": ""}, NetworkName: {"http-protocol": "Redirected"}, ObservabilityName: tracingData("grpc", "http://c:4317", "1"), RetentionName: {"min-non-active-revisions": "1"},
 	} {
 		if changed, _, err = changed.With(name, data); err != nil {
 			t.Fatal(err)
@@ -234,12 +240,45 @@ func TestNotes(t *testing.T) {
 			"kubernetes.podspec-hostipc is enabled, and Sluice does not have it: templates cannot have hostIPC."}}},
 		{NetworkName, map[string]string{"external-domain-tls": "Enabled", "cluster-local-domain-tls": "disabled", "ingress-class": "x"}, Notes{Ignored: []string{
 			"external-domain-tls is Enabled, and Sluice does not have it."}}},
+		{ObservabilityName, map[string]string{"tracing-protocol": "grpc", "tracing-endpoint": "http://c:4317"}, Notes{Ignored: []string{
+			"tracing-endpoint has no effect: tracing-sampling-rate is missing, which means 0."}}},
+		{ObservabilityName, map[string]string{"tracing-protocol": "stdout", "logging.enable-request-log": "true"}, Notes{Ignored: []string{
+			"logging.enable-request-log is true, and Sluice does not have it.", "tracing-protocol is stdout, and Sluice does not have it."}}},
 		{FeaturesName, map[string]string{"tag-header-based-routing": "Disabled"}, Notes{Ignored: []string{
 			"tag-header-based-routing is Disabled, and Sluice cannot switch it off."}}},
 	} {
 		_, got, err := Default().With(c.name, c.data)
 		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
 			t.Errorf("%s %v: %v\n%s", c.name, c.data, err, diff)
+		}
+	}
+}
+
+func tracingData(protocol, endpoint, rate string) map[string]string {
+	return map[string]string{keyTracingProtocol: protocol, keyTracingEndpoint: endpoint, keyTracingRate: rate}
+}
+
+func TestTracing(t *testing.T) {
+	for _, c := range []struct {
+		data map[string]string
+		want model.Tracing
+	}{
+		{tracingData("grpc", "http://c.obs:4317", "0.25"), model.Tracing{Protocol: model.TracingGRPC, Endpoint: "http://c.obs:4317", SamplingRate: 0.25}},
+		{tracingData("http/protobuf", "http://c.obs", "1"), model.Tracing{Protocol: model.TracingHTTP, Endpoint: "http://c.obs:4318/v1/traces", SamplingRate: 1}},
+		{tracingData("grpc", "http://c.obs:4317", "0"), model.Tracing{}},
+		{tracingData("none", "", "1"), model.Tracing{}},
+	} {
+		got, notes, err := Default().With(ObservabilityName, c.data)
+		if err != nil || got.Tracing != c.want || len(notes.Unknown)+len(notes.Ignored) > 0 {
+			t.Errorf("%v: %+v, %v, notes %v; want %+v", c.data, got.Tracing, err, notes, c.want)
+		}
+	}
+	for endpoint, want := range map[string]string{
+		"": "want the URL of a collector", "collector": "want the URL of a collector", "http://c:4317/path": "has a path",
+	} {
+		_, _, err := Default().With(ObservabilityName, tracingData("grpc", endpoint, "1"))
+		if err == nil || !strings.Contains(err.Error(), `tracing-endpoint is "`+endpoint) || !strings.Contains(err.Error(), want) {
+			t.Errorf("endpoint %q: error %v, want %q", endpoint, err, want)
 		}
 	}
 }

@@ -11,6 +11,9 @@ const (
 	ActivatorCluster = "activator"
 	// ActivatorSecret is the Secret with the token of Signer. Activators alone get it.
 	ActivatorSecret = "activator"
+	// TracingExtension is the TypedExtensionConfig that says where spans go. Activators alone get it; gateways find the same in their
+	// listeners.
+	TracingExtension = "tracing"
 )
 
 // MetadataKey is the key under which metadata has what is ours: that of a node, and that of a locality.

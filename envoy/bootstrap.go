@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/contract"
@@ -116,6 +117,7 @@ func Bootstrap(o Options) ([]byte, error) {
 		// Nothing takes statistics from Envoy by itself. A flush every 5 s, the default, visits each counter of each cluster and scope.
 		StatsFlush:      &bootstrapv3.Bootstrap_StatsFlushOnAdmin{StatsFlushOnAdmin: true},
 		OverloadManager: limits,
+		LayeredRuntime:  &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{tracing()}},
 	}
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("making a bootstrap for Envoy: %w", err)
@@ -126,6 +128,17 @@ func Bootstrap(o Options) ([]byte, error) {
 		return nil, fmt.Errorf("writing the bootstrap of Envoy: %w", err)
 	}
 	return yaml.JSONToYAML(text)
+}
+
+// tracing has Envoy send spans in batches, as OpenTelemetry's SDKs do. By default each worker sends them by fives, which costs a request
+// of its own, and a line in its log while the collector is away.
+func tracing() *bootstrapv3.RuntimeLayer {
+	return &bootstrapv3.RuntimeLayer{Name: "sluice", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{
+		StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"tracing.opentelemetry.min_flush_spans":   structpb.NewNumberValue(512),
+			"tracing.opentelemetry.flush_interval_ms": structpb.NewNumberValue(1000),
+		}},
+	}}
 }
 
 // overload makes Envoy refuse connections above a number, and requests when it is almost out of memory: a process that is killed for its

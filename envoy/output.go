@@ -18,6 +18,8 @@ const (
 	entryPause = 200 * time.Millisecond
 	// lastLines is how many lines are kept to explain why Envoy ended.
 	lastLines = 10
+	// tracedEvery is how often a message about spans that could not be sent is logged.
+	tracedEvery = time.Minute
 )
 
 // logFormat is how Envoy begins each message: time, thread, level, logger and place in its sources.
@@ -73,7 +75,8 @@ type entries struct {
 	open    *entry // may continue
 	flusher *time.Timer
 	last    []string
-	ending  bool // Envoy was asked to end, and its warnings about that are not logged as warnings
+	ending  bool      // Envoy was asked to end, and its warnings about that are not logged as warnings
+	traced  time.Time // when a message about sending spans was logged
 }
 
 func newEntries(to hclog.Logger) *entries {
@@ -138,10 +141,25 @@ func (e *entries) flush() {
 	e.emit()
 }
 
+// calm has Envoy's messages about a collector of traces that is away, which come with each batch of spans, be warnings, and those after
+// the first one debug for tracedEvery.
+func (e *entries) calm() {
+	if e.open.logger != "tracing" || e.open.level <= hclog.Debug {
+		return
+	}
+	e.open.level = hclog.Warn
+	if now := time.Now(); now.Sub(e.traced) >= tracedEvery {
+		e.traced = now
+		return
+	}
+	e.open.level = hclog.Debug
+}
+
 func (e *entries) emit() {
 	if e.open == nil {
 		return
 	}
+	e.calm()
 	first, rest, several := strings.Cut(e.open.text.String(), "\n")
 	var details []any
 	if e.open.logger != "" {

@@ -45,6 +45,8 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetString("something")
 	case reflect.Int, reflect.Int64:
 		v.SetInt(1)
+	case reflect.Float64:
+		v.SetFloat(0.5)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Slice:

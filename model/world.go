@@ -41,11 +41,16 @@ type Gateway struct {
 	NoDefault bool
 	// Routes is the form in which routes reach the gateway; empty means Inline.
 	Routes RouteForm
+	// Tracing says which requests get spans. It is for activators too.
+	Tracing Tracing
+	// CollectorRoots are the authorities, as PEM, that Envoy trusts for a collector over TLS. The others have those of their system.
+	CollectorRoots string
 }
 
 // Equal says whether two gateways are the same.
 func (g Gateway) Equal(o Gateway) bool {
 	return g.HTTP == o.HTTP && g.HTTPS == o.HTTPS && g.Local == o.Local && g.Routes == o.Routes &&
+		g.Tracing == o.Tracing && g.CollectorRoots == o.CollectorRoots &&
 		g.HTTPSPort == o.HTTPSPort && g.NoDefault == o.NoDefault &&
 		slices.EqualFunc(g.Certificates, o.Certificates, Certificate.Equal)
 }

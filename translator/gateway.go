@@ -27,9 +27,9 @@ type gatewayPart struct {
 	unit     *Unit
 	problems []model.Problem
 	// listeners, routes and secrets are its Listeners, the RouteConfigurations that they use and the certificates that they serve.
-	// activators are the cluster of all activators, its assignment, and their token.
-	listeners, routes, secrets, activators []*Resource
-	http, local                            *routeTable
+	// activators are the cluster of all activators, its assignment, and their token. tracing is for sending spans.
+	listeners, routes, secrets, activators, tracing []*Resource
+	http, local                                     *routeTable
 	// form says in which form routes reach the gateway.
 	form form
 }
@@ -63,9 +63,11 @@ func startGateway(in model.Gateway, prev *memo) *gatewayPart {
 	part := &gatewayPart{in: in}
 	if old := prev.gateway; old != nil && in.Equal(old.in) {
 		part.listeners, part.secrets, part.problems, part.form = old.listeners, old.secrets, slices.Clip(old.problems), old.form
+		part.tracing = old.tracing
 		return part
 	}
 	part.addListeners()
+	part.addTracing()
 	if isScoped(in) {
 		part.form.scoping = scoping{on: true, http: part.usesHTTP(), local: part.listens(listenerLocal)}
 	}
@@ -86,7 +88,7 @@ func (p *gatewayPart) finish(now, prev *memo) {
 	if old.unit == nil || !slices.Equal(now.activators, prev.activators) || now.token != prev.token {
 		p.addActivators(now.activators, now.token)
 	}
-	resources := slices.Concat(p.listeners, p.routes, p.secrets, p.activators)
+	resources := slices.Concat(p.listeners, p.routes, p.secrets, p.activators, p.tracing)
 	p.unit = newUnit(old.unit, "gateway", position{kind: kindGateway}, resources)
 }
 

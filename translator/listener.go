@@ -59,6 +59,9 @@ func newListener(name string, address netip.AddrPort, in model.Gateway) *listene
 		StripTrailingHostDot:       true,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 	}
+	if collectable(in) {
+		manager.Tracing = tracing(in.Tracing)
+	}
 	if isScoped(in) {
 		manager.RouteSpecifier = scopedRoutes(routes)
 		manager.HttpFilters = []*hcmv3.HttpFilter{lowerCase(), edgeRouter()}

@@ -23,7 +23,9 @@ const (
 	ScopedRouteType = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 	ClusterType     = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	AssignmentType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-	SecretType      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	// ExtensionType is emitted for activators where spans are sent to a collector.
+	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // Resource is one marshalled Envoy resource. It is immutable, and unique by Type, Name and Roles.

@@ -16,7 +16,7 @@ import (
 var groups = []struct{ typeURL, heading string }{
 	{ListenerType, "listeners"}, {RouteType, "routes"}, {ScopedRouteType, "scoped_routes"}, {ClusterType, "clusters"},
 	{AssignmentType, "endpoints"},
-	{SecretType, "secrets"},
+	{SecretType, "secrets"}, {ExtensionType, "extensions"},
 }
 
 // YAML returns the resources for people: grouped by type, sorted by name, each with a comment that names its roles. It leaves out private

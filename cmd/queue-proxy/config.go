@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/model"
 )
 
@@ -29,6 +30,8 @@ type config struct {
 	probes                              []probe
 	longest                             time.Duration // of a drain; 0 means no bound
 	requestLog                          bool
+	tracing                             model.Tracing
+	otel                                map[string]string // OpenTelemetry's variables
 	level                               hclog.Level
 }
 
@@ -91,13 +94,23 @@ func variables(c *config) []variable {
 			name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
 			use: "port for /ready, /wait-for-drain, /healthz and /stream-deadline",
 		},
+		c.otelVariable(tracing.EnvTracesEndpoint, "URL of an OpenTelemetry collector that gets a span for each request; without one there "+
+			"are no spans, and headers of traces are passed on as they are"),
+		c.otelVariable(tracing.EnvEndpoint, "the same without the path of OTLP over HTTP, /v1/traces"),
+		c.otelVariable(tracing.EnvTracesProtocol, "grpc or http/protobuf, which it is if not set"),
+		c.otelVariable(tracing.EnvProtocol, "likewise"),
+		c.otelVariable(tracing.EnvSampler, "which requests without traceparent get a span: parentbased_always_on, which it is if not set, "+
+			"parentbased_traceidratio or parentbased_always_off"),
+		c.otelVariable(tracing.EnvSamplerArg, "the part of them for parentbased_traceidratio, 0 to 1"),
+		c.otelVariable(tracing.EnvExporter, "none switches spans off"),
+		c.otelVariable(tracing.EnvDisabled, "true does so too"),
 		{name: "SLUICE_METRICS_PORT", fallback: "9090", set: number(&c.metricsPort, 65535), use: "port for /metrics, as Prometheus text"},
 	}
 }
 
 // readConfig reads all variables. The error names everything that is wrong, a line each.
 func readConfig(getenv func(string) string) (config, error) {
-	c := config{options: queueproxy.Options{Labels: map[string]string{}}}
+	c := config{options: queueproxy.Options{Labels: map[string]string{}}, otel: map[string]string{}}
 	var wrong []error
 	for _, v := range variables(&c) {
 		value := getenv(v.name)
@@ -111,6 +124,10 @@ func readConfig(getenv func(string) string) (config, error) {
 		if err := v.set(value); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s is %.200q: %w", v.name, value, err))
 		}
+	}
+	var err error
+	if c.tracing, err = tracing.FromEnvironment(func(name string) string { return c.otel[name] }); err != nil {
+		wrong = append(wrong, err)
 	}
 	if labels := c.options.Labels; labels["namespace"] != "" && labels["revision"] != "" {
 		c.options.Pod = labels["pod"]
@@ -126,6 +143,14 @@ func readConfig(getenv func(string) string) (config, error) {
 		c.options.Quiet = time.Nanosecond // where the option's zero means its own default
 	}
 	return c, errors.Join(wrong...)
+}
+
+// otelVariable is one of OpenTelemetry's variables, which are read together.
+func (c *config) otelVariable(name, use string) variable {
+	return variable{name: name, use: use, set: func(value string) error {
+		c.otel[name] = value
+		return nil
+	}}
 }
 
 // help is the text of --help.

@@ -19,8 +19,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/attribute"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/dataplane/tracing"
+	"sluice.dev/sluice/dataplane/tracing/otlp"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -62,6 +66,8 @@ func serve(c config, logger hclog.Logger) error {
 		return err
 	}
 	c.options.Ready, c.options.Logger = ready, logger
+	c.options.Tracer = newTracer(c, logger)
+	defer c.options.Tracer.Close(context.Background())
 	proxy := queueproxy.New(c.options)
 	defer proxy.Close()
 	drain := &drain{proxy: proxy}
@@ -96,6 +102,31 @@ func serve(c config, logger hclog.Logger) error {
 	}
 	logger.Info("drained")
 	return nil
+}
+
+// maxSpans is how many spans may wait to be sent. A sidecar has less memory than a gateway.
+const maxSpans = 512
+
+// newTracer returns what makes spans; nil without a collector.
+func newTracer(c config, logger hclog.Logger) *tracing.Tracer {
+	if !c.tracing.On() {
+		return nil
+	}
+	var attributes []attribute.KeyValue
+	for _, a := range []struct{ label, key string }{
+		{"namespace", "k8s.namespace.name"}, {"pod", "k8s.pod.name"}, {"service", "kn.service.name"},
+		{"configuration", "kn.configuration.name"}, {"revision", "kn.revision.name"},
+	} {
+		if value := c.options.Labels[a.label]; value != "" {
+			attributes = append(attributes, attribute.String(a.key, value))
+		}
+	}
+	t := tracing.New(tracing.Options{
+		Service: contract.QueueProxy, Instance: c.options.Pod, Attributes: attributes, Exporter: otlp.New, Queue: maxSpans,
+		Logger: logger.Named("tracing"),
+	})
+	t.Configure(c.tracing)
+	return t
 }
 
 // listen opens the three ports, or none.

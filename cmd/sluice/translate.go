@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/loops"
+	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
 )

@@ -9,6 +9,7 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/up"
+	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/kube"
 )
 
@@ -24,7 +25,10 @@ is kept in the data directory and is there again at the next start. A service ru
 replicas as its requests need, and none when there are none; the first request wakes it.
 
 It prints "sluice is ready" when the API and the gateway serve, and the URL of each service
-when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.`,
+when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
+
+With OTEL_EXPORTER_OTLP_ENDPOINT in the environment, an OpenTelemetry collector gets spans of the
+requests; OpenTelemetry's other variables for the exporter and the sampler are read too.`,
 		Example: `  sluice up -f examples/canary
   kubectl --kubeconfig .sluice/kubeconfig get ksvc
   curl http://hello.default.localhost:8080`,
@@ -36,6 +40,9 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 			klog.SetLogger(kube.Bridge(o.Logger.Named("kubernetes")))
 			if o.Program, err = os.Executable(); err != nil {
 				return fmt.Errorf("finding this program: %w", err)
+			}
+			if o.Tracing, err = tracing.FromEnvironment(os.Getenv); err != nil {
+				return err
 			}
 			o.Out = c.OutOrStdout()
 			u, err := up.New(c.Context(), o)

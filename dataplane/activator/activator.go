@@ -22,6 +22,8 @@ import (
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/dataplane/tracing"
+	"sluice.dev/sluice/dataplane/tracing/otlp"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/xds/client"
 )
@@ -98,6 +100,7 @@ type Activator struct {
 	buffers   replay.Buffers
 	metrics   *metrics
 	lost      *lost.Log
+	tracer    *tracing.Tracer
 
 	listener net.Listener
 	address  string                  // for gateways and the control plane
@@ -141,6 +144,9 @@ func New(opts Options) (*Activator, error) {
 		Target: opts.XDS, NodeID: opts.NodeID, Role: contract.Activator, Zone: opts.Zone, Address: a.address,
 		Logger: opts.Logger.Named("xds"), Handler: a.handle, Lost: a.disconnected, Load: a.load, DialOptions: opts.Dial,
 	})
+	a.tracer = tracing.New(tracing.Options{
+		Service: contract.Activator, Instance: opts.NodeID, Exporter: otlp.New, Logger: opts.Logger.Named("tracing"),
+	})
 	a.hosts = newHosts(opts.Limits.Revisions, a.connectedSince, a.client.Subscribe, a.client.Unsubscribe)
 	a.server = a.newServer()
 	return a, nil
@@ -157,6 +163,7 @@ const unassigned = "activator"
 func (a *Activator) Run(ctx context.Context) error {
 	a.client.Subscribe(resource.EndpointType, unassigned)
 	a.client.Subscribe(resource.SecretType, contract.ActivatorSecret)
+	a.client.Subscribe(resource.ExtensionConfigType, contract.TracingExtension)
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -174,6 +181,7 @@ func (a *Activator) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("serving: %w", err)
 		}
 	})
+	defer a.tracer.Close(context.WithoutCancel(ctx))
 	defer a.Close()
 	select {
 	case err := <-failed:
@@ -222,6 +230,11 @@ func (a *Activator) handle(u client.Update) error {
 		return takeEach(u, "listener", a.hosts.setListener)
 	case resource.SecretType:
 		return takeEach(u, "secret", a.takeToken)
+	case resource.ExtensionConfigType:
+		if slices.Contains(u.Removed, contract.TracingExtension) {
+			a.tracer.Configure(model.Tracing{})
+		}
+		return takeEach(u, "extension", a.takeTracing)
 	case resource.RouteType:
 		return takeEach(u, "route configuration", a.hosts.setRoutes)
 	}

@@ -13,6 +13,8 @@ import (
 	"sluice.dev/sluice/dataplane/intake"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/dataplane/tracing"
+	"sluice.dev/sluice/model"
 )
 
 // exchange is one request and its response.
@@ -36,6 +38,11 @@ type exchange struct {
 	body     replay.Body
 	sending  *replay.Reader // the body of the current attempt; nil for a request without one
 	trailers []string       // the names that the client announced, sorted
+
+	span    *tracing.Span // nil for none
+	tries   int           // replicas that were chosen
+	reason  string        // why the activator has answered itself
+	aborted bool          // the client did not get a whole response
 }
 
 // serve handles one request of a revision.
@@ -45,6 +52,10 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.B
 	x.Stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 	a.arrive(x.Arrived)
 	defer a.depart()
+	if x.span = a.tracer.Begin(r); x.span != nil {
+		x.span.Revision(model.Key{Namespace: name.namespace, Name: name.name})
+		defer x.endSpan()
+	}
 	revision, err := a.revisions.enter(name, &x.Ticket)
 	if revision == nil {
 		x.refuse(refusalOf(err))
@@ -73,6 +84,7 @@ func (x *exchange) run() error {
 	x.takeBody()
 	defer x.releaseBody()
 	for {
+		x.chosen()
 		err := x.send()
 		var connect *upstream.ConnectError
 		if !errors.As(err, &connect) || x.ctx.Err() != nil {
@@ -82,7 +94,7 @@ func (x *exchange) run() error {
 		x.activator.logger.Debug("a replica refused a connection",
 			"revision", x.revision.name, "replica", x.Replica().Address, "error", err)
 		x.revision.Refused(&x.Ticket)
-		if err := x.revision.Wait(x.ctx, &x.Ticket); err != nil {
+		if err := x.waitForReplica(time.Now()); err != nil {
 			return err
 		}
 	}
@@ -94,7 +106,7 @@ func (x *exchange) await() error {
 		return nil // it has a slot already
 	}
 	defer peer.Watch(x.r, x.cancel)()
-	return x.revision.Wait(x.ctx, &x.Ticket)
+	return x.waitForReplica(x.Arrived)
 }
 
 // send sends the request to the replica whose slot it holds, in the protocol in which it came.
@@ -146,6 +158,7 @@ func (x *exchange) fail(err error) {
 			known = errBadBody
 		case x.r.Context().Err() != nil && !interrupted || errors.Is(cause, peer.ErrGone):
 			// The client has gone. If it has not, the reset of the stream is its answer.
+			x.aborted = true
 			panic(http.ErrAbortHandler)
 		}
 	}
@@ -155,6 +168,7 @@ func (x *exchange) fail(err error) {
 			message = "a response was not finished within the timeout of its revision"
 		}
 		x.warn(message, err)
+		x.aborted = true
 		panic(http.ErrAbortHandler) // the client must not take what it got for the whole response
 	}
 	if known == nil {
@@ -174,7 +188,7 @@ func (x *exchange) warn(message string, err error) {
 
 func (x *exchange) refuse(known *refusal) {
 	x.answer(true)
-	x.status = known.status
+	x.status, x.reason = known.status, known.reason
 	x.activator.metrics.refused.WithLabelValues(known.reason).Inc()
 	known.answer(x.w, x.r)
 }

@@ -65,6 +65,7 @@ var (
 	depthDesc = describe("queue_depth", "Requests that wait for a slot of a replica, for revisions that have any in flight.",
 		"namespace_name", "revision_name")
 	revisionsDesc = describe("revisions", "Revisions whose endpoints are followed.")
+	droppedDesc   = describe("spans_dropped_total", "Spans of traces that were not sent to the collector.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -84,7 +85,7 @@ func (c collector) all() []prometheus.Collector {
 
 // Describe names the metrics.
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{inFlightDesc, depthDesc, revisionsDesc} {
+	for _, d := range []*prometheus.Desc{inFlightDesc, depthDesc, revisionsDesc, droppedDesc} {
 		to <- d
 	}
 	for _, m := range c.all() {
@@ -103,6 +104,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		gauge(depthDesc, h.Waiting, h.Namespace, h.Name)
 	}
 	gauge(revisionsDesc, s.Revisions)
+	to <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.activator.tracer.Dropped()))
 	for _, m := range c.all() {
 		m.Collect(to)
 	}

@@ -15,6 +15,8 @@ import (
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/gateway/listener"
 	"sluice.dev/sluice/dataplane/gateway/proxy"
+	"sluice.dev/sluice/dataplane/tracing"
+	"sluice.dev/sluice/dataplane/tracing/otlp"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -91,6 +93,9 @@ func New(options Options) *Gateway {
 		stats: map[string]*prefixStats{}, updates: map[string]*typeStats{}, refused: map[string]bool{},
 		leaving: map[*proxy.Cluster]struct{}{}, scopes: scopes{tables: &scopeTables{}},
 	}
+	g.proxy.Tracer = tracing.New(tracing.Options{
+		Service: contract.Gateway, Instance: options.NodeID, Exporter: otlp.New, Logger: options.Logger.Named("tracing"),
+	})
 	g.client = client.New(client.Config{
 		Target: options.XDS, NodeID: options.NodeID, Role: contract.Gateway, Zone: options.Zone,
 		Logger: options.Logger.Named("xds"), Handler: g.handle, Load: g.load, DialOptions: options.Dial,
@@ -123,6 +128,7 @@ func (g *Gateway) drain() {
 	}
 	g.mu.Unlock()
 	g.sockets.Wait(lameDuck)
+	g.proxy.Tracer.Close(context.Background())
 	g.proxy.Close()
 }
 

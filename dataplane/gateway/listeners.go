@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"sluice.dev/sluice/dataplane/gateway/listener"
 	"sluice.dev/sluice/dataplane/gateway/proxy"
 	"sluice.dev/sluice/dataplane/gateway/settings"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/xds/client"
 )
 
@@ -103,7 +105,29 @@ func (g *Gateway) setListeners(u client.Update) error {
 	g.forgetRoutes()
 	g.forgetSecrets()
 	g.followScopes()
+	g.followTracing()
 	return err
+}
+
+// followTracing has spans go where the listeners say. They all say the same, but while a change of them is on its way.
+func (g *Gateway) followTracing() {
+	var config model.Tracing
+	for _, name := range slices.Sorted(maps.Keys(g.listeners)) {
+		active := g.listeners[name]
+		v := active.warming
+		if v == nil {
+			v = active.serving
+		}
+		if v == nil {
+			continue
+		}
+		for _, c := range v.chains {
+			if t := c.config.HTTP.Tracing; t.Protocol != "" {
+				config = model.Tracing{Protocol: model.TracingProtocol(t.Protocol), Endpoint: t.Endpoint, SamplingRate: t.SamplingRate}
+			}
+		}
+	}
+	g.proxy.Tracer.Configure(config)
 }
 
 // setListener compiles a listener, takes its address, and serves it once it is warm.

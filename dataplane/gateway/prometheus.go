@@ -29,6 +29,9 @@ func (g *Gateway) serveStats(w http.ResponseWriter, r *http.Request) {
 	_, _ = out.WriteTo(w) // the reader may be gone
 }
 
+// spansDropped is the name of Envoy's counter of spans that were not sent.
+const spansDropped = "envoy_tracing_opentelemetry_spans_dropped"
+
 // metricWriter writes families of metrics.
 type metricWriter struct{ bytes.Buffer }
 
@@ -63,6 +66,8 @@ func (g *Gateway) writeServer(w *metricWriter, clusters int) {
 	gauge("envoy_server_uptime", int(time.Since(g.started).Seconds()))
 	gauge("envoy_cluster_manager_active_clusters", clusters)
 	gauge("envoy_listener_manager_total_listeners_active", len(g.listeners))
+	w.family(spansDropped, "counter")
+	w.sample(spansDropped, "", strconv.FormatUint(g.proxy.Tracer.Dropped(), 10))
 	for _, t := range []struct{ url, name string }{
 		{resource.ListenerType, "envoy_listener_manager_lds"}, {resource.ClusterType, "envoy_cluster_manager_cds"},
 		{resource.RouteType, "envoy_http_rds"}, {resource.ScopedRouteType, "envoy_http_scoped_rds"},

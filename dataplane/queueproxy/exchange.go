@@ -15,7 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/intake"
+	"sluice.dev/sluice/dataplane/tracing"
 )
 
 // maxInformational bounds how many informational responses may precede a response.
@@ -34,6 +36,7 @@ type exchange struct {
 	entry    entry
 	body     *intake.Body // of the request; nil when it has none
 	attempts attempts
+	span     *tracing.Span // nil for none
 
 	status  int   // of the response once it has begun, 101 for an upgraded connection
 	own     bool  // the response is the queue-proxy's, not the application's
@@ -66,6 +69,9 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, body *intake
 	e.entry.proxied = p.isProxied(r)
 	e.entry.stream = isGRPC(r.Header)
 	p.meter.enter(&e.entry)
+	if e.span = p.opts.Tracer.Begin(r); e.span != nil {
+		e.span.Revision(p.opts.Revision)
+	}
 	first := e.deadline()
 	if first == math.MaxInt64 && !e.entry.stream && r.Header["Upgrade"] == nil {
 		return e, r
@@ -211,6 +217,7 @@ func (e *exchange) end(r *http.Request) {
 	if log := e.proxy.log; log != nil {
 		log.write(r, e, took)
 	}
+	e.endSpan(r)
 	if e.cancel == nil {
 		return
 	}
@@ -224,6 +231,19 @@ func (e *exchange) end(r *http.Request) {
 	}
 	e.mu.Unlock()
 	e.cancel(nil)
+}
+
+// endSpan ends the span of the request.
+func (e *exchange) endSpan(r *http.Request) {
+	if e.span == nil {
+		return
+	}
+	reason := ""
+	if e.own {
+		reason = e.Header().Get(contract.ReasonHeader)
+	}
+	cut := e.status == 0 || e.status == clientGone || !e.own && context.Cause(r.Context()) != nil
+	e.span.Answered(e.status, reason, !cut)
 }
 
 // WriteHeader begins the response, or sends an informational one before it.

@@ -54,6 +54,7 @@ func classOf(status int) int {
 //	sluice_queue_in_flight                           gauge    requests in flight
 //	sluice_queue_streams                             gauge    the part of them that is streams
 //	sluice_queue_waiting                             gauge    the part of them that waits in the queue
+//	sluice_queue_spans_dropped_total                 counter  spans of traces that were not sent to the collector
 //	sluice_queue_request_duration_seconds            histogram by response_code_class ("2xx"), for classes that occurred
 //
 // The part of requests, concurrency, streams and in flight that came through an activator has proxied_ after sluice_queue_.
@@ -90,6 +91,7 @@ func (p *Proxy) appendMetrics(to []byte) []byte {
 		{contract.QueueStreams, "gauge", float64(l.StreamsInFlight)},
 		{contract.QueueProxiedStreams, "gauge", float64(l.ProxiedStreamsInFlight)},
 		{"waiting", "gauge", float64(waiting)},
+		{"spans_dropped_total", "counter", float64(p.opts.Tracer.Dropped())},
 	} {
 		to = append(to, "# TYPE "+contract.QueueMetrics+m.name+" "+m.kind+"\n"+contract.QueueMetrics+m.name+" "...)
 		to = append(strconv.AppendFloat(to, m.value, 'f', -1, 64), '\n')

@@ -20,6 +20,7 @@ import (
 	"sluice.dev/sluice/dataplane/lost"
 	"sluice.dev/sluice/dataplane/peer"
 	"sluice.dev/sluice/dataplane/queueproxy/breaker"
+	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/model"
 )
 
@@ -74,6 +75,8 @@ type Options struct {
 	LogQuery bool
 	// Labels identify the replica in the request log, such as revision and pod.
 	Labels map[string]string
+	// Tracer makes a span for each request; nil makes none. The Proxy does not close it.
+	Tracer *tracing.Tracer
 }
 
 // Proxy is the proxy of one replica. Make it with New, serve with Serve, and end it with Shutdown.
@@ -139,7 +142,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e, r := p.newExchange(w, r, body)
 	defer e.end(r)
-	release, err := p.acquire(r)
+	release, err := p.acquire(e, r)
 	if err != nil {
 		p.fail(e, r, err)
 		return
@@ -168,9 +171,12 @@ func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, body *intake.Bo
 }
 
 // acquire takes a slot, and waits for one if none is free.
-func (p *Proxy) acquire(r *http.Request) (release func(), err error) {
+func (p *Proxy) acquire(e *exchange, r *http.Request) (release func(), err error) {
 	if release, ok := p.breaker.TryAcquire(); ok {
 		return release, nil
+	}
+	if waiting := e.span.Child("wait for a slot", time.Now()); waiting != nil {
+		defer func() { waiting.End(err) }()
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)

@@ -90,7 +90,20 @@ func queueProxyEnv(w model.Workload, readiness *corev1.Probe, c Config) ([]corev
 	if c.ActivatorKey != "" {
 		env = append(env, corev1.EnvVar{Name: "SLUICE_ACTIVATOR_KEY", Value: c.ActivatorKey})
 	}
-	return env, nil
+	return append(env, tracingEnv(c.Tracing)...), nil
+}
+
+// tracingEnv says where spans go, in OpenTelemetry's own variables.
+func tracingEnv(t model.Tracing) []corev1.EnvVar {
+	if !t.On() {
+		return nil
+	}
+	return []corev1.EnvVar{
+		{Name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Value: t.Endpoint},
+		{Name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", Value: string(t.Protocol)},
+		{Name: "OTEL_TRACES_SAMPLER", Value: "parentbased_traceidratio"},
+		{Name: "OTEL_TRACES_SAMPLER_ARG", Value: strconv.FormatFloat(t.SamplingRate, 'f', -1, 64)},
+	}
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

@@ -42,6 +42,8 @@ type Config struct {
 	RuntimeClasses []RuntimeClass
 	// AlwaysSchedulable says that a pod that no node can take yet is no failure, such as where nodes are added on demand. No pod changes.
 	AlwaysSchedulable bool
+	// Tracing says where queue-proxies send spans.
+	Tracing model.Tracing
 }
 
 // RuntimeClass is a RuntimeClass of the cluster for the revisions that have all labels of Selector.

@@ -125,6 +125,7 @@ func (l *life) startProxy() *model.Failure {
 		Logger:     r.logger.Named("queue-proxy"),
 		Quiet:      r.runtime.opts.Quiet,
 		RequestLog: r.runtime.opts.RequestLog,
+		Tracer:     r.runtime.opts.Tracer,
 		Labels: map[string]string{
 			"namespace": r.spec.Revision.Namespace, "revision": r.spec.Revision.Name, "replica": strconv.Itoa(r.number),
 		},

@@ -12,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
+	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/model"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Bin string
 	// ActivatorKey is how queue-proxies recognize activators; see queueproxy.Options.
 	ActivatorKey contract.Key
+	// Tracer makes the spans of the queue-proxies; nil makes none. Its owner closes it after the Runtime.
+	Tracer *tracing.Tracer
 	// Starts is how many replicas may be starting at a time; 0 means 8.
 	Starts int
 	// Replicas is how many replicas of all workloads together may exist at a time; 0 means no bound.

@@ -28,6 +28,9 @@ var layers = map[string][]string{
 	"dataplane/lost":               {},
 	"dataplane/peer":               {},
 	"dataplane/replay":             {},
+	"dataplane/tracing":            {"model"},
+	"dataplane/tracing/discovery":  {"model"},
+	"dataplane/tracing/otlp":       {"model", "dataplane/tracing"},
 	"rollout":                      {"model"},
 	"translator":                   {"model"},
 	"autoscaler":                   {"model"},
@@ -55,14 +58,15 @@ var layers = map[string][]string{
 	"explain/tree":                 {"explain"},
 	"controlplane":                 {"model", "translator", "xds/resource"},
 	"dataplane/queueproxy": {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer",
-		"dataplane/queueproxy/breaker"},
-	"dataplane/gateway": {"xds/client", "dataplane/gateway/config", "dataplane/gateway/listener", "dataplane/gateway/proxy",
+		"dataplane/queueproxy/breaker", "dataplane/tracing"},
+	"dataplane/gateway": {"model", "dataplane/tracing", "dataplane/tracing/otlp", "xds/client", "dataplane/gateway/config", "dataplane/gateway/listener", "dataplane/gateway/proxy",
 		"dataplane/gateway/settings"},
 	"dataplane/gateway/settings": {},
-	"dataplane/gateway/config":   {"dataplane/gateway/settings"},
+	"dataplane/gateway/config":   {"dataplane/gateway/settings", "dataplane/tracing/discovery"},
 	"dataplane/gateway/listener": {"dataplane/framing", "dataplane/gateway/settings"},
-	"dataplane/gateway/proxy":    {"model", "dataplane/framing", "dataplane/replay", "dataplane/gateway/settings"},
+	"dataplane/gateway/proxy":    {"model", "dataplane/framing", "dataplane/replay", "dataplane/tracing", "dataplane/gateway/settings"},
 	"dataplane/activator": {"model", "dataplane/framing", "dataplane/intake", "dataplane/lost", "dataplane/peer", "dataplane/replay",
+		"dataplane/tracing", "dataplane/tracing/discovery", "dataplane/tracing/otlp",
 		"xds/client", "dataplane/activator/dispatch", "dataplane/activator/upstream"},
 	"dataplane/activator/dispatch": {"dataplane/activator/upstream"},
 	"dataplane/activator/upstream": {"model"},
@@ -77,7 +81,7 @@ var layers = map[string][]string{
 	"kube/configmap":     {"config"},
 	"kube/deployment":    {"model", "crds"},
 	"kube/digest":        {"crds"},
-	"standalone":         {"model", "crds", "dataplane/queueproxy", "standalone"},
+	"standalone":         {"model", "crds", "dataplane/queueproxy", "dataplane/tracing", "standalone"},
 	"cmd":                {""},
 	"cmd/sluice/admin":   {"cmd/sluice/stage", "envoy", "standalone/socket"},
 	"cmd/sluice/command": {},
@@ -125,13 +129,13 @@ var foreign = []struct {
 	},
 	{
 		prefixes: []string{"github.com/envoyproxy/", "github.com/cncf/xds"},
-		allowed:  []string{"translator", "xds", "envoy", "dataplane/gateway", "dataplane/activator", "cmd", "test"},
+		allowed:  []string{"translator", "xds", "envoy", "dataplane/gateway", "dataplane/activator", "dataplane/tracing/discovery", "cmd", "test"},
 		why:      "Envoy's protos stop at the translator and at those who speak xDS",
 	},
 	{
 		prefixes: []string{"."},
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
-			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "autoscaler/external", "examples"},
+			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "autoscaler/external", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }
@@ -139,7 +143,7 @@ var foreign = []struct {
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
 	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
-	"dataplane/gateway/config", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
+	"dataplane/gateway/config", "dataplane/tracing/discovery", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
 }
 
 var impure = []string{

@@ -12,6 +12,7 @@ const (
 	RouteType    = gcp.RouteType
 
 	ScopedRouteType = gcp.ScopedRouteType
+	ExtensionType   = gcp.ExtensionConfigType
 )
 
 // Everything is the name by which a client subscribes to all resources of a type.

@@ -7,9 +7,10 @@ const otherTypes = "other"
 var typeNames = []struct{ url, name string }{
 	{ClusterType, "cds"}, {EndpointType, "eds"}, {SecretType, "sds"},
 	{ListenerType, "lds"}, {ScopedRouteType, "srds"}, {RouteType, "rds"},
+	{ExtensionType, "ecds"},
 }
 
-// TypeName is the short name of a type by its URL: cds, eds, sds, lds, srds, rds, or "other".
+// TypeName is the short name of a type by its URL: cds, eds, sds, lds, srds, rds, ecds, or "other".
 func TypeName(url string) string {
 	for _, t := range typeNames {
 		if t.url == url {

@@ -150,7 +150,7 @@ func (t *term) newLoops(o loops.Options) (err error) {
 	settings := t.settings.Load()
 	o.Scaling = settings.Autoscaler
 	o.Adapter = kube.Options{
-		Config: t.api, Gateway: t.options.gateway(), ActivatorToken: t.token, Run: t.runtime.Run,
+		Config: t.api, Gateway: t.gateway(settings), ActivatorToken: t.token, Run: t.runtime.Run,
 		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },
 		Digests:  images.Digests{Known: t.digests.Known, Resolve: t.digests.Resolve},
 		Settings: t.options.adapterSettings(settings), LocalGateway: t.options.localGateway(), Secrets: true,

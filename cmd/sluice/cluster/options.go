@@ -14,6 +14,7 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/admin"
 	"sluice.dev/sluice/cmd/sluice/loops"
+	"sluice.dev/sluice/config"
 	"sluice.dev/sluice/model"
 )
 
@@ -102,8 +103,10 @@ func (o *Options) check() error {
 }
 
 // gateway returns where gateways listen.
-func (o *Options) gateway() model.Gateway {
-	return model.Gateway{HTTP: everywhere(o.HTTP), HTTPS: everywhere(o.HTTPS), Local: everywhere(o.Local), Routes: o.Routes}
+func (o *Options) gateway(s *config.Settings) model.Gateway {
+	return model.Gateway{
+		HTTP: everywhere(o.HTTP), HTTPS: everywhere(o.HTTPS), Local: everywhere(o.Local), Routes: o.Routes, Tracing: s.Tracing,
+	}
 }
 
 // everywhere completes an address without a host, because Envoy listens on addresses alone.

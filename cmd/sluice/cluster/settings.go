@@ -6,11 +6,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"sluice.dev/sluice/certificate"
 	"sluice.dev/sluice/config"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/kube/configmap"
 	"sluice.dev/sluice/kube/deployment"
 	"sluice.dev/sluice/kube/digest"
+	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
 
@@ -31,12 +33,25 @@ func (t *term) followSettings() {
 	t.parts.Start("settings", func(ctx context.Context) error {
 		t.watcher.Follow(ctx, func(s config.Settings) {
 			t.settings.Store(&s)
+			t.loops.Adapter.Gateway(t.gateway(&s))
 			t.loops.Configure(s.Autoscaler, t.options.adapterSettings(&s))
 			t.runtime.Configure(t.options.pods(&s))
 			t.digests.Configure(digestSettings(&s))
 		})
 		return ctx.Err()
 	})
+}
+
+// gateway is what gateways are to do.
+func (t *term) gateway(s *config.Settings) model.Gateway {
+	g := t.options.gateway(s)
+	if s.Tracing.Secure() {
+		var err error
+		if g.CollectorRoots, err = certificate.Roots(); err != nil {
+			t.options.Logger.Error("spans are off at gateways and activators: they must know the collector's authorities", "error", err)
+		}
+	}
+	return g
 }
 
 // adapterSettings are the parts of the settings that the adapter uses.
@@ -55,7 +70,7 @@ func (o *Options) pods(s *config.Settings) deployment.Config {
 		QueueProxy: cmp.Or(s.Deployment.QueueProxyImage, o.QueueProxy), PullPolicy: corev1.PullPolicy(o.PullPolicy),
 		Resources: s.QueueProxyResources(), ProgressDeadline: s.Deployment.ProgressDeadline,
 		NoSpread: !s.Deployment.Spread, RuntimeClasses: runtimeClasses(s.Deployment.RuntimeClasses),
-		AlwaysSchedulable: s.Deployment.AlwaysSchedulable,
+		AlwaysSchedulable: s.Deployment.AlwaysSchedulable, Tracing: s.Tracing,
 	}
 }
 

@@ -57,6 +57,7 @@ func (s *Server) Dump(ctx context.Context, id string, keep func(*status.Resource
 
 var headings = map[string]string{
 	"lds": "listeners", "rds": "routes", "srds": "scoped_routes", "cds": "clusters", "eds": "endpoints", "sds": "secrets",
+	"ecds": "extensions",
 }
 
 // WriteDump prints resources as YAML below comments with their version and state.

@@ -152,7 +152,7 @@ func byType(a, b string) int {
 	return cmp.Or(rank(a)-rank(b), strings.Compare(a, b))
 }
 
-var typeOrder = []string{"lds", "srds", "rds", "cds", "eds", "sds"}
+var typeOrder = []string{"lds", "srds", "rds", "cds", "eds", "sds", "ecds"}
 
 // sortByType sorts resources by byType.
 func sortByType(resources []status.Resource) {

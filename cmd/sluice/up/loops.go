@@ -7,9 +7,12 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/crds/convert"
 	"sluice.dev/sluice/dataplane/activator"
+	"sluice.dev/sluice/dataplane/tracing"
+	"sluice.dev/sluice/dataplane/tracing/otlp"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/apiserver"
@@ -27,6 +30,14 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 		Dir: u.options.DataDir, Logger: u.log.Named("process"), Replicas: u.options.MaxReplicas, Bin: u.bin,
 		ActivatorKey: contract.NewSigner(u.token).Key(),
 		Status:       func(s model.WorkloadStatus) { l.Adapter.Observe(s) },
+	}
+	if u.options.Tracing.On() {
+		u.tracer = tracing.New(tracing.Options{
+			Service: contract.QueueProxy, Instance: transport.NodeID(contract.QueueProxy), Exporter: otlp.New,
+			Logger: u.log.Named("tracing"),
+		})
+		u.tracer.Configure(u.options.Tracing)
+		options.Tracer = u.tracer
 	}
 	if u.options.RequestLog {
 		options.RequestLog = &u.announce
@@ -57,6 +68,7 @@ func (u *Up) startLoops(l *loops.Loops, processes *process.Runtime) error {
 		if err := processes.Close(bounded); err != nil { // the bound is part of the promise, not a failure
 			u.log.Warn("replicas were killed: their requests did not end in time", "bound", stage.Drain)
 		}
+		u.tracer.Close(context.Background())
 		return nil
 	})
 	return nil

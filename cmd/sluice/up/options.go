@@ -38,10 +38,11 @@ type Options struct {
 	TLSCerts []string        // PEM files with certificate chains for HTTPS, the first for all names that no other has
 	TLSKeys  []string        // PEM files with their keys
 
-	AutoscalerConfig string   // YAML file with the keys of config-autoscaler; empty: Knative's defaults
-	EnvoyStats       []string // admin addresses of Envoys that do not report their load over LRS
-	MaxReplicas      int      // how many replicas may run, of all revisions together
-	RequestLog       bool     // log each request of the queue-proxies to Out, as JSON
+	AutoscalerConfig string        // YAML file with the keys of config-autoscaler; empty: Knative's defaults
+	EnvoyStats       []string      // admin addresses of Envoys that do not report their load over LRS
+	Tracing          model.Tracing // which requests get spans, and where these go
+	MaxReplicas      int           // how many replicas may run, of all revisions together
+	RequestLog       bool          // log each request of the queue-proxies to Out, as JSON
 
 	// Program is the path of a sluice binary. The store runs as a process of it, and services find it as `sluice`. Without one the store
 	// runs in this process, which a full disk can then end.

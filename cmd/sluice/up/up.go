@@ -20,11 +20,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/certificate"
 	"sluice.dev/sluice/cmd/sluice/admin"
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/policy"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
+	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/apiserver"
 	"sluice.dev/sluice/standalone/folder"
@@ -47,10 +49,11 @@ type Up struct {
 	serving      func()
 
 	// Run sets these.
-	parts *stage.Group
-	xds   *transport.Listeners
-	token string // by which queue-proxies know activators
-	bin   string // folder of the program for services; empty: none
+	parts  *stage.Group
+	xds    *transport.Listeners
+	token  string          // by which queue-proxies know activators
+	tracer *tracing.Tracer // of the queue-proxies; nil without a collector
+	bin    string          // folder of the program for services; empty: none
 }
 
 // New reads and checks what the options name, and starts nothing. The context bounds the look at Envoy's version.
@@ -78,7 +81,12 @@ func New(ctx context.Context, o Options) (*Up, error) {
 	if u.certificates, err = openCertificates(o.Domain, o.TLSCerts, o.TLSKeys, o.Logger.Named("certificates")); err != nil {
 		return nil, err
 	}
-	u.gateway = model.Gateway{HTTP: o.HTTP, Local: o.Local, Routes: o.Routes, Certificates: u.certificates.newest()}
+	u.gateway = model.Gateway{HTTP: o.HTTP, Local: o.Local, Routes: o.Routes, Certificates: u.certificates.newest(), Tracing: o.Tracing}
+	if o.Tracing.Secure() {
+		if u.gateway.CollectorRoots, err = certificate.Roots(); err != nil {
+			return nil, fmt.Errorf("a collector of traces over TLS: %w", err)
+		}
+	}
 	if len(u.gateway.Certificates) > 0 {
 		u.gateway.HTTPS, u.gateway.HTTPSPort = o.HTTPS, portOf(o.HTTPS)
 	}

@@ -31,6 +31,10 @@ func CompileCluster(name, version string, body []byte) (*settings.Cluster, error
 		return nil, err
 	}
 	c := &settings.Cluster{Version: version, Body: body, ConnectTimeout: durationOr(m.GetConnectTimeout(), defaultConnectTimeout)}
+	if isCollector(name) {
+		c.Static = &settings.Endpoints{}
+		return c, nil
+	}
 	switch m.GetLbPolicy() {
 	case clusterv3.Cluster_ROUND_ROBIN:
 	case clusterv3.Cluster_LEAST_REQUEST:

@@ -45,6 +45,7 @@ func compileManager(m *hcmv3.HttpConnectionManager) (*settings.Manager, error) {
 		RequestID:           m.GetGenerateRequestId() == nil || m.GetGenerateRequestId().GetValue(),
 		RequestIDInResponse: m.GetAlwaysSetRequestIdInResponse(),
 	}
+	h.Tracing = compileTracing(m.GetTracing())
 	h.OverwriteRequestID = h.Edge && !m.GetPreserveExternalRequestId()
 	if n := m.GetMaxRequestHeadersKb(); n != nil {
 		h.MaxHeaderBytes = int(n.GetValue()) << 10

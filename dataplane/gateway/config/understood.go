@@ -53,13 +53,19 @@ var understood = map[protoreflect.FullName]fields{
 			"max_request_headers_kb stream_idle_timeout request_headers_timeout use_remote_address skip_xff_append xff_num_trusted_hops " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response upgrade_configs " +
 			"normalize_path merge_slashes path_with_escaped_slashes_action request_timeout strip_matching_host_port " +
-			"strip_any_host_port strip_trailing_host_dot",
-		"codec_type access_log access_log_options access_log_flush_interval flush_access_log_on_new_request tracing " +
+			"strip_any_host_port strip_trailing_host_dot tracing",
+		"codec_type access_log access_log_options access_log_flush_interval flush_access_log_on_new_request " +
 			"http_protocol_options server_name server_header_transformation drain_timeout drain_timeout_jitter delayed_close_timeout " +
 			"internal_address_config via add_user_agent stream_error_on_invalid_http_message " +
 			"http1_safe_max_connection_duration stream_flush_timeout proxy_100_continue",
 	},
-	hcm + "HttpConnectionManager.UpgradeConfig":          {"upgrade_type enabled", ""},
+	hcm + "HttpConnectionManager.UpgradeConfig": {"upgrade_type enabled", ""},
+	hcm + "HttpConnectionManager.Tracing": {
+		"provider",
+		"client_sampling random_sampling overall_sampling verbose max_path_tag_length custom_tags spawn_upstream_span operation " +
+			"upstream_operation no_context_propagation",
+	},
+	"envoy.config.trace.v3.Tracing.Http":                 {"typed_config", "name"},
 	hcm + "HttpFilter":                                   {"name typed_config is_optional", ""},
 	hcm + "Rds":                                          {"config_source route_config_name", ""},
 	hcm + "ScopedRoutes":                                 {"scope_key_builder scoped_rds", "name rds_config_source"},
@@ -168,7 +174,7 @@ var understood = map[protoreflect.FullName]fields{
 			"upstream_http_protocol_options wait_for_warm_on_init least_request_lb_config round_robin_lb_config " +
 			"common_lb_config metadata upstream_connection_options close_connections_on_host_health_failure " +
 			"ignore_health_on_host_removal lrs_server lrs_report_endpoint_metrics track_timeout_budgets track_cluster_stats " +
-			"preconnect_policy max_requests_per_connection cleanup_interval",
+			"preconnect_policy max_requests_per_connection cleanup_interval dns_lookup_family",
 	},
 	"envoy.config.cluster.v3.OutlierDetection": {
 		"consecutive_local_origin_failure enforcing_consecutive_local_origin_failure split_external_local_origin_errors base_ejection_time",

@@ -35,6 +35,7 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		x.discard(res)
 		x.cluster.Stats.RqRetry.Add(1)
+		x.traceRetry(h, len(tried)+1)
 		h.load.withdraw(x.began, x.stream)
 		x.counted = nil
 		x.endpoints = x.cluster.Endpoints.Load() // which may know better by now

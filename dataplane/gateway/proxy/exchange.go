@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/dataplane/tracing"
 )
 
 // exchange is one request and its response. It is also the request's context, so that the callbacks of the ReverseProxy and the dialer
@@ -44,8 +45,11 @@ type exchange struct {
 	began     time.Duration // when it began to count there, since the proxy was made
 	interim   interimWriter
 	response  responseBody
-	status    int  // of the response to the client; 0 until there is one
-	exhausted bool // the retry policy allows no more attempts
+	status    int           // of the response to the client; 0 until there is one
+	exhausted bool          // the retry policy allows no more attempts
+	span      *tracing.Span // nil for none
+	flags     string        // of the gateway's own reply
+	whole     bool          // the client got the whole response
 
 	// By the transport's goroutines too; these types guard themselves.
 	clock   streamClock

@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/dataplane/framing"
 	"sluice.dev/sluice/dataplane/gateway/settings"
 	"sluice.dev/sluice/dataplane/replay"
+	"sluice.dev/sluice/dataplane/tracing"
 )
 
 // Proxy is the request path that all listeners share.
@@ -21,7 +22,9 @@ type Proxy struct {
 	upstreams *upstreams
 	buffers   *replay.Buffers
 	Clusters  ClusterTable
-	made      time.Time
+	// Tracer makes spans for the managers whose settings ask for them; nil makes none. It is set before requests come.
+	Tracer *tracing.Tracer
+	made   time.Time
 }
 
 // Since is the time since the proxy was made.
@@ -98,13 +101,18 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.clock = streamClock{start: x.start, cancel: cancel}
 	m.stats.RqTotal.Add(1)
 	m.stats.RqActive.Add(1)
+	if m.Tracing.Protocol != "" {
+		x.span = m.proxy.Tracer.Begin(r)
+	}
 	defer func() {
 		cancel(nil)
+		x.endSpan()
 		m.stats.RqActive.Add(-1)
 		m.stats.RqXX.add(x.status)
 	}()
 	if x.conn == nil || r.ContentLength == 0 {
 		x.serve(w)
+		x.whole = true
 		return
 	}
 	// Both sides may stream at once, and no response waits for the end of its request.
@@ -116,6 +124,6 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	x.serve(w)
-	answered = true
+	answered, x.whole = true, true
 	x.endRequest()
 }

@@ -86,7 +86,7 @@ const flagsHeader = "X-Envoy-Response-Flags"
 
 // reply writes a local reply; a gRPC client gets it as a gRPC status.
 func (x *exchange) reply(w http.ResponseWriter, reply localReply) {
-	x.status = reply.status
+	x.status, x.flags = reply.status, reply.flags
 	h := w.Header()
 	if reply.flags != "" {
 		h.Set(flagsHeader, reply.flags)

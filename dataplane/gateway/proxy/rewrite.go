@@ -23,6 +23,9 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	x.manager.forwarded(out.Header, in)
 	x.manager.setRequestID(out.Header)
 	x.changeHeaders(out.Header, requestChanges)
+	if x.span != nil {
+		x.traceRevision(out.Header)
+	}
 	x.rewriteHost(out)
 	x.rewritePath(out)
 }

@@ -34,6 +34,14 @@ type Manager struct {
 	RequestID           bool // give each request an x-request-id
 	OverwriteRequestID  bool // even if the client has sent one
 	RequestIDInResponse bool
+
+	Tracing Tracing
+}
+
+// Tracing says which requests get spans, and where these go. The fields are those of model.Tracing; without a Protocol there are none.
+type Tracing struct {
+	Protocol, Endpoint string
+	SamplingRate       float64
 }
 
 // PortStripping is when the port is taken off a request's host.

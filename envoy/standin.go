@@ -204,7 +204,7 @@ func (s *standIn) stop() {
 
 // pass copies bytes both ways between a client and Envoy until both sides have ended.
 func pass(c heldConn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	to := c.to
 	if to.Addr().IsUnspecified() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -217,7 +217,7 @@ func pass(c heldConn) {
 	if err != nil {
 		return // that one has ended too
 	}
-	defer upstream.Close()
+	defer func() { _ = upstream.Close() }()
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(c.Conn, upstream) // either error means that one side has ended

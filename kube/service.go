@@ -104,7 +104,8 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 	}
 	err = a.ensureOwned(ctx, f)
 	if apierrors.IsInvalid(err) {
-		return ctrl.Result{RequeueAfter: afterRefusal}, a.writeServiceStatus(ctx, f, rollout.Service(f.input()).Refused(refusedBy(err), err.Error()))
+		plan := rollout.Service(f.input()).Refused(refusedBy(err), err.Error())
+		return ctrl.Result{RequeueAfter: afterRefusal}, a.writeServiceStatus(ctx, f, plan)
 	}
 	if err != nil {
 		return ctrl.Result{}, err

@@ -314,7 +314,7 @@ func (c *connection) isClosed() bool {
 	closed := false
 	err = raw.Read(func(fd uintptr) bool {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN //nolint:errorlint // of a system call
+		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN
 		return true
 	})
 	return closed || err != nil
@@ -348,7 +348,7 @@ func (p *connections) get() (*connection, error) {
 	p.mu.Unlock()
 	if c != nil {
 		c.uses++
-		if time.Since(c.used) < tooOld && !(p.checked && c.isClosed()) {
+		if time.Since(c.used) < tooOld && (!p.checked || !c.isClosed()) {
 			return c, nil
 		}
 		c.Close()

@@ -1,5 +1,5 @@
-// Package podprocess finds processes of pods on this machine, for tests that kill them. It finds none where the nodes of the cluster are other
-// machines. It must know nothing of Sluice.
+// Package podprocess finds processes of pods on this machine, for tests that kill them. It finds none where the nodes of the cluster are
+// other machines. It must know nothing of Sluice.
 package podprocess
 
 import (
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Find returns the id of a process in the pod with a UID that runs a program, by the name that the kernel keeps of it. It is 0 when there is
-// none on this machine.
+// Find returns the id of a process in the pod with a UID that runs a program, by the name that the kernel keeps of it. It is 0 when there
+// is none on this machine.
 func Find(pod, program string) int {
 	all, _ := os.ReadDir("/proc") // there is none on other systems
 	for _, entry := range all {

@@ -120,7 +120,8 @@ func (c *clients) run(ctx context.Context) error {
 		}
 		for _, role := range clientRoles {
 			if err := c.fillAll(ctx, role); err != nil && ctx.Err() == nil {
-				c.log.Warn("cannot keep the certificates of xDS clients in other namespaces", "role", role.name, "again in", checkEvery, "error", err)
+				c.log.Warn("cannot keep the certificates of xDS clients in other namespaces",
+					"role", role.name, "again in", checkEvery, "error", err)
 			}
 		}
 	}

@@ -16,8 +16,8 @@ const reread = "60s"
 // have no server name.
 func grpcBootstrap(server transport.DialOptions, node, zone string) ([]byte, error) {
 	if server.ServerName != "" {
-		return nil, fmt.Errorf("gRPC clients cannot ask for another name than that of --xds: leave out --xds-server-name %s, and name that "+
-			"host in --xds", server.ServerName)
+		return nil, fmt.Errorf("gRPC clients cannot ask for another name than that of --xds: leave out --xds-server-name %s, and name "+
+			"that host in --xds", server.ServerName)
 	}
 	type credentials struct {
 		Type   string            `json:"type"`

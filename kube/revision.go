@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
@@ -35,10 +36,15 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Route{}, within(labelDelay, namedByRoute), builder.WithPredicates(whenChanged(mentions))).
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
+		Watches(&autoscalingv1alpha1.ScalingSchedule{}, to(a.revisionsOnSchedule), builder.WithPredicates(whenChanged(specOf))).
+		Watches(&servingv1.Service{}, to(a.revisionsMadeBy), builder.WithPredicates(whenChanged(labelsOf))).
 		WatchesRawSource(a.revisions.source()).
 		WithOptions(retrying()).
 		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
+
+// specOf identifies the spec of an object.
+func specOf(o client.Object) string { return fmt.Sprint(o.GetUID(), o.GetGeneration()) }
 
 // mentions is a fingerprint of the objects that a Route names.
 func mentions(o client.Object) string {
@@ -124,6 +130,9 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	workload, problems := convert.Workload(revision)
 	problems = append(problems, a.revisionProblems(revision, found)...)
 	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.images != nil
+	if scaled.Schedules, err = a.schedulesOf(ctx, revision); err != nil {
+		return 0, err
+	}
 	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: runnable, backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}

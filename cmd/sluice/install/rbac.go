@@ -11,6 +11,7 @@ import (
 const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
+	scalingGroup = "autoscaling.sluice.dev"
 	claimGroup   = "networking.internal.knative.dev" // who may use a domain
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
@@ -85,6 +86,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		// What only users write is read, and its status written.
 		{APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"}, Verbs: readVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalingschedules"}, Verbs: readVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalingschedules/status"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs},
 		{
 			APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"},
@@ -168,7 +171,7 @@ func userRoles() []Object {
 		all = append(all, &rbacv1.ClusterRole{
 			TypeMeta:   typeMeta(rbacVersion, "ClusterRole"),
 			ObjectMeta: metav1.ObjectMeta{Name: "sluice-namespaced-" + r.name, Labels: l},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup, scalingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
 		})
 	}
 	return all

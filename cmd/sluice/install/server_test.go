@@ -131,6 +131,7 @@ var needed = []access{
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
 	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
 	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
+	"watch scalingschedules.autoscaling.sluice.dev", "update scalingschedules/status.autoscaling.sluice.dev users/office",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
 
@@ -150,6 +151,7 @@ var refused = []access{
 	"create mutatingwebhookconfigurations.admissionregistration.k8s.io", "create certificatesigningrequests.certificates.k8s.io",
 	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello", "patch domainmappings.serving.knative.dev users/a.example",
 	"delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
+	"update scalingschedules.autoscaling.sluice.dev users/office", "delete scalingschedules.autoscaling.sluice.dev users/office",
 	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler", "delete leases.coordination.k8s.io own/sluice-controller",
 	"create leases.coordination.k8s.io kube-system", "create networkpolicies.networking.k8s.io own", "delete events users/hello",
 }

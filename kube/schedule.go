@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,6 +15,7 @@ import (
 	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube/schedule"
 	"sluice.dev/sluice/model"
 )
 
@@ -24,8 +24,6 @@ const (
 	// indexScheduled has ScalingSchedules by the Services that they name, and by anyService if they select some.
 	indexScheduled = "scheduled"
 	anyService     = "*"
-	// ReasonBoundsChanged is the reason of an Event: a ScalingSchedule asks for other bounds.
-	ReasonBoundsChanged = "BoundsChanged"
 	// longestNap is how long the status of a ScalingSchedule may go without a look at the clock, which may be set.
 	longestNap = 10 * time.Minute
 )
@@ -179,35 +177,13 @@ func (a *Adapter) reconcileSchedule(ctx context.Context, r ctrl.Request) (ctrl.R
 	if err := writeStatus(ctx, a, after, stored.Status, after.Status); err != nil {
 		return ctrl.Result{}, err
 	}
-	a.wrote.put(refOf(kindSchedule, after), after.ResourceVersion)
-	a.events.conditions(after, &stored.Status.Status, &status.Status, "The schedule is followed")
-	a.events.bounds(after, &stored.Status, status)
+	a.wrote.Put(refOf(kindSchedule, after), after.ResourceVersion)
+	a.events.Conditions(after, &stored.Status.Status, &status.Status, "The schedule is followed")
+	if text := schedule.Change(&stored.Status, status); text != "" {
+		a.events.Tell(after, corev1.EventTypeNormal, schedule.ReasonBoundsChanged, text)
+	}
 	if state.Until.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(time.Until(state.Until), time.Millisecond), longestNap)}, nil
-}
-
-// bounds tells that a ScalingSchedule asks for other bounds.
-func (e *events) bounds(about client.Object, was, is *autoscalingv1alpha1.ScalingScheduleStatus) {
-	if was.Active == is.Active && equality.Semantic.DeepEqual(was.MinReplicas, is.MinReplicas) &&
-		equality.Semantic.DeepEqual(was.MaxReplicas, is.MaxReplicas) {
-		return
-	}
-	text := "No window is open"
-	if is.Active != "" {
-		text = "Open: " + is.Active
-	}
-	for _, bound := range []struct {
-		name string
-		n    *int32
-	}{{"minReplicas", is.MinReplicas}, {"maxReplicas", is.MaxReplicas}} {
-		if bound.n != nil {
-			text += fmt.Sprintf(", %s %d", bound.name, *bound.n)
-		}
-	}
-	if is.Until != "" {
-		text += ", until " + is.Until
-	}
-	e.tell(about, corev1.EventTypeNormal, ReasonBoundsChanged, text)
 }

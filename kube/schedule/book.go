@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -85,12 +86,14 @@ func (b *Book) Annotated(annotations map[string]string) *model.Schedule {
 	return s
 }
 
-// Reasons of the condition Ready of a ScalingSchedule.
+// Reasons of the condition Ready of a ScalingSchedule, and of its Events.
 const (
 	// ReasonInvalid is a schedule that is not followed.
 	ReasonInvalid = "InvalidSchedule"
 	// ReasonNoService is one that names a Service which does not exist. It is followed for the others.
 	ReasonNoService = "ServiceMissing"
+	// ReasonBoundsChanged is an Event: the schedule asks for other bounds.
+	ReasonBoundsChanged = "BoundsChanged"
 )
 
 // Judge returns what a ScalingSchedule asks for now, and its condition Ready. missing are the Services that it names and that do not exist.
@@ -109,4 +112,25 @@ func (b *Book) Judge(s *autoscalingv1alpha1.ScalingSchedule, missing []string, n
 		ready.Reason, ready.Message = ReasonNoService, "There is no Service "+strings.Join(missing, ", ")+" in this namespace."
 	}
 	return state, ready
+}
+
+// Change says in a sentence what a ScalingSchedule asks for now; empty when it asks for the same as before.
+func Change(was, is *autoscalingv1alpha1.ScalingScheduleStatus) string {
+	if was.Active == is.Active && reflect.DeepEqual(was.MinReplicas, is.MinReplicas) && reflect.DeepEqual(was.MaxReplicas, is.MaxReplicas) {
+		return ""
+	}
+	text := "No window is open"
+	if is.Active != "" {
+		text = "Open: " + is.Active
+	}
+	if is.MinReplicas != nil {
+		text += fmt.Sprintf(", minReplicas %d", *is.MinReplicas)
+	}
+	if is.MaxReplicas != nil {
+		text += fmt.Sprintf(", maxReplicas %d", *is.MaxReplicas)
+	}
+	if is.Until != "" {
+		text += ", until " + is.Until
+	}
+	return text
 }

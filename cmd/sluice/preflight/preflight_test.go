@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -13,11 +12,13 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/cmd/sluice/install"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/kubeapi"
 )
+
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // cluster is an API server. There are no nodes but those that a test makes.
 type cluster struct {
@@ -28,19 +29,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	env := &envtest.Environment{}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatalf("starting the API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stopping the API server: %v", err)
-		}
-	})
+	config := kubeapi.Start(t)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -132,7 +121,7 @@ func saysWhatTheClusterLacks(t *testing.T, c *cluster) {
 
 	c.create(node("idle", corev1.ConditionFalse, o.Image))
 	c.says(c.config, o, "lacks No node is ready")
-	c.create(node("first", corev1.ConditionTrue, o.Image, "docker.io/"+o.EnvoyImage))
+	c.create(node("first", corev1.ConditionTrue, o.Image, o.DataPlaneImage, "docker.io/"+o.EnvoyImage))
 	c.says(c.config, o, "ok 1 nodes", "ok All nodes have the image "+o.Image, "ok All nodes have the image "+o.EnvoyImage,
 		"lacks 1 nodes, such as first, do not list the image "+o.QueueProxyImage)
 

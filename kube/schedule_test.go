@@ -53,7 +53,9 @@ func (b *bench) eventuallyScaled(revision string, want int) {
 
 func TestSchedulesHoldRevisionsThatARouteNames(t *testing.T) {
 	onEachServer(t, func(b *bench) {
-		b.create(newService("hello", "one"), newSchedule("office", asIs))
+		hello := newService("hello", "one")
+		hello.Spec.Template.Metadata.Annotations = map[string]string{"autoscaling.knative.dev/window": "6s"}
+		b.create(hello, newSchedule("office", asIs))
 		b.eventuallyScaled("hello-00001", 3)
 		b.eventually("the status", func() (bool, string) {
 			s := b.schedule("office").Status
@@ -65,7 +67,10 @@ func TestSchedulesHoldRevisionsThatARouteNames(t *testing.T) {
 		before := b.schedule("office").ResourceVersion
 		b.change("hello", func(s *servingv1.Service) { s.Spec.Template.Spec.Containers[0].Env[0].Value = "two" })
 		b.eventuallyScaled("hello-00002", 3)
-		b.eventuallyScaled("hello-00001", 0) // no Route names it any more
+		b.eventually("no Route names the first one any more", func() (bool, string) {
+			n := b.scales("hello-00001")
+			return n[len(n)-1] < 3, fmt.Sprint(n)
+		})
 		b.change("hello", traffic(to("hello-00001", "old", 0), to("hello-00002", "", 100)))
 		b.eventuallyScaled("hello-00001", 3) // a tag is a Route's name for it
 		if after := b.schedule("office").ResourceVersion; after != before {

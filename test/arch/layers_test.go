@@ -94,6 +94,7 @@ var layers = map[string][]string{
 	"cmd/sluice/manifest":  {"crds", "model", "rollout"},
 	"cmd/sluice/metrics":   {"autoscaler/loop", "controlplane", "model", "xds"},
 	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
+	"cmd/sluice/preview":   {"autoscaler/schedule", "autoscaler/simulate"},
 	"cmd/sluice/preflight": {"cmd/sluice/install"},
 	"cmd/sluice/removal":   {"cmd/sluice/install"},
 	"cmd/sluice/remote":    {"cmd/sluice/install", "cmd/sluice/transport"},

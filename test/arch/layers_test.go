@@ -129,7 +129,8 @@ var foreign = []struct {
 	{
 		prefixes: []string{"."},
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
-			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop", "examples"},
+			"dataplane/gateway", "dataplane/activator", "kube", "standalone", "cmd", "test", "translator", "autoscaler/loop",
+			"autoscaler/schedule", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

@@ -149,6 +149,8 @@ type Revision struct {
 	Actual  *int `json:"actual,omitempty"`
 	// Scale is the autoscaler's sentence on its last step.
 	Scale string `json:"scale,omitempty"`
+	// Signals are what each signal of the autoscaler asks for, a sentence each; absent where the load is the only one.
+	Signals []string `json:"signals,omitempty"`
 	// Cluster is absent where the xDS server offers none, or cannot be asked.
 	Cluster *Cluster `json:"cluster,omitempty"`
 }

@@ -42,6 +42,8 @@ type RevisionState struct {
 	Desired, Actual int
 	// Why is the sentence of its last scale step; empty when there was none.
 	Why string
+	// Signals are what each signal asks for, a sentence each; empty where the load is the only one.
+	Signals []string
 	// BurstCapacity is its target-burst-capacity as written; empty for the installation's.
 	BurstCapacity string
 }

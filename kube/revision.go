@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -199,13 +200,7 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
 	s.DesiredReplicas = new(int32(state.Replicas))
-	if state.Why != "" {
-		s.Annotations = maps.Clone(s.Annotations)
-		if s.Annotations == nil {
-			s.Annotations = map[string]string{}
-		}
-		s.Annotations[servingv1.ScaleWhyAnnotation] = state.Why
-	}
+	s.Annotations = withScaling(s.Annotations, state)
 	s.ActualReplicas = new(int32(0))
 	if state.Status != nil {
 		s.ActualReplicas = new(int32(len(state.Status.Ready)))
@@ -215,6 +210,25 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	}
 	a.events.Conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
 	return sooner(plan.Again, a.events.Scaled(revision, state.Replicas, state.Why, in.Now)), nil
+}
+
+// withScaling returns the annotations of a status with what the autoscaler says of the revision.
+func withScaling(before map[string]string, state fleet.State) map[string]string {
+	out := maps.Clone(before)
+	if out == nil {
+		out = map[string]string{}
+	}
+	if state.Why != "" {
+		out[servingv1.ScaleWhyAnnotation] = state.Why
+	}
+	delete(out, servingv1.ScaleSignalsAnnotation)
+	if signals := state.Decision.Signals(); len(signals) > 0 {
+		out[servingv1.ScaleSignalsAnnotation] = strings.Join(signals, "\n")
+	}
+	if len(out) == 0 {
+		return before
+	}
+	return out
 }
 
 // revisionProblems returns why a revision cannot run, besides what is wrong with its containers.

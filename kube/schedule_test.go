@@ -124,7 +124,8 @@ func TestScheduleOfATemplate(t *testing.T) {
 		want := "asks for 4: entry a of annotation autoscaling.sluice.dev/schedule, until "
 		b.eventually("why", func() (bool, string) {
 			why := b.revision("hello-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]
-			return strings.Contains(why, want), why
+			signals := b.revision("hello-00001").Status.Annotations[servingv1.ScaleSignalsAnnotation]
+			return strings.Contains(why, want) && strings.Contains(signals, "the schedule "+want), why + signals
 		})
 	})
 }

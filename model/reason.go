@@ -69,6 +69,28 @@ var sentences = map[Reason]string{
 	ReasonIdle:              "there is no load, and the activator backs the revision",
 }
 
+// Signals says in a sentence each what every signal asks for, the load first. It is empty where there is no signal beside the load.
+func (d Decision) Signals() []string {
+	if len(d.Proposals) == 0 {
+		return nil
+	}
+	all := []string{fmt.Sprintf("%s has no data", d.Metric)}
+	if d.Desired != UnknownReplicas {
+		all[0] = fmt.Sprintf("%s asks for %d", d.Metric, d.Desired)
+	}
+	for _, p := range d.Proposals {
+		switch {
+		case p.Replicas < 0:
+			all = append(all, p.Signal+" has no data")
+		case p.Why == "":
+			all = append(all, fmt.Sprintf("%s asks for %d", p.Signal, p.Replicas))
+		default:
+			all = append(all, fmt.Sprintf("%s asks for %d: %s", p.Signal, p.Replicas, p.Why))
+		}
+	}
+	return all
+}
+
 // Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
 func (d Decision) Why() string {
 	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready",

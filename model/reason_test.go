@@ -1,6 +1,9 @@
 package model
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestWhyReadsAsASentence(t *testing.T) {
 	load := Decision{Replicas: 5, Fresh: true, Metric: Concurrency, Stable: 3.3333, Panic: 0, Target: 7, Ready: 6}
@@ -25,6 +28,10 @@ func TestWhyReadsAsASentence(t *testing.T) {
 		if got := c.decision.Why(); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.decision.Reason, got, c.want)
 		}
+	}
+	signals := Decision{Metric: Concurrency, Desired: 3, Proposals: []Proposal{{"the schedule", 2, "entry day"}, {"cpu", -1, ""}, {"a", 4, ""}}}.Signals()
+	if got := strings.Join(signals, "; "); got != "concurrency asks for 3; the schedule asks for 2: entry day; cpu has no data; a asks for 4" {
+		t.Errorf("signals: %q", got)
 	}
 	for reason, sentence := range sentences {
 		if sentence == "" {

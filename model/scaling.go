@@ -154,4 +154,6 @@ type Decision struct {
 	Signal Proposal
 	// Limit is the signal that allows no more replicas; its name is empty when none does.
 	Limit Proposal
+	// Proposals are the counts that all signals beside the load ask for, also those that did not win.
+	Proposals []Proposal
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
@@ -165,7 +166,9 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	if d.Replicas != before.Replicas { // before the first decision it was 0
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
-	if first || changed(&before, &d) {
+	if asked := r.plan.asks(); first || changed(&before, &d) || r.plan.told != asked {
+		r.plan.told = asked
+		d.Proposals = slices.Clone(r.signals)
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}
 }

@@ -53,6 +53,7 @@ func sample() *explain.Explanation {
 			{
 				Object: explain.Object{Name: "default/hello-1"}, Percent: 100, Tags: []string{"old"}, Ready: "True", Desired: new(0),
 				Actual: new(0), Scale: "0 replicas: there is no load",
+				Signals: []string{"concurrency asks for 0", "the schedule asks for 0: entry day"},
 				Cluster: &explain.Cluster{
 					Name: "default/hello-1", Via: explain.ViaActivator, Why: "asleep", Zones: []explain.Zone{{
 						Name:      "activator",
@@ -91,6 +92,8 @@ Service default/hello  generation 3, not observed yet: the status is of generati
    │  └─ gradual rollout of other: 9 % to other-1, 1 % to other-2; 3 % more at 12:00:05
    ├─ Revision default/hello-1  100 %, tag old, ready, 0 replicas of 0 asked for
    │  ├─ autoscaler: 0 replicas: there is no load
+   │  │  ├─ concurrency asks for 0
+   │  │  └─ the schedule asks for 0: entry day
    │  └─ cluster default/hello-1  through the activator: asleep
    │     └─ priority 0  zone activator  1.1.1.1:1, 1.1.1.1:2, 1.1.1.1:3, 1.1.1.1:4, 1.1.1.1:5, 1.1.1.1:6 and 1 more
    ├─ Revision default/hello-2  0 %, failed

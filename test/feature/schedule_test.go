@@ -110,6 +110,15 @@ func TestExampleOfSchedules(t *testing.T) {
 	}
 }
 
+func TestExplainShowsWhatEachSignalAsksFor(t *testing.T) {
+	s := up(t)
+	s.create(newApp(t, "held", map[string]string{
+		autoscalingv1alpha1.ScheduleAnnotation: `entries: [{name: always, start: "* * * * *", duration: 48h, minReplicas: 2}]`,
+	}))
+	s.scaledTo("held-00001", 2)
+	s.explained(0, []string{"─ concurrency ", "─ the schedule asks for 2: entry always of annotation autoscaling.sluice.dev/schedule, until "}, "held")
+}
+
 func TestWrongScheduleOfATemplateIsRefused(t *testing.T) {
 	s := embed(t)
 	app := newApp(t, "wrong", map[string]string{

@@ -19,9 +19,9 @@ var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cr
 // local is a cron by the clocks of a time zone.
 //
 // When clocks are set forward, some local times do not occur; when they are set back, some occur twice. As in cron(8), this depends on the
-// field of hours. With a cron for certain hours, the start that would be skipped is at the change, and of two equal local times the first one
-// counts: such a cron fires once a day, every day. With a cron for every hour ("*"), elapsed time counts: skipped times are left out, and both
-// of two equal local times count.
+// field of hours. With a cron for certain hours, a time that would be skipped is at the change, and of two equal local times the first
+// one counts: such a cron fires once a day, every day. With a cron for every hour ("*"), elapsed time counts: skipped times are left out,
+// and both of two equal local times count.
 type local struct {
 	spec      *cron.SpecSchedule
 	zone      *time.Location

@@ -84,7 +84,8 @@ docs/scaling.md says what daylight-saving time does to windows.`,
 	flags.StringVar(&f.dataDir, "data-dir", ".sluice", "data directory of a sluice up")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "namespace of NAME")
 	flags.StringArrayVarP(&f.files, "filename", "f", nil, "manifest file or folder, - for the standard input; may be repeated")
-	flags.StringVar(&f.from, "from", "", "first moment: 2027-03-27, \"2027-03-27 15:04\" in the schedule's time zone, or RFC 3339; by default now")
+	flags.StringVar(&f.from, "from", "",
+		"first moment: 2027-03-27, \"2027-03-27 15:04\" in the schedule's time zone, or RFC 3339; by default now")
 	flags.IntVar(&f.days, "days", 7, "how many days to show, from 1 to 366")
 	flags.IntVar(&f.windows, "windows", 20, "how many windows to print at most, from 1 to 1000")
 	flags.StringVar(&f.svg, "svg", "", "file to draw the bounds to")
@@ -116,16 +117,24 @@ func (f *previewFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	p.To = p.From.AddDate(0, 0, f.days)
-	if f.svg != "" {
-		file, err := os.Create(f.svg)
-		if err != nil {
-			return fmt.Errorf("drawing --svg: %w", err)
-		}
-		if err := errors.Join(p.Chart().WriteSVG(file), file.Close()); err != nil {
-			return fmt.Errorf("drawing --svg %s: %w", f.svg, err)
-		}
+	if err := f.draw(&p); err != nil {
+		return err
 	}
 	return p.WriteTable(c.OutOrStdout())
+}
+
+func (f *previewFlags) draw(p *preview.Preview) error {
+	if f.svg == "" {
+		return nil
+	}
+	file, err := os.Create(f.svg)
+	if err != nil {
+		return fmt.Errorf("drawing --svg: %w", err)
+	}
+	if err := errors.Join(p.Chart().WriteSVG(file), file.Close()); err != nil {
+		return fmt.Errorf("drawing --svg %s: %w", f.svg, err)
+	}
+	return nil
 }
 
 // begin is the first moment to show.
@@ -164,7 +173,8 @@ func (f *previewFlags) read(ctx context.Context, args []string) ([]*model.Schedu
 		}
 	}
 	if len(all) == 0 {
-		return nil, errors.New("the files have neither a ScalingSchedule nor a template with the annotation " + autoscalingv1alpha1.ScheduleAnnotation)
+		return nil, errors.New("the files have neither a ScalingSchedule nor a template with the annotation " +
+			autoscalingv1alpha1.ScheduleAnnotation)
 	}
 	return all, nil
 }

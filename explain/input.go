@@ -42,8 +42,8 @@ type RevisionState struct {
 	Desired, Actual int
 	// Why is the sentence of its last scale step; empty when there was none.
 	Why string
-	// Signals are what each signal asks for, a sentence each; empty where the load is the only one.
-	Signals []string
+	// Asked is what the load and each signal beside it asked for then, a sentence each.
+	Asked []string
 	// BurstCapacity is its target-burst-capacity as written; empty for the installation's.
 	BurstCapacity string
 }
@@ -99,9 +99,9 @@ const (
 type ResourceView struct {
 	// Kind is one of the constants above.
 	Kind, Name string
-	// Acknowledged says that the client has acknowledged the offered version. Refused is its error text when it NACKs that version.
+	// Acknowledged says that the client has acknowledged the offered version. Rejected is its error text when it NACKs that version.
 	Acknowledged bool
-	Refused      string
+	Rejected     string
 	// Without says that the client NACKs the offered version and has no older one.
 	Without bool
 	// Absent says that the client has subscribed to it, and that it does not exist.

@@ -87,6 +87,8 @@ type Options struct {
 	Secrets bool
 	// DefaultCertificate is the Secret whose certificate the gateway serves for all names that no other has; the zero Key is none.
 	DefaultCertificate model.Key
+	// Controllers add further controllers, of kinds that the adapter itself does not know.
+	Controllers []func(ctrl.Manager) error
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
 }
@@ -233,6 +235,11 @@ func New(o Options) (*Adapter, error) {
 		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings, a.setUpSchedules,
 	} {
 		if err := setUp(); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
+	}
+	for _, add := range o.Controllers {
+		if err := add(mgr); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}

@@ -169,8 +169,8 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
 	} else if p, ok := a.problems.Get(refOf(kindRevision, revision)); ok {
-		if p.Reason == model.ResourceRefused {
-			in.Refused = &p
+		if p.Reason == model.ResourceRejected {
+			in.Rejected = &p
 		} else {
 			in.Blocked = &p
 		}
@@ -200,7 +200,16 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	s.ObservedGeneration = after.Generation
 	s.Conditions = convert.Conditions(s.Conditions, plan.Conditions, in.Now)
 	s.DesiredReplicas = new(int32(state.Replicas))
-	s.Annotations = withScaling(s.Annotations, state)
+	if state.Why != "" {
+		s.Annotations = maps.Clone(s.Annotations)
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[servingv1.ScaleWhyAnnotation] = state.Why
+		if delete(s.Annotations, servingv1.ScaleSignalsAnnotation); len(state.Asked) > 0 {
+			s.Annotations[servingv1.ScaleSignalsAnnotation] = strings.Join(state.Asked, "\n")
+		}
+	}
 	s.ActualReplicas = new(int32(0))
 	if state.Status != nil {
 		s.ActualReplicas = new(int32(len(state.Status.Ready)))
@@ -210,25 +219,6 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	}
 	a.events.Conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
 	return sooner(plan.Again, a.events.Scaled(revision, state.Replicas, state.Why, in.Now)), nil
-}
-
-// withScaling returns the annotations of a status with what the autoscaler says of the revision.
-func withScaling(before map[string]string, state fleet.State) map[string]string {
-	out := maps.Clone(before)
-	if out == nil {
-		out = map[string]string{}
-	}
-	if state.Why != "" {
-		out[servingv1.ScaleWhyAnnotation] = state.Why
-	}
-	delete(out, servingv1.ScaleSignalsAnnotation)
-	if signals := state.Decision.Signals(); len(signals) > 0 {
-		out[servingv1.ScaleSignalsAnnotation] = strings.Join(signals, "\n")
-	}
-	if len(out) == 0 {
-		return before
-	}
-	return out
 }
 
 // revisionProblems returns why a revision cannot run, besides what is wrong with its containers.

@@ -69,24 +69,22 @@ var sentences = map[Reason]string{
 	ReasonIdle:              "there is no load, and the activator backs the revision",
 }
 
-// Signals says in a sentence each what every signal asks for, the load first. It is empty where there is no signal beside the load.
-func (d Decision) Signals() []string {
+// Asked says what the load and each signal beside it asked for, a sentence each. There are none when the load alone counts.
+func (d Decision) Asked() []string {
 	if len(d.Proposals) == 0 {
 		return nil
 	}
-	all := []string{fmt.Sprintf("%s has no data", d.Metric)}
-	if d.Desired != UnknownReplicas {
-		all[0] = fmt.Sprintf("%s asks for %d", d.Metric, d.Desired)
+	load := fmt.Sprintf("the load (%s) asks for %d", d.Metric, d.Desired)
+	if d.Desired == UnknownReplicas {
+		load = "the load is not known"
 	}
+	all := []string{load}
 	for _, p := range d.Proposals {
-		switch {
-		case p.Replicas < 0:
-			all = append(all, p.Signal+" has no data")
-		case p.Why == "":
-			all = append(all, fmt.Sprintf("%s asks for %d", p.Signal, p.Replicas))
-		default:
-			all = append(all, fmt.Sprintf("%s asks for %d: %s", p.Signal, p.Replicas, p.Why))
+		if p.Replicas == UnknownReplicas {
+			all = append(all, fmt.Sprintf("%s has no data, so what runs stays: %s", p.Signal, p.Why))
+			continue
 		}
+		all = append(all, fmt.Sprintf("%s asks for %d: %s", p.Signal, p.Replicas, p.Why))
 	}
 	return all
 }

@@ -1,7 +1,7 @@
 package model
 
 import (
-	"strings"
+	"slices"
 	"testing"
 )
 
@@ -29,13 +29,27 @@ func TestWhyReadsAsASentence(t *testing.T) {
 			t.Errorf("%s:\n got %q\nwant %q", c.decision.Reason, got, c.want)
 		}
 	}
-	signals := Decision{Metric: Concurrency, Desired: 3, Proposals: []Proposal{{"the schedule", 2, "entry day"}, {"cpu", -1, ""}, {"a", 4, ""}}}.Signals()
-	if got := strings.Join(signals, "; "); got != "concurrency asks for 3; the schedule asks for 2: entry day; cpu has no data; a asks for 4" {
-		t.Errorf("signals: %q", got)
-	}
 	for reason, sentence := range sentences {
 		if sentence == "" {
 			t.Errorf("%s has no sentence", reason)
 		}
+	}
+}
+
+func TestAskedHasTheLoadAndEachSignal(t *testing.T) {
+	d := Decision{Metric: Concurrency, Desired: 2}
+	if got := d.Asked(); got != nil {
+		t.Errorf("without signals it has %q", got)
+	}
+	d.Proposals = []Proposal{{Signal: "scaler/jobs", Replicas: 3, Why: "items is 12"}, {Signal: "cpu", Replicas: UnknownReplicas, Why: "no figures"}}
+	want := []string{
+		"the load (concurrency) asks for 2", "scaler/jobs asks for 3: items is 12", "cpu has no data, so what runs stays: no figures",
+	}
+	if got := d.Asked(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	d.Desired = UnknownReplicas
+	if got := d.Asked()[0]; got != "the load is not known" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -154,6 +154,6 @@ type Decision struct {
 	Signal Proposal
 	// Limit is the signal that allows no more replicas; its name is empty when none does.
 	Limit Proposal
-	// Proposals are the counts that all signals beside the load ask for, also those that did not win.
+	// Proposals are the counts that the signals beside the load asked for.
 	Proposals []Proposal
 }

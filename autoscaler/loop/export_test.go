@@ -37,3 +37,6 @@ func Agenda(l *Loop) (revisions, schedules int) {
 	<-done
 	return revisions, schedules
 }
+
+// Ahead is for how many revisions that are not here there are proposals.
+func Ahead(l *Loop) int { return len(l.ahead) }

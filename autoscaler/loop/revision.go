@@ -31,11 +31,12 @@ type revision struct {
 	directAt    time.Time           // when they came, or when the first replica became ready
 	warned      bool                // that the load is unknown
 
-	samples []model.Sample // since the last decision
-	second  int64          // of the newest sample
-	sampled load           // the load in that sample
-	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
-	signals []model.Proposal
+	samples []model.Sample   // since the last decision
+	second  int64            // of the newest sample
+	sampled load             // the load in that sample
+	waiting model.Proposal   // of the activators; its Signal is empty when they ask for nothing
+	outside proposals        // of signals outside the loop, sorted by their names
+	signals []model.Proposal // of all signals beside the load, as the last decision had them
 
 	plan    planned // by schedules
 	startup startup
@@ -50,6 +51,7 @@ var seed = maphash.MakeSeed()
 // newRevision makes a revision of which only its status is known.
 func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
 	r := &revision{loads: map[string]reported{}, phase: maphash.Comparable(seed, s.Revision) % period}
+	r.outside = l.takeAhead(s.Revision, s.UID)
 	if before := s.Before; before.Replicas != model.UnknownReplicas {
 		r.replicas = before.Replicas
 		r.state = autoscaler.Resume(autoscaler.Restart{
@@ -141,6 +143,7 @@ func (r *revision) allSignals() []model.Proposal {
 	if r.plan.floor.Signal != "" {
 		r.signals = append(r.signals, r.plan.floor)
 	}
+	r.signals = append(r.signals, r.outside...)
 	return r.signals
 }
 
@@ -166,9 +169,8 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	if d.Replicas != before.Replicas { // before the first decision it was 0
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
-	if asked := r.plan.asks(); first || changed(&before, &d) || r.plan.told != asked {
-		r.plan.told = asked
-		d.Proposals = slices.Clone(r.signals)
+	if first || changed(&before, &d) {
+		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}
 }

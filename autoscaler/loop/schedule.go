@@ -22,11 +22,8 @@ type planned struct {
 	bounds     schedule.Bounds
 	// floor and ceiling are the bounds as signals. Their Signal is empty when there is no such bound.
 	floor, ceiling model.Proposal
-	told           [2]model.Proposal // floor and ceiling when a decision was handed on last
-	slot           int               // in the agenda, from 1; 0: it is not there
+	slot           int // in the agenda, from 1; 0: it is not there
 }
-
-func (p *planned) asks() [2]model.Proposal { return [2]model.Proposal{p.floor, p.ceiling} }
 
 // agenda are the revisions whose bounds change at a known moment, as a heap with the earliest on top. Between two changes a schedule costs
 // nothing, however many revisions follow it.

@@ -176,8 +176,8 @@ func addRevision(parent *node, r explain.Revision) {
 	addConditions(n, r.Conditions)
 	if r.Scale != "" {
 		scale := n.add(plain, "autoscaler: %s", r.Scale)
-		for _, signal := range r.Signals {
-			scale.add(plain, "%s", signal)
+		for _, asked := range r.Asked {
+			scale.add(plain, "%s", asked)
 		}
 	}
 	if r.Cluster != nil {
@@ -269,7 +269,7 @@ func addClients(parent *node, e *explain.Explanation, asked bool) {
 			text, t = fmt.Sprintf("%s for %.3g s: %s", text, c.BehindSeconds, some(c.Behind)), bad
 		}
 		client := n.add(t, "%s", text)
-		for _, r := range c.Refuses {
+		for _, r := range c.Rejects {
 			client.add(bad, "%s %s: %s", r.Type, r.Name, r.Text)
 		}
 	}

@@ -53,7 +53,6 @@ func sample() *explain.Explanation {
 			{
 				Object: explain.Object{Name: "default/hello-1"}, Percent: 100, Tags: []string{"old"}, Ready: "True", Desired: new(0),
 				Actual: new(0), Scale: "0 replicas: there is no load",
-				Signals: []string{"concurrency asks for 0", "the schedule asks for 0: entry day"},
 				Cluster: &explain.Cluster{
 					Name: "default/hello-1", Via: explain.ViaActivator, Why: "asleep", Zones: []explain.Zone{{
 						Name:      "activator",
@@ -73,7 +72,7 @@ func sample() *explain.Explanation {
 		},
 		Clients: []explain.Client{
 			{ID: "a", Role: "gateway", State: explain.StateInSync},
-			{ID: "b", Role: "gateway", State: explain.StateRefuses, Refuses: []explain.Refusal{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
+			{ID: "b", Role: "gateway", State: explain.StateRejects, Rejects: []explain.Rejection{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
 			{ID: "c", Role: "activator", State: explain.StateAside},
 			{ID: "d", Role: "mesh", State: explain.StateBehind, BehindSeconds: 1.5, Behind: []string{"Listener hello.default"}},
 		},
@@ -92,8 +91,6 @@ Service default/hello  generation 3, not observed yet: the status is of generati
    │  └─ gradual rollout of other: 9 % to other-1, 1 % to other-2; 3 % more at 12:00:05
    ├─ Revision default/hello-1  100 %, tag old, ready, 0 replicas of 0 asked for
    │  ├─ autoscaler: 0 replicas: there is no load
-   │  │  ├─ concurrency asks for 0
-   │  │  └─ the schedule asks for 0: entry day
    │  └─ cluster default/hello-1  through the activator: asleep
    │     └─ priority 0  zone activator  1.1.1.1:1, 1.1.1.1:2, 1.1.1.1:3, 1.1.1.1:4, 1.1.1.1:5, 1.1.1.1:6 and 1 more
    ├─ Revision default/hello-2  0 %, failed
@@ -109,7 +106,7 @@ Service default/hello  generation 3, not observed yet: the status is of generati
    │  └─ no virtual host
    └─ clients
       ├─ gateway a  in sync
-      ├─ gateway b  refuses
+      ├─ gateway b  rejects
       │  └─ Cluster default/hello-1: no
       ├─ activator c  does not take it before a request comes
       └─ mesh d  behind for 1.5 s: Listener hello.default

@@ -116,7 +116,7 @@ func TestExplainShowsWhatEachSignalAsksFor(t *testing.T) {
 		autoscalingv1alpha1.ScheduleAnnotation: `entries: [{name: always, start: "* * * * *", duration: 48h, minReplicas: 2}]`,
 	}))
 	s.scaledTo("held-00001", 2)
-	s.explained(0, []string{"─ concurrency ", "─ the schedule asks for 2: entry always of annotation autoscaling.sluice.dev/schedule, until "}, "held")
+	s.explained(0, []string{"─ the load ", "─ the schedule asks for 2: entry always of annotation autoscaling.sluice.dev/schedule, until "}, "held")
 }
 
 func TestWrongScheduleOfATemplateIsRefused(t *testing.T) {

@@ -182,7 +182,9 @@ func revisionState(r *servingv1.Revision) *explain.RevisionState {
 	out := &explain.RevisionState{
 		Revision: convert.Revision(r), Generation: r.Generation, Observed: r.Status.ObservedGeneration,
 		Desired: model.UnknownReplicas, Actual: model.UnknownReplicas, Why: r.Status.Annotations[servingv1.ScaleWhyAnnotation],
-		Signals: strings.FieldsFunc(r.Status.Annotations[servingv1.ScaleSignalsAnnotation], func(c rune) bool { return c == '\n' }),
+	}
+	if asked := r.Status.Annotations[servingv1.ScaleSignalsAnnotation]; asked != "" {
+		out.Asked = strings.Split(asked, "\n")
 	}
 	for _, spelling := range []string{"targetBurstCapacity", "target-burst-capacity"} { // the last one counts
 		if v := r.Annotations[servingv1.AutoscalingGroup+"/"+spelling]; v != "" {

@@ -11,8 +11,8 @@ import (
 const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
-	scalingGroup = "autoscaling.sluice.dev"
 	claimGroup   = "networking.internal.knative.dev" // who may use a domain
+	scalingGroup = "autoscaling.sluice.dev"
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
 )
@@ -86,8 +86,6 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		// What only users write is read, and its status written.
 		{APIGroups: []string{servingGroup}, Resources: []string{"services", "domainmappings"}, Verbs: readVerbs},
-		{APIGroups: []string{scalingGroup}, Resources: []string{"scalingschedules"}, Verbs: readVerbs},
-		{APIGroups: []string{scalingGroup}, Resources: []string{"scalingschedules/status"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{servingGroup}, Resources: []string{"configurations", "routes", "revisions"}, Verbs: allVerbs},
 		{
 			APIGroups: []string{claimGroup}, Resources: []string{"clusterdomainclaims"},
@@ -98,6 +96,11 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings", "scalingschedules"}, Verbs: readVerbs},
+		{
+			APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings/status", "scalingschedules/status"},
+			Verbs: []string{"get", "update", "patch"},
+		},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},

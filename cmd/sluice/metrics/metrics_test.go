@@ -56,6 +56,7 @@ func TestScalingShowsRevisionsThatAreAwake(t *testing.T) {
 		Revision: revision, Ready: 2, Decision: model.Decision{
 			Replicas: 3, Stable: 1.5, Panic: 4, Target: 70, Panicking: true, ExcessBurstCapacity: -12, Via: model.ViaActivator,
 		},
+		Proposals: []model.Proposal{{Signal: "scaler/jobs", Replicas: 3}, {Signal: "scaler/silent", Replicas: model.UnknownReplicas}},
 	}
 	asleep := loop.Row{Revision: model.Key{Namespace: "default", Name: "hello-00002"}}
 	asleep.Decision.Active.Status = model.False
@@ -66,6 +67,7 @@ sluice_autoscaler_excess_burst_capacity{namespace="default",revision="hello-0000
 sluice_autoscaler_panic_mode{namespace="default",revision="hello-00001"} 1
 sluice_autoscaler_panic_value{namespace="default",revision="hello-00001"} 4
 sluice_autoscaler_ready_replicas{namespace="default",revision="hello-00001"} 2
+sluice_autoscaler_signal_replicas{namespace="default",revision="hello-00001",signal="scaler/jobs"} 3
 sluice_autoscaler_stable_value{namespace="default",revision="hello-00001"} 1.5
 sluice_autoscaler_target_value{namespace="default",revision="hello-00001"} 70
 `)
@@ -76,7 +78,7 @@ func TestXDSShowsWhatTheServerCounts(t *testing.T) {
 		Seq: 7, Requests: 40, LoadReports: 3, LoadsDropped: 1,
 		Streams: map[string]int{"gateway": 1, "mesh": 0}, Denied: map[string]uint64{"gateway": 2},
 		Types: map[string]xds.TypeStats{
-			"cds": {Offered: 2, Refused: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}},
+			"cds": {Offered: 2, Rejected: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}},
 		},
 	}
 	shows(t, XDS(func() xds.Stats { return stats }), `
@@ -89,7 +91,7 @@ sluice_xds_loads_dropped_total 1
 sluice_xds_nacks_total{type="cds"} 1
 sluice_xds_pushed_bytes_total{type="cds"} 300
 sluice_xds_pushes_total{type="cds"} 5
-sluice_xds_refused_resources{type="cds"} 1
+sluice_xds_rejected_resources{type="cds"} 1
 sluice_xds_requests_total 40
 sluice_xds_resources{type="cds"} 2
 sluice_xds_sequence 7

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -53,7 +54,8 @@ func TestScheduleAndNeedFuse(t *testing.T) {
 			time.Sleep(6 * time.Minute)
 			p.want("in the window", max(10, need))
 			want := "the schedule asks for 10: entry e1 of S, until 2000-01-01 00:20 UTC"
-			if why := p.decision().Why(); need == 5 && !strings.HasSuffix(why, want) {
+			rows := p.Snapshot(context.Background()) // which has the newest decision, also one that changes nothing
+			if why := rows[0].Decision.Why(); need == 5 && !strings.HasSuffix(why, want) {
 				t.Errorf("why: %q, want %q", why, want)
 			}
 			time.Sleep(10 * time.Minute)

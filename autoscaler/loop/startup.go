@@ -46,9 +46,8 @@ func (s *startup) reached(ready int, now time.Time) bool {
 	return true
 }
 
-// estimate is how long a start is expected to take: what the slowest of the last starts took, with a margin. Of five starts the slowest does
-// not count: once, a machine may be slow, or pull an image. The estimate is at most the
-// deadline after which a start has failed.
+// estimate is how long a start is expected to take: what the slowest of the last starts took, with a margin. Of five starts the slowest
+// does not count: once, a machine may be slow, or pull an image. The estimate is at most the deadline after which a start has failed.
 func (s *startup) estimate(deadline time.Duration) time.Duration {
 	most := schedule.MaxLead
 	if deadline > 0 {

@@ -7,6 +7,6 @@
 // The parser and the calendar of crons are robfig/cron's; this package applies them to local times and finds the moments of these in the
 // time zone. See local for what daylight-saving time does to an entry. Every question takes bounded work, whatever the cron.
 //
-// The package is pure: the moment is an argument. It must not know revisions, loads, or who asks. It has the time zones of the IANA database
-// embedded, because images have none.
+// The package is pure: the moment is an argument. It must not know revisions, loads, or who asks. It has the time zones of the IANA
+// database embedded, because images have none.
 package schedule

@@ -2,8 +2,8 @@ package schedule
 
 import "time"
 
-// Timeline keeps the windows around a moment, so that asking about the same time again costs a few comparisons for each entry. It is for one
-// goroutine.
+// Timeline keeps the windows around a moment, so that asking about the same time again costs a few comparisons for each entry. It is for
+// one goroutine.
 type Timeline struct {
 	schedule *Schedule
 	spans    []span

@@ -89,8 +89,8 @@ var layers = map[string][]string{
 	"cmd/sluice/inspect": {"cmd/sluice/transport", "translator", "xds"},
 	"cmd/sluice/install": {"config", "crds"},
 	"cmd/sluice/load":    {"autoscaler/loop", "envoy", "model", "xds"},
-	"cmd/sluice/loops": {"autoscaler", "autoscaler/external", "autoscaler/loop", "autoscaler/schedule", "autoscaler/scrape", "cmd/sluice/load",
-		"cmd/sluice/metrics", "cmd/sluice/stage", "cmd/sluice/transport", "controlplane", "crds", "kube", "kube/binding", "model", "xds"},
+	"cmd/sluice/loops": {"autoscaler", "autoscaler/external", "autoscaler/loop", "autoscaler/schedule", "autoscaler/scrape",
+		"cmd/sluice/load", "cmd/sluice/metrics", "cmd/sluice/stage", "cmd/sluice/transport", "controlplane", "crds", "kube", "kube/binding", "model", "xds"},
 	"cmd/sluice/manifest":  {"crds", "model", "rollout"},
 	"cmd/sluice/metrics":   {"autoscaler/loop", "controlplane", "model", "xds"},
 	"cmd/sluice/policy":    {"autoscaler", "cmd/sluice/manifest", "config", "crds", "model"},
@@ -142,7 +142,8 @@ var foreign = []struct {
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
-	"model", "rollout", "translator", "autoscaler", "autoscaler/schedule", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
+	"model", "rollout", "translator", "autoscaler", "autoscaler/schedule", "config", "autoscaler/simulate",
+	"autoscaler/simulate/chart", "explain",
 	"dataplane/gateway/config", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
 }
 

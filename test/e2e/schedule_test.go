@@ -23,16 +23,18 @@ spec:
 		t.Fatal(err)
 	}
 	s.await("the replicas of the schedule", func() (any, bool) { n := s.replicas("planned"); return n, n == 2 })
-	if err := kubectl(nil, "-n", s.name, "wait", "scalingschedule/always", "--for=condition=Ready", "--timeout", patience.String()); err != nil {
-		t.Error(err)
+	is := func(name, condition string) {
+		t.Helper()
+		if err := kubectl(nil, "-n", s.name, "wait", name, "--for=condition="+condition, "--timeout", patience.String()); err != nil {
+			t.Error(err)
+		}
 	}
+	is("scalingschedule/always", "Ready")
 	wrong := strings.NewReplacer("name: always", "name: wrong", "spec:", "spec:\n  timeZone: Mars/Olympus", "minReplicas: 2", "minReplicas: 9")
 	if err := kubectl([]byte(wrong.Replace(schedule)), "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	if err := kubectl(nil, "-n", s.name, "wait", "scalingschedule/wrong", "--for=condition=Ready=False", "--timeout", patience.String()); err != nil {
-		t.Error(err)
-	}
+	is("scalingschedule/wrong", "Ready=False")
 	if n := s.replicas("planned"); n != 2 {
 		t.Errorf("with a schedule that is wrong beside it there are %d replicas, want 2", n)
 	}

@@ -85,7 +85,8 @@ func scheduledCapacityIsReady(t *testing.T, g gateway) {
 	s.scaledTo("planned-00001", 0)
 	early := false
 	for _, step := range s.steps("planned-00001") {
-		early = early || step.to == 3 && strings.Contains(step.why, "the schedule asks for 3: entry now of ") && strings.Contains(step.why, " begins at ")
+		early = early || step.to == 3 &&
+			strings.Contains(step.why, "the schedule asks for 3: entry now of ") && strings.Contains(step.why, " begins at ")
 	}
 	if !early {
 		t.Errorf("no step was for a window that was still to open: %+v", s.steps("planned-00001"))
@@ -116,7 +117,8 @@ func TestExplainShowsWhatEachSignalAsksFor(t *testing.T) {
 		autoscalingv1alpha1.ScheduleAnnotation: `entries: [{name: always, start: "* * * * *", duration: 48h, minReplicas: 2}]`,
 	}))
 	s.scaledTo("held-00001", 2)
-	s.explained(0, []string{"─ the load ", "─ the schedule asks for 2: entry always of annotation autoscaling.sluice.dev/schedule, until "}, "held")
+	s.explained(0, []string{"─ the load ",
+		"─ the schedule asks for 2: entry always of annotation autoscaling.sluice.dev/schedule, until "}, "held")
 }
 
 func TestWrongScheduleOfATemplateIsRefused(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 // check finds the broken links, causes before consequences.
 func (c *chain) check() {
+	c.checkMapping()
 	c.checkGeneration()
 	for i := range c.out.Revisions {
 		c.checkRevision(&c.out.Revisions[i])
@@ -185,7 +186,7 @@ func (c *chain) checkHosts() {
 		}
 		c.broken(Link{
 			Link: LinkHost, Object: "host " + g.Lost[0].Host, Reason: domainConflict, Stops: len(g.Lost) == len(g.Hosts),
-			Message: fmt.Sprintf("%s has %s, which Route %s asks for", g.Lost[0].Holder, g.Lost[0].Host, c.route.Key),
+			Message: fmt.Sprintf("%s has %s, which %s asks for", g.Lost[0].Holder, g.Lost[0].Host, c.hostOwner()),
 			Remedy:  remedy(domainConflict, c.route.Key),
 		})
 	}
@@ -218,7 +219,7 @@ func (c *chain) checkOffer() {
 }
 
 func (c *chain) checkVirtualHost(g HostGroup) {
-	name := virtualHostName(c.route.Key, g.Tag)
+	name := c.virtualHost(g.Tag)
 	switch vh := g.VirtualHost; {
 	case vh != nil && len(vh.Clusters) == 0 && len(c.out.Broken) == 0:
 		c.broken(Link{

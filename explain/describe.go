@@ -12,6 +12,10 @@ import (
 
 // describe describes the chain, link by link.
 func (c *chain) describe() {
+	if m := c.mapping(); m != nil {
+		o := object(m.Key, m.Generation, m.Observed, m.Conditions)
+		c.out.DomainMapping = &o
+	}
 	if s := c.service; s != nil {
 		o := object(s.Key, s.Generation, s.Observed, s.Conditions)
 		c.out.Service = &o

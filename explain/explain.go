@@ -42,18 +42,19 @@ func Explain(in Input) *Explanation {
 func (c *chain) find() bool {
 	key := c.Query.Key
 	if c.Query.Host != "" {
-		claims := Claims(c.Objects.Routes, c.Query.Host)
-		if len(claims) == 0 {
+		if c.claim = c.claimOf(c.Query.Host); c.claim == nil {
 			c.unclaimed()
 			return false
 		}
-		c.claim, key = &claims[0], claims[0].Route.Key
+		key = c.claim.target()
 	}
 	c.service, _ = find(c.Objects.Services, func(s *model.Service) bool { return s.Key == key })
 	c.route, _ = find(c.Objects.Routes, func(r *model.RouteSpec) bool { return r.Key == key })
 	c.configuration, _ = find(c.Objects.Configurations, func(o *model.Configuration) bool { return o.Key == key })
 	if c.service == nil && c.route == nil && c.configuration == nil {
-		c.missing(key)
+		if c.checkMapping(); len(c.out.Broken) == 0 {
+			c.missing(key)
+		}
 		return false
 	}
 	for _, r := range c.Objects.Revisions {
@@ -83,8 +84,8 @@ func (c *chain) unclaimed() {
 	c.out.Near = nearHosts(c.Objects.Routes, c.Query.Host)
 	l := Link{
 		Link: LinkHost, Object: "host " + c.Query.Host, Reason: "NotClaimed", Stops: true,
-		Message: fmt.Sprintf("No Route has the host %s: requests to it are answered 404", c.Query.Host),
-		Remedy:  "List the hosts that there are: kubectl get routes -A",
+		Message: fmt.Sprintf("No Route and no DomainMapping has the host %s: requests to it are answered 404", c.Query.Host),
+		Remedy:  "List the hosts that there are: kubectl get routes,domainmappings -A",
 	}
 	if len(c.out.Near) > 0 {
 		l.Remedy = "Did you mean " + choice(c.out.Near) + "?"

@@ -39,7 +39,34 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a Revision in place of a Service", func(i *Input) { i.Query.Key = in("hello-green") },
 			"it is a Revision of default/hello. Did you mean default/hello?", LinkObject, false},
 		{"a host that no Route has", func(i *Input) { i.Query = Query{Host: "hallo.default.localhost"} },
-			"no: No Route has the host hallo.default.localhost: requests to it are answered 404. Did you mean hello.default.localhost", LinkHost, false},
+			"no: No Route and no DomainMapping has the host hallo.default.localhost: requests to it are answered 404. Did you mean hello.default.localhost", LinkHost, false},
+		{"a domain that is mapped", func(i *Input) { mapped(i) },
+			"www.example.com of Route default/hello is served: 2 revisions, 70/30", "", true},
+		{"a domain that is not claimed", func(i *Input) {
+			mapped(i).Conditions = []model.Condition{{
+				Type: model.DomainClaimed, Status: model.False, Reason: "DomainClaimFailed", Message: "no ClusterDomainClaim found",
+			}}
+		}, "no: DomainMapping default/www.example.com is not as asked: no ClusterDomainClaim found. An administrator can give", LinkHost, false},
+		{"a domain that is mapped to nothing", func(i *Input) {
+			m := mapped(i)
+			m.Target.Key.Name = "hullo"
+			m.Conditions = []model.Condition{{
+				Type: model.ReferenceResolved, Status: model.False, Reason: "ResolveFailed", Message: `Service "hullo" referenced in spec.ref not found.`,
+			}}
+		}, `no: DomainMapping default/www.example.com is not as asked: Service "hullo" referenced in spec.ref not found. Correct`, LinkHost, false},
+		{"a domain that is mapped to nothing, as nobody has seen yet", func(i *Input) { mapped(i).Target.Key.Name = "hullo" },
+			"no: There is no Service, Route or Configuration default/hullo", LinkObject, false},
+		{"a domain whose certificate is missing", func(i *Input) {
+			mapped(i).Conditions = []model.Condition{{
+				Type: model.CertificateProvisioned, Status: model.False, Reason: "CertificateProvisionFailed", Message: "Secret \"www\" does not exist.",
+			}}
+		}, "www.example.com of Route default/hello is served, but not as asked: DomainMapping default/www.example.com is not as asked: Secret", LinkHost, true},
+		{"a domain that is not offered yet", func(i *Input) {
+			mapped(i)
+			i.Views = views()
+		}, "no: The xDS server offers no virtual host default/www.example.com for www.example.com", LinkVirtualHost, false},
+		{"a domain whose DomainMapping nobody has seen", func(i *Input) { mapped(i).Generation = 2 },
+			"The control plane has not seen generation 2 of DomainMapping default/www.example.com", LinkGeneration, true},
 		{"the API cannot be read", func(i *Input) {
 			*i = Input{Query: i.Query, Unreadable: &Failure{"Kubernetes API", "The Kubernetes API cannot be read", "Start sluice up"}}
 		}, "no: The Kubernetes API cannot be read. Start sluice up", LinkAPI, false},

@@ -18,6 +18,8 @@ type Explanation struct {
 	Broken []Link `json:"broken"`
 	// Near are names like the one asked for, when there is none of that name.
 	Near []string `json:"near,omitempty"`
+	// DomainMapping is the one that has the host, where the question is about such a host.
+	DomainMapping *Object `json:"domainMapping,omitempty"`
 	// Service is absent for a Route of its own.
 	Service *Object `json:"service,omitempty"`
 	// Configurations are those that traffic follows and the Service's own, sorted by name.
@@ -42,7 +44,7 @@ const (
 	LinkRevision      = "revision"      // revisions that requests should go to are ready
 	LinkConfiguration = "configuration" // the newest template has become the latest ready revision
 	LinkRoute         = "route"         // traffic is as asked
-	LinkHost          = "host"          // the host is this Route's
+	LinkHost          = "host"          // the host is this Route's or DomainMapping's
 	LinkXDS           = "xds"           // the xDS server can be asked
 	LinkVirtualHost   = "virtualHost"   // the host is offered to the data plane
 	LinkCluster       = "cluster"       // each revision with a share is offered too

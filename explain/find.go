@@ -9,12 +9,22 @@ import (
 	"sluice.dev/sluice/rollout"
 )
 
-// Claim is a Route that has a host for itself or for one of its tags.
+// Claim is a Route that has a host for itself, for one of its tags, or by a DomainMapping.
 type Claim struct {
 	Route *model.RouteSpec
 	// Tag is empty for the Route's own hosts; Local says that the host is one within the cluster.
 	Tag   string
 	Local bool
+	// Mapping is the DomainMapping that has the host, for the Route of its target; nil when the Route itself has it.
+	Mapping *model.Mapping
+}
+
+// target returns the name of the Route.
+func (c *Claim) target() model.Key {
+	if c.Mapping != nil {
+		return c.Mapping.Target.Key
+	}
+	return c.Route.Key
 }
 
 // Claims returns the Routes that claim a host. The first one has it: the oldest, then the first by name.
@@ -25,7 +35,7 @@ func Claims(routes []*model.RouteSpec, host string) []Claim {
 		for _, tag := range tagsOf(r) {
 			external, local := options.Hosts(r, tag)
 			if within := slices.Contains(local, host); within || slices.Contains(external, host) {
-				out = append(out, Claim{r, tag, within})
+				out = append(out, Claim{Route: r, Tag: tag, Local: within})
 			}
 		}
 	}

@@ -105,3 +105,20 @@ func views() Views {
 		},
 	}
 }
+
+// mapped asks for a domain that a DomainMapping maps to the Service, and returns the DomainMapping.
+func mapped(i *Input) *model.Mapping {
+	m := &model.Mapping{
+		Key: in("www.example.com"), Generation: 1, Observed: 1, Target: model.Ref{Kind: servingService, Key: in("hello")},
+		Conditions: ready(model.True, "", ""),
+	}
+	younger := *m
+	younger.Key.Namespace, younger.Created = "other", time.Unix(2000, 0)
+	i.Query = Query{Host: "www.example.com"}
+	i.Objects.Mappings = []*model.Mapping{&younger, m}
+	hosts := i.Views.Offered.VirtualHosts
+	hosts["http"] = append(hosts["http"], VirtualHost{
+		Name: "default/www.example.com", Domains: []string{"www.example.com"}, Clusters: hosts["http"][0].Clusters,
+	})
+	return m
+}

@@ -36,6 +36,10 @@ func newHostIndex(o Offer) hostIndex {
 
 func (c *chain) describeHosts() {
 	c.hosts = newHostIndex(c.Views.Offered)
+	if c.mapping() != nil {
+		c.addHosts(HostGroup{Hosts: []string{c.Query.Host}})
+		return
+	}
 	tags := tagsOf(c.route)
 	if c.claim != nil {
 		tags = []string{c.claim.Tag}
@@ -55,7 +59,7 @@ func (c *chain) addHosts(g HostGroup) {
 	if len(g.Hosts) == 0 {
 		return
 	}
-	own := virtualHostName(c.route.Key, g.Tag)
+	own := c.virtualHost(g.Tag)
 	for _, h := range g.Hosts {
 		vh := c.hosts[h]
 		switch {

@@ -31,6 +31,8 @@ type Objects struct {
 	Configurations []*model.Configuration
 	Routes         []*model.RouteSpec
 	Revisions      []*RevisionState
+	// Mappings are the DomainMappings of the host that the question is about, where no Route has it.
+	Mappings []*model.Mapping
 }
 
 // RevisionState is a Revision with the state of its replicas by its status.

@@ -25,6 +25,10 @@ var remedies = []struct {
 		"Correct spec.traffic; to list the revisions: kubectl get revisions -n NAMESPACE"},
 	{[]string{"RevisionFailed", "RevisionNameTaken"}, "Give the template another name, or none"},
 	{[]string{domainConflict}, "Give the younger one another name or tag, or delete the other"},
+	{[]string{"DomainClaimFailed"}, "An administrator can give the domain to the namespace NAMESPACE with a ClusterDomainClaim"},
+	{[]string{"DomainAlreadyClaimed"}, "Delete the DomainMapping that has the domain, or use another domain"},
+	{[]string{"ResolveFailed"}, "Correct spec.ref, or create what it names"},
+	{[]string{"CertificateProvisionFailed"}, "Correct the Secret that spec.tls names"},
 	{[]string{model.ResourceRejected}, "Change what the client's text names, or update that client"},
 }
 

@@ -140,6 +140,7 @@ type Adapter struct {
 	problems  notebook.Notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook.Notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook.Notebook[model.Key, time.Time]     // when the rules of a Route last changed
+	refused   notebook.Notebook[model.Key, refusal]       // of a Service, why the API server does not take its Route
 	fresh     notebook.Notebook[model.Key, version]       // the newest generation of a Service, and when it was first reconciled
 	leaving   notebook.Notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
 	wrote     notebook.Notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last

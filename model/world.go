@@ -112,6 +112,12 @@ const (
 	HTTPDisabled HTTPOption = "Disabled"
 )
 
+// Mapped returns the rule of a host that is mapped to a Route with the rule r: what r says, for the names and the TLS of own.
+func (r Rule) Mapped(own Rule) Rule {
+	r.Tag, r.Hosts, r.LocalHosts, r.HTTP, r.Certificate = own.Tag, own.Hosts, own.LocalHosts, own.HTTP, own.Certificate
+	return r
+}
+
 // Equal says whether two rules are the same.
 func (r Rule) Equal(o Rule) bool {
 	return r.Tag == o.Tag && r.HTTP == o.HTTP && r.Certificate == o.Certificate &&

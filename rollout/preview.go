@@ -13,7 +13,9 @@ type Preview struct {
 	Routes         []*model.RouteSpec
 	// Revisions are those of the manifests. World assumes those that Configurations would make, and others that Routes name.
 	Revisions []*model.Revision
-	Options   Options
+	// Mappings are served if their target is among Routes. The first one of a domain is assumed to have a claim to it.
+	Mappings []*model.Mapping
+	Options  Options
 }
 
 // World returns the World if every revision were ready. Its backends have no endpoints, because nothing runs.
@@ -57,9 +59,36 @@ func (p Preview) World() (*model.World, []model.Problem) {
 			Key: route.Key, Owner: model.Ref{Kind: "Route", Key: route.Key}, Created: route.Created, Rules: plan.Rules,
 		})
 	}
+	mapped, unmapped := p.mapped(w.Routes)
+	w.Routes, problems = append(w.Routes, mapped...), append(problems, unmapped...)
 	slices.SortFunc(w.Routes, func(a, b *model.Route) int { return a.Key.Compare(b.Key) })
 	w.Backends = backends(w.Routes, revisions)
 	return w, problems
+}
+
+// mapped returns the routes of the Mappings to the given Routes, without certificates, which are in Secrets.
+func (p Preview) mapped(routes []*model.Route) (mapped []*model.Route, problems []model.Problem) {
+	claimants := map[string]string{}
+	for _, m := range p.Mappings {
+		if claimants[m.Key.Name] == "" {
+			claimants[m.Key.Name] = m.Key.Namespace
+		}
+		owner := model.Ref{Kind: "DomainMapping", Key: m.Key}
+		at := slices.IndexFunc(routes, func(r *model.Route) bool { return r.Key == m.Target.Key })
+		plan := Mapping(MappingInput{Mapping: m, Claimant: claimants[m.Key.Name], TargetExists: at >= 0, Options: p.Options})
+		if plan.Serve {
+			mapped = append(mapped, &model.Route{
+				Key: m.Key, Owner: owner, Created: m.Created, Yields: true, Rules: []model.Rule{routes[at].Rules[0].Mapped(plan.Rule)},
+			})
+			continue
+		}
+		for _, c := range plan.Conditions {
+			if c.Type != model.Ready && c.Status == model.False {
+				problems = append(problems, model.Problem{Owner: owner, Reason: c.Reason, Message: c.Message})
+			}
+		}
+	}
+	return mapped, problems
 }
 
 // protocolOf returns the present protocol of the Route's Service, the best guess for its earlier revisions.

@@ -13,6 +13,9 @@ import (
 func chain(e *explain.Explanation) *node {
 	root := &node{}
 	top := root
+	if e.DomainMapping != nil {
+		addConditions(addObject(root, "DomainMapping", *e.DomainMapping, ""), e.DomainMapping.Conditions)
+	}
 	if e.Service != nil {
 		top = addObject(root, "Service", *e.Service, "")
 		if e.Route == nil || len(e.Configurations) == 0 {

@@ -122,6 +122,20 @@ func TestTreeIsDrawn(t *testing.T) {
 	}
 }
 
+func TestDomainMappingComesBeforeItsTarget(t *testing.T) {
+	e := sample()
+	e.DomainMapping = &explain.Object{
+		Name: "default/www.example.com", Generation: 1, Observed: 1,
+		Conditions: []explain.Condition{{Type: "CertificateProvisioned", Status: "False", Reason: "CertificateProvisionFailed", Message: "no"}},
+	}
+	got := write(t, e, false)
+	mapping := strings.Index(got, "DomainMapping default/www.example.com  generation 1")
+	condition := strings.Index(got, "CertificateProvisioned False (CertificateProvisionFailed): no")
+	if service := strings.Index(got, "Service default/hello"); mapping < 0 || condition < mapping || service < condition {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestVerdictAloneIsPrintedWhereThereIsNothingElse(t *testing.T) {
 	e := &explain.Explanation{Verdict: "no: There is no Service default/helo. Did you mean default/hello?", Broken: []explain.Link{{}}}
 	if got := write(t, e, false); got != e.Verdict+"\n" {

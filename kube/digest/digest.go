@@ -1,6 +1,6 @@
 // Package digest asks container registries for the digests of images, with the credentials that a revision's pods have.
 //
-// It must not know when a revision is resolved, nor what becomes of the result: package kube asks, remembers and tries again.
+// It must not know when a revision is resolved, nor what becomes of the result: package kube/images asks, remembers and tries again.
 package digest
 
 import (

@@ -59,6 +59,9 @@ func (k *keys) load(ctx context.Context) (authn.Keychain, error) {
 			if apierrors.IsNotFound(err) {
 				continue
 			}
+			if apierrors.IsForbidden(err) {
+				return nil, &forbidden{secret: ref.Name, namespace: k.namespace, cause: err}
+			}
 			if err != nil {
 				return nil, fmt.Errorf("failed to initialize authentication: reading secret %s: %w", ref.Name, err)
 			}
@@ -71,3 +74,16 @@ func (k *keys) load(ctx context.Context) (authn.Keychain, error) {
 	}
 	return keyring, nil
 }
+
+// forbidden is why a pull secret is not read. Its sentence names what an administrator can do.
+type forbidden struct {
+	secret, namespace string
+	cause             error
+}
+
+func (f *forbidden) Error() string {
+	return fmt.Sprintf("failed to initialize authentication: the controllers may not read the pull secret %q: allow their service account "+
+		"to get it with a Role in the namespace %q, or all Secrets with sluice install --user-secrets", f.secret, f.namespace)
+}
+
+func (f *forbidden) Unwrap() error { return f.cause }

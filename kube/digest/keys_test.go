@@ -48,6 +48,44 @@ func newCluster(t *testing.T) (all, reader client.Client) {
 	return all, reader
 }
 
+// Without --user-secrets, the controllers may read no Secrets of users.
+func TestASecretThatMustNotBeReadIsNamedWithTheFlag(t *testing.T) {
+	config := kubeapi.Start(t)
+	user := rest.CopyConfig(config)
+	user.Impersonate = rest.ImpersonationConfig{UserName: "controller-without-secrets", Groups: []string{"system:authenticated"}}
+	all, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.Object{
+		&rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: user.Impersonate.UserName},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}},
+		},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: user.Impersonate.UserName},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user.Impersonate.UserName},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user.Impersonate.UserName}},
+		},
+	} {
+		if err := all.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := client.New(user, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := revision(newRegistry(t, private("me", "secret")) + "/hello:v1")
+	v.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "mine"}}
+	_, err = New(Options{Credentials: reader}).Resolve(t.Context(), v)
+	for _, want := range []string{`may not read the pull secret "mine"`, `a Role in the namespace "default"`, "--user-secrets"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want one with %s", err, want)
+		}
+	}
+}
+
 func TestPrivateImagesAreResolvedWithThePodsCredentials(t *testing.T) {
 	all, reader := newCluster(t)
 	host := newRegistry(t, private("me", "secret"))

@@ -203,7 +203,7 @@ func pairOf(secret model.Key, o *corev1.Secret, err error) (*model.Pair, string)
 	switch {
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Sprintf("The controller may not read Secret %q: allow its service account to get, list and watch it "+
-			"with a Role in the namespace %q.", secret.Name, secret.Namespace)
+			"with a Role in the namespace %q, or all Secrets with sluice install --user-secrets.", secret.Name, secret.Namespace)
 	case o == nil && err == nil, apierrors.IsNotFound(err):
 		return nil, fmt.Sprintf("Secret %q does not exist in the namespace %q.", secret.Name, secret.Namespace)
 	case err != nil:

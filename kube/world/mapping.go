@@ -65,12 +65,11 @@ func (a *Assembler) placeMappings(target *model.Route) {
 	}
 }
 
-// follow returns the route of the mapping with the shares that the Route of its target has on its own hosts.
+// follow returns the route of the mapping with what the Route of its target says of its own hosts, besides their names and certificate.
 func (m *Mapping) follow(target *model.Route) *model.Route {
 	r := *m.Route
-	r.Rules = slices.Clone(r.Rules)
 	if len(target.Rules) > 0 && target.Rules[0].Tag == "" {
-		r.Rules[0].Shares, r.Rules[0].TagHeader = target.Rules[0].Shares, target.Rules[0].TagHeader
+		r.Rules = []model.Rule{target.Rules[0].Mapped(m.Route.Rules[0])}
 	}
 	return &r
 }

@@ -133,7 +133,7 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 		"no: Revision default/lost-00001, which is to get 100 % of the requests, failed (CommandNotFound)", "answers 503 itself",
 	}, "lost")
 	s.explained(1, []string{"no: There is no Service, Route or Configuration default/helo. Did you mean default/hello?"}, "helo")
-	s.explained(1, []string{"no: No Route has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"},
+	s.explained(1, []string{"no: No Route and no DomainMapping has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"},
 		"blue-hello.default.localhost")
 	s.explained(1, []string{"whether it is served is unknown", "The xDS server ", "Revision default/hello-blue  70 %"}, "hello",
 		"--xds", address.Free(t))

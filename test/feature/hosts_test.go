@@ -96,6 +96,8 @@ func domainMappingAndRedirect(t *testing.T, g gateway) {
 		}
 	}
 
+	s.explained(0, []string{plain + " of Route default/hello is served", "DomainMapping default/" + plain, "virtual host default/" + plain}, plain)
+
 	// With a redirect, requests without TLS are sent to the port of HTTPS, whatever the client says of its scheme.
 	s.mapped(secure, "hello", map[string]string{servingv1.HTTPProtocolAnnotation: "Redirected"})
 	_, securePort, _ := net.SplitHostPort(https)
@@ -137,6 +139,7 @@ func domainMappingAndRedirect(t *testing.T, g gateway) {
 	if err := s.Delete(context.Background(), m); err != nil {
 		t.Fatal(err)
 	}
+	s.explained(1, []string{"no: No Route and no DomainMapping has the host " + plain}, plain)
 	eventually(t, "the domain is unknown", func() error {
 		response, _, err := over("http", s.gateway, plain, "/")
 		if err == nil && response.StatusCode != http.StatusNotFound {

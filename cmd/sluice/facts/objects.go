@@ -6,10 +6,12 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/model"
 )
@@ -22,7 +24,8 @@ type gatherer struct {
 }
 
 // Objects reads the objects that a query is about: those of its name, the revisions and Configurations that they lead to, and all Routes
-// where the query is a host. Where nothing has the name it reads all Services and Routes, for explain to name alternatives.
+// where the query is a host, and the DomainMappings of a host that no Route has. Where nothing has the name it reads all Services and
+// Routes, for explain to name alternatives.
 func Objects(ctx context.Context, reader client.Reader, query explain.Query) (explain.Objects, error) {
 	g := &gatherer{ctx: ctx, reader: reader}
 	key := query.Key
@@ -30,11 +33,10 @@ func Objects(ctx context.Context, reader client.Reader, query explain.Query) (ex
 		if err := g.allRoutes(); err != nil {
 			return g.out, err
 		}
-		claims := explain.Claims(g.out.Routes, query.Host)
-		if len(claims) == 0 {
-			return g.out, nil
+		var err error
+		if key, err = g.holder(query.Host); key == (model.Key{}) || err != nil {
+			return g.out, err
 		}
-		key = claims[0].Route.Key
 	}
 	if err := g.family(key); err != nil {
 		return g.out, err
@@ -43,6 +45,24 @@ func Objects(ctx context.Context, reader client.Reader, query explain.Query) (ex
 		return g.out, g.neighbours(key)
 	}
 	return g.out, g.named(key)
+}
+
+// holder returns the name of the Route that has a host, by itself or by a DomainMapping; zero when there is none.
+func (g *gatherer) holder(host string) (model.Key, error) {
+	if claims := explain.Claims(g.out.Routes, host); len(claims) > 0 {
+		return claims[0].Route.Key, nil
+	}
+	var list servingv1beta1.DomainMappingList
+	if err := g.reader.List(g.ctx, &list, client.MatchingFields{"metadata.name": host}); err != nil && !meta.IsNoMatchError(err) {
+		return model.Key{}, err
+	}
+	for i := range list.Items {
+		g.out.Mappings = append(g.out.Mappings, convert.Mapping(&list.Items[i]))
+	}
+	if m := explain.MappingOf(g.out.Mappings, host); m != nil {
+		return m.Target.Key, nil
+	}
+	return model.Key{}, nil
 }
 
 // family reads the Service, Configuration and Route of one name.

@@ -52,6 +52,16 @@ apiVersion: serving.knative.dev/v1
 kind: Route
 metadata: {name: bye}
 spec: {traffic: [{configurationName: hello, percent: 100}]}
+---
+apiVersion: serving.knative.dev/v1beta1
+kind: DomainMapping
+metadata: {name: www.example.com}
+spec: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}
+---
+apiVersion: serving.knative.dev/v1beta1
+kind: DomainMapping
+metadata: {name: other.example.com}
+spec: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}
 `
 
 // serve starts an API server with the objects, and returns its data directory.
@@ -93,6 +103,9 @@ func names(o explain.Objects) []string {
 	for _, r := range o.Routes {
 		all = append(all, "route "+r.Key.Name)
 	}
+	for _, m := range o.Mappings {
+		all = append(all, "mapping "+m.Key.Name)
+	}
 	for _, r := range o.Revisions {
 		all = append(all, "revision "+r.Key.Name)
 	}
@@ -112,6 +125,7 @@ func TestObjectsAreThoseThatTheQueryLeadsTo(t *testing.T) {
 		"a Service and what its Route names": {explain.Query{Key: key("hello")}, family},
 		"a Route alone":                      {explain.Query{Key: key("bye")}, []string{"configuration hello", "revision hello-00001", "route bye"}},
 		"a host, with all Routes":            {explain.Query{Host: "hello.default.svc.cluster.local"}, append([]string{"route bye"}, family...)},
+		"a host that is mapped":              {explain.Query{Host: "www.example.com"}, append([]string{"mapping www.example.com", "route bye"}, family...)},
 		"a host that nobody has":             {explain.Query{Host: "x.example.com"}, []string{"route bye", "route hello"}},
 		"a name that nothing has":            {explain.Query{Key: key("helo")}, []string{"route bye", "route hello", "service hello"}},
 		"the name of a revision":             {explain.Query{Key: key("other-00001")}, []string{"revision other-00001", "route bye", "route hello", "service hello"}},

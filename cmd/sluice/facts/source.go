@@ -19,6 +19,7 @@ import (
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/standalone/folder"
 )
@@ -57,7 +58,7 @@ func (s *Source) objects(ctx context.Context, query explain.Query) (explain.Obje
 	defer cancel()
 	failure := &explain.Failure{Who: "Kubernetes API " + config.Host}
 	scheme := runtime.NewScheme()
-	if err := servingv1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(servingv1.AddToScheme(scheme), servingv1beta1.AddToScheme(scheme)); err != nil {
 		failure.Message = err.Error()
 		return explain.Objects{}, failure
 	}

@@ -22,6 +22,9 @@ var Secrets = []string{
 	"sluice-activator-token", "sluice-xds-activator", "sluice-xds-ca", "sluice-xds-gateway", "sluice-xds-mesh", StatusSecret,
 }
 
+// ClientSecrets are those that a namespace with ClientsLabel asks for by making them empty. Controllers fill them with a certificate.
+var ClientSecrets = []string{"sluice-xds-gateway", "sluice-xds-mesh"}
+
 // StatusSecret has the certificate of those who ask the xDS server what its clients have. StatusRole is a Role that lets an account do so.
 // Nobody has it at first.
 const (
@@ -110,6 +113,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}, // names of image pull secrets
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		// Certificates for Envoys and gRPC clients of others. RBAC holds a watch to these names by its field selector.
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: ClientSecrets, Verbs: append([]string{"update"}, readVerbs...)},
 	}
 	if o.UserSecrets {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: readVerbs})

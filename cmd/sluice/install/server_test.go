@@ -133,13 +133,14 @@ var needed = []access{
 	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
 	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
 	"watch scalingschedules.autoscaling.sluice.dev", "update scalingschedules/status.autoscaling.sluice.dev users/office",
+	"list secrets /sluice-xds-mesh", "watch secrets /sluice-xds-gateway", "update secrets users/sluice-xds-mesh", "update secrets users/sluice-xds-gateway",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
 
 // refused is what nobody of an installation may do.
 var refused = []access{
 	"* *", "get secrets users/password", "list secrets", "list secrets own", "get secrets own/another", "delete secrets own/sluice-xds-ca",
-	"create secrets users", "update secrets own/another", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
+	"create secrets users", "update secrets own/another", "update secrets users/another", "delete secrets users/sluice-xds-mesh", "get secrets users/sluice-xds-ca", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
 	"create pods users", "delete pods users/hello", "create pods/exec users/hello", "get pods/exec users/hello", "create pods/portforward users/hello",
 	"create pods/ephemeralcontainers users/hello", "update pods users/hello", "create pods/eviction users/hello",
 	"create daemonsets.apps users", "create statefulsets.apps users", "create jobs.batch users",

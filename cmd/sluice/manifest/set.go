@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -10,23 +11,28 @@ import (
 	"sluice.dev/sluice/crds"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
 
 // Set is the objects of documents as the API server would keep them. The zero value is empty.
 type Set struct {
-	all  []crds.Object
-	byID map[model.Ref]int // index into all
+	all      []crds.Object
+	mappings []*servingv1beta1.DomainMapping // each once
+	byID     map[model.Ref]int               // index into all
 }
 
 // Add adds an object with its defaults, after a look at the rules of package crds; those in the schema are for the API server alone. It
 // replaces an earlier object of the same kind and name.
 func (s *Set) Add(u *unstructured.Unstructured) error {
+	if u.GetKind() == servingv1beta1.KindDomainMapping && u.GetAPIVersion() == servingv1beta1.GroupVersion.String() {
+		return s.addMapping(u)
+	}
 	o := crds.New(u.GetKind())
 	if o == nil || u.GetAPIVersion() != servingv1.Group+"/v1" {
 		return fmt.Errorf("%s of %s is not translated: Service, Configuration, Revision and Route of "+
-			"serving.knative.dev/v1 are", u.GetKind(), u.GetAPIVersion())
+			"serving.knative.dev/v1 and DomainMapping of serving.knative.dev/v1beta1 are", u.GetKind(), u.GetAPIVersion())
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, o, true); err != nil {
 		return fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
@@ -55,7 +61,25 @@ func (s *Set) Add(u *unstructured.Unstructured) error {
 	return nil
 }
 
-// Objects returns the objects in the order in which they were first added.
+// addMapping adds a DomainMapping, in place of an earlier one of its name.
+func (s *Set) addMapping(u *unstructured.Unstructured) error {
+	m := &servingv1beta1.DomainMapping{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, m, true); err != nil {
+		return fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
+	}
+	if m.Namespace == "" {
+		m.Namespace = "default"
+	}
+	same := func(o *servingv1beta1.DomainMapping) bool { return o.Namespace == m.Namespace && o.Name == m.Name }
+	if i := slices.IndexFunc(s.mappings, same); i >= 0 {
+		s.mappings[i] = m
+		return nil
+	}
+	s.mappings = append(s.mappings, m)
+	return nil
+}
+
+// Objects returns the objects but DomainMappings in the order in which they were first added.
 func (s *Set) Objects() []crds.Object { return s.all }
 
 // World is what the objects become when every revision is ready: with the Configurations and Routes that Services own. Domain is that
@@ -77,5 +101,11 @@ func (s *Set) World(domain string) (*model.World, []model.Problem) {
 			p.Revisions = append(p.Revisions, convert.Revision(o))
 		}
 	}
-	return p.World()
+	var problems []model.Problem
+	for _, m := range s.mappings {
+		p.Mappings = append(p.Mappings, convert.Mapping(m))
+		problems = append(problems, convert.MappingProblems(m)...)
+	}
+	world, more := p.World()
+	return world, append(problems, more...)
 }

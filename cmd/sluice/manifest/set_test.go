@@ -62,3 +62,29 @@ func TestObjectsThatTheAPIWouldRefuseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestDomainMappingsAreServedBesideTheirTarget(t *testing.T) {
+	s, errs := set(t, `
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: hello}
+spec: {template: {spec: {containers: [{image: a/b}]}}}
+---
+apiVersion: serving.knative.dev/v1beta1
+kind: DomainMapping
+metadata: {name: www.example.com}
+spec: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: nothing}}
+---
+apiVersion: serving.knative.dev/v1beta1
+kind: DomainMapping
+metadata: {name: www.example.com, namespace: default, annotations: {networking.knative.dev/http-protocol: maybe}}
+spec: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}
+`)
+	world, problems := s.World("localhost")
+	if len(errs) > 0 || len(world.Routes) != 2 || world.Routes[1].Rules[0].Hosts[0] != "www.example.com" {
+		t.Errorf("got the routes %v, %v", world.Routes, errs)
+	}
+	if len(problems) != 1 || problems[0].Reason != "InvalidAnnotation" {
+		t.Errorf("got the problems %v, want that of the annotation", problems)
+	}
+}

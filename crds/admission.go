@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
@@ -101,7 +102,7 @@ func Validate(obj Object) field.ErrorList {
 	path := field.NewPath("metadata", "annotations")
 	annotations := obj.GetAnnotations()
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		if strings.HasPrefix(key, servingv1.AutoscalingGroup+"/") {
+		if strings.HasPrefix(key, servingv1.AutoscalingGroup+"/") || key == autoscalingv1alpha1.ScheduleAnnotation {
 			errs = append(errs,
 				field.Forbidden(path.Key(key), "autoscaling annotations must be put under spec.template.metadata.annotations"))
 		}

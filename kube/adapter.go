@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
@@ -28,6 +29,7 @@ import (
 	"sluice.dev/sluice/kube/fleet"
 	"sluice.dev/sluice/kube/images"
 	"sluice.dev/sluice/kube/notebook"
+	"sluice.dev/sluice/kube/schedule"
 	"sluice.dev/sluice/kube/secret"
 	"sluice.dev/sluice/kube/world"
 	"sluice.dev/sluice/model"
@@ -113,6 +115,8 @@ type Scaling struct {
 	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
 	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
 	CheckNew func(annotations map[string]string) error
+	// Schedule returns what a schedule asks for at a moment, or what is wrong with it. With nil no schedule is followed.
+	Schedule schedule.Evaluate
 }
 
 // Adapter connects an API server with the loops. Observe, Scale, Activators, Gateway, Configure, Programmed, Reached and Report may be
@@ -132,6 +136,7 @@ type Adapter struct {
 	fleet     *fleet.Fleet
 	events    *events.Recorder
 	images    *images.Resolver
+	schedules *schedule.Book
 	problems  notebook.Notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook.Notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook.Notebook[model.Key, time.Time]     // when the rules of a Route last changed
@@ -186,7 +191,8 @@ func New(o Options) (*Adapter, error) {
 	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme,
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme,
+		autoscalingv1alpha1.AddToScheme, corev1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering the API types: %w", err)
@@ -210,7 +216,7 @@ func New(o Options) (*Adapter, error) {
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
 		assembler: world.NewAssembler(o.Gateway, o.ActivatorToken), barrier: world.NewBarrier(), outdated: newOutdated(),
-		certificate: make(chan struct{}, 1),
+		certificate: make(chan struct{}, 1), schedules: schedule.NewBook(o.Scale.Schedule),
 	}
 	if a.events, err = events.New(o.eventConfig(), scheme); err != nil {
 		return nil, err
@@ -227,7 +233,7 @@ func New(o Options) (*Adapter, error) {
 	})
 	a.images = images.New(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
 	for _, setUp := range []func() error{
-		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings,
+		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings, a.setUpSchedules,
 	} {
 		if err := setUp(); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)

@@ -21,7 +21,9 @@ import (
 
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/loop"
+	"sluice.dev/sluice/autoscaler/schedule"
 	"sluice.dev/sluice/autoscaler/scrape"
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
@@ -92,7 +94,8 @@ func newBenchOn(t *testing.T, config *rest.Config) *bench {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme,
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme,
+		autoscalingv1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
@@ -129,6 +132,13 @@ func (b *bench) startAdapter() (stop func()) {
 			Check: func(annotations map[string]string) error {
 				config := autoscaler.DefaultConfig()
 				return autoscaler.Validate(&config, annotations)
+			},
+			Schedule: func(s *model.Schedule, now time.Time) (model.ScheduleState, error) {
+				compiled, err := schedule.Compile(s)
+				if err != nil || now.IsZero() {
+					return model.ScheduleState{}, err
+				}
+				return compiled.State(now), nil
 			},
 		},
 	}

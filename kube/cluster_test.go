@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/crds"
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
@@ -61,6 +62,7 @@ func newClusterBench(t *testing.T, adjust func(*kube.Options), before ...client.
 		}
 		for _, kind := range []client.Object{
 			&servingv1.Service{}, &servingv1.Route{}, &servingv1.Configuration{}, &servingv1.Revision{}, &servingv1beta1.DomainMapping{},
+			&autoscalingv1alpha1.ScalingSchedule{},
 			&corev1.Service{}, &corev1.Secret{}, &corev1.Event{}, &rbacv1.Role{}, &rbacv1.RoleBinding{},
 		} {
 			if err := b.DeleteAllOf(ctx, kind, client.InNamespace("default")); err != nil && !apierrors.IsNotFound(err) {

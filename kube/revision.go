@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/kube/fleet"
@@ -38,10 +39,15 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Route{}, within(labelDelay, namedByRoute), builder.WithPredicates(whenChanged(mentions))).
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
+		Watches(&autoscalingv1alpha1.ScalingSchedule{}, to(a.revisionsOnSchedule), builder.WithPredicates(whenChanged(specOf))).
+		Watches(&servingv1.Service{}, to(a.revisionsMadeBy), builder.WithPredicates(whenChanged(labelsOf))).
 		WatchesRawSource(a.revisions.source()).
 		WithOptions(retrying()).
 		Complete(a.settling(kindRevision, a.reconcileRevision))
 }
+
+// specOf identifies the spec of an object.
+func specOf(o client.Object) string { return fmt.Sprint(o.GetUID(), o.GetGeneration()) }
 
 // mentions is a fingerprint of the objects that a Route names.
 func mentions(o client.Object) string {
@@ -142,6 +148,9 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	workload, problems := convert.Workload(revision)
 	problems = append(problems, a.revisionProblems(revision, found)...)
 	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.Images != nil
+	if scaled.Schedules, err = a.schedulesOf(ctx, revision); err != nil {
+		return 0, err
+	}
 	if a.fleet.Set(fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}

@@ -27,6 +27,8 @@ const (
 	ReasonMinScale     Reason = "MinScale"
 	ReasonMaxScale     Reason = "MaxScale"
 	ReasonInitialScale Reason = "InitialScale"
+	// ReasonScheduleMax is the bound of a schedule.
+	ReasonScheduleMax Reason = "ScheduleMax"
 	// ReasonScaleToZeroOff keeps one replica, since zero is not allowed.
 	ReasonScaleToZeroOff Reason = "ScaleToZeroOff"
 	// ReasonActivating waits for the first replica; ReasonActivationTimeout gives up on it.
@@ -100,6 +102,9 @@ func (d Decision) Why() string {
 		return fmt.Sprintf("%s: %s", replicas, load)
 	case ReasonSignal:
 		return fmt.Sprintf("%s: %s asks for %d: %s", replicas, d.Signal.Signal, d.Signal.Replicas, d.Signal.Why)
+	}
+	if d.Reason == ReasonScheduleMax {
+		return fmt.Sprintf("%s: %s allows no more: %s", replicas, d.Limit.Signal, d.Limit.Why)
 	}
 	if d.Fresh {
 		return fmt.Sprintf("%s: %s; %s", replicas, sentences[d.Reason], load)

@@ -23,6 +23,7 @@ func TestWhyReadsAsASentence(t *testing.T) {
 		{Decision{Replicas: 1, Reason: ReasonActivating}, "1 replica: the revision is being activated"},
 		{Decision{Replicas: 0, Reason: ReasonActivationTimeout}, "0 replicas: the revision did not become ready in time"},
 		{Decision{Replicas: 2, Reason: ReasonSignal, Signal: Proposal{"cpu", 2, "90 % in use"}}, "2 replicas: cpu asks for 2: 90 % in use"},
+		{Decision{Replicas: 2, Reason: ReasonScheduleMax, Limit: Proposal{"the schedule", 2, "entry night of it"}}, "2 replicas: the schedule allows no more: entry night of it"},
 	} {
 		if got := c.decision.Why(); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.decision.Reason, got, c.want)

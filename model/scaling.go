@@ -91,6 +91,9 @@ type Scaled struct {
 	Source MetricsSource
 	// Unreachable says that no Route names it. Its streams do not count as load then: the runtime ends them at a deadline.
 	Unreachable bool
+	// Schedules are those that concern it now, which is none while no Route names it. The values are shared and do not change; another
+	// schedule is another value.
+	Schedules []*Schedule
 	// Before is the status of the revision when this process first saw it.
 	Before Before
 }
@@ -149,6 +152,8 @@ type Decision struct {
 	Initialized bool
 	// Signal is the signal that asked for the largest count; its name is empty when that was the load.
 	Signal Proposal
+	// Limit is the signal that allows no more replicas; its name is empty when none does.
+	Limit Proposal
 	// Proposals are the counts that the signals beside the load asked for.
 	Proposals []Proposal
 }

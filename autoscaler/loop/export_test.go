@@ -27,5 +27,16 @@ func Scraped(l *Loop, now time.Time) {
 // Last is the newest decision on a revision of a loop that does not run.
 func Last(l *Loop, revision model.Key) model.Decision { return l.revisions[revision].last }
 
+// Floor is the least count that schedules ask for.
+func Floor(l *Loop, revision model.Key) int { return l.revisions[revision].plan.floor.Replicas }
+
+// Agenda returns how many revisions await a change of their bounds, and how many schedules are followed.
+func Agenda(l *Loop) (revisions, schedules int) {
+	done := make(chan struct{})
+	l.post(func(time.Time) { revisions, schedules = len(l.agenda), len(l.timetables); close(done) })
+	<-done
+	return revisions, schedules
+}
+
 // Ahead is for how many revisions that are not here there are proposals.
 func Ahead(l *Loop) int { return len(l.ahead) }

@@ -57,6 +57,10 @@ type Loop struct {
 	ticks     uint64
 	ticked    int64 // the second of the last tick
 	scraping  bool
+	// The schedules that revisions follow, the revisions whose bounds change, when that was last looked at, and when the next alarm is.
+	timetables  map[*model.Schedule]*timetable
+	agenda      agenda
+	kept, armed time.Time
 }
 
 // New makes a Loop.
@@ -73,7 +77,7 @@ func New(o Options) *Loop {
 	return &Loop{
 		options: o, log: o.Logger, wake: make(chan struct{}, 1),
 		revisions: map[model.Key]*revision{}, awake: map[*revision]struct{}{}, reporters: map[string]*reporter{},
-		ahead: map[identity]proposals{},
+		ahead: map[identity]proposals{}, timetables: map[*model.Schedule]*timetable{},
 	}
 }
 
@@ -81,6 +85,8 @@ func New(o Options) *Loop {
 func (l *Loop) Run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	alarm := time.NewTimer(tick)
+	defer alarm.Stop()
 	var scrapes sync.WaitGroup
 	defer scrapes.Wait()
 	for {
@@ -99,7 +105,11 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-ticker.C:
 			l.tick(time.Now())
 			l.scrape(ctx, &scrapes)
+		case <-alarm.C:
+			l.armed = time.Time{}
+			l.keepAgenda(time.Now())
 		}
+		l.arm(alarm)
 	}
 }
 
@@ -122,6 +132,7 @@ func (l *Loop) Set(s model.Scaled) {
 		}
 		r.scaled = s
 		r.policy = l.policy(r)
+		l.follow(r, s.Schedules, now)
 		l.decide(r, now)
 	})
 }
@@ -185,6 +196,9 @@ func (l *Loop) Running(s model.WorkloadStatus) {
 			r.directAt = now // from now on its load is awaited
 		}
 		r.ready, r.scrapes = ready, s.Metrics
+		if r.startup.reached(ready, now) {
+			l.replan(r, now)
+		}
 		if ready == 0 {
 			r.direct, r.directKnown = load{}, false // those replicas are gone
 		}
@@ -248,6 +262,7 @@ func (l *Loop) Snapshot(ctx context.Context) []Row {
 // tick samples all revisions that are awake, and has half of them decide.
 func (l *Loop) tick(now time.Time) {
 	l.ticks++
+	l.keepAgenda(now)
 	for r := range l.awake {
 		r.hold(l.ticked, now)
 		l.sample(r, now)

@@ -38,6 +38,9 @@ type revision struct {
 	outside proposals        // of signals outside the loop, sorted by their names
 	signals []model.Proposal // of all signals beside the load, as the last decision had them
 
+	plan    planned // by schedules
+	startup startup
+
 	last       model.Decision
 	hasDecided bool
 	decided    time.Time
@@ -61,6 +64,7 @@ func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
 func (l *Loop) forget(r *revision) {
 	delete(l.revisions, r.scaled.Revision)
 	delete(l.awake, r)
+	l.follow(r, nil, time.Time{})
 	for _, from := range l.reporters {
 		delete(from.seen, r)
 	}
@@ -136,6 +140,9 @@ func (r *revision) allSignals() []model.Proposal {
 	if r.waiting.Signal != "" {
 		r.signals = append(r.signals, r.waiting)
 	}
+	if r.plan.floor.Signal != "" {
+		r.signals = append(r.signals, r.plan.floor)
+	}
 	r.signals = append(r.signals, r.outside...)
 	return r.signals
 }
@@ -147,7 +154,10 @@ func (l *Loop) decide(r *revision, now time.Time) {
 		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed, Signals: r.allSignals(),
 	}
 	var d model.Decision
-	d, r.state = autoscaler.Decide(&r.policy, r.state, &o, now)
+	limited := r.limited()
+	d, r.state = autoscaler.Decide(limited, r.state, &o, now)
+	r.sayLimit(&d, limited)
+	r.startup.asked(r.replicas, d.Replicas, r.ready, now)
 	r.samples = r.samples[:0]
 	before, first := r.last, !r.hasDecided
 	r.last, r.hasDecided, r.decided, r.replicas = d, true, now, d.Replicas

@@ -26,7 +26,7 @@ Start here:
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	c.AddCommand(
-		upCommand(), controllerCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
+		upCommand(), controllerCommand(), translateCommand(), simulateCommand(), scheduleCommand(), explainCommand(), xdsCommand(),
 		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), sampleCommand(), storeCommand(), versionCommand(),
 	)
 	c.AddCommand(dataplane.Commands()...)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"sluice.dev/sluice/crds"
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 )
@@ -78,6 +79,8 @@ func resourceOf(o crds.Object) (schema.GroupResource, error) {
 		name = "routes"
 	case *servingv1beta1.DomainMapping:
 		name = "domainmappings"
+	case *autoscalingv1alpha1.ScalingSchedule:
+		return autoscalingv1alpha1.GroupVersion.WithResource("scalingschedules").GroupResource(), nil
 	default:
 		return schema.GroupResource{}, fmt.Errorf("this server has no kind for a %T", o)
 	}

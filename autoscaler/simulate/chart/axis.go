@@ -46,7 +46,7 @@ func number(v, step float64) string {
 }
 
 // distances are those between marks of time that people count in, in seconds.
-var distances = []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400}
+var distances = []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000}
 
 func (d *drawing) timeAxis(base float64, labels bool) {
 	const marks = 12
@@ -56,11 +56,11 @@ func (d *drawing) timeAxis(base float64, labels bool) {
 	for t := 0.; t <= d.seconds; t += step {
 		d.add(`<path d="M%s %sv4" stroke="#888888"/>`, px(d.x(t)), px(base))
 		if labels {
-			d.text(d.x(t), base+18, `text-anchor="middle" fill="#555555"`, moment(t))
+			d.text(d.x(t), base+18, `text-anchor="middle" fill="#555555"`, d.mark(t))
 		}
 	}
 	if labels {
-		d.text(left+plotWidth/2, base+36, `text-anchor="middle" fill="#555555"`, "time since the beginning")
+		d.text(left+plotWidth/2, base+36, `text-anchor="middle" fill="#555555"`, d.axis)
 	}
 }
 

@@ -5,6 +5,7 @@
 package chart
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"io"
@@ -28,6 +29,9 @@ type Chart struct {
 	// Seconds is the length of the axis of time.
 	Seconds float64
 	Panels  []Panel
+	// Mark writes a second below the axis of time, and Axis is what it counts; by default the time since the beginning.
+	Mark func(second float64) string
+	Axis string
 }
 
 // Panel is one axis of values; it begins at 0.
@@ -43,12 +47,13 @@ type Panel struct {
 // Band is from one second to another.
 type Band struct{ From, To float64 }
 
-// Series are values over time: Y[i] is that of second i.
+// Series are values over time: Y[i] is that of second i, or of second i*Every.
 type Series struct {
 	Name, Colour string
 	// Step holds each value until the next instead of joining them; Fill fills what is below.
 	Step, Fill, Dashed bool
 	Y                  []float64
+	Every              float64 // 0 means 1
 }
 
 // Measures of the picture, in pixels.
@@ -69,13 +74,18 @@ const (
 type drawing struct {
 	strings.Builder
 	seconds float64
+	mark    func(second float64) string
+	axis    string
 }
 
 func (d *drawing) add(format string, args ...any) { fmt.Fprintf(d, format+"\n", args...) }
 
 // WriteSVG draws.
 func (c *Chart) WriteSVG(to io.Writer) error {
-	d := &drawing{seconds: max(1, c.Seconds)}
+	d := &drawing{seconds: max(1, c.Seconds), mark: moment, axis: "time since the beginning"}
+	if c.Mark != nil {
+		d.mark, d.axis = c.Mark, c.Axis
+	}
 	begin := top + len(c.Subtitles)*subtitle
 	height := begin + len(c.Panels)*(panelHeight+panelGap) + bottom - panelGap/2
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" `+
@@ -200,21 +210,21 @@ func (d *drawing) series(s *Series, base, most float64) {
 // points is the path of a series. Where several seconds share a pixel, the first, the least, the largest and the last of them are
 // drawn, so that no spike is lost and a week is no longer than an hour.
 func (d *drawing) points(s *Series, base, most float64) string {
-	p := path{step: s.Step}
+	p, every := path{step: s.Step}, cmp.Or(s.Every, 1)
 	for i, n := 0, len(s.Y); i < n; {
 		end := i + 1
-		for end < n && int(d.x(float64(end))) == int(d.x(float64(i))) {
+		for end < n && int(d.x(float64(end)*every)) == int(d.x(float64(i)*every)) {
 			end++
 		}
 		for _, at := range extremes(s.Y, i, end) {
 			if s.Step || i == 0 || end == n || !flat(s.Y, at) {
-				p.add(d.x(float64(at)), base-min(s.Y[at], most)/most*panelHeight)
+				p.add(d.x(float64(at)*every), base-min(s.Y[at], most)/most*panelHeight)
 			}
 		}
 		i = end
 	}
 	if s.Step && len(s.Y) > 0 {
-		fmt.Fprintf(&p, "H%s", px(d.x(float64(len(s.Y)-1))))
+		fmt.Fprintf(&p, "H%s", px(d.x(float64(len(s.Y)-1)*every)))
 	}
 	return p.String()
 }

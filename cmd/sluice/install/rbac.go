@@ -99,8 +99,11 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
-		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings"}, Verbs: readVerbs},
-		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings/status"}, Verbs: []string{"get", "update", "patch"}},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings", "scalingschedules"}, Verbs: readVerbs},
+		{
+			APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings/status", "scalingschedules/status"},
+			Verbs: []string{"get", "update", "patch"},
+		},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},

@@ -132,6 +132,7 @@ var needed = []access{
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
 	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
 	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
+	"watch scalingschedules.autoscaling.sluice.dev", "update scalingschedules/status.autoscaling.sluice.dev users/office",
 	"list secrets /sluice-xds-mesh", "watch secrets /sluice-xds-gateway", "update secrets users/sluice-xds-mesh", "update secrets users/sluice-xds-gateway",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
@@ -153,6 +154,7 @@ var refused = []access{
 	"create scalerbindings.autoscaling.sluice.dev users", "update scalerbindings.autoscaling.sluice.dev users/queue", "delete scalerbindings.autoscaling.sluice.dev users/queue",
 	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello", "patch domainmappings.serving.knative.dev users/a.example",
 	"delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
+	"update scalingschedules.autoscaling.sluice.dev users/office", "delete scalingschedules.autoscaling.sluice.dev users/office",
 	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler", "delete leases.coordination.k8s.io own/sluice-controller",
 	"create leases.coordination.k8s.io kube-system", "create networkpolicies.networking.k8s.io own", "delete events users/hello",
 }

@@ -4,6 +4,7 @@ package loops
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -115,9 +116,12 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 	o.Scale = kube.Scaling{
 		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.running, Backed: l.scale.Backed,
 		Check: func(annotations map[string]string) error {
-			return autoscaler.ValidateExisting(l.scaling.Load(), annotations)
+			return errors.Join(autoscaler.ValidateExisting(l.scaling.Load(), annotations), CheckSchedule(annotations))
 		},
-		CheckNew: func(annotations map[string]string) error { return autoscaler.Validate(l.scaling.Load(), annotations) },
+		CheckNew: func(annotations map[string]string) error {
+			return errors.Join(autoscaler.Validate(l.scaling.Load(), annotations), CheckSchedule(annotations))
+		},
+		Schedule: stateOf,
 	}
 	l.Adapter, err = kube.New(o)
 	return err

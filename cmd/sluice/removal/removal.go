@@ -50,6 +50,7 @@ func steps() []kind {
 		all("autoscaling.sluice.dev", "v1alpha1", "scalerbindings", "ScalerBinding"),
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
+		all("autoscaling.sluice.dev", "v1alpha1", "scalingschedules", "ScalingSchedule"),
 		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
 		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),

@@ -105,8 +105,19 @@ func Policy(c *Config, t Template) model.Scaling {
 		p.InitialScale = c.InitialScale
 	}
 	p.PanicWindow = panicWindow(p.StableWindow, given(a, keyPanicWindow, c.PanicWindowPercentage, parseFloat))
+	if p.Class == HPA {
+		p.Metric, p.HPA = model.Concurrency, hpaPolicy(&p, a)
+	}
 	p.Target, p.Total = targets(c, a, p.Metric, float64(t.Concurrency))
 	return p
+}
+
+// hpaPolicy returns the policy of a revision of the class HPA (pkg/reconciler/autoscaling/hpa/resources/hpa.go).
+func hpaPolicy(p *model.Scaling, a annotations) model.HPA {
+	return model.HPA{
+		Min: max(1, p.MinScale), Max: max(0, p.MaxScale), Metric: model.Metric(a.text(keyMetric, string(model.CPU))),
+		Target: max(0, given(a, keyTarget, 0, parseFloat)), Window: max(0, given(a, keyWindow, 0, time.ParseDuration)),
+	}
 }
 
 // panicWindow returns a part of the stable window in whole seconds, at least one.

@@ -66,7 +66,7 @@ func (f *fleet) set(p plan) (rescale bool) {
 	was, is := m.scaled, p.scaled
 	was.Before, is.Before = model.Before{}, model.Before{} // it counts at the start only; later it is what this adapter wrote
 	rescale = rescale || !reflect.DeepEqual(was, is)
-	p.workload.Replicas = m.workload.Replicas
+	p.workload.Replicas, p.workload.HPA = m.workload.Replicas, m.workload.HPA
 	m.applied = m.applied && reflect.DeepEqual(m.workload, p.workload)
 	m.scaled, m.workload, m.runnable, m.backend = p.scaled, p.workload, p.runnable, p.backend
 	f.carryOut(m)
@@ -84,6 +84,9 @@ func (f *fleet) scale(key model.Key, uid string, d model.Decision) bool {
 	if m.workload.Replicas != d.Replicas {
 		m.workload.Replicas, m.applied = d.Replicas, false
 		m.why = d.Why()
+	}
+	if !reflect.DeepEqual(m.workload.HPA, d.HPA) {
+		m.workload.HPA, m.applied = d.HPA, false
 	}
 	m.decision = &d
 	f.carryOut(m)

@@ -5,10 +5,13 @@ import "time"
 // Metric is the load by which a revision is scaled.
 type Metric string
 
-// Concurrency counts requests in progress, RPS requests per second.
+// Concurrency counts requests in progress, RPS requests per second. CPU is used time in relation to the requested one, Memory resident
+// memory; only the class HPA has these two.
 const (
 	Concurrency Metric = "concurrency"
 	RPS         Metric = "rps"
+	CPU         Metric = "cpu"
+	Memory      Metric = "memory"
 )
 
 // Aggregation is how the figures of a window become one.
@@ -53,6 +56,21 @@ type Scaling struct {
 	Retention time.Duration
 	// ProgressDeadline is how long replicas may take to become ready.
 	ProgressDeadline time.Duration
+	// HPA is the policy of a revision of that class; the zero value of any other.
+	HPA HPA
+}
+
+// HPA is the policy of a revision of the class hpa.autoscaling.knative.dev: what a HorizontalPodAutoscaler of Kubernetes is made from.
+type HPA struct {
+	// Min and Max bound the replicas. Min is 1 or more: this class has no zero. A Max of 0 means no bound.
+	Min, Max int
+	// Metric is CPU, Memory, or the name of a metric that pods serve.
+	Metric Metric
+	// Target is what a replica should have on average: of CPU percent of the requested time, of Memory MiB, else units of the metric. 0
+	// means that none is given: Kubernetes' default is CPU at 80 percent, whatever Metric is.
+	Target float64
+	// Window is the stabilisation window in both directions; 0 means Kubernetes' defaults: none for scaling up, 300 s for scaling down.
+	Window time.Duration
 }
 
 // Sample is the load of one revision in one second, as one source saw it or as the sum of several. The samples of one second are
@@ -149,4 +167,7 @@ type Decision struct {
 	Initialized bool
 	// Signal is the signal that asked for the largest count; its name is empty when that was the load.
 	Signal Proposal
+	// HPA leaves the count to an autoscaler of the platform, which is to follow this policy. Replicas is then what that one asks for. It is
+	// nil where Sluice decides.
+	HPA *HPA
 }

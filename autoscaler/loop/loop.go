@@ -33,6 +33,8 @@ type Options struct {
 	Decided func(revision model.Key, uid string, d model.Decision)
 	// Scrape asks replicas for their load and calls each with the results; nil where nothing is scraped.
 	Scrape func(ctx context.Context, targets []scrape.Target, each func(scrape.Result))
+	// Platform says that the runtime has an autoscaler of its own for revisions of the class HPA, as Kubernetes has.
+	Platform bool
 }
 
 // Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run. They never block: the
@@ -185,7 +187,9 @@ func (l *Loop) Running(s model.WorkloadStatus) {
 		if ready == 0 {
 			r.direct, r.directKnown = load{}, false // those replicas are gone
 		}
-		if was == 0 && ready > 0 || ready == 0 {
+		asked := r.asked.Replicas != s.Asked.Replicas
+		r.asked = s.Asked
+		if was == 0 && ready > 0 || ready == 0 || asked {
 			l.decide(r, now) // its status, and how requests reach it, follow
 		}
 	})
@@ -272,7 +276,7 @@ func (l *Loop) scrape(ctx context.Context, running *sync.WaitGroup) {
 func (l *Loop) targets() []scrape.Target {
 	var targets []scrape.Target
 	for r := range l.awake {
-		if r.scaled.Source == model.FromEnvoy || len(r.scrapes) == 0 {
+		if r.scaled.Source == model.FromEnvoy || len(r.scrapes) == 0 || r.led() {
 			continue
 		}
 		targets = append(targets, scrape.Target{

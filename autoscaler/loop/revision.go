@@ -34,6 +34,7 @@ type revision struct {
 	second  int64          // of the newest sample
 	sampled load           // the load in that sample
 	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
+	asked   model.Proposal // of the platform's own autoscaler; its Signal is empty when there is none
 	signals []model.Proposal
 
 	last       model.Decision
@@ -138,12 +139,7 @@ func (r *revision) allSignals() []model.Proposal {
 
 // decide asks for a decision, and hands it on when others have to act on it.
 func (l *Loop) decide(r *revision, now time.Time) {
-	o := autoscaler.Observation{
-		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
-		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed, Signals: r.allSignals(),
-	}
-	var d model.Decision
-	d, r.state = autoscaler.Decide(&r.policy, r.state, &o, now)
+	d := l.ask(r, now)
 	r.samples = r.samples[:0]
 	before, first := r.last, !r.hasDecided
 	r.last, r.hasDecided, r.decided, r.replicas = d, true, now, d.Replicas
@@ -163,5 +159,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 // changed says whether a decision differs from the one before in something that others act on.
 func changed(before, d *model.Decision) bool {
 	return before.Replicas != d.Replicas || before.Via != d.Via || before.Active != d.Active ||
-		before.Initialized != d.Initialized || d.Via == model.ViaActivator && before.Activators != d.Activators
+		before.Initialized != d.Initialized || !same(before.HPA, d.HPA) || d.Via == model.ViaActivator && before.Activators != d.Activators
 }
+
+func same(a, b *model.HPA) bool { return a == b || a != nil && b != nil && *a == *b }

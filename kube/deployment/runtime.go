@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -45,12 +46,13 @@ type Options struct {
 	Signer *contract.Signer
 }
 
-// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with.
+// Runtime runs workloads as Deployments. It writes nothing but Deployments and
+// HorizontalPodAutoscalers of revisions that Run was called with.
 type Runtime struct {
 	// Set once.
 	options Options
 	log     hclog.Logger
-	cache   cache.Cache // Deployments and Pods of revisions, and no others
+	cache   cache.Cache // Deployments, HorizontalPodAutoscalers and Pods of revisions, and no others
 	client  client.Client
 
 	// Each with a lock of its own.
@@ -103,7 +105,9 @@ func New(o Options) (*Runtime, error) {
 	only := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
 	objects, err := cache.New(o.Config, cache.Options{
 		Scheme:                       scheme,
-		ByObject:                     map[client.Object]cache.ByObject{&appsv1.Deployment{}: only, &corev1.Pod{}: only},
+		ByObject: map[client.Object]cache.ByObject{
+			&appsv1.Deployment{}: only, &corev1.Pod{}: only, &autoscalingv2.HorizontalPodAutoscaler{}: only,
+		},
 		DefaultUnsafeDisableDeepCopy: new(true), // objects are read, never changed in place
 		DefaultTransform:             cache.TransformStripManagedFields(),
 	})
@@ -185,6 +189,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return fmt.Errorf("watching Pods: %w", err)
 	}
 	if err := r.follow(ctx, &appsv1.Deployment{}, r.noteDeployment); err != nil {
+		return err
+	}
+	if err := r.follow(ctx, &autoscalingv2.HorizontalPodAutoscaler{}, r.noteDeployment); err != nil {
 		return err
 	}
 	if err := r.follow(ctx, &corev1.Pod{}, r.reports.Add); err != nil {
@@ -277,6 +284,14 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	r.ask(m, pods)
 	r.tell(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
+	if m.workload.HPA != nil {
+		scaler, err := r.scaler(ctx, m.workload)
+		if err != nil {
+			r.log.Error("cannot read the cache", "revision", revision, "error", err)
+			return status, false
+		}
+		status.Asked, status.Notes = askedBy(scaler), remarks(scaler)
+	}
 	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
 		status.Failure = nil
 	}

@@ -139,7 +139,7 @@ func (t *term) newRuntime() (err error) {
 // newLoops wires the loops with the cluster's API server and with Deployments as replicas.
 func (t *term) newLoops(o loops.Options) (err error) {
 	settings := t.settings.Load()
-	o.Scaling = settings.Autoscaler
+	o.Scaling, o.PlatformHPA = settings.Autoscaler, true
 	o.Adapter = kube.Options{
 		Config: t.api, Gateway: t.options.gateway(), ActivatorToken: t.token, Run: t.runtime.Run,
 		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },

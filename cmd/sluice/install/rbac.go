@@ -97,6 +97,7 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
+		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: allVerbs}, // of the class HPA
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}, // last words of a container that crashed
 		// The placeholders, by which pods find Routes.

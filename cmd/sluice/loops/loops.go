@@ -40,6 +40,8 @@ type Options struct {
 	Figures http.RoundTripper
 	// EnvoyStats are addresses of Envoys that do not report their load over LRS.
 	EnvoyStats []string
+	// PlatformHPA says that the runtime has an autoscaler of its own for revisions of the class HPA.
+	PlatformHPA bool
 	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
 	Adapter kube.Options
 }
@@ -64,7 +66,7 @@ func New(o Options) (*Loops, error) {
 	l.scaling.Store(&o.Scaling)
 	l.known = sync.OnceFunc(func() { close(l.ready) })
 	l.scale = loop.New(loop.Options{
-		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape,
+		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape, Platform: o.PlatformHPA,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
 	})
 	delivery := metrics.NewDelivery()

@@ -22,6 +22,9 @@ type Workload struct {
 	Init []Container
 	// Protocol is what the serving container speaks.
 	Protocol Protocol
+	// CPU is how much CPU is requested for one replica, in thousandths of a core. A container that requests none, and has no limit, counts
+	// as one core.
+	CPU int64
 	// Concurrency is how many requests one replica may have at a time; 0 means no limit.
 	Concurrency int
 	// Timeout bounds a whole request, ResponseStart the time to its first byte, Idle the time between two writes. 0 means none.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/hpa"
 	"sluice.dev/sluice/model"
 )
 
@@ -15,13 +16,13 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 	}
 	policy := &r.policy
 	if r.policy.Class == autoscaler.HPA {
-		hpa := r.hpa()
-		led := autoscaler.Led(r.policy, hpa.Min)
-		led.MaxScale = hpa.Max
+		p := r.hpa()
+		led := autoscaler.Led(r.policy, p.Min)
+		led.MaxScale = p.Max
 		policy, o.Samples, o.Quiet, o.Unreachable = &led, nil, true, false
-		r.signals = append(r.signals[:0], r.platform())
+		r.signals = append(r.signals[:0], l.asksHPA(r, &p, now))
 		if l.options.Platform {
-			defer func() { d.HPA = &hpa }()
+			defer func() { d.HPA = &p }()
 		}
 	} else {
 		r.allSignals()
@@ -37,17 +38,42 @@ func (r *revision) led() bool { return r.policy.Class == autoscaler.HPA }
 // hpa returns the policy of now for a revision of the class HPA. As in Knative, min-scale does not hold for one that no Route names. What
 // moves the bounds for some time, such as a schedule, belongs here.
 func (r *revision) hpa() model.HPA {
-	hpa := r.policy.HPA
+	p := r.policy.HPA
 	if r.scaled.Unreachable {
-		hpa.Min = 1
+		p.Min = 1
 	}
-	return hpa
+	return p
 }
 
-// platform returns the count of the platform's own autoscaler.
-func (r *revision) platform() model.Proposal {
-	if r.asked.Signal != "" {
-		return r.asked
+// scaler is what the loop knows of the count of a revision of the class HPA, where the platform has no autoscaler of its own.
+type scaler struct {
+	state   hpa.State
+	policy  model.HPA
+	asks    model.Proposal
+	decided time.Time
+}
+
+// asksHPA returns the count of the class HPA: that of the platform's own autoscaler, or where there is none the one that its formula has.
+// The formula counts every hpa.Period, and at once when the policy changes.
+func (l *Loop) asksHPA(r *revision, p *model.HPA, now time.Time) model.Proposal {
+	if l.options.Platform {
+		if r.asked.Signal != "" {
+			return r.asked
+		}
+		return model.Proposal{Signal: "the HorizontalPodAutoscaler", Replicas: model.UnknownReplicas}
 	}
-	return model.Proposal{Signal: "the HorizontalPodAutoscaler", Replicas: model.UnknownReplicas}
+	s := &r.scaler
+	if r.replicas == 0 {
+		return model.Proposal{Signal: string(p.Measures()), Replicas: model.UnknownReplicas} // it begins with its initial scale
+	}
+	if now.Sub(s.decided) < hpa.Period && s.policy == *p {
+		return s.asks
+	}
+	replicas := r.usage.replicas
+	if l.stale(r, now) {
+		replicas = nil
+	}
+	s.asks, s.state = hpa.Decide(p, s.state, r.replicas, replicas, now)
+	s.policy, s.decided = *p, now
+	return s.asks
 }

@@ -1,6 +1,8 @@
 package loop_test
 
 import (
+	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,6 +102,65 @@ func TestAnotherClassTakesOver(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if d := p.decision(); d.Replicas != 0 {
 			t.Errorf("%d replicas, want 0 without load: %s", d.Replicas, d.Why())
+		}
+	})
+}
+
+// uses is a machine whose replicas have been ready for long, and use so much CPU together (thousandths of a core).
+type uses struct {
+	plant *plant
+	cpu   int64
+	lost  bool
+}
+
+func (u *uses) measure(_ context.Context, revisions []model.Key, each func(model.Usage)) {
+	u.plant.mu.Lock()
+	n, lost := u.plant.ready, u.lost
+	u.plant.mu.Unlock()
+	for _, revision := range revisions {
+		all := make([]model.ReplicaUsage, n)
+		for i := range all {
+			all[i] = model.ReplicaUsage{
+				Name: strconv.Itoa(i), Started: time.Now().Add(-time.Hour), Turned: time.Now().Add(-time.Hour), Ready: true, Request: 1000,
+				Measured: true, CPU: u.cpu / int64(n), At: time.Now(), Window: 15 * time.Second,
+			}
+		}
+		if !lost {
+			each(model.Usage{Revision: revision, UID: "1", Replicas: all})
+		}
+	}
+}
+
+func (u *uses) set(cpu int64, lost bool) {
+	u.plant.mu.Lock()
+	defer u.plant.mu.Unlock()
+	u.cpu, u.lost = cpu, lost
+}
+
+func TestCPUScalesTheClassHPAOnOneMachine(t *testing.T) {
+	u := &uses{cpu: 2000}
+	runWith(t, time.Second, loop.Options{Usage: u.measure}, func(p *plant) {
+		u.plant = p
+		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: hpaClass("target", "50", "max-scale", "9"),
+			Before: model.Before{Replicas: model.UnknownReplicas}})
+		time.Sleep(time.Minute)
+		if d := p.decision(); d.Replicas != 4 || d.HPA != nil || d.Via != model.ViaReplicas || !strings.Contains(d.Why(), "cpu") {
+			t.Errorf("two cores at 50%%: %d replicas (%s), %v", d.Replicas, d.Why(), d.HPA)
+		}
+		u.set(100, false)
+		time.Sleep(4 * time.Minute)
+		if d := p.decision(); d.Replicas != 4 {
+			t.Errorf("within the stabilisation window: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		u.set(100, true) // nothing is known from now on
+		time.Sleep(10 * time.Minute)
+		if d := p.decision(); d.Replicas != 4 {
+			t.Errorf("without figures: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		u.set(100, false)
+		time.Sleep(6 * time.Minute)
+		if d := p.decision(); d.Replicas != 1 {
+			t.Errorf("idle: %d replicas (%s), want 1: this class has no zero", d.Replicas, d.Why())
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -35,6 +36,10 @@ type Options struct {
 	Scrape func(ctx context.Context, targets []scrape.Target, each func(scrape.Result))
 	// Platform says that the runtime has an autoscaler of its own for revisions of the class HPA, as Kubernetes has.
 	Platform bool
+	// Usage measures what the replicas of revisions use, and calls each with what it knows; nil where nothing is measured. It is called
+	// every UsagePeriod, with those revisions alone that are scaled on it; 0 means 5 s.
+	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
+	UsagePeriod time.Duration
 }
 
 // Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run. They never block: the
@@ -57,6 +62,8 @@ type Loop struct {
 	ticks     uint64
 	ticked    int64 // the second of the last tick
 	scraping  bool
+	measuring bool
+	measured  time.Time // when the last round of Usage began
 }
 
 // New makes a Loop.
@@ -67,6 +74,7 @@ func New(o Options) *Loop {
 	if o.Config == (autoscaler.Config{}) {
 		o.Config = autoscaler.DefaultConfig()
 	}
+	o.UsagePeriod = cmp.Or(o.UsagePeriod, 5*time.Second)
 	if o.Decided == nil {
 		o.Decided = func(model.Key, string, model.Decision) {}
 	}
@@ -98,6 +106,7 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-ticker.C:
 			l.tick(time.Now())
 			l.scrape(ctx, &scrapes)
+			l.measure(ctx, &scrapes, time.Now())
 		}
 	}
 }

@@ -36,6 +36,8 @@ type revision struct {
 	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
 	asked   model.Proposal // of the platform's own autoscaler; its Signal is empty when there is none
 	signals []model.Proposal
+	scaler  scaler // of the class HPA
+	usage   usage
 
 	last       model.Decision
 	hasDecided bool

@@ -60,15 +60,13 @@ func metricOf(hpa *model.HPA) autoscalingv2.MetricSpec {
 		return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
 			Name: corev1.ResourceCPU,
 			Target: autoscalingv2.MetricTarget{
-				Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(number(math.Ceil(hpa.Target))),
+				Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(hpa.Utilization()),
 			},
 		}}
 	case model.Memory:
-		const mebi, most = 1 << 20, math.MaxInt32
-		bytes := int64(max(1, min(hpa.Target, most))) * mebi
 		return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
 			Name:   corev1.ResourceMemory,
-			Target: average(resource.NewQuantity(bytes, resource.BinarySI)),
+			Target: average(resource.NewQuantity(hpa.Bytes(), resource.BinarySI)),
 		}}
 	}
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{

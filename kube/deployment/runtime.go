@@ -104,7 +104,7 @@ func New(o Options) (*Runtime, error) {
 	}
 	only := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
 	objects, err := cache.New(o.Config, cache.Options{
-		Scheme:                       scheme,
+		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.Deployment{}: only, &corev1.Pod{}: only, &autoscalingv2.HorizontalPodAutoscaler{}: only,
 		},

@@ -33,7 +33,8 @@ var layers = map[string][]string{
 	"autoscaler":                   {"model"},
 	"autoscaler/simulate":          {"model", "autoscaler"},
 	"autoscaler/scrape":            {"model"},
-	"autoscaler/loop":              {"model", "autoscaler", "autoscaler/scrape"},
+	"autoscaler/hpa":               {"model"},
+	"autoscaler/loop":              {"model", "autoscaler", "autoscaler/hpa", "autoscaler/scrape"},
 	"xds":                          {"xds/resource", "xds/offer", "xds/session", "xds/csds", "xds/lrs"},
 	"xds/resource":                 {},
 	"xds/offer":                    {"xds/resource"},
@@ -121,7 +122,7 @@ var foreign = []struct {
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
-	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
+	"model", "rollout", "translator", "autoscaler", "config", "autoscaler/hpa", "autoscaler/simulate", "autoscaler/simulate/chart", "explain",
 	"dataplane/gateway/config", "xds/resource", "xds/offer", "cmd/sluice/install", "cmd/sluice/install/chart",
 }
 

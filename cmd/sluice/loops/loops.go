@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,9 @@ type Options struct {
 	EnvoyStats []string
 	// PlatformHPA says that the runtime has an autoscaler of its own for revisions of the class HPA.
 	PlatformHPA bool
+	// Usage measures what replicas use; nil where nothing does. UsagePeriod is the time between two measurements; 0 means that of the loop.
+	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
+	UsagePeriod time.Duration
 	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
 	Adapter kube.Options
 }
@@ -67,6 +71,7 @@ func New(o Options) (*Loops, error) {
 	l.known = sync.OnceFunc(func() { close(l.ready) })
 	l.scale = loop.New(loop.Options{
 		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape, Platform: o.PlatformHPA,
+		Usage: o.Usage, UsagePeriod: o.UsagePeriod,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
 	})
 	delivery := metrics.NewDelivery()

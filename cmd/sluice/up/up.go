@@ -204,7 +204,7 @@ func (u *Up) startAPI(ctx context.Context) (*apiserver.Server, error) {
 // checkFits returns what is wrong with the annotations that a user writes, and which of them this machine cannot follow. Objects that are
 // stored already run as far as there is room.
 func (u *Up) checkFits(annotations map[string]string) error {
-	return errors.Join(autoscaler.Validate(&u.scaling, annotations), autoscaler.Fits(u.options.MaxReplicas, annotations))
+	return errors.Join(autoscaler.Validate(&u.scaling, annotations), autoscaler.Fits(u.options.MaxReplicas, annotations), autoscaler.Measured(&u.scaling, annotations))
 }
 
 // healthz answers 200 when everything serves and 503 before.

@@ -16,17 +16,20 @@ CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-build: ## build bin/sluice and bin/queue-proxy
+build: ## build bin/sluice, bin/data-plane and bin/queue-proxy
 	$(GO) build -o $(BIN)/sluice ./cmd/sluice
+	$(GO) build -o $(BIN)/data-plane ./cmd/data-plane
 	$(GO) build -o $(BIN)/queue-proxy ./cmd/queue-proxy
 
 binaries: ## build static binaries for images, in bin/images; GOARCH=arm64 for another kind of node
 	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/sluice ./cmd/sluice
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/data-plane ./cmd/data-plane
 	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/images/queue-proxy ./cmd/queue-proxy
 	cp $(CERTIFICATES) $(BIN)/images/ca-certificates.crt
 
-images: binaries ## build the images of sluice and queue-proxy; REGISTRY=registry.example.com/sluice TAG=v1 CONTAINERS=podman
+images: binaries ## build the images of sluice, data-plane and queue-proxy; REGISTRY=registry.example.com/sluice TAG=v1 CONTAINERS=podman
 	$(CONTAINERS) build -f deploy/Dockerfile --target sluice -t $(REGISTRY)/sluice:$(TAG) $(BIN)/images
+	$(CONTAINERS) build -f deploy/Dockerfile --target data-plane -t $(REGISTRY)/data-plane:$(TAG) $(BIN)/images
 	$(CONTAINERS) build -f deploy/Dockerfile --target queue-proxy -t $(REGISTRY)/queue-proxy:$(TAG) $(BIN)/images
 
 charts: ## deploy/ with the libraries of kustomize and Helm, and Pod Security

@@ -24,6 +24,12 @@ import (
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
+	"sluice.dev/sluice/kube/events"
+	"sluice.dev/sluice/kube/fleet"
+	"sluice.dev/sluice/kube/images"
+	"sluice.dev/sluice/kube/notebook"
+	"sluice.dev/sluice/kube/secret"
+	"sluice.dev/sluice/kube/world"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -50,7 +56,7 @@ type Options struct {
 	// servingv1.Need); nil means that none is.
 	Feature func(key string) bool
 	// Digests resolve images; a zero one leaves them as users name them.
-	Digests Digests
+	Digests images.Digests
 	// Scale informs the autoscalers of revisions; it must not block. Their decisions come back through the method Scale; a revision
 	// without a decision does not run.
 	Scale Scaling
@@ -118,24 +124,24 @@ type Adapter struct {
 	direct  client.Reader // reads from the API server, not from the cache
 
 	// Each with a lock of its own.
-	assembler *assembler
-	backing   *backing
-	barrier   *barrier
-	fleet     *fleet
-	events    *events
-	resolving *resolving
-	problems  notebook[model.Ref, model.Problem] // of the newest World
-	announced notebook[model.Key, string]        // UID of the Service that Ready was last called for
-	changed   notebook[model.Key, time.Time]     // when the rules of a Route last changed
-	fresh     notebook[model.Key, version]       // the newest generation of a Service, and when it was first reconciled
-	leaving   notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
-	wrote     notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
+	assembler *world.Assembler
+	backing   *world.Backing
+	barrier   *world.Barrier
+	fleet     *fleet.Fleet
+	events    *events.Recorder
+	images    *images.Resolver
+	problems  notebook.Notebook[model.Ref, model.Problem] // of the newest World
+	announced notebook.Notebook[model.Key, string]        // UID of the Service that Ready was last called for
+	changed   notebook.Notebook[model.Key, time.Time]     // when the rules of a Route last changed
+	fresh     notebook.Notebook[model.Key, version]       // the newest generation of a Service, and when it was first reconciled
+	leaving   notebook.Notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
+	wrote     notebook.Notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
 
 	services, configurations, revisions, routes, mappings trigger
 
 	settings atomic.Pointer[Settings]
-	outdated *outdated // by a change of settings
-	secrets  *secrets  // nil where the API server has none
+	outdated *outdated      // by a change of settings
+	secrets  *secret.Reader // nil where the API server has none
 
 	certificate chan struct{} // receives when the Secret of the default certificate has changed
 }
@@ -161,6 +167,14 @@ func (o *Options) cached() map[client.Object]cache.ByObject {
 		return nil // the API server may not have the kind
 	}
 	return map[client.Object]cache.ByObject{&corev1.Service{}: {Label: placeholders()}}
+}
+
+// eventConfig reaches the API server for Events; nil means that there are none.
+func (o *Options) eventConfig() *rest.Config {
+	if !o.Events {
+		return nil
+	}
+	return o.Config
 }
 
 // New makes an Adapter; Run starts it.
@@ -192,24 +206,23 @@ func New(o Options) (*Adapter, error) {
 	}
 	a := &Adapter{
 		options: o, log: o.Logger.Named("kube"), manager: mgr, client: mgr.GetClient(), direct: mgr.GetAPIReader(),
-		assembler: newAssembler(o.Gateway, o.ActivatorToken), barrier: newBarrier(), outdated: newOutdated(),
+		assembler: world.NewAssembler(o.Gateway, o.ActivatorToken), barrier: world.NewBarrier(), outdated: newOutdated(),
 		certificate: make(chan struct{}, 1),
 	}
-	if a.events, err = newEvents(&o, scheme); err != nil {
+	if a.events, err = events.New(o.eventConfig(), scheme); err != nil {
 		return nil, err
 	}
 	a.settings.Store(o.Settings.complete())
 	if o.Secrets {
-		if a.secrets, err = newSecrets(o.Config, a.secretChanged); err != nil {
+		if a.secrets, err = secret.New(o.Config, a.secretChanged); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	a.backing = newBacking(a.assembler, o.Scale.Backed)
-	a.fleet = &fleet{
-		run: o.Run, backend: a.backing.setBackend, keep: a.assembler.keep, forget: a.backing.removeBackend,
-		members: map[model.Key]*member{},
-	}
-	a.resolving = newResolving(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
+	a.backing = world.NewBacking(a.assembler, o.Scale.Backed)
+	a.fleet = fleet.New(fleet.Outputs{
+		Run: o.Run, Backend: a.backing.SetBackend, Keep: a.assembler.Keep, Forget: a.backing.RemoveBackend,
+	})
+	a.images = images.New(o.Digests, func(revision model.Key) { a.revisions.add(revision) })
 	for _, setUp := range []func() error{
 		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings,
 	} {
@@ -217,7 +230,7 @@ func New(o Options) (*Adapter, error) {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets, a.events.run} {
+	for _, run := range []manager.RunnableFunc{a.awaitFirstWorld, a.emitWorlds, a.followSettings, a.followSecrets, a.events.Run} {
 		if err := mgr.Add(run); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
@@ -227,7 +240,7 @@ func New(o Options) (*Adapter, error) {
 
 // Run works until the context ends.
 func (a *Adapter) Run(ctx context.Context) error {
-	defer a.resolving.stop()
+	defer a.images.Stop()
 	if err := a.manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}
@@ -236,7 +249,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 
 // Observe takes what a runtime reports of a revision.
 func (a *Adapter) Observe(s model.WorkloadStatus) {
-	if !a.fleet.observe(s) {
+	if !a.fleet.Observe(s) {
 		return
 	}
 	a.options.Scale.Running(s)
@@ -254,8 +267,8 @@ func (a *Adapter) Revision(key model.Key) *servingv1.Revision {
 
 // Scale takes a decision of a revision's autoscaler, and carries it out at once.
 func (a *Adapter) Scale(revision model.Key, uid string, d model.Decision) {
-	if a.fleet.scale(revision, uid, d) {
-		a.barrier.settle(model.Ref{Kind: kindRevision, Key: revision})
+	if a.fleet.Scale(revision, uid, d) {
+		a.barrier.Settle(model.Ref{Kind: kindRevision, Key: revision})
 		a.noteRevision(revision)
 	}
 }
@@ -266,7 +279,7 @@ const scaleDelay = 100 * time.Millisecond
 // noteRevision has the status of a revision follow. A new revision is reconciled without delay, because users may wait until it is
 // ready.
 func (a *Adapter) noteRevision(revision model.Key) {
-	if a.fleet.initialized(revision) {
+	if a.fleet.Initialized(revision) {
 		a.revisions.addAfter(revision, scaleDelay)
 		return
 	}
@@ -275,28 +288,28 @@ func (a *Adapter) noteRevision(revision model.Key) {
 
 // Activators takes the addresses of all activators that are there now.
 func (a *Adapter) Activators(endpoints []model.Endpoint) {
-	a.backing.setActivators(endpoints)
+	a.backing.SetActivators(endpoints)
 	if len(endpoints) > 0 {
-		a.barrier.settle(someActivator) // when the assembler has them
+		a.barrier.Settle(world.SomeActivator) // when the assembler has them
 	}
 }
 
 // Gateway replaces where the gateway listens, and its certificates, such as after a renewal.
-func (a *Adapter) Gateway(g model.Gateway) { a.assembler.setGateway(g) }
+func (a *Adapter) Gateway(g model.Gateway) { a.assembler.SetGateway(g) }
 
 // Reached notes that every client, of whatever kind, has acknowledged a World.
-func (a *Adapter) Reached(generation uint64) { a.backing.acknowledge(generation) }
+func (a *Adapter) Reached(generation uint64) { a.backing.Acknowledge(generation) }
 
 // Programmed notes that every gateway has acknowledged a World.
 func (a *Adapter) Programmed(generation uint64) {
-	for _, owner := range a.assembler.acknowledge(generation) {
+	for _, owner := range a.assembler.Acknowledge(generation) {
 		route := owner.Key
 		if owner.Kind == kindMapping {
 			a.mappings.add(route)
 			continue
 		}
 		a.routes.add(route)
-		if _, announced := a.announced.get(route); !announced {
+		if _, announced := a.announced.Get(route); !announced {
 			a.services.add(route) // the Service of that name may have waited for this to be announced
 		}
 	}
@@ -310,7 +323,7 @@ func (a *Adapter) Report(problems []model.Problem) {
 			byOwner[p.Owner] = p
 		}
 	}
-	for _, owner := range a.problems.replace(byOwner, func(a, b model.Problem) bool { return a == b }) {
+	for _, owner := range a.problems.Replace(byOwner, func(a, b model.Problem) bool { return a == b }) {
 		switch owner.Kind {
 		case kindRoute:
 			a.routes.add(owner.Key)
@@ -333,15 +346,15 @@ func (a *Adapter) emitWorlds(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-a.barrier.completed:
-		a.assembler.signal() // the first World may be empty
+	case <-a.barrier.Completed():
+		a.assembler.Signal() // the first World may be empty
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.assembler.changed:
-			a.options.Worlds(a.assembler.world())
+		case <-a.assembler.Changed():
+			a.options.Worlds(a.assembler.World())
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/kube/images"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 	"sluice.dev/sluice/standalone/apiserver"
@@ -57,7 +58,7 @@ type bench struct {
 	busy      time.Duration                                    // that each decision takes
 	waited    []string                                         // what the first World was said to wait for
 	adjust    func(*kube.Options)                              // changes the options of the adapter; may be nil
-	digests   kube.Digests
+	digests   images.Digests
 	feature   func(string) bool
 }
 

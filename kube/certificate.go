@@ -26,14 +26,14 @@ func (a *Adapter) followSecrets(ctx context.Context) error {
 	if a.secrets == nil {
 		return nil
 	}
-	a.secrets.begin(ctx)
+	a.secrets.Run(ctx)
 	if a.options.DefaultCertificate == (model.Key{}) {
 		return nil
 	}
 	for last := ""; ; {
-		pair, problem := a.secrets.read(ctx, gatewayCertificate, a.options.DefaultCertificate)
+		pair, problem := a.secrets.Read(ctx, gatewayCertificate, a.options.DefaultCertificate)
 		if pair != nil {
-			a.assembler.setDefaultCertificate(model.Certificate{
+			a.assembler.SetDefaultCertificate(model.Certificate{
 				Name: a.options.DefaultCertificate.String(), Chain: pair.Chain, Key: pair.Key,
 			})
 		}
@@ -41,7 +41,7 @@ func (a *Adapter) followSecrets(ctx context.Context) error {
 			a.log.Error("the default certificate of the gateway is not as it should be", "problem", problem, "served", pair != nil)
 		}
 		last = problem
-		a.barrier.settle(gatewayCertificate)
+		a.barrier.Settle(gatewayCertificate)
 		select {
 		case <-ctx.Done():
 			return nil

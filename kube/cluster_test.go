@@ -10,10 +10,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/crds"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
@@ -32,45 +29,21 @@ import (
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/kubeapi"
 )
 
-// cluster is the API server of a real Kubernetes, without controllers, for all tests that need Kubernetes' own kinds. The first one starts
-// it.
-var cluster struct {
-	once sync.Once
-	env  *envtest.Environment
-	rest *rest.Config
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if cluster.env != nil {
-		if err := cluster.env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 const localGateway = "gateway-local.sluice-system.svc.cluster.local"
 
-// newClusterBench is a bench on that API server, with all that a cluster has. It creates some objects first.
+// newClusterBench is a bench on a real API server of Kubernetes, with all that a cluster has. It creates some objects first.
 func newClusterBench(t *testing.T, adjust func(*kube.Options), before ...client.Object) *bench {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
+	kinds, err := crds.Definitions()
+	if err != nil {
+		t.Fatal(err)
 	}
-	cluster.once.Do(func() {
-		cluster.env = &envtest.Environment{}
-		if cluster.env.CRDs, cluster.err = crds.Definitions(); cluster.err == nil {
-			cluster.rest, cluster.err = cluster.env.Start()
-		}
-	})
-	if cluster.err != nil {
-		t.Fatal(cluster.err)
-	}
-	b := newBenchOn(t, cluster.rest)
+	b := newBenchOn(t, kubeapi.Start(t, kinds...))
 	b.adjust = func(o *kube.Options) {
 		o.LocalGateway, o.Secrets, o.Events, o.CollectGarbage = localGateway, true, true, false
 		o.Gateway.HTTPS = "127.0.0.1:8443"

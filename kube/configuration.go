@@ -14,6 +14,7 @@ import (
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube/events"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -90,8 +91,8 @@ func (a *Adapter) reconcileConfiguration(ctx context.Context, r ctrl.Request) (c
 	if err := writeStatus(ctx, a, after, configuration.Status, after.Status); err != nil {
 		return ctrl.Result{}, err
 	}
-	if !isOwned(after) {
-		a.events.conditions(after, &configuration.Status.Status, &after.Status.Status, "Ready with the revision "+plan.LatestReady)
+	if !events.IsOwned(after) {
+		a.events.Conditions(after, &configuration.Status.Status, &after.Status.Status, "Ready with the revision "+plan.LatestReady)
 	}
 	return ctrl.Result{RequeueAfter: again}, a.retire(ctx, value, revisions)
 }
@@ -113,7 +114,7 @@ func (a *Adapter) createRevision(ctx context.Context, c *servingv1.Configuration
 		return err.Error(), nil
 	}
 	if err == nil {
-		a.events.tell(subject(c), corev1.EventTypeNormal, ReasonRevisionCreated, "Created the revision "+name)
+		a.events.Tell(events.Subject(c), corev1.EventTypeNormal, events.ReasonRevisionCreated, "Created the revision "+name)
 	}
 	return "", err
 }

@@ -12,13 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
-	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/kube/images"
 	"sluice.dev/sluice/model"
 )
 
 // tags are resolved by a function; images by digest are known.
-func tags(resolve func(ctx context.Context, image string) (string, error)) kube.Digests {
-	return kube.Digests{
+func tags(resolve func(ctx context.Context, image string) (string, error)) images.Digests {
+	return images.Digests{
 		Known: func(r *servingv1.Revision) map[string]string {
 			if strings.Contains(r.Spec.Containers[0].Image, "@") {
 				return r.Images()

@@ -3,15 +3,11 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -21,14 +17,15 @@ import (
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
+	"sluice.dev/sluice/kube/world"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/apiserver"
 )
 
 // newTestAdapter is an Adapter that knows no API server.
 func newTestAdapter() *Adapter {
-	a := &Adapter{log: hclog.NewNullLogger(), assembler: newAssembler(model.Gateway{}, ""), barrier: newBarrier()}
-	a.backing = newBacking(a.assembler, func(model.Key, bool) {})
+	a := &Adapter{log: hclog.NewNullLogger(), assembler: world.NewAssembler(model.Gateway{}, ""), barrier: world.NewBarrier()}
+	a.backing = world.NewBacking(a.assembler, func(model.Key, bool) {})
 	return a
 }
 
@@ -50,16 +47,16 @@ func TestFirstWorldWaitsForEverythingThatExists(t *testing.T) {
 		emitting.Go(func() { _ = a.emitWorlds(ctx) })
 		defer emitting.Wait()
 		defer cancel()
-		a.assembler.setRoute(route("one"))
-		a.barrier.expect(all)
-		a.barrier.settle(all[0])
+		a.assembler.SetRoute(&model.Route{Key: all[0].Key})
+		a.barrier.Expect(all)
+		a.barrier.Settle(all[0])
 		synctest.Wait()
 		select {
 		case w := <-worlds:
 			t.Fatalf("got a World of generation %d while a route had not been reconciled", w.Generation)
 		default:
 		}
-		a.barrier.settle(all[1])
+		a.barrier.Settle(all[1])
 		if w := <-worlds; len(w.Routes) != 1 {
 			t.Fatalf("got a World of %d routes, want the one that is set", len(w.Routes))
 		}
@@ -73,111 +70,28 @@ func TestFirstWorldWaitsForAnActivatorWhereThatIsExpected(t *testing.T) {
 		steps []func(*Adapter)
 		want  bool
 	}{
-		"none came":                 {[]func(*Adapter){func(a *Adapter) { a.Activators(nil) }, func(a *Adapter) { a.barrier.settle(one) }}, false},
-		"none came for long":        {[]func(*Adapter){func(a *Adapter) { a.barrier.settle(one) }, func(a *Adapter) { a.barrier.settleAll() }}, true},
-		"one came":                  {[]func(*Adapter){func(a *Adapter) { a.barrier.settle(one) }, func(a *Adapter) { a.Activators(there) }}, true},
+		"none came":                 {[]func(*Adapter){func(a *Adapter) { a.Activators(nil) }, func(a *Adapter) { a.barrier.Settle(one) }}, false},
+		"none came for long":        {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) }, func(a *Adapter) { a.barrier.SettleAll() }}, true},
+		"one came":                  {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) }, func(a *Adapter) { a.Activators(there) }}, true},
 		"one came, a route did not": {[]func(*Adapter){func(a *Adapter) { a.Activators(there) }}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newTestAdapter()
-			a.barrier.expect([]model.Ref{one, someActivator})
+			a.barrier.Expect([]model.Ref{one, world.SomeActivator})
 			for _, step := range c.steps {
 				step(a)
 			}
-			if got := a.barrier.isComplete(); got != c.want {
+			if got := a.barrier.IsComplete(); got != c.want {
 				t.Errorf("the first World is complete: %t, want %t", got, c.want)
 			}
 		})
 	}
 	early := newTestAdapter()
 	early.Activators(there)
-	early.barrier.expect([]model.Ref{someActivator})
-	if !early.barrier.isComplete() {
+	early.barrier.Expect([]model.Ref{world.SomeActivator})
+	if !early.barrier.IsComplete() {
 		t.Error("the barrier waits for an activator that came before it was expected")
 	}
-}
-
-// waiter runs a firstWorld in a bubble of synctest and keeps what it says.
-type waiter struct {
-	said, logged, warned []string
-}
-
-func (w *waiter) await(ctx context.Context, b *barrier, expected []model.Ref) {
-	b.expect(expected)
-	line := func(to *[]string) func(string, ...any) {
-		return func(message string, args ...any) { *to = append(*to, message+": "+fmt.Sprint(args...)) }
-	}
-	firstWorld{
-		barrier: b, of: len(expected), say: func(what string) { w.said = append(w.said, what) },
-		log: line(&w.logged), warn: line(&w.warned),
-	}.await(ctx)
-}
-
-func TestFirstWorldWaitsWhileObjectsBecomeKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, all := newBarrier(), refs("a", "b", "c")
-		var settling sync.WaitGroup
-		defer settling.Wait()
-		settling.Go(func() {
-			for _, o := range all {
-				time.Sleep(stalledAfter - time.Second)
-				if b.isComplete() {
-					t.Errorf("there is a World without %v", o)
-				}
-				b.settle(o)
-			}
-		})
-		w := &waiter{}
-		w.await(t.Context(), b, all)
-		if !b.isComplete() || len(w.warned) > 0 {
-			t.Errorf("no World, or a warning: %v", w.warned)
-		}
-		want := []string{
-			"3 of 3 objects: Route default/a, Route default/b, Route default/c", "2 of 3 objects: Route default/b, Route default/c",
-			"1 of 3 objects: Route default/c", "",
-		}
-		if diff := cmp.Diff(want, w.said); diff != "" {
-			t.Errorf("what is waited for (-want +got):\n%s", diff)
-		}
-		if len(w.logged) < 3 {
-			t.Errorf("it is logged %d times what is waited for", len(w.logged))
-		}
-	})
-}
-
-func TestFirstWorldGoesWithoutWhatStallsAndNamesIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, all := newBarrier(), refs("a", "b", "c", "d", "e", "f", "g")
-		var settling sync.WaitGroup
-		defer settling.Wait()
-		settling.Go(func() {
-			time.Sleep(stalledAfter - time.Second)
-			b.settle(all[0])
-			time.Sleep(stalledAfter - time.Second)
-			if b.isComplete() {
-				t.Error("there is a World although something became known within the time")
-			}
-		})
-		w := &waiter{}
-		w.await(t.Context(), b, all)
-		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "Route default/b") ||
-			!strings.Contains(w.warned[0], "1 more") {
-			t.Errorf("warnings %q", w.warned)
-		}
-	})
-}
-
-func TestFirstWorldThatLacksOnlyAnActivatorSaysSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, w := newBarrier(), &waiter{}
-		w.await(t.Context(), b, []model.Ref{someActivator})
-		if !b.isComplete() || len(w.warned) != 1 || !strings.Contains(w.warned[0], "activator") {
-			t.Errorf("warnings %q", w.warned)
-		}
-		if want := "1 of 1 objects: an activator that connects"; w.said[0] != want {
-			t.Errorf("it waits for %q, want %q", w.said[0], want)
-		}
-	})
 }
 
 func TestObjectThatCannotBeReconciledHoldsNothingUp(t *testing.T) {
@@ -198,14 +112,14 @@ func TestObjectThatCannotBeReconciledHoldsNothingUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newTestAdapter()
-			a.barrier.expect([]model.Ref{o})
+			a.barrier.Expect([]model.Ref{o})
 			func() {
 				defer func() { _ = recover() }() // as controller-runtime does
 				_, _ = a.settling(kindRoute, func(context.Context, ctrl.Request) (ctrl.Result, error) {
 					return ctrl.Result{}, c.do()
 				})(c.ctx, request("default", "broken"))
 			}()
-			if got := a.barrier.isComplete(); got != c.want {
+			if got := a.barrier.IsComplete(); got != c.want {
 				t.Errorf("the object is settled: %t, want %t", got, c.want)
 			}
 		})

@@ -18,6 +18,7 @@ import (
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
+	"sluice.dev/sluice/kube/world"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -86,8 +87,8 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 		return ctrl.Result{}, err
 	}
 	if mapping == nil || mapping.DeletionTimestamp != nil {
-		a.assembler.removeMapping(key)
-		a.secrets.release(model.Ref{Kind: kindMapping, Key: key})
+		a.assembler.RemoveMapping(key)
+		a.secrets.Release(model.Ref{Kind: kindMapping, Key: key})
 		return ctrl.Result{}, a.releaseClaim(ctx, key)
 	}
 	in, pair, err := a.mappingInput(ctx, mapping)
@@ -96,8 +97,8 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 	}
 	plan := rollout.Mapping(in)
 	a.publishMapping(in.Mapping, plan, pair)
-	if !a.barrier.isComplete() {
-		a.barrier.settle(model.Ref{Kind: kindMapping, Key: key})
+	if !a.barrier.IsComplete() {
+		a.barrier.Settle(model.Ref{Kind: kindMapping, Key: key})
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
 	plan.Conditions = a.withProblems(refOf(kindMapping, mapping), plan.Conditions, convert.MappingProblems(mapping))
@@ -109,7 +110,7 @@ func (a *Adapter) reconcileMapping(ctx context.Context, r ctrl.Request) (ctrl.Re
 func (a *Adapter) mappingInput(ctx context.Context,
 	m *servingv1beta1.DomainMapping) (in rollout.MappingInput, pair *model.Pair, err error) {
 	in = rollout.MappingInput{Mapping: convert.Mapping(m), Options: a.settings.Load().Rollout}
-	in.Known, in.Programmed = a.assembler.serves(in.Mapping.Key)
+	in.Known, in.Programmed = a.assembler.Serves(in.Mapping.Key)
 	if err = a.claim(ctx, &in); err != nil {
 		return in, nil, err
 	}
@@ -119,14 +120,14 @@ func (a *Adapter) mappingInput(ctx context.Context,
 	user := model.Ref{Kind: kindMapping, Key: in.Mapping.Key}
 	switch {
 	case in.Mapping.Secret == "":
-		a.secrets.release(user)
+		a.secrets.Release(user)
 	case a.secrets == nil:
 		in.Certificate.Problem = "Secrets cannot be read here: name the files of the certificate with --tls-cert and --tls-key."
-	case !a.assembler.secure():
+	case !a.assembler.Secure():
 		in.Certificate.Problem = "The gateway does not listen for HTTPS."
 	default:
 		secret := model.Key{Namespace: in.Mapping.Key.Namespace, Name: in.Mapping.Secret}
-		pair, in.Certificate.Problem = a.secrets.read(ctx, user, secret)
+		pair, in.Certificate.Problem = a.secrets.Read(ctx, user, secret)
 		if pair != nil {
 			in.Certificate.Name = secret.String()
 		}
@@ -196,21 +197,21 @@ func (a *Adapter) releaseClaim(ctx context.Context, key model.Key) error {
 // publishMapping hands the host of a DomainMapping and its certificate to the data plane.
 func (a *Adapter) publishMapping(m *model.Mapping, plan rollout.MappingPlan, pair *model.Pair) {
 	if !plan.Serve {
-		a.assembler.removeMapping(m.Key)
+		a.assembler.RemoveMapping(m.Key)
 		return
 	}
-	next := &mapping{
-		route: &model.Route{
+	next := &world.Mapping{
+		Route: &model.Route{
 			Key: m.Key, Owner: model.Ref{Kind: kindMapping, Key: m.Key}, Created: m.Created, Yields: true, Rules: []model.Rule{plan.Rule},
 		},
-		target: plan.Target,
+		Target: plan.Target,
 	}
 	if plan.Rule.Certificate != "" && pair != nil {
-		next.certificate = &model.Certificate{
+		next.Certificate = &model.Certificate{
 			Name: plan.Rule.Certificate, Hosts: plan.Rule.Hosts, Chain: pair.Chain, Key: pair.Key,
 		}
 	}
-	a.assembler.setMapping(next)
+	a.assembler.SetMapping(next)
 }
 
 func (a *Adapter) writeMapping(ctx context.Context, mapping *servingv1beta1.DomainMapping, plan rollout.MappingPlan) error {
@@ -222,7 +223,7 @@ func (a *Adapter) writeMapping(ctx context.Context, mapping *servingv1beta1.Doma
 	if err := writeStatus(ctx, a, after, mapping.Status, after.Status); err != nil {
 		return err
 	}
-	a.wrote.put(refOf(kindMapping, after), after.ResourceVersion)
-	a.events.conditions(after, &mapping.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
+	a.wrote.Put(refOf(kindMapping, after), after.ResourceVersion)
+	a.events.Conditions(after, &mapping.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
 	return nil
 }

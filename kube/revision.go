@@ -15,6 +15,8 @@ import (
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube/fleet"
+	"sluice.dev/sluice/kube/images"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -78,12 +80,12 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 	if revision == nil {
 		return a.endRevision(key), nil
 	}
-	a.leaving.drop(key)
+	a.leaving.Drop(key)
 	if gone, err := a.collected(ctx, revision); gone || err != nil {
 		return ctrl.Result{}, err
 	}
 	again, err := a.runRevision(ctx, revision)
-	if err != nil || !a.barrier.isComplete() {
+	if err != nil || !a.barrier.IsComplete() {
 		return ctrl.Result{RequeueAfter: again}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, a.labelRevision(ctx, revision)
@@ -92,18 +94,18 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 // endRevision stops a deleted revision when no gateway has a route to it any more. Routes change to another revision within a moment. A
 // Route that still names it after leavePatience has no other.
 func (a *Adapter) endRevision(key model.Key) ctrl.Result {
-	since, known := a.leaving.get(key)
+	since, known := a.leaving.Get(key)
 	if !known {
 		since = time.Now()
-		a.leaving.put(key, since)
+		a.leaving.Put(key, since)
 	}
-	if a.assembler.mayGetRequests(key) && time.Since(since) < leavePatience {
+	if a.assembler.MayGetRequests(key) && time.Since(since) < leavePatience {
 		return ctrl.Result{RequeueAfter: leavePoll}
 	}
-	a.leaving.drop(key)
-	a.events.replicas.drop(key)
-	a.resolving.drop(key)
-	a.fleet.remove(key)
+	a.leaving.Drop(key)
+	a.events.ForgetRevision(key)
+	a.images.Forget(key)
+	a.fleet.Remove(key)
 	a.options.Scale.Remove(key)
 	return ctrl.Result{}
 }
@@ -114,6 +116,21 @@ const (
 	leavePoll     = 10 * time.Millisecond
 )
 
+// notResolved is the reason of a revision whose image cannot be resolved, as in Knative.
+const notResolved = "ContainerMissing"
+
+// resolve returns a revision with its images by digest in the status, and stores them there before they are used for the first time.
+func (a *Adapter) resolve(ctx context.Context, revision *servingv1.Revision) (*servingv1.Revision, images.Found, error) {
+	f := a.images.Of(revision)
+	resolved := images.With(revision, f.Images)
+	if f.Store {
+		if err := writeStatus(ctx, a, resolved, revision.Status, resolved.Status); err != nil {
+			return nil, f, err
+		}
+	}
+	return resolved, f, nil
+}
+
 // runRevision has the revision run and scaled, and writes its status.
 func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (time.Duration, error) {
 	revision, found, err := a.resolve(ctx, stored)
@@ -123,25 +140,25 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
 	problems = append(problems, a.revisionProblems(revision, found)...)
-	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.images != nil
-	if a.fleet.set(plan{scaled: scaled, workload: workload, runnable: runnable, backend: backendOf(value, &workload)}) {
+	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.Images != nil
+	if a.fleet.Set(fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}
-	state := a.fleet.get(value.Key, value.UID)
+	state := a.fleet.Get(value.Key, value.UID)
 	if state.Decision == nil {
-		return found.again, nil // it comes at once, and enqueues the revision; the autoscaler resumes from the status as it is until then
+		return found.Again, nil // it comes at once, and enqueues the revision; the autoscaler resumes from the status as it is until then
 	}
-	if !a.barrier.isComplete() {
+	if !a.barrier.IsComplete() {
 		return afterFirstWorld, nil
 	}
 	in := rollout.RevisionInput{
 		Revision: value, Replicas: state.Replicas, Decision: state.Decision, Workload: state.Status, Now: time.Now(),
 		ProgressDeadline: a.settings.Load().Rollout.ProgressDeadline,
-		Resolving:        found.images == nil,
+		Resolving:        found.Images == nil,
 	}
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
-	} else if p, ok := a.problems.get(refOf(kindRevision, revision)); ok {
+	} else if p, ok := a.problems.Get(refOf(kindRevision, revision)); ok {
 		if p.Reason == model.ResourceRefused {
 			in.Refused = &p
 		} else {
@@ -149,11 +166,11 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 		}
 	}
 	before := stored.Status
-	if found.store {
+	if found.Store {
 		before = revision.Status // which resolve has written
 	}
 	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
-	return sooner(again, found.again), err
+	return sooner(again, found.Again), err
 }
 
 // sooner returns the shorter of two times after which a revision is reconciled again; 0 means never.
@@ -166,7 +183,7 @@ func sooner(a, b time.Duration) time.Duration {
 
 // writeRevisionStatus writes the status of a revision where it differs from the one before.
 func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.Revision, before servingv1.RevisionStatus,
-	in rollout.RevisionInput, state state) (time.Duration, error) {
+	in rollout.RevisionInput, state fleet.State) (time.Duration, error) {
 	plan := rollout.Revision(in)
 	after := revision.DeepCopy()
 	s := &after.Status
@@ -187,15 +204,15 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 	if err := writeStatus(ctx, a, after, before, after.Status); err != nil {
 		return 0, err
 	}
-	a.events.conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
-	return sooner(plan.Again, a.events.scaled(revision, state, in.Now)), nil
+	a.events.Conditions(after, &before.Status, &after.Status.Status, "The revision is ready")
+	return sooner(plan.Again, a.events.Scaled(revision, state.Replicas, state.Why, in.Now)), nil
 }
 
 // revisionProblems returns why a revision cannot run, besides what is wrong with its containers.
-func (a *Adapter) revisionProblems(revision *servingv1.Revision, images found) []model.Problem {
+func (a *Adapter) revisionProblems(revision *servingv1.Revision, f images.Found) []model.Problem {
 	var problems []model.Problem
-	if images.problem != "" && images.images == nil {
-		problems = append(problems, model.Problem{Owner: refOf(kindRevision, revision), Reason: notResolved, Message: images.problem})
+	if f.Problem != "" && f.Images == nil {
+		problems = append(problems, model.Problem{Owner: refOf(kindRevision, revision), Reason: notResolved, Message: f.Problem})
 	}
 	problems = append(problems, convert.FeatureProblems(revision, a.options.Feature)...)
 	if a.options.Unsupported != nil {

@@ -15,6 +15,7 @@ import (
 
 	"sluice.dev/sluice/crds/convert"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube/events"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/rollout"
 )
@@ -57,9 +58,9 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if route == nil {
-		a.assembler.removeRoute(key)
-		a.changed.drop(key)
-		a.events.splits.drop(key)
+		a.assembler.RemoveRoute(key)
+		a.changed.Drop(key)
+		a.events.ForgetRoute(key)
 		return ctrl.Result{}, nil
 	}
 	if gone, err := a.collected(ctx, route); gone || err != nil {
@@ -75,8 +76,8 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	}
 	plan := rollout.Route(in)
 	wait := a.publish(in, plan)
-	a.barrier.settle(model.Ref{Kind: kindRoute, Key: key}) // its status may follow later
-	if !a.barrier.isComplete() {
+	a.barrier.Settle(model.Ref{Kind: kindRoute, Key: key}) // its status may follow later
+	if !a.barrier.IsComplete() {
 		return ctrl.Result{RequeueAfter: afterFirstWorld}, nil
 	}
 	problems, err := a.ensurePlaceholders(ctx, wanted, plan)
@@ -96,7 +97,7 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 
 // withProblems returns the conditions of an object with the first of its problems in them, those of the newest World after the others.
 func (a *Adapter) withProblems(owner model.Ref, conditions []model.Condition, problems []model.Problem) []model.Condition {
-	if p, ok := a.problems.get(owner); ok {
+	if p, ok := a.problems.Get(owner); ok {
 		problems = append(problems, p)
 	}
 	if len(problems) == 0 {
@@ -141,13 +142,13 @@ func follow(have, want *servingv1.Route) *servingv1.Route {
 // acknowledged them, but for Patience at most. The state of a gradual rollout does not wait.
 func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Duration {
 	key := in.Route.Key
-	unchanged := a.assembler.setRoute(&model.Route{
+	unchanged := a.assembler.SetRoute(&model.Route{
 		Key: key, Owner: model.Ref{Kind: kindRoute, Key: key}, Created: in.Route.Created, Rules: plan.Rules,
 	})
 	if !unchanged {
-		a.changed.put(key, in.Now)
+		a.changed.Put(key, in.Now)
 	}
-	since, known := a.changed.get(key)
+	since, known := a.changed.Get(key)
 	inForce := unchanged && in.Programmed
 	if !known || inForce || in.Options.DurationOf(in.Route) > 0 && plan.Rollout != in.Route.Rollout {
 		return 0
@@ -158,7 +159,7 @@ func (a *Adapter) publish(in rollout.RouteInput, plan rollout.RoutePlan) time.Du
 // routeInput reads the objects that a Route names: Configurations, their newest revisions, and revisions by name.
 func (a *Adapter) routeInput(ctx context.Context, route *servingv1.Route) (rollout.RouteInput, error) {
 	in := rollout.RouteInput{Route: convert.Route(route), Now: time.Now(), Options: a.settings.Load().Rollout}
-	in.Current, in.Programmed = a.assembler.current(in.Route.Key)
+	in.Current, in.Programmed = a.assembler.Current(in.Route.Key)
 	var err error
 	if in.Route.LocalTags, err = a.localTags(ctx, in); err != nil {
 		return in, err
@@ -241,9 +242,9 @@ func (a *Adapter) writeRoute(ctx context.Context, route, wanted *servingv1.Route
 	} else if err := a.options.Put(ctx, after, true); err != nil {
 		return 0, fmt.Errorf("writing %s/%s: %w", route.Namespace, route.Name, err)
 	}
-	a.wrote.put(refOf(kindRoute, after), after.ResourceVersion)
-	if !isOwned(after) {
-		a.events.conditions(after, &route.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
+	a.wrote.Put(refOf(kindRoute, after), after.ResourceVersion)
+	if !events.IsOwned(after) {
+		a.events.Conditions(after, &route.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
 	}
-	return a.events.routed(route, after, now), nil
+	return a.events.Routed(route, after, now), nil
 }

@@ -89,8 +89,8 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 	service, err := find[servingv1.Service](ctx, a.client, r.Namespace, r.Name)
 	if service == nil {
 		key := model.Key{Namespace: r.Namespace, Name: r.Name}
-		a.announced.drop(key)
-		a.fresh.drop(key)
+		a.announced.Drop(key)
+		a.fresh.Drop(key)
 	}
 	if err != nil || service == nil || service.DeletionTimestamp != nil {
 		return ctrl.Result{}, err
@@ -147,10 +147,10 @@ func (a *Adapter) mayWait(service *servingv1.Service, plan rollout.ServicePlan, 
 	if service.Status.ObservedGeneration == 0 || service.Status.ObservedGeneration == service.Generation || ready.Status != model.Unknown {
 		return 0
 	}
-	v, known := a.fresh.get(keyOf(service))
+	v, known := a.fresh.Get(keyOf(service))
 	if !known || v.generation != service.Generation {
 		v = version{service.Generation, now}
-		a.fresh.put(keyOf(service), v)
+		a.fresh.Put(keyOf(service), v)
 	}
 	return 2*a.options.Patience - now.Sub(v.seen)
 }
@@ -169,8 +169,8 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollou
 	if err := writeStatus(ctx, a, after, f.service.Status, after.Status); err != nil {
 		return err
 	}
-	a.wrote.put(refOf(kindService, after), after.ResourceVersion)
-	a.events.conditions(after, &f.service.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
+	a.wrote.Put(refOf(kindService, after), after.ResourceVersion)
+	a.events.Conditions(after, &f.service.Status.Status, &after.Status.Status, "Ready at "+after.Status.URL)
 	a.announce(f.service, after)
 	return nil
 }
@@ -179,11 +179,11 @@ func (a *Adapter) writeServiceStatus(ctx context.Context, f *family, plan rollou
 // after a restart the status is that of the process before.
 func (a *Adapter) announce(before, after *servingv1.Service) {
 	key := keyOf(after)
-	uid, _ := a.announced.get(key)
-	_, programmed := a.assembler.current(key)
+	uid, _ := a.announced.Get(key)
+	_, programmed := a.assembler.Current(key)
 	becameReady := uid != string(after.UID) || !isReady(before.Status.Status)
 	if a.options.Ready != nil && isReady(after.Status.Status) && programmed && becameReady {
-		a.announced.put(key, string(after.UID))
+		a.announced.Put(key, string(after.UID))
 		a.options.Ready(key, after.Status.URL)
 	}
 }

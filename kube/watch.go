@@ -218,11 +218,11 @@ func whenChanged[T comparable](read func(client.Object) T) predicate.Predicate {
 func (a *Adapter) bySomebodyElse(kind string) predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			ours, known := a.wrote.get(refOf(kind, e.ObjectNew))
+			ours, known := a.wrote.Get(refOf(kind, e.ObjectNew))
 			return !known || ours != e.ObjectNew.GetResourceVersion()
 		},
 		DeleteFunc: func(e event.DeleteEvent) bool {
-			a.wrote.drop(refOf(kind, e.Object))
+			a.wrote.Drop(refOf(kind, e.Object))
 			return true
 		},
 	}

@@ -61,7 +61,7 @@ func Configure(c *model.Configuration, revisions []*model.Revision) Configuratio
 func (p ConfigurationPlan) Refused(c *model.Configuration, why string) ConfigurationPlan {
 	ready := model.Condition{
 		Type: model.Ready, Status: model.False, Reason: "RevisionFailed",
-		Message: fmt.Sprintf("Revision creation failed with message: %s.", strings.TrimSuffix(why, ".")),
+		Message: "Revision creation failed with message: " + sentence(why),
 	}
 	p.Create, p.LatestCreated = "", c.LatestCreated
 	p.Conditions, p.Problems = []model.Condition{ready}, []model.Problem{problem("Configuration", c.Key, ready)}
@@ -126,12 +126,15 @@ func newest(c *model.Configuration, revisions []*model.Revision, since int64, ac
 	return best
 }
 
+// sentence returns a message of somebody else with one full stop at its end.
+func sentence(message string) string { return strings.TrimSuffix(message, ".") + "." }
+
 func configurationReady(plan ConfigurationPlan, created *model.Revision) model.Condition {
 	ready := model.Condition{Type: model.Ready, Status: model.Unknown}
 	switch {
 	case created != nil && created.Ready.Status == model.False:
 		ready.Status, ready.Reason = model.False, "RevisionFailed"
-		ready.Message = fmt.Sprintf("Revision %q failed with message: %s.", created.Key.Name, created.Ready.Message)
+		ready.Message = fmt.Sprintf("Revision %q failed with message: %s", created.Key.Name, sentence(created.Ready.Message))
 	case plan.Create == "" && plan.LatestCreated == plan.LatestReady:
 		ready.Status = model.True
 	}

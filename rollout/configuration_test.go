@@ -33,13 +33,15 @@ func TestConfigure(t *testing.T) {
 		reason, message string
 		taken           bool
 	}{
-		"the first revision is made":                                  {config(1, ""), nil, "hello-00001", "hello-00001", "", model.Unknown, "", "", false},
-		"a new template makes the next one":                           {config(2, "hello-00001"), revs(1), "hello-00002", "hello-00002", "hello-00001", model.Unknown, "", "", false},
-		"generations may be skipped":                                  {config(7, "hello-00001"), revs(1), "hello-00007", "hello-00007", "hello-00001", model.Unknown, "", "", false},
-		"nothing happens twice":                                       {config(2, "hello-00002"), revs(2), "", "hello-00002", "hello-00002", model.True, "", "", false},
-		"a pending revision leaves latest ready":                      {config(2, "hello-00001"), append(revs(1), rev("hello-00002", 2, model.Unknown)), "", "hello-00002", "hello-00001", model.Unknown, "", "", false},
-		"a ready revision becomes latest ready":                       {config(2, "hello-00001"), revs(2), "", "hello-00002", "hello-00002", model.True, "", "", false},
-		"a failed revision says so":                                   {config(2, "hello-00001"), append(revs(1), failed("hello-00002", 2, "Container failed with: boom")), "", "hello-00002", "hello-00001", model.False, "RevisionFailed", `Revision "hello-00002" failed with message: Container failed with: boom.`, false},
+		"the first revision is made":             {config(1, ""), nil, "hello-00001", "hello-00001", "", model.Unknown, "", "", false},
+		"a new template makes the next one":      {config(2, "hello-00001"), revs(1), "hello-00002", "hello-00002", "hello-00001", model.Unknown, "", "", false},
+		"generations may be skipped":             {config(7, "hello-00001"), revs(1), "hello-00007", "hello-00007", "hello-00001", model.Unknown, "", "", false},
+		"nothing happens twice":                  {config(2, "hello-00002"), revs(2), "", "hello-00002", "hello-00002", model.True, "", "", false},
+		"a pending revision leaves latest ready": {config(2, "hello-00001"), append(revs(1), rev("hello-00002", 2, model.Unknown)), "", "hello-00002", "hello-00001", model.Unknown, "", "", false},
+		"a ready revision becomes latest ready":  {config(2, "hello-00001"), revs(2), "", "hello-00002", "hello-00002", model.True, "", "", false},
+		"a failed revision says so":              {config(2, "hello-00001"), append(revs(1), failed("hello-00002", 2, "Container failed with: boom")), "", "hello-00002", "hello-00001", model.False, "RevisionFailed", `Revision "hello-00002" failed with message: Container failed with: boom.`, false},
+		"a message that is a sentence keeps its full stop": {config(2, "hello-00001"), append(revs(1), failed("hello-00002", 2, "No node takes a pod.")),
+			"", "hello-00002", "hello-00001", model.False, "RevisionFailed", `Revision "hello-00002" failed with message: No node takes a pod.`, false},
 		"the latest ready one may fail":                               {config(1, "hello-00001"), []*model.Revision{failed("hello-00001", 1, "gone")}, "", "hello-00001", "hello-00001", model.False, "RevisionFailed", `Revision "hello-00001" failed with message: gone.`, false},
 		"an older one that is late changes nothing":                   {config(3, "hello-00002"), append(revs(2), rev("hello-00003", 3, model.Unknown)), "", "hello-00003", "hello-00002", model.Unknown, "", "", false},
 		"one between moves it forward":                                {config(3, "hello-00001"), append(revs(2), rev("hello-00003", 3, model.Unknown)), "", "hello-00003", "hello-00002", model.Unknown, "", "", false},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/install"
 	"sluice.dev/sluice/cmd/sluice/preflight"
 )
@@ -25,21 +26,21 @@ when nothing lacks, 1 when something does, and 2 when the cluster cannot be aske
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.Check(); err != nil {
-				return exit{2, err}
+				return command.Exit{Code: 2, Err: err}
 			}
 			config, err := server.config()
 			if err != nil {
-				return exit{2, fmt.Errorf("finding the API server: %w", err)}
+				return command.Exit{Code: 2, Err: fmt.Errorf("finding the API server: %w", err)}
 			}
 			findings, err := preflight.Check(c.Context(), config, o)
 			for _, f := range findings {
 				fmt.Fprintln(c.OutOrStdout(), f)
 			}
 			if err != nil {
-				return exit{2, err}
+				return command.Exit{Code: 2, Err: err}
 			}
 			if preflight.Worst(findings) == preflight.Lacks {
-				return exit{1, nil}
+				return command.Exit{Code: 1}
 			}
 			return nil
 		},

@@ -7,11 +7,12 @@ import (
 	"k8s.io/klog/v2"
 
 	"sluice.dev/sluice/cmd/sluice/cluster"
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/kube"
 )
 
 func controllerCommand() *cobra.Command {
-	var log logFlags
+	var log command.LogFlags
 	var server clusterFlags
 	o := cluster.Defaults()
 	c := &cobra.Command{
@@ -23,7 +24,7 @@ it ends. sluice install prints what a cluster needs to run it.`,
 		Example: `  sluice controller --queue-proxy-image registry.example.com/sluice/queue-proxy:v1`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if o.Logger, err = log.logger(c.ErrOrStderr()); err != nil {
+			if o.Logger, err = log.Logger(c.ErrOrStderr()); err != nil {
 				return err
 			}
 			klog.SetLogger(kube.Bridge(o.Logger.Named("kubernetes")))
@@ -37,7 +38,7 @@ it ends. sluice install prints what a cluster needs to run it.`,
 			return controller.Run(c.Context())
 		},
 	}
-	log.add(c)
+	log.Add(c)
 	server.add(c)
 	o.AddFlags(c.Flags())
 	return c

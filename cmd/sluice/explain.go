@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/facts"
 	"sluice.dev/sluice/explain"
 	"sluice.dev/sluice/explain/tree"
@@ -59,7 +60,7 @@ func usage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return exit{2, err}
+	return command.Exit{Code: 2, Err: err}
 }
 
 func (f *explainFlags) run(c *cobra.Command, asked string) error {
@@ -83,7 +84,7 @@ func (f *explainFlags) run(c *cobra.Command, asked string) error {
 		return fmt.Errorf("explaining %s: %w", query, err)
 	}
 	if len(answer.Broken) > 0 {
-		return exit{code: 1}
+		return command.Exit{Code: 1}
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/cmd/sluice/manifest"
-	"sluice.dev/sluice/cmd/sluice/up"
+	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/translator"
 )
@@ -28,7 +28,7 @@ several documents, the last one counts. Problems go to standard error; the rest 
 			if len(files) == 0 {
 				return errors.New("nothing to translate: name a file or folder with -f")
 			}
-			if err := up.CheckRoutes(gateway.Routes); err != nil {
+			if err := loops.CheckRoutes(gateway.Routes); err != nil {
 				return err
 			}
 			documents, err := manifest.Read(files)
@@ -62,6 +62,6 @@ several documents, the last one counts. Problems go to standard error; the rest 
 	c.Flags().StringVar(&domain, "domain", "localhost", "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	c.Flags().StringVar(&gateway.HTTP, "http", "127.0.0.1:8080", "address of the gateway")
 	c.Flags().StringVar(&gateway.Local, "local", "127.0.0.1:8081", "address of the gateway for cluster-local hosts; empty for none")
-	c.Flags().StringVar((*string)(&gateway.Routes), "routes", string(model.Scoped), up.RoutesUsage)
+	c.Flags().StringVar((*string)(&gateway.Routes), "routes", string(model.Scoped), loops.RoutesUsage)
 	return c
 }

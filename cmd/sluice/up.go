@@ -7,12 +7,13 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/up"
 	"sluice.dev/sluice/kube"
 )
 
 func upCommand() *cobra.Command {
-	var log logFlags
+	var log command.LogFlags
 	o := up.Defaults()
 	c := &cobra.Command{
 		Use:   "up",
@@ -29,7 +30,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
   curl http://hello.default.localhost:8080`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if o.Logger, err = log.logger(c.ErrOrStderr()); err != nil {
+			if o.Logger, err = log.Logger(c.ErrOrStderr()); err != nil {
 				return err
 			}
 			klog.SetLogger(kube.Bridge(o.Logger.Named("kubernetes")))
@@ -44,7 +45,7 @@ when that is ready. Ctrl-C or SIGTERM lets requests finish and stops everything.
 			return u.Run(c.Context())
 		},
 	}
-	log.add(c)
+	log.Add(c)
 	o.AddFlags(c.Flags())
 	return c
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/inspect"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/xds/csds"
@@ -175,10 +176,10 @@ While something changes, a client is behind for a moment: --wait has diff look a
 		RunE: func(c *cobra.Command, args []string) error {
 			same, err := f.diff(c, args, wait)
 			if err != nil {
-				return exit{exitTrouble, err}
+				return command.Exit{Code: exitTrouble, Err: err}
 			}
 			if !same {
-				return exit{code: exitDiffers}
+				return command.Exit{Code: exitDiffers}
 			}
 			return nil
 		},

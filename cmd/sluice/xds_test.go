@@ -23,6 +23,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/inspect"
 	"sluice.dev/sluice/cmd/sluice/metrics"
 	"sluice.dev/sluice/contract"
@@ -121,7 +122,7 @@ func (d *harness) printed(want string, args ...string) {
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		out, err := d.run(args...)
 		got = spaces.ReplaceAllString(span.ReplaceAllString(out, "TIME"), " ")
-		if err != nil && !errors.Is(err, exit{code: exitDiffers}) {
+		if err != nil && !errors.Is(err, command.Exit{Code: exitDiffers}) {
 			got = err.Error() // nobody may be connected yet
 		}
 		if got == want {
@@ -184,7 +185,7 @@ refused CDS a: has v1, refuses v2
  name: a
 grpc-1 has all 2 resources that it asked for as they are offered to role mesh: no difference
 `, "diff")
-	if _, err := d.run("diff", "gateway"); !errors.Is(err, exit{code: exitDiffers}) {
+	if _, err := d.run("diff", "gateway"); !errors.Is(err, command.Exit{Code: exitDiffers}) {
 		t.Errorf("diff ended with %v, want %d and nothing to say", err, exitDiffers)
 	}
 
@@ -250,8 +251,8 @@ func TestXDSCommandsNameWhatIsWrong(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%v: %v, want %s", args, err, want)
 		}
-		var code exit
-		if isDiff := args[0] == "diff"; errors.As(err, &code) != isDiff || isDiff && code.code != exitTrouble {
+		var code command.Exit
+		if isDiff := args[0] == "diff"; errors.As(err, &code) != isDiff || isDiff && code.Code != exitTrouble {
 			t.Errorf("%v ends with %+v", args, code)
 		}
 	}

@@ -2,41 +2,25 @@ package digest
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"sluice.dev/sluice/test/kubeapi"
 )
+
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // newCluster returns a client that may do everything, and one that may do what a Resolver needs: get ServiceAccounts and Secrets.
 func newCluster(t *testing.T) (all, reader client.Client) {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	ctrl.SetLogger(logr.Discard())
-	env := &envtest.Environment{}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	all, err = client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	user, err := env.AddUser(envtest.User{Name: "resolver"}, config)
+	config := kubeapi.Start(t)
+	all, err := client.New(config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +39,9 @@ func newCluster(t *testing.T) (all, reader client.Client) {
 			t.Fatal(err)
 		}
 	}
-	reader, err = client.New(user.Config(), client.Options{})
+	user := rest.CopyConfig(config)
+	user.Impersonate = rest.ImpersonationConfig{UserName: "resolver", Groups: []string{"system:authenticated"}}
+	reader, err = client.New(user, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,10 +122,12 @@ var installations = map[string]struct {
 	},
 	"images": {
 		func(o *install.Options) {
-			o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy = "r.example/a@sha256:00", "r.example:5000/b:v1", "e:1", "Always"
+			o.Image, o.DataPlaneImage, o.QueueProxyImage = "r.example/a@sha256:00", "r.example/d:v1", "r.example:5000/b:v1"
+			o.EnvoyImage, o.PullPolicy = "e:1", "Always"
 		},
 		map[string]any{"images": map[string]any{
-			"sluice": "r.example/a@sha256:00", "queueProxy": "r.example:5000/b:v1", "envoy": "e:1", "pullPolicy": "Always",
+			"sluice": "r.example/a@sha256:00", "dataPlane": "r.example/d:v1", "queueProxy": "r.example:5000/b:v1", "envoy": "e:1",
+			"pullPolicy": "Always",
 		}},
 	},
 	"a certificate": {func(o *install.Options) { o.TLSSecret = "wildcard" }, map[string]any{"tlsSecret": "wildcard"}},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -32,20 +33,21 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Start returns how to reach the API server, which checks permissions by RBAC and has none of our kinds. It skips the test where
-// KUBEBUILDER_ASSETS does not name a folder with kube-apiserver and etcd.
-func Start(t testing.TB) *rest.Config {
+// Start returns how to reach the API server, which checks permissions by RBAC and has no controllers. Besides Kubernetes' own kinds it has
+// those that the first call in a process names. It skips the test where KUBEBUILDER_ASSETS does not name a folder with kube-apiserver and
+// etcd.
+func Start(t testing.TB, kinds ...*apiextensionsv1.CustomResourceDefinition) *rest.Config {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
 	}
 	server.once.Do(func() {
 		ctrl.SetLogger(logr.Discard())
-		server.env = &envtest.Environment{}
+		server.env = &envtest.Environment{CRDs: kinds}
 		server.rest, server.err = server.env.Start()
 	})
 	if server.err != nil {
 		t.Fatalf("starting the API server: %v", server.err)
 	}
-	return server.rest
+	return rest.CopyConfig(server.rest)
 }

@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/kube/configmap"
 	"sluice.dev/sluice/kube/deployment"
 	"sluice.dev/sluice/kube/digest"
+	"sluice.dev/sluice/kube/images"
 	"sluice.dev/sluice/model"
 )
 
@@ -143,7 +144,7 @@ func (t *term) newLoops(o loops.Options) (err error) {
 	o.Adapter = kube.Options{
 		Config: t.api, Gateway: t.options.gateway(), ActivatorToken: t.token, Run: t.runtime.Run,
 		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },
-		Digests:  kube.Digests{Known: t.digests.Known, Resolve: t.digests.Resolve},
+		Digests:  images.Digests{Known: t.digests.Known, Resolve: t.digests.Resolve},
 		Settings: t.options.adapterSettings(settings), LocalGateway: t.options.localGateway(), Secrets: true,
 		DefaultCertificate: t.options.certificate(), Events: true,
 	}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
-	"sluice.dev/sluice/cmd/sluice/up"
+	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/model"
 )
 
@@ -67,7 +67,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HTTP, "http", o.HTTP, "where gateways listen")
 	flags.StringVar(&o.HTTPS, "https", o.HTTPS, "where gateways listen for TLS, when there is a certificate")
 	flags.StringVar(&o.Local, "local", o.Local, "where gateways listen for cluster-local hosts; empty for nowhere")
-	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), up.RoutesUsage)
+	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), loops.RoutesUsage)
 	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs, NAME.NAMESPACE.DOMAIN, where config-domain names none; "+
 		"empty: such services are cluster-local")
 	flags.StringVar(&o.LocalGateway, "local-gateway", o.LocalGateway,
@@ -83,7 +83,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 
 // check finds options that are missing or wrong.
 func (o *Options) check() error {
-	err := up.CheckRoutes(o.Routes)
+	err := loops.CheckRoutes(o.Routes)
 	if net.ParseIP(o.IP) == nil {
 		err = errors.Join(err, fmt.Errorf("--ip %q is no IP address: give the pod's, or set POD_IP from status.podIP", o.IP))
 	}

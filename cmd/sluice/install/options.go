@@ -26,9 +26,10 @@ type Options struct {
 	Gateway string
 	// Replicas of each role. They are at least 1.
 	ControllerReplicas, ActivatorReplicas, GatewayReplicas int
-	// Image has sluice, QueueProxyImage the sidecar of replicas, EnvoyImage has envoy on its PATH. PullPolicy is for all of them.
-	Image, QueueProxyImage, EnvoyImage string
-	PullPolicy                         string
+	// Image has sluice, DataPlaneImage gateway and activator, QueueProxyImage the sidecar of replicas; EnvoyImage has envoy on its PATH.
+	// PullPolicy is for all of them.
+	Image, DataPlaneImage, QueueProxyImage, EnvoyImage string
+	PullPolicy                                         string
 	// Domain of the services' URLs: NAME.NAMESPACE.Domain.
 	Domain string
 	// ServiceType of the gateway's Service: LoadBalancer, NodePort or ClusterIP.
@@ -49,7 +50,7 @@ type Options struct {
 func Defaults() Options {
 	return Options{
 		Namespace: "sluice-system", Gateway: Envoy, ControllerReplicas: 2, ActivatorReplicas: 2, GatewayReplicas: 2,
-		Image: "sluice.local/sluice:dev", QueueProxyImage: "sluice.local/queue-proxy:dev",
+		Image: "sluice.local/sluice:dev", DataPlaneImage: "sluice.local/data-plane:dev", QueueProxyImage: "sluice.local/queue-proxy:dev",
 		EnvoyImage: "envoyproxy/envoy:distroless-v1.40.0", PullPolicy: string(corev1.PullIfNotPresent),
 		Domain: "example.com", ServiceType: string(corev1.ServiceTypeLoadBalancer), Routes: "scoped",
 	}
@@ -62,7 +63,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.ControllerReplicas, "controller-replicas", o.ControllerReplicas, "replicas of the controller, of which one leads")
 	flags.IntVar(&o.ActivatorReplicas, "activator-replicas", o.ActivatorReplicas, "replicas of the activator")
 	flags.IntVar(&o.GatewayReplicas, "gateway-replicas", o.GatewayReplicas, "replicas of the gateway")
-	flags.StringVar(&o.Image, "image", o.Image, "image of sluice")
+	flags.StringVar(&o.Image, "image", o.Image, "image of sluice, for controllers")
+	flags.StringVar(&o.DataPlaneImage, "data-plane-image", o.DataPlaneImage, "image of data-plane, for activators and gateways")
 	flags.StringVar(&o.QueueProxyImage, "queue-proxy-image", o.QueueProxyImage,
 		"image of the queue-proxy, which runs beside each replica of a service")
 	flags.StringVar(&o.EnvoyImage, "envoy-image", o.EnvoyImage, "image of Envoy; its PATH must have envoy")
@@ -108,7 +110,7 @@ func (o Options) Check() error {
 		}
 	}
 	for flag, value := range map[string]string{
-		"image": o.Image, "queue-proxy-image": o.QueueProxyImage, "envoy-image": o.EnvoyImage,
+		"image": o.Image, "data-plane-image": o.DataPlaneImage, "queue-proxy-image": o.QueueProxyImage, "envoy-image": o.EnvoyImage,
 	} {
 		if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' }) {
 			add(flag, value, "the name of an image")

@@ -56,7 +56,7 @@ func (o Options) controller() []Object {
 }
 
 func (o Options) activator() []Object {
-	c := o.container(activator, o.Image, append([]string{"activator",
+	c := o.container(activator, o.DataPlaneImage, append([]string{"activator",
 		fmt.Sprintf("--listen=:%d", activatorPort), fmt.Sprintf("--address=$(POD_IP):%d", activatorPort),
 		fmt.Sprintf("--admin=:%d", adminPort)}, o.xdsFlags()...)...)
 	c.Ports = []corev1.ContainerPort{port("http", activatorPort), port("admin", adminPort)}
@@ -87,21 +87,21 @@ func (o Options) gateway() []Object {
 }
 
 func (o Options) builtinGateway() role {
-	c := o.container(gateway, o.Image, append([]string{"gateway", fmt.Sprintf("--admin=:%d", adminPort)}, o.xdsFlags()...)...)
+	c := o.container(gateway, o.DataPlaneImage, append([]string{"gateway", fmt.Sprintf("--admin=:%d", adminPort)}, o.xdsFlags()...)...)
 	return o.completeGateway(c)
 }
 
-// envoyGateway runs Envoy as a child of sluice, which writes its bootstrap, drains it, and passes on its pages for operators. The binary
-// is copied into the pod, because Envoy's image has none, and may have no shell.
+// envoyGateway runs Envoy as a child of data-plane, which writes its bootstrap, drains it, and passes on its pages for operators. The
+// binary is copied into the pod, because the image of Envoy has none, and may have no shell.
 func (o Options) envoyGateway() role {
-	copies := o.container("copy-sluice", o.Image, "copy", binDir+"/sluice")
+	copies := o.container("copy-data-plane", o.DataPlaneImage, "copy", binDir+"/data-plane")
 	copies.Env = nil
 	copies.Resources = resources("10m", "16Mi", "256Mi")
 	copies.VolumeMounts = []corev1.VolumeMount{{Name: "bin", MountPath: binDir}}
 
 	c := o.container(gateway, o.EnvoyImage, append([]string{"gateway", fmt.Sprintf("--admin=:%d", adminPort),
 		"--envoy=envoy", "--envoy-dir=" + runDir, fmt.Sprintf("--max-memory=%d", gatewayMemory)}, o.xdsFlags()...)...)
-	c.Command = []string{binDir + "/sluice"}
+	c.Command = []string{binDir + "/data-plane"}
 	c.VolumeMounts = []corev1.VolumeMount{{Name: "bin", MountPath: binDir, ReadOnly: true}, {Name: "run", MountPath: runDir}}
 	r := o.completeGateway(c)
 	r.init = []corev1.Container{copies}

@@ -59,7 +59,7 @@ func (c *checker) nodes(ctx context.Context) error {
 
 // images are those of the installation.
 func (c *checker) images() []string {
-	images := []string{c.options.Image, c.options.QueueProxyImage}
+	images := []string{c.options.Image, c.options.DataPlaneImage, c.options.QueueProxyImage}
 	if c.options.Gateway == install.Envoy {
 		images = append(images, c.options.EnvoyImage)
 	}

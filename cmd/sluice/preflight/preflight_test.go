@@ -2,7 +2,7 @@ package preflight
 
 import (
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +20,10 @@ import (
 	"sluice.dev/sluice/cmd/sluice/install"
 	"sluice.dev/sluice/crds"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/kubeapi"
 )
+
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 // cluster is an API server. There are no nodes but those that a test makes.
 type cluster struct {
@@ -31,19 +34,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	env := &envtest.Environment{}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatalf("starting the API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stopping the API server: %v", err)
-		}
-	})
+	config := kubeapi.Start(t)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -122,6 +113,7 @@ func TestCheck(t *testing.T) {
 		{"names what the user may not do", namesWhatTheUserMayNotDo},
 		{"says what the cluster lacks", saysWhatTheClusterLacks},
 		{"finds Knative", findsKnative},
+		{"wants the metrics API for revisions on CPU", wantsTheMetricsAPIForRevisionsOnCPU},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.test(t, &cluster{c.Client, t, c.config}) })
 	}
@@ -135,7 +127,7 @@ func saysWhatTheClusterLacks(t *testing.T, c *cluster) {
 
 	c.create(node("idle", corev1.ConditionFalse, o.Image))
 	c.says(c.config, o, "lacks No node is ready")
-	c.create(node("first", corev1.ConditionTrue, o.Image, "docker.io/"+o.EnvoyImage))
+	c.create(node("first", corev1.ConditionTrue, o.Image, o.DataPlaneImage, "docker.io/"+o.EnvoyImage))
 	c.says(c.config, o, "ok 1 nodes", "ok All nodes have the image "+o.Image, "ok All nodes have the image "+o.EnvoyImage,
 		"lacks 1 nodes, such as first, do not list the image "+o.QueueProxyImage)
 
@@ -238,12 +230,12 @@ func TestVersionsAreCompared(t *testing.T) {
 	}
 }
 
-func TestRevisionsOnCPUNeedTheMetricsAPI(t *testing.T) {
-	c := newCluster(t)
+func wantsTheMetricsAPIForRevisionsOnCPU(t *testing.T, c *cluster) {
 	definitions, err := crds.Definitions()
 	if err != nil {
 		t.Fatal(err)
 	}
+	definitions = slices.DeleteFunc(definitions, func(d *apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Names.Kind != "Revision" })
 	if _, err := envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{CRDs: definitions}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/cmd/sluice/install"
 	"sluice.dev/sluice/test/authority"
+	"sluice.dev/sluice/test/kubeapi"
 )
+
+func TestMain(m *testing.M) { kubeapi.Main(m) }
 
 func TestHolderOfTheLeaseNamesThePod(t *testing.T) {
 	for _, c := range []struct {
@@ -43,19 +45,7 @@ func TestHolderOfTheLeaseNamesThePod(t *testing.T) {
 
 // Each error names what is missing, and what to do. Only the last step needs a kubelet: the tests in a cluster have it.
 func TestWhatIsMissingIsNamed(t *testing.T) {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("KUBEBUILDER_ASSETS is not set: this test needs a folder with kube-apiserver and etcd")
-	}
-	env := &envtest.Environment{}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stopping the API server: %v", err)
-		}
-	})
+	config := kubeapi.Start(t)
 	api, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
@@ -98,26 +99,13 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&o.Gateway, "gateway", o.Gateway,
 		"data plane: builtin, envoy, auto (Envoy where one is found), or none (you run your own)")
-	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), RoutesUsage)
+	flags.StringVar((*string)(&o.Routes), "routes", string(o.Routes), loops.RoutesUsage)
 	flags.StringVar(&o.Envoy, "envoy", o.Envoy, "the Envoy to run; by default the one on PATH or named by ENVOY_BIN")
-}
-
-// RoutesUsage is the help of --routes.
-const RoutesUsage = "the form in which routes reach gateways: scoped, those of each host a resource of its own (SRDS), " +
-	"so that a change costs what changed, or inline, all in one resource, " +
-	"for gateways without SRDS (Envoy and the built-in one have it, MOSN has not)"
-
-// CheckRoutes finds what is wrong with the value of --routes.
-func CheckRoutes(form model.RouteForm) error {
-	if form != model.Inline && form != model.Scoped {
-		return fmt.Errorf("--routes %q is neither %s nor %s", form, model.Scoped, model.Inline)
-	}
-	return nil
 }
 
 // check finds options that are wrong or contradict each other, and addresses that cannot be listened on.
 func (o *Options) check() error {
-	err := errors.Join(CheckRoutes(o.Routes), o.XDS.Check())
+	err := errors.Join(loops.CheckRoutes(o.Routes), o.XDS.Check())
 	if o.MaxReplicas < 1 {
 		err = errors.Join(err, fmt.Errorf("--max-replicas %d is none: want 1 or more", o.MaxReplicas))
 	}

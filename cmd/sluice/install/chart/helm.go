@@ -16,6 +16,7 @@ import (
 const (
 	markNamespace  = "mark-namespace"
 	markImage      = "mark-sluice-image"
+	markDataPlane  = "mark-data-plane-image"
 	markQueueProxy = "mark-queue-proxy-image"
 	markEnvoy      = "mark-envoy-image"
 	markPullPolicy = "mark-pull-policy"
@@ -31,7 +32,8 @@ const (
 
 // values are the values of the chart by their marks.
 var values = map[string]string{
-	markNamespace: "namespace", markImage: "images.sluice", markQueueProxy: "images.queueProxy", markEnvoy: "images.envoy",
+	markNamespace: "namespace", markImage: "images.sluice", markDataPlane: "images.dataPlane", markQueueProxy: "images.queueProxy",
+	markEnvoy:      "images.envoy",
 	markPullPolicy: "images.pullPolicy", markDomain: "domain", markService: "serviceType", markTLSSecret: "tlsSecret", markRoutes: "routes",
 	strconv.Itoa(markControllers): "replicas.controller", strconv.Itoa(markActivators): "replicas.activator",
 	strconv.Itoa(markGateways): "replicas.gateway",
@@ -42,7 +44,7 @@ func marked() install.Options {
 	return install.Options{
 		Namespace: markNamespace, Gateway: install.Envoy,
 		ControllerReplicas: markControllers, ActivatorReplicas: markActivators, GatewayReplicas: markGateways,
-		Image: markImage, QueueProxyImage: markQueueProxy, EnvoyImage: markEnvoy, PullPolicy: markPullPolicy,
+		Image: markImage, DataPlaneImage: markDataPlane, QueueProxyImage: markQueueProxy, EnvoyImage: markEnvoy, PullPolicy: markPullPolicy,
 		Domain: markDomain, ServiceType: markService, TLSSecret: markTLSSecret, UserSecrets: true, RecordUsers: true,
 		Routes: markRoutes, Monitoring: true,
 	}

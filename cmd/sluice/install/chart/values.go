@@ -32,7 +32,10 @@ replicas:
   gateway: %d
 
 images:
+  # For controllers.
   sluice: %s
+  # For activators and gateways.
+  dataPlane: %s
   # The queue-proxy runs beside each replica of a service.
   queueProxy: %s
   # The PATH of Envoy's image must have envoy.
@@ -55,7 +58,7 @@ routes: %s
 # Whether to add PodMonitors and alerts for the Prometheus operator, which must be installed, and a dashboard of Grafana.
 monitoring: %t
 `, o.Namespace, o.Gateway, o.ControllerReplicas, o.ActivatorReplicas, o.GatewayReplicas,
-		o.Image, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
+		o.Image, o.DataPlaneImage, o.QueueProxyImage, o.EnvoyImage, o.PullPolicy, o.Domain, o.ServiceType, o.TLSSecret,
 		o.UserSecrets, o.RecordUsers, o.Routes, o.Monitoring)
 }
 
@@ -84,6 +87,7 @@ const schema = `{
       "additionalProperties": false,
       "properties": {
         "sluice": {"type": "string", "pattern": "^\\S+$"},
+        "dataPlane": {"type": "string", "pattern": "^\\S+$"},
         "queueProxy": {"type": "string", "pattern": "^\\S+$"},
         "envoy": {"type": "string", "pattern": "^\\S+$"},
         "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]}

@@ -1,4 +1,4 @@
-package kube
+package world
 
 import (
 	"sync"
@@ -6,12 +6,12 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// backing knows which revisions activators back: every client sends all requests of such a revision to an activator, so its last
+// Backing knows which revisions activators back: every client sends all requests of such a revision to an activator, so its last
 // replica may end without losing one. That is so once every client has acknowledged a World that says so. To learn in which
-// World a change appears, backing passes backends and activators on to the assembler.
-type backing struct {
+// World a change appears, Backing passes backends and activators on to the assembler.
+type Backing struct {
 	// Set once.
-	assembler *assembler
+	assembler *Assembler
 	report    func(revision model.Key, backed bool) // called with mu held, so that changes are reported in their order
 
 	// Guarded by mu, which is taken before the assembler's.
@@ -21,12 +21,14 @@ type backing struct {
 	backed     map[model.Key]struct{} // via activators with every client
 }
 
-func newBacking(a *assembler, report func(revision model.Key, backed bool)) *backing {
-	return &backing{assembler: a, report: report, pending: map[model.Key]uint64{}, backed: map[model.Key]struct{}{}}
+// NewBacking makes a Backing in front of an Assembler. It calls report whenever a revision begins or ends to be backed; report must neither
+// block nor call the Backing.
+func NewBacking(a *Assembler, report func(revision model.Key, backed bool)) *Backing {
+	return &Backing{assembler: a, report: report, pending: map[model.Key]uint64{}, backed: map[model.Key]struct{}{}}
 }
 
-// setBackend adds or replaces the backend of a revision.
-func (b *backing) setBackend(backend *model.Backend) {
+// SetBackend adds or replaces the backend of a revision.
+func (b *Backing) SetBackend(backend *model.Backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	generation, changed := b.assembler.setBackend(backend)
@@ -48,8 +50,8 @@ func (b *backing) setBackend(backend *model.Backend) {
 	}
 }
 
-// removeBackend removes the backend of a revision that is gone. Nothing is reported of it any more.
-func (b *backing) removeBackend(revision model.Key) {
+// RemoveBackend removes the backend of a revision that is gone. Nothing is reported of it any more.
+func (b *Backing) RemoveBackend(revision model.Key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.pending, revision)
@@ -57,8 +59,8 @@ func (b *backing) removeBackend(revision model.Key) {
 	b.assembler.removeBackend(revision)
 }
 
-// setActivators replaces the addresses of all activators. Without any, no revision is backed.
-func (b *backing) setActivators(endpoints []model.Endpoint) {
+// SetActivators replaces the addresses of all activators. Without any, no revision is backed.
+func (b *Backing) SetActivators(endpoints []model.Endpoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	generation, changed := b.assembler.setActivators(endpoints)
@@ -72,8 +74,8 @@ func (b *backing) setActivators(endpoints []model.Endpoint) {
 	}
 }
 
-// acknowledge notes that every client has a World.
-func (b *backing) acknowledge(generation uint64) {
+// Acknowledge notes that every client has a World.
+func (b *Backing) Acknowledge(generation uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.activators {

@@ -1,4 +1,4 @@
-package main
+package dataplane
 
 import (
 	"net/http"
@@ -7,13 +7,14 @@ import (
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/activator"
 )
 
 func activatorCommand() *cobra.Command {
-	var log logFlags
+	var log command.LogFlags
 	var opts activator.Options
 	var server transport.DialOptions
 	pages := admin.Options{Address: "127.0.0.1:9092"}
@@ -29,7 +30,7 @@ have stopped coming.`,
 		Example: `  sluice activator --listen 127.0.0.1:8012 --admin 127.0.0.1:9092`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			l, err := log.logger(c.ErrOrStderr())
+			l, err := log.Logger(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ have stopped coming.`,
 			return parts.Stop(parts.Wait(c.Context(), nil))
 		},
 	}
-	log.add(c)
+	log.Add(c)
 	server.AddFlags(c.Flags())
 	c.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:8012", "address to take requests on")
 	c.Flags().StringVar(&opts.Address, "address", "", "address (IP:port) at which gateways reach it; empty is that of --listen")

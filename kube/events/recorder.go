@@ -1,8 +1,10 @@
-package kube
+// Package events tells the users of objects by Kubernetes Events what becomes of them, and how often at most. It must not decide anything.
+package events
 
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/kube/notebook"
 	"sluice.dev/sluice/model"
 )
 
@@ -47,15 +50,16 @@ const (
 // eventComponent is who the Events are from.
 const eventComponent = "sluice-controller"
 
-// events records Events about the objects of users. The object of a user is the Service where a Service owns the Route or Configuration.
-type events struct {
+// Recorder records Events about the objects of users. The object of a user is the Service where a Service owns the Route or Configuration.
+// Its methods do not block, and may be called from any goroutine.
+type Recorder struct {
 	broadcaster record.EventBroadcaster // nil: there are no Events
 	recorder    record.EventRecorder
 	sink        record.EventSink
 
 	// What the last Event told of a revision's replicas, and of a Route's split.
-	replicas notebook[model.Key, told[int]]
-	splits   notebook[model.Key, told[string]]
+	replicas notebook.Notebook[model.Key, told[int]]
+	splits   notebook.Notebook[model.Key, told[string]]
 }
 
 // told is a state that an Event has told of.
@@ -64,12 +68,13 @@ type told[T comparable] struct {
 	at    time.Time // of the Event; zero: the state is the one of the start
 }
 
-func newEvents(o *Options, scheme *runtime.Scheme) (*events, error) {
-	e := &events{}
-	if !o.Events {
+// New makes a Recorder that writes Events to an API server, about objects of the scheme. Without a config it records none.
+func New(config *rest.Config, scheme *runtime.Scheme) (*Recorder, error) {
+	e := &Recorder{}
+	if config == nil {
 		return e, nil
 	}
-	config := rest.CopyConfig(o.Config)
+	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = eventQPS, eventClientBurst
 	api, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -83,8 +88,8 @@ func newEvents(o *Options, scheme *runtime.Scheme) (*events, error) {
 	return e, nil
 }
 
-// run sends Events until the context ends.
-func (e *events) run(ctx context.Context) error {
+// Run sends Events until the context ends.
+func (e *Recorder) Run(ctx context.Context) error {
 	if e.broadcaster == nil {
 		return nil
 	}
@@ -95,17 +100,17 @@ func (e *events) run(ctx context.Context) error {
 	return nil
 }
 
-// tell records an Event about an object. It does not block.
-func (e *events) tell(about runtime.Object, kind, reason, message string) {
+// Tell records an Event of a type, such as corev1.EventTypeNormal, about an object.
+func (e *Recorder) Tell(about runtime.Object, kind, reason, message string) {
 	if e.recorder != nil {
 		e.recorder.Event(about, kind, reason, message)
 	}
 }
 
-// subject is the object of the user that an object belongs to: the Service that owns it, or itself.
-func subject(o client.Object) runtime.Object {
+// Subject is the object of the user that an object belongs to: the Service that owns it, or itself.
+func Subject(o client.Object) runtime.Object {
 	owner := metav1.GetControllerOf(o)
-	if owner == nil || owner.Kind != kindService {
+	if owner == nil || owner.Kind != servingv1.KindService {
 		return o
 	}
 	return &corev1.ObjectReference{
@@ -113,12 +118,12 @@ func subject(o client.Object) runtime.Object {
 	}
 }
 
-// isOwned says that a Service owns an object. The Service's own conditions have what is wrong with it.
-func isOwned(o client.Object) bool { return subject(o) != runtime.Object(o) }
+// IsOwned says that a Service owns an object. The Service's own conditions have what is wrong with it.
+func IsOwned(o client.Object) bool { return Subject(o) != runtime.Object(o) }
 
-// conditions tells of a change of conditions that was written: the object has become ready, or something is wrong with it. ready is what
+// Conditions tells of a change of conditions that was written: the object has become ready, or something is wrong with it. ready is what
 // to say in the first case.
-func (e *events) conditions(about client.Object, before, after *servingv1.Status, ready string) {
+func (e *Recorder) Conditions(about client.Object, before, after *servingv1.Status, ready string) {
 	is := after.Condition(servingv1.ConditionReady)
 	if e.recorder == nil || is == nil {
 		return
@@ -131,15 +136,15 @@ func (e *events) conditions(about client.Object, before, after *servingv1.Status
 	switch is.Status {
 	case metav1.ConditionFalse:
 		if changed || was.Reason != is.Reason || was.Message != is.Message {
-			e.tell(about, corev1.EventTypeWarning, is.Reason, is.Message)
+			e.Tell(about, corev1.EventTypeWarning, is.Reason, is.Message)
 		}
 	case metav1.ConditionTrue:
 		if changed {
-			e.tell(about, corev1.EventTypeNormal, ReasonReady, ready)
+			e.Tell(about, corev1.EventTypeNormal, ReasonReady, ready)
 		}
 	}
 	if now := remark(after); now != (notice{}) && now != remark(before) {
-		e.tell(about, corev1.EventTypeWarning, now.Reason, now.Message)
+		e.Tell(about, corev1.EventTypeWarning, now.Reason, now.Message)
 	}
 }
 
@@ -158,13 +163,24 @@ func remark(s *servingv1.Status) notice {
 	return notice{}
 }
 
+// ForgetRevision forgets what Events have told of a revision that is gone.
+func (e *Recorder) ForgetRevision(k model.Key) { e.replicas.Drop(k) }
+
+// ForgetRoute forgets what Events have told of a Route that is gone.
+func (e *Recorder) ForgetRoute(k model.Key) { e.splits.Drop(k) }
+
+func keyOf(o client.Object) model.Key {
+	return model.Key{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
 // step reports whether to tell of a new state now, and from which state it changed. Otherwise again is after what time to ask again; 0
 // when nothing is to be told. was is the state of the start, such as the one that a process before has written.
-func step[T comparable](n *notebook[model.Key, told[T]], key model.Key, was, is T, now time.Time) (from T, tell bool, again time.Duration) {
-	last, known := n.get(key)
+func step[T comparable](n *notebook.Notebook[model.Key, told[T]], key model.Key, was, is T,
+	now time.Time) (from T, tell bool, again time.Duration) {
+	last, known := n.Get(key)
 	if !known {
 		last = told[T]{state: was}
-		n.put(key, last)
+		n.Put(key, last)
 	}
 	if last.state == is {
 		return is, false, 0
@@ -172,33 +188,33 @@ func step[T comparable](n *notebook[model.Key, told[T]], key model.Key, was, is 
 	if left := last.at.Add(eventPace).Sub(now); left > 0 {
 		return last.state, false, left
 	}
-	n.put(key, told[T]{is, now})
+	n.Put(key, told[T]{is, now})
 	return last.state, true, 0
 }
 
-// scaled tells of another replica count of a revision. It returns after what time to call it again; 0 means with the next change.
-func (e *events) scaled(revision *servingv1.Revision, s state, now time.Time) time.Duration {
-	if e.recorder == nil || s.Decision == nil {
+// Scaled tells of another replica count of a revision. why begins with the count and explains it; it may be empty. Scaled returns after
+// what time to call it again; 0 means with the next change.
+func (e *Recorder) Scaled(revision *servingv1.Revision, replicas int, why string, now time.Time) time.Duration {
+	if e.recorder == nil {
 		return 0
 	}
-	was := s.Replicas // a revision that was never scaled only begins
+	was := replicas // a revision that was never scaled only begins
 	if d := revision.Status.DesiredReplicas; d != nil {
 		was = int(*d)
 	}
-	from, tell, again := step(&e.replicas, keyOf(revision), was, s.Replicas, now)
+	from, tell, again := step(&e.replicas, keyOf(revision), was, replicas, now)
 	if tell {
-		why := s.Why
 		if why == "" {
-			why = fmt.Sprintf("%d", s.Replicas)
+			why = strconv.Itoa(replicas)
 		}
-		e.tell(revision, corev1.EventTypeNormal, ReasonScaled, fmt.Sprintf("Scaled from %d to %s", from, why))
+		e.Tell(revision, corev1.EventTypeNormal, ReasonScaled, fmt.Sprintf("Scaled from %d to %s", from, why))
 	}
 	return again
 }
 
-// routed tells of another split of a Route's traffic, when gateways have it. It returns after what time to call it again; 0 means with
+// Routed tells of another split of a Route's traffic, when gateways have it. It returns after what time to call it again; 0 means with
 // the next change.
-func (e *events) routed(before, after *servingv1.Route, now time.Time) time.Duration {
+func (e *Recorder) Routed(before, after *servingv1.Route, now time.Time) time.Duration {
 	if c := after.Status.Condition(servingv1.ConditionReady); e.recorder == nil || c == nil || c.Status != metav1.ConditionTrue {
 		return 0
 	}
@@ -208,7 +224,7 @@ func (e *events) routed(before, after *servingv1.Route, now time.Time) time.Dura
 	}
 	from, tell, again := step(&e.splits, keyOf(after), was, is, now)
 	if tell {
-		e.tell(subject(after), corev1.EventTypeNormal, ReasonTrafficChanged, fmt.Sprintf("Traffic is now %s; it was %s", is, from))
+		e.Tell(Subject(after), corev1.EventTypeNormal, ReasonTrafficChanged, fmt.Sprintf("Traffic is now %s; it was %s", is, from))
 	}
 	return again
 }

@@ -1,4 +1,6 @@
-package kube
+// Package images has the images of revisions resolved to digests, each revision's in a goroutine of its own, with a back-off. It must not
+// know how a registry is asked, nor what a controller does with the result.
+package images
 
 import (
 	"context"
@@ -25,17 +27,14 @@ const (
 	lastResolveRetry  = 2 * time.Minute
 )
 
-// notResolved is the reason of a revision whose image cannot be resolved, as in Knative.
-const notResolved = "ContainerMissing"
-
-// resolving has images resolved, each revision's in a goroutine of its own, so that a slow registry delays the revisions that need it and
-// no others.
-type resolving struct {
+// Resolver has images resolved, each revision's in a goroutine of its own, so that a slow registry delays the revisions that need it and
+// no others. Its methods may be called from any goroutine.
+type Resolver struct {
 	// Set once.
 	digests Digests
 	done    func(revision model.Key) // a resolution has ended
 	ctx     context.Context
-	stop    context.CancelFunc
+	cancel  context.CancelFunc
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -53,36 +52,40 @@ type lookup struct {
 	retry    time.Time // when the next attempt may begin
 }
 
-func newResolving(d Digests, done func(model.Key)) *resolving {
-	r := &resolving{digests: d, done: done, lookups: map[model.Key]*lookup{}}
-	r.ctx, r.stop = context.WithCancel(context.Background())
+// New makes a Resolver. It calls done whenever a resolution of a revision has ended, from any goroutine.
+func New(d Digests, done func(revision model.Key)) *Resolver {
+	r := &Resolver{digests: d, done: done, lookups: map[model.Key]*lookup{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
 
-// found is what is known of a revision's images.
-type found struct {
-	// images by container; nil while they are not known. With a stored status they are the revision's for good.
-	images map[string]string
-	// store says that the images must be in the status before the revision runs: another attempt could have another result.
-	store bool
-	// problem is why the last attempt failed; empty when there was none.
-	problem string
-	// again is after what time to look again; 0 means that done is going to be called.
-	again time.Duration
+// Stop ends all resolutions.
+func (r *Resolver) Stop() { r.cancel() }
+
+// Found is what is known of a revision's images.
+type Found struct {
+	// Images by container; nil while they are not known. With a stored status they are the revision's for good.
+	Images map[string]string
+	// Store says that the images must be in the status before the revision runs: another attempt could have another result.
+	Store bool
+	// Problem is a sentence that says why the last attempt failed; empty when there was none.
+	Problem string
+	// Again is after what time to look again; 0 means that done is going to be called.
+	Again time.Duration
 }
 
-// of returns what is known of a revision's images, and begins an attempt to resolve them where that is due.
-func (r *resolving) of(revision *servingv1.Revision) found {
+// Of returns what is known of a revision's images, and begins an attempt to resolve them where that is due.
+func (r *Resolver) Of(revision *servingv1.Revision) Found {
 	key := model.Key{Namespace: revision.Namespace, Name: revision.Name}
 	if convert.Resolved(revision) {
-		r.drop(key)
-		return found{images: convert.ResolvedImages(revision)}
+		r.Forget(key)
+		return Found{Images: convert.ResolvedImages(revision)}
 	}
 	if r.digests.Resolve == nil {
-		return found{images: revision.Images()}
+		return Found{Images: revision.Images()}
 	}
 	if images := r.digests.Known(revision); images != nil {
-		return found{images: images}
+		return Found{Images: images}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,18 +98,18 @@ func (r *resolving) of(revision *servingv1.Revision) found {
 		r.lookups[key] = l
 	}
 	if l.images != nil {
-		return found{images: l.images, store: true}
+		return Found{Images: l.images, Store: true}
 	}
 	wait := time.Until(l.retry)
 	if l.running || wait > 0 {
-		return found{problem: l.problem, again: max(wait, 0)}
+		return Found{Problem: l.problem, Again: max(wait, 0)}
 	}
 	r.begin(key, l, revision)
-	return found{problem: l.problem}
+	return Found{Problem: l.problem}
 }
 
 // begin begins an attempt. The mutex is held.
-func (r *resolving) begin(key model.Key, l *lookup, revision *servingv1.Revision) {
+func (r *Resolver) begin(key model.Key, l *lookup, revision *servingv1.Revision) {
 	ctx, stop := context.WithCancel(r.ctx)
 	l.running, l.stop = true, stop
 	go func() {
@@ -127,8 +130,8 @@ func (r *resolving) begin(key model.Key, l *lookup, revision *servingv1.Revision
 	}()
 }
 
-// drop forgets a revision and ends the attempt that runs for it.
-func (r *resolving) drop(key model.Key) {
+// Forget forgets a revision and ends the attempt that runs for it.
+func (r *Resolver) Forget(key model.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.lookups[key]; l != nil {
@@ -137,25 +140,12 @@ func (r *resolving) drop(key model.Key) {
 	}
 }
 
-// withImages returns a revision with its images in the status: a copy, or the revision itself where nothing is new.
-func withImages(revision *servingv1.Revision, images map[string]string) *servingv1.Revision {
+// With returns a revision with its images in the status: a copy, or the revision itself where nothing is new.
+func With(revision *servingv1.Revision, images map[string]string) *servingv1.Revision {
 	if images == nil || convert.Resolved(revision) {
 		return revision
 	}
 	out := revision.DeepCopy()
 	convert.SetImages(out, images)
 	return out
-}
-
-// resolve returns a revision with its images by digest in the status, and stores them there before they are used for the first time. The
-// Problem is why they are not known, nil while nobody has said so.
-func (a *Adapter) resolve(ctx context.Context, revision *servingv1.Revision) (*servingv1.Revision, found, error) {
-	f := a.resolving.of(revision)
-	resolved := withImages(revision, f.images)
-	if f.store {
-		if err := writeStatus(ctx, a, resolved, revision.Status, resolved.Status); err != nil {
-			return nil, f, err
-		}
-	}
-	return resolved, f, nil
 }

@@ -1,4 +1,4 @@
-package kube
+package world
 
 import (
 	"cmp"
@@ -8,26 +8,30 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// barrier holds the first World back until the part of every object that existed at the start is known. Otherwise the first World
+// Barrier holds the first World back until the part of every object that existed at the start is known. Otherwise the first World
 // would remove from the data plane whatever has not been reconciled yet.
-type barrier struct {
+type Barrier struct {
 	completed chan struct{} // closed when the first World may go
 
 	// Guarded by mu.
 	mu       sync.Mutex
 	complete bool
-	// expected are the objects that are still awaited. It is nil before expect has been called, and when complete.
+	// expected are the objects that are still awaited. It is nil before Expect has been called, and when complete.
 	expected map[model.Ref]struct{}
-	// settled are the objects that became known before expect was called.
+	// settled are the objects that became known before Expect was called.
 	settled map[model.Ref]struct{}
 }
 
-func newBarrier() *barrier {
-	return &barrier{completed: make(chan struct{}), settled: map[model.Ref]struct{}{}}
+// NewBarrier makes a Barrier that is not complete.
+func NewBarrier() *Barrier {
+	return &Barrier{completed: make(chan struct{}), settled: map[model.Ref]struct{}{}}
 }
 
-// expect names the objects without which there is no first World.
-func (b *barrier) expect(objects []model.Ref) {
+// Completed is closed when the first World may go.
+func (b *Barrier) Completed() <-chan struct{} { return b.completed }
+
+// Expect names the objects without which there is no first World.
+func (b *Barrier) Expect(objects []model.Ref) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expected = map[model.Ref]struct{}{}
@@ -39,8 +43,8 @@ func (b *barrier) expect(objects []model.Ref) {
 	b.completeIfSettled()
 }
 
-// settle notes that an object's part of the World is known, and reports whether that was awaited.
-func (b *barrier) settle(o model.Ref) (awaited bool) {
+// Settle notes that an object's part of the World is known, and reports whether that was awaited.
+func (b *Barrier) Settle(o model.Ref) (awaited bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -57,8 +61,8 @@ func (b *barrier) settle(o model.Ref) (awaited bool) {
 	return awaited
 }
 
-// settleAll stops waiting for what is not known.
-func (b *barrier) settleAll() {
+// SettleAll stops waiting for what is not known.
+func (b *Barrier) SettleAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.complete {
@@ -67,15 +71,15 @@ func (b *barrier) settleAll() {
 	}
 }
 
-// isComplete says whether the first World may go.
-func (b *barrier) isComplete() bool {
+// IsComplete says whether the first World may go.
+func (b *Barrier) IsComplete() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.complete
 }
 
-// completeIfSettled is called with mu held, when expect has been called.
-func (b *barrier) completeIfSettled() {
+// completeIfSettled is called with mu held, when Expect has been called.
+func (b *Barrier) completeIfSettled() {
 	if len(b.expected) == 0 {
 		b.complete, b.expected, b.settled = true, nil, nil
 		close(b.completed)
@@ -83,7 +87,7 @@ func (b *barrier) completeIfSettled() {
 }
 
 // missing returns the objects that are awaited, sorted.
-func (b *barrier) missing() []model.Ref {
+func (b *Barrier) missing() []model.Ref {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	missing := make([]model.Ref, 0, len(b.expected))

@@ -1,4 +1,4 @@
-package kube
+package world
 
 import (
 	"math/rand/v2"
@@ -27,67 +27,67 @@ func backendNames(w *model.World) []string {
 }
 
 func TestWorldHoldsTheBackendsThatRoutesName(t *testing.T) {
-	a := newAssembler(model.Gateway{}, "")
+	a := NewAssembler(model.Gateway{}, "")
 	known := &model.Backend{Revision: model.Key{Namespace: "default", Name: "a"}, Endpoints: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}}
 	a.setBackend(known)
 	a.setBackend(&model.Backend{Revision: model.Key{Namespace: "default", Name: "unrouted"}})
-	a.setRoute(route("r", "a", "b"))
-	w := a.world()
+	a.SetRoute(route("r", "a", "b"))
+	w := a.World()
 	if got := backendNames(w); !slices.Equal(got, []string{"a", "b"}) {
 		t.Fatalf("backends %v, want a and b: the routed ones, b though nothing is known of it", got)
 	}
 	if w.Backends[0] != known {
 		t.Error("an unchanged backend lost its pointer")
 	}
-	a.setRoute(route("r", "b"))
-	if got := backendNames(a.world()); !slices.Equal(got, []string{"b"}) {
+	a.SetRoute(route("r", "b"))
+	if got := backendNames(a.World()); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("backends %v after the route left a, want b", got)
 	}
-	a.removeRoute(model.Key{Namespace: "default", Name: "r"})
-	if got := backendNames(a.world()); len(got) != 0 {
+	a.RemoveRoute(model.Key{Namespace: "default", Name: "r"})
+	if got := backendNames(a.World()); len(got) != 0 {
 		t.Errorf("backends %v without any route", got)
 	}
 }
 
 func TestRevisionThatRunsStaysWithoutARoute(t *testing.T) {
-	a := newAssembler(model.Gateway{}, "")
+	a := NewAssembler(model.Gateway{}, "")
 	key := model.Key{Namespace: "default", Name: "a"}
-	a.keep(key, true)
+	a.Keep(key, true)
 	a.setBackend(&model.Backend{Revision: key})
-	if got := backendNames(a.world()); !slices.Equal(got, []string{"a"}) {
+	if got := backendNames(a.World()); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("backends %v, want the one that runs", got)
 	}
-	a.setRoute(route("r", "a"))
-	a.removeRoute(model.Key{Namespace: "default", Name: "r"})
-	if got := backendNames(a.world()); !slices.Equal(got, []string{"a"}) {
+	a.SetRoute(route("r", "a"))
+	a.RemoveRoute(model.Key{Namespace: "default", Name: "r"})
+	if got := backendNames(a.World()); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("backends %v after its route went, want it still", got)
 	}
-	a.keep(key, false)
-	if got := backendNames(a.world()); len(got) != 0 {
+	a.Keep(key, false)
+	if got := backendNames(a.World()); len(got) != 0 {
 		t.Errorf("backends %v after it ended", got)
 	}
 }
 
 func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
-	a := newAssembler(model.Gateway{}, "")
+	a := NewAssembler(model.Gateway{}, "")
 	programmed := func() bool {
-		_, programmed := a.current(model.Key{Namespace: "default", Name: "r"})
+		_, programmed := a.Current(model.Key{Namespace: "default", Name: "r"})
 		return programmed
 	}
-	if a.setRoute(route("r", "a")) || programmed() {
+	if a.SetRoute(route("r", "a")) || programmed() {
 		t.Fatal("a new route counts as known, or as programmed before any gateway had it")
 	}
-	first := a.world().Generation
-	if fresh := a.acknowledge(first); len(fresh) != 1 || !programmed() {
+	first := a.World().Generation
+	if fresh := a.Acknowledge(first); len(fresh) != 1 || !programmed() {
 		t.Fatalf("acknowledging the World made %v programmed, want the route", fresh)
 	}
-	if !a.setRoute(route("r", "a")) || !programmed() {
+	if !a.SetRoute(route("r", "a")) || !programmed() {
 		t.Error("the same route again is programmed already")
 	}
-	if a.setRoute(route("r", "b")) || programmed() {
+	if a.SetRoute(route("r", "b")) || programmed() {
 		t.Error("a changed route needs a new acknowledgement")
 	}
-	if fresh := a.acknowledge(first); len(fresh) != 0 || programmed() {
+	if fresh := a.Acknowledge(first); len(fresh) != 0 || programmed() {
 		t.Errorf("an old acknowledgement made %v programmed", fresh)
 	}
 }
@@ -96,40 +96,40 @@ func TestRouteIsProgrammedWhenItsWorldIsAcknowledged(t *testing.T) {
 func TestAssemblerEndsWithTheWorldOfAFreshOne(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d", "e"}
-	a := newAssembler(model.Gateway{}, "")
+	a := NewAssembler(model.Gateway{}, "")
 	have := map[string]*model.Route{}
 	for range 2000 {
 		name := names[random.IntN(len(names))]
 		if random.IntN(3) == 0 {
-			a.removeRoute(model.Key{Namespace: "default", Name: name})
+			a.RemoveRoute(model.Key{Namespace: "default", Name: name})
 			delete(have, name)
 		} else {
 			r := route(name, names[random.IntN(5)], names[random.IntN(5)])
-			a.setRoute(r)
+			a.SetRoute(r)
 			have[name] = r
 		}
-		want := newAssembler(model.Gateway{}, "")
+		want := NewAssembler(model.Gateway{}, "")
 		for _, r := range have {
-			want.setRoute(r)
+			want.SetRoute(r)
 		}
-		if got, want := backendNames(a.world()), backendNames(want.world()); !slices.Equal(got, want) {
+		if got, want := backendNames(a.World()), backendNames(want.World()); !slices.Equal(got, want) {
 			t.Fatalf("backends %v, want %v", got, want)
 		}
 	}
 }
 
 func TestNewCertificateIsANewWorldThatSharesTheRest(t *testing.T) {
-	a := newAssembler(model.Gateway{HTTPS: ":8443"}, "")
-	a.setRoute(route("one", "one-00001"))
-	before := a.world()
+	a := NewAssembler(model.Gateway{HTTPS: ":8443"}, "")
+	a.SetRoute(route("one", "one-00001"))
+	before := a.World()
 	<-a.changed
-	a.setGateway(model.Gateway{HTTPS: ":8443", Certificates: []model.Certificate{{Name: "ns/renewed"}}})
+	a.SetGateway(model.Gateway{HTTPS: ":8443", Certificates: []model.Certificate{{Name: "ns/renewed"}}})
 	select {
 	case <-a.changed:
 	default:
 		t.Error("the change is not signalled")
 	}
-	after := a.world()
+	after := a.World()
 	if len(after.Gateway.Certificates) != 1 || after.Routes[0] != before.Routes[0] || after.Generation <= before.Generation {
 		t.Errorf("got %+v after %+v, want the certificate added and the route shared", after, before)
 	}

@@ -1,4 +1,5 @@
-package kube
+// Package secret reads the certificates in those Secrets that somebody names, and no others. It must not know what a certificate is for.
+package secret
 
 import (
 	"context"
@@ -18,20 +19,21 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// secrets reads the Secrets that somebody names, and no others: each has a watch of its own, by its name. So a Role that allows get, list
-// and watch for certain names is enough, and a Secret that nobody names never reaches this process.
+// Reader reads the Secrets that somebody names, and no others: each has a watch of its own, by its name. So a Role that allows get, list
+// and watch for certain names is enough, and a Secret that nobody names never reaches this process. Its methods may be called from any
+// goroutine.
 //
 // A certificate that was right stays until a newer one is right, or until nobody names its Secret.
-type secrets struct {
+type Reader struct {
 	client  client.WithWatch
 	changed func(user model.Ref)
 
 	// Guarded by mu.
 	mu    sync.Mutex
-	run   context.Context             // of the watches; nil before the adapter runs
+	run   context.Context             // of the watches; nil before Run
 	named map[model.Key]*namedSecret  // by Secret
 	users map[model.Ref]model.Key     // the Secret that each user names
-	wait  []func(ctx context.Context) // watches that begin when the adapter runs
+	wait  []func(ctx context.Context) // watches that begin with Run
 }
 
 // namedSecret is what is known of one Secret.
@@ -42,7 +44,8 @@ type namedSecret struct {
 	problem string      // a sentence; empty when all is right
 }
 
-func newSecrets(config *rest.Config, changed func(model.Ref)) (*secrets, error) {
+// New makes a Reader. It calls changed for a user whenever what is known of the user's Secret has changed, from any goroutine.
+func New(config *rest.Config, changed func(user model.Ref)) (*Reader, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -51,12 +54,13 @@ func newSecrets(config *rest.Config, changed func(model.Ref)) (*secrets, error) 
 	if err != nil {
 		return nil, fmt.Errorf("making a client for Secrets: %w", err)
 	}
-	return &secrets{client: c, changed: changed, named: map[model.Key]*namedSecret{}, users: map[model.Ref]model.Key{}}, nil
+	return &Reader{client: c, changed: changed, named: map[model.Key]*namedSecret{}, users: map[model.Ref]model.Key{}}, nil
 }
 
-// read returns what is known of a Secret, and calls changed for the user when that changes. A user names one Secret at a time. The first
+// Read returns the key pair of a Secret, nil when it never had one, and a sentence that says what is wrong with the Secret, which is empty
+// when nothing is. It calls changed for the user when that changes. A user names one Secret at a time. The first
 // time it asks the API server.
-func (s *secrets) read(ctx context.Context, user model.Ref, secret model.Key) (*model.Pair, string) {
+func (s *Reader) Read(ctx context.Context, user model.Ref, secret model.Key) (*model.Pair, string) {
 	s.mu.Lock()
 	if before, ok := s.users[user]; ok && before != secret {
 		s.drop(user)
@@ -81,8 +85,8 @@ func (s *secrets) read(ctx context.Context, user model.Ref, secret model.Key) (*
 	return n.pair, n.problem
 }
 
-// release notes that a user names no Secret any more. s may be nil.
-func (s *secrets) release(user model.Ref) {
+// Release notes that a user names no Secret any more. s may be nil.
+func (s *Reader) Release(user model.Ref) {
 	if s == nil {
 		return
 	}
@@ -92,7 +96,7 @@ func (s *secrets) release(user model.Ref) {
 }
 
 // drop is called with mu held.
-func (s *secrets) drop(user model.Ref) {
+func (s *Reader) drop(user model.Ref) {
 	secret, ok := s.users[user]
 	if !ok {
 		return
@@ -106,7 +110,7 @@ func (s *secrets) drop(user model.Ref) {
 }
 
 // start is called with mu held.
-func (s *secrets) start(secret model.Key, n *namedSecret) {
+func (s *Reader) start(secret model.Key, n *namedSecret) {
 	begin := func(run context.Context) {
 		ctx, stop := context.WithCancel(run)
 		n.stop = stop
@@ -125,8 +129,8 @@ func (s *secrets) start(secret model.Key, n *namedSecret) {
 	})
 }
 
-// begin starts the watches. They end with the context.
-func (s *secrets) begin(ctx context.Context) {
+// Run starts the watches, those of Secrets that were named before too, and returns. They end with the context.
+func (s *Reader) Run(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run = ctx
@@ -137,7 +141,7 @@ func (s *secrets) begin(ctx context.Context) {
 }
 
 // follow watches one Secret.
-func (s *secrets) follow(ctx context.Context, secret model.Key, n *namedSecret) {
+func (s *Reader) follow(ctx context.Context, secret model.Key, n *namedSecret) {
 	options := func(o metav1.ListOptions) []client.ListOption {
 		o.FieldSelector = "metadata.name=" + secret.Name
 		return []client.ListOption{&client.ListOptions{Namespace: secret.Namespace, Raw: &o}}
@@ -173,7 +177,7 @@ func (s *secrets) follow(ctx context.Context, secret model.Key, n *namedSecret) 
 }
 
 // update takes what was read of a Secret: o is nil when there is none.
-func (s *secrets) update(secret model.Key, n *namedSecret, o *corev1.Secret, err error) {
+func (s *Reader) update(secret model.Key, n *namedSecret, o *corev1.Secret, err error) {
 	pair, problem := pairOf(secret, o, err)
 	s.mu.Lock()
 	changed := n.problem != problem || pair != nil && (n.pair == nil || n.pair.Chain != pair.Chain || n.pair.Key != pair.Key)

@@ -1,4 +1,4 @@
-package kube
+package world
 
 import (
 	"slices"
@@ -7,29 +7,29 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// mapping is a DomainMapping in the assembler: a route of the World with the shares of another.
-type mapping struct {
-	// route has one Rule without shares.
-	route  *model.Route
-	target model.Key
-	// certificate is that of its host; nil when there is none.
-	certificate *model.Certificate
+// Mapping is a DomainMapping in the assembler: a route of the World with the shares of another.
+type Mapping struct {
+	// Route has one Rule without shares.
+	Route  *model.Route
+	Target model.Key
+	// Certificate is that of its host; nil when there is none.
+	Certificate *model.Certificate
 }
 
-// setMapping adds or replaces a mapping. Its route changes together with that of its target, in the same World.
-func (a *assembler) setMapping(m *mapping) {
+// SetMapping adds or replaces a mapping. Its route changes together with that of its target, in the same World.
+func (a *Assembler) SetMapping(m *Mapping) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := m.route.Key
-	if before := a.mappings[key]; before != nil && before.target != m.target {
+	key := m.Route.Key
+	if before := a.mappings[key]; before != nil && before.Target != m.Target {
 		a.forgetMapping(key)
 	}
 	a.mappings[key] = m
-	if a.mapped[m.target] == nil {
-		a.mapped[m.target] = map[model.Key]struct{}{}
+	if a.mapped[m.Target] == nil {
+		a.mapped[m.Target] = map[model.Key]struct{}{}
 	}
-	a.mapped[m.target][key] = struct{}{}
-	if at, found := a.findRoute(m.target); found {
+	a.mapped[m.Target][key] = struct{}{}
+	if at, found := a.findRoute(m.Target); found {
 		a.place(m.follow(a.routes[at]))
 	} else {
 		a.take(key)
@@ -37,8 +37,8 @@ func (a *assembler) setMapping(m *mapping) {
 	a.collectCertificates()
 }
 
-// removeMapping removes a mapping, its route and its certificate.
-func (a *assembler) removeMapping(k model.Key) {
+// RemoveMapping removes a mapping, its route and its certificate.
+func (a *Assembler) RemoveMapping(k model.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forgetMapping(k)
@@ -46,28 +46,28 @@ func (a *assembler) removeMapping(k model.Key) {
 	a.collectCertificates()
 }
 
-func (a *assembler) forgetMapping(k model.Key) {
+func (a *Assembler) forgetMapping(k model.Key) {
 	m := a.mappings[k]
 	if m == nil {
 		return
 	}
 	delete(a.mappings, k)
-	delete(a.mapped[m.target], k)
-	if len(a.mapped[m.target]) == 0 {
-		delete(a.mapped, m.target)
+	delete(a.mapped[m.Target], k)
+	if len(a.mapped[m.Target]) == 0 {
+		delete(a.mapped, m.Target)
 	}
 }
 
 // placeMappings puts the routes of all mappings of a route into the World.
-func (a *assembler) placeMappings(target *model.Route) {
+func (a *Assembler) placeMappings(target *model.Route) {
 	for key := range a.mapped[target.Key] {
 		a.place(a.mappings[key].follow(target))
 	}
 }
 
 // follow returns the route of the mapping with the shares that the Route of its target has on its own hosts.
-func (m *mapping) follow(target *model.Route) *model.Route {
-	r := *m.route
+func (m *Mapping) follow(target *model.Route) *model.Route {
+	r := *m.Route
 	r.Rules = slices.Clone(r.Rules)
 	if len(target.Rules) > 0 && target.Rules[0].Tag == "" {
 		r.Rules[0].Shares, r.Rules[0].TagHeader = target.Rules[0].Shares, target.Rules[0].TagHeader
@@ -76,19 +76,19 @@ func (m *mapping) follow(target *model.Route) *model.Route {
 }
 
 // collectCertificates adds the certificates of mappings to those of the installation. One certificate may be for several mappings.
-func (a *assembler) collectCertificates() {
+func (a *Assembler) collectCertificates() {
 	byName := map[string]*model.Certificate{}
 	for _, m := range a.mappings {
-		if m.certificate == nil {
+		if m.Certificate == nil {
 			continue
 		}
-		c := byName[m.certificate.Name]
+		c := byName[m.Certificate.Name]
 		if c == nil {
-			c = new(*m.certificate)
+			c = new(*m.Certificate)
 			c.Hosts = nil
 			byName[c.Name] = c
 		}
-		c.Hosts = append(c.Hosts, m.certificate.Hosts...)
+		c.Hosts = append(c.Hosts, m.Certificate.Hosts...)
 	}
 	g := a.listeners
 	g.Certificates = slices.Clone(g.Certificates)
@@ -105,9 +105,9 @@ func (a *assembler) collectCertificates() {
 	}
 }
 
-// serves says whether any gateway has acknowledged a World, and whether every gateway has the route of a mapping as it is now, to revisions
+// Serves says whether any gateway has acknowledged a World, and whether every gateway has the route of a mapping as it is now, to revisions
 // that have been ready.
-func (a *assembler) serves(k model.Key) (known, yes bool) {
+func (a *Assembler) Serves(k model.Key) (known, yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, found := a.findRoute(k)
@@ -115,15 +115,15 @@ func (a *assembler) serves(k model.Key) (known, yes bool) {
 	return known, known && found && len(a.routes[at].Rules[0].Shares) > 0 && a.routed[k] <= a.programmed
 }
 
-// secure says whether the gateway listens for HTTPS as soon as there is a certificate.
-func (a *assembler) secure() bool {
+// Secure says whether the gateway listens for HTTPS as soon as there is a certificate.
+func (a *Assembler) Secure() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.listeners.HTTPS != ""
 }
 
-// setDefaultCertificate replaces the certificates of the installation by one.
-func (a *assembler) setDefaultCertificate(c model.Certificate) {
+// SetDefaultCertificate replaces the certificates of the installation by one.
+func (a *Assembler) SetDefaultCertificate(c model.Certificate) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listeners.Certificates = []model.Certificate{c}

@@ -1,4 +1,4 @@
-package kube
+package world
 
 import (
 	"slices"
@@ -7,12 +7,12 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// assembler holds the pieces of the newest World. The reconcilers replace one piece at a time; world returns complete Worlds,
-// which share every piece that did not change.
-type assembler struct {
+// Assembler holds the pieces of the newest World. The reconcilers replace one piece at a time; World returns complete Worlds,
+// which share every piece that did not change. Its methods may be called from any goroutine.
+type Assembler struct {
 	// Set once.
 	token   string        // of activators
-	changed chan struct{} // receives after a change, until world has been called
+	changed chan struct{} // receives after a change, until World has been called
 
 	// Guarded by mu.
 	mu         sync.Mutex
@@ -28,28 +28,35 @@ type assembler struct {
 	unrouted   map[model.Key]uint64   // the generation from which on no route names a revision that one did name
 	routed     map[model.Key]uint64   // the generation in which a route got its present form
 	programmed uint64                 // the newest generation that every gateway has acknowledged
-	mappings   map[model.Key]*mapping
+	mappings   map[model.Key]*Mapping
 	mapped     map[model.Key]map[model.Key]struct{} // the mappings of a route
 }
 
-func newAssembler(g model.Gateway, activatorToken string) *assembler {
-	return &assembler{
+// NewAssembler makes an Assembler without routes and backends. The token of activators goes into each World as it is.
+func NewAssembler(g model.Gateway, activatorToken string) *Assembler {
+	return &Assembler{
 		gateway: g, listeners: g, token: activatorToken, changed: make(chan struct{}, 1), generation: 1,
 		known: map[model.Key]*model.Backend{}, uses: map[model.Key]int{}, kept: map[model.Key]struct{}{},
 		unrouted: map[model.Key]uint64{}, routed: map[model.Key]uint64{},
-		mappings: map[model.Key]*mapping{}, mapped: map[model.Key]map[model.Key]struct{}{},
+		mappings: map[model.Key]*Mapping{}, mapped: map[model.Key]map[model.Key]struct{}{},
 	}
 }
 
-func (a *assembler) signal() {
+// Changed receives after a change, until World has been called.
+func (a *Assembler) Changed() <-chan struct{} { return a.changed }
+
+// Signal has Changed receive although no piece has changed.
+func (a *Assembler) Signal() { a.signal() }
+
+func (a *Assembler) signal() {
 	select {
 	case a.changed <- struct{}{}:
 	default:
 	}
 }
 
-// world returns the World of the pieces as they are now.
-func (a *assembler) world() *model.World {
+// World returns the World of the pieces as they are now.
+func (a *Assembler) World() *model.World {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := &model.World{
@@ -60,9 +67,9 @@ func (a *assembler) world() *model.World {
 	return w
 }
 
-// acknowledge notes that every gateway has a World. It returns the owners of the routes of that World which no World before it had in
+// Acknowledge notes that every gateway has a World. It returns the owners of the routes of that World which no World before it had in
 // their present form.
-func (a *assembler) acknowledge(generation uint64) (programmed []model.Ref) {
+func (a *Assembler) Acknowledge(generation uint64) (programmed []model.Ref) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.routes {
@@ -74,8 +81,8 @@ func (a *assembler) acknowledge(generation uint64) (programmed []model.Ref) {
 	return programmed
 }
 
-// setGateway replaces where the gateway listens, and with which certificates.
-func (a *assembler) setGateway(g model.Gateway) {
+// SetGateway replaces where the gateway listens, and with which certificates.
+func (a *Assembler) SetGateway(g model.Gateway) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listeners = g
@@ -84,7 +91,7 @@ func (a *assembler) setGateway(g model.Gateway) {
 }
 
 // setActivators replaces the addresses of all activators. When they differ, it returns the generation in which they appear.
-func (a *assembler) setActivators(endpoints []model.Endpoint) (generation uint64, changed bool) {
+func (a *Assembler) setActivators(endpoints []model.Endpoint) (generation uint64, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if slices.Equal(a.activators, endpoints) {
@@ -95,8 +102,8 @@ func (a *assembler) setActivators(endpoints []model.Endpoint) (generation uint64
 	return a.generation, true
 }
 
-// setRoute adds or replaces a route. It reports whether the route had this form already.
-func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
+// SetRoute adds or replaces a route. It reports whether the route had this form already.
+func (a *Assembler) SetRoute(r *model.Route) (unchanged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if unchanged = a.place(r); !unchanged {
@@ -106,7 +113,7 @@ func (a *assembler) setRoute(r *model.Route) (unchanged bool) {
 }
 
 // place puts a route into the World.
-func (a *assembler) place(r *model.Route) (unchanged bool) {
+func (a *Assembler) place(r *model.Route) (unchanged bool) {
 	at, found := a.findRoute(r.Key)
 	switch {
 	case !found:
@@ -125,8 +132,8 @@ func (a *assembler) place(r *model.Route) (unchanged bool) {
 	return false
 }
 
-// removeRoute removes a route.
-func (a *assembler) removeRoute(k model.Key) {
+// RemoveRoute removes a route.
+func (a *Assembler) RemoveRoute(k model.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.take(k)
@@ -136,7 +143,7 @@ func (a *assembler) removeRoute(k model.Key) {
 }
 
 // take takes a route out of the World.
-func (a *assembler) take(k model.Key) {
+func (a *Assembler) take(k model.Key) {
 	at, found := a.findRoute(k)
 	if !found {
 		return
@@ -148,9 +155,9 @@ func (a *assembler) take(k model.Key) {
 	a.signal()
 }
 
-// current returns the rules of a route as they were last set, and whether every gateway has them. They are nil when there
+// Current returns the rules of a route as they were last set, and whether every gateway has them. They are nil when there
 // is none, and until a gateway has acknowledged any World: until then gateways serve what the process before this one sent.
-func (a *assembler) current(k model.Key) (rules []model.Rule, programmed bool) {
+func (a *Assembler) Current(k model.Key) (rules []model.Rule, programmed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, found := a.findRoute(k)
@@ -161,7 +168,7 @@ func (a *assembler) current(k model.Key) (rules []model.Rule, programmed bool) {
 }
 
 // setBackend adds or replaces the backend of a revision. When it differs, setBackend returns the generation in which it appears.
-func (a *assembler) setBackend(b *model.Backend) (generation uint64, changed bool) {
+func (a *Assembler) setBackend(b *model.Backend) (generation uint64, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if have, ok := a.known[b.Revision]; ok && have.Equal(*b) {
@@ -176,7 +183,7 @@ func (a *assembler) setBackend(b *model.Backend) (generation uint64, changed boo
 }
 
 // removeBackend removes the backend of a revision. While a route still names the revision, it stays as one without endpoints.
-func (a *assembler) removeBackend(k model.Key) {
+func (a *Assembler) removeBackend(k model.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, ok := a.known[k]; !ok {
@@ -189,8 +196,8 @@ func (a *assembler) removeBackend(k model.Key) {
 	a.refresh(k)
 }
 
-// keep says whether a revision stays in the World when no route names it.
-func (a *assembler) keep(revision model.Key, yes bool) {
+// Keep says whether a revision stays in the World when no route names it.
+func (a *Assembler) Keep(revision model.Key, yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, kept := a.kept[revision]; kept == yes {
@@ -208,15 +215,15 @@ func (a *assembler) keep(revision model.Key, yes bool) {
 	}
 }
 
-// mayGetRequests says whether a gateway may still have a route that names a revision.
-func (a *assembler) mayGetRequests(k model.Key) bool {
+// MayGetRequests says whether a gateway may still have a route that names a revision.
+func (a *Assembler) MayGetRequests(k model.Key) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.uses[k] > 0 || a.unrouted[k] > a.programmed
 }
 
 // use counts the mentions of revisions in a route, and inserts the backends that become used.
-func (a *assembler) use(r *model.Route) {
+func (a *Assembler) use(r *model.Route) {
 	for _, revision := range revisionsOf(r) {
 		a.uses[revision]++
 		if a.uses[revision] == 1 {
@@ -227,7 +234,7 @@ func (a *assembler) use(r *model.Route) {
 }
 
 // release undoes use, and drops the backends that no route names any more.
-func (a *assembler) release(r *model.Route) {
+func (a *Assembler) release(r *model.Route) {
 	for _, revision := range revisionsOf(r) {
 		a.uses[revision]--
 		if a.uses[revision] > 0 {
@@ -240,7 +247,7 @@ func (a *assembler) release(r *model.Route) {
 }
 
 // drop removes a revision from the World, unless a route names it or it is kept.
-func (a *assembler) drop(revision model.Key) {
+func (a *Assembler) drop(revision model.Key) {
 	if _, kept := a.kept[revision]; kept || a.uses[revision] > 0 {
 		return
 	}
@@ -251,7 +258,7 @@ func (a *assembler) drop(revision model.Key) {
 }
 
 // refresh replaces the backend of a revision that is in the World by what is known of it now.
-func (a *assembler) refresh(k model.Key) {
+func (a *Assembler) refresh(k model.Key) {
 	if at, found := a.findBackend(k); found {
 		a.backends[at] = a.backend(k)
 		a.signal()
@@ -259,16 +266,16 @@ func (a *assembler) refresh(k model.Key) {
 }
 
 // backend returns what is known of a revision. A revision that a route names and that does not exist is one without endpoints.
-func (a *assembler) backend(revision model.Key) *model.Backend {
+func (a *Assembler) backend(revision model.Key) *model.Backend {
 	if b, ok := a.known[revision]; ok {
 		return b
 	}
 	return &model.Backend{
-		Revision: revision, Owner: model.Ref{Kind: kindRevision, Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas,
+		Revision: revision, Owner: model.Ref{Kind: "Revision", Key: revision}, Protocol: model.HTTP1, Via: model.ViaReplicas,
 	}
 }
 
-func (a *assembler) insertBackend(b *model.Backend) {
+func (a *Assembler) insertBackend(b *model.Backend) {
 	at, found := a.findBackend(b.Revision)
 	if found {
 		a.backends[at] = b
@@ -277,11 +284,11 @@ func (a *assembler) insertBackend(b *model.Backend) {
 	a.backends = slices.Insert(a.backends, at, b)
 }
 
-func (a *assembler) findBackend(k model.Key) (int, bool) {
+func (a *Assembler) findBackend(k model.Key) (int, bool) {
 	return slices.BinarySearchFunc(a.backends, k, func(have *model.Backend, k model.Key) int { return have.Revision.Compare(k) })
 }
 
-func (a *assembler) findRoute(k model.Key) (int, bool) {
+func (a *Assembler) findRoute(k model.Key) (int, bool) {
 	return slices.BinarySearchFunc(a.routes, k, func(have *model.Route, k model.Key) int { return have.Key.Compare(k) })
 }
 

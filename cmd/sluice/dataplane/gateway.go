@@ -1,17 +1,18 @@
-package main
+package dataplane
 
 import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
 	"sluice.dev/sluice/cmd/sluice/admin"
+	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/gateway"
 )
 
 func gatewayCommand() *cobra.Command {
-	var log logFlags
+	var log command.LogFlags
 	var server transport.DialOptions
 	pages := admin.Options{Address: "127.0.0.1:9901"}
 	var node, zone string
@@ -26,7 +27,7 @@ has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump. With --
   sluice gateway --data-dir /srv/sluice --admin 127.0.0.1:9901`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			l, err := log.logger(c.ErrOrStderr())
+			l, err := log.Logger(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ has Envoy's paths /ready, /stats/prometheus, /clusters and /config_dump. With --
 			return parts.Stop(parts.Wait(c.Context(), nil))
 		},
 	}
-	log.add(c)
+	log.Add(c)
 	server.AddFlags(c.Flags())
 	pages.AddFlags(c.Flags(), "address of the admin paths")
 	own.addFlags(c.Flags())

@@ -78,7 +78,7 @@ type Template struct {
 func Policy(c *Config, t Template) model.Scaling {
 	a := annotations(t.Annotations)
 	p := model.Scaling{
-		Class:               a.text(keyClass, c.Class),
+		Class:               ClassOf(c, t.Annotations),
 		Metric:              model.Metric(a.text(keyMetric, string(model.Concurrency))),
 		Aggregation:         model.Linear,
 		MaxScaleUpRate:      c.MaxScaleUpRate,

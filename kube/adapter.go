@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
@@ -108,6 +109,9 @@ type Scaling struct {
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
 	Check func(annotations map[string]string) error
+	// Foreign returns the class of a revision with these annotations when others scale that class, else nothing. It may be nil: then it is
+	// always nothing.
+	Foreign func(annotations map[string]string) string
 	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
 	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
 	CheckNew func(annotations map[string]string) error
@@ -183,7 +187,7 @@ func New(o Options) (*Adapter, error) {
 	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme,
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, autoscalingv1alpha1.AddToScheme, corev1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering the API types: %w", err)

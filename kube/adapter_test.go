@@ -22,6 +22,7 @@ import (
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/loop"
 	"sluice.dev/sluice/autoscaler/scrape"
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	networkingv1alpha1 "sluice.dev/sluice/crds/networking/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	servingv1beta1 "sluice.dev/sluice/crds/serving/v1beta1"
@@ -92,7 +93,7 @@ func newBenchOn(t *testing.T, config *rest.Config) *bench {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme,
+		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme, autoscalingv1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)

@@ -109,6 +109,8 @@ type Scaled struct {
 	Source MetricsSource
 	// Unreachable says that no Route names it. Its streams do not count as load then: the runtime ends them at a deadline.
 	Unreachable bool
+	// Asked is how many replicas the owner of a class asks for that Sluice does not know; nil while the owner is not known to.
+	Asked *int
 	// Before is the status of the revision when this process first saw it.
 	Before Before
 }

@@ -15,7 +15,8 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed,
 	}
 	policy := &r.policy
-	if r.policy.Class == autoscaler.HPA {
+	switch class := r.policy.Class; {
+	case class == autoscaler.HPA:
 		p := r.hpa()
 		led := autoscaler.Led(r.policy, p.Min)
 		led.MaxScale = p.Max
@@ -24,7 +25,11 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		if l.options.Platform {
 			defer func() { d.HPA = &p }()
 		}
-	} else {
+	case !autoscaler.Known(class):
+		led := autoscaler.Led(r.policy, 0)
+		policy, o.Samples, o.Quiet = &led, nil, true
+		r.signals = append(r.signals[:0], r.owner(), l.wakes(r))
+	default:
 		r.allSignals()
 	}
 	o.Signals = r.signals
@@ -33,7 +38,26 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 }
 
 // led says that others decide how many replicas a revision has, so that its load need not be known.
-func (r *revision) led() bool { return r.policy.Class == autoscaler.HPA }
+func (r *revision) led() bool { return r.policy.Class != autoscaler.KPA }
+
+// owner returns the count that the owner of a class asks for which Sluice does not know. Before the owner has asked, what runs stays.
+func (r *revision) owner() model.Proposal {
+	p := model.Proposal{Signal: r.policy.Class, Replicas: model.UnknownReplicas, Why: "it says so in the RevisionScale"}
+	if r.scaled.Asked != nil {
+		p.Replicas = max(0, *r.scaled.Asked)
+	}
+	return p
+}
+
+// wakes asks for the first replicas of a revision whose requests are held by activators, and for nothing without them. Its owner need not
+// know of requests.
+func (l *Loop) wakes(r *revision) model.Proposal {
+	p := model.Proposal{Signal: "activator", Why: "requests wait for a replica"}
+	if held := l.atActivators(r); held.concurrency > 0 || held.requests > 0 {
+		p.Replicas = max(1, r.policy.ActivationScale)
+	}
+	return p
+}
 
 // hpa returns the policy of now for a revision of the class HPA. As in Knative, min-scale does not hold for one that no Route names. What
 // moves the bounds for some time, such as a schedule, belongs here.

@@ -164,3 +164,59 @@ func TestCPUScalesTheClassHPAOnOneMachine(t *testing.T) {
 		}
 	})
 }
+
+func TestTheOwnerOfAForeignClassScales(t *testing.T) {
+	run(t, time.Second, func(p *plant) {
+		s := model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas}, Annotations: map[string]string{
+			"autoscaling.knative.dev/class": "mine.example.com", "autoscaling.knative.dev/max-scale": "8",
+			"autoscaling.knative.dev/initial-scale": "2", "autoscaling.knative.dev/window": "10s", "autoscaling.knative.dev/activation-scale": "3",
+		}}
+		ask := func(n int) {
+			s.Asked = &n
+			p.Set(s)
+			synctest.Wait()
+		}
+		p.Set(s)
+		p.serve(500) // the load is of no interest
+		time.Sleep(5 * time.Minute)
+		if d := p.decision(); d.Replicas != 2 || d.Via != model.ViaReplicas || d.HPA != nil {
+			t.Fatalf("before the owner has asked: %d replicas, %v (%s)", d.Replicas, d.Via, d.Why())
+		}
+		ask(7)
+		if d := p.decision(); d.Replicas != 7 || !strings.Contains(d.Why(), "mine.example.com asks for 7") {
+			t.Errorf("%d replicas (%s), want 7 at once", d.Replicas, d.Why())
+		}
+		ask(100)
+		if d := p.decision(); d.Replicas != 8 {
+			t.Errorf("%d replicas (%s), want max-scale", d.Replicas, d.Why())
+		}
+		time.Sleep(time.Minute)
+		ask(1)
+		if d := p.decision(); d.Replicas != 1 {
+			t.Errorf("%d replicas (%s), want 1 at once", d.Replicas, d.Why())
+		}
+		ask(0)
+		time.Sleep(time.Minute)
+		if d := p.decision(); d.Replicas != 0 || d.Via != model.ViaActivator {
+			t.Fatalf("%d replicas, %v (%s), want zero", d.Replicas, d.Via, d.Why())
+		}
+		p.hold(1, 1)
+		if d := p.decision(); d.Replicas != 3 {
+			t.Errorf("a request wakes %d replicas (%s), want activation-scale", d.Replicas, d.Why())
+		}
+		time.Sleep(2 * time.Second)
+		p.idle()
+		time.Sleep(5 * time.Second)
+		if d := p.decision(); d.Replicas < 1 || d.Via != model.ViaReplicas {
+			t.Errorf("within the window after the request: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		time.Sleep(2 * time.Minute)
+		if d := p.decision(); d.Replicas != 0 {
+			t.Errorf("the owner says zero: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		ask(2)
+		if d := p.decision(); d.Replicas != 2 {
+			t.Errorf("%d replicas (%s), want 2 at once", d.Replicas, d.Why())
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
+	ownGroup     = "autoscaling.sluice.dev"
 	claimGroup   = "networking.internal.knative.dev" // who may use a domain
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
@@ -93,6 +94,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},
 		},
+		{APIGroups: []string{ownGroup}, Resources: []string{"revisionscales"}, Verbs: allVerbs},
+		{APIGroups: []string{ownGroup}, Resources: []string{"revisionscales/status"}, Verbs: []string{"get", "update", "patch"}},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
@@ -169,7 +172,7 @@ func userRoles() []Object {
 		all = append(all, &rbacv1.ClusterRole{
 			TypeMeta:   typeMeta(rbacVersion, "ClusterRole"),
 			ObjectMeta: metav1.ObjectMeta{Name: "sluice-namespaced-" + r.name, Labels: l},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup, ownGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
 		})
 	}
 	return all

@@ -117,6 +117,12 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 		Check: func(annotations map[string]string) error {
 			return autoscaler.ValidateExisting(l.scaling.Load(), annotations)
 		},
+		Foreign: func(annotations map[string]string) string {
+			if class := autoscaler.ClassOf(l.scaling.Load(), annotations); !autoscaler.Known(class) {
+				return class
+			}
+			return ""
+		},
 		CheckNew: func(annotations map[string]string) error { return autoscaler.Validate(l.scaling.Load(), annotations) },
 	}
 	l.Adapter, err = kube.New(o)

@@ -50,6 +50,8 @@ func steps() []kind {
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
 		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
+		all("autoscaling.sluice.dev", "v1alpha1", "revisionscales", "RevisionScale"),
+		owned("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", ofRevisions),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
 		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
 		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"),

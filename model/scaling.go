@@ -56,6 +56,9 @@ type Scaling struct {
 	Retention time.Duration
 	// ProgressDeadline is how long replicas may take to become ready.
 	ProgressDeadline time.Duration
+	// CPU and Memory are what a replica should use: percent of the requested CPU, and MiB; 0 means that it is no signal. They are for the
+	// class KPA alone.
+	CPU, Memory float64
 	// HPA is the policy of a revision of that class; the zero value of any other.
 	HPA HPA
 }

@@ -31,6 +31,9 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		r.signals = append(r.signals[:0], r.owner(), l.wakes(r))
 	default:
 		r.allSignals()
+		if l.needsUsage(r) && (r.replicas > 0 || r.ready > 0) { // without a replica there is nothing to measure
+			r.signals = r.usage.signals.Propose(&r.policy, r.signals, now, l.patience())
+		}
 	}
 	o.Signals = r.signals
 	d, r.state = autoscaler.Decide(policy, r.state, &o, now)

@@ -220,3 +220,39 @@ func TestTheOwnerOfAForeignClassScales(t *testing.T) {
 		}
 	})
 }
+
+func TestCPUIsASignalOfTheDefaultClass(t *testing.T) {
+	u := &uses{cpu: 2000}
+	runWith(t, time.Second, loop.Options{Usage: u.measure}, func(p *plant) {
+		u.plant = p
+		p.Set(model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas},
+			Annotations: map[string]string{"sluice.dev/scale-on-cpu": "50", "autoscaling.knative.dev/window": "30s"}})
+		p.serve(1)
+		time.Sleep(time.Minute)
+		if d := p.decision(); d.Replicas != 4 || d.Signal.Signal != "cpu" {
+			t.Errorf("two cores at 50%%: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		p.serve(700) // which asks for ten
+		time.Sleep(time.Minute)
+		if d := p.decision(); d.Replicas != 10 || d.Signal.Signal != "" {
+			t.Errorf("the load needs more: %d replicas (%s)", d.Replicas, d.Why())
+		}
+		p.serve(0)
+		u.set(2000, true)
+		time.Sleep(20 * time.Second) // the last figures count for 15
+		left := p.decision().Replicas
+		time.Sleep(10 * time.Minute)
+		if d := p.decision(); left < 4 || d.Replicas != left {
+			t.Errorf("without figures: %d replicas (%s), want %d to stay", d.Replicas, d.Why(), left)
+		}
+		u.set(10, false)
+		time.Sleep(10 * time.Minute)
+		if d := p.decision(); d.Replicas != 0 {
+			t.Errorf("idle: %d replicas (%s), want zero", d.Replicas, d.Why())
+		}
+		p.hold(1, 1)
+		if d := p.decision(); d.Replicas != 1 {
+			t.Errorf("a request at zero: %d replicas (%s)", d.Replicas, d.Why())
+		}
+	})
+}

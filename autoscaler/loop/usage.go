@@ -12,12 +12,13 @@ import (
 // usage is what the replicas of a revision use.
 type usage struct {
 	replicas []model.ReplicaUsage
+	signals  autoscaler.Usage
 	at       time.Time // when the figures came; zero before the first ones
 }
 
 // needsUsage says whether a revision is scaled on what its replicas use, as the loop measures it.
 func (l *Loop) needsUsage(r *revision) bool {
-	return r.policy.Class == autoscaler.HPA && !l.options.Platform
+	return r.policy.Class == autoscaler.HPA && !l.options.Platform || r.policy.CPU > 0 || r.policy.Memory > 0
 }
 
 // measure asks what the replicas of awake revisions use. While a round goes on, no other begins.
@@ -44,11 +45,15 @@ func (l *Loop) measure(ctx context.Context, running *sync.WaitGroup, now time.Ti
 // used takes what the replicas of a revision use.
 func (l *Loop) used(u model.Usage) {
 	l.about(u.Revision, u.UID, func(r *revision, now time.Time) {
-		r.usage = usage{replicas: u.Replicas, at: now}
+		r.usage.replicas, r.usage.at = u.Replicas, now
+		r.usage.signals.Record(&r.policy, u.Replicas, now)
 	})
 }
 
 // stale says that figures are too old to count.
 func (l *Loop) stale(r *revision, now time.Time) bool {
-	return r.usage.at.IsZero() || now.Sub(r.usage.at) > 3*l.options.UsagePeriod
+	return r.usage.at.IsZero() || now.Sub(r.usage.at) > l.patience()
 }
+
+// patience is how long figures count.
+func (l *Loop) patience() time.Duration { return 3 * l.options.UsagePeriod }

@@ -60,10 +60,11 @@ type Runtime struct {
 	reports workqueue.TypedInterface[model.Key]             // revisions whose status may have changed
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	pods    Config
-	members map[model.Key]*member
-	asking  context.Context // of Start, for questions to pods; nil before
+	mu        sync.Mutex
+	pods      Config
+	members   map[model.Key]*member
+	asking    context.Context // of Start, for questions to pods; nil before
+	noMetrics bool            // nothing serves metrics.k8s.io
 }
 
 // member is what the Runtime knows of one revision.

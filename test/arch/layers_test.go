@@ -111,12 +111,12 @@ var foreign = []struct {
 }{
 	{
 		prefixes: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
-		allowed:  []string{"kube", "standalone", "cmd", "test"},
+		allowed:  []string{"kube", "standalone", "cmd", "test", "examples"},
 		why:      "a Kubernetes client belongs to an adapter: the rest takes values",
 	},
 	{
 		prefixes: []string{"k8s.io/", "sigs.k8s.io/controller", "sigs.k8s.io/structured"},
-		allowed:  []string{"config", "crds", "kube", "standalone", "cmd", "test"},
+		allowed:  []string{"config", "crds", "kube", "standalone", "cmd", "test", "examples"},
 		why:      "Kubernetes types stop at the adapter",
 	},
 	{

@@ -101,6 +101,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: allVerbs}, // of the class HPA
+		// CPU and memory in use, for revisions that are scaled on them.
+		{APIGroups: []string{"metrics.k8s.io"}, Resources: []string{string(corev1.ResourcePods)}, Verbs: []string{"get", "list"}},
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}, // last words of a container that crashed
 		// The placeholders, by which pods find Routes.

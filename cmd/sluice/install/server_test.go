@@ -130,7 +130,7 @@ var needed = []access{
 	"update horizontalpodautoscalers.autoscaling users/hello-00001", "delete horizontalpodautoscalers.autoscaling users/hello-00001",
 	"watch revisionscales.autoscaling.sluice.dev", "create revisionscales.autoscaling.sluice.dev users", "delete revisionscales.autoscaling.sluice.dev users/hello-00001",
 	"update revisionscales/status.autoscaling.sluice.dev users/hello-00001",
-	"list pods", "watch pods", "get pods/log users/hello", "create services users", "update services users/hello", "delete services users/hello",
+	"list pods.metrics.k8s.io users", "list pods", "watch pods", "get pods/log users/hello", "create services users", "update services users/hello", "delete services users/hello",
 	"get serviceaccounts users/default", "create events users", "patch events users/hello", "create events.events.k8s.io users",
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
 	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",

@@ -13,7 +13,9 @@ const metricsGroup = "metrics.k8s.io/v1beta1"
 
 // needsMetrics says whether a Revision is scaled on CPU or memory.
 func needsMetrics(revision *unstructured.Unstructured) bool {
-	return revision.GetAnnotations()["autoscaling.knative.dev/class"] == "hpa.autoscaling.knative.dev"
+	a := revision.GetAnnotations()
+	return a["autoscaling.knative.dev/class"] == "hpa.autoscaling.knative.dev" || a["sluice.dev/scale-on-cpu"] != "" ||
+		a["sluice.dev/scale-on-memory"] != ""
 }
 
 // usage checks that the cluster measures CPU and memory where a revision needs it. It says nothing where none does.

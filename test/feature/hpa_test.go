@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
 
@@ -63,4 +66,27 @@ func TestTheClassHPAKnowsTwoMetricsOnOneMachine(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "metric=rps is not known on one machine: want cpu or memory") {
 		t.Errorf("the answer is %v", err)
 	}
+}
+
+// TestCPUIsASignalBesideTheRequests has one replica compute for one request at a time, which alone would be enough replicas.
+func TestCPUIsASignalBesideTheRequests(t *testing.T) {
+	s := embed(t, "--config", configFile(t, quickToZero))
+	service := newApp(t, "busy", map[string]string{
+		"sluice.dev/scale-on-cpu": "40", servingv1.AutoscalingGroup + "/max-scale": "3", servingv1.AutoscalingGroup + "/window": "6s",
+	})
+	container := &service.Spec.Template.Spec.Containers[0]
+	container.Image, container.Command, container.Env = "dev.local/sample:v1", []string{"sluice", "sample"}, nil
+	container.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m")}
+	s.create(service)
+	s.ready("busy")
+	stop := s.whileLoaded("busy.default.localhost", "/?cpu=20ms")
+	eventually(t, "more than one replica", func() error {
+		r := s.revision("busy-00001").Status
+		if n := r.ActualReplicas; n == nil || *n < 2 {
+			return fmt.Errorf("%s replicas: %s", number(n), r.Annotations[servingv1.ScaleWhyAnnotation])
+		}
+		return nil
+	})
+	stop()
+	s.scaledTo("busy-00001", 0)
 }

@@ -1,5 +1,5 @@
 // Package controlplane is the loop between an adapter and the data plane. It translates the newest World, publishes what
-// changed over xDS, and reports to the adapter: which problems the translation found, which resources clients refuse, and
+// changed over xDS, and reports to the adapter: which problems the translation found, which resources clients reject, and
 // which World every gateway has acknowledged. It knows neither Kubernetes nor the content of any Envoy resource.
 package controlplane
 
@@ -21,7 +21,7 @@ type Options struct {
 	Logger hclog.Logger
 	// Publish sends a change to the clients and returns the sequence number of the state after it.
 	Publish func(resource.Update) uint64
-	// Problems gets all problems of the newest World, followed by the resources of it that clients refuse, whenever
+	// Problems gets all problems of the newest World, followed by the resources of it that clients reject, whenever
 	// either may have changed.
 	Problems func([]model.Problem)
 	// Programmed is called with the generation of a World once every connected gateway has acknowledged it,
@@ -33,7 +33,7 @@ type Options struct {
 	Reached func(generation uint64)
 }
 
-// Loop turns Worlds into published resources. Offer, Acknowledge and Refuse may be called from any goroutine; only Run
+// Loop turns Worlds into published resources. Offer, Acknowledge and Reject may be called from any goroutine; only Run
 // uses the rest of the state, which is its local variable.
 type Loop struct {
 	// Set once, by New.
@@ -42,9 +42,9 @@ type Loop struct {
 
 	mu sync.Mutex
 	// Guarded by mu: mailboxes, each of which keeps only the newest value.
-	newest   *model.World
-	clients  clients
-	refusals []resource.Refusal
+	newest     *model.World
+	clients    clients
+	rejections []resource.Rejection
 }
 
 // clients is the progress of the clients of each role.
@@ -79,10 +79,10 @@ func (l *Loop) Acknowledge(p resource.Progress) {
 	l.signal()
 }
 
-// Refuse takes all resources that clients refuse at the moment. The loop keeps the slice.
-func (l *Loop) Refuse(refusals []resource.Refusal) {
+// Reject takes all resources that clients reject at the moment. The loop keeps the slice.
+func (l *Loop) Reject(rejections []resource.Rejection) {
 	l.mu.Lock()
-	l.refusals = refusals
+	l.rejections = rejections
 	l.mu.Unlock()
 	l.signal()
 }
@@ -102,9 +102,9 @@ type published struct{ seq, generation uint64 }
 
 // state belongs to Run alone.
 type state struct {
-	output  *translator.Output
-	seq     uint64
-	refused refused
+	output   *translator.Output
+	seq      uint64
+	rejected rejected
 	// programmed waits for the gateways, reached for all clients that route requests.
 	programmed, reached milestone
 }
@@ -144,10 +144,10 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		world, progress, refusals := l.newest, l.clients, l.refusals
+		world, progress, rejections := l.newest, l.clients, l.rejections
 		l.newest = nil
 		l.mu.Unlock()
-		changed := s.refused.take(refusals, progress)
+		changed := s.rejected.take(rejections, progress)
 		if world != nil {
 			l.publish(&s, world)
 		} else if changed && s.output != nil {
@@ -174,7 +174,7 @@ func (l *Loop) publish(s *state, w *model.World) {
 }
 
 func (l *Loop) reportProblems(s *state) {
-	l.options.Problems(append(slices.Clip(s.output.Problems), s.refused.problems(s.output)...))
+	l.options.Problems(append(slices.Clip(s.output.Problems), s.rejected.problems(s.output)...))
 }
 
 func (l *Loop) reportProgress(s *state, c clients) {

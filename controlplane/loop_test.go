@@ -46,7 +46,7 @@ func newHarnessThat(t testing.TB, programmed func(generation uint64)) *harness {
 	p := &harness{t: t, clusters: map[string]string{}}
 	server := xds.New(xds.Options{
 		Progress: func(progress resource.Progress) { p.loop.Acknowledge(progress) },
-		Refused:  func(refusals []resource.Refusal) { p.loop.Refuse(refusals) },
+		Rejected: func(rejections []resource.Rejection) { p.loop.Reject(rejections) },
 	})
 	p.loop = controlplane.New(controlplane.Options{
 		Logger: hclog.NewNullLogger(), Publish: server.Apply,
@@ -88,15 +88,15 @@ func newHarnessThat(t testing.TB, programmed func(generation uint64)) *harness {
 	return p
 }
 
-// connect starts a gateway that subscribes to clusters and refuses those whose names contain refuse.
-func (p *harness) connect(refuse string) {
+// connect starts a gateway that subscribes to clusters and rejects those whose names contain reject.
+func (p *harness) connect(reject string) {
 	p.t.Helper()
 	c := client.New(client.Config{Target: p.address, NodeID: "gateway-1", Role: "gateway", Handler: func(u client.Update) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, r := range u.Set {
-			if refuse != "" && strings.Contains(r.Name, refuse) {
-				return fmt.Errorf("cluster %s is refused", r.Name)
+			if reject != "" && strings.Contains(r.Name, reject) {
+				return fmt.Errorf("cluster %s is rejected", r.Name)
 			}
 			p.clusters[r.Name] = r.Version
 		}
@@ -216,7 +216,7 @@ func TestProblemsAreThoseOfTheNewestWorld(t *testing.T) {
 	p.eventually("the problem is gone", func() bool { return len(p.problems) == 0 })
 }
 
-func TestRefusalHoldsUpNoOtherWorld(t *testing.T) {
+func TestRejectionHoldsUpNoOtherWorld(t *testing.T) {
 	p := newHarness(t)
 	p.connect("bad")
 	p.loop.Offer(world(1, "a"))

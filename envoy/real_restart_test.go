@@ -16,6 +16,7 @@ import (
 
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/output"
 	"sluice.dev/sluice/test/realenvoy"
 )
 
@@ -94,7 +95,7 @@ func hotRestart(t *testing.T, path string) {
 // startEpoch starts an Envoy that takes the place of one of the epoch before, and returns what is closed when it has ended.
 func startEpoch(t *testing.T, path, config, base string, epoch int) <-chan struct{} {
 	t.Helper()
-	log := &buffer{}
+	log := &output.Buffer{}
 	command := exec.Command(path, "-c", config, "--base-id", base, "--restart-epoch", fmt.Sprint(epoch), "--drain-time-s", "1",
 		"--parent-shutdown-time-s", "2")
 	command.Stderr = log

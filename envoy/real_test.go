@@ -22,6 +22,7 @@ import (
 	"sluice.dev/sluice/envoy"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/output"
 	"sluice.dev/sluice/test/realenvoy"
 	"sluice.dev/sluice/translator"
 	"sluice.dev/sluice/xds"
@@ -37,8 +38,8 @@ type real struct {
 	gateway string // its address
 	admin   string // the path of its socket
 	xds     *xdsServer
-	log     *buffer // of the supervisor
-	file    *buffer // of Envoy
+	log     *output.Buffer // of the supervisor
+	file    *output.Buffer // of Envoy
 	cancel  context.CancelFunc
 	ended   chan error
 }
@@ -69,7 +70,7 @@ func startReal(t *testing.T, s setting) *real {
 	t.Cleanup(application.Close)
 	dir := t.TempDir()
 	r := &real{
-		t: t, gateway: address.Free(t), admin: filepath.Join(dir, "admin.sock"), log: &buffer{}, file: &buffer{},
+		t: t, gateway: address.Free(t), admin: filepath.Join(dir, "admin.sock"), log: &output.Buffer{}, file: &output.Buffer{},
 		ended: make(chan error, 1),
 	}
 	r.xds = serveWorld(t, r.gateway, application.Listener.Addr().(*net.TCPAddr).Port)

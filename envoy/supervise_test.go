@@ -1,7 +1,6 @@
 package envoy_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/envoy"
+	"sluice.dev/sluice/test/output"
 )
 
 // supervised is an Envoy (a fake one) that is being supervised.
@@ -26,30 +25,12 @@ type supervised struct {
 	cancel context.CancelFunc
 	ended  chan error
 	ready  chan struct{}
-	log    *buffer
-	file   *buffer
-}
-
-// buffer is a bytes.Buffer for one writer and one reader at a time.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log    *output.Buffer
+	file   *output.Buffer
 }
 
 func supervise(t *testing.T, mode string, drain time.Duration) *supervised {
-	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &buffer{}, file: &buffer{}}
+	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &output.Buffer{}, file: &output.Buffer{}}
 	if err := os.WriteFile(filepath.Join(s.dir, "mode"), []byte(mode), 0o600); err != nil {
 		t.Fatal(err)
 	}

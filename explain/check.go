@@ -136,7 +136,7 @@ func (c *chain) checkRoute() {
 		case condition.Type == model.AllTrafficAssigned && !cause:
 			l.Message = fmt.Sprintf("%s does not split traffic as asked: %s", l.Object, condition.Message)
 			l.Stops = c.unserved()
-		case condition.Reason == model.ResourceRefused && c.Unknown == nil: // checkClients reports it, with the client's own text
+		case condition.Reason == model.ResourceRejected && c.Unknown == nil: // checkClients reports it, with the client's own text
 			continue
 		case condition.Type == model.IngressReady && condition.Status == string(model.False):
 			l.Message = fmt.Sprintf("%s is not served as asked: %s", l.Object, condition.Message)

@@ -13,7 +13,7 @@ import (
 // checkClients checks which clients have acknowledged the offered resources.
 func (c *chain) checkClients() {
 	var gateways, serving int
-	var refusing, behind, unknown []Client
+	var rejecting, behind, unknown []Client
 	for _, client := range c.out.Clients {
 		if client.Role == contract.Gateway {
 			gateways++
@@ -22,8 +22,8 @@ func (c *chain) checkClients() {
 			}
 		}
 		switch client.State {
-		case StateRefuses:
-			refusing = append(refusing, client)
+		case StateRejects:
+			rejecting = append(rejecting, client)
 		case StateBehind:
 			behind = append(behind, client)
 		case StateUnknown:
@@ -37,13 +37,13 @@ func (c *chain) checkClients() {
 			Remedy:  "Start one: sluice gateway, or an Envoy with what sluice bootstrap prints",
 		})
 	}
-	for _, some := range [][]Client{refusing, behind, unknown} {
+	for _, some := range [][]Client{rejecting, behind, unknown} {
 		if len(some) > 0 {
 			c.checkClient(some[0], fmt.Sprintf("%s of %d", count(len(some), "client", "clients"), len(c.out.Clients)),
 				gateways > 0 && serving == 0)
 		}
 	}
-	if len(refusing) == 0 {
+	if len(rejecting) == 0 {
 		c.checkRolledBack()
 	}
 }
@@ -51,7 +51,7 @@ func (c *chain) checkClients() {
 // checkRolledBack reports a resource that a client has NACKed and that the server has rolled back for all clients.
 func (c *chain) checkRolledBack() {
 	i := slices.IndexFunc(c.out.Route.Conditions, func(o Condition) bool {
-		return o.Reason == model.ResourceRefused && o.Type != model.Ready
+		return o.Reason == model.ResourceRejected && o.Type != model.Ready
 	})
 	if i < 0 {
 		return
@@ -63,8 +63,8 @@ func (c *chain) checkRolledBack() {
 	}
 	if meant {
 		c.broken(Link{
-			Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRefused, Message: message,
-			Remedy: remedy(model.ResourceRefused, c.route.Key),
+			Link: LinkClient, Object: servingRoute + " " + c.route.Key.String(), Reason: model.ResourceRejected, Message: message,
+			Remedy: remedy(model.ResourceRejected, c.route.Key),
 		})
 	}
 }
@@ -73,13 +73,13 @@ func (c *chain) checkRolledBack() {
 func (c *chain) checkClient(first Client, share string, nobody bool) {
 	l := Link{Link: LinkClient, Object: first.Role + " " + first.ID}
 	switch first.State {
-	case StateRefuses:
-		r := first.Refuses[0]
-		l.Reason, l.Remedy = "Refused", "Change what its text names, or update that client"
-		l.Message = fmt.Sprintf("%s (%s) keeps what it had and refuses %s %s: %s", share, l.Object, r.Type, r.Name, r.Text)
+	case StateRejects:
+		r := first.Rejects[0]
+		l.Reason, l.Remedy = "Rejected", "Change what its text names, or update that client"
+		l.Message = fmt.Sprintf("%s (%s) keeps what it had and rejects %s %s: %s", share, l.Object, r.Type, r.Name, r.Text)
 		if (r.Type == KindListener || r.Type == KindRoutes) && r.Without {
 			l.Reason, l.Stops = "NotServing", nobody
-			l.Message = fmt.Sprintf("%s (%s) does not serve %s %s, which it refuses: %s", share, l.Object, r.Type, r.Name, r.Text)
+			l.Message = fmt.Sprintf("%s (%s) does not serve %s %s, which it rejects: %s", share, l.Object, r.Type, r.Name, r.Text)
 		}
 		if r.Type == KindListener && isTaken(r.Text) {
 			l.Remedy = "Free that address, or have the gateway listen on another (sluice up --http, --https, --local); " +
@@ -102,7 +102,7 @@ func (c *chain) serves(client Client) bool {
 			continue
 		}
 		lacks := func(kind, name string) bool {
-			return slices.ContainsFunc(client.Refuses, func(r Refusal) bool { return r.Type == kind && r.Name == name && r.Without })
+			return slices.ContainsFunc(client.Rejects, func(r Rejection) bool { return r.Type == kind && r.Name == name && r.Without })
 		}
 		has := slices.ContainsFunc(strings.Split(g.VirtualHost.Listener, ", "), func(listener string) bool {
 			return !lacks(KindListener, listener) && !lacks(KindRoutes, c.Views.Offered.Listeners[listener].Routes)

@@ -28,8 +28,8 @@ func (c *chain) client(v View, wanted map[resourceName]bool) Client {
 		}
 		takes = true
 		switch {
-		case r.Refused != "":
-			out.Refuses = append(out.Refuses, Refusal{r.Kind, r.Name, line(r.Refused), r.Without})
+		case r.Rejected != "":
+			out.Rejects = append(out.Rejects, Rejection{r.Kind, r.Name, line(r.Rejected), r.Without})
 		case !r.Acknowledged:
 			out.Behind = append(out.Behind, r.Kind+" "+r.Name)
 		}
@@ -47,8 +47,8 @@ func (c *Client) conclude(v View, takes bool) {
 	switch {
 	case v.Unknown:
 		c.State, c.BehindSeconds = StateUnknown, v.Lag.Seconds()
-	case len(c.Refuses) > 0:
-		c.State = StateRefuses
+	case len(c.Rejects) > 0:
+		c.State = StateRejects
 	case len(c.Behind) > 0:
 		c.State, c.BehindSeconds = StateBehind, v.Lag.Seconds()
 	case takes:

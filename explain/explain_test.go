@@ -96,43 +96,43 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			"no: Cluster default/hello-green has no endpoint: no replica is ready and no activator is connected. Connect an activator", LinkEndpoints, false},
 		{"no gateway", func(i *Input) { i.Views.Clients = i.Views.Clients[1:] },
 			"no: No gateway is connected to the xDS server: one that was before serves what it had then. Start one", LinkClient, false},
-		{"a client that refuses", func(i *Input) {
-			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "no such filter"}
-		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: no such filter",
+		{"a client that rejects", func(i *Input) {
+			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Rejected: "no such filter"}
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and rejects Listener http: no such filter",
 			LinkClient, true},
 		{"an address that the only gateway cannot have", func(i *Input) {
 			i.Views.Clients[0].Resources[0] = ResourceView{
-				Kind: KindListener, Name: "http", Refused: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true,
+				Kind: KindListener, Name: "http", Rejected: "http: cannot bind '127.0.0.1:8080': Address already in use", Without: true,
 			}
-		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it refuses: http: cannot bind '127.0.0.1:8080': " +
+		}, "no: 1 client of 3 (gateway edge-1) does not serve Listener http, which it rejects: http: cannot bind '127.0.0.1:8080': " +
 			"Address already in use. Free that address", LinkClient, false},
 		{"routes that the only gateway does not understand", func(i *Input) {
 			i.Views.Clients[0].Resources[2] = ResourceView{
-				Kind: KindRoutes, Name: "http", Refused: "vhds: only 'DELTA_GRPC' is supported as an api_type", Without: true,
+				Kind: KindRoutes, Name: "http", Rejected: "vhds: only 'DELTA_GRPC' is supported as an api_type", Without: true,
 			}
-		}, "no: 1 client of 3 (gateway edge-1) does not serve RouteConfiguration http, which it refuses: vhds: only", LinkClient, false},
+		}, "no: 1 client of 3 (gateway edge-1) does not serve RouteConfiguration http, which it rejects: vhds: only", LinkClient, false},
 		{"an address that one of two gateways cannot have", func(i *Input) {
 			other := i.Views.Clients[0]
 			other.ID, other.Resources = "edge-0", slices.Clone(other.Resources)
-			other.Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind", Without: true}
+			other.Resources[0] = ResourceView{Kind: KindListener, Name: "http", Rejected: "http: cannot bind", Without: true}
 			i.Views.Clients = append(i.Views.Clients, other)
-		}, "is served, but not as asked: 1 client of 4 (gateway edge-0) does not serve Listener http, which it refuses", LinkClient, true},
+		}, "is served, but not as asked: 1 client of 4 (gateway edge-0) does not serve Listener http, which it rejects", LinkClient, true},
 		{"a new address that cannot be had", func(i *Input) {
-			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Refused: "http: cannot bind"}
-		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and refuses Listener http: http: " +
+			i.Views.Clients[0].Resources[0] = ResourceView{Kind: KindListener, Name: "http", Rejected: "http: cannot bind"}
+		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) keeps what it had and rejects Listener http: http: " +
 			"cannot bind. Free that address", LinkClient, true},
 		{"an address within the cluster that cannot be had", func(i *Input) {
-			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Refused: "local: cannot bind", Without: true}
+			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Rejected: "local: cannot bind", Without: true}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) does not serve Listener local", LinkClient, true},
-		{"content that was rolled back for all clients, since one NACKs it", func(i *Input) { i.Objects.Routes[0].Conditions = refused("default/hello-blue") },
-			`is served, but not as asked: 1 of 3 gateways refuse Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
-		{"a host that has no part in what is refused", func(i *Input) {
-			i.Query, i.Objects.Routes[0].Conditions = Query{Host: "green-hello.default.localhost"}, refused("default/hello-blue")
+		{"content that was rolled back for all clients, since one NACKs it", func(i *Input) { i.Objects.Routes[0].Conditions = rejected("default/hello-blue") },
+			`is served, but not as asked: 1 of 3 gateways reject Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
+		{"a host that has no part in what is rejected", func(i *Input) {
+			i.Query, i.Objects.Routes[0].Conditions = Query{Host: "green-hello.default.localhost"}, rejected("default/hello-blue")
 		}, "is served: 1 revision", "", true},
-		{"a refusal that only the condition has", func(i *Input) {
-			i.Objects.Routes[0].Conditions = refused("default/hello-blue")
+		{"a rejection that only the condition has", func(i *Input) {
+			i.Objects.Routes[0].Conditions = rejected("default/hello-blue")
 			i.Views, i.Unknown = Views{}, &Failure{"xDS server", "The xDS server cannot be asked", "Start sluice up"}
-		}, "is not as asked, and whether it is served is unknown: Route default/hello is not served as asked: 1 of 3 gateways refuse",
+		}, "is not as asked, and whether it is served is unknown: Route default/hello is not served as asked: 1 of 3 gateways reject",
 			LinkRoute, false},
 		{"a client that is behind", func(i *Input) {
 			i.Views.Clients[0].Lag = 2500 * time.Millisecond
@@ -185,11 +185,11 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 	}
 }
 
-// refused is the condition of a Route of which clients refuse a cluster.
-func refused(cluster string) []model.Condition {
+// rejected is the condition of a Route of which clients reject a cluster.
+func rejected(cluster string) []model.Condition {
 	return []model.Condition{{
-		Type: model.IngressReady, Status: model.False, Reason: model.ResourceRefused,
-		Message: fmt.Sprintf("1 of 3 gateways refuse Cluster %q: no. They keep the version before it.", cluster),
+		Type: model.IngressReady, Status: model.False, Reason: model.ResourceRejected,
+		Message: fmt.Sprintf("1 of 3 gateways reject Cluster %q: no. They keep the version before it.", cluster),
 	}}
 }
 
@@ -262,7 +262,7 @@ func TestClientsAreToldApart(t *testing.T) {
 		View{
 			ID: "grpc-1", Role: "mesh", Resources: []ResourceView{
 				acknowledged(KindListener, "hello.default.localhost"), acknowledged(KindRoutes, "default/hello"),
-				{Kind: KindCluster, Name: "default/hello-blue", Refused: "bad\ncluster"},
+				{Kind: KindCluster, Name: "default/hello-blue", Rejected: "bad\ncluster"},
 			},
 		},
 		View{ID: "grpc-2", Role: "mesh", Resources: []ResourceView{acknowledged(KindListener, "hello.default.localhost:80")}},
@@ -274,7 +274,7 @@ func TestClientsAreToldApart(t *testing.T) {
 	}
 	want := []string{
 		"gateway edge-0 behind", "gateway edge-1 in sync", "activator activator-1 in sync",
-		"mesh bystander does not take it", "mesh grpc-1 refuses", "mesh grpc-2 in sync",
+		"mesh bystander does not take it", "mesh grpc-1 rejects", "mesh grpc-2 in sync",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -295,10 +295,10 @@ func TestScopesAreFound(t *testing.T) {
 	for _, h := range []string{"hello.default.localhost", "green-hello.default.localhost"} {
 		gateway.Resources = append(gateway.Resources, acknowledged(KindScope, "http/"+h))
 	}
-	gateway.Resources[len(gateway.Resources)-2].Refused = "no"
+	gateway.Resources[len(gateway.Resources)-2].Rejected = "no"
 	if got := Explain(i).Broken; len(got) != 1 ||
-		!strings.Contains(got[0].Message, "refuses ScopedRouteConfiguration http/hello.default.localhost: no") {
-		t.Errorf("a gateway that refuses a scope: got %+v", got)
+		!strings.Contains(got[0].Message, "rejects ScopedRouteConfiguration http/hello.default.localhost: no") {
+		t.Errorf("a gateway that rejects a scope: got %+v", got)
 	}
 }
 

@@ -224,7 +224,7 @@ type Weight struct {
 const (
 	StateInSync  = "in sync" // has acknowledged every resource of the chain that it subscribes to
 	StateBehind  = "behind"  // has not acknowledged something yet
-	StateRefuses = "refuses" // keeps an older version, or nothing
+	StateRejects = "rejects" // keeps an older version, or nothing
 	StateAside   = "does not take it"
 	StateUnknown = "unknown" // does not read from its stream, so it is unknown what it has
 )
@@ -240,12 +240,12 @@ type Client struct {
 	BehindSeconds float64 `json:"behindSeconds,omitempty"`
 	// Behind are the resources of the chain that it has not acknowledged, as "type name".
 	Behind []string `json:"behind,omitempty"`
-	// Refuses are the resources of the chain that it NACKs.
-	Refuses []Refusal `json:"refuses,omitempty"`
+	// Rejects are the resources of the chain that it NACKs.
+	Rejects []Rejection `json:"rejects,omitempty"`
 }
 
-// Refusal is a resource that a client NACKs.
-type Refusal struct {
+// Rejection is a resource that a client NACKs.
+type Rejection struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
 	// Text is the client's error text.

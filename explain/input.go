@@ -97,9 +97,9 @@ const (
 type ResourceView struct {
 	// Kind is one of the constants above.
 	Kind, Name string
-	// Acknowledged says that the client has acknowledged the offered version. Refused is its error text when it NACKs that version.
+	// Acknowledged says that the client has acknowledged the offered version. Rejected is its error text when it NACKs that version.
 	Acknowledged bool
-	Refused      string
+	Rejected     string
 	// Without says that the client NACKs the offered version and has no older one.
 	Without bool
 	// Absent says that the client has subscribed to it, and that it does not exist.

@@ -25,7 +25,7 @@ var remedies = []struct {
 		"Correct spec.traffic; to list the revisions: kubectl get revisions -n NAMESPACE"},
 	{[]string{"RevisionFailed", "RevisionNameTaken"}, "Give the template another name, or none"},
 	{[]string{domainConflict}, "Give the younger one another name or tag, or delete the other"},
-	{[]string{model.ResourceRefused}, "Change what the client's text names, or update that client"},
+	{[]string{model.ResourceRejected}, "Change what the client's text names, or update that client"},
 }
 
 // remedy returns what to do about a reason; the key is that of the object with the condition.

@@ -559,30 +559,30 @@ func TestProblemReachesTheOwnersStatus(t *testing.T) {
 	b.eventuallyReady("hello")
 }
 
-func TestRefusalShowsOnRouteAndServiceAndRevisionAndEnds(t *testing.T) {
+func TestRejectionShowsOnRouteAndServiceAndRevisionAndEnds(t *testing.T) {
 	b := newBench(t)
 	if err := b.Create(t.Context(), newService("hello", "one")); err != nil {
 		t.Fatal(err)
 	}
 	b.eventuallyReady("hello")
 	key := func(name string) model.Key { return model.Key{Namespace: "default", Name: name} }
-	refused := func(kind, name string) model.Problem {
+	rejected := func(kind, name string) model.Problem {
 		return model.Problem{
-			Owner: model.Ref{Kind: kind, Key: key(name)}, Reason: model.ResourceRefused, Message: "1 of 2 gateways refuse it.",
+			Owner: model.Ref{Kind: kind, Key: key(name)}, Reason: model.ResourceRejected, Message: "1 of 2 gateways reject it.",
 		}
 	}
 	says := func(s servingv1.Status, kind, status, reason string) (bool, string) {
 		c := s.Condition(kind)
 		return c != nil && string(c.Status) == status && c.Reason == reason &&
-				(reason == "" || c.Message == "1 of 2 gateways refuse it."),
+				(reason == "" || c.Message == "1 of 2 gateways reject it."),
 			fmt.Sprintf("%+v", c)
 	}
-	b.adapter.Report([]model.Problem{refused("Revision", "hello-00001"), refused("Route", "hello")})
+	b.adapter.Report([]model.Problem{rejected("Revision", "hello-00001"), rejected("Route", "hello")})
 	b.eventually("the Service shows it", func() (bool, string) {
-		return says(b.service("hello").Status.Status, "RoutesReady", "False", model.ResourceRefused)
+		return says(b.service("hello").Status.Status, "RoutesReady", "False", model.ResourceRejected)
 	})
 	b.eventually("the Revision shows it", func() (bool, string) {
-		return says(b.revision("hello-00001").Status.Status, "ResourcesAvailable", "True", model.ResourceRefused)
+		return says(b.revision("hello-00001").Status.Status, "ResourcesAvailable", "True", model.ResourceRejected)
 	})
 	if ok, is := says(b.revision("hello-00001").Status.Status, "Ready", "True", ""); !ok {
 		t.Errorf("the Revision, which serves, is %s", is)

@@ -15,8 +15,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// told returns the Events about an object, as TYPE REASON: MESSAGE, without repetitions.
-func (b *bench) told(kind, name string) []string {
+// eventsOf returns the Events about an object, as TYPE REASON: MESSAGE, without repetitions.
+func (b *bench) eventsOf(kind, name string) []string {
 	b.t.Helper()
 	api, err := kubernetes.NewForConfig(b.config)
 	if err != nil {
@@ -41,7 +41,7 @@ func (b *bench) told(kind, name string) []string {
 func (b *bench) eventuallyTold(kind, name, want string) {
 	b.t.Helper()
 	b.eventually("an Event of "+kind+" "+name+" with "+want, func() (bool, string) {
-		all := b.told(kind, name)
+		all := b.eventsOf(kind, name)
 		return slices.ContainsFunc(all, func(e string) bool { return strings.Contains(e, want) }), strings.Join(all, "\n")
 	})
 }
@@ -70,7 +70,7 @@ func TestEventsTellWhatBecomesOfAService(t *testing.T) {
 		Target: 100, Reason: model.ReasonStable, Active: model.Condition{Type: model.Active, Status: model.True}})
 	b.eventuallyTold("Revision", key.Name, "Normal Scaled: Scaled from 1 to 4 replicas: ")
 	for _, kind := range []string{"Route", "Configuration"} {
-		if all := b.told(kind, "hello"); len(all) > 0 {
+		if all := b.eventsOf(kind, "hello"); len(all) > 0 {
 			t.Errorf("the %s of a Service has Events, which belong to the Service: %q", kind, all)
 		}
 	}

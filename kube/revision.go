@@ -167,8 +167,8 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	if len(problems) > 0 {
 		in.Blocked = &problems[0]
 	} else if p, ok := a.problems.Get(refOf(kindRevision, revision)); ok {
-		if p.Reason == model.ResourceRefused {
-			in.Refused = &p
+		if p.Reason == model.ResourceRejected {
+			in.Rejected = &p
 		} else {
 			in.Blocked = &p
 		}

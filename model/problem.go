@@ -21,9 +21,9 @@ type Problem struct {
 	Message string
 }
 
-// ResourceRefused is the reason of a Problem when clients of the data plane NACK a resource of the owner. It is no user's mistake, and the
+// ResourceRejected is the reason of a Problem when clients of the data plane NACK a resource of the owner. It is no user's mistake, and the
 // last acknowledged version of the resource is still served.
-const ResourceRefused = "ResourceRefused"
+const ResourceRejected = "ResourceRejected"
 
 // Error makes a Problem an error.
 func (p Problem) Error() string { return p.Owner.String() + ": " + p.Message + " (" + p.Reason + ")" }

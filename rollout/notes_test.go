@@ -26,20 +26,20 @@ func TestNotesOfARuntimeShowWithoutHarm(t *testing.T) {
 	}
 }
 
-func TestRefusedRevisionStaysReadyAndSaysSo(t *testing.T) {
-	refused := &model.Problem{Reason: model.ResourceRefused, Message: "1 of 2 gateways refuse it"}
+func TestRejectedRevisionStaysReadyAndSaysSo(t *testing.T) {
+	rejected := &model.Problem{Reason: model.ResourceRejected, Message: "1 of 2 gateways reject it"}
 	for name, in := range map[string]rollout.RevisionInput{
 		"serving": {Replicas: 1, Workload: &model.WorkloadStatus{Ready: []model.Endpoint{{Host: "127.0.0.1", Port: 1}}}},
 		"asleep":  {Workload: &model.WorkloadStatus{}},
 	} {
-		in.Revision, in.Refused = &model.Revision{WasReady: true}, refused
+		in.Revision, in.Rejected = &model.Revision{WasReady: true}, rejected
 		conditions := rollout.Revision(in).Conditions
 		if c := model.FindCondition(conditions, model.Ready); c.Status != model.True || c.Reason != "" {
 			t.Errorf("%s: Ready is %+v: what was before is served still", name, c)
 		}
-		if c := model.FindCondition(conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != refused.Reason ||
-			c.Message != refused.Message {
-			t.Errorf("%s: ResourcesAvailable is %+v, want the refusal's words", name, c)
+		if c := model.FindCondition(conditions, model.ResourcesAvailable); c.Status != model.True || c.Reason != rejected.Reason ||
+			c.Message != rejected.Message {
+			t.Errorf("%s: ResourcesAvailable is %+v, want the rejection's words", name, c)
 		}
 	}
 }

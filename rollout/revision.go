@@ -24,8 +24,8 @@ type RevisionInput struct {
 	Blocked *model.Problem
 	// Resolving says that the digests of its images are not known yet, so that it does not run.
 	Resolving bool
-	// Refused says which of its resources clients NACK; nil when none. They serve it as before, so it stays ready.
-	Refused *model.Problem
+	// Rejected says which of its resources clients NACK; nil when none. They serve it as before, so it stays ready.
+	Rejected *model.Problem
 	// ProgressDeadline is that of Options.
 	ProgressDeadline time.Duration
 	Now              time.Time
@@ -129,8 +129,8 @@ func (in RevisionInput) whyGivenUp(resources, container model.Condition) (_, _ m
 // remark returns the reason and message of a revision that has no failure.
 func (in RevisionInput) remark() (reason, message string) {
 	switch {
-	case in.Refused != nil:
-		return in.Refused.Reason, in.Refused.Message
+	case in.Rejected != nil:
+		return in.Rejected.Reason, in.Rejected.Message
 	case in.short() != "":
 		return atCapacity, in.short()
 	case in.Workload != nil:

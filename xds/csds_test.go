@@ -158,12 +158,12 @@ func TestStatusHasTheNackAndTheContentInUse(t *testing.T) {
 		r.set(bad)
 		c.nack(c.next(), "cluster a: alt_stat_name is not to be bad")
 		fine := said{version: other.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED}
-		refused := map[string]said{"cds b": fine, "cds a": {
+		rejected := map[string]said{"cds b": fine, "cds a": {
 			version: good.Version, failed: bad.Version, text: "cluster a: alt_stat_name is not to be bad",
 			config: statusv3.ConfigStatus_ERROR, client: adminv3.ClientResourceStatus_NACKED,
 		}}
-		r.expectSaid(t, "test", refused)
-		if got := r.Stats().Types["cds"]; got.Refused != 1 || got.Nacks != 1 || got.Acks == 0 || got.Pushes < 2 || got.Bytes == 0 {
+		r.expectSaid(t, "test", rejected)
+		if got := r.Stats().Types["cds"]; got.Rejected != 1 || got.Nacks != 1 || got.Acks == 0 || got.Pushes < 2 || got.Bytes == 0 {
 			t.Errorf("cds: %+v", got)
 		}
 		better := cluster("a", "better")
@@ -176,8 +176,8 @@ func TestStatusHasTheNackAndTheContentInUse(t *testing.T) {
 		r.expectSaid(t, "test", map[string]said{"cds b": fine, "cds a": {
 			version: better.Version, config: statusv3.ConfigStatus_SYNCED, client: adminv3.ClientResourceStatus_ACKED,
 		}})
-		if got := r.Stats().Types["cds"].Refused; got != 0 {
-			t.Errorf("%d resources are said to be refused, none is", got)
+		if got := r.Stats().Types["cds"].Rejected; got != 0 {
+			t.Errorf("%d resources are said to be rejected, none is", got)
 		}
 	})
 }
@@ -242,7 +242,7 @@ func TestStatusHasFiguresAndTheNode(t *testing.T) {
 		"stream": 1.0, "role": "activator", "protocol": "sotw", "service": "ads", "sequence": float64(seq), "newest": float64(seq), "lag_ms": 0.0,
 		"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0, "answers": true, "silent": false,
 		"types": map[string]any{resource.EndpointType: map[string]any{
-			"wildcard": true, "synced": 2.0, "absent": 0.0, "stale": 0.0, "not_sent": 0.0, "refused": 0.0,
+			"wildcard": true, "synced": 2.0, "absent": 0.0, "stale": 0.0, "not_sent": 0.0, "rejected": 0.0,
 			"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0,
 		}},
 	}

@@ -220,6 +220,6 @@ func TestProxylessClientFollowsASplitWithoutAFailedCall(t *testing.T) {
 		t.Errorf("%.0f %% of calls went to the revision with 70 %%", 100*share)
 	}
 	if nacks := r.Stats().Nacks; nacks > 0 {
-		t.Errorf("%d refusals", nacks)
+		t.Errorf("%d rejections", nacks)
 	}
 }

@@ -206,7 +206,7 @@ func each(t *testing.T, test func(t *testing.T, p *protocol)) {
 type transport interface {
 	subscribe(node *corev3.Node, typeURL string, names ...string) error
 	unsubscribe(typeURL string, names ...string) error
-	answer(r reply, refusal string) error
+	answer(r reply, rejection string) error
 	receive() (reply, error)
 }
 
@@ -222,11 +222,11 @@ func (d *deltaTransport) unsubscribe(typeURL string, names ...string) error {
 	return d.stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResourceNamesUnsubscribe: names})
 }
 
-func (d *deltaTransport) answer(r reply, refusal string) error {
-	return d.stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.Type, ResponseNonce: r.Nonce, ErrorDetail: refused(refusal)})
+func (d *deltaTransport) answer(r reply, rejection string) error {
+	return d.stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.Type, ResponseNonce: r.Nonce, ErrorDetail: rejected(rejection)})
 }
 
-func refused(text string) *statuspb.Status {
+func rejected(text string) *statuspb.Status {
 	if text == "" {
 		return nil
 	}
@@ -250,9 +250,9 @@ type sotwTransport struct {
 	last   map[string]reply
 }
 
-func (s *sotwTransport) send(node *corev3.Node, typeURL, refusal string) error {
+func (s *sotwTransport) send(node *corev3.Node, typeURL, rejection string) error {
 	return s.stream.Send(&discoveryv3.DiscoveryRequest{Node: node, TypeUrl: typeURL, ResourceNames: s.names[typeURL],
-		ResponseNonce: s.last[typeURL].Nonce, VersionInfo: s.last[typeURL].Version, ErrorDetail: refused(refusal)})
+		ResponseNonce: s.last[typeURL].Nonce, VersionInfo: s.last[typeURL].Version, ErrorDetail: rejected(rejection)})
 }
 
 func (s *sotwTransport) subscribe(node *corev3.Node, typeURL string, names ...string) error {
@@ -265,14 +265,14 @@ func (s *sotwTransport) unsubscribe(typeURL string, names ...string) error {
 	return s.send(nil, typeURL, "")
 }
 
-func (s *sotwTransport) answer(r reply, refusal string) error {
+func (s *sotwTransport) answer(r reply, rejection string) error {
 	last := s.last[r.Type]
 	last.Nonce = r.Nonce
-	if refusal == "" {
+	if rejection == "" {
 		last.Version = r.Version
 	}
 	s.last[r.Type] = last
-	return s.send(nil, r.Type, refusal)
+	return s.send(nil, r.Type, rejection)
 }
 
 func (s *sotwTransport) receive() (reply, error) {

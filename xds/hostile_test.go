@@ -30,7 +30,7 @@ type hostility struct {
 
 var hostilities = []hostility{
 	{"none", func(ctx context.Context, _ string, _ int) { <-ctx.Done() }},
-	{"refuses everything", refuseEverything},
+	{"rejects everything", rejectEverything},
 	{"never reads", neverRead},
 	{"sends garbage", sendGarbage},
 	{"opens 10,000 streams", openStreams},
@@ -53,8 +53,8 @@ func firstRequest(id, typeURL string) *discoveryv3.DeltaDiscoveryRequest {
 	}
 }
 
-// refuseEverything NACKs each response, and subscribes to everything again as fast as it is served.
-func refuseEverything(ctx context.Context, address string, _ int) {
+// rejectEverything NACKs each response, and subscribes to everything again as fast as it is served.
+func rejectEverything(ctx context.Context, address string, _ int) {
 	conn := link(address)
 	defer conn.Close()
 	for ctx.Err() == nil {
@@ -69,7 +69,7 @@ func refuseEverything(ctx context.Context, address string, _ int) {
 				break
 			}
 			no := firstRequest("no", resource.EndpointType)
-			no.ResponseNonce, no.ErrorDetail = r.GetNonce(), refused("I will have none of it")
+			no.ResponseNonce, no.ErrorDetail = r.GetNonce(), rejected("I will have none of it")
 			_ = stream.Send(no)
 		}
 	}

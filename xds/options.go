@@ -17,9 +17,9 @@ type Options struct {
 	// Nacked is called for each NACK by the goroutine of the client, so it must return soon and may run for several clients at once.
 	// A client that NACKs more often than ten times a second is made to wait.
 	Nacked func(resource.Nack)
-	// Refused is called by the goroutine of Progress whenever clients NACK something else than before, with everything that they NACK
+	// Rejected is called by the goroutine of Progress whenever clients NACK something else than before, with everything that they NACK
 	// now, sorted by role, type and name; at most 1,000. Stats counts them all.
-	Refused func([]resource.Refusal)
+	Rejected func([]resource.Rejection)
 	// Clients is called by the goroutine of Progress, and before it, whenever the set of a role's connected clients has changed, with
 	// the set as it is then, sorted. A client with several streams is in it once. A client counts from its first request, even while
 	// there is no state to serve.
@@ -79,8 +79,8 @@ func (o Options) withCallbacks() Options {
 	if o.Nacked == nil {
 		o.Nacked = func(resource.Nack) {}
 	}
-	if o.Refused == nil {
-		o.Refused = func([]resource.Refusal) {}
+	if o.Rejected == nil {
+		o.Rejected = func([]resource.Rejection) {}
 	}
 	if o.Clients == nil {
 		o.Clients = func(uint8, []resource.Node) {}

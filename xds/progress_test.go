@@ -50,7 +50,7 @@ func TestProgressIsWhatAllClientsOfARoleHaveAnswered(t *testing.T) {
 		late := second.expect(resource.EndpointType, "a")
 		seq = r.set(endpoints("other", "2")) // reported only for roles that are not behind
 		reached(t, moved, contract.RoleMesh, seq)
-		second.nack(late, "refused is answered")
+		second.nack(late, "rejected is answered")
 		reached(t, moved, contract.RoleGateway, seq)
 
 		// A client that has left holds nothing up.

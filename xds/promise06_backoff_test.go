@@ -63,7 +63,7 @@ func connectFake(t *testing.T, server *Server, url string) *fakeStream {
 }
 
 // answer answers the next response, which must be of a version.
-func (p *fakeStream) answer(t *testing.T, version, refusal string) {
+func (p *fakeStream) answer(t *testing.T, version, rejection string) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -72,8 +72,8 @@ func (p *fakeStream) answer(t *testing.T, version, refusal string) {
 			t.Fatalf("version %s was sent, want %s", got, version)
 		}
 		answer := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()}
-		if refusal != "" {
-			answer.ErrorDetail = &statuspb.Status{Message: refusal}
+		if rejection != "" {
+			answer.ErrorDetail = &statuspb.Status{Message: rejection}
 		}
 		p.says <- answer
 		synctest.Wait()
@@ -123,7 +123,7 @@ func TestContentThatIsNackedAgainAndAgainIsRetriedWithBackOff(t *testing.T) {
 		p.answer(t, change(), "no")
 		p.answer(t, change(), "no")
 		change()
-		nothing(p, "after two refusals")
+		nothing(p, "after two rejections")
 		server.Apply(resource.Update{Removed: []*resource.Resource{{Type: resource.EndpointType, Name: "a", Roles: contract.RoleGateway}}})
 		synctest.Wait()
 		gone := <-p.got

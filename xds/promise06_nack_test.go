@@ -25,16 +25,16 @@ func TestNackIsReportedAndAnsweredOnlyWhenContentChanges(t *testing.T) {
 		c.quiet()
 		after := r.Stats()
 		if sent := after.Pushes - before.Pushes; sent != 1 { // the fence
-			t.Errorf("%d responses to refusals, want none", sent-1)
+			t.Errorf("%d responses to rejections, want none", sent-1)
 		}
 		if after.Nacks == before.Nacks {
-			t.Error("the refusal was not counted")
+			t.Error("the rejection was not counted")
 		}
 		want := resource.Nack{
 			Role: contract.RoleGateway, Client: "test", Type: resource.ClusterType, Names: []string{"a"}, Text: "a: not so",
 		}
 		if diff := cmp.Diff(want, <-nacks); diff != "" {
-			t.Errorf("reported refusal (-want +got):\n%s", diff)
+			t.Errorf("reported rejection (-want +got):\n%s", diff)
 		}
 
 		// Others are not affected, and a better version is sent.
@@ -54,7 +54,7 @@ func TestNackNamesWhatTheTextMentions(t *testing.T) {
 		c.subscribe(resource.ClusterType)
 		c.nack(c.next(), "Error adding/updating cluster(s) ns/ab: no such thing, ns/c: nor this.")
 		if got := <-nacks; !cmp.Equal(got.Names, []string{"ns/ab", "ns/c"}) {
-			t.Errorf("refusal is said to mean %v", got.Names)
+			t.Errorf("rejection is said to mean %v", got.Names)
 		}
 	})
 }

@@ -18,8 +18,8 @@ func TestNackMeansTheIndexThatItsTextGives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
-				reported := &refusalList{}
-				r := serve(t, xds.Options{Refused: reported.set})
+				reported := &rejectionList{}
+				r := serve(t, xds.Options{Rejected: reported.set})
 				r.set(cluster("a", ""), cluster("b", ""), cluster("c", ""), cluster("d", ""))
 				c := r.connect(t, p, "gateway")
 				c.subscribe(resource.ClusterType)
@@ -32,8 +32,8 @@ func TestNackMeansTheIndexThatItsTextGives(t *testing.T) {
 
 func TestNackWithoutTextMeansWhatIsNew(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		reported := &refusalList{}
-		r := serve(t, xds.Options{Refused: reported.set})
+		reported := &rejectionList{}
+		r := serve(t, xds.Options{Rejected: reported.set})
 		r.set(cluster("a", ""), cluster("b", ""))
 		c := r.connect(t, p, "gateway")
 		c.subscribe(resource.ClusterType)

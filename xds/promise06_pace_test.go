@@ -36,9 +36,9 @@ func (s *deltaScript) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 
 func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const refusals = 1000
+		const rejections = 1000
 		says := []*discoveryv3.DeltaDiscoveryRequest{{TypeUrl: resource.ClusterType}}
-		for range refusals {
+		for range rejections {
 			says = append(says, &discoveryv3.DeltaDiscoveryRequest{
 				TypeUrl: resource.ClusterType, ResponseNonce: "1", ErrorDetail: &statuspb.Status{Message: "no"},
 			})
@@ -46,7 +46,7 @@ func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		seen, began := 0, time.Now()
 		server := New(Options{Nacked: func(resource.Nack) {
-			if seen++; seen == refusals {
+			if seen++; seen == rejections {
 				cancel()
 			}
 		}})
@@ -55,9 +55,9 @@ func TestClientThatNacksInALoopIsMadeToWait(t *testing.T) {
 			t.Error(err)
 		}
 		server.Close()
-		want := (refusals - 2*maxNacks) * time.Second / maxNacks
+		want := (rejections - 2*maxNacks) * time.Second / maxNacks
 		if took := time.Since(began); took < want-time.Millisecond || took > want+10*time.Millisecond {
-			t.Errorf("%d refusals were taken in %v, want %v", refusals, took, want)
+			t.Errorf("%d rejections were taken in %v, want %v", rejections, took, want)
 		}
 		if pushes := server.Stats().Pushes; pushes != 1 {
 			t.Errorf("%d responses were sent, want the first alone", pushes)

@@ -15,8 +15,8 @@ const taken = "Error adding/updating listener(s) http: cannot bind '127.0.0.1:80
 
 func TestListenerThatCannotBeBoundIsSentAgainToTheClientThatNackedIt(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		reported := make(chan []resource.Refusal, 100)
-		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: func(all []resource.Refusal) { reported <- all }})
+		reported := make(chan []resource.Rejection, 100)
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Rejected: func(all []resource.Rejection) { reported <- all }})
 		r.set(listener("http", "http", ""), listener("local", "local", ""))
 		other, c := r.connect(t, p, "gateway"), r.connect(t, p, "gateway")
 		other.subscribe(resource.ListenerType)
@@ -24,7 +24,7 @@ func TestListenerThatCannotBeBoundIsSentAgainToTheClientThatNackedIt(t *testing.
 		c.subscribe(resource.ListenerType)
 		c.nack(c.expect(resource.ListenerType, "http", "local"), taken)
 		if got := <-reported; len(got) != 1 || got[0].Name != "http" || got[0].RolledBack {
-			t.Errorf("%+v are reported as refused, want http alone", got)
+			t.Errorf("%+v are reported as rejected, want http alone", got)
 		}
 		// The delta protocol sends only what the client does not have; a response of the other one holds everything.
 		again := []string{"http"}
@@ -34,7 +34,7 @@ func TestListenerThatCannotBeBoundIsSentAgainToTheClientThatNackedIt(t *testing.
 		c.nack(c.expect(resource.ListenerType, again...), taken)
 		c.take(resource.ListenerType, again...)
 		if got := <-reported; len(got) != 0 {
-			t.Errorf("%+v are reported as refused after it was taken", got)
+			t.Errorf("%+v are reported as rejected after it was taken", got)
 		}
 		c.quiet()
 		other.quiet()
@@ -53,7 +53,7 @@ func TestNewAddressThatCannotBeBoundIsNotRolledBackForOthers(t *testing.T) {
 		c.nack(first, taken)
 		again := c.take(resource.ListenerType, "http")
 		if diff := cmp.Diff(first.Set, again.Set); diff != "" {
-			t.Errorf("something else is sent after the refusal (-first +again):\n%s", diff)
+			t.Errorf("something else is sent after the rejection (-first +again):\n%s", diff)
 		}
 	})
 }

@@ -13,28 +13,28 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// refusalList is what the server reports as refused.
-type refusalList struct {
+// rejectionList is what the server reports as rejected.
+type rejectionList struct {
 	mu     sync.Mutex
-	newest []resource.Refusal
+	newest []resource.Rejection
 }
 
-func (g *refusalList) set(all []resource.Refusal) {
+func (g *rejectionList) set(all []resource.Rejection) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.newest = all
 }
 
-func (g *refusalList) read() []resource.Refusal {
+func (g *rejectionList) read() []resource.Rejection {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.newest
 }
 
-// names waits until just these are refused.
-func (g *refusalList) names(t *testing.T, want ...string) {
+// names waits until just these are rejected.
+func (g *rejectionList) names(t *testing.T, want ...string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%v are refused", want), func() bool {
+	eventually(t, fmt.Sprintf("%v are rejected", want), func() bool {
 		var got []string
 		for _, r := range g.read() {
 			got = append(got, r.Name)
@@ -43,25 +43,25 @@ func (g *refusalList) names(t *testing.T, want ...string) {
 	})
 }
 
-func (g *refusalList) shows(t *testing.T, want ...resource.Refusal) {
+func (g *rejectionList) shows(t *testing.T, want ...resource.Rejection) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			t.Logf("refused is: %+v", g.read())
+			t.Logf("rejected is: %+v", g.read())
 		}
 	}()
-	eventually(t, fmt.Sprintf("refused is %+v", want), func() bool { return cmp.Equal(g.read(), want) })
+	eventually(t, fmt.Sprintf("rejected is %+v", want), func() bool { return cmp.Equal(g.read(), want) })
 }
 
-func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
+func TestRejectionsAreVisibleWhileTheyLast(t *testing.T) {
 	each(t, func(t *testing.T, p *protocol) {
-		reported := &refusalList{}
-		r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
+		reported := &rejectionList{}
+		r := serve(t, xds.Options{Settle: time.Nanosecond, Rejected: reported.set})
 		r.set(endpoints("a", "1"))
 		first := r.taking(t, p, "gateway", "1", "a")
 		second := r.taking(t, p, "gateway", "2", "a")
 		bad := endpoints("a", "bad")
-		want := resource.Refusal{
+		want := resource.Rejection{
 			Role: contract.RoleGateway, Type: resource.EndpointType, Name: "a", Version: bad.Version,
 			Text: "not this", Client: "1", Clients: 1,
 		}
@@ -72,8 +72,8 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 		second.nack(late, "nor this")
 		want.Clients, want.RolledBack = 2, true
 		reported.shows(t, want)
-		if got := r.Stats().Refused; got != 1 {
-			t.Errorf("%d names are counted as refused, want 1", got)
+		if got := r.Stats().Rejected; got != 1 {
+			t.Errorf("%d names are counted as rejected, want 1", got)
 		}
 
 		second.cut()
@@ -89,7 +89,7 @@ func TestRefusalsAreVisibleWhileTheyLast(t *testing.T) {
 	})
 }
 
-func TestRefusalEnds(t *testing.T) {
+func TestRejectionEnds(t *testing.T) {
 	for name, end := range map[string]func(r *rig, c *raw){
 		"with better content":         func(r *rig, c *raw) { r.set(endpoints("a", "good")); c.take(resource.EndpointType, "a") },
 		"with the content before":     func(r *rig, c *raw) { r.set(endpoints("a", "1")) },
@@ -99,8 +99,8 @@ func TestRefusalEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {
-				reported := &refusalList{}
-				r := serve(t, xds.Options{Settle: time.Nanosecond, Refused: reported.set})
+				reported := &rejectionList{}
+				r := serve(t, xds.Options{Settle: time.Nanosecond, Rejected: reported.set})
 				r.set(endpoints("a", "1"), endpoints("b", ""))
 				c := r.taking(t, p, "gateway", "1", "a", "b")
 				r.set(endpoints("a", "bad"))
@@ -108,18 +108,18 @@ func TestRefusalEnds(t *testing.T) {
 				reported.names(t, "a")
 				end(r, c)
 				reported.shows(t)
-				if got := r.Stats().Refused; got != 0 {
-					t.Errorf("%d names are counted as refused, want none", got)
+				if got := r.Stats().Rejected; got != 0 {
+					t.Errorf("%d names are counted as rejected, want none", got)
 				}
 			})
 		})
 	}
 }
 
-func TestReportedRefusalsAreBounded(t *testing.T) {
+func TestReportedRejectionsAreBounded(t *testing.T) {
 	const many = 1500
-	reported := &refusalList{}
-	r := serve(t, xds.Options{Refused: reported.set})
+	reported := &rejectionList{}
+	r := serve(t, xds.Options{Rejected: reported.set})
 	var all []*resource.Resource
 	for i := range many {
 		all = append(all, endpoints(fmt.Sprintf("%04d", i), ""))
@@ -129,7 +129,7 @@ func TestReportedRefusalsAreBounded(t *testing.T) {
 	c.subscribe(resource.EndpointType)
 	c.nack(c.next(), "all of it")
 	eventually(t, "the first 1000 are reported", func() bool { return len(reported.read()) == 1000 && reported.read()[999].Name == "0999" })
-	if got := r.Stats().Refused; got != many {
+	if got := r.Stats().Rejected; got != many {
 		t.Errorf("%d are counted, want %d", got, many)
 	}
 	c.cut()

@@ -42,8 +42,8 @@ func TestNackOfAnEarlierResponseCountsForNoLater(t *testing.T) {
 	nacks := make(chan resource.Nack, 10)
 	c, first, second := twoOpen(t, xds.Options{Nacked: func(n resource.Nack) { nacks <- n }})
 	c.nack(first, "no")
-	if got := await(t, "a refusal", nacks); !cmp.Equal(got.Names, []string{"a"}) {
-		t.Errorf("refused are %v", got.Names)
+	if got := await(t, "a rejection", nacks); !cmp.Equal(got.Names, []string{"a"}) {
+		t.Errorf("rejected are %v", got.Names)
 	}
 	c.quiet()
 	c.ack(second)
@@ -63,9 +63,9 @@ func TestStateOfTheWorldTakesNoSubscriptionThatCrossedAResponse(t *testing.T) {
 // A client's answer to a response counts for that response, though the names that it repeats are older than the newest one.
 func TestStateOfTheWorldTakesANackThatCrossedAResponse(t *testing.T) {
 	nacks := make(chan resource.Nack, 10)
-	reported := &refusalList{}
+	reported := &rejectionList{}
 	r := serve(t, xds.Options{
-		Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Refused: reported.set,
+		Settle: time.Nanosecond, Wait: time.Hour, Nacked: func(n resource.Nack) { nacks <- n }, Rejected: reported.set,
 	})
 	r.set(endpoints("a", "1"), endpoints("b", "1"), endpoints("c", "1"))
 	c := r.connect(t, sotw, "gateway")
@@ -75,11 +75,11 @@ func TestStateOfTheWorldTakesANackThatCrossedAResponse(t *testing.T) {
 	c.subscribe(resource.EndpointType, "c")
 	c.take(resource.EndpointType, "c")
 	r.set(first, second) // too much for one response
-	refused := c.expect(resource.EndpointType, "a")
+	rejected := c.expect(resource.EndpointType, "a")
 	late := c.expect(resource.EndpointType, "c")
-	c.nack(refused, "a: no")
-	if got := await(t, "a refusal", nacks); !cmp.Equal(got.Names, []string{"a"}) {
-		t.Errorf("refused are %v", got.Names)
+	c.nack(rejected, "a: no")
+	if got := await(t, "a rejection", nacks); !cmp.Equal(got.Names, []string{"a"}) {
+		t.Errorf("rejected are %v", got.Names)
 	}
 	c.ack(late)
 	c.quiet()

@@ -16,19 +16,19 @@ type reporter struct {
 	// Set once.
 	progress func(resource.Progress)
 	clients  func(uint8, []resource.Node)
-	refused  func([]resource.Refusal)
+	rejected func([]resource.Rejection)
 	wake     chan struct{}
 
 	// Only the goroutine of run: what was reported last.
-	last           session.Progress
-	nodes          [resource.RoleCount][]resource.Node
-	nodeChanges    [resource.RoleCount]uint64
-	refusals       []resource.Refusal
-	refusalChanges uint64
+	last             session.Progress
+	nodes            [resource.RoleCount][]resource.Node
+	nodeChanges      [resource.RoleCount]uint64
+	rejections       []resource.Rejection
+	rejectionChanges uint64
 }
 
 func newReporter(o Options) *reporter {
-	p := &reporter{progress: o.Progress, clients: o.Clients, refused: o.Refused, wake: make(chan struct{}, 1)}
+	p := &reporter{progress: o.Progress, clients: o.Clients, rejected: o.Rejected, wake: make(chan struct{}, 1)}
 	for role := range resource.EachRole(resource.AllRoles) {
 		p.last[resource.RoleIndex(role)].Role = role
 	}
@@ -63,7 +63,7 @@ func (p *reporter) run(ctx context.Context, hub *session.Hub) {
 		took := time.Since(began)
 		p.reportProgress(found)
 		timer.Reset(until(next, hub.Tick(time.Now())))
-		p.reportRefusals(hub)
+		p.reportRejections(hub)
 		if took < slowLook {
 			continue
 		}
@@ -116,16 +116,16 @@ func (p *reporter) reportClients(hub *session.Hub) {
 	}
 }
 
-// reportRefusals reports what clients NACK if that has changed.
-func (p *reporter) reportRefusals(hub *session.Hub) {
-	found, changes := hub.Refusals(p.refusalChanges)
-	if changes == p.refusalChanges {
+// reportRejections reports what clients NACK if that has changed.
+func (p *reporter) reportRejections(hub *session.Hub) {
+	found, changes := hub.Rejections(p.rejectionChanges)
+	if changes == p.rejectionChanges {
 		return
 	}
-	p.refusalChanges = changes
-	if slices.Equal(found, p.refusals) {
+	p.rejectionChanges = changes
+	if slices.Equal(found, p.rejections) {
 		return
 	}
-	p.refusals = found
-	p.refused(slices.Clone(found))
+	p.rejections = found
+	p.rejected(slices.Clone(found))
 }

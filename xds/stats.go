@@ -22,15 +22,15 @@ type Stats struct {
 
 // TypeStats counts what concerns one type. Stats.Types has each that resource.TypeName knows, by that name, and the rest as "other".
 type TypeStats struct {
-	Offered int // now: resources in the newest state; one that two roles may have counts twice
-	Refused int // now: names that clients NACK; one that clients of two roles NACK counts twice
+	Offered  int // now: resources in the newest state; one that two roles may have counts twice
+	Rejected int // now: names that clients NACK; one that clients of two roles NACK counts twice
 	session.Traffic
 }
 
 // add makes the receiver the sum of both.
 func (t *TypeStats) add(o TypeStats) {
 	t.Offered += o.Offered
-	t.Refused += o.Refused
+	t.Rejected += o.Rejected
 	t.Traffic.Add(o.Traffic)
 }
 
@@ -53,7 +53,7 @@ func (s *Server) Stats() Stats {
 		count(k.URL, TypeStats{Traffic: s.hub.Traffic(rank)})
 	}
 	for _, t := range now.Types {
-		count(t.Type, TypeStats{Offered: t.Offered, Refused: t.Refused})
+		count(t.Type, TypeStats{Offered: t.Offered, Rejected: t.Rejected})
 	}
 	for i, streams := range now.Streams {
 		stats.Streams[contract.RoleName(1<<i)] = streams

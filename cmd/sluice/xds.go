@@ -71,8 +71,8 @@ func xdsStatusCommand() *cobra.Command {
 		Use:   "status [CLIENT]",
 		Short: "Print a line for each client, or the resources of one",
 		Long: `Status prints a line for each client: its role, protocol and age, how many resources of each type it has
-acknowledged, were sent or are due (stale), and are refused, as SYNCED/STALE/REFUSED; what it acknowledged and
-refused in all, how long it has been behind (LAG), and what it was sent. A client with several streams has a
+acknowledged, were sent or are due (stale), and are rejected, as SYNCED/STALE/REJECTED; what it acknowledged and
+rejected in all, how long it has been behind (LAG), and what it was sent. A client with several streams has a
 line for each. With a client's name, or the beginning of it, the resources of that client.`,
 		Example: `  sluice xds status
   sluice xds status --context production
@@ -115,7 +115,7 @@ func xdsDumpCommand() *cobra.Command {
 		Use:   "dump CLIENT [NAME]",
 		Short: "Print the resources that a client has acknowledged, as YAML",
 		Long: `Dump prints what a client has acknowledged, as YAML below comments that say in which version and state each
-resource is; of a refused one what the client has in its place. With -t only one type, with a name only the
+resource is; of a rejected one what the client has in its place. With -t only one type, with a name only the
 resources of that name. Desired state of a role: sluice.dev/desired/gateway, and so on, as the client.`,
 		Example: `  sluice xds dump gateway -t rds
   sluice xds dump gateway default/hello-00001
@@ -165,7 +165,7 @@ func xdsDiffCommand() *cobra.Command {
 		Use:   "diff [CLIENT]",
 		Short: "Print how what a client has differs from what it should have",
 		Long: `Diff compares what a client has acknowledged with what is offered to its role, and prints what is missing,
-stale, refused or extra, with both versions and a unified diff; of several streams of a client each is
+stale, rejected or extra, with both versions and a unified diff; of several streams of a client each is
 compared. Without a client, all are. It ends with 0 when there is no difference, with 1 when there are some,
 and with 2 when it cannot tell.
 

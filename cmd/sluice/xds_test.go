@@ -75,10 +75,10 @@ func (d *harness) set(version string, all ...proto.Message) {
 }
 
 // join connects a client that NACKs some versions.
-func (d *harness) join(id, role string, refuse ...string) {
+func (d *harness) join(id, role string, reject ...string) {
 	c := client.New(client.Config{Target: d.address, NodeID: id, Role: role, Handler: func(u client.Update) error {
 		for _, r := range u.Set {
-			for _, version := range refuse {
+			for _, version := range reject {
 				if r.Version == version {
 					return fmt.Errorf("%s: %s is not for me", r.Name, version)
 				}
@@ -165,18 +165,18 @@ grpc-1 mesh delta TIME 2/0/0 - 1 0 TIME 6
 	d.set("v2", &clusterv3.Cluster{Name: "a", AltStatName: "other"})
 	d.printed(`gateway-1: gateway, delta, at state 2 of 2, lag TIME, 2 acks, 1 nacks, 45 bytes
 TYPE NAME VERSION STATE
-CDS a v1 refused
+CDS a v1 rejected
 CDS b v1 synced
 SDS pair v1 synced
-CDS a in version v2 is refused: a: v2 is not for me
+CDS a in version v2 is rejected: a: v2 is not for me
 `, "status", "gateway")
 	d.printed(`clusters:
-# a: version v1, refused in version v2: a: v2 is not for me
+# a: version v1, rejected in version v2: a: v2 is not for me
 - name: a
 `, "dump", "gateway-1", "a")
 	d.printed(`gateway-1 differs in 1 of 3 resources from what is offered to role gateway
 
-refused CDS a: has v1, refuses v2
+rejected CDS a: has v1, rejects v2
  the client says: a: v2 is not for me
  --- has
  +++ offered
@@ -276,7 +276,7 @@ func TestXDSMetricsHaveTheDocumentedNames(t *testing.T) {
 	got := metricsOf(t, registry)
 	for _, want := range []string{
 		`sluice_xds_clients{role="gateway"} 1`, `sluice_xds_clients{role="mesh"} 0`, "sluice_xds_sequence 1",
-		`sluice_xds_resources{type="cds"} 2`, `sluice_xds_resources{type="sds"} 2`, `sluice_xds_refused_resources{type="cds"} 0`,
+		`sluice_xds_resources{type="cds"} 2`, `sluice_xds_resources{type="sds"} 2`, `sluice_xds_rejected_resources{type="cds"} 0`,
 		`sluice_xds_pushes_total{type="cds"} 1`, `sluice_xds_pushed_bytes_total{type="cds"} 3`, `sluice_xds_acks_total{type="sds"} 1`,
 		`sluice_xds_nacks_total{type="other"} 0`, "sluice_xds_requests_total 4", "sluice_xds_load_reports_total 0", "sluice_xds_loads_dropped_total 0",
 		`sluice_xds_acknowledgement_seconds_count{role="gateway"} 1`,

@@ -169,7 +169,7 @@ func TestKeyMovesBetweenScopes(t *testing.T) {
 	}
 }
 
-func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
+func TestRejectedScopeDoesNotBlockOthers(t *testing.T) {
 	b := start(t, Options{})
 	b.push(all(one(plain(t, byScope(1))), toBoth(t), one(hostScope(t, "w", "w.test", 1, to1("a"))),
 		one(hostScope(t, "x", "x.test", 1, to1("a"))), one(hostScope(t, "y", "y.test", 1, to1("a"))))...)
@@ -214,7 +214,7 @@ func TestRefusedScopeDoesNotBlockOthers(t *testing.T) {
 }
 
 // A refused scope loses its old key to another scope that takes it. When the refused scope is removed, the other one keeps the key.
-func TestRefusedScopeLosesAKeyThatAnotherTook(t *testing.T) {
+func TestRejectedScopeLosesAKeyThatAnotherTook(t *testing.T) {
 	s := &scopes{members: map[string]*scope{}, byKey: map[string]*scope{}, tables: &scopeTables{}}
 	change := func(removed []string, set ...*resource.Resource) error {
 		var u client.Update

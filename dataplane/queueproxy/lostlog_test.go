@@ -1,39 +1,20 @@
 package queueproxy_test
 
 import (
-	"bytes"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/output"
 )
-
-// lines is a writer that may be read at any time.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func TestLostRequestsAreWarningsOnceASecond(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	var log lines
+	var log output.Buffer
 	_, address := serve(t, queueproxy.Options{Target: target, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})})
 	c := client(t, model.HTTP1)
 	for range 3 {

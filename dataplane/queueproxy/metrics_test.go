@@ -1,7 +1,6 @@
 package queueproxy_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/model"
+	"sluice.dev/sluice/test/output"
 )
 
 func page(p *queueproxy.Proxy) string {
@@ -98,24 +98,6 @@ func TestIntegralsAreExact(t *testing.T) {
 	}
 }
 
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *buffer) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-}
-
 func TestRequestLog(t *testing.T) {
 	target := application(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -130,7 +112,7 @@ func TestRequestLog(t *testing.T) {
 			fmt.Fprint(w, "short and stout")
 		}
 	}))
-	log := &buffer{}
+	log := &output.Buffer{}
 	p, address := serve(t, queueproxy.Options{
 		Target: target, Timeout: roomy, RequestLog: log, Labels: map[string]string{"revision": "hello-00001"},
 	})
@@ -143,14 +125,14 @@ func TestRequestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.CloseNow()
-	eventually(t, "all are over", func() bool { return p.Load().InFlight == 0 && len(log.lines()) == 3 })
+	eventually(t, "all are over", func() bool { return p.Load().InFlight == 0 && len(log.Lines()) == 3 })
 	readiness(p) // is not logged
 
-	if text := strings.Join(log.lines(), "\n"); strings.Contains(text, "secret") {
+	if text := strings.Join(log.Lines(), "\n"); strings.Contains(text, "secret") {
 		t.Errorf("the log has secrets: %s", text)
 	}
 	var got []map[string]any
-	for _, text := range log.lines() {
+	for _, text := range log.Lines() {
 		line := map[string]any{}
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatalf("%s: %v", text, err)
@@ -178,11 +160,11 @@ func TestRequestLog(t *testing.T) {
 
 func TestRequestLogHasTheQueryIfConfigured(t *testing.T) {
 	target := application(t, greeting())
-	log := &buffer{}
+	log := &output.Buffer{}
 	p, address := serve(t, queueproxy.Options{Target: target, RequestLog: log, LogQuery: true})
 	get(t, client(t, model.HTTP1), "http://"+address+"/?q="+strings.Repeat("x", 5000))
 	eventually(t, "it is over", func() bool { return p.Load().InFlight == 0 })
-	if line := log.lines()[0]; !strings.Contains(line, `"query":"q=xxx`) || len(line) > 2000 {
+	if line := log.Lines()[0]; !strings.Contains(line, `"query":"q=xxx`) || len(line) > 2000 {
 		t.Errorf("got %d bytes: %s", len(line), line)
 	}
 }

@@ -266,7 +266,7 @@ func addClients(parent *node, e *explain.Explanation, asked bool) {
 			text, t = fmt.Sprintf("%s for %.3g s: %s", text, c.BehindSeconds, some(c.Behind)), bad
 		}
 		client := n.add(t, "%s", text)
-		for _, r := range c.Refuses {
+		for _, r := range c.Rejects {
 			client.add(bad, "%s %s: %s", r.Type, r.Name, r.Text)
 		}
 	}

@@ -72,7 +72,7 @@ func sample() *explain.Explanation {
 		},
 		Clients: []explain.Client{
 			{ID: "a", Role: "gateway", State: explain.StateInSync},
-			{ID: "b", Role: "gateway", State: explain.StateRefuses, Refuses: []explain.Refusal{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
+			{ID: "b", Role: "gateway", State: explain.StateRejects, Rejects: []explain.Rejection{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
 			{ID: "c", Role: "activator", State: explain.StateAside},
 			{ID: "d", Role: "mesh", State: explain.StateBehind, BehindSeconds: 1.5, Behind: []string{"Listener hello.default"}},
 		},
@@ -106,7 +106,7 @@ Service default/hello  generation 3, not observed yet: the status is of generati
    │  └─ no virtual host
    └─ clients
       ├─ gateway a  in sync
-      ├─ gateway b  refuses
+      ├─ gateway b  rejects
       │  └─ Cluster default/hello-1: no
       ├─ activator c  does not take it before a request comes
       └─ mesh d  behind for 1.5 s: Listener hello.default

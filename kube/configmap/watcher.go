@@ -59,7 +59,7 @@ type state struct {
 	object  *corev1.ConfigMap // nil when it is missing
 	wrong   string            // what is wrong with it; empty when nothing
 	ignored string            // what of it has no effect; empty when nothing
-	told    notice            // the last Event
+	last    notice            // the last Event
 }
 
 const (

@@ -42,10 +42,10 @@ func (s *state) due() notice {
 		return notice{corev1.EventTypeWarning, ReasonInvalid, s.wrong}
 	case s.ignored != "":
 		return notice{corev1.EventTypeWarning, ReasonIgnored, s.ignored}
-	case s.told.kind == corev1.EventTypeWarning:
+	case s.last.kind == corev1.EventTypeWarning:
 		return notice{corev1.EventTypeNormal, ReasonValid, "Nothing is wrong with the data any more. They are in force."}
 	}
-	return s.told
+	return s.last
 }
 
 // newRecorder returns a recorder of Events, and a function that ends it.
@@ -64,10 +64,10 @@ func (w *Watcher) write(ctx context.Context) {
 	for _, name := range config.Names() {
 		s := w.states[name]
 		due := s.due()
-		if due != s.told && due != (notice{}) {
+		if due != s.last && due != (notice{}) {
 			w.events.Event(s.object, due.kind, due.reason, due.message)
 		}
-		s.told = due
+		s.last = due
 	}
 	w.mu.Unlock()
 	w.good.store(ctx)

@@ -96,7 +96,7 @@ func (m *member) stopAsking() {
 	for _, q := range m.questions {
 		q.cancel()
 	}
-	for _, t := range m.tellings {
+	for _, t := range m.deliveries {
 		t.cancel()
 	}
 }

@@ -41,8 +41,8 @@ type Options struct {
 	Revision func(model.Key) *servingv1.Revision
 	// Pods is what all pods have in common, until Configure replaces it.
 	Pods Config
-	// Signer proves to queue-proxies that they are told something by this installation. They get its public key. Without one they believe
-	// whoever says that it is an activator, and are not told when the streams of a revision end.
+	// Signer proves to queue-proxies that a message is from this installation. They get its public key. Without one they believe
+	// whoever says that it is an activator, and are not sent the end of the streams of a revision.
 	Signer *contract.Signer
 }
 
@@ -77,9 +77,9 @@ type member struct {
 	start    model.Start
 	reported bool
 	sent     model.WorkloadStatus
-	// questions are those to starting pods, and tellings what pods are told, both by UID.
-	questions map[types.UID]*question
-	tellings  map[types.UID]*telling
+	// questions are those to starting pods, and deliveries the ends of streams that pods were sent, both by UID.
+	questions  map[types.UID]*question
+	deliveries map[types.UID]*delivery
 }
 
 const (
@@ -138,7 +138,7 @@ func (r *Runtime) Run(w model.Workload) {
 		if m != nil {
 			m.stopAsking()
 		}
-		m = &member{questions: map[types.UID]*question{}, tellings: map[types.UID]*telling{}}
+		m = &member{questions: map[types.UID]*question{}, deliveries: map[types.UID]*delivery{}}
 		r.members[w.Revision] = m
 	}
 	if w.Replicas > 0 && m.workload.Replicas == 0 && len(m.sent.Ready) == 0 {
@@ -283,7 +283,7 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	}
 	m.notice(pods, time.Now())
 	r.ask(m, pods)
-	r.tell(m, pods)
+	r.deliver(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
 	if m.workload.HPA != nil {
 		scaler, err := r.scaler(ctx, m.workload)

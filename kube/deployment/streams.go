@@ -12,31 +12,31 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// The end of a revision's streams changes during the life of its pods, so the Runtime tells it to their queue-proxies. A pod that was never
-// told has no end of streams.
+// The end of a revision's streams changes during the life of its pods, so the Runtime sends it to their queue-proxies. A pod that never got
+// one has no end of streams.
 
-// telling is what a queue-proxy was told, or is being told.
-type telling struct {
+// delivery is an end of streams that a queue-proxy has, or is being sent.
+type delivery struct {
 	at     time.Time
 	cancel context.CancelFunc
 }
 
-// tells says whether a pod knows an end, or is being told it.
-func (t *telling) tells(at time.Time) bool {
-	if t == nil {
+// has says whether a queue-proxy has an end, or is being sent it.
+func (d *delivery) has(at time.Time) bool {
+	if d == nil {
 		return at.IsZero()
 	}
-	return t.at.Equal(at)
+	return d.at.Equal(at)
 }
 
 const (
-	firstTell   = 50 * time.Millisecond // between two attempts
-	lastTell    = 5 * time.Second
-	tellTimeout = 5 * time.Second
+	firstSend   = 50 * time.Millisecond // between two attempts
+	lastSend    = 5 * time.Second
+	sendTimeout = 5 * time.Second
 )
 
-// tell tells the queue-proxies that do not know it yet when the streams of a revision end. The Runtime's mutex is held.
-func (r *Runtime) tell(m *member, pods []*corev1.Pod) {
+// deliver sends the end of the streams of a revision to the queue-proxies that do not have it. The Runtime's mutex is held.
+func (r *Runtime) deliver(m *member, pods []*corev1.Pod) {
 	if r.options.Signer == nil || r.asking == nil {
 		return
 	}
@@ -46,30 +46,30 @@ func (r *Runtime) tell(m *member, pods []*corev1.Pod) {
 			continue
 		}
 		there[pod.UID] = true
-		at, before := m.workload.StreamDeadline, m.tellings[pod.UID]
-		if before.tells(at) {
+		at, before := m.workload.StreamDeadline, m.deliveries[pod.UID]
+		if before.has(at) {
 			continue
 		}
 		if before != nil {
 			before.cancel()
 		}
 		ctx, cancel := context.WithCancel(r.asking)
-		m.tellings[pod.UID] = &telling{at: at, cancel: cancel}
-		go r.untilTold(ctx, m.workload.Revision, pod, at)
+		m.deliveries[pod.UID] = &delivery{at: at, cancel: cancel}
+		go r.untilTaken(ctx, m.workload.Revision, pod, at)
 	}
-	for uid, t := range m.tellings {
+	for uid, d := range m.deliveries {
 		if !there[uid] {
-			t.cancel()
-			delete(m.tellings, uid)
+			d.cancel()
+			delete(m.deliveries, uid)
 		}
 	}
 }
 
-// untilTold sends a message to a queue-proxy until it takes it or never will. Each attempt is signed anew, so that a clock that is behind
+// untilTaken sends a message to a queue-proxy until it takes it or never will. Each attempt is signed anew, so that a clock that is behind
 // that of the last leader only delays it.
-func (r *Runtime) untilTold(ctx context.Context, revision model.Key, pod *corev1.Pod, at time.Time) {
+func (r *Runtime) untilTaken(ctx context.Context, revision model.Key, pod *corev1.Pod, at time.Time) {
 	message := contract.StreamDeadline{Namespace: revision.Namespace, Revision: revision.Name, Pod: pod.Name, At: at}
-	for pause := firstTell; ; pause = min(2*pause, lastTell) {
+	for pause := firstSend; ; pause = min(2*pause, lastSend) {
 		message.Signed = time.Now()
 		if status := r.send(ctx, pod.Status.PodIP, message); status != 0 && status != http.StatusConflict {
 			if status != http.StatusOK { // a queue-proxy of another installation or version
@@ -87,7 +87,7 @@ func (r *Runtime) untilTold(ctx context.Context, revision model.Key, pod *corev1
 
 // send returns the status of the answer, 0 when there is none.
 func (r *Runtime) send(ctx context.Context, ip string, message contract.StreamDeadline) int {
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	url := urlOf(ip, adminPort, contract.StreamDeadlinePath) + "?" + message.Query()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, nil)
@@ -103,7 +103,7 @@ func (r *Runtime) send(ctx context.Context, ip string, message contract.StreamDe
 	return response.StatusCode
 }
 
-// queueProxyRuns says whether a pod, which may be draining, has a queue-proxy that can be told something.
+// queueProxyRuns says whether a pod, which may be draining, has a queue-proxy that can be sent a message.
 func queueProxyRuns(pod *corev1.Pod) bool {
 	for _, s := range pod.Status.ContainerStatuses {
 		if s.Name == queueProxyName && s.State.Running != nil {

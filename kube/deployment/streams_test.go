@@ -11,14 +11,14 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// told records what the queue-proxy of a pod is told, as far as it is proven.
-type told struct {
+// inbox records the messages that the queue-proxy of a pod gets, as far as they are proven.
+type inbox struct {
 	mu       sync.Mutex
 	messages []contract.StreamDeadline
 	refuse   int // how many messages to refuse as too old
 }
 
-func (d *told) last() (contract.StreamDeadline, int) {
+func (d *inbox) last() (contract.StreamDeadline, int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.messages) == 0 {
@@ -27,7 +27,7 @@ func (d *told) last() (contract.StreamDeadline, int) {
 	return d.messages[len(d.messages)-1], len(d.messages)
 }
 
-func (d *told) serve(key contract.Key, revision model.Key, pod func() string) http.Handler {
+func (d *inbox) serve(key contract.Key, revision model.Key, pod func() string) http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("PUT "+contract.StreamDeadlinePath, func(w http.ResponseWriter, r *http.Request) {
 		m := contract.StreamDeadline{Namespace: revision.Namespace, Revision: revision.Name, Pod: pod()}
@@ -63,14 +63,14 @@ func TestPodsAreToldWhenTheirStreamsEnd(t *testing.T) {
 		t.Errorf("the queue-proxy has the environment %v, want the key in it", env)
 	}
 	pod := b.pod(d, running(ip))
-	heard := &told{refuse: 1}
+	heard := &inbox{refuse: 1}
 	server := &http.Server{Handler: heard.serve(signer.Key(), w.Revision, func() string { return pod.Name })}
 	defer server.Close()
 	go server.Serve(listener)
 
 	b.status(w, "the pod", func(s model.WorkloadStatus) bool { return s.Running == 1 })
 	if m, n := heard.last(); n != 0 {
-		t.Errorf("the pod was told %+v although its streams have no end", m)
+		t.Errorf("the pod was sent %+v although its streams have no end", m)
 	}
 	for _, end := range []time.Time{time.Unix(2e9, 0), time.Unix(2e9, 5), {}} {
 		w.StreamDeadline = end
@@ -81,6 +81,6 @@ func TestPodsAreToldWhenTheirStreamsEnd(t *testing.T) {
 		})
 	}
 	if _, n := heard.last(); n != 3 {
-		t.Errorf("the pod was told %d times, want 3", n)
+		t.Errorf("the pod was sent %d messages, want 3", n)
 	}
 }

@@ -57,13 +57,13 @@ type Recorder struct {
 	recorder    record.EventRecorder
 	sink        record.EventSink
 
-	// What the last Event told of a revision's replicas, and of a Route's split.
-	replicas notebook.Notebook[model.Key, told[int]]
-	splits   notebook.Notebook[model.Key, told[string]]
+	// What the last Event reported of a revision's replicas, and of a Route's split.
+	replicas notebook.Notebook[model.Key, reported[int]]
+	splits   notebook.Notebook[model.Key, reported[string]]
 }
 
-// told is a state that an Event has told of.
-type told[T comparable] struct {
+// reported is a state that an Event has reported.
+type reported[T comparable] struct {
 	state T
 	at    time.Time // of the Event; zero: the state is the one of the start
 }
@@ -163,10 +163,10 @@ func remark(s *servingv1.Status) notice {
 	return notice{}
 }
 
-// ForgetRevision forgets what Events have told of a revision that is gone.
+// ForgetRevision forgets what Events have reported of a revision that is gone.
 func (e *Recorder) ForgetRevision(k model.Key) { e.replicas.Drop(k) }
 
-// ForgetRoute forgets what Events have told of a Route that is gone.
+// ForgetRoute forgets what Events have reported of a Route that is gone.
 func (e *Recorder) ForgetRoute(k model.Key) { e.splits.Drop(k) }
 
 func keyOf(o client.Object) model.Key {
@@ -174,12 +174,12 @@ func keyOf(o client.Object) model.Key {
 }
 
 // step reports whether to tell of a new state now, and from which state it changed. Otherwise again is after what time to ask again; 0
-// when nothing is to be told. was is the state of the start, such as the one that a process before has written.
-func step[T comparable](n *notebook.Notebook[model.Key, told[T]], key model.Key, was, is T,
+// when there is nothing to report. was is the state of the start, such as the one that a process before has written.
+func step[T comparable](n *notebook.Notebook[model.Key, reported[T]], key model.Key, was, is T,
 	now time.Time) (from T, tell bool, again time.Duration) {
 	last, known := n.Get(key)
 	if !known {
-		last = told[T]{state: was}
+		last = reported[T]{state: was}
 		n.Put(key, last)
 	}
 	if last.state == is {
@@ -188,7 +188,7 @@ func step[T comparable](n *notebook.Notebook[model.Key, told[T]], key model.Key,
 	if left := last.at.Add(eventPace).Sub(now); left > 0 {
 		return last.state, false, left
 	}
-	n.Put(key, told[T]{is, now})
+	n.Put(key, reported[T]{is, now})
 	return last.state, true, 0
 }
 

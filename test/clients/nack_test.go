@@ -39,8 +39,8 @@ type rig struct {
 	address string
 	backend netip.AddrPort
 
-	mu      sync.Mutex
-	refused []resource.Nack
+	mu       sync.Mutex
+	rejected []resource.Nack
 }
 
 func newRig(t *testing.T) *rig {
@@ -54,7 +54,7 @@ func newRig(t *testing.T) *rig {
 	r.Server = xds.New(xds.Options{Nacked: func(n resource.Nack) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.refused = append(r.refused, n)
+		r.rejected = append(r.rejected, n)
 	}})
 	carrier := grpc.NewServer(xds.ServerOptions()...)
 	r.Register(carrier)
@@ -77,11 +77,11 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// refusals returns the NACKs of clients so far.
-func (r *rig) refusals() []resource.Nack {
+// rejections returns the NACKs of clients so far.
+func (r *rig) rejections() []resource.Nack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.refused)
+	return slices.Clone(r.rejected)
 }
 
 // resource makes a resource for all roles. Its version is a hash of its content.
@@ -207,22 +207,22 @@ func (r *rig) answers(c caller, host string) {
 	})
 }
 
-// refuses waits until a client has NACKed a cluster. Some clients name it in their text; grpc-js gives its index in the response.
-func (r *rig) refuses(name string) {
+// rejects waits until a client has NACKed a cluster. Some clients name it in their text; grpc-js gives its index in the response.
+func (r *rig) rejects(name string) {
 	r.t.Helper()
-	eventually(r.t, "the client refuses "+name, func() error {
-		for _, n := range r.refusals() {
+	eventually(r.t, "the client rejects "+name, func() error {
+		for _, n := range r.rejections() {
 			if slices.Contains(n.Names, name) && n.Type == resource.ClusterType {
 				return nil
 			}
 		}
-		return fmt.Errorf("refusals %+v", r.refusals())
+		return fmt.Errorf("rejections %+v", r.rejections())
 	})
 }
 
 // A client that NACKs a cluster keeps the version that it has, acknowledges everything else, and acknowledges the cluster when it is
 // valid again. The server does not send the invalid version again.
-func TestClientsRefuse(t *testing.T) {
+func TestClientsReject(t *testing.T) {
 	t.Parallel()
 	for _, f := range foreigners {
 		t.Run(f.name, func(t *testing.T) {
@@ -237,13 +237,13 @@ func TestClientsRefuse(t *testing.T) {
 			c := f.start(t, r.address, gateway)
 			r.answers(c, "good")
 			r.answers(c, "worse")
-			if refusals := r.refusals(); len(refusals) > 0 {
-				t.Fatalf("the client NACKed valid resources: %+v", refusals)
+			if rejections := r.rejections(); len(rejections) > 0 {
+				t.Fatalf("the client NACKed valid resources: %+v", rejections)
 			}
 			calls := pour(t, c, "good")
 
 			r.Apply(resource.Update{Set: []*resource.Resource{r.badCluster("worse")}})
-			r.refuses("worse")
+			r.rejects("worse")
 			if got := c.call(t, "worse", 50); got.answered() != 50 {
 				t.Errorf("after the NACK %d of 50 calls were answered by the cluster's version before: %v", got.answered(), got.Errors)
 			}
@@ -251,17 +251,17 @@ func TestClientsRefuse(t *testing.T) {
 			r.Apply(resource.Update{Set: append(r.routes(gateway, "good", "worse", "new"),
 				r.cluster("good", 2*time.Second), r.cluster("new", time.Second), r.endpoints("new"))})
 			r.answers(c, "new")
-			before := len(r.refusals())
+			before := len(r.rejections())
 			r.Apply(resource.Update{Set: []*resource.Resource{r.cluster("worse", 3*time.Second)}})
 			r.answers(c, "worse")
 			// The server has not sent the invalid cluster again, not even with all clusters in state of the world.
 			if before > 1 {
-				t.Errorf("%d refusals of one cluster: %+v", before, r.refusals())
+				t.Errorf("%d rejections of one cluster: %+v", before, r.rejections())
 			}
 			if sum := calls.stop(); sum.failed(f.own) > 0 {
 				t.Errorf("calls to another service failed meanwhile: %v", sum.Errors)
 			}
-			t.Logf("%d refusals, the first: %s", len(r.refusals()), r.refusals()[0].Text)
+			t.Logf("%d rejections, the first: %s", len(r.rejections()), r.rejections()[0].Text)
 		})
 	}
 }

@@ -144,19 +144,19 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 	s.explained(1, []string{"no: The Kubernetes API https://127.0.0.1:", "(of kubeconfig .sluice/kubeconfig) cannot be read"}, "hello")
 }
 
-func TestExplainShowsWhoRefuses(t *testing.T) {
+func TestExplainShowsWhoRejects(t *testing.T) {
 	t.Parallel()
 	s := drowsyCanary(t, builtin)
-	refuse(t, s.socket(), "default/hello-blue")
+	reject(t, s.socket(), "default/hello-blue")
 	s.explained(1, []string{
-		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and refuses Cluster default/hello-blue: I do not like default/hello-blue",
-		"mesh stubborn  refuses",
+		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and rejects Cluster default/hello-blue: I do not like default/hello-blue",
+		"mesh stubborn  rejects",
 	}, "hello")
 	s.explained(0, []string{"mesh stubborn  does not take it"}, "green-"+host)
 }
 
-// refuse connects a client that NACKs a cluster until the test ends.
-func refuse(t *testing.T, server, cluster string) {
+// reject connects a client that NACKs a cluster until the test ends.
+func reject(t *testing.T, server, cluster string) {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+server, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"sluice.dev/sluice/test/output"
 )
 
 const hello = `
@@ -73,7 +75,7 @@ func TestKubectlWatchSeesChanges(t *testing.T) {
 	s := embed(t)
 	must(t)(s.kubectl(hello, "apply", "-f", "-"))
 	s.ready("hello")
-	out := &lines{}
+	out := &output.Buffer{}
 	watch := s.kubectlCommand("get", "ksvc", "-w")
 	watch.Stdout, watch.Stderr = out, out
 	if err := watch.Start(); err != nil {
@@ -83,8 +85,8 @@ func TestKubectlWatchSeesChanges(t *testing.T) {
 	shows := func(text string) {
 		t.Helper()
 		eventually(t, "the watch shows "+text, func() error {
-			if !strings.Contains(out.text(), text) {
-				return fmt.Errorf("it shows\n%s", out.text())
+			if !strings.Contains(out.String(), text) {
+				return fmt.Errorf("it shows\n%s", out.String())
 			}
 			return nil
 		})

@@ -53,7 +53,7 @@ func whatEachClientHasIsShown(t *testing.T, g gateway) {
 	}
 }
 
-func TestRefusalIsShownWithTheClientsText(t *testing.T) {
+func TestRejectionIsShownWithTheClientsText(t *testing.T) {
 	t.Parallel()
 	s := embed(t, "-f", absolute(t, "examples/hello"))
 	s.ready("hello")
@@ -73,15 +73,15 @@ func TestRefusalIsShownWithTheClientsText(t *testing.T) {
 		_ = c.Run(ctx)
 	}()
 	defer func() { cancel(); <-done }()
-	eventually(t, "the refusal is shown", func() error {
+	eventually(t, "the rejection is shown", func() error {
 		out, code := s.inspect("status", "picky")
-		if code != 0 || !strings.Contains(out, "is refused: cluster default/hello-00001: not for me") {
+		if code != 0 || !strings.Contains(out, "is rejected: cluster default/hello-00001: not for me") {
 			return fmt.Errorf("status: %d %s", code, out)
 		}
 		return nil
 	})
 	out, code := s.inspect("diff", "picky")
-	if code != 1 || !strings.Contains(out, "refused CDS default/hello-00001") ||
+	if code != 1 || !strings.Contains(out, "rejected CDS default/hello-00001") ||
 		!strings.Contains(out, "the client says: cluster default/hello-00001: not for me") {
 		t.Errorf("diff: %d %s", code, out)
 	}

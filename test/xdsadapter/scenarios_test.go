@@ -132,7 +132,7 @@ func TestRemovalIsSentAndTheResourceComesAgain(t *testing.T) {
 	})
 }
 
-func TestRefusalIsNotAnsweredUntilContentChanges(t *testing.T) {
+func TestRejectionIsNotAnsweredUntilContentChanges(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)
@@ -151,7 +151,7 @@ func TestRefusalIsNotAnsweredUntilContentChanges(t *testing.T) {
 }
 
 // A NACK that names a resource holds up no other. If responses contain all resources, the others come in one without it.
-func TestRefusedResourceHoldsUpNoOther(t *testing.T) {
+func TestRejectedResourceHoldsUpNoOther(t *testing.T) {
 	each(t, func(t *testing.T, g *target, v variant, url string) {
 		g.set(url, "1")
 		c := g.connect(t, v, url)

@@ -98,7 +98,7 @@ func (p *plane) accept() *conversation {
 
 // request is what matters of one.
 type request struct {
-	Type, Nonce, Refusal   string
+	Type, Nonce, Rejection string
 	Subscribe, Unsubscribe []string
 	Has                    map[string]string
 }
@@ -208,10 +208,10 @@ func TestNackHasTheHandlersText(t *testing.T) {
 	s := p.accept()
 	s.next()
 	s.say(clusterType, "1", map[string]string{"a": "v1"})
-	s.expect(request{Type: clusterType, Nonce: "1", Refusal: "a: no"})
+	s.expect(request{Type: clusterType, Nonce: "1", Rejection: "a: no"})
 	s.say(clusterType, "2", map[string]string{"a": "v2"})
-	if got := s.next(); len(got.Refusal) > 5000 || got.Refusal == "" {
-		t.Errorf("the refusal has %d bytes", len(got.Refusal))
+	if got := s.next(); len(got.Rejection) > 5000 || got.Rejection == "" {
+		t.Errorf("the rejection has %d bytes", len(got.Rejection))
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *session) take(response *discoveryv3.DeltaDiscoveryResponse) error {
 	answer := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: response.GetTypeUrl(), ResponseNonce: response.GetNonce()}
 	if err := s.client.config.Handler(update); err != nil {
 		answer.ErrorDetail = &statuspb.Status{Code: int32(codes.InvalidArgument), Message: nackText(err)}
-		s.client.logger.Warn("refused resources of the control plane", "type", update.Type, "error", err)
+		s.client.logger.Warn("rejected resources of the control plane", "type", update.Type, "error", err)
 	} else {
 		s.client.accept(update)
 	}

@@ -130,7 +130,7 @@ func typeFigures(t *session.TypeView) *structpb.Value {
 		"absent":   number(uint64(t.Absent)),
 		"stale":    number(uint64(t.Counts[session.Sent])),
 		"not_sent": number(uint64(t.Counts[session.Pending])),
-		"refused":  number(uint64(t.Counts[session.Nacked])),
+		"rejected": number(uint64(t.Counts[session.Nacked])),
 		"pushes":   number(t.Traffic.Pushes), "bytes": number(t.Traffic.Bytes),
 		"acks": number(t.Traffic.Acks), "nacks": number(t.Traffic.Nacks),
 	}})

@@ -96,7 +96,7 @@ func (s *State) endRollback(t *table, name string, c *candidate) {
 	delete(s.due, nameKey{t.Key, name})
 	if c.rolledBack() {
 		c.waiting = nil
-		s.noteRefusals()
+		s.noteRejections()
 		s.dropRestored(t)
 	}
 }
@@ -136,7 +136,7 @@ func (s *State) rollBack(t *table, name string, now time.Time) {
 	}
 	c.rollbacks++
 	t.entries[name] = c.lastGood
-	s.noteRefusals()
+	s.noteRejections()
 	s.restoreRemoved(t, c.lastGood.seq)
 	s.changed(t, name, c.lastGood)
 }

@@ -26,12 +26,12 @@ func TestNackedCandidateIsRolledBackForItsRole(t *testing.T) {
 	b.nack(eds, "a", "2", answer{client: "one"})
 	b.changes("a 1")
 	b.offers(eds, "a", "1")
-	got := b.Refusals()
-	want := []resource.Refusal{{
+	got := b.Rejections()
+	want := []resource.Rejection{{
 		Role: contract.RoleGateway, Type: eds, Name: "a", Version: "2", Text: "no 2", Client: "one", Clients: 1, RolledBack: true,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("refusals (-want +got):\n%s", diff)
+		t.Errorf("rejections (-want +got):\n%s", diff)
 	}
 }
 
@@ -77,8 +77,8 @@ func TestClientThatNacksEverythingRollsNothingBack(t *testing.T) {
 	b.pass(time.Hour)
 	b.changes()
 	b.offers(eds, "a", "2")
-	if got := b.Refusals(); len(got) != 1 || got[0].NeverAcked != 1 {
-		t.Errorf("refusals are %+v", got)
+	if got := b.Rejections(); len(got) != 1 || got[0].NeverAcked != 1 {
+		t.Errorf("rejections are %+v", got)
 	}
 }
 
@@ -190,13 +190,13 @@ func TestNewestContentIsRetriedWhenNoClientNacksTheNameAnyMore(t *testing.T) {
 	b.changes("a 1")
 	b.withdraw(eds, "a", one, answer{})
 	b.changes()
-	if got := b.Refusals(); len(got) != 1 || got[0].Clients != 1 {
-		t.Errorf("refusals are %+v", got)
+	if got := b.Rejections(); len(got) != 1 || got[0].Clients != 1 {
+		t.Errorf("rejections are %+v", got)
 	}
 	b.withdraw(eds, "a", two, answer{})
 	b.changes("a 2")
-	if got := b.Refusals(); len(got) != 0 {
-		t.Errorf("refusals are %+v", got)
+	if got := b.Rejections(); len(got) != 0 {
+		t.Errorf("rejections are %+v", got)
 	}
 }
 
@@ -208,8 +208,8 @@ func TestNackForALocalReasonRollsNothingBack(t *testing.T) {
 	}, Rejection{}, b.now)
 	b.pass(time.Hour)
 	b.changes()
-	if got := b.Refusals(); len(got) != 1 || got[0].RolledBack {
-		t.Errorf("refusals are %+v", got)
+	if got := b.Rejections(); len(got) != 1 || got[0].RolledBack {
+		t.Errorf("rejections are %+v", got)
 	}
 }
 

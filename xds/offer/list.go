@@ -47,7 +47,7 @@ func (s *State) Count() int { return s.count }
 // TypeCount is how many resources of a type a role is offered, and how many of its names clients NACK.
 type TypeCount struct {
 	Key
-	Offered, Refused int
+	Offered, Rejected int
 }
 
 // Counts is a count for each type and role.

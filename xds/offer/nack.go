@@ -8,8 +8,8 @@ import (
 	"sluice.dev/sluice/xds/resource"
 )
 
-// maxRefusals is how many refusals Refusals lists.
-const maxRefusals = 1000
+// maxRejections is how many rejections Rejections lists.
+const maxRejections = 1000
 
 // nacks is what is known of a name that clients of a role NACK.
 type nacks struct {
@@ -79,7 +79,7 @@ func (s *State) NACK(key Key, n Nack, before Rejection, now time.Time) Rejection
 	if record.text == n.Text {
 		r.text = ""
 	}
-	s.noteRefusals()
+	s.noteRejections()
 	if t != nil && !n.LocalOnly && !n.InUse {
 		s.nackCandidate(t, n, now)
 	}
@@ -103,7 +103,7 @@ func (s *State) record(t *table, name string) *nacks {
 
 // Withdraw ends a client's rejection of a name. When no other client NACKs the name, the state retries what was rolled back.
 func (s *State) Withdraw(key Key, name string, r Rejection, neverAcked bool, now time.Time) {
-	s.noteRefusals()
+	s.noteRejections()
 	r.record.count(neverAcked, -1)
 	t := s.tables[key]
 	if r.record.clients > 0 || t == nil || t.nacks[name] != r.record {
@@ -119,14 +119,14 @@ func (s *State) Withdraw(key Key, name string, r Rejection, neverAcked bool, now
 // FirstAck says of a rejection that its client, which had acknowledged nothing so far, has acknowledged a resource.
 func (s *State) FirstAck(r Rejection) {
 	r.record.neverAcked--
-	s.noteRefusals()
+	s.noteRejections()
 }
 
 // dropNacks forgets all NACKs of a name.
 func (s *State) dropNacks(t *table, name string) {
 	if t.nacks[name] != nil {
 		delete(t.nacks, name)
-		s.noteRefusals()
+		s.noteRejections()
 	}
 }
 
@@ -144,28 +144,28 @@ func (s *State) Resolves(key Key, e *Entry, fellBack bool) bool {
 	return !fellBack && !isLastGood
 }
 
-// noteRefusals records that Refusals has changed.
-func (s *State) noteRefusals() {
-	s.refusalChanges++
+// noteRejections records that Rejections has changed.
+func (s *State) noteRejections() {
+	s.rejectionChanges++
 	s.effects.Notify = true
 }
 
-// RefusalChanges counts the changes of Refusals.
-func (s *State) RefusalChanges() uint64 { return s.refusalChanges }
+// RejectionChanges counts the changes of Rejections.
+func (s *State) RejectionChanges() uint64 { return s.rejectionChanges }
 
-// Refusals is what clients NACK now: the first 1,000 in the order of role, type and name.
-func (s *State) Refusals() []resource.Refusal {
-	var found []resource.Refusal
+// Rejections is what clients NACK now: the first 1,000 in the order of role, type and name.
+func (s *State) Rejections() []resource.Rejection {
+	var found []resource.Rejection
 	for key, t := range s.tables {
 		for name, n := range t.nacks {
-			found = append(found, resource.Refusal{
+			found = append(found, resource.Rejection{
 				Role: key.Role, Type: key.Type, Name: name, Version: n.version, Text: n.text, Client: n.client,
 				Clients: n.clients, NeverAcked: n.neverAcked, RolledBack: t.candidates[name].rolledBack(),
 			})
 		}
 	}
-	slices.SortFunc(found, func(a, b resource.Refusal) int {
+	slices.SortFunc(found, func(a, b resource.Rejection) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
 	})
-	return found[:min(len(found), maxRefusals)]
+	return found[:min(len(found), maxRejections)]
 }

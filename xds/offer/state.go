@@ -29,7 +29,7 @@ type Change struct {
 type Effects struct {
 	// Changes are for the clients that are subscribed to the name. Of several changes of one name the last one counts.
 	Changes []Change
-	// Notify says that Refusals has changed, or that Tick is due at another time than it said.
+	// Notify says that Rejections has changed, or that Tick is due at another time than it said.
 	Notify bool
 }
 
@@ -54,8 +54,8 @@ type State struct {
 	due        map[nameKey]time.Time // when a candidate is retried or rolled back
 	versions   map[string]string     // by type URL: see resource.Update.Versions; nil outside of tests
 
-	refusalChanges uint64
-	effects        Effects
+	rejectionChanges uint64
+	effects          Effects
 }
 
 // New is the state before the first update. Clients have the time to answer before a NACK of others counts for all.

@@ -27,8 +27,8 @@ type Nack struct {
 	Text   string   // the client's error text, shortened to 4 KiB
 }
 
-// Refusal is a resource that clients of a role NACK now. A client stops counting when it takes newer content or leaves.
-type Refusal struct {
+// Rejection is a resource that clients of a role NACK now. A client stops counting when it takes newer content or leaves.
+type Rejection struct {
 	Role    uint8
 	Type    string // type URL
 	Name    string

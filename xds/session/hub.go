@@ -19,7 +19,7 @@ type Options struct {
 	Settle   time.Duration       // how long a new stream has to subscribe to all its types
 	MaxNames int                 // names that a stream may subscribe to in one type
 	Memory   int                 // bytes that the names of all clients may take
-	// Notify is called when Look, Nodes, Refusals or Tick have something new. It must not block, and not call the Hub.
+	// Notify is called when Look, Nodes, Rejections or Tick have something new. It must not block, and not call the Hub.
 	Notify func()
 }
 

@@ -37,15 +37,15 @@ func (h *Hub) Nodes(role uint8, since uint64) (connected []resource.Node, change
 	return connected, of.changes
 }
 
-// Refusals is what clients NACK now. It is nil if there have been no changes since the given count of changes.
-func (h *Hub) Refusals(since uint64) (found []resource.Refusal, changes uint64) {
+// Rejections is what clients NACK now. It is nil if there have been no changes since the given count of changes.
+func (h *Hub) Rejections(since uint64) (found []resource.Rejection, changes uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	changes = h.offers.RefusalChanges()
+	changes = h.offers.RejectionChanges()
 	if changes == since {
 		return nil, changes
 	}
-	return h.offers.Refusals(), changes
+	return h.offers.Rejections(), changes
 }
 
 // Progress is how far each role is, by index of the role.

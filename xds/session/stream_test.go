@@ -217,8 +217,8 @@ func TestCandidateIsRolledBackAtOnceWhenAllSubscribersNackIt(t *testing.T) {
 		c.act()
 		c.nackOf(c.next(eds, "a"), "no")
 	}
-	if found, _ := d.Refusals(0); len(found) != 1 || !found[0].RolledBack || found[0].Clients != 2 {
-		t.Errorf("refusals are %+v", found)
+	if found, _ := d.Rejections(0); len(found) != 1 || !found[0].RolledBack || found[0].Clients != 2 {
+		t.Errorf("rejections are %+v", found)
 	}
 }
 
@@ -286,7 +286,7 @@ func TestLeavingGivesEverythingBack(t *testing.T) {
 	if len(d.subscribers) > 0 || d.namesMemory != [2]int{} {
 		t.Errorf("%d subscribed types and %v bytes of names are left", len(d.subscribers), d.namesMemory)
 	}
-	if found, _ := d.Refusals(0); len(found) > 0 {
-		t.Errorf("refusals are %+v", found)
+	if found, _ := d.Rejections(0); len(found) > 0 {
+		t.Errorf("rejections are %+v", found)
 	}
 }

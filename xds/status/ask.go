@@ -115,7 +115,7 @@ func clientOf(c *statusv3.ClientConfig) Client {
 		count := func(name string) int { return int(figures[name].GetNumberValue()) }
 		out.Types[shortName(url)] = Type{
 			URL: url, Wildcard: figures["wildcard"].GetBoolValue(),
-			Synced: count("synced"), Absent: count("absent"), Stale: count("stale"), NotSent: count("not_sent"), Refused: count("refused"),
+			Synced: count("synced"), Absent: count("absent"), Stale: count("stale"), NotSent: count("not_sent"), Rejected: count("rejected"),
 		}
 	}
 	return out
@@ -148,7 +148,7 @@ func resourceOf(g *statusv3.ClientConfig_GenericXdsConfig, desired bool) Resourc
 		Updated: momentOf(g.GetLastUpdated()), Content: g.GetXdsConfig(),
 	}
 	if e := g.GetErrorState(); e != nil {
-		r.Refusal = &Refusal{
+		r.Rejection = &Rejection{
 			Version: e.GetVersionInfo(), Text: e.GetDetails(), At: momentOf(e.GetLastUpdateAttempt()), Content: e.GetFailedConfiguration(),
 		}
 	}
@@ -160,7 +160,7 @@ func stateOf(g *statusv3.ClientConfig_GenericXdsConfig, desired bool) State {
 	case desired:
 		return Offered
 	case g.GetConfigStatus() == statusv3.ConfigStatus_ERROR:
-		return Refused
+		return Rejected
 	case g.GetConfigStatus() == statusv3.ConfigStatus_STALE:
 		return Stale
 	case g.GetConfigStatus() == statusv3.ConfigStatus_NOT_SENT:

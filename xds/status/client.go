@@ -36,7 +36,7 @@ type Type struct {
 	Absent   int    `json:"absent"`  // subscribed to, but they do not exist
 	Stale    int    `json:"stale"`   // sent and not answered
 	NotSent  int    `json:"notSent"` // pending
-	Refused  int    `json:"refused"`
+	Rejected int    `json:"rejected"`
 }
 
 // State of a resource at a client.
@@ -44,27 +44,27 @@ type State string
 
 // The states.
 const (
-	Synced  State = "synced"
-	Absent  State = "absent"   // the resource does not exist, and the client knows
-	Stale   State = "stale"    // newer content was sent, and the client has not answered
-	NotSent State = "not sent" // newer content is pending
-	Refused State = "refused"  // the client NACKs it
-	Offered State = "offered"  // it is part of the desired state
+	Synced   State = "synced"
+	Absent   State = "absent"   // the resource does not exist, and the client knows
+	Stale    State = "stale"    // newer content was sent, and the client has not answered
+	NotSent  State = "not sent" // newer content is pending
+	Rejected State = "rejected" // the client NACKs it
+	Offered  State = "offered"  // it is part of the desired state
 )
 
 // Resource is one resource at a client, or one of the desired state.
 type Resource struct {
-	TypeURL string     `json:"typeUrl"`
-	Name    string     `json:"name"`
-	Version string     `json:"version,omitempty"` // acknowledged by the client; empty: none
-	State   State      `json:"state"`
-	Updated *time.Time `json:"updated,omitempty"` // when the content came into force
-	Content *anypb.Any `json:"-"`                 // nil if the query or the server left it out
-	Refusal *Refusal   `json:"refusal,omitempty"`
+	TypeURL   string     `json:"typeUrl"`
+	Name      string     `json:"name"`
+	Version   string     `json:"version,omitempty"` // acknowledged by the client; empty: none
+	State     State      `json:"state"`
+	Updated   *time.Time `json:"updated,omitempty"` // when the content came into force
+	Content   *anypb.Any `json:"-"`                 // nil if the query or the server left it out
+	Rejection *Rejection `json:"rejection,omitempty"`
 }
 
-// Refusal is a client's NACK of a resource.
-type Refusal struct {
+// Rejection is a client's NACK of a resource.
+type Rejection struct {
 	Version string     `json:"version,omitempty"` // NACKed; empty: no longer known
 	Text    string     `json:"text"`
 	At      *time.Time `json:"at,omitempty"`

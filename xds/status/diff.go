@@ -12,20 +12,20 @@ type Kind string
 
 // The kinds.
 const (
-	Missing  Kind = "missing" // the client is subscribed to it and does not have it
-	Outdated Kind = "stale"   // it has another version
-	Denied   Kind = "refused" // it NACKed what it was sent last
-	Extra    Kind = "extra"   // it has what no longer exists
+	Missing  Kind = "missing"  // the client is subscribed to it and does not have it
+	Outdated Kind = "stale"    // it has another version
+	Denied   Kind = "rejected" // it NACKed what it was sent last
+	Extra    Kind = "extra"    // it has what no longer exists
 )
 
 // Difference is one resource of which a client does not have what it should.
 type Difference struct {
-	Kind    Kind     `json:"kind"`
-	TypeURL string   `json:"typeUrl"`
-	Name    string   `json:"name"`
-	Has     string   `json:"has,omitempty"`   // version
-	Wants   string   `json:"wants,omitempty"` // version
-	Refusal *Refusal `json:"refusal,omitempty"`
+	Kind      Kind       `json:"kind"`
+	TypeURL   string     `json:"typeUrl"`
+	Name      string     `json:"name"`
+	Has       string     `json:"has,omitempty"`   // version
+	Wants     string     `json:"wants,omitempty"` // version
+	Rejection *Rejection `json:"rejection,omitempty"`
 
 	Before *anypb.Any `json:"-"` // content that the client has; nil: none, or left out
 	After  *anypb.Any `json:"-"` // content that it should have
@@ -67,7 +67,7 @@ func Diff(c, desired *Client) []Difference {
 // compare is how a client's resource differs from the desired one, which is nil where there is none.
 func compare(r, desired *Resource) (kind Kind, differs bool) {
 	switch {
-	case r.State == Refused:
+	case r.State == Rejected:
 		return Denied, true
 	case desired == nil:
 		return Extra, r.Version != ""
@@ -87,8 +87,8 @@ func difference(kind Kind, has, wants *Resource) Difference {
 		return d
 	}
 	d.TypeURL, d.Name, d.Has, d.Before = has.TypeURL, has.Name, has.Version, has.Content
-	if d.Refusal = has.Refusal; kind == Denied && d.Refusal != nil && d.Refusal.Version != "" {
-		d.Wants, d.After = d.Refusal.Version, d.Refusal.Content // the NACKed version, whatever is offered in its place
+	if d.Rejection = has.Rejection; kind == Denied && d.Rejection != nil && d.Rejection.Version != "" {
+		d.Wants, d.After = d.Rejection.Version, d.Rejection.Content // the NACKed version, whatever is offered in its place
 	}
 	return d
 }

@@ -77,10 +77,10 @@ func readResource(kind string, r status.Resource) explain.ResourceView {
 	out := explain.ResourceView{
 		Kind: kind, Name: r.Name, Acknowledged: r.State == status.Synced || r.State == status.Absent, Absent: r.State == status.Absent,
 	}
-	if r.State == status.Refused {
-		out.Refused, out.Without = "it does not say why", r.Version == ""
-		if r.Refusal != nil {
-			out.Refused = cmp.Or(r.Refusal.Text, out.Refused)
+	if r.State == status.Rejected {
+		out.Rejected, out.Without = "it does not say why", r.Version == ""
+		if r.Rejection != nil {
+			out.Rejected = cmp.Or(r.Rejection.Text, out.Rejected)
 		}
 	}
 	return out

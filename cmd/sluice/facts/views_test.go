@@ -31,12 +31,12 @@ func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
 		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []status.Resource{{TypeURL: resource.ListenerType, Name: "h", State: status.Absent}}},
 		{ID: "edge", Role: "gateway", LagMillis: 2500, Resources: []status.Resource{
 			{TypeURL: resource.EndpointType, Name: "a", State: status.Stale},
-			{TypeURL: resource.RouteType, Name: "http", State: status.Refused, Refusal: &status.Refusal{Text: "no"}},
+			{TypeURL: resource.RouteType, Name: "http", State: status.Rejected, Rejection: &status.Rejection{Text: "no"}},
 		}},
 	})
 	want := []explain.View{
 		{ID: "edge", Role: "gateway", Lag: 2500 * time.Millisecond, Resources: []explain.ResourceView{
-			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Refused: "no", Without: true},
+			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Rejected: "no", Without: true},
 		}},
 		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
 	}

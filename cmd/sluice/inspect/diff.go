@@ -147,8 +147,8 @@ const maxDiffLines = 60
 func writeDifference(to io.Writer, d *status.Difference) error {
 	fmt.Fprintf(to, "\n%s %s %s: has %s, %s %s\n", d.Kind, strings.ToUpper(resource.TypeName(d.TypeURL)), d.Name,
 		cmp.Or(d.Has, "none"), wantedBy(d), cmp.Or(d.Wants, "none"))
-	if d.Refusal != nil {
-		fmt.Fprintf(to, "  the client says: %s\n", d.Refusal.Text)
+	if d.Rejection != nil {
+		fmt.Fprintf(to, "  the client says: %s\n", d.Rejection.Text)
 	}
 	if d.Kind != status.Outdated && d.Kind != status.Denied {
 		return nil
@@ -172,7 +172,7 @@ func writeDifference(to io.Writer, d *status.Difference) error {
 
 func wantedBy(d *status.Difference) string {
 	if d.Kind == status.Denied {
-		return "refuses"
+		return "rejects"
 	}
 	return "should have"
 }

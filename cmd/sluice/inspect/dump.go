@@ -85,8 +85,8 @@ func describe(r *status.Resource) string {
 	if r.Version != "" {
 		text = fmt.Sprintf("%s: version %s, %s", r.Name, r.Version, r.State)
 	}
-	if r.Refusal != nil {
-		text += fmt.Sprintf("%s: %s", ofVersion(r.Refusal.Version), strings.Join(strings.Fields(r.Refusal.Text), " "))
+	if r.Rejection != nil {
+		text += fmt.Sprintf("%s: %s", ofVersion(r.Rejection.Version), strings.Join(strings.Fields(r.Rejection.Text), " "))
 	}
 	return text
 }

@@ -21,14 +21,14 @@ import (
 
 var connected = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// edge is a gateway that refused a version, and mesh a client that does not read.
+// edge is a gateway that rejected a version, and mesh a client that does not read.
 func edge() status.Client {
 	return status.Client{
 		ID: "edge", Role: "gateway", Protocol: "delta", Service: "ads", Connected: connected, LagMillis: 1500, Acks: 3, Nacks: 1, Bytes: 40,
 		Sequence: 2, Newest: 3, Silent: true,
-		Types: map[string]status.Type{"cds": {Synced: 2, Stale: 1, NotSent: 1, Refused: 1}, "lds": {Synced: 1}, "other": {Synced: 9}},
+		Types: map[string]status.Type{"cds": {Synced: 2, Stale: 1, NotSent: 1, Rejected: 1}, "lds": {Synced: 1}, "other": {Synced: 9}},
 		Resources: []status.Resource{
-			{TypeURL: resource.ClusterType, Name: "a", Version: "v1", State: status.Refused, Refusal: &status.Refusal{Version: "v2", Text: " no\n"}},
+			{TypeURL: resource.ClusterType, Name: "a", Version: "v1", State: status.Rejected, Rejection: &status.Rejection{Version: "v2", Text: " no\n"}},
 			{TypeURL: resource.ListenerType, Name: "http", State: status.NotSent},
 		},
 	}
@@ -65,13 +65,13 @@ grpc  mesh     sotw eds  1m05s      ?      ?      0     0      20ms (does not re
 	same(t, "no client is connected\n", printed(t, func(to io.Writer) error { return WriteTable(to, nil, connected) }))
 }
 
-func TestResourcesOfAClientAreSortedAndRefusalsSaid(t *testing.T) {
+func TestResourcesOfAClientAreSortedAndRejectionsSaid(t *testing.T) {
 	same(t, `
 edge: gateway, delta, at state 2 of 3, lag 1.5s (silent), 3 acks, 1 nacks, 40 bytes
 TYPE  NAME  VERSION  STATE
 LDS   http  -        not sent
-CDS   a     v1       refused
-CDS a in version v2 is refused: no
+CDS   a     v1       rejected
+CDS a in version v2 is rejected: no
 
 grpc: mesh, sotw eds, at state 0 of 0, lag 20ms (does not read), 0 acks, 0 nacks, 0 bytes
 TYPE  NAME  VERSION  STATE
@@ -92,7 +92,7 @@ func TestDumpIsYAMLBelowCommentsOrJSON(t *testing.T) {
 	resources[0].Content = cluster(t, "a", "")
 	same(t, `
 clusters:
-# a: version v1, refused in version v2: no
+# a: version v1, rejected in version v2: no
 - name: a
 listeners:
 # http: not sent
@@ -109,7 +109,7 @@ func TestDiffShowsBothContents(t *testing.T) {
 		{Client: "grpc", Role: "mesh", Resources: 2},
 		{Client: "edge", Role: "gateway", Resources: 3, Differences: []status.Difference{
 			{Kind: status.Outdated, TypeURL: resource.ClusterType, Name: "a", Has: "v1", Wants: "v2", Before: cluster(t, "a", ""), After: long},
-			{Kind: status.Denied, TypeURL: resource.ClusterType, Name: "b", Wants: "v2", Refusal: &status.Refusal{Text: "no"}},
+			{Kind: status.Denied, TypeURL: resource.ClusterType, Name: "b", Wants: "v2", Rejection: &status.Rejection{Text: "no"}},
 			{Kind: status.Extra, TypeURL: resource.ClusterType, Name: "c", Has: "v1"},
 		}},
 	}
@@ -124,7 +124,7 @@ stale CDS a: has v1, should have v2
   +alt_stat_name: xxxxxxxxxx
    name: a
 
-refused CDS b: has none, refuses v2
+rejected CDS b: has none, rejects v2
   the client says: no
 
 extra CDS c: has v1, should have none

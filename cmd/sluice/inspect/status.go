@@ -61,7 +61,7 @@ func countsOf(c *status.Client, name string) string {
 	case !ok:
 		return "-"
 	default:
-		return fmt.Sprintf("%d/%d/%d", t.Synced, t.Stale+t.NotSent, t.Refused)
+		return fmt.Sprintf("%d/%d/%d", t.Synced, t.Stale+t.NotSent, t.Rejected)
 	}
 }
 
@@ -104,13 +104,13 @@ func writeResources(to io.Writer, resources []status.Resource) error {
 		return err
 	}
 	for _, r := range resources {
-		if r.Refusal != nil {
-			text := strings.TrimSpace(r.Refusal.Text)
+		if r.Rejection != nil {
+			text := strings.TrimSpace(r.Rejection.Text)
 			if r.TypeURL == resource.ListenerType && resource.SaysUnbound(text) {
 				text += "; free that address: the listener is sent again every half minute or sooner"
 			}
-			fmt.Fprintf(to, "%s %s%s is refused: %s\n", strings.ToUpper(resource.TypeName(r.TypeURL)), r.Name,
-				ofVersion(r.Refusal.Version), text)
+			fmt.Fprintf(to, "%s %s%s is rejected: %s\n", strings.ToUpper(resource.TypeName(r.TypeURL)), r.Name,
+				ofVersion(r.Rejection.Version), text)
 		}
 	}
 	return nil

@@ -39,9 +39,9 @@ func controlAlerts() []Alert {
 			Do:      "See the pods of the activator and their logs.",
 		},
 		{
-			Name: "SluiceResourcesRefused", Expr: `sum by (type) (sluice_xds_refused_resources) > 0`,
+			Name: "SluiceResourcesRejected", Expr: `sum by (type) (sluice_xds_rejected_resources) > 0`,
 			For: "2m", Severity: "warning",
-			Summary: "Clients refuse {{ $value }} resources of the type {{ $labels.type }}, and serve what they had before.",
+			Summary: "Clients reject {{ $value }} resources of the type {{ $labels.type }}, and serve what they had before.",
 			Do:      "sluice xds diff says which ones, and what the client says is wrong.",
 		},
 		{

@@ -105,7 +105,7 @@ func controlSections() []section {
 		{"Control plane", []panel{
 			{"Clients of the xDS server", "short", []query{{"sum by (role) (sluice_xds_clients)", "{{role}}"}}},
 			{"Resources", "short", []query{{"sum by (type) (sluice_xds_resources)", "{{type}}"}}},
-			{"Refused resources", "short", []query{{"sum by (type) (sluice_xds_refused_resources)", "{{type}}"}}},
+			{"Rejected resources", "short", []query{{"sum by (type) (sluice_xds_rejected_resources)", "{{type}}"}}},
 			{"From a change to its acknowledgement", "s", quantiles("sluice_xds_acknowledgement_seconds")},
 			{"Responses and NACKs", "ops", []query{
 				{"sum(rate(sluice_xds_pushes_total[$__rate_interval]))", "responses"},

@@ -81,11 +81,11 @@ func New(o Options) (*Loops, error) {
 			delivery.Progressed(p)
 			l.control.Acknowledge(p)
 		},
-		Refused: func(r []resource.Refusal) { l.control.Refuse(r) },
-		Clients: l.connected,
-		Allow:   o.XDS.Permits,
-		Trust:   o.XDS.Trusts,
-		Loads:   func(r resource.LoadReport) { l.scale.Report(load.FromLRS(r)) },
+		Rejected: func(r []resource.Rejection) { l.control.Reject(r) },
+		Clients:  l.connected,
+		Allow:    o.XDS.Permits,
+		Trust:    o.XDS.Trusts,
+		Loads:    func(r resource.LoadReport) { l.scale.Report(load.FromLRS(r)) },
 	})
 	l.xds.Waiting("the objects of the Kubernetes API")
 	l.control = controlplane.New(controlplane.Options{

@@ -76,7 +76,7 @@ func TestXDSShowsWhatTheServerCounts(t *testing.T) {
 		Seq: 7, Requests: 40, LoadReports: 3, LoadsDropped: 1,
 		Streams: map[string]int{"gateway": 1, "mesh": 0}, Denied: map[string]uint64{"gateway": 2},
 		Types: map[string]xds.TypeStats{
-			"cds": {Offered: 2, Refused: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}},
+			"cds": {Offered: 2, Rejected: 1, Traffic: session.Traffic{Pushes: 5, Bytes: 300, Acks: 4, Nacks: 1}},
 		},
 	}
 	shows(t, XDS(func() xds.Stats { return stats }), `
@@ -89,7 +89,7 @@ sluice_xds_loads_dropped_total 1
 sluice_xds_nacks_total{type="cds"} 1
 sluice_xds_pushed_bytes_total{type="cds"} 300
 sluice_xds_pushes_total{type="cds"} 5
-sluice_xds_refused_resources{type="cds"} 1
+sluice_xds_rejected_resources{type="cds"} 1
 sluice_xds_requests_total 40
 sluice_xds_resources{type="cds"} 2
 sluice_xds_sequence 7

@@ -63,15 +63,15 @@ func ofType(name string, kind prometheus.ValueType, help string, of func(xds.Typ
 var typeFigures = []typeFigure{
 	ofType("resources", prometheus.GaugeValue, "Resources that are offered; one that two roles may have counts twice.",
 		func(t xds.TypeStats) float64 { return float64(t.Offered) }),
-	ofType("refused_resources", prometheus.GaugeValue,
-		"Resources that connected clients refuse now; one that clients of two roles refuse counts twice.",
-		func(t xds.TypeStats) float64 { return float64(t.Refused) }),
+	ofType("rejected_resources", prometheus.GaugeValue,
+		"Resources that connected clients reject now; one that clients of two roles reject counts twice.",
+		func(t xds.TypeStats) float64 { return float64(t.Rejected) }),
 	ofType("pushes_total", prometheus.CounterValue, "Responses sent.", func(t xds.TypeStats) float64 { return float64(t.Pushes) }),
 	ofType("pushed_bytes_total", prometheus.CounterValue, "Bytes of resources sent.",
 		func(t xds.TypeStats) float64 { return float64(t.Bytes) }),
 	ofType("acks_total", prometheus.CounterValue, "Responses that clients acknowledged.",
 		func(t xds.TypeStats) float64 { return float64(t.Acks) }),
-	ofType("nacks_total", prometheus.CounterValue, "Responses that clients refused.",
+	ofType("nacks_total", prometheus.CounterValue, "Responses that clients rejected.",
 		func(t xds.TypeStats) float64 { return float64(t.Nacks) }),
 }
 

@@ -1,7 +1,6 @@
 package up_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	"sluice.dev/sluice/cmd/sluice/up"
 	"sluice.dev/sluice/standalone/store"
 	"sluice.dev/sluice/test/address"
+	"sluice.dev/sluice/test/output"
 )
 
 // TestMain makes a program of the test binary that can be Options.Program: `store` keeps objects, and services run `sample`.
@@ -86,24 +85,6 @@ func options(t *testing.T) up.Options {
 		*a = address.Free(t)
 	}
 	return o
-}
-
-// lines is what an Up prints.
-type lines struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *lines) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
 }
 
 // runUntil runs an Up, and ends it when what it waits for has returned.
@@ -179,11 +160,11 @@ func TestUpRunsInThisProcessAndLeavesNothing(t *testing.T) {
 	o := options(t)
 	o.Program = self
 	for _, manifests := range [][]string{{"../../../examples/hello"}, nil} {
-		var out lines
+		var out output.Buffer
 		o.Manifests, o.Out = manifests, &out
 		err := runUntil(t, o, func() {
 			eventually(t, "the line of the service", func() (string, error) {
-				if text := out.text(); !strings.HasPrefix(text, "sluice is ready\n") ||
+				if text := out.String(); !strings.HasPrefix(text, "sluice is ready\n") ||
 					!strings.Contains(text, "\ndefault/hello is ready: http://hello.default.localhost:") {
 					return "", fmt.Errorf("it prints %q", text)
 				}

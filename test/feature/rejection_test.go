@@ -16,23 +16,23 @@ import (
 
 // A second gateway acknowledges the first configuration and then NACKs the routes of a change. The Service and its Route report that
 // with the gateway's error text. Requests through the other gateway go on, and it applies the change.
-func TestRefusalShowsInTheServiceAndHarmsNoRequest(t *testing.T) {
-	onEachGateway(t, refusalShowsInTheServiceAndHarmsNoRequest)
+func TestRejectionShowsInTheServiceAndHarmsNoRequest(t *testing.T) {
+	onEachGateway(t, rejectionShowsInTheServiceAndHarmsNoRequest)
 }
 
-func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
+func rejectionShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	s := g.up(t)
 	s.create(newApp(t, "hello", nil, "TARGET", "one"))
 	host := strings.TrimPrefix(s.service("hello").Status.URL, "http://")
 	host, _, _ = strings.Cut(host, ":")
 	routes := "http/" + host // of its scope
 
-	var refusing, accepted atomic.Bool
+	var rejecting, accepted atomic.Bool
 	critic := client.New(client.Config{Target: s.socket(), NodeID: "critic", Role: "gateway", Handler: func(u client.Update) error {
 		if u.Type != resource.RouteType {
 			return nil
 		}
-		if refusing.Load() {
+		if rejecting.Load() {
 			return fmt.Errorf("route configuration %q is not to my taste", routes)
 		}
 		accepted.Store(true)
@@ -56,15 +56,15 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 	load := s.startLoad(host, 4)
 	defer load.cancel()
 
-	refusing.Store(true)
+	rejecting.Store(true)
 	target := func(value string) {
 		s.change("hello", func(o *servingv1.Service) { o.Spec.Template.Spec.Containers[0].Env[0].Value = value })
 	}
 	target("two")
-	eventually(t, "the Service shows the refusal", func() error {
+	eventually(t, "the Service shows the rejection", func() error {
 		c := s.service("hello").Status.Condition("RoutesReady")
-		want := []string{"1 of 2 gateways refuse RouteConfiguration", fmt.Sprintf("route configuration %q is not to my taste", routes)}
-		if c == nil || c.Status != "False" || c.Reason != "ResourceRefused" || !strings.Contains(c.Message, want[0]) ||
+		want := []string{"1 of 2 gateways reject RouteConfiguration", fmt.Sprintf("route configuration %q is not to my taste", routes)}
+		if c == nil || c.Status != "False" || c.Reason != "ResourceRejected" || !strings.Contains(c.Message, want[0]) ||
 			!strings.Contains(c.Message, want[1]) {
 			return fmt.Errorf("RoutesReady is %+v", c)
 		}
@@ -79,7 +79,7 @@ func refusalShowsInTheServiceAndHarmsNoRequest(t *testing.T, g gateway) {
 		return nil
 	})
 
-	refusing.Store(false)
+	rejecting.Store(false)
 	target("three")
 	s.ready("hello")
 	if c := s.service("hello").Status.Condition("RoutesReady"); c.Reason != "" {

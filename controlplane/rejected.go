@@ -14,27 +14,27 @@ import (
 // maxText bounds how much of a client's error text a Problem quotes, in bytes: people read it in a status.
 const maxText = 500
 
-// refused has the resources that clients refuse, and how many clients of each role are connected.
-type refused struct {
-	refusals []resource.Refusal
-	clients  [3]int // gateways, activators, gRPC clients
+// rejected has the resources that clients reject, and how many clients of each role are connected.
+type rejected struct {
+	rejections []resource.Rejection
+	clients    [3]int // gateways, activators, gRPC clients
 }
 
 // take stores the newest values and reports whether the problems may have changed with them.
-func (r *refused) take(refusals []resource.Refusal, c clients) bool {
-	now := refused{refusals, [3]int{c.gateway.Clients, c.activator.Clients, c.mesh.Clients}}
-	changed := !slices.Equal(now.refusals, r.refusals) || len(now.refusals) > 0 && now.clients != r.clients
+func (r *rejected) take(rejections []resource.Rejection, c clients) bool {
+	now := rejected{rejections, [3]int{c.gateway.Clients, c.activator.Clients, c.mesh.Clients}}
+	changed := !slices.Equal(now.rejections, r.rejections) || len(now.rejections) > 0 && now.clients != r.clients
 	*r = now
 	return changed
 }
 
-// problems makes a Problem of each refusal for each object whose status should show it.
-func (r *refused) problems(of *translator.Output) []model.Problem {
+// problems makes a Problem of each rejection for each object whose status should show it.
+func (r *rejected) problems(of *translator.Output) []model.Problem {
 	var problems []model.Problem
-	reported := map[string]bool{} // clients that refuse everything
-	for _, x := range r.refusals {
+	reported := map[string]bool{} // clients that reject everything
+	for _, x := range r.rejections {
 		if x.NeverAcked == x.Clients && x.Clients < r.all(x.Role) {
-			// Only clients that refuse everything refuse it, and others serve it: the fault is the client's, not the resource's.
+			// Only clients that reject everything reject it, and others serve it: the fault is the client's, not the resource's.
 			if !reported[x.Client] {
 				reported[x.Client] = true
 				problems = append(problems, r.ofClient(x))
@@ -43,35 +43,35 @@ func (r *refused) problems(of *translator.Output) []model.Problem {
 		}
 		message := r.message(x)
 		for _, owner := range of.Owners(x.Type, x.Name, x.Role, x.Text) {
-			problems = append(problems, model.Problem{Owner: owner, Reason: model.ResourceRefused, Message: message})
+			problems = append(problems, model.Problem{Owner: owner, Reason: model.ResourceRejected, Message: message})
 		}
 	}
 	return problems
 }
 
-// message is a sentence such as: 2 of 3 gateways refuse Cluster "default/hello-00001": no. They keep the version before it.
-func (r *refused) message(x resource.Refusal) string {
+// message is a sentence such as: 2 of 3 gateways reject Cluster "default/hello-00001": no. They keep the version before it.
+func (r *rejected) message(x resource.Rejection) string {
 	role, all := roleName(x.Role), r.all(x.Role)
 	effect := "They keep what they had."
 	if x.RolledBack {
 		effect = "All " + role + " keep the version before it."
 	}
-	return fmt.Sprintf("%d of %d %s refuse %s %q: %s. %s",
+	return fmt.Sprintf("%d of %d %s reject %s %q: %s. %s",
 		x.Clients, max(all, x.Clients), role, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, quote(x.Text), effect)
 }
 
-// ofClient is the problem of a client that refuses everything. It belongs to no object's status.
-func (r *refused) ofClient(x resource.Refusal) model.Problem {
+// ofClient is the problem of a client that rejects everything. It belongs to no object's status.
+func (r *rejected) ofClient(x resource.Rejection) model.Problem {
 	return model.Problem{
-		Owner: model.Ref{Kind: "Client", Key: model.Key{Name: x.Client}}, Reason: model.ResourceRefused,
-		Message: fmt.Sprintf("Client %q refuses everything that it was sent, such as %s %q: %s. "+
-			"Other clients of the %d %s serve what it refuses.",
+		Owner: model.Ref{Kind: "Client", Key: model.Key{Name: x.Client}}, Reason: model.ResourceRejected,
+		Message: fmt.Sprintf("Client %q rejects everything that it was sent, such as %s %q: %s. "+
+			"Other clients of the %d %s serve what it rejects.",
 			x.Client, x.Type[strings.LastIndexByte(x.Type, '.')+1:], x.Name, quote(x.Text), r.all(x.Role), roleName(x.Role)),
 	}
 }
 
 // all is how many clients of a role are connected.
-func (r *refused) all(role uint8) int {
+func (r *rejected) all(role uint8) int {
 	switch role {
 	case contract.RoleActivator:
 		return r.clients[1]

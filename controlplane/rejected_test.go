@@ -10,7 +10,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-func TestRefusalIsAProblemOfTheOwnersOfItsResourceWhileItLasts(t *testing.T) {
+func TestRejectionIsAProblemOfTheOwnersOfItsResourceWhileItLasts(t *testing.T) {
 	p := newHarness(t)
 	p.connect("")
 	p.connect("bad")
@@ -20,10 +20,10 @@ func TestRefusalIsAProblemOfTheOwnersOfItsResourceWhileItLasts(t *testing.T) {
 	revision, route := model.Ref{Kind: "Revision", Key: key("bad")}, w.Routes[1].Owner
 	w.Backends[1].Owner = revision
 	p.loop.Offer(w)
-	message := `1 of 2 gateways refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
+	message := `1 of 2 gateways reject Cluster "default/bad": cluster default/bad is rejected. They keep what they had.`
 	want := []model.Problem{
-		{Owner: revision, Reason: model.ResourceRefused, Message: message},
-		{Owner: route, Reason: model.ResourceRefused, Message: message},
+		{Owner: revision, Reason: model.ResourceRejected, Message: message},
+		{Owner: route, Reason: model.ResourceRejected, Message: message},
 	}
 	p.eventually("revision and route have the problem", func() bool { return cmp.Equal(want, p.problems) })
 	p.eventually("generation 2 is programmed all the same", p.has(2))
@@ -39,7 +39,7 @@ func TestRefusalIsAProblemOfTheOwnersOfItsResourceWhileItLasts(t *testing.T) {
 	p.eventually("the problems have gone with the backend", func() bool { return len(p.problems) == 0 })
 }
 
-func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
+func TestRejectionCountsTheClientsThatThereAre(t *testing.T) {
 	p := newHarness(t)
 	p.connect("bad")
 	p.loop.Offer(world(1, "good"))
@@ -49,7 +49,7 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 		return func() bool {
 			return slices.ContainsFunc(p.problems, func(x model.Problem) bool {
 				return x.Owner.Key == key("bad") &&
-					x.Message == count+` refuse Cluster "default/bad": cluster default/bad is refused. They keep what they had.`
+					x.Message == count+` reject Cluster "default/bad": cluster default/bad is rejected. They keep what they had.`
 			})
 		}
 	}
@@ -60,8 +60,8 @@ func TestRefusalCountsTheClientsThatThereAre(t *testing.T) {
 	p.eventually("it is two of three", says("2 of 3 gateways"))
 }
 
-// As long as another client acknowledges what it refuses.
-func TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
+// As long as another client acknowledges what it rejects.
+func TestClientThatRejectsEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
 	p := newHarness(t)
 	p.connect("default/")
 	p.loop.Offer(world(1, "a", "b"))
@@ -71,6 +71,6 @@ func TestClientThatRefusesEverythingIsNotTheProblemOfAnyObject(t *testing.T) {
 	p.connect("")
 	p.eventually("only the client has the problem", func() bool {
 		return len(p.problems) == 1 && p.problems[0].Owner == model.Ref{Kind: "Client", Key: model.Key{Name: "gateway-1"}} &&
-			strings.Contains(p.problems[0].Message, `Client "gateway-1" refuses everything that it was sent`)
+			strings.Contains(p.problems[0].Message, `Client "gateway-1" rejects everything that it was sent`)
 	})
 }

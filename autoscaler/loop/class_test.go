@@ -256,3 +256,27 @@ func TestCPUIsASignalOfTheDefaultClass(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkTickOfThreeSignals is a tick of revisions that requests, CPU and memory scale. One tick in five measures CPU and memory.
+func BenchmarkTickOfThreeSignals(b *testing.B) {
+	l := loop.New(loop.Options{})
+	tick, now := loop.Ticker(l), time.Unix(1e9, 0)
+	for i := range 10_000 {
+		key := model.Key{Namespace: "default", Name: "r" + strconv.Itoa(i)}
+		l.Set(model.Scaled{
+			Revision: key, UID: "1", Before: model.Before{Replicas: 1, Active: model.True, Initialized: true},
+			Annotations: map[string]string{"sluice.dev/scale-on-cpu": "80", "sluice.dev/scale-on-memory": "200"},
+		})
+		l.Running(model.WorkloadStatus{Revision: key, UID: "1", Ready: make([]model.Endpoint, 1)})
+	}
+	loop.Drain(l, now)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		now = now.Add(time.Second)
+		loop.Scraped(l, now)
+		if n%5 == 0 {
+			loop.Used(l, now)
+		}
+		tick(now)
+	}
+}

@@ -11,8 +11,8 @@ import (
 // usageTolerance is how far what the replicas use may be from the target without a change of the count: that of Kubernetes' autoscaler.
 const usageTolerance = 0.1
 
-// Usage makes proposals from what the replicas of a revision use. The zero Usage has no figures. Its CPU is the mean over the stable window,
-// its memory that of the last measurement, since memory is not given back at once.
+// Usage makes proposals from what the replicas of a revision use. The zero Usage has no figures. Its CPU is the mean over the stable
+// window, its memory that of the last measurement, since memory is not given back at once.
 type Usage struct {
 	samples []usageSample // of the stable window, the oldest first
 	sum     float64       // of their CPU

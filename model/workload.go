@@ -13,8 +13,8 @@ type Workload struct {
 	Generation string
 	// Replicas is how many to run; 0 stops all of them.
 	Replicas int
-	// HPA leaves the count to the platform's own autoscaler, with this policy; Replicas is then only how many to start with. It is nil where
-	// the count is Replicas.
+	// HPA leaves the count to the platform's own autoscaler, with this policy; Replicas is then only how many to start with. It is nil
+	// where the count is Replicas.
 	HPA *HPA
 	// Containers are the revision's containers; the first one serves requests, the others run beside it.
 	Containers []Container

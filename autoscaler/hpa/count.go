@@ -109,26 +109,32 @@ func count(p *model.HPA, current int, replicas []model.ReplicaUsage, now time.Ti
 	if f.counted == 0 || f.metric == model.CPU && f.requests <= 0 {
 		return model.UnknownReplicas, "no replica that is ready has figures yet"
 	}
-	ratio, why := f.ratio(), f.why()
+	why := f.why() // before figures are assumed
+	return f.count(current), why
+}
+
+// count returns the count that figures ask for.
+func (f *figures) count(current int) int {
+	ratio := f.ratio()
 	unreadyCount := f.unready > 0 && ratio > 1
 	if !unreadyCount && f.missing == 0 {
 		if within(ratio) {
-			return current, why
+			return current
 		}
-		return ceil(ratio * float64(f.counted)), why
+		return ceil(ratio * float64(f.counted))
 	}
 	f.assume(ratio, unreadyCount)
 	again := f.ratio()
 	wanted := ceil(again * float64(f.counted))
 	turns := ratio < 1 && again > 1 || ratio > 1 && again < 1
 	if within(again) || turns || again < 1 && wanted > current || again > 1 && wanted < current {
-		return current, why
+		return current
 	}
-	return wanted, why
+	return wanted
 }
 
-// assume adds figures for the replicas that have none, so that they make the change smaller: nothing when more replicas are needed, and when
-// fewer are, the request of CPU and the target of memory.
+// assume adds figures for the replicas that have none, so that they make the change smaller: nothing when more replicas are needed, and
+// when fewer are, the request of CPU and the target of memory.
 func (f *figures) assume(ratio float64, unreadyCount bool) {
 	if f.missing > 0 && ratio != 1 {
 		f.counted += f.missing

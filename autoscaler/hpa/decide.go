@@ -56,19 +56,22 @@ func Decide(p *model.HPA, s State, current int, replicas []model.ReplicaUsage, n
 		if d.Replicas == model.UnknownReplicas {
 			return d, s
 		}
-		s.normalize(p, current, least, most, &d, now)
+		s.normalize(p, bounds{current, least, most}, &d, now)
 	}
 	s.changed(current, d.Replicas, now)
 	return d, s
 }
 
+// bounds are the present count, and the ones that it may have.
+type bounds struct{ current, least, most int }
+
 // normalize has the count change no faster than allowed.
-func (s *State) normalize(p *model.HPA, current, least, most int, d *model.Proposal, now time.Time) {
+func (s *State) normalize(p *model.HPA, b bounds, d *model.Proposal, now time.Time) {
 	wanted := d.Replicas
 	if p.Window <= 0 {
-		d.Replicas = min(max(s.largest(wanted, now), least), min(most, ceil(max(2*float64(current), leastLimit))))
+		d.Replicas = min(max(s.largest(wanted, now), b.least), min(b.most, ceil(max(2*float64(b.current), leastLimit))))
 	} else {
-		d.Replicas = s.rated(s.stabilized(p.Window, current, wanted, now), current, least, most, now)
+		d.Replicas = s.rated(s.stabilized(p.Window, b.current, wanted, now), b, now)
 	}
 	switch {
 	case d.Replicas > wanted:
@@ -105,15 +108,15 @@ func (s *State) stabilized(window time.Duration, current, wanted int, now time.T
 
 // rated bounds a count by the scaling policies and the bounds (convertDesiredReplicasWithBehaviorRate). The policy for scaling down allows
 // everything.
-func (s *State) rated(wanted, current, least, most int, now time.Time) int {
+func (s *State) rated(wanted int, b bounds, now time.Time) int {
 	added, removed := within15(s.up, now), within15(s.down, now)
-	before := current - added + removed // at the beginning of the period
+	before := b.current - added + removed // at the beginning of the period
 	switch {
-	case wanted > current:
-		limit := max(current, before+policyPods, 2*before)
-		return min(wanted, most, limit)
-	case wanted < current:
-		return max(wanted, least)
+	case wanted > b.current:
+		limit := max(b.current, before+policyPods, 2*before)
+		return min(wanted, b.most, limit)
+	case wanted < b.current:
+		return max(wanted, b.least)
 	}
 	return wanted
 }

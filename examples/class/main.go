@@ -1,5 +1,5 @@
-// Command class is an autoscaler for revisions of the class lines.example.com: each gets as many replicas as a file has lines, such as a list
-// of work. It uses Kubernetes' own client and nothing of Sluice: it writes the subresource scale of the RevisionScale that each such
+// Command class is an autoscaler for revisions of the class lines.example.com: each gets as many replicas as a file has lines, such as a
+// list of work. It uses Kubernetes' own client and nothing of Sluice: it writes the subresource scale of the RevisionScale that each such
 // revision has. An empty file means zero; the next request still starts a replica.
 //
 //	KUBECONFIG=.sluice/kubeconfig go run ./examples/class --file work.txt

@@ -157,8 +157,8 @@ func (r *Runtime) createScaler(ctx context.Context, w model.Workload, want *auto
 	case metav1.IsControlledBy(have, ownedBy(w)):
 		return err // the cache learns of it
 	case !ofRevision(have):
-		const message = "there is a HorizontalPodAutoscaler %s in namespace %s that Revision %s does not own: delete it, or name the revision " +
-			"otherwise"
+		const message = "there is a HorizontalPodAutoscaler %s in namespace %s that Revision %s does not own: " +
+			"delete it, or name the revision otherwise"
 		return &mistake{"NotOwned", fmt.Errorf(message, have.Name, have.Namespace, w.Revision.Name)}
 	}
 	if err := r.deleteScaler(ctx, have); err != nil {

@@ -285,13 +285,8 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	r.ask(m, pods)
 	r.deliver(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
-	if m.workload.HPA != nil {
-		scaler, err := r.scaler(ctx, m.workload)
-		if err != nil {
-			r.log.Error("cannot read the cache", "revision", revision, "error", err)
-			return status, false
-		}
-		status.Asked, status.Notes = askedBy(scaler), remarks(scaler)
+	if !r.hear(ctx, m.workload, &status) {
+		return status, false
 	}
 	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
 		status.Failure = nil
@@ -303,6 +298,20 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
 	}
 	return status, true
+}
+
+// hear adds to a status what the HorizontalPodAutoscaler of a workload says, if it has one. It reports false when that cannot be read.
+func (r *Runtime) hear(ctx context.Context, w model.Workload, status *model.WorkloadStatus) bool {
+	if w.HPA == nil {
+		return true
+	}
+	scaler, err := r.scaler(ctx, w)
+	if err != nil {
+		r.log.Error("cannot read the cache", "revision", w.Revision, "error", err)
+		return false
+	}
+	status.Asked, status.Notes = askedBy(scaler), remarks(scaler)
+	return true
 }
 
 // take completes what Pods say by what the Runtime knows, and says whether that has not been reported yet.

@@ -88,13 +88,18 @@ func (r *Runtime) apply(ctx context.Context, w model.Workload) error {
 	if err := r.change(ctx, have, want); err != nil {
 		return err
 	}
-	if left := w.HPA != nil && have.Spec.Replicas != nil && *have.Spec.Replicas > 0; left { // at 0 Kubernetes' autoscaler does nothing
-		return nil
-	}
-	if have.Spec.Replicas != nil && int(*have.Spec.Replicas) == w.Replicas {
+	if scaled(w, have) {
 		return nil
 	}
 	return r.scale(ctx, have, w.Replicas)
+}
+
+// scaled says that a Deployment has the replicas that it should have. They may be left to Kubernetes' autoscaler, which does nothing at 0.
+func scaled(w model.Workload, d *appsv1.Deployment) bool {
+	if d.Spec.Replicas == nil {
+		return false
+	}
+	return int(*d.Spec.Replicas) == w.Replicas || w.HPA != nil && *d.Spec.Replicas > 0
 }
 
 // wanted returns the Deployment that a workload should have. It is nil when the Revision is gone, since Run is going to be called, and

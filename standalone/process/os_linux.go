@@ -85,7 +85,8 @@ func consumed(pid int) (cpu time.Duration, memory int64, ok bool) {
 	if err != nil {
 		return 0, 0, false
 	}
-	const tick = time.Second / 100                                                                           // USER_HZ, which is the same on every machine
+	const tick = time.Second / 100 // USER_HZ, which is the same on every machine
+
 	ticks := int64(stat.UTime) + int64(stat.STime) + int64(max(0, stat.CUTime)) + int64(max(0, stat.CSTime)) //nolint:gosec // centuries
 	return time.Duration(ticks) * tick, int64(stat.ResidentMemory()), true
 }

@@ -5,8 +5,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // KindRevisionScale is the kind of a RevisionScale.
 const KindRevisionScale = "RevisionScale"
 
-// RevisionScale is the scale of one Revision whose class of autoscaler Sluice does not know. Sluice makes one for each such Revision, with its
-// name and owned by it; whoever the class belongs to writes the replicas, through the subresource scale.
+// RevisionScale is the scale of one Revision whose class of autoscaler Sluice does not know. Sluice makes one for each such Revision, with
+// its name and owned by it; whoever the class belongs to writes the replicas, through the subresource scale.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -52,9 +52,14 @@ clients: ## xDS clients that are not ours, against the real binary; what is not 
 	if command -v npm >/dev/null; then cd test/clients/js && npm ci --ignore-scripts --no-audit --no-fund; fi
 	$(GO) test -count=1 -timeout 20m -v ./test/clients
 
-chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000
-	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaos -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
+chaos: ## 10,000 random operations under 1,000 requests a second, none of which may fail; GATEWAY=builtin ROUTES=scoped SEED=1 OPS=10000 RATE=1000; CLUSTER=1 OPS=200 in the cluster of KUBECONFIG
+ifdef CLUSTER
+	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run TestChaosInACluster -args -chaos.cluster -chaos.ops $(or $(OPS),200) -chaos.rate $(or $(RATE),100) \
+		-chaos.seed $(or $(SEED),1)
+else
+	$(GO) test -count=1 -timeout 120m -v ./test/chaos -run 'TestChaos$$' -args -chaos.ops $(or $(OPS),10000) -chaos.rate $(or $(RATE),1000) \
 		-chaos.gateway $(or $(GATEWAY),builtin) -chaos.routes $(or $(ROUTES),scoped) -chaos.seed $(or $(SEED),1)
+endif
 
 conformance: ## Knative's conformance suites against Sluice in the cluster of KUBECONFIG; RUN=TestConformance/api for one suite
 	cd test/knative && $(GO) test -count=1 -timeout 110m -v -run '$(or $(RUN),.)' .
@@ -80,12 +85,13 @@ lint: ## formatting and house rules
 	@test -x $(BIN)/golangci-lint || GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	$(BIN)/golangci-lint run ./...
 
-generate: ## deepcopy, CRD YAML, and from them deploy/
+generate: ## deepcopy, CRD YAML, the contract of external scalers, and deploy/
 	$(GO) generate ./crds/...
+	$(GO) generate ./autoscaler/external/...
 	$(GO) generate ./cmd/sluice/install/...
 
 verify: generate ## fail if generated files differ from what is committed
-	@git diff --exit-code -- crds deploy || { echo "generated files are stale: run make generate and commit"; exit 1; }
+	@git diff --exit-code -- crds deploy autoscaler || { echo "generated files are stale: run make generate and commit"; exit 1; }
 
 bench: ## all benchmarks; docs/benchmarks.md says how to read them
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -31,3 +31,17 @@ func TestRevisionThatFailsAndIsNotNamedIsGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// TestASignalThatAsksForNothingKeepsNoFailedStart: a start that nobody asks for any more ends, although a signal has data.
+func TestASignalThatAsksForNothingKeepsNoFailedStart(t *testing.T) {
+	for _, asked := range []int{model.UnknownReplicas, 0, 2} {
+		policy := policy(t)
+		now := time.Unix(1_000_000, 0)
+		_, state := Decide(&policy, State{}, &Observation{}, now)
+		o := Observation{Replicas: 1, Failing: true, Signals: []model.Proposal{{Signal: "scaler/queue", Replicas: asked}}}
+		d, _ := Decide(&policy, state, &o, now.Add(policy.ProgressDeadline+2*activationBuffer))
+		if want := max(0, asked); d.Replicas != want {
+			t.Errorf("a signal asks for %d: %d replicas, since %s; want %d", asked, d.Replicas, d.Why(), want)
+		}
+	}
+}

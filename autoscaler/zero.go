@@ -15,7 +15,7 @@ const activationBuffer = 30 * time.Second
 // might ask for that many. But it does not keep a start that has failed, or that would never end.
 func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *model.Decision) int {
 	want, running := d.Desired, max(0, o.Replicas)
-	failed := s.startFailed(p, o, now) && !slices.ContainsFunc(o.Signals, hasData)
+	failed := s.startFailed(p, o, now) && !slices.ContainsFunc(o.Signals, asks)
 	mayNeed := len(o.Signals) > 0 || want == 0 && s.phase != inactive // of an inactive revision toZero keeps the replicas
 	if !d.Fresh && (want > 0 || mayNeed && !failed) {
 		want = max(want, running)
@@ -36,6 +36,9 @@ func (s *State) compose(p *model.Scaling, o *Observation, now time.Time, d *mode
 }
 
 func hasData(signal model.Proposal) bool { return signal.Replicas >= 0 }
+
+// asks says that a signal asks for replicas: then a start goes on although none became ready.
+func asks(signal model.Proposal) bool { return signal.Replicas > 0 }
 
 // floor returns the least count that the bounds allow, and its reason.
 func (s *State) floor(p *model.Scaling, o *Observation) (int, model.Reason) {

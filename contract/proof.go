@@ -83,7 +83,7 @@ type StreamDeadline struct {
 	Namespace, Revision, Pod string
 	// At is when the streams must end; the zero Time means never.
 	At time.Time
-	// Signed is when this was decided. Of two messages the later one counts, so an old one has no effect.
+	// Signed is when this was decided, by the same clock as At. Of two messages the later one counts, so an old one has no effect.
 	Signed time.Time
 }
 

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -117,4 +118,64 @@ func startEpoch(t *testing.T, path, config, base string, epoch int) <-chan struc
 		}
 	})
 	return ended
+}
+
+// TestNoClientIsRefusedWhileRealEnvoyIsStartedAgain kills Envoys. What was inside is lost; other connections wait for the next Envoy.
+func TestNoClientIsRefusedWhileRealEnvoyIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	r := startReal(t, setting{application: hello})
+	var kills atomic.Int64
+	var stop atomic.Bool
+	var after, inside atomic.Int64
+	failed := make(chan string, 100)
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for !stop.Load() {
+				client := newClient(t)
+				before := kills.Load()
+				_, body, err := r.get(client, "/")
+				client.CloseIdleConnections()
+				switch {
+				case err == nil && body == host+" hello-00001":
+					after.Add(1)
+				// It was under way at a kill, or on its way from a client to a socket that the kernel was closing.
+				case !errors.Is(err, syscall.ECONNREFUSED) && err != nil && (before%2 == 1 || kills.Load() > before):
+					inside.Add(1)
+				default:
+					select {
+					case failed <- fmt.Sprintf("%v %q", err, body):
+					default:
+					}
+				}
+			}
+		})
+	}
+	for life := 1; life <= 3; life++ {
+		n := after.Load()
+		await(t, "requests go on", func() bool { return after.Load() > n+300 })
+		kills.Add(1) // odd: an Envoy is being killed
+		pids := r.pids()
+		if err := syscall.Kill(pids[len(pids)-1], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the supervisor says so", func() bool { return strings.Count(r.log.String(), "ended by itself") == life })
+		await(t, "connections are passed on", func() bool { return strings.Count(r.log.String(), "passed on") >= life })
+		kills.Add(1)
+	}
+	n := after.Load()
+	await(t, "requests go on", func() bool { return after.Load() > n+300 })
+	passed := strings.Count(r.log.String(), "passed on")
+	n = after.Load()
+	await(t, "requests go on", func() bool { return after.Load() > n+1000 })
+	if now := strings.Count(r.log.String(), "passed on"); now != passed {
+		t.Errorf("%d times connections were passed on while Envoy ran: they must go to it directly", now-passed)
+	}
+	stop.Store(true)
+	clients.Wait()
+	close(failed)
+	for f := range failed {
+		t.Error(f)
+	}
+	t.Logf("%d requests answered, %d were inside", after.Load(), inside.Load())
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -60,7 +61,14 @@ func (t TLS) writeSecret(secret *tlsv3.Secret) error {
 	return os.WriteFile(t.secretFile(secret.Name), text, 0o600)
 }
 
-func (t TLS) secretFile(name string) string { return filepath.Join(t.Dir, name+".yaml") }
+// secretFile is the path of a file of WriteSecrets. Envoy takes no path without a folder.
+func (t TLS) secretFile(name string) string {
+	path := filepath.Join(t.Dir, name+".yaml")
+	if !strings.Contains(path, "/") {
+		path = "./" + path
+	}
+	return path
+}
 
 // sds refers to a secret that WriteSecrets has written.
 func (t TLS) sds(name string) *tlsv3.SdsSecretConfig {

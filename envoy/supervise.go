@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,9 +102,11 @@ func Run(ctx context.Context, s Supervise) error {
 	}
 	pause := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: lastPause}
 	unready, served := 0, false
+	between := &standIn{log: s.Logger, beside: map[netip.AddrPort]*beside{}}
+	defer between.stop()
 	for ctx.Err() == nil {
 		started := time.Now()
-		l, err := s.run(ctx, config)
+		l, err := s.run(ctx, config, between)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -125,8 +128,8 @@ func Run(ctx context.Context, s Supervise) error {
 	return nil
 }
 
-// run runs one Envoy process to its end.
-func (s Supervise) run(ctx context.Context, config string) (*life, error) {
+// run runs one Envoy process to its end. If it ends by itself, the stand-in takes its connections from then on.
+func (s Supervise) run(ctx context.Context, config string, between *standIn) (*life, error) {
 	// The kernel ends Envoy with the thread that started it, so this one must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -140,18 +143,22 @@ func (s Supervise) run(ctx context.Context, config string) (*life, error) {
 	go func() {
 		if l.admin.awaitReady(alive) && alive.Err() == nil {
 			l.ready.Store(true)
+			between.look(alive, l.admin)
 			s.Logger.Info("envoy is ready", "pid", l.command.Process.Pid)
 			if s.Ready != nil {
 				s.Ready()
 			}
+			between.learn(alive, l.admin)
 		}
 	}()
 	select {
 	case <-l.ended:
+		between.begin()
 		return l, nil
 	case <-ctx.Done():
 	}
 	cancel()
+	between.stop()
 	if l.ready.Load() {
 		s.drain(l)
 	}

@@ -186,6 +186,9 @@ func (c *chain) describeRevisions() {
 			r.Object = object(s.Key, s.Generation, s.Observed, s.Conditions)
 			r.Ready, r.Reason, r.Message = string(s.Ready.Status), s.Ready.Reason, line(s.Ready.Message)
 			r.Desired, r.Actual, r.Scale = replicas(s.Desired), replicas(s.Actual), line(s.Why)
+			for _, asked := range s.Asked {
+				r.Asked = append(r.Asked, line(asked))
+			}
 			if s.Ready.Status == "" {
 				r.Ready = string(model.Unknown)
 			}

@@ -149,6 +149,8 @@ type Revision struct {
 	Actual  *int `json:"actual,omitempty"`
 	// Scale is the autoscaler's sentence on its last step.
 	Scale string `json:"scale,omitempty"`
+	// Asked is what the load and each signal beside it asked for in that step, a sentence each; absent where the load alone counts.
+	Asked []string `json:"asked,omitempty"`
 	// Cluster is absent where the xDS server offers none, or cannot be asked.
 	Cluster *Cluster `json:"cluster,omitempty"`
 }

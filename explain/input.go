@@ -42,6 +42,8 @@ type RevisionState struct {
 	Desired, Actual int
 	// Why is the sentence of its last scale step; empty when there was none.
 	Why string
+	// Asked is what the load and each signal beside it asked for then, a sentence each.
+	Asked []string
 	// BurstCapacity is its target-burst-capacity as written; empty for the installation's.
 	BurstCapacity string
 }

@@ -86,6 +86,8 @@ type Options struct {
 	Secrets bool
 	// DefaultCertificate is the Secret whose certificate the gateway serves for all names that no other has; the zero Key is none.
 	DefaultCertificate model.Key
+	// Controllers add further controllers, of kinds that the adapter itself does not know.
+	Controllers []func(ctrl.Manager) error
 	// CollectGarbage deletes owned objects when their owner is gone. It is for an API server without a garbage collector.
 	CollectGarbage bool
 }
@@ -137,6 +139,7 @@ type Adapter struct {
 	problems  notebook.Notebook[model.Ref, model.Problem] // of the newest World
 	announced notebook.Notebook[model.Key, string]        // UID of the Service that Ready was last called for
 	changed   notebook.Notebook[model.Key, time.Time]     // when the rules of a Route last changed
+	refused   notebook.Notebook[model.Key, refusal]       // of a Service, why the API server does not take its Route
 	fresh     notebook.Notebook[model.Key, version]       // the newest generation of a Service, and when it was first reconciled
 	leaving   notebook.Notebook[model.Key, time.Time]     // when a revision was first found deleted, until it is stopped
 	wrote     notebook.Notebook[model.Ref, string]        // resourceVersion that the controller of a Service or Route wrote last
@@ -231,6 +234,11 @@ func New(o Options) (*Adapter, error) {
 		a.index, a.setUpServices, a.setUpConfigurations, a.setUpRevisions, a.setUpRoutes, a.setUpMappings,
 	} {
 		if err := setUp(); err != nil {
+			return nil, fmt.Errorf("setting up the controllers: %w", err)
+		}
+	}
+	for _, add := range o.Controllers {
+		if err := add(mgr); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,6 +142,9 @@ func writeStatus[S any](ctx context.Context, a *Adapter, after client.Object, wa
 func outcome(result ctrl.Result, err error) (ctrl.Result, error) {
 	if err == nil {
 		return result, nil
+	}
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return ctrl.Result{RequeueAfter: afterOutage}, nil // nothing can be made there, and the object itself is deleted soon
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -207,6 +208,9 @@ func (a *Adapter) writeRevisionStatus(ctx context.Context, revision *servingv1.R
 			s.Annotations = map[string]string{}
 		}
 		s.Annotations[servingv1.ScaleWhyAnnotation] = state.Why
+		if delete(s.Annotations, servingv1.ScaleSignalsAnnotation); len(state.Asked) > 0 {
+			s.Annotations[servingv1.ScaleSignalsAnnotation] = strings.Join(state.Asked, "\n")
+		}
 	}
 	s.ActualReplicas = new(int32(0))
 	if state.Status != nil {

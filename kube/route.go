@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -92,6 +93,9 @@ func (a *Adapter) reconcileRoute(ctx context.Context, r ctrl.Request) (ctrl.Resu
 	}
 	plan.Conditions = a.withProblems(refOf(kindRoute, route), plan.Conditions, append(problems, convert.RouteProblems(wanted)...))
 	again, err := a.writeRoute(ctx, route, wanted, plan, in.Now)
+	if apierrors.IsInvalid(err) {
+		a.tellRefusal(ctx, route, err)
+	}
 	return ctrl.Result{RequeueAfter: sooner(plan.Again, again)}, err
 }
 

@@ -2,10 +2,12 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -91,6 +93,7 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 		key := model.Key{Namespace: r.Namespace, Name: r.Name}
 		a.announced.Drop(key)
 		a.fresh.Drop(key)
+		a.refused.Drop(key)
 	}
 	if err != nil || service == nil || service.DeletionTimestamp != nil {
 		return ctrl.Result{}, err
@@ -99,10 +102,17 @@ func (a *Adapter) reconcileService(ctx context.Context, r ctrl.Request) (ctrl.Re
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := a.ensureOwned(ctx, f); err != nil {
+	err = a.ensureOwned(ctx, f)
+	if apierrors.IsInvalid(err) {
+		return ctrl.Result{RequeueAfter: afterRefusal}, a.writeServiceStatus(ctx, f, rollout.Service(f.input()).Refused(refusedBy(err), err.Error()))
+	}
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	plan := rollout.Service(f.input())
+	if r, ok := a.refused.Get(keyOf(service)); ok && f.behind && r.generation == service.Generation {
+		return ctrl.Result{}, a.writeServiceStatus(ctx, f, plan.Refused(model.RoutesReady, r.why))
+	}
 	if wait := a.mayWait(service, plan, time.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
@@ -132,6 +142,36 @@ func (a *Adapter) ensureOwned(ctx context.Context, f *family) (err error) {
 		a.routes.add(keyOf(f.route))
 	}
 	return nil
+}
+
+// refusedBy returns the condition of a Service for an object that the API server refuses.
+func refusedBy(err error) string {
+	var answer apierrors.APIStatus
+	if errors.As(err, &answer) && answer.Status().Details != nil && answer.Status().Details.Kind == "Configuration" {
+		return model.ConfigurationsReady
+	}
+	return model.RoutesReady
+}
+
+// refusal says that the API server refuses the Route of a Service's generation.
+type refusal struct {
+	generation int64 // of the Service
+	why        string
+}
+
+// tellRefusal has the status of a Route's Service say that the API server refuses the Route. That happens only where somebody has edited the
+// definition of Services: the same rules hold for both.
+func (a *Adapter) tellRefusal(ctx context.Context, route *servingv1.Route, why error) {
+	service, err := find[servingv1.Service](ctx, a.client, route.Namespace, route.Name)
+	if err != nil || service == nil || !metav1.IsControlledBy(route, service) {
+		return // it is tried again
+	}
+	key := keyOf(service)
+	next := refusal{service.Generation, why.Error()}
+	if last, ok := a.refused.Get(key); !ok || last != next {
+		a.refused.Put(key, next)
+		a.services.add(key)
+	}
 }
 
 // version is a generation of an object, and when it was first seen.

@@ -67,6 +67,26 @@ var sentences = map[Reason]string{
 	ReasonIdle:              "there is no load, and the activator backs the revision",
 }
 
+// Asked says what the load and each signal beside it asked for, a sentence each. There are none when the load alone counts.
+func (d Decision) Asked() []string {
+	if len(d.Proposals) == 0 {
+		return nil
+	}
+	load := fmt.Sprintf("the load (%s) asks for %d", d.Metric, d.Desired)
+	if d.Desired == UnknownReplicas {
+		load = "the load is not known"
+	}
+	all := []string{load}
+	for _, p := range d.Proposals {
+		if p.Replicas == UnknownReplicas {
+			all = append(all, fmt.Sprintf("%s has no data, so what runs stays: %s", p.Signal, p.Why))
+			continue
+		}
+		all = append(all, fmt.Sprintf("%s asks for %d: %s", p.Signal, p.Replicas, p.Why))
+	}
+	return all
+}
+
 // Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
 func (d Decision) Why() string {
 	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready",

@@ -1,6 +1,9 @@
 package model
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestWhyReadsAsASentence(t *testing.T) {
 	load := Decision{Replicas: 5, Fresh: true, Metric: Concurrency, Stable: 3.3333, Panic: 0, Target: 7, Ready: 6}
@@ -29,5 +32,23 @@ func TestWhyReadsAsASentence(t *testing.T) {
 		if sentence == "" {
 			t.Errorf("%s has no sentence", reason)
 		}
+	}
+}
+
+func TestAskedHasTheLoadAndEachSignal(t *testing.T) {
+	d := Decision{Metric: Concurrency, Desired: 2}
+	if got := d.Asked(); got != nil {
+		t.Errorf("without signals it has %q", got)
+	}
+	d.Proposals = []Proposal{{Signal: "scaler/jobs", Replicas: 3, Why: "items is 12"}, {Signal: "cpu", Replicas: UnknownReplicas, Why: "no figures"}}
+	want := []string{
+		"the load (concurrency) asks for 2", "scaler/jobs asks for 3: items is 12", "cpu has no data, so what runs stays: no figures",
+	}
+	if got := d.Asked(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	d.Desired = UnknownReplicas
+	if got := d.Asked()[0]; got != "the load is not known" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -175,4 +175,6 @@ type Decision struct {
 	// HPA leaves the count to an autoscaler of the platform, which is to follow this policy. Replicas is then what that one asks for. It is
 	// nil where Sluice decides.
 	HPA *HPA
+	// Proposals are the counts that the signals beside the load asked for.
+	Proposals []Proposal
 }

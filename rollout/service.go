@@ -52,6 +52,20 @@ func Service(in ServiceInput) ServicePlan {
 	return plan
 }
 
+// Refused returns the plan when the API server refuses what the Service owns: a sentence says why. The kind is that of the condition:
+// ConfigurationsReady or RoutesReady.
+func (p ServicePlan) Refused(kind, why string) ServicePlan {
+	var all []model.Condition
+	for _, c := range p.Conditions {
+		if c.Type == kind {
+			c = model.Condition{Type: kind, Status: model.False, Reason: "Refused", Message: sentence(why)}
+		}
+		all = append(all, c)
+	}
+	p.Conditions = Conclude(all...)
+	return p
+}
+
 // configurations returns the condition ConfigurationsReady, and whether to go on with the Route.
 func (in ServiceInput) configurations() (c model.Condition, proceed bool) {
 	c = model.Condition{Type: model.ConfigurationsReady, Status: model.Unknown}

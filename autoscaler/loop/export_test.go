@@ -35,3 +35,6 @@ func Used(l *Loop, now time.Time) {
 		r.usage.signals.Record(&r.policy, replicas, now)
 	}
 }
+
+// Ahead is for how many revisions that are not here there are proposals.
+func Ahead(l *Loop) int { return len(l.ahead) }

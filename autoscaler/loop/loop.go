@@ -3,6 +3,7 @@ package loop
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +59,8 @@ type Loop struct {
 	revisions map[model.Key]*revision
 	awake     map[*revision]struct{}
 	reporters map[string]*reporter
-	gateways  int // reporters that are gateways
+	gateways  int                    // reporters that are gateways
+	ahead     map[identity]proposals // for revisions that are not here yet
 	ticks     uint64
 	ticked    int64 // the second of the last tick
 	scraping  bool
@@ -81,6 +83,7 @@ func New(o Options) *Loop {
 	return &Loop{
 		options: o, log: o.Logger, wake: make(chan struct{}, 1),
 		revisions: map[model.Key]*revision{}, awake: map[*revision]struct{}{}, reporters: map[string]*reporter{},
+		ahead: map[identity]proposals{},
 	}
 }
 
@@ -233,6 +236,8 @@ type Row struct {
 	Decision model.Decision
 	// Ready is how many replicas are ready now.
 	Ready int
+	// Proposals are the counts that the signals beside the load ask for, as the newest decision had them.
+	Proposals []model.Proposal
 }
 
 // Snapshot returns the newest decision of each revision, in no order; nil when the context ends before the loop answers.
@@ -241,7 +246,7 @@ func (l *Loop) Snapshot(ctx context.Context) []Row {
 	l.post(func(time.Time) {
 		rows := make([]Row, 0, len(l.revisions))
 		for key, r := range l.revisions {
-			rows = append(rows, Row{Revision: key, Decision: r.last, Ready: r.ready})
+			rows = append(rows, Row{Revision: key, Decision: r.last, Ready: r.ready, Proposals: slices.Clone(r.signals)})
 		}
 		answer <- rows
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
@@ -30,13 +31,14 @@ type revision struct {
 	directAt    time.Time           // when they came, or when the first replica became ready
 	warned      bool                // that the load is unknown
 
-	samples []model.Sample // since the last decision
-	second  int64          // of the newest sample
-	sampled load           // the load in that sample
-	waiting model.Proposal // of the activators; its Signal is empty when they ask for nothing
-	asked   model.Proposal // of the platform's own autoscaler; its Signal is empty when there is none
-	signals []model.Proposal
-	scaler  scaler // of the class HPA
+	samples []model.Sample   // since the last decision
+	second  int64            // of the newest sample
+	sampled load             // the load in that sample
+	waiting model.Proposal   // of the activators; its Signal is empty when they ask for nothing
+	outside proposals        // of signals outside the loop, sorted by their names
+	signals []model.Proposal // of all signals beside the load, as the last decision had them
+	asked   model.Proposal   // of the platform's own autoscaler; its Signal is empty when there is none
+	scaler  scaler           // of the class HPA
 	usage   usage
 
 	last       model.Decision
@@ -49,6 +51,7 @@ var seed = maphash.MakeSeed()
 // newRevision makes a revision of which only its status is known.
 func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
 	r := &revision{loads: map[string]reported{}, phase: maphash.Comparable(seed, s.Revision) % period}
+	r.outside = l.takeAhead(s.Revision, s.UID)
 	if before := s.Before; before.Replicas != model.UnknownReplicas {
 		r.replicas = before.Replicas
 		r.state = autoscaler.Resume(autoscaler.Restart{
@@ -136,6 +139,7 @@ func (r *revision) allSignals() []model.Proposal {
 	if r.waiting.Signal != "" {
 		r.signals = append(r.signals, r.waiting)
 	}
+	r.signals = append(r.signals, r.outside...)
 	return r.signals
 }
 
@@ -154,6 +158,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
 	if first || changed(&before, &d) {
+		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}
 }

@@ -27,7 +27,7 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), controllerCommand(), translateCommand(), simulateCommand(), explainCommand(), xdsCommand(),
-		installCommand(), uninstallCommand(), checkCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), sampleCommand(), storeCommand(), versionCommand(),
 	)
 	c.AddCommand(dataplane.Commands()...)
 	return c

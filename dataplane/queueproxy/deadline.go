@@ -11,7 +11,8 @@ import (
 // deadline is when all streams end although the replica runs on, because no Route names its revision any more.
 type deadline struct {
 	mu     sync.Mutex
-	at     time.Time // zero: never
+	at     time.Time // as it was set; zero: never
+	ends   time.Time // the same by the clock of this machine
 	signed time.Time // of the message that set it
 	timer  *time.Timer
 }
@@ -21,11 +22,11 @@ func (p *Proxy) EndStreamsAt(at time.Time) {
 	d := &p.deadline
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p.endStreamsAt(at)
+	p.endStreamsAt(at, time.Until(at))
 }
 
-// endStreamsAt is EndStreamsAt with the mutex held.
-func (p *Proxy) endStreamsAt(at time.Time) {
+// endStreamsAt is EndStreamsAt with the mutex held: the time is so far from now.
+func (p *Proxy) endStreamsAt(at time.Time, left time.Duration) {
 	d := &p.deadline
 	if d.at.Equal(at) {
 		return
@@ -35,19 +36,20 @@ func (p *Proxy) endStreamsAt(at time.Time) {
 		d.timer = nil
 	}
 	if d.at = at; !at.IsZero() {
-		d.timer = time.AfterFunc(time.Until(at), p.CutStreams)
+		d.ends = time.Now().Add(left)
+		d.timer = time.AfterFunc(left, p.CutStreams)
 	}
 }
 
 // streamDrain is for how long streams may go on from now when the replica drains; 0 means without a bound.
 func (p *Proxy) streamDrain() time.Duration {
 	p.deadline.mu.Lock()
-	at := p.deadline.at
+	at, ends := p.deadline.at, p.deadline.ends
 	p.deadline.mu.Unlock()
 	if at.IsZero() {
 		return p.opts.StreamDrain
 	}
-	left := max(time.Until(at), time.Millisecond) // 0 would mean no bound
+	left := max(time.Until(ends), time.Millisecond) // 0 would mean no bound
 	if p.opts.StreamDrain > 0 {
 		left = min(left, p.opts.StreamDrain)
 	}
@@ -75,6 +77,7 @@ func (p *Proxy) StreamDeadline() http.Handler {
 			return
 		}
 		d.signed = message.Signed
-		p.endStreamsAt(message.At)
+		// Both times are by the controller's clock, which may be another one than that of this machine.
+		p.endStreamsAt(message.At, message.At.Sub(message.Signed))
 	})
 }

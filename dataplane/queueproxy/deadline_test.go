@@ -77,3 +77,37 @@ func TestWithoutAKeyNobodySetsTheEndOfStreams(t *testing.T) {
 		t.Errorf("got %d, want 403", got)
 	}
 }
+
+// TestClockOfTheControllerMayBeApart has a controller whose clock is an hour off: ahead, streams would end an hour late, behind, at once.
+func TestClockOfTheControllerMayBeApart(t *testing.T) {
+	signer := contract.NewSigner("secret")
+	for name, apart := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			p, address := serve(t, queueproxy.Options{
+				Target: application(t, http.HandlerFunc(echoWebSocket)), ActivatorKey: signer.Key(),
+				Revision: model.Key{Namespace: "default", Name: "hello-00001"}, Pod: "hello-00001-x",
+			})
+			stream := openWebSocket(t, address)
+			now := time.Now().Add(apart)
+			d := contract.StreamDeadline{
+				Namespace: "default", Revision: "hello-00001", Pod: "hello-00001-x", Signed: now, At: now.Add(time.Minute),
+			}
+			if got := tell(p, d, d.Prove(signer)); got != http.StatusOK {
+				t.Fatalf("got %d", got)
+			}
+			if err := stream.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := stream.Read(t.Context()); err != nil || string(got) != "hello" {
+				t.Fatalf("a stream that has a minute left: %q, %v", got, err)
+			}
+			d.Signed, d.At = now.Add(time.Second), now.Add(time.Second+time.Millisecond)
+			if got := tell(p, d, d.Prove(signer)); got != http.StatusOK {
+				t.Fatalf("got %d", got)
+			}
+			if _, _, err := stream.Read(t.Context()); err == nil {
+				t.Error("the stream was not cut")
+			}
+		})
+	}
+}

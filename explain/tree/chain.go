@@ -175,7 +175,10 @@ func addRevision(parent *node, r explain.Revision) {
 	n := parent.add(t, "%s", text)
 	addConditions(n, r.Conditions)
 	if r.Scale != "" {
-		n.add(plain, "autoscaler: %s", r.Scale)
+		scale := n.add(plain, "autoscaler: %s", r.Scale)
+		for _, asked := range r.Asked {
+			scale.add(plain, "%s", asked)
+		}
 	}
 	if r.Cluster != nil {
 		addCluster(n, r.Cluster)

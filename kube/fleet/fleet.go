@@ -46,6 +46,7 @@ type member struct {
 	backend  model.Backend
 	decision *model.Decision
 	why      string // of the last scale step
+	asked    []string
 	status   *model.WorkloadStatus
 }
 
@@ -55,8 +56,9 @@ type State struct {
 	Replicas int
 	// Decision is the last one; nil before the first.
 	Decision *model.Decision
-	// Why is the sentence of the last scale step; empty before the first.
-	Why string
+	// Why is the sentence of the last scale step; empty before the first. Asked is what each signal asked for then.
+	Why   string
+	Asked []string
 	// Status is the runtime's last report; nil before the first.
 	Status *model.WorkloadStatus
 }
@@ -102,7 +104,7 @@ func (f *Fleet) Scale(key model.Key, uid string, d model.Decision) bool {
 	}
 	if m.workload.Replicas != d.Replicas {
 		m.workload.Replicas, m.applied = d.Replicas, false
-		m.why = d.Why()
+		m.why, m.asked = d.Why(), d.Asked()
 	}
 	if !reflect.DeepEqual(m.workload.HPA, d.HPA) {
 		m.workload.HPA, m.applied = d.HPA, false
@@ -144,7 +146,7 @@ func (f *Fleet) Get(key model.Key, uid string) State {
 	if m == nil || m.uid != uid {
 		return State{}
 	}
-	return State{Replicas: m.workload.Replicas, Decision: m.decision, Why: m.why, Status: m.status}
+	return State{Replicas: m.workload.Replicas, Decision: m.decision, Why: m.why, Asked: m.asked, Status: m.status}
 }
 
 // Initialized says that the revision has reached its initial scale once.

@@ -26,6 +26,7 @@ var (
 	without    = flag.String("chaos.without", "", "a kind of operation to leave out, such as NACK")
 	through    = flag.String("chaos.gateway", "", "the gateway: builtin or envoy; by default one run with each")
 	forms      = flag.String("chaos.routes", "", "the form of routes: scoped or inline; by default one run with each")
+	inKube     = flag.Bool("chaos.cluster", false, "run in the cluster of KUBECONFIG, in which the run installs Sluice")
 	logFile    = flag.String("chaos.log", "", "a file for the output of the processes and of the run; none by default")
 )
 
@@ -153,7 +154,7 @@ func run(t *testing.T, with setting) {
 		defer v.mu.Unlock()
 		v.end() // the further operations depend on this one
 	}
-	if err := p.connected(); err != nil {
+	if err := h.connected(p); err != nil {
 		t.Fatal(err, "\n", h.tails(60))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -161,7 +162,7 @@ func run(t *testing.T, with setting) {
 	var loading sync.WaitGroup
 	loading.Go(func() { p.load.run(ctx, with.seed) })
 	began := time.Now()
-	halfway := p.all(t, with.seed)
+	halfway := p.all(t, newPlan(with.seed))
 	took := time.Since(began)
 	cancel()
 	loading.Wait()
@@ -187,8 +188,7 @@ func run(t *testing.T, with setting) {
 }
 
 // all draws operations and carries them out. It returns the peaks of the first half.
-func (p *performer) all(t *testing.T, seed uint64) (halfway map[string]float64) {
-	plan := newPlan(seed)
+func (p *performer) all(t *testing.T, plan *plan) (halfway map[string]float64) {
 	said, measured := time.Now(), time.Now()
 	for n := range *operations {
 		select {
@@ -201,7 +201,7 @@ func (p *performer) all(t *testing.T, seed uint64) (halfway map[string]float64) 
 		}
 		if n == *operations/2 {
 			p.system.sizes()
-			halfway = maps.Clone(p.system.peaks)
+			halfway = p.system.peaked()
 		}
 		if time.Since(measured) > time.Second {
 			measured = time.Now()

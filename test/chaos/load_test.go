@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -39,10 +41,43 @@ type load struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	taken []time.Duration
-	kinds map[string]int
-	lost  int
+	taken  []time.Duration
+	kinds  map[string]int
+	lost   int
+	killed []time.Time // when a gateway was killed that is one of several
+	inside int         // requests that were inside of one then
 }
+
+// noticed bounds the time until a client has noticed that a gateway that was killed has closed its connection.
+const noticed = 200 * time.Millisecond
+
+// kill tells the load that one of several gateways is about to be killed. What is inside of it is lost.
+func (l *load) kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.killed = append(l.killed, time.Now())
+}
+
+// wasInside reports whether a request may have failed because it was inside of a gateway that was killed: it has no answer, it was sent
+// before a kill and failed after it, and it had a connection.
+func (l *load) wasInside(began, ended time.Time, err error) bool {
+	var answered statusError
+	if errors.As(err, &answered) || errors.Is(err, syscall.ECONNREFUSED) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.killed {
+		if began.Before(k.Add(noticed)) && ended.After(k) {
+			l.inside++
+			return true
+		}
+	}
+	return false
+}
+
+// statusError is an answer of another status than 200.
+type statusError struct{ error }
 
 // failure is a request that failed.
 type failure struct {
@@ -128,6 +163,9 @@ func (l *load) send(h *host, what string, request func(context.Context) (string,
 	body, err := request(ctx)
 	ended := time.Now()
 	half.Stop()
+	if err != nil && l.wasInside(began, ended, err) {
+		return
+	}
 	if err == nil {
 		var mark int
 		if mark, err = strconv.Atoi(strings.TrimSpace(body)); err == nil {
@@ -187,8 +225,8 @@ func refusal(response *http.Response, body []byte) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("status %d, reason %q, flags %q, server %q: %q", response.StatusCode, response.Header.Get("Sluice-Reason"),
-		response.Header.Get("X-Envoy-Response-Flags"), response.Header.Get("Server"), bytes.TrimSpace(body))
+	return statusError{fmt.Errorf("status %d, reason %q, flags %q, server %q: %q", response.StatusCode, response.Header.Get("Sluice-Reason"),
+		response.Header.Get("X-Envoy-Response-Flags"), response.Header.Get("Server"), bytes.TrimSpace(body))}
 }
 
 // call is a unary gRPC call.
@@ -267,9 +305,25 @@ func (c *connection) describe(doing string, err error) error {
 		doing, c.uses-1, time.Since(c.used).Round(time.Millisecond), err)
 }
 
+// isClosed looks whether the other side has closed the connection.
+func (c *connection) isClosed() bool {
+	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN //nolint:errorlint // of a system call
+		return true
+	})
+	return closed || err != nil
+}
+
 // connections are the idle connections; the last one was used most recently.
 type connections struct {
 	address string
+	checked bool // a connection that its gateway has closed is not used: several gateways come and go
 
 	mu   sync.Mutex
 	idle []*connection
@@ -294,7 +348,7 @@ func (p *connections) get() (*connection, error) {
 	p.mu.Unlock()
 	if c != nil {
 		c.uses++
-		if time.Since(c.used) < tooOld {
+		if time.Since(c.used) < tooOld && !(p.checked && c.isClosed()) {
 			return c, nil
 		}
 		c.Close()
@@ -337,6 +391,6 @@ func (l *load) figures() string {
 	for _, n := range l.kinds {
 		total += n
 	}
-	return fmt.Sprintf("%d requests %v, %d failed; p50 %v p90 %v p99 %v p99.9 %v max %v",
-		total, l.kinds, l.lost, at(0.5), at(0.9), at(0.99), at(0.999), at(1))
+	return fmt.Sprintf("%d requests %v, %d failed, %d were in a killed gateway; p50 %v p90 %v p99 %v p99.9 %v max %v",
+		total, l.kinds, l.lost, l.inside, at(0.5), at(0.9), at(0.99), at(0.999), at(1))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/test/relay"
@@ -29,7 +31,7 @@ const plane = "\x00plane"
 
 // performer carries operations out. Operations in the same lane run one after the other.
 type performer struct {
-	system *installation
+	system system
 	hosts  *hosts
 	load   *load
 	stop   chan struct{} // closed when the run has failed
@@ -44,6 +46,18 @@ type performer struct {
 	// Guarded by mu.
 	log     []done
 	refused int64
+}
+
+// system is what the operations change: one machine, or a cluster.
+type system interface {
+	client() client.Client
+	// disturb carries out an operation on everything, and returns when all parts work again.
+	disturb(p *performer, o op) error
+	// sizes measures the processes, and peaked returns the largest of each so far.
+	sizes() map[string]float64
+	peaked() map[string]float64
+	// tails returns the ends of the logs.
+	tails(lines int) string
 }
 
 // done is an operation and its time.
@@ -140,12 +154,11 @@ func (p *performer) longest() string {
 		}
 	}
 	var all []string
-	for _, o := range odds {
-		if t := taken[o.kind]; len(t) > 0 {
-			slices.Sort(t)
-			all = append(all, fmt.Sprintf("%s %d (%v, at most %v)", o.kind, len(t), t[len(t)/2].Round(time.Millisecond),
-				t[len(t)-1].Round(time.Millisecond)))
-		}
+	for _, k := range slices.Sorted(maps.Keys(taken)) {
+		t := taken[k]
+		slices.Sort(t)
+		all = append(all, fmt.Sprintf("%s %d (%v, at most %v)", k, len(t), t[len(t)/2].Round(time.Millisecond),
+			t[len(t)-1].Round(time.Millisecond)))
 	}
 	return strings.Join(all, ", ")
 }
@@ -171,7 +184,7 @@ func (p *performer) perform(o op) error {
 		p.overload(o)
 		return nil
 	}
-	return p.disturb(o)
+	return p.system.disturb(p, o)
 }
 
 func (p *performer) create(s *service) error {
@@ -293,9 +306,9 @@ func (p *performer) overload(o op) {
 }
 
 // disturb runs an operation on the control plane.
-func (p *performer) disturb(o op) error {
+func (h *installation) disturb(p *performer, o op) error {
 	wait := time.Duration(o.ms) * time.Millisecond
-	relays := p.system.relays
+	relays := h.relays
 	if o.target < len(relays) {
 		relays = relays[o.target : o.target+1]
 	}
@@ -305,29 +318,29 @@ func (p *performer) disturb(o op) error {
 	case keepAway:
 		cutAll(relays, wait)
 	case refuse:
-		_, refused := beHostile(p.system.xds, o.seed, o.number, wait)
+		_, refused := beHostile(h.xds, o.seed, o.number, wait)
 		p.mu.Lock()
 		p.refused += refused
 		p.mu.Unlock()
 	case restart:
-		if err := p.system.endPlane(syscall.SIGTERM); err != nil {
+		if err := h.endPlane(syscall.SIGTERM); err != nil {
 			return err
 		}
 		time.Sleep(wait / 4)
-		return p.back()
+		return h.back(p)
 	case kill:
 		err := p.hosts.pause()
 		if err == nil {
-			err = p.system.endPlane(syscall.SIGKILL)
+			err = h.endPlane(syscall.SIGKILL)
 		}
 		p.hosts.resume()
 		if err != nil {
 			return err
 		}
 		time.Sleep(wait / 4)
-		return p.back()
+		return h.back(p)
 	}
-	return p.connected()
+	return h.connected(p)
 }
 
 func cutAll(relays []*relay.Relay, wait time.Duration) {
@@ -341,18 +354,18 @@ func cutAll(relays []*relay.Relay, wait time.Duration) {
 }
 
 // back starts the control plane again.
-func (p *performer) back() error {
-	if err := p.system.startPlane(); err != nil {
+func (h *installation) back(p *performer) error {
+	if err := h.startPlane(); err != nil {
 		return err
 	}
-	return p.connected()
+	return h.connected(p)
 }
 
 // connected waits until every client is connected again and the gateway acknowledges changes: the Service of light becomes ready only
 // with the gateway's acknowledgement, since there is no other gateway at that time.
-func (p *performer) connected() error {
+func (h *installation) connected(p *performer) error {
 	var all []error
-	for _, r := range p.system.relays {
+	for _, r := range h.relays {
 		all = append(all, reconnected(r))
 	}
 	return errors.Join(append(all, p.light())...)
@@ -368,7 +381,13 @@ func (p *performer) light() error {
 	return p.put(s)
 }
 
-const namespace = "default"
+// Where the Services are, and what they run. A run in a cluster sets others.
+var (
+	namespace = "default"
+	domain    = "localhost"
+	image     = "chaos.local/app"
+	command   = func() string { return filepath.Join(built, "app") }
+)
 
 func namesOf(s *service) []string {
 	var names []string
@@ -394,12 +413,12 @@ func (s *service) object() *servingv1.Service {
 	if s.Asleep && !s.Broken { // a broken revision must start a replica, or it would never fail
 		template.Metadata.Annotations["autoscaling.knative.dev/initial-scale"] = "0"
 	}
-	command := filepath.Join(built, "app")
+	program := command()
 	if s.Broken {
-		command = "/nowhere"
+		program = "/nowhere"
 	}
 	container := servingv1.Container{
-		Image: "chaos.local/app", Command: []string{command}, Env: []servingv1.EnvVar{{Name: "MARK", Value: strconv.Itoa(s.Mark)}},
+		Image: image, Command: []string{program}, Env: []servingv1.EnvVar{{Name: "MARK", Value: strconv.Itoa(s.Mark)}},
 	}
 	if s.HTTP2 {
 		container.Ports = []servingv1.ContainerPort{{Name: "h2c", ContainerPort: 8080}}
@@ -456,7 +475,7 @@ func (p *performer) apply(s *service) error {
 var errNotYet = errors.New("not yet")
 
 // stuck is after how long an operation counts as failed. A restart may take some seconds of it.
-const stuck = 90 * time.Second
+var stuck = 90 * time.Second
 
 // again tries until there is no error: the API may be down, and effects take time.
 func (p *performer) again(what string, try func(context.Context) error) error {

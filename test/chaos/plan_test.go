@@ -31,12 +31,24 @@ const (
 )
 
 // odds are how often each kind is drawn. Operations that take seconds are rare.
-var odds = []struct {
-	kind   kind
-	weight int
-}{
+var odds = []odd{
 	{create, 60}, {remove, 50}, {rename, 30}, {weigh, 250}, {tag, 130}, {retag, 70}, {revise, 170}, {fail, 25}, {sleep, 40}, {overload, 60},
 	{cut, 60}, {keepAway, 8}, {refuse, 12}, {restart, 5}, {kill, 5},
+}
+
+// odd is how often a kind is drawn.
+type odd struct {
+	kind   kind
+	weight int
+}
+
+// isOfServices says whether an operation changes one Service, or two.
+func (k kind) isOfServices() bool {
+	switch k {
+	case create, remove, rename, weigh, tag, retag, revise, fail, sleep, overload:
+		return true
+	}
+	return false
 }
 
 // How many Services there are, and how many of the newest revisions traffic may go to.
@@ -131,10 +143,10 @@ func (s *service) hosts() map[string][]int {
 	}
 	for _, t := range s.Traffic {
 		if t.Percent > 0 {
-			all[s.Name+".default.localhost"] = append(all[s.Name+".default.localhost"], s.mark(t))
+			all[s.Name+"."+namespace+"."+domain] = append(all[s.Name+"."+namespace+"."+domain], s.mark(t))
 		}
 		if t.Tag != "" {
-			all[t.Tag+"-"+s.Name+".default.localhost"] = []int{s.mark(t)}
+			all[t.Tag+"-"+s.Name+"."+namespace+"."+domain] = []int{s.mark(t)}
 		}
 	}
 	return all
@@ -159,15 +171,17 @@ func (s *service) revisionName() string {
 
 // plan draws operations. Its state assumes that every operation so far has been carried out.
 type plan struct {
-	random   *rand.Rand
-	number   int
-	mark     int
-	services []*service     // sorted by name
-	resting  map[string]int // until which operation a Service is left alone
+	odds         []odd
+	fewest, most int // Services
+	random       *rand.Rand
+	number       int
+	mark         int
+	services     []*service     // sorted by name
+	resting      map[string]int // until which operation a Service is left alone
 }
 
 func newPlan(seed uint64) *plan {
-	return &plan{random: rand.New(rand.NewPCG(seed, 1)), resting: map[string]int{}}
+	return &plan{odds: odds, fewest: fewest, most: most, random: rand.New(rand.NewPCG(seed, 1)), resting: map[string]int{}}
 }
 
 // next draws an operation. The first ones create.
@@ -182,15 +196,15 @@ func (p *plan) next() op {
 }
 
 func (p *plan) draw() kind {
-	if len(p.services) < fewest {
+	if len(p.services) < p.fewest {
 		return create
 	}
 	sum := 0
-	for _, o := range odds {
+	for _, o := range p.odds {
 		sum += o.weight
 	}
 	n := p.random.IntN(sum)
-	for _, o := range odds {
+	for _, o := range p.odds {
 		if n -= o.weight; n < 0 {
 			return o.kind
 		}
@@ -200,13 +214,13 @@ func (p *plan) draw() kind {
 
 // fill draws the rest of an operation. It returns false if there is no Service for it.
 func (p *plan) fill(o *op) bool {
-	switch o.kind {
-	case cut, keepAway, refuse, restart, kill:
+	if !o.kind.isOfServices() {
 		o.target = p.random.IntN(4)
 		o.ms = 300 + 3*o.ms
 		return true
-	case create:
-		if len(p.services) >= most {
+	}
+	if o.kind == create {
+		if len(p.services) >= p.most {
 			return false
 		}
 		o.after = p.fresh()
@@ -214,7 +228,7 @@ func (p *plan) fill(o *op) bool {
 		return true
 	}
 	i, ok := p.pick()
-	if !ok || o.kind == remove && len(p.services) <= fewest {
+	if !ok || o.kind == remove && len(p.services) <= p.fewest {
 		return false
 	}
 	o.before = p.services[i]
@@ -311,7 +325,7 @@ func (p *plan) fresh() *service {
 
 func (p *plan) freeName() string {
 	for {
-		name := fmt.Sprintf("s%d", p.random.IntN(3*most))
+		name := fmt.Sprintf("s%d", p.random.IntN(3*p.most))
 		if !slices.ContainsFunc(p.services, func(s *service) bool { return s.Name == name }) {
 			return name
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -357,6 +358,12 @@ func (h *installation) sizes() map[string]float64 {
 		h.peaks[name] = max(h.peaks[name], v)
 	}
 	return all
+}
+
+func (h *installation) peaked() map[string]float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.peaks)
 }
 
 // keepLogs copies the logs of the replicas to a folder beside the log.

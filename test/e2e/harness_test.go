@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,13 +109,15 @@ func setUp(dir string) error {
 	return findGateway()
 }
 
+// installation are the arguments by which Sluice is installed.
+var installation = []string{
+	"install", "--domain", domain, "--service-type", "NodePort", "--image", "sluice.local/sluice:dev",
+	"--queue-proxy-image", "sluice.local/queue-proxy:dev", "--envoy-image", "sluice.local/envoy:1.40.0",
+}
+
 // install applies what `sluice install` prints.
 func install(more ...string) error {
-	args := append([]string{
-		"install", "--domain", domain, "--service-type", "NodePort", "--image", "sluice.local/sluice:dev",
-		"--queue-proxy-image", "sluice.local/queue-proxy:dev", "--envoy-image", "sluice.local/envoy:1.40.0",
-	}, more...)
-	manifest, err := exec.Command(cluster.sluice, args...).Output()
+	manifest, err := exec.Command(cluster.sluice, slices.Concat(installation, more)...).Output()
 	if err != nil {
 		return err
 	}
@@ -279,6 +282,7 @@ func (s *space) deploy(v service) {
 // put creates or updates a Service.
 func (s *space) put(o *servingv1.Service) {
 	s.Helper()
+	o.ManagedFields, o.ResourceVersion = nil, ""                                                        // as it was written, where it is put again
 	err := cluster.Patch(s.Context(), o, client.Apply, client.FieldOwner("e2e"), client.ForceOwnership) //nolint:staticcheck // typed
 	if err != nil {
 		s.Fatal(err)

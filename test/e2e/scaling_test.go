@@ -10,7 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servingv1 "sluice.dev/sluice/crds/serving/v1"
 )
+
+// h2c is the port of a container that speaks HTTP/2, as gRPC does.
+var h2c = []servingv1.ContainerPort{{Name: "h2c", ContainerPort: 8080}}
 
 // window makes a revision scale down soon after its load ends.
 var window = map[string]string{"autoscaling.knative.dev/window": "6s"}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -54,7 +55,8 @@ func stillValid(text []byte, now time.Time) []byte {
 	return kept.Bytes()
 }
 
-// issue makes a certificate for a role of xDS, which is its URI, and for DNS names if it is for a server.
+// issue makes a certificate for a role of xDS, which is its URI, and for DNS names if it is for a server. The role may be of a namespace
+// alone: ROLE/NAMESPACE.
 func issue(authority pair, role string, now time.Time, names ...string) (pair, error) {
 	parent, parentKey, err := parse(authority)
 	if err != nil {
@@ -64,7 +66,8 @@ func issue(authority pair, role string, now time.Time, names ...string) (pair, e
 	if err != nil {
 		return pair{}, fmt.Errorf("making a key: %w", err)
 	}
-	template := template("sluice "+role, now, leafLife)
+	name, _, _ := strings.Cut(role, "/") // a common name has at most 64 characters
+	template := template("sluice "+name, now, leafLife)
 	template.URIs = []*url.URL{{Scheme: "spiffe", Host: "sluice", Path: "/" + role}}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -113,6 +116,12 @@ func parse(p pair) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 func isFresh(p pair, now time.Time) bool {
 	cert, _, err := parse(p)
 	return err == nil && cert.NotAfter.Sub(now) > cert.NotAfter.Sub(cert.NotBefore)/3
+}
+
+// isFor reports whether a pair is for a role.
+func isFor(p pair, role string) bool {
+	cert, _, err := parse(p)
+	return err == nil && len(cert.URIs) == 1 && cert.URIs[0].Path == "/"+role
 }
 
 // isOf reports whether the authority has signed a pair.

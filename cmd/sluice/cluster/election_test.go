@@ -2,11 +2,15 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"sluice.dev/sluice/test/kubeapi"
@@ -22,7 +26,12 @@ type candidate struct {
 
 func runCandidate(t *testing.T, pod, address string) *candidate {
 	t.Helper()
-	e, err := newElection(kubeapi.Start(t), "default", pod, address, hclog.NewNullLogger())
+	return runCandidateIn(t, "default", pod, address)
+}
+
+func runCandidateIn(t *testing.T, namespace, pod, address string) *candidate {
+	t.Helper()
+	e, err := newElection(kubeapi.Start(t), namespace, pod, address, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +103,79 @@ func TestReplicasAgreeOnTheAuthorityAndTheToken(t *testing.T) {
 		}
 		if chains[i] == "" || chains[i] != chains[0] {
 			t.Errorf("replica %d has another authority than the first one", i)
+		}
+	}
+}
+
+// TestClocksThatAreAMinuteApartElectOneLeader has a leader on another machine, whose clock writes the times of the Lease.
+func TestClocksThatAreAMinuteApartElectOneLeader(t *testing.T) {
+	for name, apart := range map[string]time.Duration{"behind": -time.Minute, "ahead": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, err := kubernetes.NewForConfig(kubeapi.Start(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			namespace := "clock-" + name
+			_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			leases := client.CoordinationV1().Leases(namespace)
+			theirs := func() coordinationv1.LeaseSpec {
+				now := metav1.NewMicroTime(time.Now().Add(apart))
+				return coordinationv1.LeaseSpec{
+					HolderIdentity: new(identity("other", "10.0.0.9:18000")), LeaseDurationSeconds: new(int32(leaseDuration.Seconds())),
+					AcquireTime: &now, RenewTime: &now,
+				}
+			}
+			lease, err := leases.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}, Spec: theirs()}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := runCandidateIn(t, namespace, "candidate", "10.0.0.1:18000")
+			c.await(t, leadership{leader: "10.0.0.9:18000"})
+			// The other one renews the Lease for longer than it lasts. A test that was held up itself begins again.
+			for began, last := time.Now(), time.Now(); time.Since(began) < leaseDuration+2*retryPeriod; last = time.Now() {
+				if time.Since(last) > leaseDuration/2 {
+					began = time.Now()
+				}
+				lease.Spec = theirs()
+				if lease, err = leases.Update(t.Context(), lease, metav1.UpdateOptions{}); err != nil {
+					t.Fatalf("the Lease of a leader that renews it was taken: %v", err)
+				}
+				if c.now.get().own {
+					t.Fatal("two replicas lead")
+				}
+				time.Sleep(retryPeriod / 4)
+			}
+			// Then it vanishes. Were the times in the Lease to count, the candidate would wait for a minute more, or would have led before.
+			c.await(t, leadership{own: true, leader: "10.0.0.1:18000"})
+		})
+	}
+}
+
+func TestCertificatesAreGoodWhereTheClockIsAMinuteBehind(t *testing.T) {
+	now := time.Now()
+	authority, err := newAuthority(now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := x509.NewCertPool()
+	known.AppendCertsFromPEM(authority.chain)
+	leaf, err := issue(authority, "gateway", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _, err := parse(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, apart := range []time.Duration{-time.Minute, time.Minute} {
+		if _, err := cert.Verify(x509.VerifyOptions{
+			Roots: known, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: now.Add(apart),
+		}); err != nil {
+			t.Errorf("on a machine whose clock is %v off: %v", apart, err)
 		}
 	}
 }

@@ -80,6 +80,11 @@ func (c *Controller) startLeading(ctx context.Context, t *term) error {
 		return err
 	}
 	t.parts.Start("certificates", func(ctx context.Context) error { return c.secrets.renew(ctx, true) })
+	clients, err := newClients(t.api, c.options.Namespace, c.secrets.authority, c.log.Named("clients"))
+	if err != nil {
+		return err
+	}
+	t.parts.Start("certificates of others", clients.run)
 	if t.xds, err = c.listenOptions().Open(c.log.Named("xds")); err != nil {
 		return err
 	}
@@ -115,6 +120,9 @@ func (c *Controller) listenOptions() *transport.ListenOptions {
 	}
 	for _, role := range roles {
 		o.Allow = append(o.Allow, role+"=spiffe://sluice/"+role)
+	}
+	for _, role := range clientRoles {
+		o.Allow = append(o.Allow, role.name+"=spiffe://sluice/"+role.name+"/*") // of a namespace
 	}
 	return o
 }

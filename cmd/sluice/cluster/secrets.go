@@ -113,19 +113,22 @@ func (s *secrets) issueAll(ctx context.Context) error {
 	}
 	for _, role := range roles {
 		_, err := s.keep(ctx, secretOf(role), func(has map[string][]byte) (map[string][]byte, error) {
-			own, err := pairOf(has), error(nil)
-			if !isFresh(own, time.Now()) || !isOf(own, authority) {
-				own, err = issue(authority, role, time.Now())
-			}
-			return map[string][]byte{
-				corev1.TLSCertKey: own.chain, corev1.TLSPrivateKeyKey: own.key, authorityKey: authority.chain,
-			}, err
+			return certified(has, authority, role)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// certified returns the content of a Secret with a certificate for a role: what it has, where that is still good.
+func certified(has map[string][]byte, authority pair, role string) (map[string][]byte, error) {
+	own, err := pairOf(has), error(nil)
+	if !isFresh(own, time.Now()) || !isOf(own, authority) || !isFor(own, role) {
+		own, err = issue(authority, role, time.Now())
+	}
+	return map[string][]byte{corev1.TLSCertKey: own.chain, corev1.TLSPrivateKeyKey: own.key, authorityKey: authority.chain}, err
 }
 
 // token returns the secret by which queue-proxies recognize activators. It is made once.

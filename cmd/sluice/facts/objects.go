@@ -3,6 +3,7 @@ package facts
 import (
 	"context"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -181,6 +182,9 @@ func revisionState(r *servingv1.Revision) *explain.RevisionState {
 	out := &explain.RevisionState{
 		Revision: convert.Revision(r), Generation: r.Generation, Observed: r.Status.ObservedGeneration,
 		Desired: model.UnknownReplicas, Actual: model.UnknownReplicas, Why: r.Status.Annotations[servingv1.ScaleWhyAnnotation],
+	}
+	if asked := r.Status.Annotations[servingv1.ScaleSignalsAnnotation]; asked != "" {
+		out.Asked = strings.Split(asked, "\n")
 	}
 	for _, spelling := range []string{"targetBurstCapacity", "target-burst-capacity"} { // the last one counts
 		if v := r.Annotations[servingv1.AutoscalingGroup+"/"+spelling]; v != "" {

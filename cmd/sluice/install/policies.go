@@ -11,6 +11,8 @@ import (
 const (
 	// ClientsLabel is for Envoys and gRPC clients of others: they need the xDS server and the activators.
 	ClientsLabel = "sluice.dev/xds-clients"
+	// GatewaysLabel opens no port. With ClientsLabel it lets a namespace have a certificate of a gateway, and by that the keys of TLS.
+	GatewaysLabel = "sluice.dev/xds-gateways"
 	// MetricsLabel is for Prometheus.
 	MetricsLabel = "sluice.dev/metrics"
 )

@@ -11,8 +11,8 @@ import (
 const (
 	rbacVersion  = "rbac.authorization.k8s.io/v1"
 	servingGroup = "serving.knative.dev"
-	ownGroup     = "autoscaling.sluice.dev"
 	claimGroup   = "networking.internal.knative.dev" // who may use a domain
+	scalingGroup = "autoscaling.sluice.dev"
 	// clusterName is the name of the ClusterRole of controllers, and of its binding.
 	clusterName = "sluice-controller"
 )
@@ -21,6 +21,9 @@ const (
 var Secrets = []string{
 	"sluice-activator-token", "sluice-xds-activator", "sluice-xds-ca", "sluice-xds-gateway", "sluice-xds-mesh", StatusSecret,
 }
+
+// ClientSecrets are those that a namespace with ClientsLabel asks for by making them empty. Controllers fill them with a certificate.
+var ClientSecrets = []string{"sluice-xds-gateway", "sluice-xds-mesh"}
 
 // StatusSecret has the certificate of those who ask the xDS server what its clients have. StatusRole is a Role that lets an account do so.
 // Nobody has it at first.
@@ -94,10 +97,12 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},
 		},
-		{APIGroups: []string{ownGroup}, Resources: []string{"revisionscales"}, Verbs: allVerbs},
-		{APIGroups: []string{ownGroup}, Resources: []string{"revisionscales/status"}, Verbs: []string{"get", "update", "patch"}},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"revisionscales"}, Verbs: allVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"revisionscales/status"}, Verbs: []string{"get", "update", "patch"}},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings"}, Verbs: readVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings/status"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
 		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: allVerbs}, // of the class HPA
@@ -110,6 +115,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}, // names of image pull secrets
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		// Certificates for Envoys and gRPC clients of others. RBAC holds a watch to these names by its field selector.
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: ClientSecrets, Verbs: append([]string{"update"}, readVerbs...)},
 	}
 	if o.UserSecrets {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: readVerbs})
@@ -174,7 +181,7 @@ func userRoles() []Object {
 		all = append(all, &rbacv1.ClusterRole{
 			TypeMeta:   typeMeta(rbacVersion, "ClusterRole"),
 			ObjectMeta: metav1.ObjectMeta{Name: "sluice-namespaced-" + r.name, Labels: l},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup, ownGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{servingGroup, scalingGroup}, Resources: []string{"*"}, Verbs: r.verbs}},
 		})
 	}
 	return all

@@ -124,6 +124,7 @@ var needed = []access{
 	"create revisions.serving.knative.dev users", "patch revisions.serving.knative.dev users/hello-00001",
 	"delete revisions.serving.knative.dev users/hello-00001", "update revisions/status.serving.knative.dev users/hello-00001",
 	"update revisions/finalizers.serving.knative.dev users/hello-00001", "watch domainmappings.serving.knative.dev",
+	"list scalerbindings.autoscaling.sluice.dev", "watch scalerbindings.autoscaling.sluice.dev", "update scalerbindings/status.autoscaling.sluice.dev users/queue",
 	"list deployments.apps", "watch deployments.apps", "create deployments.apps users", "update deployments.apps users/hello-00001-deployment",
 	"delete deployments.apps users/hello-00001-deployment", "patch deployments/scale.apps users/hello-00001-deployment",
 	"list horizontalpodautoscalers.autoscaling", "watch horizontalpodautoscalers.autoscaling", "create horizontalpodautoscalers.autoscaling users",
@@ -135,13 +136,14 @@ var needed = []access{
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
 	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
 	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
+	"list secrets /sluice-xds-mesh", "watch secrets /sluice-xds-gateway", "update secrets users/sluice-xds-mesh", "update secrets users/sluice-xds-gateway",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
 
 // refused is what nobody of an installation may do.
 var refused = []access{
 	"* *", "get secrets users/password", "list secrets", "list secrets own", "get secrets own/another", "delete secrets own/sluice-xds-ca",
-	"create secrets users", "update secrets own/another", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
+	"create secrets users", "update secrets own/another", "update secrets users/another", "delete secrets users/sluice-xds-mesh", "get secrets users/sluice-xds-ca", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
 	"create pods users", "delete pods users/hello", "create pods/exec users/hello", "get pods/exec users/hello", "create pods/portforward users/hello",
 	"create pods/ephemeralcontainers users/hello", "update pods users/hello", "create pods/eviction users/hello",
 	"create daemonsets.apps users", "create statefulsets.apps users", "create jobs.batch users",
@@ -152,6 +154,7 @@ var refused = []access{
 	"impersonate users", "impersonate serviceaccounts own/controller", "impersonate groups",
 	"update customresourcedefinitions.apiextensions.k8s.io", "delete customresourcedefinitions.apiextensions.k8s.io",
 	"create mutatingwebhookconfigurations.admissionregistration.k8s.io", "create certificatesigningrequests.certificates.k8s.io",
+	"create scalerbindings.autoscaling.sluice.dev users", "update scalerbindings.autoscaling.sluice.dev users/queue", "delete scalerbindings.autoscaling.sluice.dev users/queue",
 	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello", "patch domainmappings.serving.knative.dev users/a.example",
 	"delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
 	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler", "delete leases.coordination.k8s.io own/sluice-controller",

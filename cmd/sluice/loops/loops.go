@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/external"
 	"sluice.dev/sluice/autoscaler/loop"
 	"sluice.dev/sluice/autoscaler/scrape"
 	"sluice.dev/sluice/cmd/sluice/load"
@@ -22,6 +23,7 @@ import (
 	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/controlplane"
 	"sluice.dev/sluice/kube"
+	"sluice.dev/sluice/kube/binding"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/xds"
 	"sluice.dev/sluice/xds/resource"
@@ -46,6 +48,8 @@ type Options struct {
 	// Usage measures what replicas use; nil where nothing does. UsagePeriod is the time between two measurements; 0 means that of the loop.
 	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
 	UsagePeriod time.Duration
+	// Loopback permits ScalerBindings with an address of this machine.
+	Loopback bool
 	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
 	Adapter kube.Options
 }
@@ -59,6 +63,7 @@ type Loops struct {
 	known   func()
 	control *controlplane.Loop
 	scale   *loop.Loop
+	outside *external.Runner
 	scraper *scrape.Scraper
 	xds     *xds.Server
 	scaling atomic.Pointer[autoscaler.Config] // of now
@@ -74,6 +79,7 @@ func New(o Options) (*Loops, error) {
 		Usage: o.Usage, UsagePeriod: o.UsagePeriod,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
 	})
+	bindings := l.newScalers()
 	delivery := metrics.NewDelivery()
 	l.xds = xds.New(xds.Options{
 		Logger: o.Logger.Named("xds"),
@@ -95,6 +101,7 @@ func New(o Options) (*Loops, error) {
 		Reached:    func(g uint64) { l.Adapter.Reached(g) },
 	})
 	o.Registry.MustRegister(metrics.Scaling(l.scale.Snapshot), metrics.XDS(l.xds.Stats), delivery)
+	o.Adapter.Controllers = append(o.Adapter.Controllers, bindings.SetUp)
 	if err := l.newAdapter(o.Adapter); err != nil {
 		return nil, err
 	}
@@ -113,7 +120,7 @@ func (l *Loops) Configure(scaling autoscaler.Config, settings kube.Settings) {
 func (l *Loops) newAdapter(o kube.Options) (err error) {
 	o.Logger, o.Worlds, o.Waiting, o.AwaitActivator = l.options.Logger, l.control.Offer, l.waiting, len(l.options.Activators) == 0
 	o.Scale = kube.Scaling{
-		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.scale.Running, Backed: l.scale.Backed,
+		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.running, Backed: l.scale.Backed,
 		Check: func(annotations map[string]string) error {
 			return autoscaler.ValidateExisting(l.scaling.Load(), annotations)
 		},
@@ -127,6 +134,26 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 	}
 	l.Adapter, err = kube.New(o)
 	return err
+}
+
+// newScalers makes what asks external scalers, and the controller that says which.
+func (l *Loops) newScalers() *binding.Controller {
+	var bindings *binding.Controller
+	l.outside = external.New(external.Options{
+		Logger: l.options.Logger.Named("scalers"), Propose: l.scale.Propose, Withdraw: l.scale.Withdraw, Loopback: l.options.Loopback,
+		Status: func(scaler model.Key, s model.ScalerStatus) { bindings.Status(scaler, s) },
+	})
+	bindings = binding.New(binding.Options{
+		Logger: l.options.Logger, Set: l.outside.Set, Remove: l.outside.Remove, CheckTLS: external.CheckTLS,
+		Secrets: l.options.Adapter.Secrets, Events: l.options.Adapter.Events,
+	})
+	return bindings
+}
+
+// running takes what the runtime reports of a revision's replicas.
+func (l *Loops) running(s model.WorkloadStatus) {
+	l.scale.Running(s)
+	l.outside.Running(s)
 }
 
 // waiting takes what the first World waits for, empty when there is one.
@@ -150,6 +177,7 @@ func (l *Loops) Start(parts *stage.Group, dataDir string) error {
 		l.scraper.Close()
 		return nil
 	})
+	parts.Start("scalers", func(ctx context.Context) error { l.outside.Run(ctx); return nil })
 	for _, address := range l.options.EnvoyStats {
 		parts.Start("reading "+address, func(ctx context.Context) error {
 			load.PollStats(ctx, address, l.options.Logger, l.scale.Report)

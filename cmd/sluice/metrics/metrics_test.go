@@ -56,6 +56,7 @@ func TestScalingShowsRevisionsThatAreAwake(t *testing.T) {
 		Revision: revision, Ready: 2, Decision: model.Decision{
 			Replicas: 3, Stable: 1.5, Panic: 4, Target: 70, Panicking: true, ExcessBurstCapacity: -12, Via: model.ViaActivator,
 		},
+		Proposals: []model.Proposal{{Signal: "scaler/jobs", Replicas: 3}, {Signal: "scaler/silent", Replicas: model.UnknownReplicas}},
 	}
 	asleep := loop.Row{Revision: model.Key{Namespace: "default", Name: "hello-00002"}}
 	asleep.Decision.Active.Status = model.False
@@ -66,6 +67,7 @@ sluice_autoscaler_excess_burst_capacity{namespace="default",revision="hello-0000
 sluice_autoscaler_panic_mode{namespace="default",revision="hello-00001"} 1
 sluice_autoscaler_panic_value{namespace="default",revision="hello-00001"} 4
 sluice_autoscaler_ready_replicas{namespace="default",revision="hello-00001"} 2
+sluice_autoscaler_signal_replicas{namespace="default",revision="hello-00001",signal="scaler/jobs"} 3
 sluice_autoscaler_stable_value{namespace="default",revision="hello-00001"} 1.5
 sluice_autoscaler_target_value{namespace="default",revision="hello-00001"} 70
 `)

@@ -51,6 +51,10 @@ var figures = []figure{
 		func(r loop.Row) float64 { return truth(r.Decision.Via == model.ViaActivator) }),
 }
 
+// signal is what each signal beside the load asks for.
+var signal = prometheus.NewDesc("sluice_autoscaler_signal_replicas", "Replicas that a signal beside the load asks for; none without data.",
+	[]string{"namespace", "revision", "signal"}, nil)
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -63,6 +67,7 @@ func (s scaling) Describe(to chan<- *prometheus.Desc) {
 	for _, f := range figures {
 		to <- f.desc
 	}
+	to <- signal
 }
 
 // Collect implements prometheus.Collector. It leaves out revisions that sleep, whose figures are zeros.
@@ -75,6 +80,13 @@ func (s scaling) Collect(to chan<- prometheus.Metric) {
 		}
 		for _, f := range figures {
 			to <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, f.of(row), row.Revision.Namespace, row.Revision.Name)
+		}
+		for _, p := range row.Proposals {
+			if p.Replicas == model.UnknownReplicas {
+				continue
+			}
+			to <- prometheus.MustNewConstMetric(signal, prometheus.GaugeValue, float64(p.Replicas),
+				row.Revision.Namespace, row.Revision.Name, p.Signal)
 		}
 	}
 }

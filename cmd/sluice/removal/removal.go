@@ -47,6 +47,7 @@ func steps() []kind {
 	serving := func(plural, name string) kind { return all(servingGroup, "v1", plural, name) }
 	return []kind{
 		labelled("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding"),
+		all("autoscaling.sluice.dev", "v1alpha1", "scalerbindings", "ScalerBinding"),
 		serving("services", "Service"), serving("routes", "Route"), serving("configurations", "Configuration"),
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
 		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),

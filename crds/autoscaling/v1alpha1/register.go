@@ -11,7 +11,7 @@ var GroupVersion = schema.GroupVersion{Group: "autoscaling.sluice.dev", Version:
 
 // AddToScheme makes the types of this package known to s. It never fails; the error is what callers expect.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &RevisionScale{}, &RevisionScaleList{})
+	s.AddKnownTypes(GroupVersion, &RevisionScale{}, &RevisionScaleList{}, &ScalerBinding{}, &ScalerBindingList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

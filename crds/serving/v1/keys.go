@@ -85,5 +85,8 @@ const (
 // ScaleWhyAnnotation in a Revision's status is the reason for its last scale step, a sentence.
 const ScaleWhyAnnotation = "sluice.dev/scale-why"
 
+// ScaleSignalsAnnotation in a Revision's status is what the load and each signal beside it asked for in its last scale step, a line each.
+const ScaleSignalsAnnotation = "sluice.dev/scale-signals"
+
 // TemplateAnnotation on a Revision identifies the template that it was made from, where configured defaults have changed its spec.
 const TemplateAnnotation = "sluice.dev/template"

@@ -1,6 +1,7 @@
 package autoscaler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,14 @@ const (
 	KPA = "kpa.autoscaling.knative.dev"
 	HPA = "hpa.autoscaling.knative.dev"
 )
+
+// Known says whether a class is one of Knative's, which Sluice scales. The others belong to somebody else.
+func Known(class string) bool { return class == KPA || class == HPA }
+
+// ClassOf returns the class of a revision with these annotations.
+func ClassOf(c *Config, a map[string]string) string {
+	return cmp.Or(annotations(a).text(keyClass, ""), c.Class, KPA)
+}
 
 // Limits of a policy (pkg/apis/autoscaling/register.go).
 const (

@@ -1,6 +1,7 @@
 package autoscaler
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -29,5 +30,20 @@ func TestWhatTheMachineDoesNotRunIsRefused(t *testing.T) {
 		} else if c.want != "" {
 			t.Errorf("%s=%s is not refused", c.key, c.value)
 		}
+	}
+}
+
+func TestOneMachineMeasuresCPUAndMemory(t *testing.T) {
+	c := DefaultConfig()
+	for metric, want := range map[string]string{
+		"cpu": "", "memory": "", "rps": "metric=rps is not known on one machine: want cpu or memory: autoscaling.knative.dev/metric",
+	} {
+		err := Measured(&c, map[string]string{"autoscaling.knative.dev/class": HPA, "autoscaling.knative.dev/metric": metric})
+		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
+			t.Errorf("%s: %q, want %q", metric, got, want)
+		}
+	}
+	if err := Measured(&c, map[string]string{"autoscaling.knative.dev/metric": "rps"}); err != nil {
+		t.Errorf("the default class: %v", err)
 	}
 }

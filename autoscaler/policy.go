@@ -78,7 +78,7 @@ type Template struct {
 func Policy(c *Config, t Template) model.Scaling {
 	a := annotations(t.Annotations)
 	p := model.Scaling{
-		Class:               a.text(keyClass, c.Class),
+		Class:               ClassOf(c, t.Annotations),
 		Metric:              model.Metric(a.text(keyMetric, string(model.Concurrency))),
 		Aggregation:         model.Linear,
 		MaxScaleUpRate:      c.MaxScaleUpRate,
@@ -105,8 +105,42 @@ func Policy(c *Config, t Template) model.Scaling {
 		p.InitialScale = c.InitialScale
 	}
 	p.PanicWindow = panicWindow(p.StableWindow, given(a, keyPanicWindow, c.PanicWindowPercentage, parseFloat))
+	if p.Class == KPA {
+		p.CPU, p.Memory = max(0, own(t.Annotations, ScaleOnCPU)), max(0, own(t.Annotations, ScaleOnMemory))
+	}
+	if p.Class == HPA {
+		p.Metric, p.HPA = model.Concurrency, hpaPolicy(&p, a)
+	}
 	p.Target, p.Total = targets(c, a, p.Metric, float64(t.Concurrency))
 	return p
+}
+
+// The annotations of a revision for signals that Knative does not have.
+const (
+	// ScaleOnCPU is how much CPU a replica should use, in percent of what is requested for it.
+	ScaleOnCPU = "sluice.dev/scale-on-cpu"
+	// ScaleOnMemory is how much memory a replica should have, in MiB.
+	ScaleOnMemory = "sluice.dev/scale-on-memory"
+
+	// maxUsage is the largest value of these annotations.
+	maxUsage = 1e9
+)
+
+// own returns the number in an annotation of ours, 0 without a valid one.
+func own(annotations map[string]string, key string) float64 {
+	v, err := parseFloat(annotations[key])
+	if err != nil || v < minTarget || v > maxUsage {
+		return 0
+	}
+	return v
+}
+
+// hpaPolicy returns the policy of a revision of the class HPA (pkg/reconciler/autoscaling/hpa/resources/hpa.go).
+func hpaPolicy(p *model.Scaling, a annotations) model.HPA {
+	return model.HPA{
+		Min: max(1, p.MinScale), Max: max(0, p.MaxScale), Metric: model.Metric(a.text(keyMetric, string(model.CPU))),
+		Target: max(0, given(a, keyTarget, 0, parseFloat)), Window: max(0, given(a, keyWindow, 0, time.ParseDuration)),
+	}
 }
 
 // panicWindow returns a part of the stable window in whole seconds, at least one.

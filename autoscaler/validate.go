@@ -26,6 +26,7 @@ func Validate(c *Config, a map[string]string) error {
 	v.metric()
 	v.aggregation()
 	v.initialScale()
+	v.usage()
 	return errors.Join(v.errs...)
 }
 
@@ -35,6 +36,20 @@ func ValidateExisting(c *Config, a map[string]string) error {
 	lenient := *c
 	lenient.MaxScaleLimit, lenient.AllowZeroInitialScale = 0, true
 	return Validate(&lenient, a)
+}
+
+// usage checks the annotations of ours, which are for the class KPA.
+func (v *validator) usage() {
+	for _, key := range []string{ScaleOnCPU, ScaleOnMemory} {
+		text, ok := v.annotations[key]
+		switch {
+		case !ok:
+		case ClassOf(v.config, v.annotations) != KPA:
+			v.errs = append(v.errs, fmt.Errorf("annotation %s is for the class %s alone", key, KPA))
+		case own(v.annotations, key) == 0:
+			v.errs = append(v.errs, fmt.Errorf("annotation %s is %q, want a number from %g to %g", key, text, minTarget, maxUsage))
+		}
+	}
 }
 
 type validator struct {

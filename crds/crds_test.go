@@ -25,8 +25,8 @@ func TestDefinitionsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(definitions) != 8 {
-		t.Errorf("got %d definitions, want 8", len(definitions))
+	if len(definitions) != 9 {
+		t.Errorf("got %d definitions, want 9", len(definitions))
 	}
 	for _, d := range definitions {
 		scheme.Default(d)

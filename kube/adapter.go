@@ -112,6 +112,9 @@ type Scaling struct {
 	Backed func(revision model.Key, yes bool)
 	// Check returns what is wrong with a revision's annotations; nil means nothing.
 	Check func(annotations map[string]string) error
+	// Foreign returns the class of a revision with these annotations when others scale that class, else nothing. It may be nil: then it is
+	// always nothing.
+	Foreign func(annotations map[string]string) string
 	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
 	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
 	CheckNew func(annotations map[string]string) error

@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	"sluice.dev/sluice/crds/convert"
@@ -39,6 +40,7 @@ func (a *Adapter) setUpRevisions() error {
 		Watches(&servingv1.Route{}, within(labelDelay, namedByRoute), builder.WithPredicates(whenChanged(mentions))).
 		Watches(&servingv1.Configuration{}, within(labelDelay, latestRevisions), builder.WithPredicates(whenChanged(latestNames))).
 		Watches(&servingv1.Configuration{}, to(a.revisionsMadeBy), builder.WithPredicates(onlyDeletion)).
+		Watches(&autoscalingv1alpha1.RevisionScale{}, to(itself), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&autoscalingv1alpha1.ScalingSchedule{}, to(a.revisionsOnSchedule), builder.WithPredicates(whenChanged(specOf))).
 		Watches(&servingv1.Service{}, to(a.revisionsMadeBy), builder.WithPredicates(whenChanged(labelsOf))).
 		WatchesRawSource(a.revisions.source()).
@@ -85,7 +87,7 @@ func (a *Adapter) reconcileRevision(ctx context.Context, r ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	if revision == nil {
-		return a.endRevision(key), nil
+		return a.endRevision(key), a.endScale(ctx, key.Namespace, key.Name)
 	}
 	a.leaving.Drop(key)
 	if gone, err := a.collected(ctx, revision); gone || err != nil {
@@ -147,10 +149,15 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
 	problems = append(problems, a.revisionProblems(revision, found)...)
+	scale, err := a.scaleOf(ctx, revision)
+	if err != nil {
+		return 0, err
+	}
 	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.Images != nil
 	if scaled.Schedules, err = a.schedulesOf(ctx, revision); err != nil {
 		return 0, err
 	}
+	scaled.Asked = askedIn(scale)
 	if a.fleet.Set(fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}
@@ -178,6 +185,9 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	before := stored.Status
 	if found.Store {
 		before = revision.Status // which resolve has written
+	}
+	if err := a.keepScale(ctx, revision, scale, state); err != nil {
+		return 0, err
 	}
 	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
 	return sooner(again, found.Again), err

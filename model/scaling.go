@@ -5,10 +5,13 @@ import "time"
 // Metric is the load by which a revision is scaled.
 type Metric string
 
-// Concurrency counts requests in progress, RPS requests per second.
+// Concurrency counts requests in progress, RPS requests per second. CPU is used time in relation to the requested one, Memory resident
+// memory; only the class HPA has these two.
 const (
 	Concurrency Metric = "concurrency"
 	RPS         Metric = "rps"
+	CPU         Metric = "cpu"
+	Memory      Metric = "memory"
 )
 
 // Aggregation is how the figures of a window become one.
@@ -53,6 +56,24 @@ type Scaling struct {
 	Retention time.Duration
 	// ProgressDeadline is how long replicas may take to become ready.
 	ProgressDeadline time.Duration
+	// CPU and Memory are what a replica should use: percent of the requested CPU, and MiB; 0 means that it is no signal. They are for the
+	// class KPA alone.
+	CPU, Memory float64
+	// HPA is the policy of a revision of that class; the zero value of any other.
+	HPA HPA
+}
+
+// HPA is the policy of a revision of the class hpa.autoscaling.knative.dev: what a HorizontalPodAutoscaler of Kubernetes is made from.
+type HPA struct {
+	// Min and Max bound the replicas. Min is 1 or more: this class has no zero. A Max of 0 means no bound.
+	Min, Max int
+	// Metric is CPU, Memory, or the name of a metric that pods serve.
+	Metric Metric
+	// Target is what a replica should have on average: of CPU percent of the requested time, of Memory MiB, else units of the metric. 0
+	// means that none is given: Kubernetes' default is CPU at 80 percent, whatever Metric is.
+	Target float64
+	// Window is the stabilisation window in both directions; 0 means Kubernetes' defaults: none for scaling up, 300 s for scaling down.
+	Window time.Duration
 }
 
 // Sample is the load of one revision in one second, as one source saw it or as the sum of several. The samples of one second are
@@ -94,6 +115,8 @@ type Scaled struct {
 	// Schedules are those that concern it now, which is none while no Route names it. The values are shared and do not change; another
 	// schedule is another value.
 	Schedules []*Schedule
+	// Asked is how many replicas the owner of a class asks for that Sluice does not know; nil while the owner is not known to.
+	Asked *int
 	// Before is the status of the revision when this process first saw it.
 	Before Before
 }
@@ -154,6 +177,9 @@ type Decision struct {
 	Signal Proposal
 	// Limit is the signal that allows no more replicas; its name is empty when none does.
 	Limit Proposal
+	// HPA leaves the count to an autoscaler of the platform, which is to follow this policy. Replicas is then what that one asks for. It is
+	// nil where Sluice decides.
+	HPA *HPA
 	// Proposals are the counts that the signals beside the load asked for.
 	Proposals []Proposal
 }

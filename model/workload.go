@@ -13,12 +13,18 @@ type Workload struct {
 	Generation string
 	// Replicas is how many to run; 0 stops all of them.
 	Replicas int
+	// HPA leaves the count to the platform's own autoscaler, with this policy; Replicas is then only how many to start with. It is nil
+	// where the count is Replicas.
+	HPA *HPA
 	// Containers are the revision's containers; the first one serves requests, the others run beside it.
 	Containers []Container
 	// Init are containers that end, one after the other, before Containers start: their names and images. Only pods have them.
 	Init []Container
 	// Protocol is what the serving container speaks.
 	Protocol Protocol
+	// CPU is how much CPU is requested for one replica, in thousandths of a core. A container that requests none, and has no limit, counts
+	// as one core.
+	CPU int64
 	// Concurrency is how many requests one replica may have at a time; 0 means no limit.
 	Concurrency int
 	// Timeout bounds a whole request, ResponseStart the time to its first byte, Idle the time between two writes. 0 means none.
@@ -89,6 +95,9 @@ type WorkloadStatus struct {
 	Failure *Failure
 	// Notes are remarks for the user when nothing is wrong, such as limits that are not enforced.
 	Notes []string
+	// Asked is how many replicas the platform's own autoscaler asks for, and why. Its Signal is empty where there is none, and before it has
+	// said something.
+	Asked Proposal
 	// Short says why fewer replicas run than were asked for although none has failed; empty when all of them run.
 	Short string
 }

@@ -38,5 +38,14 @@ func Agenda(l *Loop) (revisions, schedules int) {
 	return revisions, schedules
 }
 
+// Used has what the replicas of awake revisions use be measured at this moment.
+func Used(l *Loop, now time.Time) {
+	replicas := []model.ReplicaUsage{{Ready: true, Request: 1000, Measured: true, CPU: 500, Memory: 100 << 20}}
+	for r := range l.awake {
+		r.usage.replicas, r.usage.at = replicas, now
+		r.usage.signals.Record(&r.policy, replicas, now)
+	}
+}
+
 // Ahead is for how many revisions that are not here there are proposals.
 func Ahead(l *Loop) int { return len(l.ahead) }

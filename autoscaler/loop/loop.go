@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -34,6 +35,12 @@ type Options struct {
 	Decided func(revision model.Key, uid string, d model.Decision)
 	// Scrape asks replicas for their load and calls each with the results; nil where nothing is scraped.
 	Scrape func(ctx context.Context, targets []scrape.Target, each func(scrape.Result))
+	// Platform says that the runtime has an autoscaler of its own for revisions of the class HPA, as Kubernetes has.
+	Platform bool
+	// Usage measures what the replicas of revisions use, and calls each with what it knows; nil where nothing is measured. It is called
+	// every UsagePeriod, with those revisions alone that are scaled on it; 0 means 5 s.
+	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
+	UsagePeriod time.Duration
 }
 
 // Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run. They never block: the
@@ -61,6 +68,8 @@ type Loop struct {
 	timetables  map[*model.Schedule]*timetable
 	agenda      agenda
 	kept, armed time.Time
+	measuring   bool
+	measured    time.Time // when the last round of Usage began
 }
 
 // New makes a Loop.
@@ -71,6 +80,7 @@ func New(o Options) *Loop {
 	if o.Config == (autoscaler.Config{}) {
 		o.Config = autoscaler.DefaultConfig()
 	}
+	o.UsagePeriod = cmp.Or(o.UsagePeriod, 5*time.Second)
 	if o.Decided == nil {
 		o.Decided = func(model.Key, string, model.Decision) {}
 	}
@@ -105,6 +115,7 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-ticker.C:
 			l.tick(time.Now())
 			l.scrape(ctx, &scrapes)
+			l.measure(ctx, &scrapes, time.Now())
 		case <-alarm.C:
 			l.armed = time.Time{}
 			l.keepAgenda(time.Now())
@@ -202,7 +213,9 @@ func (l *Loop) Running(s model.WorkloadStatus) {
 		if ready == 0 {
 			r.direct, r.directKnown = load{}, false // those replicas are gone
 		}
-		if was == 0 && ready > 0 || ready == 0 {
+		asked := r.asked.Replicas != s.Asked.Replicas
+		r.asked = s.Asked
+		if was == 0 && ready > 0 || ready == 0 || asked {
 			l.decide(r, now) // its status, and how requests reach it, follow
 		}
 	})
@@ -292,7 +305,7 @@ func (l *Loop) scrape(ctx context.Context, running *sync.WaitGroup) {
 func (l *Loop) targets() []scrape.Target {
 	var targets []scrape.Target
 	for r := range l.awake {
-		if r.scaled.Source == model.FromEnvoy || len(r.scrapes) == 0 {
+		if r.scaled.Source == model.FromEnvoy || len(r.scrapes) == 0 || r.led() {
 			continue
 		}
 		targets = append(targets, scrape.Target{

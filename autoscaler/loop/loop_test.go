@@ -39,22 +39,28 @@ type step struct {
 
 // run makes a plant in a bubble of synthetic time, and ends it.
 func run(t *testing.T, start time.Duration, test func(p *plant)) {
+	t.Helper()
+	runWith(t, start, loop.Options{}, test)
+}
+
+// runWith is run with options to which it adds what the plant has.
+func runWith(t *testing.T, start time.Duration, o loop.Options, test func(p *plant)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &plant{t: t, start: start}
 		began := time.Now()
-		p.Loop = loop.New(loop.Options{
-			Decided: func(key model.Key, uid string, d model.Decision) {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				p.at = append(p.at, step{time.Since(began), d})
-				if d.Replicas != p.last.Replicas {
-					time.AfterFunc(p.start, func() { p.becomeReady(key, uid, d.Replicas) })
-				}
-				p.Backed(key, d.Via == model.ViaActivator)
-				p.last = d
-			},
-			Scrape: p.scrape,
-		})
+		o.Decided = func(key model.Key, uid string, d model.Decision) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.at = append(p.at, step{time.Since(began), d})
+			if d.Replicas != p.last.Replicas {
+				time.AfterFunc(p.start, func() { p.becomeReady(key, uid, d.Replicas) })
+			}
+			p.Backed(key, d.Via == model.ViaActivator)
+			p.last = d
+		}
+		o.Scrape = p.scrape
+		p.Loop = loop.New(o)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

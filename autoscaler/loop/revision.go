@@ -37,6 +37,9 @@ type revision struct {
 	waiting model.Proposal   // of the activators; its Signal is empty when they ask for nothing
 	outside proposals        // of signals outside the loop, sorted by their names
 	signals []model.Proposal // of all signals beside the load, as the last decision had them
+	asked   model.Proposal   // of the platform's own autoscaler; its Signal is empty when there is none
+	scaler  scaler           // of the class HPA
+	usage   usage
 
 	plan    planned // by schedules
 	startup startup
@@ -149,14 +152,7 @@ func (r *revision) allSignals() []model.Proposal {
 
 // decide asks for a decision, and hands it on when others have to act on it.
 func (l *Loop) decide(r *revision, now time.Time) {
-	o := autoscaler.Observation{
-		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
-		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed, Signals: r.allSignals(),
-	}
-	var d model.Decision
-	limited := r.limited()
-	d, r.state = autoscaler.Decide(limited, r.state, &o, now)
-	r.sayLimit(&d, limited)
+	d := l.ask(r, now)
 	r.startup.asked(r.replicas, d.Replicas, r.ready, now)
 	r.samples = r.samples[:0]
 	before, first := r.last, !r.hasDecided
@@ -178,5 +174,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 // changed says whether a decision differs from the one before in something that others act on.
 func changed(before, d *model.Decision) bool {
 	return before.Replicas != d.Replicas || before.Via != d.Via || before.Active != d.Active ||
-		before.Initialized != d.Initialized || d.Via == model.ViaActivator && before.Activators != d.Activators
+		before.Initialized != d.Initialized || !same(before.HPA, d.HPA) || d.Via == model.ViaActivator && before.Activators != d.Activators
 }
+
+func same(a, b *model.HPA) bool { return a == b || a != nil && b != nil && *a == *b }

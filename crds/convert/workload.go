@@ -48,6 +48,7 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 			len(spec.Containers))
 		return w, b.problems
 	}
+	w.CPU = requestedCPU(spec)
 	w.Containers = append(w.Containers, b.container(serving, true))
 	for i := range spec.Containers {
 		if c := &spec.Containers[i]; c != serving {
@@ -55,6 +56,24 @@ func Workload(r *servingv1.Revision) (model.Workload, []model.Problem) {
 		}
 	}
 	return w, b.problems
+}
+
+// requestedCPU is what the containers request, in thousandths of a core. As in Kubernetes a limit is also a request.
+func requestedCPU(spec *servingv1.RevisionSpec) (sum int64) {
+	const cpu, core = "cpu", 1000
+	for i := range spec.Containers {
+		r := &spec.Containers[i].Resources
+		q, ok := r.Requests[cpu]
+		if !ok {
+			q, ok = r.Limits[cpu]
+		}
+		if ok && q.Sign() > 0 {
+			sum += q.MilliValue()
+		} else {
+			sum += core
+		}
+	}
+	return sum
 }
 
 // protocolOf returns the protocol that the name of the serving container's port stands for.

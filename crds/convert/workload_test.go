@@ -34,7 +34,7 @@ func TestWorkloadHasDefaults(t *testing.T) {
 	check(t, "problems", problems, []model.Problem(nil))
 	check(t, "workload", w, model.Workload{
 		Revision: model.Key{Namespace: "default", Name: "hello-00003"}, UID: "v", Service: "hello", Configuration: "hello", Generation: "3",
-		Protocol: model.HTTP1, Timeout: 300 * time.Second, StreamDrain: 300 * time.Second,
+		Protocol: model.HTTP1, CPU: 1000, Timeout: 300 * time.Second, StreamDrain: 300 * time.Second,
 		Containers: []model.Container{{
 			Name: "user-container", Image: "img", Port: 8080, Env: append(injected[:3:3], model.EnvVar{Name: "PORT", Value: "8080"}),
 			Readiness: &model.Probe{TCP: true, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -45,12 +46,13 @@ type Options struct {
 	Signer *contract.Signer
 }
 
-// Runtime runs workloads as Deployments. It writes nothing but Deployments of revisions that Run was called with.
+// Runtime runs workloads as Deployments. It writes nothing but Deployments and
+// HorizontalPodAutoscalers of revisions that Run was called with.
 type Runtime struct {
 	// Set once.
 	options Options
 	log     hclog.Logger
-	cache   cache.Cache // Deployments and Pods of revisions, and no others
+	cache   cache.Cache // Deployments, HorizontalPodAutoscalers and Pods of revisions, and no others
 	client  client.Client
 
 	// Each with a lock of its own.
@@ -58,10 +60,11 @@ type Runtime struct {
 	reports workqueue.TypedInterface[model.Key]             // revisions whose status may have changed
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	pods    Config
-	members map[model.Key]*member
-	asking  context.Context // of Start, for questions to pods; nil before
+	mu        sync.Mutex
+	pods      Config
+	members   map[model.Key]*member
+	asking    context.Context // of Start, for questions to pods; nil before
+	noMetrics bool            // nothing serves metrics.k8s.io
 }
 
 // member is what the Runtime knows of one revision.
@@ -102,8 +105,10 @@ func New(o Options) (*Runtime, error) {
 	}
 	only := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
 	objects, err := cache.New(o.Config, cache.Options{
-		Scheme:                       scheme,
-		ByObject:                     map[client.Object]cache.ByObject{&appsv1.Deployment{}: only, &corev1.Pod{}: only},
+		Scheme: scheme,
+		ByObject: map[client.Object]cache.ByObject{
+			&appsv1.Deployment{}: only, &corev1.Pod{}: only, &autoscalingv2.HorizontalPodAutoscaler{}: only,
+		},
 		DefaultUnsafeDisableDeepCopy: new(true), // objects are read, never changed in place
 		DefaultTransform:             cache.TransformStripManagedFields(),
 	})
@@ -185,6 +190,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return fmt.Errorf("watching Pods: %w", err)
 	}
 	if err := r.follow(ctx, &appsv1.Deployment{}, r.noteDeployment); err != nil {
+		return err
+	}
+	if err := r.follow(ctx, &autoscalingv2.HorizontalPodAutoscaler{}, r.noteDeployment); err != nil {
 		return err
 	}
 	if err := r.follow(ctx, &corev1.Pod{}, r.reports.Add); err != nil {
@@ -277,6 +285,9 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 	r.ask(m, pods)
 	r.deliver(m, pods)
 	status, before := observe(m.workload, pods, d, m.answers()), m.sent.Failure
+	if !r.hear(ctx, m.workload, &status) {
+		return status, false
+	}
 	if f := status.Failure; f != nil && r.pods.AlwaysSchedulable && f.Reason == corev1.PodReasonUnschedulable && !f.Lasting {
 		status.Failure = nil
 	}
@@ -287,6 +298,20 @@ func (r *Runtime) status(ctx context.Context, revision model.Key) (model.Workloa
 		r.log.Warn("replicas do not become ready", "revision", revision, "reason", f.Reason, "message", f.Message)
 	}
 	return status, true
+}
+
+// hear adds to a status what the HorizontalPodAutoscaler of a workload says, if it has one. It reports false when that cannot be read.
+func (r *Runtime) hear(ctx context.Context, w model.Workload, status *model.WorkloadStatus) bool {
+	if w.HPA == nil {
+		return true
+	}
+	scaler, err := r.scaler(ctx, w)
+	if err != nil {
+		r.log.Error("cannot read the cache", "revision", w.Revision, "error", err)
+		return false
+	}
+	status.Asked, status.Notes = askedBy(scaler), remarks(scaler)
+	return true
 }
 
 // take completes what Pods say by what the Runtime knows, and says whether that has not been reported yet.

@@ -102,10 +102,7 @@ func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Depl
 		TypeMeta: metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "Deployment"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: w.Revision.Namespace, Name: Name(w.Revision.Name), Labels: labels, Annotations: annotations,
-			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: servingv1.GroupVersion.String(), Kind: servingv1.KindRevision, Name: r.Name, UID: r.UID,
-				Controller: new(true), BlockOwnerDeletion: new(true),
-			}},
+			OwnerReferences: []metav1.OwnerReference{ownerOf(r)},
 		},
 		Spec: appsv1.DeploymentSpec{
 			Selector:                &metav1.LabelSelector{MatchLabels: map[string]string{servingv1.RevisionUIDLabel: w.UID}},
@@ -125,6 +122,14 @@ func Deployment(w model.Workload, r *servingv1.Revision, c Config) (*appsv1.Depl
 	d.Annotations[HashAnnotation] = hash
 	d.Spec.Replicas = new(int32(w.Replicas))
 	return d, nil
+}
+
+// ownerOf is what an object that belongs to a Revision says of it.
+func ownerOf(r *servingv1.Revision) metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: servingv1.GroupVersion.String(), Kind: servingv1.KindRevision, Name: r.Name, UID: r.UID,
+		Controller: new(true), BlockOwnerDeletion: new(true),
+	}
 }
 
 // Name returns the name of a revision's Deployment, which is the one that Knative gives. Of a long name of a revision it keeps the

@@ -28,10 +28,17 @@ func (r *Runtime) write(ctx context.Context, revision model.Key) {
 	w, removed := m.workload, m.removed
 	r.mu.Unlock()
 	var err error
-	if removed {
-		err = r.remove(ctx, revision)
-	} else {
-		err = r.apply(ctx, w)
+	switch {
+	case removed:
+		err = r.remove(ctx, revision) // the HorizontalPodAutoscaler goes with its owner
+	case w.HPA == nil:
+		if err = r.dropScaler(ctx, w); err == nil { // first, or the two would undo each other's count
+			err = r.apply(ctx, w)
+		}
+	default:
+		if err = r.apply(ctx, w); err == nil {
+			err = r.keepScaler(ctx, w)
+		}
 	}
 	if ctx.Err() != nil {
 		return
@@ -81,10 +88,18 @@ func (r *Runtime) apply(ctx context.Context, w model.Workload) error {
 	if err := r.change(ctx, have, want); err != nil {
 		return err
 	}
-	if have.Spec.Replicas != nil && int(*have.Spec.Replicas) == w.Replicas {
+	if scaled(w, have) {
 		return nil
 	}
 	return r.scale(ctx, have, w.Replicas)
+}
+
+// scaled says that a Deployment has the replicas that it should have. They may be left to Kubernetes' autoscaler, which does nothing at 0.
+func scaled(w model.Workload, d *appsv1.Deployment) bool {
+	if d.Spec.Replicas == nil {
+		return false
+	}
+	return int(*d.Spec.Replicas) == w.Replicas || w.HPA != nil && *d.Spec.Replicas > 0
 }
 
 // wanted returns the Deployment that a workload should have. It is nil when the Revision is gone, since Run is going to be called, and
@@ -204,8 +219,8 @@ func (r *Runtime) deployment(ctx context.Context, revision model.Key) (*appsv1.D
 // ownedBy is the owner that the Deployment of a workload has.
 func ownedBy(w model.Workload) *metav1.ObjectMeta { return &metav1.ObjectMeta{UID: types.UID(w.UID)} }
 
-// ofRevision says whether a Revision owns a Deployment.
-func ofRevision(d *appsv1.Deployment) bool {
+// ofRevision says whether a Revision owns an object.
+func ofRevision(d metav1.Object) bool {
 	owner := metav1.GetControllerOf(d)
 	return owner != nil && owner.Kind == servingv1.KindRevision && owner.APIVersion == servingv1.GroupVersion.String()
 }

@@ -87,7 +87,7 @@ func (f *Fleet) Set(p Plan) (rescale bool) {
 	was, is := m.scaled, p.Scaled
 	was.Before, is.Before = model.Before{}, model.Before{} // it counts at the start only; later it is what this adapter wrote
 	rescale = rescale || !reflect.DeepEqual(was, is)
-	p.Workload.Replicas = m.workload.Replicas
+	p.Workload.Replicas, p.Workload.HPA = m.workload.Replicas, m.workload.HPA
 	m.applied = m.applied && reflect.DeepEqual(m.workload, p.Workload)
 	m.scaled, m.workload, m.runnable, m.backend = p.Scaled, p.Workload, p.Runnable, p.Backend
 	f.carryOut(m)
@@ -105,6 +105,9 @@ func (f *Fleet) Scale(key model.Key, uid string, d model.Decision) bool {
 	if m.workload.Replicas != d.Replicas {
 		m.workload.Replicas, m.applied = d.Replicas, false
 		m.why, m.asked = d.Why(), d.Asked()
+	}
+	if !reflect.DeepEqual(m.workload.HPA, d.HPA) {
+		m.workload.HPA, m.applied = d.HPA, false
 	}
 	m.decision = &d
 	f.carryOut(m)

@@ -269,8 +269,17 @@ func (l *life) state(ready bool, last *model.Failure) report {
 	}
 	return report{
 		ready: ready, endpoint: l.endpoint, metrics: l.metrics, started: l.started, since: l.since,
-		prober: l.serving, failure: last,
+		prober: l.serving, failure: last, containers: l.families(),
 	}
+}
+
+// families are those of the containers.
+func (l *life) families() []family {
+	all := make([]family, len(l.containers))
+	for i, c := range l.containers {
+		all[i] = family{c.marker, c.began}
+	}
+	return all
 }
 
 // drain lets the requests in flight finish, and then asks the containers to end; end kills those that do not. drain takes at

@@ -48,6 +48,7 @@ var applications = map[string]func(){
 	"parent": parentApp,
 	"daemon": func() { daemon(); serveApp() },
 	"escape": escapeApp,
+	"burn":   func() { os.Setenv("BURN", "1"); daemon(); serveApp() },
 	"hang":   func() { daemon(); time.Sleep(time.Hour) },
 }
 
@@ -146,6 +147,9 @@ func daemon() {
 // escapeApp is the process in between, which ends.
 func escapeApp() {
 	child := exec.Command("sleep", cmp.Or(os.Getenv("SECONDS"), "3600"))
+	if os.Getenv("BURN") != "" {
+		child = exec.Command("sh", "-c", "while :; do :; done")
+	}
 	child.Env, child.SysProcAttr = []string{}, ownSession()
 	if err := child.Start(); err != nil {
 		os.Exit(2)

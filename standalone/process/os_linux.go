@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -71,6 +73,22 @@ func claim(port int) (release func(), err error) {
 func running(pid int) bool {
 	state := statField(pid, 3)
 	return state != "" && state != "Z" && state != "X"
+}
+
+// consumed returns how much CPU a process has used, with the children that it has waited for, and its resident memory in bytes.
+func consumed(pid int) (cpu time.Duration, memory int64, ok bool) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0, 0, false
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0, 0, false
+	}
+	const tick = time.Second / 100 // USER_HZ, which is the same on every machine
+
+	ticks := int64(stat.UTime) + int64(stat.STime) + int64(max(0, stat.CUTime)) + int64(max(0, stat.CSTime)) //nolint:gosec // centuries
+	return time.Duration(ticks) * tick, int64(stat.ResidentMemory()), true
 }
 
 // startTime returns field 22 of /proc/PID/stat, in clock ticks since the machine started; it is empty when there is no such process.

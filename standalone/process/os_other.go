@@ -2,7 +2,10 @@
 
 package process
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // On other systems than Linux the kernel does not end replicas with us, and we cannot distinguish survivors from other
 // processes. So replicas end only with a graceful stop.
@@ -16,6 +19,9 @@ func awaitExit(int) bool { return false }
 func claim(int) (release func(), err error) { return func() {}, nil }
 
 func running(int) bool { return false }
+
+// consumed knows nothing: the class HPA keeps the replicas that run.
+func consumed(int) (cpu time.Duration, memory int64, ok bool) { return 0, 0, false }
 
 func startTime(int) string { return "" }
 

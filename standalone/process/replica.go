@@ -110,7 +110,7 @@ func (r *replica) live(stop context.Context, last *model.Failure) (wasReady bool
 		return false, failure
 	}
 	r.logger.Debug("replica started", "port", l.port, "endpoint", l.endpoint)
-	r.report(report{prober: l.serving, failure: last})
+	r.report(report{prober: l.serving, failure: last, started: l.started, containers: l.families()})
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	for {

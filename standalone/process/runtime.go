@@ -76,6 +76,7 @@ type Runtime struct {
 	starter   *starter
 	families  *families
 	metrics   *metrics
+	meter     meter
 	starts    chan struct{} // holds one value for each replica that is starting
 
 	inbox   *mailbox // work for the owner goroutine
@@ -108,6 +109,7 @@ func New(opts Options) *Runtime {
 		starter:   newStarter(),
 		families:  newFamilies(),
 		metrics:   &metrics{proxies: map[string]http.Handler{}},
+		meter:     meter{readings: map[marker][]reading{}},
 		starts:    make(chan struct{}, opts.Starts),
 		inbox:     newMailbox(), outbox: newMailbox(),
 		killing: killing, kill: kill, stop: stop,

@@ -42,6 +42,7 @@ type slot struct {
 	cut      func() // ends the streams in flight
 	stopping bool
 	state    report
+	turned   time.Time // when it last became ready or unready
 }
 
 // report is the state of a replica, as the replica's goroutine reports it.
@@ -53,6 +54,8 @@ type report struct {
 	since    time.Time          // when the replica became ready
 	prober   *queueproxy.Prober // of the serving container; nil between two lives
 	failure  *model.Failure     // of the life before, until the replica is ready again
+	// containers are those that run; none between two lives.
+	containers []family
 }
 
 // reconcile starts and stops replicas of spec's revision until there are spec.Replicas of spec's UID and none of others.
@@ -169,6 +172,9 @@ func (r *Runtime) addReplica(w *workload) {
 		logger: r.opts.Logger.With("revision", w.spec.Revision.String(), "replica", s.number),
 		report: func(state report) {
 			r.inbox.post(func() {
+				if s.turned.IsZero() || s.state.ready != state.ready {
+					s.turned = time.Now()
+				}
 				s.state = state
 				if w.note(state); w.wasReady {
 					r.recordReady(w.spec)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -145,10 +146,14 @@ func (t *term) newRuntime() (err error) {
 	return err
 }
 
+// usagePeriod is how often CPU and memory are read: as often as metrics-server measures them by default.
+const usagePeriod = 15 * time.Second
+
 // newLoops wires the loops with the cluster's API server and with Deployments as replicas.
 func (t *term) newLoops(o loops.Options) (err error) {
 	settings := t.settings.Load()
-	o.Scaling = settings.Autoscaler
+	o.Scaling, o.PlatformHPA = settings.Autoscaler, true
+	o.Usage, o.UsagePeriod = t.runtime.Usage, usagePeriod
 	o.Adapter = kube.Options{
 		Config: t.api, Gateway: t.gateway(settings), ActivatorToken: t.token, Run: t.runtime.Run,
 		Feature:  func(key string) bool { return t.settings.Load().Features.Pods[key] },

@@ -97,6 +97,8 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{
 			APIGroups: []string{servingGroup}, Resources: subresources("status"), Verbs: []string{"get", "update", "patch"},
 		},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"revisionscales"}, Verbs: allVerbs},
+		{APIGroups: []string{scalingGroup}, Resources: []string{"revisionscales/status"}, Verbs: []string{"get", "update", "patch"}},
 		// Where the API server checks references to owners, whoever blocks the deletion of an owner must be allowed to.
 		{APIGroups: []string{servingGroup}, Resources: subresources("finalizers"), Verbs: []string{"update"}},
 		{APIGroups: []string{scalingGroup}, Resources: []string{"scalerbindings", "scalingschedules"}, Verbs: readVerbs},
@@ -106,6 +108,9 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: allVerbs},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []string{"get", "update", "patch"}},
+		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: allVerbs}, // of the class HPA
+		// CPU and memory in use, for revisions that are scaled on them.
+		{APIGroups: []string{"metrics.k8s.io"}, Resources: []string{string(corev1.ResourcePods)}, Verbs: []string{"get", "list"}},
 		{APIGroups: []string{""}, Resources: []string{string(corev1.ResourcePods)}, Verbs: readVerbs},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}, // last words of a container that crashed
 		// The placeholders, by which pods find Routes.

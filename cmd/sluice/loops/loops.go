@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,11 @@ type Options struct {
 	Figures http.RoundTripper
 	// EnvoyStats are addresses of Envoys that do not report their load over LRS.
 	EnvoyStats []string
+	// PlatformHPA says that the runtime has an autoscaler of its own for revisions of the class HPA.
+	PlatformHPA bool
+	// Usage measures what replicas use; nil where nothing does. UsagePeriod is the time between two measurements; 0 means that of the loop.
+	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
+	UsagePeriod time.Duration
 	// Loopback permits ScalerBindings with an address of this machine.
 	Loopback bool
 	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
@@ -70,7 +76,8 @@ func New(o Options) (*Loops, error) {
 	l.scaling.Store(&o.Scaling)
 	l.known = sync.OnceFunc(func() { close(l.ready) })
 	l.scale = loop.New(loop.Options{
-		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape,
+		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape, Platform: o.PlatformHPA,
+		Usage: o.Usage, UsagePeriod: o.UsagePeriod,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
 	})
 	bindings := l.newScalers()
@@ -117,6 +124,12 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 		Set: l.scale.Set, Remove: l.scale.Remove, Running: l.running, Backed: l.scale.Backed,
 		Check: func(annotations map[string]string) error {
 			return errors.Join(autoscaler.ValidateExisting(l.scaling.Load(), annotations), CheckSchedule(annotations))
+		},
+		Foreign: func(annotations map[string]string) string {
+			if class := autoscaler.ClassOf(l.scaling.Load(), annotations); !autoscaler.Known(class) {
+				return class
+			}
+			return ""
 		},
 		CheckNew: func(annotations map[string]string) error {
 			return errors.Join(autoscaler.Validate(l.scaling.Load(), annotations), CheckSchedule(annotations))

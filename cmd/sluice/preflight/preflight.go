@@ -86,7 +86,7 @@ func Check(ctx context.Context, config *rest.Config, o install.Options) ([]Findi
 		return nil, err
 	}
 	for _, check := range []func(context.Context) error{
-		c.owners, c.permissions, c.dryRun, c.podSecurity, c.nodes, c.loadBalancer, c.certificate,
+		c.owners, c.permissions, c.dryRun, c.podSecurity, c.nodes, c.loadBalancer, c.certificate, c.usage,
 	} {
 		if err := check(ctx); err != nil {
 			return c.found, err

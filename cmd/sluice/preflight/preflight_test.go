@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,12 +10,15 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"sluice.dev/sluice/cmd/sluice/install"
+	"sluice.dev/sluice/crds"
 	"sluice.dev/sluice/test/address"
 	"sluice.dev/sluice/test/kubeapi"
 )
@@ -108,6 +113,7 @@ func TestCheck(t *testing.T) {
 		{"names what the user may not do", namesWhatTheUserMayNotDo},
 		{"says what the cluster lacks", saysWhatTheClusterLacks},
 		{"finds Knative", findsKnative},
+		{"wants the metrics API for revisions on CPU", wantsTheMetricsAPIForRevisionsOnCPU},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.test(t, &cluster{c.Client, t, c.config}) })
 	}
@@ -222,4 +228,28 @@ func TestVersionsAreCompared(t *testing.T) {
 			t.Errorf("whether %v is older than 1.30 is not %v", version, want)
 		}
 	}
+}
+
+func wantsTheMetricsAPIForRevisionsOnCPU(t *testing.T, c *cluster) {
+	definitions, err := crds.Definitions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions = slices.DeleteFunc(definitions, func(d *apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Names.Kind != "Revision" })
+	if _, err := envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{CRDs: definitions}); err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := Check(t.Context(), c.config, install.Defaults()); err != nil || strings.Contains(fmt.Sprint(findings), metricsGroup) {
+		t.Errorf("without revisions it says %v (%v)", findings, err)
+	}
+	c.create(&unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "serving.knative.dev/v1", "kind": "Revision",
+		"metadata": map[string]any{
+			"namespace": "default", "name": "hello-00001",
+			"annotations": map[string]any{"autoscaling.knative.dev/class": "hpa.autoscaling.knative.dev"},
+		},
+		"spec": map[string]any{"containers": []any{map[string]any{"image": "example.org/hello"}}},
+	}})
+	c.says(c.config, install.Defaults(),
+		"note The cluster does not serve metrics.k8s.io/v1beta1, and 1 revisions are scaled on CPU or memory, such as default/hello-00001")
 }

@@ -52,6 +52,8 @@ func steps() []kind {
 		serving("revisions", "Revision"), all(servingGroup, "v1beta1", "domainmappings", "DomainMapping"),
 		all("autoscaling.sluice.dev", "v1alpha1", "scalingschedules", "ScalingSchedule"),
 		all("networking.internal.knative.dev", "v1alpha1", "clusterdomainclaims", "ClusterDomainClaim"),
+		all("autoscaling.sluice.dev", "v1alpha1", "revisionscales", "RevisionScale"),
+		owned("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", ofRevisions),
 		owned("apps", "deployments", "Deployment", ofRevisions), owned("", "services", "Service", ""),
 		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
 		labelled("admissionregistration.k8s.io", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"),

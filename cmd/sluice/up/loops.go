@@ -45,7 +45,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 	processes = process.New(options)
 	l, err = loops.New(loops.Options{
 		Logger: u.log, Registry: u.registry, XDS: u.xds, Scaling: u.scaling, Activators: own,
-		Figures: processes.Figures(), EnvoyStats: u.options.EnvoyStats, Loopback: true,
+		Figures: processes.Figures(), Usage: processes.Usage, EnvoyStats: u.options.EnvoyStats, Loopback: true,
 		Adapter: kube.Options{
 			Config: api.Config(), Gateway: u.gateway, ActivatorToken: u.token, Settings: kube.Settings{Rollout: u.options.rollout()},
 			Run: processes.Run, Unsupported: convert.ProcessProblems, Ready: u.announce.service, CollectGarbage: true,

@@ -214,7 +214,7 @@ func (u *Up) startAPI(ctx context.Context) (*apiserver.Server, error) {
 // stored already run as far as there is room.
 func (u *Up) checkFits(annotations map[string]string) error {
 	return errors.Join(autoscaler.Validate(&u.scaling, annotations), autoscaler.Fits(u.options.MaxReplicas, annotations),
-		loops.CheckSchedule(annotations))
+		autoscaler.Measured(&u.scaling, annotations), loops.CheckSchedule(annotations))
 }
 
 // healthz answers 200 when everything serves and 503 before.

@@ -14,7 +14,8 @@ var GroupVersion = schema.GroupVersion{Group: Group, Version: "v1alpha1"}
 
 // AddToScheme makes the types of this package known to s. It never fails; the error is what callers expect.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &ScalerBinding{}, &ScalerBindingList{}, &ScalingSchedule{}, &ScalingScheduleList{})
+	s.AddKnownTypes(GroupVersion, &RevisionScale{}, &RevisionScaleList{}, &ScalerBinding{}, &ScalerBindingList{}, &ScalingSchedule{},
+		&ScalingScheduleList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

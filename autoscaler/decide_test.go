@@ -196,12 +196,14 @@ func TestSignalsCompose(t *testing.T) {
 		replicas int
 		reason   model.Reason
 	}{
-		{"the largest wins", 35, []model.Proposal{{Signal: "cpu", Replicas: 9, Why: "90%"}, {Signal: "memory", Replicas: 7}}, 9, model.ReasonSignal},
+		{"the largest wins", 35, []model.Proposal{{Signal: "cpu", Replicas: 9, Why: "90%"}, {Signal: "memory", Replicas: 7}}, 9,
+			model.ReasonSignal},
 		{"the load wins when it asks for more", 35, []model.Proposal{{Signal: "cpu", Replicas: 2}}, 5, model.ReasonStable},
 		{"the bounds hold for all", 35, []model.Proposal{{Signal: "schedule", Replicas: 99}}, 20, model.ReasonMaxScale},
 		{"zero is allowed to all", 0, []model.Proposal{{Signal: "cpu", Replicas: 0}}, 0, model.ReasonIdle},
 		{"one without data keeps what runs", 0, []model.Proposal{{Signal: "cpu", Replicas: model.UnknownReplicas}}, 6, model.ReasonSignal},
-		{"one of zero does not stand in for load that is not known", -1, []model.Proposal{{Signal: "cpu", Replicas: 0}}, 6, model.ReasonNoData},
+		{"one of zero does not stand in for load that is not known", -1, []model.Proposal{{Signal: "cpu", Replicas: 0}}, 6,
+			model.ReasonNoData},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := newDrive(t, "max-scale", "20").running(6)

@@ -17,10 +17,11 @@ func TestRevisionThatFailsAndIsNotNamedIsGivenUp(t *testing.T) {
 		"fails, and no Route names it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Quiet: true}, 0},
 		"the same without data":        {Observation{Replicas: 1, Unreachable: true, Failing: true}, 0},
 		"nor has a further signal any": {Observation{Replicas: 1, Unreachable: true, Failing: true, Signals: []model.Proposal{none}}, 0},
-		"a further signal asks for it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Signals: []model.Proposal{none, two}}, 2},
-		"fails":                        {Observation{Replicas: 1, Failing: true, Quiet: true}, 1},
-		"no Route names it":            {Observation{Replicas: 1, Unreachable: true, Quiet: true}, 1},
-		"serves all the same":          {Observation{Replicas: 1, Ready: 1, Unreachable: true, Failing: true, Quiet: true}, 1},
+		"a further signal asks for it": {Observation{Replicas: 1, Unreachable: true, Failing: true, Signals: []model.Proposal{none, two}},
+			2},
+		"fails":               {Observation{Replicas: 1, Failing: true, Quiet: true}, 1},
+		"no Route names it":   {Observation{Replicas: 1, Unreachable: true, Quiet: true}, 1},
+		"serves all the same": {Observation{Replicas: 1, Ready: 1, Unreachable: true, Failing: true, Quiet: true}, 1},
 	} {
 		policy := policy(t, "min-scale", "1")
 		now := time.Unix(1_000_000, 0)

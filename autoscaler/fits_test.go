@@ -12,7 +12,9 @@ func TestWhatTheMachineDoesNotRunIsRefused(t *testing.T) {
 		most       int
 		want       string
 	}{
-		{"autoscaling.knative.dev/min-scale", "2147483647", 300, "min-scale=2147483647 is more than the 300 replicas that this machine runs at most (--max-replicas): autoscaling.knative.dev/min-scale"},
+		{"autoscaling.knative.dev/min-scale", "2147483647", 300,
+			"min-scale=2147483647 is more than the 300 replicas that this machine runs at most (--max-replicas): " +
+				"autoscaling.knative.dev/min-scale"},
 		{"autoscaling.knative.dev/minScale", "301", 300, "min-scale=301 is more than"},
 		{"autoscaling.knative.dev/initial-scale", "301", 300, "initial-scale=301 is more than"},
 		{"autoscaling.knative.dev/activation-scale", "301", 300, "activation-scale=301 is more than"},

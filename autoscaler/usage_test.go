@@ -90,7 +90,8 @@ func TestScaleOnIsValidated(t *testing.T) {
 	c := DefaultConfig()
 	for _, key := range []string{ScaleOnCPU, ScaleOnMemory} {
 		for value, right := range map[string]bool{
-			"80": true, "0.01": true, "1e9": true, "0": false, "-5": false, "NaN": false, "Inf": false, "1e18": false, "": false, "80%": false,
+			"80": true, "0.01": true, "1e9": true, "0": false, "-5": false, "NaN": false, "Inf": false, "1e18": false, "": false,
+			"80%": false,
 		} {
 			if err := Validate(&c, map[string]string{key: value}); (err == nil) != right {
 				t.Errorf("%s %q: %v", key, value, err)

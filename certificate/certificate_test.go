@@ -124,9 +124,11 @@ func TestBrokenFilesAreRejectedAndLoggedOnce(t *testing.T) {
 	}{
 		"the key of a pair that is still being written": {files.Key, otherKey},
 		"half of the chain":                             {files.Chain, first.Chain[:len(first.Chain)/2]},
-		"a chain that breaks off after its first":       {files.Chain, append(bytes.Clone(first.Chain), first.Chain[:len(first.Chain)/2]...)},
-		"an empty key":                                  {files.Key, nil},
-		"garbage for authorities":                       {files.CA, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")},
+		"a chain that breaks off after its first": {files.Chain,
+			append(bytes.Clone(first.Chain), first.Chain[:len(first.Chain)/2]...)},
+		"an empty key": {files.Key, nil},
+		"garbage for authorities": {files.CA,
+			[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log.Reset()

@@ -53,8 +53,9 @@ func TestDefaultsInWordsAreDefaults(t *testing.T) {
 			"default-affinity-type": "prefer-spread-revision-over-nodes", "pod-is-always-schedulable": "false",
 			"queue-sidecar-token-audiences": "", "queue-sidecar-rootca": "",
 		},
-		FeaturesName:  {"multi-container": "enabled", "kubernetes.podspec-volumes-emptydir": "enabled", "secure-pod-defaults": "disabled"},
-		RetentionName: {"retain-since-create-time": "48h", "retain-since-last-active-time": "15h", "min-non-active-revisions": "20", "max-non-active-revisions": "1000"},
+		FeaturesName: {"multi-container": "enabled", "kubernetes.podspec-volumes-emptydir": "enabled", "secure-pod-defaults": "disabled"},
+		RetentionName: {"retain-since-create-time": "48h", "retain-since-last-active-time": "15h", "min-non-active-revisions": "20",
+			"max-non-active-revisions": "1000"},
 	} {
 		got, notes, err := Default().With(name, data)
 		if err != nil || len(notes.Unknown)+len(notes.Ignored) > 0 {

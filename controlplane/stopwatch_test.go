@@ -42,7 +42,8 @@ func TestStopwatchTimesWhatClientsAcknowledge(t *testing.T) {
 			published(2, contract.RoleGateway)
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 2})
 		}, map[uint8][]time.Duration{}},
-		"an acknowledgement that comes before publication returns": {func(published func(uint64, uint8), progressed func(resource.Progress)) {
+		"an acknowledgement that comes before publication returns": {func(published func(uint64, uint8),
+			progressed func(resource.Progress)) {
 			progressed(resource.Progress{Role: contract.RoleGateway, Seq: 1, Clients: 1})
 			published(1, contract.RoleGateway)
 		}, map[uint8][]time.Duration{contract.RoleGateway: {0}}},

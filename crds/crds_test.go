@@ -55,7 +55,8 @@ func TestDefinitionsPrintAsKnativeDoes(t *testing.T) {
 		"Revision": {slices.Concat([]string{
 			`Config Name string .metadata.labels['serving\.knative\.dev/configuration']`,
 			`Generation string .metadata.labels['serving\.knative\.dev/configurationGeneration']`,
-		}, status, []string{"Actual Replicas integer .status.actualReplicas", "Desired Replicas integer .status.desiredReplicas"}), []string{"rev"}},
+		}, status, []string{"Actual Replicas integer .status.actualReplicas",
+			"Desired Replicas integer .status.desiredReplicas"}), []string{"rev"}},
 	} {
 		definitions, err := Definitions()
 		if err != nil {

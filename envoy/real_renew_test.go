@@ -147,13 +147,15 @@ func TestRealEnvoyPresentsARenewedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v *vestibule
-	r := startReal(t, setting{application: hello, expected: []*regexp.Regexp{streamsEnd}, tls: security, between: func(server string) string {
-		v = newVestibule(t, server, &tls.Config{
-			Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert, NextProtos: []string{"h2"},
-			MinVersion: tls.VersionTLS13,
-		})
-		return v.listener.Addr().String()
-	}})
+	r := startReal(t,
+		setting{application: hello, expected: []*regexp.Regexp{streamsEnd}, tls: security, between: func(server string) string {
+			v = newVestibule(t, server, &tls.Config{
+				Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert,
+				NextProtos: []string{"h2"},
+				MinVersion: tls.VersionTLS13,
+			})
+			return v.listener.Addr().String()
+		}})
 	if got := v.last(); got != first {
 		t.Fatalf("Envoy presents the certificate %s, want %s", got, first)
 	}

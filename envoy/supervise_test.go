@@ -30,7 +30,8 @@ type supervised struct {
 }
 
 func supervise(t *testing.T, mode string, drain time.Duration) *supervised {
-	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &output.Buffer{}, file: &output.Buffer{}}
+	s := &supervised{t: t, dir: t.TempDir(), ended: make(chan error, 1), ready: make(chan struct{}, 10), log: &output.Buffer{},
+		file: &output.Buffer{}}
 	if err := os.WriteFile(filepath.Join(s.dir, "mode"), []byte(mode), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a host", func(i *Input) { i.Query = Query{Host: "hello.default.localhost"} },
 			"hello.default.localhost of Route default/hello is served: 2 revisions, 70/30", "", true},
 		{"the host of a tag", func(i *Input) { i.Query = Query{Host: "green-hello.default.localhost"} },
-			"green-hello.default.localhost of Route default/hello is served: 1 revision, asleep until a request comes; all 2 clients have it", "", true},
+			"green-hello.default.localhost of Route default/hello is served: 1 revision, asleep until a request comes; all 2 clients " +
+				"have it", "", true},
 		{"a host within the cluster", func(i *Input) { i.Query = Query{Host: "hello.default.svc.cluster.local"} },
 			"is served: 2 revisions, 70/30", "", true},
 		{"a Service that does not exist", func(i *Input) { i.Query.Key = in("helo") },
@@ -39,7 +40,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a Revision in place of a Service", func(i *Input) { i.Query.Key = in("hello-green") },
 			"it is a Revision of default/hello. Did you mean default/hello?", LinkObject, false},
 		{"a host that no Route has", func(i *Input) { i.Query = Query{Host: "hallo.default.localhost"} },
-			"no: No Route and no DomainMapping has the host hallo.default.localhost: requests to it are answered 404. Did you mean hello.default.localhost", LinkHost, false},
+			"no: No Route and no DomainMapping has the host hallo.default.localhost: requests to it are answered 404. Did you mean " +
+				"hello.default.localhost", LinkHost, false},
 		{"a domain that is mapped", func(i *Input) { mapped(i) },
 			"www.example.com of Route default/hello is served: 2 revisions, 70/30", "", true},
 		{"a domain that is not claimed", func(i *Input) {
@@ -51,16 +53,19 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 			m := mapped(i)
 			m.Target.Key.Name = "hullo"
 			m.Conditions = []model.Condition{{
-				Type: model.ReferenceResolved, Status: model.False, Reason: "ResolveFailed", Message: `Service "hullo" referenced in spec.ref not found.`,
+				Type: model.ReferenceResolved, Status: model.False, Reason: "ResolveFailed",
+				Message: `Service "hullo" referenced in spec.ref not found.`,
 			}}
 		}, `no: DomainMapping default/www.example.com is not as asked: Service "hullo" referenced in spec.ref not found. Correct`, LinkHost, false},
 		{"a domain that is mapped to nothing, as nobody has seen yet", func(i *Input) { mapped(i).Target.Key.Name = "hullo" },
 			"no: There is no Service, Route or Configuration default/hullo", LinkObject, false},
 		{"a domain whose certificate is missing", func(i *Input) {
 			mapped(i).Conditions = []model.Condition{{
-				Type: model.CertificateProvisioned, Status: model.False, Reason: "CertificateProvisionFailed", Message: "Secret \"www\" does not exist.",
+				Type: model.CertificateProvisioned, Status: model.False, Reason: "CertificateProvisionFailed",
+				Message: "Secret \"www\" does not exist.",
 			}}
-		}, "www.example.com of Route default/hello is served, but not as asked: DomainMapping default/www.example.com is not as asked: Secret", LinkHost, true},
+		}, "www.example.com of Route default/hello is served, but not as asked: DomainMapping default/www.example.com is not as asked: " +
+			"Secret", LinkHost, true},
 		{"a domain that is not offered yet", func(i *Input) {
 			mapped(i)
 			i.Views = views()
@@ -75,7 +80,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		}, "cannot tell whether Route default/hello is served: The xDS server 127.0.0.1:18000 cannot be asked. Start sluice up",
 			LinkXDS, false},
 		{"a generation that nobody has seen", func(i *Input) { i.Objects.Services[0].Generation = 3 },
-			"Route default/hello is served, but not as asked: The control plane has not seen generation 3 of Service default/hello; its status is of generation 2", LinkGeneration, true},
+			"Route default/hello is served, but not as asked: The control plane has not seen generation 3 of Service default/hello; its " +
+				"status is of generation 2", LinkGeneration, true},
 		{"a newest revision that fails while the ones before serve", func(i *Input) {
 			i.Objects.Revisions = append(i.Objects.Revisions, failed(revision("hello-red", 0, 0), "ImagePullBackOff", "no such image"))
 			i.Objects.Configurations[0].LatestCreated = "hello-red"
@@ -83,7 +89,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		}, "Route default/hello is served, but not as asked: Revision default/hello-red failed (ImagePullBackOff): " +
 			"no such image. Correct the image", LinkRevision, true},
 		{"a revision with a share that crashes", func(i *Input) { failed(i.Objects.Revisions[1], "ExitCode3", "the table is missing") },
-			"no: Revision default/hello-green, which gets 30 % of the requests, failed (ExitCode3): the table is missing. Read what it printed (.sluice/logs/default/hello-green", LinkRevision, false},
+			"no: Revision default/hello-green, which gets 30 % of the requests, failed (ExitCode3): the table is missing. Read what it " +
+				"printed (.sluice/logs/default/hello-green", LinkRevision, false},
 		{"a Route none of whose revisions was ever ready", func(i *Input) {
 			failed(i.Objects.Revisions[1], "CommandNotFound", `command "/no" is not there`)
 			r := i.Objects.Routes[0]
@@ -120,7 +127,8 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"a cluster that is not offered", func(i *Input) { delete(i.Views.Offered.Clusters, "default/hello-blue") },
 			"no: The xDS server offers no cluster for Revision default/hello-blue", LinkCluster, false},
 		{"nobody to send requests to", func(i *Input) { i.Views.Offered.Assignments["default/hello-green"] = nil },
-			"no: Cluster default/hello-green has no endpoint: no replica is ready and no activator is connected. Connect an activator", LinkEndpoints, false},
+			"no: Cluster default/hello-green has no endpoint: no replica is ready and no activator is connected. Connect an activator",
+			LinkEndpoints, false},
 		{"no gateway", func(i *Input) { i.Views.Clients = i.Views.Clients[1:] },
 			"no: No gateway is connected to the xDS server: one that was before serves what it had then. Start one", LinkClient, false},
 		{"a client that rejects", func(i *Input) {
@@ -151,8 +159,10 @@ func TestVerdictTellsTheFirstBrokenLink(t *testing.T) {
 		{"an address within the cluster that cannot be had", func(i *Input) {
 			i.Views.Clients[0].Resources[1] = ResourceView{Kind: KindListener, Name: "local", Rejected: "local: cannot bind", Without: true}
 		}, "is served, but not as asked: 1 client of 3 (gateway edge-1) does not serve Listener local", LinkClient, true},
-		{"content that was rolled back for all clients, since one NACKs it", func(i *Input) { i.Objects.Routes[0].Conditions = rejected("default/hello-blue") },
-			`is served, but not as asked: 1 of 3 gateways reject Cluster "default/hello-blue": no. They keep the version before it. Change what`, LinkClient, true},
+		{"content that was rolled back for all clients, since one NACKs it",
+			func(i *Input) { i.Objects.Routes[0].Conditions = rejected("default/hello-blue") },
+			`is served, but not as asked: 1 of 3 gateways reject Cluster "default/hello-blue": no. They keep the version before it. ` +
+				`Change what`, LinkClient, true},
 		{"a host that has no part in what is rejected", func(i *Input) {
 			i.Query, i.Objects.Routes[0].Conditions = Query{Host: "green-hello.default.localhost"}, rejected("default/hello-blue")
 		}, "is served: 1 revision", "", true},
@@ -242,10 +252,13 @@ func TestEndpointsAreToldWithTheirWhy(t *testing.T) {
 		zones    []Zone
 		via, why string
 	}{
-		{"awake", revision("hello-blue", 2, 2), []Zone{activators(1), pods("127.0.0.1:1")}, ViaReplicas, "1 replica is ready, with room for a burst"},
+		{"awake", revision("hello-blue", 2, 2), []Zone{activators(1), pods("127.0.0.1:1")}, ViaReplicas,
+			"1 replica is ready, with room for a burst"},
 		{"asleep", revision("hello-blue", 0, 0), []Zone{activators(0)}, ViaActivator, "asleep: no replica runs"},
 		{"starting", revision("hello-blue", 3, 0), []Zone{activators(0)}, ViaActivator, "3 replicas are asked for, none is ready yet"},
-		{"too little room for a burst", revision("hello-blue", 1, 1), []Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator, "too little room for a burst"},
+		{"too little room for a burst", revision("hello-blue", 1, 1),
+			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator,
+			"too little room for a burst"},
 		{"always behind the activator", func() *RevisionState { r := revision("hello-blue", 1, 1); r.BurstCapacity = "-1"; return r }(),
 			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator,
 			"target-burst-capacity -1"},
@@ -276,7 +289,8 @@ func TestSplitAskedForIsComparedWithTheOneInForce(t *testing.T) {
 	want := []Target{
 		{Revision: "hello-blue", Asked: 50, Given: []Share{{"hello-blue", 70}}, Why: "not in force yet"},
 		{Revision: "hello-red", Asked: 50, Why: "Revision hello-red failed (ExitCode1)"},
-		{Tag: "green", Revision: "hello-green", Given: []Share{{"hello-green", 30}}, Why: "no longer asked for; it stays in force until the new split can be served"},
+		{Tag: "green", Revision: "hello-green", Given: []Share{{"hello-green", 30}},
+			Why: "no longer asked for; it stays in force until the new split can be served"},
 	}
 	if diff := cmp.Diff(want, Explain(i).Route.Targets); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

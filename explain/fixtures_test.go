@@ -88,8 +88,11 @@ func views() Views {
 					{Name: "default/hello/green", Domains: []string{"green-hello.default.localhost"}, Clusters: green},
 				},
 				"local": {
-					{Name: "default/hello", Domains: []string{"hello.default", "hello.default.svc", "hello.default.svc.cluster.local"}, Clusters: clusters},
-					{Name: "default/hello/green", Domains: []string{"green-hello.default", "green-hello.default.svc", "green-hello.default.svc.cluster.local"}, Clusters: green},
+					{Name: "default/hello", Domains: []string{"hello.default", "hello.default.svc", "hello.default.svc.cluster.local"},
+						Clusters: clusters},
+					{Name: "default/hello/green",
+						Domains:  []string{"green-hello.default", "green-hello.default.svc", "green-hello.default.svc.cluster.local"},
+						Clusters: green},
 				},
 			},
 			Clusters: map[string]bool{"default/hello-blue": true, "default/hello-green": true},

@@ -126,7 +126,8 @@ func TestPlaceholdersLeadToTheGateway(t *testing.T) {
 func TestForeignServiceIsNotOverwritten(t *testing.T) {
 	b := newClusterBench(t, nil)
 	foreign := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "taken"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 5432}}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "taken"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 5432}}},
 	}
 	b.create(foreign, newService("taken", "one"), newService("free", "one"))
 	b.eventually("the condition", func() (bool, string) {
@@ -187,7 +188,8 @@ func pair(t *testing.T, host string) (chain, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY",
+		Bytes: secret})
 }
 
 func secretOf(t *testing.T, name, host string) *corev1.Secret {
@@ -355,7 +357,8 @@ func TestSecretsNeedARoleForTheirNamesOnly(t *testing.T) {
 	b.create(&rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: user},
 		Rules: []rbacv1.PolicyRule{{
-			APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"cert"}, Verbs: []string{"get", "list", "watch"},
+			APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"cert"},
+			Verbs: []string{"get", "list", "watch"},
 		}},
 	}, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: user}, Subjects: subjects,

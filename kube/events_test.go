@@ -66,8 +66,9 @@ func TestEventsTellWhatBecomesOfAService(t *testing.T) {
 
 	key := model.Key{Namespace: "default", Name: "hello-00003"}
 	uid := string(b.revision(key.Name).UID)
-	b.adapter.Scale(key, uid, model.Decision{Replicas: 4, Initialized: true, Desired: 4, Metric: model.Concurrency, Fresh: true, Stable: 390,
-		Target: 100, Reason: model.ReasonStable, Active: model.Condition{Type: model.Active, Status: model.True}})
+	b.adapter.Scale(key, uid,
+		model.Decision{Replicas: 4, Initialized: true, Desired: 4, Metric: model.Concurrency, Fresh: true, Stable: 390,
+			Target: 100, Reason: model.ReasonStable, Active: model.Condition{Type: model.Active, Status: model.True}})
 	b.eventuallyTold("Revision", key.Name, "Normal Scaled: Scaled from 1 to 4 replicas: ")
 	for _, kind := range []string{"Route", "Configuration"} {
 		if all := b.eventsOf(kind, "hello"); len(all) > 0 {
@@ -102,7 +103,8 @@ func TestEventsAreBounded(t *testing.T) {
 				Failure: &model.Failure{Reason: "ExitCode1", Message: fmt.Sprintf("crash %d", i)}})
 			s := b.revision(revision.Name).Status
 			c := s.Condition("ContainerHealthy")
-			return s.DesiredReplicas != nil && *s.DesiredReplicas == int32(n) && c != nil && strings.HasSuffix(c.Message, fmt.Sprintf("crash %d", i)),
+			return s.DesiredReplicas != nil && *s.DesiredReplicas == int32(n) && c != nil &&
+					strings.HasSuffix(c.Message, fmt.Sprintf("crash %d", i)),
 				fmt.Sprintf("%+v", s)
 		})
 	}

@@ -29,7 +29,8 @@ func TestAFieldWithoutItsFeatureIsRefused(t *testing.T) {
 		status := b.statusOf("picky-00001")
 		c := status.Condition(model.Ready)
 		return c != nil && c.Status == "False" && c.Reason == "FeatureDisabled" &&
-			strings.Contains(c.Message, "spec.nodeSelector") && strings.Contains(c.Message, "kubernetes.podspec-nodeselector"), fmt.Sprintf("%+v", c)
+				strings.Contains(c.Message, "spec.nodeSelector") && strings.Contains(c.Message, "kubernetes.podspec-nodeselector"),
+			fmt.Sprintf("%+v", c)
 	})
 	b.eventuallyReady("near")
 	if image := b.image("picky-00001"); image != "" {

@@ -70,9 +70,12 @@ func TestFirstWorldWaitsForAnActivatorWhereThatIsExpected(t *testing.T) {
 		steps []func(*Adapter)
 		want  bool
 	}{
-		"none came":                 {[]func(*Adapter){func(a *Adapter) { a.Activators(nil) }, func(a *Adapter) { a.barrier.Settle(one) }}, false},
-		"none came for long":        {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) }, func(a *Adapter) { a.barrier.SettleAll() }}, true},
-		"one came":                  {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) }, func(a *Adapter) { a.Activators(there) }}, true},
+		"none came": {[]func(*Adapter){func(a *Adapter) { a.Activators(nil) }, func(a *Adapter) { a.barrier.Settle(one) }},
+			false},
+		"none came for long": {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) },
+			func(a *Adapter) { a.barrier.SettleAll() }}, true},
+		"one came": {[]func(*Adapter){func(a *Adapter) { a.barrier.Settle(one) },
+			func(a *Adapter) { a.Activators(there) }}, true},
 		"one came, a route did not": {[]func(*Adapter){func(a *Adapter) { a.Activators(there) }}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -77,7 +77,8 @@ func TestTheOwnerOfAClassScalesThroughTheSubresource(t *testing.T) {
 	s := b.scaleOf("hello-00001", "a RevisionScale with what the revision began with", func(s *autoscalingv1alpha1.RevisionScale) bool {
 		return s.Spec.Class == "mine.example.com" && s.Spec.Replicas == 1 && s.Status.Replicas == 1
 	})
-	if revision := b.revision("hello-00001"); !metav1.IsControlledBy(s, revision) || s.Status.Selector != servingv1.RevisionUIDLabel+"="+string(revision.UID) {
+	if revision := b.revision("hello-00001"); !metav1.IsControlledBy(s, revision) ||
+		s.Status.Selector != servingv1.RevisionUIDLabel+"="+string(revision.UID) {
 		t.Errorf("its owner is %v, its selector %s", s.OwnerReferences, s.Status.Selector)
 	}
 	var mine autoscalingv1alpha1.RevisionScaleList

@@ -165,27 +165,42 @@ func TestAPIServerRefusesSchedules(t *testing.T) {
 			change func(*autoscalingv1alpha1.ScalingScheduleSpec)
 			want   string
 		}{
-			"neither services nor selector": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Services = nil }, "want services, selector or both"},
-			"no entry":                      {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Entries = []autoscalingv1alpha1.ScheduleEntry{} }, "should have at least 1 items"},
+			"neither services nor selector": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Services = nil },
+				"want services, selector or both"},
+			"no entry": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) {
+				s.Entries = []autoscalingv1alpha1.ScheduleEntry{}
+			}, "should have at least 1 items"},
 			"1,000 entries": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) {
 				for i := range 1000 {
 					s.Entries = append(s.Entries, always(fmt.Sprint("e", i), 1))
 				}
 			}, "must have at most 100 items"},
-			"a name twice":        {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Entries = append(s.Entries, s.Entries[0]) }, "Duplicate value"},
-			"a wrong name":        {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Name = "Office Hours" }), "want lower case letters, digits and dashes"},
-			"no start":            {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Start = "" }), "spec.entries[0].start"},
-			"both ends":           {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.End = "0 9 * * *" }), "want exactly one of duration and end"},
-			"no end":              {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "" }), "want exactly one of duration and end"},
-			"an end at the start": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration, e.End = "", "* * * * *" }), "end is the same as start"},
-			"a negative duration": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "-1h" }), "want a duration from 1s to 8784h"},
-			"a long duration":     {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "8785h" }), "want a duration from 1s to 8784h"},
-			"no duration":         {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "soon" }), "want a duration from 1s to 8784h"},
-			"a negative minimum":  {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MinReplicas = new(int32(-1)) }), "should be greater than or equal to 0"},
-			"a maximum of zero":   {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MaxReplicas = new(int32(0)) }), "should be greater than or equal to 1"},
-			"a smaller maximum":   {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MaxReplicas = new(int32(2)) }), "maxReplicas must not be less than minReplicas"},
-			"no bounds":           {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MinReplicas = nil }), "want minReplicas, maxReplicas or both"},
-			"a long lead":         {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Lead = "2h" }, "want a duration from 0s to 1h"},
+			"a name twice": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Entries = append(s.Entries, s.Entries[0]) },
+				"Duplicate value"},
+			"a wrong name": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Name = "Office Hours" }),
+				"want lower case letters, digits and dashes"},
+			"no start": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Start = "" }), "spec.entries[0].start"},
+			"both ends": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.End = "0 9 * * *" }),
+				"want exactly one of duration and end"},
+			"no end": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "" }),
+				"want exactly one of duration and end"},
+			"an end at the start": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration, e.End = "", "* * * * *" }),
+				"end is the same as start"},
+			"a negative duration": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "-1h" }),
+				"want a duration from 1s to 8784h"},
+			"a long duration": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "8785h" }),
+				"want a duration from 1s to 8784h"},
+			"no duration": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.Duration = "soon" }),
+				"want a duration from 1s to 8784h"},
+			"a negative minimum": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MinReplicas = new(int32(-1)) }),
+				"should be greater than or equal to 0"},
+			"a maximum of zero": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MaxReplicas = new(int32(0)) }),
+				"should be greater than or equal to 1"},
+			"a smaller maximum": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MaxReplicas = new(int32(2)) }),
+				"maxReplicas must not be less than minReplicas"},
+			"no bounds": {entry(func(e *autoscalingv1alpha1.ScheduleEntry) { e.MinReplicas = nil }),
+				"want minReplicas, maxReplicas or both"},
+			"a long lead": {func(s *autoscalingv1alpha1.ScalingScheduleSpec) { s.Lead = "2h" }, "want a duration from 0s to 1h"},
 		} {
 			err := c.Create(t.Context(), newSchedule("wrong", x.change))
 			if err == nil || !strings.Contains(err.Error(), x.want) {

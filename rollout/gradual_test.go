@@ -81,10 +81,13 @@ func TestRolloutFollowsTheReferenceRuns(t *testing.T) {
 		first, second, end string
 		splits             int
 	}{
-		"60 s, taken up in 2 s":             {60 * time.Second, 2 * time.Second, 100, "2.0s 1:99 2:1", "4.0s 1:96 2:4", "68.0s 2:100", 34},
-		"240 s, taken up in 5 s":            {240 * time.Second, 5 * time.Second, 100, "5.0s 1:99 2:1", "10.0s 1:97 2:3", "255.0s 2:100", 51},
-		"10 s, taken up in 0.3 s":           {10 * time.Second, 300 * time.Millisecond, 100, "0.3s 1:99 2:1", "1.3s 1:88 2:12", "9.3s 2:100", 10},
-		"half of 60 s, taken up after 90 s": {60 * time.Second, 90 * time.Second, 50, "90.0s 1:99 2:1", "91.0s 1:50 2:50", "91.0s 1:50 2:50", 2},
+		"60 s, taken up in 2 s": {60 * time.Second, 2 * time.Second, 100, "2.0s 1:99 2:1", "4.0s 1:96 2:4", "68.0s 2:100", 34},
+		"240 s, taken up in 5 s": {240 * time.Second, 5 * time.Second, 100, "5.0s 1:99 2:1", "10.0s 1:97 2:3", "255.0s 2:100",
+			51},
+		"10 s, taken up in 0.3 s": {10 * time.Second, 300 * time.Millisecond, 100, "0.3s 1:99 2:1", "1.3s 1:88 2:12",
+			"9.3s 2:100", 10},
+		"half of 60 s, taken up after 90 s": {60 * time.Second, 90 * time.Second, 50, "90.0s 1:99 2:1", "91.0s 1:50 2:50",
+			"91.0s 1:50 2:50", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			traffic := []model.Target{latest(c.percent, "")}
@@ -130,11 +133,14 @@ func TestRolloutJumps(t *testing.T) {
 		duration      time.Duration
 		want          string
 	}{
-		"without a duration":               {[]model.Target{latest(100, "")}, []model.Target{latest(100, "")}, 0, "2:100"},
-		"with a duration under a second":   {[]model.Target{latest(100, "")}, []model.Target{latest(100, "")}, time.Millisecond, "2:100"},
-		"at 1 percent":                     {[]model.Target{latest(1, ""), pin("hello-00001", 99, "")}, []model.Target{latest(1, ""), pin("hello-00001", 99, "")}, time.Minute, "1:99 2:1"},
-		"when nothing was followed before": {[]model.Target{pin("hello-00001", 100, "")}, []model.Target{latest(100, "")}, time.Minute, "2:100"},
-		"to a revision by name":            {[]model.Target{latest(100, "")}, []model.Target{pin("hello-00002", 100, "")}, time.Minute, "2:100"},
+		"without a duration":             {[]model.Target{latest(100, "")}, []model.Target{latest(100, "")}, 0, "2:100"},
+		"with a duration under a second": {[]model.Target{latest(100, "")}, []model.Target{latest(100, "")}, time.Millisecond, "2:100"},
+		"at 1 percent": {[]model.Target{latest(1, ""), pin("hello-00001", 99, "")},
+			[]model.Target{latest(1, ""), pin("hello-00001", 99, "")}, time.Minute, "1:99 2:1"},
+		"when nothing was followed before": {[]model.Target{pin("hello-00001", 100, "")}, []model.Target{latest(100, "")}, time.Minute,
+			"2:100"},
+		"to a revision by name": {[]model.Target{latest(100, "")}, []model.Target{pin("hello-00002", 100, "")}, time.Minute,
+			"2:100"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := served(c.duration, c.before...).release(2)

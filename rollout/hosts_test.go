@@ -20,12 +20,13 @@ func TestDomainOfARoute(t *testing.T) {
 		labels map[string]string
 		url    string
 	}{
-		"no labels":                             {nil, "http://hello.default.example.com"},
-		"a label that no selector has":          {map[string]string{"app": "blog"}, "http://hello.default.example.com"},
-		"the first of two by the alphabet":      {map[string]string{"app": "shop"}, "http://hello.default.a.example"},
-		"the selector with the most labels":     {map[string]string{"app": "shop", "tier": "test"}, "http://hello.default.c.example"},
-		"a selector of which one label differs": {map[string]string{"app": "shop", "tier": "test", "team": "y"}, "http://hello.default.c.example"},
-		"the domain of the cluster":             {map[string]string{"app": "internal"}, "http://hello.default.svc.cluster.local"},
+		"no labels":                         {nil, "http://hello.default.example.com"},
+		"a label that no selector has":      {map[string]string{"app": "blog"}, "http://hello.default.example.com"},
+		"the first of two by the alphabet":  {map[string]string{"app": "shop"}, "http://hello.default.a.example"},
+		"the selector with the most labels": {map[string]string{"app": "shop", "tier": "test"}, "http://hello.default.c.example"},
+		"a selector of which one label differs": {map[string]string{"app": "shop", "tier": "test", "team": "y"},
+			"http://hello.default.c.example"},
+		"the domain of the cluster": {map[string]string{"app": "internal"}, "http://hello.default.svc.cluster.local"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := route(latest(100, ""), pin("hello-00001", 0, "v1"))
@@ -34,7 +35,8 @@ func TestDomainOfARoute(t *testing.T) {
 			in.Options = o
 			plan := Route(in)
 			check(t, "url", plan.URL, c.url)
-			if local := strings.HasSuffix(c.url, ".svc.cluster.local"); local != (plan.Rules[0].Hosts == nil) || local != (plan.Rules[1].Hosts == nil) {
+			if local := strings.HasSuffix(c.url, ".svc.cluster.local"); local != (plan.Rules[0].Hosts == nil) ||
+				local != (plan.Rules[1].Hosts == nil) {
 				t.Errorf("external hosts %v and %v", plan.Rules[0].Hosts, plan.Rules[1].Hosts)
 			}
 			check(t, "address", plan.Address, "http://hello.default.svc.cluster.local")
@@ -57,9 +59,12 @@ func TestOneTagMayBeLocal(t *testing.T) {
 		hosts, tagHosts      int
 		certificateOfTheRest string
 	}{
-		"none":            {nil, "http://hello.default.localhost", "http://v1-hello.default.localhost", 1, 1, "external-domain-tls is not enabled"},
-		"the tag":         {[]string{"v1"}, "http://hello.default.localhost", "http://v1-hello.default.svc.cluster.local", 1, 0, "external-domain-tls is not enabled"},
-		"all but the tag": {[]string{""}, "http://hello.default.svc.cluster.local", "http://v1-hello.default.localhost", 0, 1, "TLS is not enabled for cluster-local"},
+		"none": {nil, "http://hello.default.localhost", "http://v1-hello.default.localhost", 1, 1,
+			"external-domain-tls is not enabled"},
+		"the tag": {[]string{"v1"}, "http://hello.default.localhost", "http://v1-hello.default.svc.cluster.local", 1, 0,
+			"external-domain-tls is not enabled"},
+		"all but the tag": {[]string{""}, "http://hello.default.svc.cluster.local", "http://v1-hello.default.localhost", 0, 1,
+			"TLS is not enabled for cluster-local"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := route(latest(100, ""), pin("hello-00001", 0, "v1"))
@@ -90,7 +95,8 @@ func TestTemplatesOfHosts(t *testing.T) {
 		bad      string
 	}{
 		"defaults, written out": {
-			Options{DomainTemplate: domain(DefaultDomainTemplate)}, "http://hello.default.localhost", "http://v1-hello.default.localhost", "",
+			Options{DomainTemplate: domain(DefaultDomainTemplate)}, "http://hello.default.localhost", "http://v1-hello.default.localhost",
+			"",
 		},
 		"dashes": {
 			Options{DomainTemplate: domain("{{.Name}}-{{.Namespace}}.{{.Domain}}"), TagTemplate: tag},
@@ -112,7 +118,8 @@ func TestTemplatesOfHosts(t *testing.T) {
 			`domain name "hello.other.svc.cluster.local" is one of hosts within the cluster`,
 		},
 		"one that fails": {
-			Options{DomainTemplate: domain(`{{.Name}}.{{if .Labels}}{{slice .Name 3 99}}.{{end}}{{.Domain}}`)}, "", "", "executing the domain-template: ",
+			Options{DomainTemplate: domain(`{{.Name}}.{{if .Labels}}{{slice .Name 3 99}}.{{end}}{{.Domain}}`)}, "", "",
+			"executing the domain-template: ",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +144,8 @@ func TestTemplatesOfHosts(t *testing.T) {
 	in := input(route(latest(100, ""), pin("hello-00001", 0, "v1")), config(2, "hello-00002"), revs(2)...)
 	in.Options = Options{TagTemplate: tag, DomainTemplate: domain("{{.Name}}.x.{{.Domain}}")}
 	plan := Route(in)
-	check(t, "local hosts", plan.Rules[1].LocalHosts, []string{"hello-v1.default", "hello-v1.default.svc", "hello-v1.default.svc.cluster.local"})
+	check(t, "local hosts", plan.Rules[1].LocalHosts,
+		[]string{"hello-v1.default", "hello-v1.default.svc", "hello-v1.default.svc.cluster.local"})
 	check(t, "placeholders", plan.Placeholders, []Placeholder{{Name: "hello"}, {Tag: "v1", Name: "hello-v1"}})
 }
 
@@ -151,7 +159,8 @@ func TestTemplatesThatAreRefused(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"{{.Namespace}}": "can't evaluate field Namespace", "{{.Tag}}_{{.Name}}": "want a part of a host name", "": "want a part of a host name",
+		"{{.Namespace}}": "can't evaluate field Namespace", "{{.Tag}}_{{.Name}}": "want a part of a host name",
+		"": "want a part of a host name",
 	} {
 		if _, err := ParseTagTemplate(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("tag template %q: %v, want %q", text, err, want)

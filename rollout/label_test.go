@@ -27,14 +27,20 @@ func TestLabel(t *testing.T) {
 		names    []string
 		changed  bool
 	}{
-		"routed for the first time":       {[]*model.RouteSpec{follow}, state(one(), model.RoutingPending), 1, model.RoutingActive, epoch, []string{"hello"}, true},
-		"routed still":                    {[]*model.RouteSpec{follow}, state(one(), model.RoutingActive, "hello"), 1, "", time.Time{}, nil, false},
-		"by one more route":               {[]*model.RouteSpec{follow, other}, state(one(), model.RoutingActive, "hello"), 1, model.RoutingActive, since, []string{"a-route", "hello"}, true},
-		"not any more":                    {nil, state(one(), model.RoutingActive, "hello"), 1, model.RoutingReserve, epoch, nil, true},
-		"never yet":                       {nil, state(one(), model.RoutingPending), 1, "", time.Time{}, nil, false},
-		"again":                           {[]*model.RouteSpec{other}, state(one(), model.RoutingReserve), 1, model.RoutingActive, epoch, []string{"a-route"}, true},
-		"before it is ready":              {[]*model.RouteSpec{follow}, state(rev("hello-00002", 2, model.Unknown), model.RoutingPending), 2, model.RoutingActive, epoch, []string{"hello"}, true},
-		"the newest is not a named one's": {[]*model.RouteSpec{other}, state(rev("hello-00002", 2, model.Unknown), model.RoutingPending), 2, "", time.Time{}, nil, false},
+		"routed for the first time": {[]*model.RouteSpec{follow}, state(one(), model.RoutingPending), 1, model.RoutingActive, epoch,
+			[]string{"hello"}, true},
+		"routed still": {[]*model.RouteSpec{follow}, state(one(), model.RoutingActive, "hello"), 1, "", time.Time{}, nil,
+			false},
+		"by one more route": {[]*model.RouteSpec{follow, other}, state(one(), model.RoutingActive, "hello"), 1,
+			model.RoutingActive, since, []string{"a-route", "hello"}, true},
+		"not any more": {nil, state(one(), model.RoutingActive, "hello"), 1, model.RoutingReserve, epoch, nil, true},
+		"never yet":    {nil, state(one(), model.RoutingPending), 1, "", time.Time{}, nil, false},
+		"again": {[]*model.RouteSpec{other}, state(one(), model.RoutingReserve), 1, model.RoutingActive, epoch,
+			[]string{"a-route"}, true},
+		"before it is ready": {[]*model.RouteSpec{follow}, state(rev("hello-00002", 2, model.Unknown), model.RoutingPending),
+			2, model.RoutingActive, epoch, []string{"hello"}, true},
+		"the newest is not a named one's": {[]*model.RouteSpec{other}, state(rev("hello-00002", 2, model.Unknown), model.RoutingPending), 2,
+			"", time.Time{}, nil, false},
 		"born active, without a time": {[]*model.RouteSpec{follow}, func() *model.Revision {
 			r := one()
 			r.Routing, r.Routes = model.RoutingActive, []string{"hello"}

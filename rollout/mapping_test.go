@@ -35,7 +35,8 @@ func TestMapping(t *testing.T) {
 				model.CertificateProvisioned: {model.True, "TLSNotEnabled", "external-domain-tls is not enabled"}},
 			true, model.Rule{}, "",
 		},
-		"the gateways do not have it yet": {func(in *MappingInput) { in.Known = true }, map[string]is{model.Ready: waiting, model.IngressReady: waiting}, true, model.Rule{}, ""},
+		"the gateways do not have it yet": {func(in *MappingInput) { in.Known = true },
+			map[string]is{model.Ready: waiting, model.IngressReady: waiting}, true, model.Rule{}, ""},
 		"a restart": {
 			func(in *MappingInput) {
 				in.Mapping.Observed, in.Mapping.Conditions = 1, []model.Condition{{Type: model.IngressReady, Status: model.True}}
@@ -57,12 +58,14 @@ func TestMapping(t *testing.T) {
 		},
 		"another namespace has it": {
 			func(in *MappingInput) { in.Claimant = "other" },
-			map[string]is{model.DomainClaimed: {model.False, "DomainAlreadyClaimed", "The domain name is already in use by another DomainMapping"}},
+			map[string]is{model.DomainClaimed: {model.False, "DomainAlreadyClaimed",
+				"The domain name is already in use by another DomainMapping"}},
 			false, model.Rule{}, "",
 		},
 		"the claim cannot be made": {
 			func(in *MappingInput) { in.Claimant, in.ClaimFailure = "", "no right" },
-			map[string]is{model.DomainClaimed: {model.False, "DomainClaimFailed", "Failed to create ClusterDomainClaim: no right"}}, false, model.Rule{}, "",
+			map[string]is{model.DomainClaimed: {model.False, "DomainClaimFailed", "Failed to create ClusterDomainClaim: no right"}}, false,
+			model.Rule{}, "",
 		},
 		"a name of the cluster": {
 			func(in *MappingInput) { in.Mapping.Key.Name, in.Options.ClusterDomain = "hello.other.svc.corp", "corp" },
@@ -72,7 +75,8 @@ func TestMapping(t *testing.T) {
 		},
 		"no target": {
 			func(in *MappingInput) { in.TargetExists = false },
-			map[string]is{model.ReferenceResolved: {model.False, "ResolveFailed", `Service "hello" referenced in spec.ref not found.`}}, false, model.Rule{}, "",
+			map[string]is{model.ReferenceResolved: {model.False, "ResolveFailed", `Service "hello" referenced in spec.ref not found.`}},
+			false, model.Rule{}, "",
 		},
 		"a target of another group": {
 			func(in *MappingInput) { in.Mapping.Group = "" },
@@ -86,12 +90,14 @@ func TestMapping(t *testing.T) {
 				`spec.ref names the namespace "other": the target must be in the namespace of the DomainMapping, "default".`}},
 			false, model.Rule{}, "",
 		},
-		"a Route": {func(in *MappingInput) { in.Mapping.Target.Kind = "Route" }, map[string]is{model.ReferenceResolved: yes}, true, model.Rule{}, ""},
+		"a Route": {func(in *MappingInput) { in.Mapping.Target.Kind = "Route" }, map[string]is{model.ReferenceResolved: yes}, true,
+			model.Rule{}, ""},
 		"a certificate and a redirect": {
 			func(in *MappingInput) {
 				in.Mapping.Secret, in.Certificate.Name, in.Mapping.HTTP = "cert", "default/cert", &redirected
 			},
-			map[string]is{model.CertificateProvisioned: {model.True, "CertificateExternallyProvided", "TLS certificate was provided externally"}},
+			map[string]is{model.CertificateProvisioned: {model.True, "CertificateExternallyProvided",
+				"TLS certificate was provided externally"}},
 			true, model.Rule{HTTP: model.HTTPRedirected, Certificate: "default/cert"}, "https://www.example.com",
 		},
 		"no certificate is no redirect": {
@@ -103,7 +109,8 @@ func TestMapping(t *testing.T) {
 		},
 		"an earlier certificate": {
 			func(in *MappingInput) {
-				in.Mapping.Secret, in.Certificate, in.Options.Port, in.Options.SecurePort = "cert", MappingCertificate{"default/cert", "It is broken."}, 8080, 8443
+				in.Mapping.Secret, in.Certificate, in.Options.Port, in.Options.SecurePort = "cert", MappingCertificate{"default/cert",
+					"It is broken."}, 8080, 8443
 			},
 			map[string]is{model.CertificateProvisioned: {model.False, "CertificateProvisionFailed",
 				"It is broken. The certificate that it had before is still served."}},

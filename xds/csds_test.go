@@ -239,7 +239,8 @@ func TestStatusHasFiguresAndTheNode(t *testing.T) {
 	}
 	bytes := float64(len(endpoints("a", "1").Body) * 2)
 	want := map[string]any{
-		"stream": 1.0, "role": "activator", "protocol": "sotw", "service": "ads", "sequence": float64(seq), "newest": float64(seq), "lag_ms": 0.0,
+		"stream": 1.0, "role": "activator", "protocol": "sotw", "service": "ads", "sequence": float64(seq), "newest": float64(seq),
+		"lag_ms": 0.0,
 		"pushes": 1.0, "bytes": bytes, "acks": 1.0, "nacks": 0.0, "answers": true, "silent": false,
 		"types": map[string]any{resource.EndpointType: map[string]any{
 			"wildcard": true, "synced": 2.0, "absent": 0.0, "stale": 0.0, "not_sent": 0.0, "rejected": 0.0,
@@ -274,14 +275,18 @@ func TestClientsAreFoundByTheirNodeIDs(t *testing.T) {
 		want     []string
 		code     codes.Code
 	}{
-		"all":              {nil, []string{"Mesh", "gateway-a", "gateway-b"}, codes.OK},
-		"exact":            {exactly("gateway-a").NodeMatchers, []string{"gateway-a"}, codes.OK},
-		"either":           {exactly("gateway-a", "Mesh").NodeMatchers, []string{"Mesh", "gateway-a"}, codes.OK},
-		"none":             {exactly("gateway").NodeMatchers, nil, codes.OK},
-		"prefix":           {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "gateway-"}}), []string{"gateway-a", "gateway-b"}, codes.OK},
-		"suffix":           {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: "-b"}}), []string{"gateway-b"}, codes.OK},
-		"contains":         {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: "esh"}}), []string{"Mesh"}, codes.OK},
-		"ignoring case":    {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "mesh"}, IgnoreCase: true}), []string{"Mesh"}, codes.OK},
+		"all":    {nil, []string{"Mesh", "gateway-a", "gateway-b"}, codes.OK},
+		"exact":  {exactly("gateway-a").NodeMatchers, []string{"gateway-a"}, codes.OK},
+		"either": {exactly("gateway-a", "Mesh").NodeMatchers, []string{"Mesh", "gateway-a"}, codes.OK},
+		"none":   {exactly("gateway").NodeMatchers, nil, codes.OK},
+		"prefix": {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "gateway-"}}),
+			[]string{"gateway-a", "gateway-b"}, codes.OK},
+		"suffix": {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: "-b"}}),
+			[]string{"gateway-b"}, codes.OK},
+		"contains": {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: "esh"}}),
+			[]string{"Mesh"}, codes.OK},
+		"ignoring case": {match(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "mesh"}, IgnoreCase: true}),
+			[]string{"Mesh"}, codes.OK},
 		"regex":            {match(regex("gateway-[bc]")), []string{"gateway-b"}, codes.OK},
 		"regex of a part":  {match(regex("gateway")), nil, codes.OK},
 		"bad regex":        {match(regex("(")), nil, codes.InvalidArgument},

@@ -13,8 +13,9 @@ import (
 func TestNackMeansTheIndexThatItsTextGives(t *testing.T) {
 	for name, text := range map[string]string{
 		"grpc-js": "resource index 2: Error: cluster.type == LOGICAL_DNS requires exactly one locality",
-		"C-core":  "xDS response validation errors: [resource index 2: c: INVALID_ARGUMENT: errors validating Cluster resource: [field:type]]",
-		"out of":  "resource index 99: what? resource index : none; resource index 2: yes",
+		"C-core": "xDS response validation errors: [resource index 2: c: INVALID_ARGUMENT: errors validating Cluster resource: " +
+			"[field:type]]",
+		"out of": "resource index 99: what? resource index : none; resource index 2: yes",
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *protocol) {

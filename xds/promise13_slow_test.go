@@ -98,10 +98,12 @@ func TestLimitsEndOnlyTheStreamThatExceedsThem(t *testing.T) {
 		request *discoveryv3.DeltaDiscoveryRequest
 		code    codes.Code
 	}{
-		"no type":        {&discoveryv3.DeltaDiscoveryRequest{}, codes.InvalidArgument},
-		"long type":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: long}, codes.InvalidArgument},
-		"long name":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{long}}, codes.InvalidArgument},
-		"too many names": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: strings.Split("a b c d e f", " ")}, codes.ResourceExhausted},
+		"no type":   {&discoveryv3.DeltaDiscoveryRequest{}, codes.InvalidArgument},
+		"long type": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: long}, codes.InvalidArgument},
+		"long name": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{long}},
+			codes.InvalidArgument},
+		"too many names": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType,
+			ResourceNamesSubscribe: strings.Split("a b c d e f", " ")}, codes.ResourceExhausted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := r.connect(t, delta, "gateway")

@@ -36,7 +36,8 @@ func startPrometheus(t *testing.T, target string) string {
 		t.Skip("there is no prometheus on PATH: install Prometheus (apt-get install prometheus) for this test")
 	}
 	dir, listen := t.TempDir(), address.Free(t)
-	config := fmt.Sprintf("scrape_configs:\n- job_name: queue\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n  static_configs:\n  - targets: [%q]\n", target)
+	config := fmt.Sprintf("scrape_configs:\n- job_name: queue\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n  static_configs:\n  - "+
+		"targets: [%q]\n", target)
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +109,14 @@ func TestServersThatAreNoPrometheus(t *testing.T) {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   string
 	}{
-		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusInternalServerError) }, "the query failed: server_error: server error: 500"},
-		"401":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusUnauthorized) }, "the query failed: client_error: client error: 401"},
-		"redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "bad response code 302; redirects are not followed"},
-		"a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>"+secret) }, "the answer is not one of Prometheus"},
+		"500": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusInternalServerError) },
+			"the query failed: server_error: server error: 500"},
+		"401": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusUnauthorized) },
+			"the query failed: client_error: client error: 401"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+			"bad response code 302; redirects are not followed"},
+		"a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>"+secret) },
+			"the answer is not one of Prometheus"},
 		"another JSON": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"x","result":%q}}`, secret)
 		}, "the query failed"},

@@ -210,7 +210,8 @@ func TestReplicasFollowAnExternalScaler(t *testing.T) {
 		t.Errorf("3 replicas, since %s", got.Why)
 	}
 	s.mu.Lock()
-	if ref := s.seen.GetScaledObjectRef(); s.seen.GetMetricName() != "depth" || ref.GetName() != "queue" || ref.GetNamespace() != "default" ||
+	if ref := s.seen.GetScaledObjectRef(); s.seen.GetMetricName() != "depth" || ref.GetName() != "queue" ||
+		ref.GetNamespace() != "default" ||
 		ref.GetScalerMetadata()["list"] != "jobs" {
 		t.Errorf("the scaler was asked for %v", s.seen)
 	}
@@ -290,7 +291,8 @@ func TestBadAnswersHaveNoCount(t *testing.T) {
 		"infinite":     {func(s *server) { s.says(math.Inf(1), 5) }, "the value of depth is +Inf"},
 		"no target":    {func(s *server) { s.says(1, 0) }, "the target of depth is 0"},
 		"many metrics": {func(s *server) { s.set(func() { s.specs = many }) }, "returned 33 metrics, want 32 at most"},
-		"no name":      {func(s *server) { s.set(func() { s.specs = []*externalscaler.MetricSpec{{TargetSize: 1}} }) }, "a name of 0 bytes"},
+		"no name": {func(s *server) { s.set(func() { s.specs = []*externalscaler.MetricSpec{{TargetSize: 1}} }) },
+			"a name of 0 bytes"},
 		"other values": {func(s *server) { s.set(func() { s.values = nil }) }, "returned 0 values, and none for depth"},
 		"an error":     {func(s *server) { s.isActive(true, errors.New("no such\nlist")) }, `IsActive failed with Unknown: no such\nlist`},
 		"a long error": {func(s *server) { s.isActive(true, errors.New(strings.Repeat("x", 9000))) }, "xxx…"},

@@ -62,10 +62,14 @@ func TestWrongFiguresStayWithinTheBounds(t *testing.T) {
 
 func TestTheWhyHasTheFigure(t *testing.T) {
 	for want, p := range map[string]model.HPA{
-		"cpu is at 95% of the request at a target of 50%":                                                           {Min: 1, Metric: model.CPU, Target: 50},
-		"cpu is at 95% of the request at a target of 80%":                                                           {Min: 1, Metric: model.Memory}, // Kubernetes' default
-		"memory is 300 MiB per replica at a target of 200 MiB":                                                      {Min: 1, Metric: model.Memory, Target: 200},
-		"cpu is at 95% of the request at a target of 10%; one step may not go further, or max-scale allows no more": {Min: 1, Metric: model.CPU, Target: 10},
+		"cpu is at 95% of the request at a target of 50%": {Min: 1,
+			Metric: model.CPU, Target: 50},
+		"cpu is at 95% of the request at a target of 80%": {Min: 1,
+			Metric: model.Memory}, // Kubernetes' default
+		"memory is 300 MiB per replica at a target of 200 MiB": {Min: 1,
+			Metric: model.Memory, Target: 200},
+		"cpu is at 95% of the request at a target of 10%; one step may not go further, or max-scale allows no more": {Min: 1,
+			Metric: model.CPU, Target: 10},
 	} {
 		if d, _ := Decide(&p, State{}, 4, steady(4, 950, 300<<20), begin); d.Why != want {
 			t.Errorf("%+v: %q, want %q", p, d.Why, want)

@@ -35,7 +35,8 @@ func TestThePlatformScalesTheClassHPA(t *testing.T) {
 		p.Set(model.Scaled{Revision: hello, UID: "1", Annotations: hpaClass("min-scale", "2", "max-scale", "9", "target", "70"),
 			Before: model.Before{Replicas: model.UnknownReplicas}})
 		d := p.decision()
-		if d.Replicas != 2 || d.Via != model.ViaActivator || d.HPA == nil || *d.HPA != (model.HPA{Min: 2, Max: 9, Metric: model.CPU, Target: 70}) {
+		if d.Replicas != 2 || d.Via != model.ViaActivator || d.HPA == nil ||
+			*d.HPA != (model.HPA{Min: 2, Max: 9, Metric: model.CPU, Target: 70}) {
 			t.Fatalf("at first %d replicas, %v, %+v", d.Replicas, d.Via, d.HPA)
 		}
 		time.Sleep(2 * time.Second)
@@ -73,7 +74,8 @@ func TestAnHPAWithoutDataKeepsTheReplicas(t *testing.T) {
 
 func TestMinScaleOfAnHPAIsForRevisionsWithARoute(t *testing.T) {
 	runWith(t, time.Second, loop.Options{Platform: true}, func(p *plant) {
-		s := model.Scaled{Revision: hello, UID: "1", Annotations: hpaClass("min-scale", "5"), Before: model.Before{Replicas: model.UnknownReplicas}}
+		s := model.Scaled{Revision: hello, UID: "1", Annotations: hpaClass("min-scale", "5"),
+			Before: model.Before{Replicas: model.UnknownReplicas}}
 		p.Set(s)
 		if d := p.decision(); d.HPA.Min != 5 || d.Replicas != 5 {
 			t.Fatalf("%d replicas, %+v", d.Replicas, d.HPA)
@@ -169,7 +171,8 @@ func TestTheOwnerOfAForeignClassScales(t *testing.T) {
 	run(t, time.Second, func(p *plant) {
 		s := model.Scaled{Revision: hello, UID: "1", Before: model.Before{Replicas: model.UnknownReplicas}, Annotations: map[string]string{
 			"autoscaling.knative.dev/class": "mine.example.com", "autoscaling.knative.dev/max-scale": "8",
-			"autoscaling.knative.dev/initial-scale": "2", "autoscaling.knative.dev/window": "10s", "autoscaling.knative.dev/activation-scale": "3",
+			"autoscaling.knative.dev/initial-scale": "2", "autoscaling.knative.dev/window": "10s",
+			"autoscaling.knative.dev/activation-scale": "3",
 		}}
 		ask := func(n int) {
 			s.Asked = &n

@@ -175,7 +175,8 @@ func TestClockThatIsSetBack(t *testing.T) {
 	for _, c := range []struct {
 		at   time.Duration
 		want int
-	}{{7 * time.Hour, 0}, {8 * time.Hour, 4}, {7 * time.Hour, 0}, {8*time.Hour + time.Minute, 4}, {24 * time.Hour, 0}, {32 * time.Hour, 4}} {
+	}{{7 * time.Hour, 0}, {8 * time.Hour, 4}, {7 * time.Hour, 0}, {8*time.Hour + time.Minute, 4}, {24 * time.Hour, 0},
+		{32 * time.Hour, 4}} {
 		tick(midnight.Add(c.at))
 		if got := loop.Floor(l, hello); got != c.want {
 			t.Errorf("after %v the schedule asks for %d, want %d", c.at, got, c.want)

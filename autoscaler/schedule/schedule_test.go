@@ -44,24 +44,40 @@ func TestWindows(t *testing.T) {
 		from, to   string
 	}{
 		{"before a window", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T07:00:00Z", "2026-12-01T08:00:00Z", "2026-12-01T09:00:00Z"},
-		{"its first moment", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T08:00:00Z", "2026-12-01T08:00:00Z", "2026-12-01T09:00:00Z"},
-		{"inside, as after a restart", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T08:59:59Z", "2026-12-01T08:00:00Z", "2026-12-01T09:00:00Z"},
-		{"the moment of its end", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T09:00:00Z", "2026-12-02T08:00:00Z", "2026-12-02T09:00:00Z"},
-		{"across midnight", "Europe/Berlin", until("0 22 * * *", "0 6 * * *", 1), "2026-12-01T00:30:00+01:00", "2026-11-30T22:00:00+01:00", "2026-12-01T06:00:00+01:00"},
-		{"across midnight, before", "Europe/Berlin", until("0 22 * * *", "0 6 * * *", 1), "2026-12-01T06:00:00+01:00", "2026-12-01T22:00:00+01:00", "2026-12-02T06:00:00+01:00"},
-		{"longer than its period", "UTC", hold("0 * * * *", 90*time.Minute, 1), "2026-12-01T00:10:00Z", "2026-11-30T23:00:00Z", "2026-12-01T17:30:00Z"},
+		{"its first moment", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T08:00:00Z", "2026-12-01T08:00:00Z",
+			"2026-12-01T09:00:00Z"},
+		{"inside, as after a restart", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T08:59:59Z", "2026-12-01T08:00:00Z",
+			"2026-12-01T09:00:00Z"},
+		{"the moment of its end", "UTC", hold("0 8 * * *", time.Hour, 1), "2026-12-01T09:00:00Z", "2026-12-02T08:00:00Z",
+			"2026-12-02T09:00:00Z"},
+		{"across midnight", "Europe/Berlin", until("0 22 * * *", "0 6 * * *", 1), "2026-12-01T00:30:00+01:00", "2026-11-30T22:00:00+01:00",
+			"2026-12-01T06:00:00+01:00"},
+		{"across midnight, before", "Europe/Berlin", until("0 22 * * *", "0 6 * * *", 1), "2026-12-01T06:00:00+01:00",
+			"2026-12-01T22:00:00+01:00", "2026-12-02T06:00:00+01:00"},
+		{"longer than its period", "UTC", hold("0 * * * *", 90*time.Minute, 1), "2026-12-01T00:10:00Z", "2026-11-30T23:00:00Z",
+			"2026-12-01T17:30:00Z"},
 		{"that touch", "UTC", hold("0 8,9 * * *", time.Hour, 1), "2026-12-01T00:00:00Z", "2026-12-01T08:00:00Z", "2026-12-01T10:00:00Z"},
-		{"a duration is elapsed time", "Europe/Berlin", hold("0 22 * * *", 10*time.Hour, 1), "2026-03-28T23:00:00+01:00", "2026-03-28T22:00:00+01:00", "2026-03-29T09:00:00+02:00"},
-		{"an end is a local time", "Europe/Berlin", until("0 22 * * *", "0 8 * * *", 1), "2026-03-28T23:00:00+01:00", "2026-03-28T22:00:00+01:00", "2026-03-29T08:00:00+02:00"},
-		{"a start that is skipped", "Europe/Berlin", hold("30 2 * * *", time.Hour, 1), "2026-03-29T00:00:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-29T04:00:00+02:00"},
-		{"an end that is skipped", "Europe/Berlin", until("0 1 * * *", "30 2 * * *", 1), "2026-03-29T01:30:00+01:00", "2026-03-29T01:00:00+01:00", "2026-03-29T03:00:00+02:00"},
-		{"a start that occurs twice", "Europe/Berlin", hold("30 2 * * *", 30*time.Minute, 1), "2026-10-25T00:00:00+02:00", "2026-10-25T02:30:00+02:00", "2026-10-25T02:00:00+01:00"},
-		{"an end that occurs twice", "Europe/Berlin", until("0 1 * * *", "30 2 * * *", 1), "2026-10-25T01:30:00+02:00", "2026-10-25T01:00:00+02:00", "2026-10-25T02:30:00+02:00"},
-		{"half an hour at Lord Howe", "Australia/Lord_Howe", until("0 1 * * *", "0 3 * * *", 1), "2026-04-05T01:15:00+11:00", "2026-04-05T01:00:00+11:00", "2026-04-05T03:00:00+10:30"},
+		{"a duration is elapsed time", "Europe/Berlin", hold("0 22 * * *", 10*time.Hour, 1), "2026-03-28T23:00:00+01:00",
+			"2026-03-28T22:00:00+01:00", "2026-03-29T09:00:00+02:00"},
+		{"an end is a local time", "Europe/Berlin", until("0 22 * * *", "0 8 * * *", 1), "2026-03-28T23:00:00+01:00",
+			"2026-03-28T22:00:00+01:00", "2026-03-29T08:00:00+02:00"},
+		{"a start that is skipped", "Europe/Berlin", hold("30 2 * * *", time.Hour, 1), "2026-03-29T00:00:00+01:00",
+			"2026-03-29T03:00:00+02:00", "2026-03-29T04:00:00+02:00"},
+		{"an end that is skipped", "Europe/Berlin", until("0 1 * * *", "30 2 * * *", 1), "2026-03-29T01:30:00+01:00",
+			"2026-03-29T01:00:00+01:00", "2026-03-29T03:00:00+02:00"},
+		{"a start that occurs twice", "Europe/Berlin", hold("30 2 * * *", 30*time.Minute, 1), "2026-10-25T00:00:00+02:00",
+			"2026-10-25T02:30:00+02:00", "2026-10-25T02:00:00+01:00"},
+		{"an end that occurs twice", "Europe/Berlin", until("0 1 * * *", "30 2 * * *", 1), "2026-10-25T01:30:00+02:00",
+			"2026-10-25T01:00:00+02:00", "2026-10-25T02:30:00+02:00"},
+		{"half an hour at Lord Howe", "Australia/Lord_Howe", until("0 1 * * *", "0 3 * * *", 1), "2026-04-05T01:15:00+11:00",
+			"2026-04-05T01:00:00+11:00", "2026-04-05T03:00:00+10:30"},
 		{"a leap day", "UTC", hold("0 0 29 2 *", 24*time.Hour, 1), "2026-12-01T00:00:00Z", "2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"},
-		{"starts within an open window", "UTC", until("0 8-16 * * *", "0 18 * * *", 1), "2026-12-01T12:30:00Z", "2026-12-01T08:00:00Z", "2026-12-01T18:00:00Z"},
-		{"a start at an end", "UTC", until("0 8,12 * * *", "0 12,18 * * *", 1), "2026-12-01T12:00:00Z", "2026-12-01T12:00:00Z", "2026-12-01T18:00:00Z"},
-		{"Friday to Monday", "UTC", until("0 20 * * FRI", "0 6 * * MON", 1), "2026-11-29T12:00:00Z", "2026-11-27T20:00:00Z", "2026-11-30T06:00:00Z"},
+		{"starts within an open window", "UTC", until("0 8-16 * * *", "0 18 * * *", 1), "2026-12-01T12:30:00Z", "2026-12-01T08:00:00Z",
+			"2026-12-01T18:00:00Z"},
+		{"a start at an end", "UTC", until("0 8,12 * * *", "0 12,18 * * *", 1), "2026-12-01T12:00:00Z", "2026-12-01T12:00:00Z",
+			"2026-12-01T18:00:00Z"},
+		{"Friday to Monday", "UTC", until("0 20 * * FRI", "0 6 * * MON", 1), "2026-11-29T12:00:00Z", "2026-11-27T20:00:00Z",
+			"2026-11-30T06:00:00Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := compile(t, c.zone, c.entry)
@@ -173,7 +189,8 @@ func TestLeadHoldsTheMinimumEarly(t *testing.T) {
 		`entry a of ScalingSchedule "office" begins at 2026-12-01 08:00 UTC, and replicas must be ready then` {
 		t.Error(why)
 	}
-	given, err := Compile(&model.Schedule{Name: "s", Lead: new(10 * time.Minute), Entries: []model.ScheduleEntry{{Name: "a", Start: "0 8 * * *", Duration: time.Hour, Min: new(5)}}})
+	given, err := Compile(&model.Schedule{Name: "s", Lead: new(10 * time.Minute),
+		Entries: []model.ScheduleEntry{{Name: "a", Start: "0 8 * * *", Duration: time.Hour, Min: new(5)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,35 +217,58 @@ func TestMistakes(t *testing.T) {
 		in   *model.Schedule
 		want []string
 	}{
-		"no entry":        {&model.Schedule{}, []string{"entries: there is none"}},
-		"1,000 entries":   {many, []string{"entries: 1000 are more than 100"}},
-		"an unknown zone": {&model.Schedule{TimeZone: "Mars/Olympus", Entries: []model.ScheduleEntry{good}}, []string{`timeZone: "Mars/Olympus" is no time zone of the IANA database, such as Europe/Berlin`}},
+		"no entry":      {&model.Schedule{}, []string{"entries: there is none"}},
+		"1,000 entries": {many, []string{"entries: 1000 are more than 100"}},
+		"an unknown zone": {&model.Schedule{TimeZone: "Mars/Olympus", Entries: []model.ScheduleEntry{good}},
+			[]string{`timeZone: "Mars/Olympus" is no time zone of the IANA database, such as Europe/Berlin`}},
 		"the machine's zone": {&model.Schedule{TimeZone: "Local", Entries: []model.ScheduleEntry{good}}, []string{
 			`timeZone: "Local" is no time zone of the IANA database, such as Europe/Berlin`}},
 		"a zone that is a path": {&model.Schedule{TimeZone: "../etc/passwd", Entries: []model.ScheduleEntry{good}}, []string{
 			`timeZone: "../etc/passwd" is no time zone of the IANA database, such as Europe/Berlin`}},
 		"a wrong cron": {entry(func(e *model.ScheduleEntry) { e.Start = "61 8 * * *" }), []string{
-			`entry good: start: "61 8 * * *" is no cron (end of range (61) above maximum (59): 61); want five fields such as 0 8 * * 1-5: minute, hour, day of month, month, day of week`}},
-		"six fields":             {entry(func(e *model.ScheduleEntry) { e.Start = "0 0 8 * * *" }), []string{`entry good: start: "0 0 8 * * *" is no cron (expected exactly 5 fields, found 6: [0 0 8 * * *]); want five fields such as 0 8 * * 1-5: minute, hour, day of month, month, day of week`}},
-		"an interval":            {entry(func(e *model.ScheduleEntry) { e.Start = "@every 5m" }), []string{`entry good: start: "@every 5m" has no fixed moments; want a cron such as */5 * * * *`}},
-		"a zone in the cron":     {entry(func(e *model.ScheduleEntry) { e.Start = "TZ=0" }), []string{"entry good: start: it names a time zone, which belongs into timeZone"}},
-		"a cron that never is":   {entry(func(e *model.ScheduleEntry) { e.Start = "0 0 30 2 *" }), []string{`entry good: start: "0 0 30 2 *" never occurs`}},
-		"no start":               {entry(func(e *model.ScheduleEntry) { e.Start = " " }), []string{"entry good: start: it is empty; want a cron such as 0 8 * * 1-5"}},
-		"a long cron":            {entry(func(e *model.ScheduleEntry) { e.Start = strings.Repeat("0,", 200) + "0 * * * *" }), []string{"entry good: start: it is longer than 200 characters"}},
-		"duration and end":       {entry(func(e *model.ScheduleEntry) { e.End = "0 9 * * *" }), []string{"entry good: want exactly one of duration and end"}},
-		"neither":                {entry(func(e *model.ScheduleEntry) { e.Duration = 0 }), []string{"entry good: want exactly one of duration and end"}},
-		"a negative duration":    {entry(func(e *model.ScheduleEntry) { e.Duration = -time.Hour }), []string{"entry good: duration: -1h0m0s is not from 1s to 8784h0m0s"}},
-		"an endless duration":    {entry(func(e *model.ScheduleEntry) { e.Duration = 9000 * time.Hour }), []string{"entry good: duration: 9000h0m0s is not from 1s to 8784h0m0s"}},
-		"a wrong end":            {entry(func(e *model.ScheduleEntry) { e.Duration, e.End = 0, "never" }), []string{`entry good: end: "never" is no cron (expected exactly 5 fields, found 1: [never]); want five fields such as 0 8 * * 1-5: minute, hour, day of month, month, day of week`}},
-		"an end at the start":    {entry(func(e *model.ScheduleEntry) { e.Duration, e.End = 0, "00 8 * * *" }), []string{"entry good: end: it is the same as start, so a window would never close"}},
-		"a negative minimum":     {entry(func(e *model.ScheduleEntry) { e.Min = new(-1) }), []string{"entry good: minReplicas: -1 is not from 0 to 2147483647"}},
-		"a maximum of zero":      {entry(func(e *model.ScheduleEntry) { e.Max = new(0) }), []string{"entry good: maxReplicas: 0 is not from 1 to 2147483647"}},
-		"a maximum that is less": {entry(func(e *model.ScheduleEntry) { e.Min, e.Max = new(9), new(3) }), []string{"entry good: maxReplicas: 3 is less than minReplicas, which is 9"}},
-		"no bounds":              {entry(func(e *model.ScheduleEntry) { e.Min = nil }), []string{"entry good: want minReplicas, maxReplicas or both"}},
-		"a name twice":           {&model.Schedule{Entries: []model.ScheduleEntry{good, good}}, []string{`entries: the name "good" of entry 2 is empty or not the only one`}},
-		"a negative lead":        {&model.Schedule{Lead: new(-time.Second), Entries: []model.ScheduleEntry{good}}, []string{"lead: -1s is not from 0s to 1h0m0s"}},
+			`entry good: start: "61 8 * * *" is no cron (end of range (61) above maximum (59): 61); want five fields such as 0 8 * * ` +
+				`1-5: minute, hour, day of month, month, day of week`}},
+		"six fields": {entry(func(e *model.ScheduleEntry) { e.Start = "0 0 8 * * *" }),
+			[]string{`entry good: start: "0 0 8 * * *" is no cron (expected exactly 5 fields, found 6: [0 0 8 * * *]); want five fields ` +
+				`such as 0 8 * * 1-5: minute, hour, day of month, month, day of week`}},
+		"an interval": {entry(func(e *model.ScheduleEntry) { e.Start = "@every 5m" }),
+			[]string{`entry good: start: "@every 5m" has no fixed moments; want a cron such as */5 * * * *`}},
+		"a zone in the cron": {entry(func(e *model.ScheduleEntry) { e.Start = "TZ=0" }),
+			[]string{"entry good: start: it names a time zone, which belongs into timeZone"}},
+		"a cron that never is": {entry(func(e *model.ScheduleEntry) { e.Start = "0 0 30 2 *" }),
+			[]string{`entry good: start: "0 0 30 2 *" never occurs`}},
+		"no start": {entry(func(e *model.ScheduleEntry) { e.Start = " " }),
+			[]string{"entry good: start: it is empty; want a cron such as 0 8 * * 1-5"}},
+		"a long cron": {entry(func(e *model.ScheduleEntry) { e.Start = strings.Repeat("0,", 200) + "0 * * * *" }),
+			[]string{"entry good: start: it is longer than 200 characters"}},
+		"duration and end": {entry(func(e *model.ScheduleEntry) { e.End = "0 9 * * *" }),
+			[]string{"entry good: want exactly one of duration and end"}},
+		"neither": {entry(func(e *model.ScheduleEntry) { e.Duration = 0 }),
+			[]string{"entry good: want exactly one of duration and end"}},
+		"a negative duration": {entry(func(e *model.ScheduleEntry) { e.Duration = -time.Hour }),
+			[]string{"entry good: duration: -1h0m0s is not from 1s to 8784h0m0s"}},
+		"an endless duration": {entry(func(e *model.ScheduleEntry) { e.Duration = 9000 * time.Hour }),
+			[]string{"entry good: duration: 9000h0m0s is not from 1s to 8784h0m0s"}},
+		"a wrong end": {entry(func(e *model.ScheduleEntry) { e.Duration, e.End = 0, "never" }),
+			[]string{`entry good: end: "never" is no cron (expected exactly 5 fields, found 1: [never]); want five fields such as 0 8 * ` +
+				`* 1-5: minute, hour, day of month, month, day of week`}},
+		"an end at the start": {entry(func(e *model.ScheduleEntry) { e.Duration, e.End = 0, "00 8 * * *" }),
+			[]string{"entry good: end: it is the same as start, so a window would never close"}},
+		"a negative minimum": {entry(func(e *model.ScheduleEntry) { e.Min = new(-1) }),
+			[]string{"entry good: minReplicas: -1 is not from 0 to 2147483647"}},
+		"a maximum of zero": {entry(func(e *model.ScheduleEntry) { e.Max = new(0) }),
+			[]string{"entry good: maxReplicas: 0 is not from 1 to 2147483647"}},
+		"a maximum that is less": {entry(func(e *model.ScheduleEntry) { e.Min, e.Max = new(9), new(3) }),
+			[]string{"entry good: maxReplicas: 3 is less than minReplicas, which is 9"}},
+		"no bounds": {entry(func(e *model.ScheduleEntry) { e.Min = nil }),
+			[]string{"entry good: want minReplicas, maxReplicas or both"}},
+		"a name twice": {&model.Schedule{Entries: []model.ScheduleEntry{good, good}},
+			[]string{`entries: the name "good" of entry 2 is empty or not the only one`}},
+		"a negative lead": {&model.Schedule{Lead: new(-time.Second), Entries: []model.ScheduleEntry{good}},
+			[]string{"lead: -1s is not from 0s to 1h0m0s"}},
 		"several mistakes": {entry(func(e *model.ScheduleEntry) { e.Start, e.Min = "x", new(-1) }), []string{
-			`entry good: start: "x" is no cron (expected exactly 5 fields, found 1: [x]); want five fields such as 0 8 * * 1-5: minute, hour, day of month, month, day of week`,
+			`entry good: start: "x" is no cron (expected exactly 5 fields, found 1: [x]); want five fields such as 0 8 * * 1-5: minute, ` +
+				`hour, day of month, month, day of week`,
 			"entry good: minReplicas: -1 is not from 0 to 2147483647"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,7 +380,8 @@ func TestNextListsWindowsInOrder(t *testing.T) {
 	for _, w := range got {
 		text = append(text, w.Entry+" "+w.From.Format("02 15:04")+"-"+w.To.Format("15:04"))
 	}
-	want := []string{"entry-1 01 08:00-09:00", "entry-2 01 12:00-13:00", "entry-1 02 08:00-09:00", "entry-2 02 12:00-13:00", "entry-1 03 08:00-09:00"}
+	want := []string{"entry-1 01 08:00-09:00", "entry-2 01 12:00-13:00", "entry-1 02 08:00-09:00", "entry-2 02 12:00-13:00",
+		"entry-1 03 08:00-09:00"}
 	if !slices.Equal(text, want) {
 		t.Errorf("%q, want %q", text, want)
 	}

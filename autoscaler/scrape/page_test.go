@@ -76,9 +76,10 @@ func text(values map[int]string) string {
 
 func TestLiesAndGarbageAreRefused(t *testing.T) {
 	for name, test := range map[string]struct{ page, want string }{
-		"nothing":              {"", "there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
-		"a web page":           {"<html>\nhello\n</html>", "there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
-		"noise":                {strings.Repeat("\x00\xff\n", 1000), "there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
+		"nothing":    {"", "there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
+		"a web page": {"<html>\nhello\n</html>", "there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
+		"noise": {strings.Repeat("\x00\xff\n", 1000),
+			"there is no sluice_queue_uptime_seconds, want the page of a queue-proxy"},
 		"half a page":          {text(nil)[:300], "there is no sluice_queue_concurrency_seconds_total, want the page of a queue-proxy"},
 		"not a number":         {text(map[int]string{requests: "many"}), `sluice_queue_requests_total is "many", want a number`},
 		"no number":            {text(map[int]string{requests: ""}), `sluice_queue_requests_total is "", want a number`},

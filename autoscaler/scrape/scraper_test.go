@@ -187,21 +187,24 @@ func TestBadPagesHarmTheirOwnRevisionOnly(t *testing.T) {
 	defer deaf.Close()
 	good := plain(text(map[int]string{uptime: "100", inFlight: "1"}))
 	bad := map[string]struct{ url, want string }{
-		"hangs":     {pages(t, hang), "context deadline exceeded"},
-		"deaf":      {"http://" + deaf.Addr().String(), "context deadline exceeded"},
-		"drips":     {pages(t, drip), "context deadline exceeded"},
-		"gigabyte":  {pages(t, endless("")), "got more than 262144 bytes"},
-		"comments":  {pages(t, endless("# ")), "got more than 262144 bytes"},
-		"garbage":   {pages(t, plain("\x00\x01{{{")), "there is no sluice_queue_uptime_seconds"},
-		"html":      {pages(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }), `got "text/html; charset=utf-8", want Prometheus text`},
-		"lies":      {pages(t, plain(text(map[int]string{inFlight: "-3"}))), "sluice_queue_in_flight is -3, want 0 to"},
-		"redirects": {pages(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }), "it redirects"},
+		"hangs":    {pages(t, hang), "context deadline exceeded"},
+		"deaf":     {"http://" + deaf.Addr().String(), "context deadline exceeded"},
+		"drips":    {pages(t, drip), "context deadline exceeded"},
+		"gigabyte": {pages(t, endless("")), "got more than 262144 bytes"},
+		"comments": {pages(t, endless("# ")), "got more than 262144 bytes"},
+		"garbage":  {pages(t, plain("\x00\x01{{{")), "there is no sluice_queue_uptime_seconds"},
+		"html": {pages(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }),
+			`got "text/html; charset=utf-8", want Prometheus text`},
+		"lies": {pages(t, plain(text(map[int]string{inFlight: "-3"}))), "sluice_queue_in_flight is -3, want 0 to"},
+		"redirects": {pages(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }),
+			"it redirects"},
 		"forbidden": {pages(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }), "got status 403, want 200"},
 		"refused":   {"http://" + closed.Addr().String(), "connection refused"},
 		"no URL":    {"::", "missing protocol scheme"},
 		"scheme":    {"gopher://example", "unsupported protocol scheme"},
 		"not HTTP":  {notHTTP(t), "malformed HTTP"},
-		"header":    {pages(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }), "server response headers exceeded"},
+		"header": {pages(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }),
+			"server response headers exceeded"},
 	}
 	targets := []Target{target("good", pages(t, good))}
 	for name, b := range bad {

@@ -14,8 +14,10 @@ func TestTraces(t *testing.T) {
 		name, text string
 		want       Load
 	}{
-		{"rate", "seconds,rps\n0,5\n10,20\n", Load{Length: 20 * time.Second, Steps: []Step{{0, 5, 100 * ms}, {10 * time.Second, 20, 100 * ms}}}},
-		{"rate and latency", "# a comment\nSeconds, RPS, latency_ms\n1.5, 5, 20\n", Load{Length: 61500 * ms, Steps: []Step{{1500 * ms, 5, 20 * ms}}}},
+		{"rate", "seconds,rps\n0,5\n10,20\n",
+			Load{Length: 20 * time.Second, Steps: []Step{{0, 5, 100 * ms}, {10 * time.Second, 20, 100 * ms}}}},
+		{"rate and latency", "# a comment\nSeconds, RPS, latency_ms\n1.5, 5, 20\n",
+			Load{Length: 61500 * ms, Steps: []Step{{1500 * ms, 5, 20 * ms}}}},
 		{"concurrency", "seconds,concurrency\n0,5\n", Load{Length: time.Minute, Steps: []Step{{0, 50, 100 * ms}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -65,9 +65,11 @@ func TestProbesOfEveryKind(t *testing.T) {
 	for text, want := range map[string][]model.Probe{
 		"": {{TCP: true}},
 		`{"tcpSocket":{"port":"8080","host":"127.0.0.1"},"periodSeconds":5}`: {{TCP: true, Port: 8080, Period: 5 * time.Second}},
-		`{"grpc":{"port":9000,"service":"mine"},"failureThreshold":2}`:       {{GRPC: &model.GRPCProbe{Service: "mine"}, Port: 9000, FailureThreshold: 2}},
-		`{"httpGet":{"host":"other.example","scheme":"HTTPS"}}`:              {{HTTP: &model.HTTPProbe{Host: "other.example", Scheme: "HTTPS"}}},
-		` [{"tcpSocket":{"port":1}},{"tcpSocket":{"port":2}}]`:               {{TCP: true, Port: 1}, {TCP: true, Port: 2}},
+		`{"grpc":{"port":9000,"service":"mine"},"failureThreshold":2}`: {{GRPC: &model.GRPCProbe{Service: "mine"}, Port: 9000,
+			FailureThreshold: 2}},
+		`{"httpGet":{"host":"other.example","scheme":"HTTPS"}}`: {{HTTP: &model.HTTPProbe{Host: "other.example",
+			Scheme: "HTTPS"}}},
+		` [{"tcpSocket":{"port":1}},{"tcpSocket":{"port":2}}]`: {{TCP: true, Port: 1}, {TCP: true, Port: 2}},
 	} {
 		c, err := readConfig(environment("SERVING_READINESS_PROBE", text))
 		if err != nil {
@@ -86,30 +88,45 @@ func TestProbesOfEveryKind(t *testing.T) {
 
 func TestWrongValuesAreRefusedAllAtOnce(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
-		{"QUEUE_SERVING_PORT", "", "QUEUE_SERVING_PORT must be set: port for requests; 8013 means that the application speaks h2c. 0 has the system choose"},
+		{"QUEUE_SERVING_PORT", "",
+			"QUEUE_SERVING_PORT must be set: port for requests; 8013 means that the application speaks h2c. 0 has the system choose"},
 		{"QUEUE_SERVING_PORT", "70000", `QUEUE_SERVING_PORT is "70000": want a whole number from 0 to 65535`},
 		{"USER_PORT", "http", `USER_PORT is "http": want a port number from 1 to 65535`},
 		{"USER_PORT", "0", `USER_PORT is "0": want a port number from 1 to 65535`},
 		{"CONTAINER_CONCURRENCY", "-1", `CONTAINER_CONCURRENCY is "-1": want a whole number from 0 to 1000000`},
 		{"CONTAINER_CONCURRENCY", "1.5", `CONTAINER_CONCURRENCY is "1.5": want a whole number from 0 to 1000000`},
-		{"REVISION_TIMEOUT_SECONDS", "5m", `REVISION_TIMEOUT_SECONDS is "5m": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
-		{"REVISION_IDLE_TIMEOUT_SECONDS", "NaN", `REVISION_IDLE_TIMEOUT_SECONDS is "NaN": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
-		{"REVISION_RESPONSE_START_TIMEOUT_SECONDS", "1e10", `REVISION_RESPONSE_START_TIMEOUT_SECONDS is "1e10": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
+		{"REVISION_TIMEOUT_SECONDS", "5m",
+			`REVISION_TIMEOUT_SECONDS is "5m": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
+		{"REVISION_IDLE_TIMEOUT_SECONDS", "NaN",
+			`REVISION_IDLE_TIMEOUT_SECONDS is "NaN": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
+		{"REVISION_RESPONSE_START_TIMEOUT_SECONDS", "1e10",
+			`REVISION_RESPONSE_START_TIMEOUT_SECONDS is "1e10": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
 		{"SERVING_ENABLE_REQUEST_LOG", "on", `SERVING_ENABLE_REQUEST_LOG is "on": want true or false`},
 		{"SERVING_LOGGING_LEVEL", "loud", `SERVING_LOGGING_LEVEL is "loud": want debug, info, warn or error`},
-		{"SLUICE_STREAM_DRAIN_SECONDS", "-3", `SLUICE_STREAM_DRAIN_SECONDS is "-3": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
+		{"SLUICE_STREAM_DRAIN_SECONDS", "-3",
+			`SLUICE_STREAM_DRAIN_SECONDS is "-3": want a number of seconds from 0 to 1000000000, such as 30 or 0.5`},
 		{"SLUICE_PROTOCOL", "h2", `SLUICE_PROTOCOL is "h2": want http1 or h2c, or none to go by QUEUE_SERVING_PORT`},
 		{"SLUICE_LISTEN_HOST", "here", `SLUICE_LISTEN_HOST is "here": want an IP address`},
 		{"SLUICE_METRICS_PORT", "x", `SLUICE_METRICS_PORT is "x": want a whole number from 0 to 65535`},
-		{"SERVING_READINESS_PROBE", "yes", `SERVING_READINESS_PROBE is "yes": not a Probe of Kubernetes as JSON: invalid character 'y' looking for beginning of value`},
+		{"SERVING_READINESS_PROBE", "yes",
+			`SERVING_READINESS_PROBE is "yes": not a Probe of Kubernetes as JSON: invalid character 'y' looking for beginning of value`},
 		{"SERVING_READINESS_PROBE", "{}", `SERVING_READINESS_PROBE is "{}": it has 0 of httpGet, tcpSocket and grpc, want one`},
 		{"SERVING_READINESS_PROBE", "[]", `SERVING_READINESS_PROBE is "[]": the list is empty, want at least one Probe`},
-		{"SERVING_READINESS_PROBE", `{"httpGet":{},"tcpSocket":{}}`, `SERVING_READINESS_PROBE is "{\"httpGet\":{},\"tcpSocket\":{}}": it has 2 of httpGet, tcpSocket and grpc, want one`},
-		{"SERVING_READINESS_PROBE", `{"exec":{"command":["true"]}}`, `SERVING_READINESS_PROBE is "{\"exec\":{\"command\":[\"true\"]}}": exec cannot be run from here: leave it to the application's container, and give tcpSocket here`},
-		{"SERVING_READINESS_PROBE", `{"httpGet":{"port":"http"}}`, `SERVING_READINESS_PROBE is "{\"httpGet\":{\"port\":\"http\"}}": not a Probe of Kubernetes as JSON: port is "http", want a number from 1 to 65535, or 0 for USER_PORT`},
-		{"SERVING_READINESS_PROBE", `{"httpGet":{"scheme":"FTP"}}`, `SERVING_READINESS_PROBE is "{\"httpGet\":{\"scheme\":\"FTP\"}}": httpGet.scheme is "FTP", want HTTP or HTTPS`},
-		{"SERVING_READINESS_PROBE", `{"tcpSocket":{"host":"1.1.1.1"}}`, `SERVING_READINESS_PROBE is "{\"tcpSocket\":{\"host\":\"1.1.1.1\"}}": tcpSocket.host is "1.1.1.1", want none: the application is in this pod`},
-		{"SERVING_READINESS_PROBE", `{"grpc":{},"timeoutSeconds":-1}`, `SERVING_READINESS_PROBE is "{\"grpc\":{},\"timeoutSeconds\":-1}": timeoutSeconds is -1, want 0 to 1000000000`},
+		{"SERVING_READINESS_PROBE", `{"httpGet":{},"tcpSocket":{}}`,
+			`SERVING_READINESS_PROBE is "{\"httpGet\":{},\"tcpSocket\":{}}": it has 2 of httpGet, tcpSocket and grpc, want one`},
+		{"SERVING_READINESS_PROBE", `{"exec":{"command":["true"]}}`,
+			`SERVING_READINESS_PROBE is "{\"exec\":{\"command\":[\"true\"]}}": exec cannot be run from here: leave it to the ` +
+				`application's container, and give tcpSocket here`},
+		{"SERVING_READINESS_PROBE", `{"httpGet":{"port":"http"}}`,
+			`SERVING_READINESS_PROBE is "{\"httpGet\":{\"port\":\"http\"}}": not a Probe of Kubernetes as JSON: port is "http", want a ` +
+				`number from 1 to 65535, or 0 for USER_PORT`},
+		{"SERVING_READINESS_PROBE", `{"httpGet":{"scheme":"FTP"}}`,
+			`SERVING_READINESS_PROBE is "{\"httpGet\":{\"scheme\":\"FTP\"}}": httpGet.scheme is "FTP", want HTTP or HTTPS`},
+		{"SERVING_READINESS_PROBE", `{"tcpSocket":{"host":"1.1.1.1"}}`,
+			`SERVING_READINESS_PROBE is "{\"tcpSocket\":{\"host\":\"1.1.1.1\"}}": tcpSocket.host is "1.1.1.1", want none: the ` +
+				`application is in this pod`},
+		{"SERVING_READINESS_PROBE", `{"grpc":{},"timeoutSeconds":-1}`,
+			`SERVING_READINESS_PROBE is "{\"grpc\":{},\"timeoutSeconds\":-1}": timeoutSeconds is -1, want 0 to 1000000000`},
 	} {
 		_, err := readConfig(environment(test.name, test.value))
 		if err == nil || err.Error() != test.want {

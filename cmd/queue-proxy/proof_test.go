@@ -55,7 +55,8 @@ func TestTheControllerEndsStreamsAndActivatorsProveThemselves(t *testing.T) {
 	get(t, p.url, contract.ProxyHeader, signer.ProxyProof("default", "hello-00002"))
 	eventually(t, "one of three requests counts as an activator's", func() bool {
 		_, page := get(t, p.metrics+"/metrics")
-		return strings.Contains(page, "\nsluice_queue_requests_total 3\n") && strings.Contains(page, "\nsluice_queue_proxied_requests_total 1\n")
+		return strings.Contains(page, "\nsluice_queue_requests_total 3\n") &&
+			strings.Contains(page, "\nsluice_queue_proxied_requests_total 1\n")
 	})
 
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))

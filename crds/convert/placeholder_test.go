@@ -11,7 +11,8 @@ import (
 
 func TestAPlaceholderFollowsTheMetadataOfItsRoute(t *testing.T) {
 	route := func(labels, annotations map[string]string) *servingv1.Route {
-		return &servingv1.Route{ObjectMeta: metav1.ObjectMeta{Name: "hello", Namespace: "default", Labels: labels, Annotations: annotations}}
+		return &servingv1.Route{ObjectMeta: metav1.ObjectMeta{Name: "hello", Namespace: "default", Labels: labels,
+			Annotations: annotations}}
 	}
 	of := func(r *servingv1.Route) bool {
 		have := convert.PlaceholderOf(route(map[string]string{"team": "blue"}, map[string]string{"a": "1"}), "hello", "gateway.example.com")
@@ -28,7 +29,8 @@ func TestAPlaceholderFollowsTheMetadataOfItsRoute(t *testing.T) {
 		{"one more annotation", map[string]string{"team": "blue"}, map[string]string{"a": "1", "b": ""}, false},
 		{"another annotation", map[string]string{"team": "blue"}, map[string]string{"a": "2"}, false},
 		{"one annotation less", map[string]string{"team": "blue"}, nil, true},
-		{"what kubectl applied", map[string]string{"team": "blue"}, map[string]string{"a": "1", servingv1.LastAppliedAnnotation: "{}"}, true},
+		{"what kubectl applied", map[string]string{"team": "blue"}, map[string]string{"a": "1", servingv1.LastAppliedAnnotation: "{}"},
+			true},
 	} {
 		if got := of(route(test.labels, test.annotations)); got != test.want {
 			t.Errorf("%s: the placeholder is as it should be: %t, want %t", test.name, got, test.want)

@@ -18,10 +18,11 @@ func TestScheduleInAnAnnotationIsLikeTheKind(t *testing.T) {
 		{Name: "office", Start: "0 8 * * 1-5", End: "0 18 * * 1-5", MinReplicas: new(int32(10))},
 		{Name: "night", Start: "0 22 * * *", Duration: "8h30m", MaxReplicas: new(int32(2))},
 	}}
-	want := &model.Schedule{Name: `ScalingSchedule "s"`, TimeZone: "Europe/Berlin", Lead: new(2 * time.Minute), Entries: []model.ScheduleEntry{
-		{Name: "office", Start: "0 8 * * 1-5", End: "0 18 * * 1-5", Min: new(10)},
-		{Name: "night", Start: "0 22 * * *", Duration: 8*time.Hour + 30*time.Minute, Max: new(2)},
-	}}
+	want := &model.Schedule{Name: `ScalingSchedule "s"`, TimeZone: "Europe/Berlin", Lead: new(2 * time.Minute),
+		Entries: []model.ScheduleEntry{
+			{Name: "office", Start: "0 8 * * 1-5", End: "0 18 * * 1-5", Min: new(10)},
+			{Name: "night", Start: "0 22 * * *", Duration: 8*time.Hour + 30*time.Minute, Max: new(2)},
+		}}
 	kind, err := Schedule(&autoscalingv1alpha1.ScalingSchedule{ObjectMeta: metav1.ObjectMeta{Name: "s"},
 		Spec: autoscalingv1alpha1.ScalingScheduleSpec{ScheduleTimes: times}})
 	if err != nil || !cmp.Equal(kind, want) {
@@ -55,7 +56,8 @@ func TestAnnotationsThatAreNoSchedule(t *testing.T) {
 		strings.Repeat("#", 40000):              "it is longer than 32768 bytes",
 	} {
 		_, err := AnnotatedSchedule(map[string]string{autoscalingv1alpha1.ScheduleAnnotation: text})
-		if err == nil || !strings.HasPrefix(err.Error(), "annotation autoscaling.sluice.dev/schedule: ") || !strings.Contains(err.Error(), want) {
+		if err == nil || !strings.HasPrefix(err.Error(), "annotation autoscaling.sluice.dev/schedule: ") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%.50q: %v, want %s", text, err, want)
 		}
 	}
@@ -71,14 +73,16 @@ func TestServicesThatAScheduleSelects(t *testing.T) {
 		selector *metav1.LabelSelector
 		want     bool
 	}{
-		"by name":        {[]string{"other", "hello"}, nil, true},
-		"by label":       {nil, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "web"}}, true},
-		"by either":      {[]string{"hello"}, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "db"}}, true},
-		"all":            {nil, &metav1.LabelSelector{}, true},
-		"another name":   {[]string{"other"}, nil, false},
-		"another label":  {nil, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "db"}}, false},
-		"a wrong one":    {nil, &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}, false},
-		"by expressions": {nil, &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "Exists"}}}, true},
+		"by name":       {[]string{"other", "hello"}, nil, true},
+		"by label":      {nil, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "web"}}, true},
+		"by either":     {[]string{"hello"}, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "db"}}, true},
+		"all":           {nil, &metav1.LabelSelector{}, true},
+		"another name":  {[]string{"other"}, nil, false},
+		"another label": {nil, &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "db"}}, false},
+		"a wrong one": {nil, &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}},
+			false},
+		"by expressions": {nil,
+			&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "Exists"}}}, true},
 	} {
 		s := &autoscalingv1alpha1.ScalingSchedule{Spec: autoscalingv1alpha1.ScalingScheduleSpec{Services: c.services, Selector: c.selector}}
 		if got := Selects(s, hello); got != c.want {

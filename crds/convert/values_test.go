@@ -46,10 +46,13 @@ func TestRevisionWasReady(t *testing.T) {
 		conditions []model.Condition
 		want       bool
 	}{
-		"nothing is known":        {nil, false},
-		"is being deployed":       {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.Unknown}, {Type: model.ContainerHealthy, Status: model.False}}, false},
-		"its container fails now": {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.True}, {Type: model.ContainerHealthy, Status: model.False}}, true},
-		"has no room now":         {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.False}, {Type: model.ContainerHealthy, Status: model.True}}, true},
+		"nothing is known": {nil, false},
+		"is being deployed": {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.Unknown},
+			{Type: model.ContainerHealthy, Status: model.False}}, false},
+		"its container fails now": {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.True},
+			{Type: model.ContainerHealthy, Status: model.False}}, true},
+		"has no room now": {[]model.Condition{{Type: model.ResourcesAvailable, Status: model.False},
+			{Type: model.ContainerHealthy, Status: model.True}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := RevisionOf(made(1), "hello-00001", &knative)
@@ -72,7 +75,8 @@ func TestRouteAsAValue(t *testing.T) {
 	check(t, "route", got, &model.RouteSpec{
 		Key: model.Key{Namespace: "default", Name: "hello"}, UID: "r", Owner: "s", Service: "hello", Generation: 2, Observed: 1,
 		Traffic: []model.Target{{Configuration: "hello", Latest: true, Percent: 100}, {Tag: "old", Revision: "hello-00001"}},
-		Labels:  r.Labels, Annotations: r.Annotations, ClusterLocal: true, RolloutDuration: time.Minute, Served: served, URL: "http://x", Rollout: `{"configurations":[]}`,
+		Labels:  r.Labels, Annotations: r.Annotations, ClusterLocal: true, RolloutDuration: time.Minute, Served: served, URL: "http://x",
+		Rollout:    `{"configurations":[]}`,
 		Conditions: []model.Condition{},
 	})
 	check(t, "annotations without a rollout", WithRollout(r.Status.Annotations, ""), map[string]string{"other": "kept"})
@@ -85,14 +89,18 @@ func TestRolloutDuration(t *testing.T) {
 		want        time.Duration
 		problem     string
 	}{
-		"none":             {nil, 0, ""},
-		"empty":            {map[string]string{name: ""}, 0, ""},
-		"a minute":         {map[string]string{name: "1m"}, time.Minute, ""},
-		"other spelling":   {map[string]string{alt: "2m"}, 2 * time.Minute, ""},
-		"the first wins":   {map[string]string{alt: "2m", name: "1m"}, time.Minute, ""},
-		"negative":         {map[string]string{name: "-1s"}, 0, `annotation serving.knative.dev/rollout-duration is "-1s", want a duration of whole seconds that is not negative, such as 90s`},
-		"part of a second": {map[string]string{name: "1500ms"}, 0, `annotation serving.knative.dev/rollout-duration is "1500ms", want a duration of whole seconds that is not negative, such as 90s`},
-		"not a duration":   {map[string]string{alt: "soon"}, 0, `annotation serving.knative.dev/rolloutDuration is "soon", want a duration of whole seconds that is not negative, such as 90s`},
+		"none":           {nil, 0, ""},
+		"empty":          {map[string]string{name: ""}, 0, ""},
+		"a minute":       {map[string]string{name: "1m"}, time.Minute, ""},
+		"other spelling": {map[string]string{alt: "2m"}, 2 * time.Minute, ""},
+		"the first wins": {map[string]string{alt: "2m", name: "1m"}, time.Minute, ""},
+		"negative": {map[string]string{name: "-1s"}, 0,
+			`annotation serving.knative.dev/rollout-duration is "-1s", want a duration of whole seconds that is not negative, such as 90s`},
+		"part of a second": {map[string]string{name: "1500ms"}, 0,
+			`annotation serving.knative.dev/rollout-duration is "1500ms", want a duration of whole seconds that is not negative, such as ` +
+				`90s`},
+		"not a duration": {map[string]string{alt: "soon"}, 0,
+			`annotation serving.knative.dev/rolloutDuration is "soon", want a duration of whole seconds that is not negative, such as 90s`},
 	} {
 		t.Run(label, func(t *testing.T) {
 			r := RouteOf(service())
@@ -111,7 +119,8 @@ func TestRolloutDuration(t *testing.T) {
 
 func TestConditionsKeepTheirTimes(t *testing.T) {
 	before := Conditions(nil, []model.Condition{
-		{Type: "A", Status: model.True}, {Type: "B", Status: model.Unknown, Reason: "Old"}, {Type: "C", Status: model.True, Severity: model.SeverityInfo},
+		{Type: "A", Status: model.True}, {Type: "B", Status: model.Unknown, Reason: "Old"},
+		{Type: "C", Status: model.True, Severity: model.SeverityInfo},
 	}, epoch)
 	after := Conditions(before, []model.Condition{
 		{Type: "A", Status: model.False, Reason: "Broke", Message: "it broke"}, {Type: "B", Status: model.Unknown, Reason: "New"},

@@ -47,7 +47,8 @@ func TestWorkloadSaysWhatTheSpecSays(t *testing.T) {
 	r := revision(func(s *servingv1.RevisionSpec) {
 		s.ContainerConcurrency, s.TimeoutSeconds, s.IdleTimeoutSeconds = new(int64(7)), new(int64(600)), new(int64(5))
 		s.Containers = []servingv1.Container{
-			{Name: "side", Image: "s", LivenessProbe: &servingv1.Probe{HTTPGet: &servingv1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(9000)}}},
+			{Name: "side", Image: "s",
+				LivenessProbe: &servingv1.Probe{HTTPGet: &servingv1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(9000)}}},
 			{
 				Name: "app", Image: "a", Command: []string{"run"}, Args: []string{"-v"}, WorkingDir: "/srv",
 				Ports:     []servingv1.ContainerPort{{Name: "h2c", ContainerPort: 9000}},

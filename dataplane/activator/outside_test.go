@@ -109,7 +109,9 @@ func TestInvalidAssignmentIsRejectedWithTheReason(t *testing.T) {
 	b.set(cluster, nil, good)
 	b.get().want(t, 200, "good")
 	for want, change := range map[string]func(*endpointv3.ClusterLoadAssignment){
-		`endpoints[0].locality.zone is "activator"`:           func(m *endpointv3.ClusterLoadAssignment) { m.Endpoints[0].Locality.Zone = "activator" },
+		`endpoints[0].locality.zone is "activator"`: func(m *endpointv3.ClusterLoadAssignment) {
+			m.Endpoints[0].Locality.Zone = "activator"
+		},
 		`concurrency: is 1.5; it must be a whole number`:      set("concurrency", 1.5),
 		`concurrency: must be a number that is not negative`:  set("concurrency", -1.0),
 		`timeout: must be a number`:                           set("timeout", "5s"),
@@ -228,9 +230,12 @@ func TestPartsOfAColdStartAreClamped(t *testing.T) {
 		moments [4]time.Time
 		want    string
 	}{
-		{[4]time.Time{at(1), at(3), at(6), at(8)}, "activate;dur=10.000, decide;dur=1.000, start;dur=2.000, ready;dur=3.000, endpoints;dur=2.000, dispatch;dur=2.000"},
-		{[4]time.Time{}, "activate;dur=10.000, decide;dur=0.000, start;dur=0.000, ready;dur=0.000, endpoints;dur=0.000, dispatch;dur=10.000"},
-		{[4]time.Time{at(-5), at(20), at(4), at(4)}, "activate;dur=10.000, decide;dur=0.000, start;dur=10.000, ready;dur=0.000, endpoints;dur=0.000, dispatch;dur=0.000"},
+		{[4]time.Time{at(1), at(3), at(6), at(8)},
+			"activate;dur=10.000, decide;dur=1.000, start;dur=2.000, ready;dur=3.000, endpoints;dur=2.000, dispatch;dur=2.000"},
+		{[4]time.Time{},
+			"activate;dur=10.000, decide;dur=0.000, start;dur=0.000, ready;dur=0.000, endpoints;dur=0.000, dispatch;dur=10.000"},
+		{[4]time.Time{at(-5), at(20), at(4), at(4)},
+			"activate;dur=10.000, decide;dur=0.000, start;dur=10.000, ready;dur=0.000, endpoints;dur=0.000, dispatch;dur=0.000"},
 	} {
 		if got := divide(zero, at(10), c.moments).serverTiming(true); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)

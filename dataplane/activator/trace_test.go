@@ -70,7 +70,8 @@ func TestTracingFollowsTheControlPlane(t *testing.T) {
 	b.tracing(model.Tracing{Protocol: model.TracingGRPC, Endpoint: "http://" + first.GRPC, SamplingRate: 1})
 	eventually(t, "spans are on", func() bool { return b.traced() != "" })
 	span := spanOf(t, first, b.traced())
-	if span.Service != contract.Activator || span.Resource["service.instance.id"] != "test" || span.Attributes["http.response.status_code"] != "200" {
+	if span.Service != contract.Activator || span.Resource["service.instance.id"] != "test" ||
+		span.Attributes["http.response.status_code"] != "200" {
 		t.Errorf("the span is %+v", span)
 	}
 

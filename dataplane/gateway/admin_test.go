@@ -51,10 +51,14 @@ func TestAdminPagesLookLikeEnvoys(t *testing.T) {
 	stats := b.page("/stats/prometheus")
 	for _, want := range []string{
 		"# TYPE envoy_cluster_upstream_rq_total counter\n", `envoy_cluster_upstream_rq_total{envoy_cluster_name="ns/rev"} 3`,
-		`envoy_cluster_upstream_rq_active{envoy_cluster_name="ns/rev"} 0`, `envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="ns/rev"} 3`,
-		`envoy_cluster_upstream_cx_active{envoy_cluster_name="ns/rev"} 1`, `envoy_cluster_membership_healthy{envoy_cluster_name="ns/rev"} 1`,
-		"# TYPE envoy_cluster_upstream_rq_time histogram\n", `envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="ns/rev",le="+Inf"} 3`,
-		`envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="ns/rev",le="3600000"} 3`, `envoy_cluster_upstream_rq_time_count{envoy_cluster_name="ns/rev"} 3`,
+		`envoy_cluster_upstream_rq_active{envoy_cluster_name="ns/rev"} 0`,
+		`envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="ns/rev"} 3`,
+		`envoy_cluster_upstream_cx_active{envoy_cluster_name="ns/rev"} 1`,
+		`envoy_cluster_membership_healthy{envoy_cluster_name="ns/rev"} 1`,
+		"# TYPE envoy_cluster_upstream_rq_time histogram\n",
+		`envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="ns/rev",le="+Inf"} 3`,
+		`envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="ns/rev",le="3600000"} 3`,
+		`envoy_cluster_upstream_rq_time_count{envoy_cluster_name="ns/rev"} 3`,
 		`envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http"} 4`,
 		`envoy_http_downstream_rq_xx{envoy_response_code_class="5",envoy_http_conn_manager_prefix="http"} 1`, "envoy_server_live{} 1",
 		`envoy_cluster_upstream_rq_total{envoy_cluster_name="unused"} 0`,

@@ -57,7 +57,8 @@ func TestHeadersChangeAtEveryLevelInEnvoysOrder(t *testing.T) {
 
 	got := b.get("http://h/", "x-secret", "s", "knative-serving-revision", "forged", "x-default", "theirs")
 	for _, want := range []string{
-		"X-Order: cluster\nX-Order: route\nX-Order: host\nX-Order: config\n", "Knative-Serving-Revision: rev-1\n", "X-Default: theirs\n", "X-Percent: 100%\n",
+		"X-Order: cluster\nX-Order: route\nX-Order: host\nX-Order: config\n", "Knative-Serving-Revision: rev-1\n", "X-Default: theirs\n",
+		"X-Percent: 100%\n",
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("upstream saw\n%s\nwithout %q", got.body, want)

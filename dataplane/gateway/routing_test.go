@@ -17,14 +17,16 @@ func TestHostsAreMatchedExactlyThenByTheLongestWildcard(t *testing.T) {
 	set := one(plain(t))
 	var hosts []*routev3.VirtualHost
 	for name, domains := range map[string]string{
-		"exact": "a.example.com", "deep": "*.b.example.com", "shallow": "*.example.com", "prefix": "api.*", "longprefix": "api.eu.*", "upper": "Mixed.Case",
+		"exact": "a.example.com", "deep": "*.b.example.com", "shallow": "*.example.com", "prefix": "api.*", "longprefix": "api.eu.*",
+		"upper": "Mixed.Case",
 	} {
 		set = append(set, backend(t, name, upstream(t, says(name)))...)
 		hosts = append(hosts, vhost(name, domains, to(prefix("/"), name)))
 	}
 	b.push(append(set, routes(t, hosts...))...)
 	for host, want := range map[string]string{
-		"a.example.com": "exact", "A.EXAMPLE.com": "exact", "a.example.com:8080": "exact", "x.b.example.com": "deep", "b.example.com": "shallow",
+		"a.example.com": "exact", "A.EXAMPLE.com": "exact", "a.example.com:8080": "exact", "x.b.example.com": "deep",
+		"b.example.com":   "shallow",
 		"x.y.example.com": "shallow", "api.us.test": "prefix", "api.eu.test": "longprefix", "mixed.case": "upper",
 	} {
 		if got := b.get("http://" + host + "/"); got.body != want {
@@ -63,13 +65,22 @@ func TestTheFirstMatchingRouteWins(t *testing.T) {
 		{"regex", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(`/item/\d+`)}}},
 		{"separated", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: "/sep"}}},
 		{"fold", folded},
-		{"h-exact", header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "one"}, IgnoreCase: true}))},
+		{"h-exact",
+			header("/h",
+				text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "one"}, IgnoreCase: true}))},
 		{"h-prefix", header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "two"}}))},
 		{"h-suffix", header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: "three"}}))},
-		{"h-contains", header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: "fo"}}))},
-		{"h-regex", header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex("v[0-9]")}}))},
-		{"h-present", header("/h", &routev3.HeaderMatcher{Name: "x-here", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}})},
-		{"h-absent", header("/absent", &routev3.HeaderMatcher{Name: "x-here", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false}})},
+		{"h-contains",
+			header("/h", text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: "fo"}}))},
+		{"h-regex",
+			header("/h",
+				text("x-a", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex("v[0-9]")}}))},
+		{"h-present",
+			header("/h",
+				&routev3.HeaderMatcher{Name: "x-here", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}})},
+		{"h-absent",
+			header("/absent",
+				&routev3.HeaderMatcher{Name: "x-here", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false}})},
 		{"h-inverted", header("/h", inverted)},
 		{"h-method", header("/h", text(":method", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "GET"}}))},
 	}
@@ -86,10 +97,13 @@ func TestTheFirstMatchingRouteWins(t *testing.T) {
 	for _, c := range []struct {
 		path, header, value, want string
 	}{
-		{"/exact", "", "", "exact"}, {"/exact?q=1", "", "", "exact"}, {"/exact/", "", "", ""}, {"/item/12", "", "", "regex"}, {"/item/12x", "", "", ""},
+		{"/exact", "", "", "exact"}, {"/exact?q=1", "", "", "exact"}, {"/exact/", "", "", ""}, {"/item/12", "", "", "regex"},
+		{"/item/12x", "", "", ""},
 		{"/sep", "", "", "separated"}, {"/sep/x", "", "", "separated"}, {"/separate", "", "", ""}, {"/FoLd/x", "", "", "fold"},
-		{"/h", "x-a", "ONE", "h-exact"}, {"/h", "x-a", "two-b", "h-prefix"}, {"/h", "x-a", "b-three", "h-suffix"}, {"/h", "x-a", "info", "h-contains"},
-		{"/h", "x-a", "v1", "h-regex"}, {"/h", "x-here", "", "h-present"}, {"/h", "x-not", "yes", "h-inverted"}, {"/h", "x-not", "no", "h-method"},
+		{"/h", "x-a", "ONE", "h-exact"}, {"/h", "x-a", "two-b", "h-prefix"}, {"/h", "x-a", "b-three", "h-suffix"},
+		{"/h", "x-a", "info", "h-contains"},
+		{"/h", "x-a", "v1", "h-regex"}, {"/h", "x-here", "", "h-present"}, {"/h", "x-not", "yes", "h-inverted"},
+		{"/h", "x-not", "no", "h-method"},
 		{"/h", "", "", "h-method"}, {"/absent", "", "", "h-absent"}, {"/absent", "x-here", "1", ""}, {"/none", "", "", ""},
 	} {
 		var pair []string
@@ -144,7 +158,8 @@ func TestPathsAndHostsAreRewritten(t *testing.T) {
 	b.push(all(one(plain(t)), backend(t, "echo", upstream(t, echo)), one(routes(t, vhost("h", "*", rewrite, to(prefix("/"), "echo")))))...)
 	got := b.get("http://outer.test:99/old/a%2Fb?x=1;y=2").body
 	for _, want := range []string{
-		"GET /new/a%2Fb?x=1;y=2 HTTP/1.1\n", "Host: inner.test\n", "X-Forwarded-Host: outer.test\n", "X-Envoy-Original-Path: /old/a%2Fb?x=1;y=2\n",
+		"GET /new/a%2Fb?x=1;y=2 HTTP/1.1\n", "Host: inner.test\n", "X-Forwarded-Host: outer.test\n",
+		"X-Envoy-Original-Path: /old/a%2Fb?x=1;y=2\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("upstream saw\n%s\nwithout %q", got, want)

@@ -183,12 +183,15 @@ func TestRejectedScopeDoesNotBlockOthers(t *testing.T) {
 		bad  *resource.Resource
 		want []string
 	}{
-		"not understood": {hostScope(t, "x", "x.test", 1, to(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier, QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}, "c")),
+		"not understood": {hostScope(t, "x", "x.test", 1,
+			to(&routev3.RouteMatch{PathSpecifier: prefix("/").PathSpecifier,
+				QueryParameters: []*routev3.QueryParameterMatcher{{Name: "q"}}}, "c")),
 			[]string{`scope "x"`, "routes[0].match.query_parameters"}},
-		"taken":          {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
-		"on demand":      {res(t, gcpresource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "on_demand", "not supported"}},
-		"without routes": {res(t, gcpresource.ScopedRouteType, "x", &routev3.ScopedRouteConfiguration{Name: "x", Key: onDemand.Key}), []string{`scope "x"`, "route_configuration_name", "missing"}},
-		"garbage":        {raw(gcpresource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
+		"taken":     {hostScope(t, "x", "w.test", 1, to1("b")), []string{`scope "x"`, "key", `"w"`, "once"}},
+		"on demand": {res(t, gcpresource.ScopedRouteType, "x", onDemand), []string{`scope "x"`, "on_demand", "not supported"}},
+		"without routes": {res(t, gcpresource.ScopedRouteType, "x", &routev3.ScopedRouteConfiguration{Name: "x", Key: onDemand.Key}),
+			[]string{`scope "x"`, "route_configuration_name", "missing"}},
+		"garbage": {raw(gcpresource.ScopedRouteType, "x", []byte("\xff")), []string{`scope "x"`}},
 	} {
 		had := b.refusals()
 		b.server.Apply(resource.Update{

@@ -232,15 +232,18 @@ func TestBrokenSecretIsRefusedAndTheLastGoodOneServes(t *testing.T) {
 		secret *resource.Resource
 		want   string
 	}{
-		"no pair":           {secret(t, "ns/one", string(chain), string(other)), "not a pair"},
-		"no certificate":    {secret(t, "ns/one", string(key), string(key)), "not a pair"},
-		"half a key":        {secret(t, "ns/one", string(chain), string(key[:len(key)/2])), "not a pair"},
-		"empty":             {secret(t, "ns/one", "", ""), "not a pair"},
-		"no type":           {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one"}), "tls_certificate"},
-		"another type":      {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{}}}), "generic_secret"},
-		"another's name":    {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/two"}), `is "ns/two"`},
-		"garbage":           {raw(gcpresource.SecretType, "ns/one", append([]byte("\xff"), key...)), "not a envoy.extensions.transport_sockets.tls.v3.Secret"},
-		"garbage in a text": {secret(t, "ns/one", string(chain), "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n"), "not a pair"},
+		"no pair":        {secret(t, "ns/one", string(chain), string(other)), "not a pair"},
+		"no certificate": {secret(t, "ns/one", string(key), string(key)), "not a pair"},
+		"half a key":     {secret(t, "ns/one", string(chain), string(key[:len(key)/2])), "not a pair"},
+		"empty":          {secret(t, "ns/one", "", ""), "not a pair"},
+		"no type":        {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/one"}), "tls_certificate"},
+		"another type": {res(t, gcpresource.SecretType, "ns/one",
+			&tlsv3.Secret{Name: "ns/one", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{}}}), "generic_secret"},
+		"another's name": {res(t, gcpresource.SecretType, "ns/one", &tlsv3.Secret{Name: "ns/two"}), `is "ns/two"`},
+		"garbage": {raw(gcpresource.SecretType, "ns/one", append([]byte("\xff"), key...)),
+			"not a envoy.extensions.transport_sockets.tls.v3.Secret"},
+		"garbage in a text": {secret(t, "ns/one", string(chain), "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n"),
+			"not a pair"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			had := b.refusals()

@@ -82,16 +82,27 @@ func TestHeaders(t *testing.T) {
 		state            string
 	}{
 		{name: "no caller", sent: http.Header{}, rate: 1, recorded: true},
-		{name: "sampled caller", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a=1"}}, rate: 1e-6, recorded: true, parent: true, state: "a=1"},
-		{name: "states on two lines", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a=1", "b=2"}}, rate: 1, recorded: true, parent: true, state: "a=1,b=2"},
-		{name: "a state that is none", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a,b"}}, rate: 1, recorded: true, parent: true},
-		{name: "a newer version", sent: http.Header{"Traceparent": {"cc-" + traceID + "-" + callID + "-01-more"}}, rate: 1, recorded: true, parent: true},
-		{name: "caller that does not sample", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-00"}, "Tracestate": {"a=1"}}, rate: 1, passed: true},
-		{name: "two callers", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01", "00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a=1"}}, rate: 1, recorded: true},
+		{name: "sampled caller", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a=1"}},
+			rate: 1e-6, recorded: true, parent: true, state: "a=1"},
+		{name: "states on two lines",
+			sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a=1", "b=2"}}, rate: 1,
+			recorded: true, parent: true, state: "a=1,b=2"},
+		{name: "a state that is none", sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01"}, "Tracestate": {"a,b"}},
+			rate: 1, recorded: true, parent: true},
+		{name: "a newer version", sent: http.Header{"Traceparent": {"cc-" + traceID + "-" + callID + "-01-more"}}, rate: 1, recorded: true,
+			parent: true},
+		{name: "caller that does not sample",
+			sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-00"}, "Tracestate": {"a=1"}}, rate: 1, passed: true},
+		{name: "two callers",
+			sent: http.Header{"Traceparent": {"00-" + traceID + "-" + callID + "-01", "00-" + traceID + "-" + callID + "-01"},
+				"Tracestate": {"a=1"}}, rate: 1, recorded: true},
 		{name: "malformed", sent: http.Header{"Traceparent": {"00-" + traceID}, "Tracestate": {"a=1"}}, rate: 1, recorded: true},
-		{name: "the version that is none", sent: http.Header{"Traceparent": {"ff-" + traceID + "-" + callID + "-01"}}, rate: 1, recorded: true},
-		{name: "zeros", sent: http.Header{"Traceparent": {"00-00000000000000000000000000000000-" + callID + "-01"}}, rate: 1, recorded: true},
-		{name: "capitals", sent: http.Header{"Traceparent": {"00-" + strings.ToUpper(traceID) + "-" + callID + "-01"}}, rate: 1, recorded: true},
+		{name: "the version that is none", sent: http.Header{"Traceparent": {"ff-" + traceID + "-" + callID + "-01"}}, rate: 1,
+			recorded: true},
+		{name: "zeros", sent: http.Header{"Traceparent": {"00-00000000000000000000000000000000-" + callID + "-01"}}, rate: 1,
+			recorded: true},
+		{name: "capitals", sent: http.Header{"Traceparent": {"00-" + strings.ToUpper(traceID) + "-" + callID + "-01"}}, rate: 1,
+			recorded: true},
 		{name: "a state alone", sent: http.Header{"Tracestate": {"a=1"}}, rate: 1, recorded: true},
 	} {
 		to := &sink{}
@@ -117,7 +128,8 @@ func TestHeaders(t *testing.T) {
 		}
 		got := to.spans[0]
 		own := got.SpanContext()
-		if want := "00-" + own.TraceID().String() + "-" + own.SpanID().String() + "-0"; !strings.HasPrefix(r.Header.Get("Traceparent"), want) {
+		if want := "00-" + own.TraceID().String() + "-" + own.SpanID().String() + "-0"; !strings.HasPrefix(r.Header.Get("Traceparent"),
+			want) {
 			t.Errorf("%s: traceparent %q, want %s…", c.name, r.Header.Get("Traceparent"), want)
 		}
 		if state := r.Header.Get("Tracestate"); state != c.state || len(r.Header["Tracestate"]) > 1 {
@@ -188,12 +200,15 @@ func TestAttributes(t *testing.T) {
 		{"wait", "Errorfull", map[string]string{}, 0},
 		{"GET", "Error", map[string]string{
 			"http.request.method": "GET", "url.path": "/a%20b", "url.scheme": "https", "server.address": "host", "server.port": "81",
-			"network.protocol.version": "1.1", "user_agent.original": "agent/1", "k8s.namespace.name": "shop", "kn.revision.name": "cart-00001",
+			"network.protocol.version": "1.1", "user_agent.original": "agent/1", "k8s.namespace.name": "shop",
+			"kn.revision.name":          "cart-00001",
 			"http.response.status_code": "503", "sluice.reason": "queue full", "error.type": "503",
 		}, 1},
 		{"HTTP", "Error", map[string]string{
-			"http.request.method": "_OTHER", "http.request.method_original": strings.Repeat("X", 256), "url.path": "/a%20b", "url.scheme": "http",
-			"server.address": "host", "server.port": "81", "network.protocol.version": "1.1", "user_agent.original": "\uFFFD", "error.type": "aborted",
+			"http.request.method": "_OTHER", "http.request.method_original": strings.Repeat("X", 256), "url.path": "/a%20b",
+			"url.scheme":     "http",
+			"server.address": "host", "server.port": "81", "network.protocol.version": "1.1", "user_agent.original": "\uFFFD",
+			"error.type": "aborted",
 		}, 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -272,7 +287,8 @@ func TestTries(t *testing.T) {
 			time.Sleep(batchDelay + c.took)
 			synctest.Wait()
 			if to.calls != c.calls || len(to.spans) != c.spans || int(trace.Dropped()) != 1-c.spans {
-				t.Errorf("%v: %d tries, %d spans sent, %d dropped; want %d tries and %d sent", c.errs, to.calls, len(to.spans), trace.Dropped(),
+				t.Errorf("%v: %d tries, %d spans sent, %d dropped; want %d tries and %d sent", c.errs, to.calls, len(to.spans),
+					trace.Dropped(),
 					c.calls, c.spans)
 			}
 			trace.Close(t.Context())
@@ -334,7 +350,8 @@ func TestFromEnvironment(t *testing.T) {
 		{map[string]string{EnvTracesEndpoint: "http://c:4318/v1/traces", EnvEndpoint: "http://other"}, http, ""},
 		{map[string]string{EnvEndpoint: "http://c:4317", EnvProtocol: "grpc"}, grpc, ""},
 		{map[string]string{EnvEndpoint: "http://c:4317", EnvProtocol: "http/protobuf", EnvTracesProtocol: "grpc"}, grpc, ""},
-		{map[string]string{EnvEndpoint: "http://c:4317", EnvProtocol: "grpc", EnvSampler: SamplerParentRatio, EnvSamplerArg: "0.5"}, half, ""},
+		{map[string]string{EnvEndpoint: "http://c:4317", EnvProtocol: "grpc", EnvSampler: SamplerParentRatio, EnvSamplerArg: "0.5"}, half,
+			""},
 		{map[string]string{EnvEndpoint: "http://c:4317", EnvProtocol: "grpc", EnvSampler: SamplerParentRatio}, grpc, ""},
 		{map[string]string{EnvEndpoint: "http://c", EnvSampler: "always_off"}, model.Tracing{}, ""},
 		{map[string]string{EnvEndpoint: "http://c", EnvExporter: "none"}, model.Tracing{}, ""},

@@ -38,10 +38,12 @@ func sample() *explain.Explanation {
 		}},
 		Route: &explain.Route{
 			Object: explain.Object{Name: "default/hello", Generation: 1, Observed: 1, Conditions: []explain.Condition{
-				{Type: "AllTrafficAssigned", Status: "False", Reason: "RevisionMissing", Message: "not\nready"}, {Type: "Ready", Status: "False"},
+				{Type: "AllTrafficAssigned", Status: "False", Reason: "RevisionMissing", Message: "not\nready"},
+				{Type: "Ready", Status: "False"},
 			}},
 			Targets: []explain.Target{
-				{Revision: "hello-1", Tag: "old", Asked: 50, Given: []explain.Share{{Revision: "hello-1", Percent: 100}}, Why: "not in force yet"},
+				{Revision: "hello-1", Tag: "old", Asked: 50, Given: []explain.Share{{Revision: "hello-1", Percent: 100}},
+					Why: "not in force yet"},
 				{Configuration: "hello", Asked: 50, Why: "Revision hello-2 failed (ExitCode1)"},
 			},
 			Rollouts: []explain.Rollout{{
@@ -60,19 +62,27 @@ func sample() *explain.Explanation {
 					}},
 				},
 			},
-			{Object: explain.Object{Name: "default/hello-2", Conditions: []explain.Condition{{Type: "ContainerHealthy", Status: "False", Reason: "ExitCode1", Message: "oh"}, {Type: "Ready", Status: "False", Reason: "ExitCode1", Message: "oh"}}}, Ready: "False"},
+			{Object: explain.Object{Name: "default/hello-2",
+				Conditions: []explain.Condition{{Type: "ContainerHealthy", Status: "False", Reason: "ExitCode1", Message: "oh"},
+					{Type: "Ready", Status: "False", Reason: "ExitCode1", Message: "oh"}}}, Ready: "False"},
 			{Object: explain.Object{Name: "default/hello-3"}},
 		},
 		OtherRevisions: 1,
 		Hosts: []explain.HostGroup{
-			{Hosts: []string{"hello.default.localhost"}, URL: "http://hello.default.localhost", VirtualHost: &explain.VirtualHost{Name: "default/hello", Listener: "http", Address: "127.0.0.1:80", Clusters: []explain.Weight{{Cluster: "default/hello-1", Weight: 100}}}},
-			{Hosts: []string{"hello.default", "hello.default.svc"}, Local: true, VirtualHost: &explain.VirtualHost{Name: "default/hello", Listener: "local", Address: "127.0.0.1:81", Clusters: []explain.Weight{{Cluster: "default/hello-1", Weight: 100}}}},
-			{Hosts: []string{"old-hello.default.localhost"}, Tag: "old", Lost: []explain.Lost{{Host: "old-hello.default.localhost", Holder: "Route default/old-hello"}}},
+			{Hosts: []string{"hello.default.localhost"}, URL: "http://hello.default.localhost",
+				VirtualHost: &explain.VirtualHost{Name: "default/hello", Listener: "http", Address: "127.0.0.1:80",
+					Clusters: []explain.Weight{{Cluster: "default/hello-1", Weight: 100}}}},
+			{Hosts: []string{"hello.default", "hello.default.svc"}, Local: true,
+				VirtualHost: &explain.VirtualHost{Name: "default/hello", Listener: "local", Address: "127.0.0.1:81",
+					Clusters: []explain.Weight{{Cluster: "default/hello-1", Weight: 100}}}},
+			{Hosts: []string{"old-hello.default.localhost"}, Tag: "old",
+				Lost: []explain.Lost{{Host: "old-hello.default.localhost", Holder: "Route default/old-hello"}}},
 			{Hosts: []string{"old-hello.default"}, Tag: "old", Local: true},
 		},
 		Clients: []explain.Client{
 			{ID: "a", Role: "gateway", State: explain.StateInSync},
-			{ID: "b", Role: "gateway", State: explain.StateRejects, Rejects: []explain.Rejection{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
+			{ID: "b", Role: "gateway", State: explain.StateRejects,
+				Rejects: []explain.Rejection{{Type: "Cluster", Name: "default/hello-1", Text: "no"}}},
 			{ID: "c", Role: "activator", State: explain.StateAside},
 			{ID: "d", Role: "mesh", State: explain.StateBehind, BehindSeconds: 1.5, Behind: []string{"Listener hello.default"}},
 		},
@@ -126,7 +136,8 @@ func TestDomainMappingComesBeforeItsTarget(t *testing.T) {
 	e := sample()
 	e.DomainMapping = &explain.Object{
 		Name: "default/www.example.com", Generation: 1, Observed: 1,
-		Conditions: []explain.Condition{{Type: "CertificateProvisioned", Status: "False", Reason: "CertificateProvisionFailed", Message: "no"}},
+		Conditions: []explain.Condition{{Type: "CertificateProvisioned", Status: "False", Reason: "CertificateProvisionFailed",
+			Message: "no"}},
 	}
 	got := write(t, e, false)
 	mapping := strings.Index(got, "DomainMapping default/www.example.com  generation 1")

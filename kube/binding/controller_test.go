@@ -236,7 +236,8 @@ func TestTheStatusSaysWhatTheFiguresAre(t *testing.T) {
 	})
 	o := b.says("queue", ReasonFollowed, "follow")
 	if s := o.Status; s.Active == nil || !*s.Active || s.Replicas == nil || *s.Replicas != 3 || len(s.Metrics) != 1 ||
-		s.Metrics[0] != (autoscalingv1alpha1.MetricStatus{Name: "depth", Value: "12.5", Target: "5"}) || !slices.Equal(s.Revisions, []string{"a-00001"}) {
+		s.Metrics[0] != (autoscalingv1alpha1.MetricStatus{Name: "depth", Value: "12.5", Target: "5"}) ||
+		!slices.Equal(s.Revisions, []string{"a-00001"}) {
 		t.Errorf("the status is %+v", s)
 	}
 	// A change of figures alone waits; that it fails does not, and writes the figures too.
@@ -245,7 +246,8 @@ func TestTheStatusSaysWhatTheFiguresAre(t *testing.T) {
 	if o := b.says("queue", ReasonFollowed, ""); o.ResourceVersion != version {
 		t.Errorf("a change of figures was written at once")
 	}
-	b.controller.Status(key, model.ScalerStatus{Known: true, Active: true, Replicas: model.UnknownReplicas, Failures: 1, Problem: "it is gone"})
+	b.controller.Status(key,
+		model.ScalerStatus{Known: true, Active: true, Replicas: model.UnknownReplicas, Failures: 1, Problem: "it is gone"})
 	if o := b.says("queue", ReasonScalerFailed, "There are no figures: it is gone."); o.Status.Replicas != nil {
 		t.Errorf("without figures the status has %d replicas", *o.Status.Replicas)
 	}

@@ -118,13 +118,15 @@ func TestFailuresInACluster(t *testing.T) {
 		"crash": {reasons: "ExitCode2", part: "must be set", change: func(_ *servingv1.Revision, c *servingv1.Container) {
 			c.Image = os.Getenv("SLUICE_QUEUE_PROXY_IMAGE")
 		}},
-		"secret": {reasons: "CreateContainerConfigError", part: `secret "missing" not found`, change: func(_ *servingv1.Revision, c *servingv1.Container) {
-			c.EnvFrom = []servingv1.EnvFromSource{{SecretRef: missing()}}
-		}},
-		"probe": {reasons: "ProgressDeadlineExceeded", part: "readiness probe", change: func(r *servingv1.Revision, c *servingv1.Container) {
-			r.Annotations = map[string]string{servingv1.ProgressDeadlineAnnotation: "3s"}
-			c.ReadinessProbe = &servingv1.Probe{TCPSocket: &servingv1.TCPSocketAction{Port: intstr.FromInt32(1)}}
-		}},
+		"secret": {reasons: "CreateContainerConfigError", part: `secret "missing" not found`,
+			change: func(_ *servingv1.Revision, c *servingv1.Container) {
+				c.EnvFrom = []servingv1.EnvFromSource{{SecretRef: missing()}}
+			}},
+		"probe": {reasons: "ProgressDeadlineExceeded", part: "readiness probe",
+			change: func(r *servingv1.Revision, c *servingv1.Container) {
+				r.Annotations = map[string]string{servingv1.ProgressDeadlineAnnotation: "3s"}
+				c.ReadinessProbe = &servingv1.Probe{TCPSocket: &servingv1.TCPSocketAction{Port: intstr.FromInt32(1)}}
+			}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := b.create(name+"-00001", c.change)
@@ -148,7 +150,8 @@ func TestFailuresInACluster(t *testing.T) {
 		})
 		w := b.create("quota-00001", func(*servingv1.Revision, *servingv1.Container) {})
 		b.run(w, 1)
-		s := b.status(w, "FailedCreate", func(s model.WorkloadStatus) bool { return s.Failure != nil && s.Failure.Reason == "FailedCreate" })
+		s := b.status(w, "FailedCreate",
+			func(s model.WorkloadStatus) bool { return s.Failure != nil && s.Failure.Reason == "FailedCreate" })
 		t.Logf("%s: %s", s.Failure.Reason, s.Failure.Message)
 	})
 }

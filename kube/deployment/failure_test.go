@@ -49,7 +49,8 @@ func progress(status corev1.ConditionStatus) *appsv1.Deployment {
 
 func TestFailures(t *testing.T) {
 	queue := corev1.ContainerStatus{Name: queueProxyName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
-	running := corev1.ContainerStatus{Name: "user-container", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
+	running := corev1.ContainerStatus{Name: "user-container", Ready: true,
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
 	again := corev1.ContainerStatus{
 		Name: "user-container", State: running.State,
 		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: "no database\n"}},
@@ -60,7 +61,8 @@ func TestFailures(t *testing.T) {
 		Message: `pods "hello-1" is forbidden: exceeded quota: tiny`,
 	}}}}
 	unschedulable := corev1.PodStatus{Conditions: []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu.",
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable",
+		Message: "0/1 nodes are available: 1 Insufficient cpu.",
 	}}}
 	initFails := corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{
 		{Name: "first", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}},
@@ -71,24 +73,44 @@ func TestFailures(t *testing.T) {
 		d    *appsv1.Deployment
 		want *model.Failure
 	}{
-		"a pod on its way":  {pod: containers(waitingFor("ContainerCreating", ""))},
-		"an unready app":    {pod: containers(queue, running)},
-		"a quota":           {pod: corev1.PodStatus{}, d: quota, want: &model.Failure{Reason: "FailedCreate", Message: `Kubernetes refuses to create a pod: pods "hello-1" is forbidden: exceeded quota: tiny.`}},
-		"no room":           {pod: unschedulable, want: &model.Failure{Reason: "Unschedulable", Message: "No node takes a pod: 0/1 nodes are available: 1 Insufficient cpu."}},
-		"a missing image":   {pod: containers(queue, waitingFor("ImagePullBackOff", "not found")), want: &model.Failure{Reason: "ImagePullBackOff", Message: `Image "example.org/hello" of container "user-container" cannot be pulled: not found.`}},
-		"a wrong name":      {pod: containers(waitingFor("InvalidImageName", "")), want: &model.Failure{Reason: "InvalidImageName", Message: `Image "example.org/hello" of container "user-container" cannot be pulled: Kubernetes does not say why.`, Lasting: true}},
-		"a missing secret":  {pod: containers(waitingFor("CreateContainerConfigError", `secret "x" not found`)), want: &model.Failure{Reason: "CreateContainerConfigError", Message: `Container "user-container" cannot be started: secret "x" not found.`}},
-		"a crash":           {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3, Message: "boom\n"})), want: &model.Failure{Reason: "ExitCode3", Message: "boom"}},
-		"a silent crash":    {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3})), want: &model.Failure{Reason: "ExitCode3", Message: `Container "user-container" ended with exit code 3 and said nothing.`}},
-		"an end":            {pod: containers(crashed(corev1.ContainerStateTerminated{})), want: &model.Failure{Reason: "ExitCode0"}},
-		"too much memory":   {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})), want: &model.Failure{Reason: "ExitCode137", Message: `Container "user-container" was killed because it used more memory than its limit.`}},
-		"a second life":     {pod: containers(queue, again), want: &model.Failure{Reason: "ExitCode1", Message: "no database"}},
-		"an init container": {pod: initFails, want: &model.Failure{Reason: "ExitCode4", Message: `Container "second" ended with exit code 4 and said nothing.`}},
-		"a late crash":      {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3, Message: "boom"})), d: progress(corev1.ConditionFalse), want: &model.Failure{Reason: "ExitCode3", Message: "boom", Lasting: true}},
-		"a probe": {pod: containers(queue, running), d: progress(corev1.ConditionFalse), want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
-			Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its readiness probe. It must listen on the port that $PORT names.`}},
-		"a startup probe": {pod: containers(queue, starting), d: progress(corev1.ConditionFalse), want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
-			Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its startup probe. It must listen on the port that $PORT names.`}},
+		"a pod on its way": {pod: containers(waitingFor("ContainerCreating", ""))},
+		"an unready app":   {pod: containers(queue, running)},
+		"a quota": {pod: corev1.PodStatus{}, d: quota,
+			want: &model.Failure{Reason: "FailedCreate",
+				Message: `Kubernetes refuses to create a pod: pods "hello-1" is forbidden: exceeded quota: tiny.`}},
+		"no room": {pod: unschedulable,
+			want: &model.Failure{Reason: "Unschedulable", Message: "No node takes a pod: 0/1 nodes are available: 1 Insufficient cpu."}},
+		"a missing image": {pod: containers(queue, waitingFor("ImagePullBackOff", "not found")),
+			want: &model.Failure{Reason: "ImagePullBackOff",
+				Message: `Image "example.org/hello" of container "user-container" cannot be pulled: not found.`}},
+		"a wrong name": {pod: containers(waitingFor("InvalidImageName", "")),
+			want: &model.Failure{Reason: "InvalidImageName",
+				Message: `Image "example.org/hello" of container "user-container" cannot be pulled: Kubernetes does not say why.`,
+				Lasting: true}},
+		"a missing secret": {pod: containers(waitingFor("CreateContainerConfigError", `secret "x" not found`)),
+			want: &model.Failure{Reason: "CreateContainerConfigError",
+				Message: `Container "user-container" cannot be started: secret "x" not found.`}},
+		"a crash": {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3, Message: "boom\n"})),
+			want: &model.Failure{Reason: "ExitCode3", Message: "boom"}},
+		"a silent crash": {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3})),
+			want: &model.Failure{Reason: "ExitCode3", Message: `Container "user-container" ended with exit code 3 and said nothing.`}},
+		"an end": {pod: containers(crashed(corev1.ContainerStateTerminated{})), want: &model.Failure{Reason: "ExitCode0"}},
+		"too much memory": {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})),
+			want: &model.Failure{Reason: "ExitCode137",
+				Message: `Container "user-container" was killed because it used more memory than its limit.`}},
+		"a second life": {pod: containers(queue, again), want: &model.Failure{Reason: "ExitCode1", Message: "no database"}},
+		"an init container": {pod: initFails,
+			want: &model.Failure{Reason: "ExitCode4", Message: `Container "second" ended with exit code 4 and said nothing.`}},
+		"a late crash": {pod: containers(crashed(corev1.ContainerStateTerminated{ExitCode: 3, Message: "boom"})),
+			d: progress(corev1.ConditionFalse), want: &model.Failure{Reason: "ExitCode3", Message: "boom", Lasting: true}},
+		"a probe": {pod: containers(queue, running), d: progress(corev1.ConditionFalse),
+			want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
+				Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its ` +
+					`readiness probe. It must listen on the port that $PORT names.`}},
+		"a startup probe": {pod: containers(queue, starting), d: progress(corev1.ConditionFalse),
+			want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
+				Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its ` +
+					`startup probe. It must listen on the port that $PORT names.`}},
 		"progress": {pod: containers(queue, running), d: progress(corev1.ConditionTrue)},
 	} {
 		t.Run(name, func(t *testing.T) {

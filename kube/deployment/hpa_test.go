@@ -30,7 +30,8 @@ func TestScalersAreThoseOfKnative(t *testing.T) {
 		"a metric of the pods":  {model.HPA{Min: 1, Max: 3, Metric: "rps", Target: 150}, "1 to 3, pods rps AverageValue 150"},
 		"a window":              {model.HPA{Min: 1, Max: 3, Window: 90 * time.Second}, "1 to 3, up 90s, down 90s"},
 		"targets out of bounds": {model.HPA{Min: 1, Metric: model.CPU, Target: 1e18}, "1 to 2147483647, cpu Utilization 2147483647%"},
-		"too much memory":       {model.HPA{Min: 1, Metric: model.Memory, Target: 1e300}, "1 to 2147483647, memory AverageValue 2147483647Mi"},
+		"too much memory": {model.HPA{Min: 1, Metric: model.Memory, Target: 1e300},
+			"1 to 2147483647, memory AverageValue 2147483647Mi"},
 		"a fraction of a MiB":   {model.HPA{Min: 1, Metric: model.Memory, Target: 0.5}, "1 to 2147483647, memory AverageValue 1Mi"},
 		"an impossible minimum": {model.HPA{Min: math.MaxInt, Max: 3}, "2147483647 to 3"},
 	} {
@@ -63,13 +64,15 @@ func describe(s *autoscalingv2.HorizontalPodAutoscaler) string {
 		}
 	}
 	if b := s.Spec.Behavior; b != nil {
-		text = append(text, fmt.Sprint("up ", *b.ScaleUp.StabilizationWindowSeconds, "s"), fmt.Sprint("down ", *b.ScaleDown.StabilizationWindowSeconds, "s"))
+		text = append(text, fmt.Sprint("up ", *b.ScaleUp.StabilizationWindowSeconds, "s"),
+			fmt.Sprint("down ", *b.ScaleDown.StabilizationWindowSeconds, "s"))
 	}
 	return strings.Join(text, ", ")
 }
 
 // scalerOf waits until the HorizontalPodAutoscaler of a workload fulfils a condition.
-func (b *bench) scalerOf(w model.Workload, what string, ok func(*autoscalingv2.HorizontalPodAutoscaler) bool) *autoscalingv2.HorizontalPodAutoscaler {
+func (b *bench) scalerOf(w model.Workload, what string,
+	ok func(*autoscalingv2.HorizontalPodAutoscaler) bool) *autoscalingv2.HorizontalPodAutoscaler {
 	b.t.Helper()
 	s := &autoscalingv2.HorizontalPodAutoscaler{}
 	b.eventually(what, func() bool {
@@ -144,7 +147,8 @@ func TestAScalerThatCannotScaleIsARemark(t *testing.T) {
 			Message: "the HPA was unable to compute the replica count: failed to get cpu utilization",
 		}, {Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionFalse, Reason: "DesiredWithinRange"}},
 	}}
-	want := []string{"The HorizontalPodAutoscaler does not scale (FailedGetResourceMetric): the HPA was unable to compute the replica count: " +
+	want := []string{"The HorizontalPodAutoscaler does not scale (FailedGetResourceMetric): the HPA was unable to compute the replica " +
+		"count: " +
 		"failed to get cpu utilization."}
 	if diff := cmp.Diff(want, remarks(scaler)); diff != "" {
 		t.Error(diff)

@@ -35,7 +35,8 @@ func TestFieldsAreTrackedFromTheFirstServerSideApply(t *testing.T) {
 	}
 	scale := func(seconds int) string {
 		return `{"apiVersion":"serving.knative.dev/v1","kind":"Service","metadata":{"name":"hello"},
-			"spec":{"template":{"spec":{"timeoutSeconds":` + string(rune('0'+seconds)) + `,"containers":[{"name":"user-container","image":"hello","ports":[{"containerPort":8080}]}]}}}}`
+			"spec":{"template":{"spec":{"timeoutSeconds":` + string(rune('0'+
+			seconds)) + `,"containers":[{"name":"user-container","image":"hello","ports":[{"containerPort":8080}]}]}}}}`
 	}
 	if _, err = c.Patch(t.Context(), "hello", types.ApplyPatchType, []byte(scale(5)),
 		metav1.PatchOptions{FieldManager: "one"}); !apierrors.IsConflict(err) {

@@ -47,12 +47,15 @@ func TestKubectl(t *testing.T) {
 	}{
 		{"version", []string{"Server Version: v1."}},
 		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello created"}},
-		{"apply -n k -f " + manifest, []string{"service.serving.knative.dev/hello configured"}}, // as with Knative: the container's defaults differ
+		{"apply -n k -f " + manifest,
+			[]string{"service.serving.knative.dev/hello configured"}}, // as with Knative: the container's defaults differ
 		{"apply -n k --server-side --force-conflicts -f " + manifest, []string{"service.serving.knative.dev/hello serverside-applied"}},
 		{"get -n k ksvc", []string{"NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "hello"}},
 		{"get -n k all", []string{"service.serving.knative.dev/hello"}},
 		{"get -n k ksvc hello -o jsonpath={.metadata.generation}{.spec.traffic[0].percent}", []string{"1100"}},
-		{"patch -n k ksvc hello --subresource=status --type=merge -p {\"status\":{\"url\":\"http://hello\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"Because\"}]}}", []string{"patched"}},
+		{"patch -n k ksvc hello --subresource=status --type=merge -p " +
+			"{\"status\":{\"url\":\"http://hello\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"Because\"}]}}",
+			[]string{"patched"}},
 		{"get -n k kservice", []string{"http://hello", "False", "Because"}},
 		{"describe -n k ksvc hello", []string{"Because", "user-container"}},
 		{"explain ksvc.spec.traffic", []string{"percent", "<integer>", "splits requests between revisions"}},
@@ -81,7 +84,8 @@ func TestKubectlSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a missing object: error %v\n%s", err, out)
 	}
 	for name, test := range map[string]struct{ manifest, want string }{
-		"bad traffic":      {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1), "Traffic targets sum to 90, want 100"},
+		"bad traffic": {strings.Replace(service, "spec: {template", "spec: {traffic: [{percent: 90}], template", 1),
+			"Traffic targets sum to 90, want 100"},
 		"an unknown field": {strings.Replace(service, "spec: {template", "spec: {split: [], template", 1), `unknown field "spec.split"`},
 		"no manifest":      {"{", "error"},
 	} {

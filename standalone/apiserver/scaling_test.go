@@ -36,20 +36,28 @@ type scalingValue struct {
 
 // The metric-aggregation-algorithm is not among them: it needs a class. TestSchemaSaysKnativesSentences covers it.
 var scalingValues = []scalingValue{
-	{"class", "", []string{autoscaler.KPA, autoscaler.HPA, "", "mine.example.com"}, []string{"x.knative.dev", "KPA.autoscaling.knative.dev"}},
+	{"class", "", []string{autoscaler.KPA, autoscaler.HPA, "", "mine.example.com"},
+		[]string{"x.knative.dev", "KPA.autoscaling.knative.dev"}},
 	{"metric", "", []string{"concurrency", "rps"}, []string{"", "cpu", "RPS"}},
-	{"target", "", []string{"0.01", "10", "1e3", "+5", ".5", "0x1p4", "1_000"}, []string{"", "x", "0", "0.0099", "-1", "10%", "NaN", "Inf", "-inf"}},
-	{"target-utilization-percentage", "targetUtilizationPercentage", []string{"1", "70.5", "100"}, []string{"0", "0.99", "100.01", "-70", "70%", "", "NaN", "Infinity"}},
-	{"min-scale", "minScale", []string{"0", "007", "+3", "-0", "2147483647"}, []string{"-1", "1.5", "one", "", "1_0", " 1", "2147483648", "99999999999999999999"}},
-	{"max-scale", "maxScale", []string{"0", "1", "2147483647"}, []string{"-1", "1.5", "one", "", "0x1", "2147483648", "-99999999999999999999"}},
+	{"target", "", []string{"0.01", "10", "1e3", "+5", ".5", "0x1p4", "1_000"},
+		[]string{"", "x", "0", "0.0099", "-1", "10%", "NaN", "Inf", "-inf"}},
+	{"target-utilization-percentage", "targetUtilizationPercentage", []string{"1", "70.5", "100"},
+		[]string{"0", "0.99", "100.01", "-70", "70%", "", "NaN", "Infinity"}},
+	{"min-scale", "minScale", []string{"0", "007", "+3", "-0", "2147483647"},
+		[]string{"-1", "1.5", "one", "", "1_0", " 1", "2147483648", "99999999999999999999"}},
+	{"max-scale", "maxScale", []string{"0", "1", "2147483647"},
+		[]string{"-1", "1.5", "one", "", "0x1", "2147483648", "-99999999999999999999"}},
 	{"initial-scale", "initialScale", []string{"1", "2147483647"}, []string{"-1", "1.5", "one", "", "2147483648", "-2147483649"}},
 	{"activation-scale", "", []string{"2", "+12", "2147483647"}, []string{"1", "0", "2.0", "two", "", "2147483648"}},
-	{"scale-down-delay", "scaleDownDelay", []string{"0", "0s", "1h", "60m", "1.5m", "1m30s", "2000ms"}, []string{"-1s", "61m", "1500ms", "1s1ns", "60", "1d", "soon", ""}},
-	{"scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod", []string{"0s", "1500ms", "1µs", "1h"}, []string{"-1ns", "1h1ns", "60", "1d", "soon", ""}},
+	{"scale-down-delay", "scaleDownDelay", []string{"0", "0s", "1h", "60m", "1.5m", "1m30s", "2000ms"},
+		[]string{"-1s", "61m", "1500ms", "1s1ns", "60", "1d", "soon", ""}},
+	{"scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod", []string{"0s", "1500ms", "1µs", "1h"},
+		[]string{"-1ns", "1h1ns", "60", "1d", "soon", ""}},
 	{"window", "", []string{"6s", "1m", "3600s", "0.1h"}, []string{"5s", "0", "1h1s", "6500ms", "6s1µs", "60", "-1m", "soon", ""}},
 	{"panic-window-percentage", "panicWindowPercentage", []string{"1", "10", "100"}, []string{"0.5", "101", "-10", "10%", ""}},
 	{"panic-threshold-percentage", "panicThresholdPercentage", []string{"110", "200.0", "1000"}, []string{"109.9", "1001", "2x", ""}},
-	{"target-burst-capacity", "targetBurstCapacity", []string{"-1", "0", "-0", "211.5"}, []string{"-2", "-0.5", "-1.1", "all", "", "Inf", "NaN"}},
+	{"target-burst-capacity", "targetBurstCapacity", []string{"-1", "0", "-0", "211.5"},
+		[]string{"-2", "-0.5", "-1.1", "all", "", "Inf", "NaN"}},
 }
 
 func scalingKey(name string) string { return servingv1.AutoscalingGroup + "/" + name }

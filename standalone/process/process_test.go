@@ -122,13 +122,17 @@ func TestWorkloadThatCannotRunHasAFailure(t *testing.T) {
 		reason string
 		says   string
 	}{
-		"no command":      {func(c *model.Container) { c.Command, c.Image = nil, "example/hello" }, "ContainerMissing", "One machine runs processes, not images"},
-		"unknown program": {func(c *model.Container) { c.Command = []string{"no-such-program"} }, "CommandNotFound", `its command "no-such-program" does not exist`},
-		"unknown path":    {func(c *model.Container) { c.Command = []string{"/no/such/program"} }, "CommandNotFound", `its command "/no/such/program" does not exist`},
-		"not executable":  {func(c *model.Container) { c.Command = []string{plain} }, "CommandNotExecutable", "is not an executable file"},
-		"no working dir":  {func(c *model.Container) { c.WorkingDir = "/no/such/dir" }, "WorkingDirMissing", `its workingDir "/no/such/dir"`},
-		"crashes":         {func(c *model.Container) { c.Env[0].Value = "crash" }, "ExitCode3", "cannot find the database"},
-		"exits at once":   {func(c *model.Container) { c.Env[0].Value = "exit" }, "ExitCode0", "without any output"},
+		"no command": {func(c *model.Container) { c.Command, c.Image = nil, "example/hello" }, "ContainerMissing",
+			"One machine runs processes, not images"},
+		"unknown program": {func(c *model.Container) { c.Command = []string{"no-such-program"} }, "CommandNotFound",
+			`its command "no-such-program" does not exist`},
+		"unknown path": {func(c *model.Container) { c.Command = []string{"/no/such/program"} }, "CommandNotFound",
+			`its command "/no/such/program" does not exist`},
+		"not executable": {func(c *model.Container) { c.Command = []string{plain} }, "CommandNotExecutable", "is not an executable file"},
+		"no working dir": {func(c *model.Container) { c.WorkingDir = "/no/such/dir" }, "WorkingDirMissing",
+			`its workingDir "/no/such/dir"`},
+		"crashes":       {func(c *model.Container) { c.Env[0].Value = "crash" }, "ExitCode3", "cannot find the database"},
+		"exits at once": {func(c *model.Container) { c.Env[0].Value = "exit" }, "ExitCode0", "without any output"},
 		"does not start": {func(c *model.Container) {
 			c.Env[0].Value = "deaf"
 			c.Startup = &model.Probe{TCP: true, Period: 50 * time.Millisecond, FailureThreshold: 2}

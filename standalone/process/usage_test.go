@@ -32,7 +32,8 @@ func TestUsageIsThatOfTheWholeFamily(t *testing.T) {
 		u := usage()
 		enough := true
 		for _, r := range u.Replicas {
-			if !r.Measured || !r.Ready || r.Pending || r.Ending || r.Request != 250 || r.Started.IsZero() || r.Turned.Before(r.Started) || r.Window <= 0 {
+			if !r.Measured || !r.Ready || r.Pending || r.Ending || r.Request != 250 || r.Started.IsZero() || r.Turned.Before(r.Started) ||
+				r.Window <= 0 {
 				t.Fatalf("a replica is %+v", r)
 			}
 			enough = enough && r.CPU >= 50 && r.Memory > 1<<20

@@ -37,7 +37,8 @@ func TestCutEntryOnAFullDiskAsksForRoom(t *testing.T) {
 		_, err = f.Write(make([]byte, 4<<10))
 	}
 	f.Close()
-	if _, err := Start(t.Context(), Options{Dir: dir, Command: new(machine).command}); err == nil || !strings.Contains(err.Error(), "make room") {
+	if _, err := Start(t.Context(), Options{Dir: dir, Command: new(machine).command}); err == nil ||
+		!strings.Contains(err.Error(), "make room") {
 		t.Errorf("on the full disk it says %v, want that it needs room", err)
 	}
 	if err := os.Remove(filler); err != nil {

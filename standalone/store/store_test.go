@@ -20,7 +20,8 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("STORE_DIR"); dir != "" {
 		Serve(Config{
-			Dir: dir, Socket: os.Getenv("STORE_SOCKET"), Existing: os.Getenv("STORE_EXISTING") != "", Orphaned: func() { noteOrphaned(dir) },
+			Dir: dir, Socket: os.Getenv("STORE_SOCKET"), Existing: os.Getenv("STORE_EXISTING") != "",
+			Orphaned: func() { noteOrphaned(dir) },
 		})
 		return
 	}

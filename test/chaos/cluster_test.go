@@ -304,7 +304,8 @@ func (c *inCluster) deleteOne(role string, random *rand.Rand) error {
 }
 
 func (c *inCluster) killLeader() error {
-	out, err := exec.Command("kubectl", "-n", sluiceSystem, "get", "lease", "sluice-controller", "-o", "jsonpath={.spec.holderIdentity}").Output()
+	out, err := exec.Command("kubectl", "-n", sluiceSystem, "get", "lease", "sluice-controller", "-o",
+		"jsonpath={.spec.holderIdentity}").Output()
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,8 @@ func refusal(response *http.Response, body []byte) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	return statusError{fmt.Errorf("status %d, reason %q, flags %q, server %q: %q", response.StatusCode, response.Header.Get("Sluice-Reason"),
+	return statusError{fmt.Errorf("status %d, reason %q, flags %q, server %q: %q", response.StatusCode,
+		response.Header.Get("Sluice-Reason"),
 		response.Header.Get("X-Envoy-Response-Flags"), response.Header.Get("Server"), bytes.TrimSpace(body))}
 }
 

@@ -31,8 +31,9 @@ import (
 const deploy = "../../deploy"
 
 func TestFilesAreThoseOfTheSources(t *testing.T) {
-	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize, "helm/sluice": chart.Helm,
-		"monitoring": chart.MonitoringFiles} {
+	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"kustomize": chart.Kustomize,
+		"helm/sluice": chart.Helm,
+		"monitoring":  chart.MonitoringFiles} {
 		files, err := make(install.Defaults())
 		if err != nil {
 			t.Fatal(err)
@@ -77,7 +78,8 @@ func TestKustomizeMakesWhatInstallPrints(t *testing.T) {
 func TestKustomizeAddsTheMonitoring(t *testing.T) {
 	disk := filesys.MakeFsInMemory()
 	o := install.Defaults()
-	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"base": chart.Kustomize, "monitoring": chart.MonitoringFiles} {
+	for folder, make := range map[string]func(install.Options) ([]chart.File, error){"base": chart.Kustomize,
+		"monitoring": chart.MonitoringFiles} {
 		files, err := make(o)
 		if err != nil {
 			t.Fatal(err)

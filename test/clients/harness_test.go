@@ -95,7 +95,8 @@ func up(t testing.TB, gateway string, routes model.RouteForm) *instance {
 	s := &instance{t: t, dir: t.TempDir(), gateway: address.Free(t), admin: address.Free(t), relay: carrier}
 	s.xds = s.relay.Address
 	s.flags = []string{
-		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config, "--routes", string(routes),
+		"up", "--gateway", gateway, "--http", s.gateway, "--admin", s.admin, "--xds", server, "--config", config, "--routes",
+		string(routes),
 		"--api", address.Free(t), "--local", address.Free(t), "--activator", address.Free(t),
 		"--xds-insecure", // clients of every role connect through a relay
 	}

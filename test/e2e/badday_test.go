@@ -179,8 +179,10 @@ func TestConflictingWritesEndWithTheSpec(t *testing.T) {
 	// Somebody changes what controllers own, and the Service at the same time.
 	for i := range 20 {
 		for _, args := range [][]string{
-			{"patch", "route", "hello", "--type", "merge", "-p", `{"spec":{"traffic":[{"configurationName":"hello","tag":"mine","latestRevision":true,"percent":100}]}}`},
-			{"patch", "deployment", name + "-deployment", "--type", "merge", "-p", `{"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"user-container","image":"dev.local/absent:v1"}]}}}}`},
+			{"patch", "route", "hello", "--type", "merge", "-p",
+				`{"spec":{"traffic":[{"configurationName":"hello","tag":"mine","latestRevision":true,"percent":100}]}}`},
+			{"patch", "deployment", name + "-deployment", "--type", "merge", "-p",
+				`{"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"user-container","image":"dev.local/absent:v1"}]}}}}`},
 			{"patch", "service", "hello", "--type", "merge", "-p", fmt.Sprintf(`{"spec":{"externalName":"other-%d.example.com"}}`, i)},
 		} {
 			if err := kubectl(nil, append([]string{"-n", s.name}, args...)...); err != nil {
@@ -188,7 +190,8 @@ func TestConflictingWritesEndWithTheSpec(t *testing.T) {
 			}
 		}
 		if i%5 == 0 {
-			s.deploy(service{name: "hello", target: fmt.Sprint(i + 1), annotations: map[string]string{"autoscaling.knative.dev/min-scale": "1"}})
+			s.deploy(service{name: "hello", target: fmt.Sprint(i + 1),
+				annotations: map[string]string{"autoscaling.knative.dev/min-scale": "1"}})
 		}
 	}
 	s.awaitReady("hello")
@@ -197,7 +200,8 @@ func TestConflictingWritesEndWithTheSpec(t *testing.T) {
 		var route servingv1.Route
 		var deployment appsv1.Deployment
 		var placeholder corev1.Service
-		for key, o := range map[string]client.Object{"hello": &route, s.get("hello").Status.LatestReadyRevisionName + "-deployment": &deployment} {
+		for key, o := range map[string]client.Object{"hello": &route,
+			s.get("hello").Status.LatestReadyRevisionName + "-deployment": &deployment} {
 			if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: s.name, Name: key}, o); err != nil {
 				return err, false
 			}
@@ -322,7 +326,8 @@ func TestCustomResourceDefinitionThatIsEditedByHand(t *testing.T) {
 	o = service{name: "hello", target: "restored"}.object(s.name)
 	o.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100))}}
 	s.await("the rules to be back, and a Service that keeps them", func() (any, bool) {
-		err := cluster.Patch(t.Context(), o.DeepCopy(), client.Apply, client.FieldOwner("e2e"), client.ForceOwnership) //nolint:staticcheck // typed
+		err := cluster.Patch(t.Context(), o.DeepCopy(), client.Apply, client.FieldOwner("e2e"),
+			client.ForceOwnership) //nolint:staticcheck // typed
 		return err, err == nil
 	})
 	s.awaitAnswer(s.host("hello"), "restored")

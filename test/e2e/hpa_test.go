@@ -107,7 +107,8 @@ func TestCPUIsASignalInACluster(t *testing.T) {
 		why := s.revision("busy-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]
 		return why, s.replicas("busy") > 1
 	})
-	if why := s.revision("busy-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]; !strings.Contains(why, "cpu") && !strings.Contains(why, "max-scale") {
+	if why := s.revision("busy-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]; !strings.Contains(why, "cpu") &&
+		!strings.Contains(why, "max-scale") {
 		t.Errorf("the why is %q", why)
 	}
 	stop()

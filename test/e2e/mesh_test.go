@@ -110,7 +110,8 @@ func (s *space) bootstrap(namespace string, more ...string) {
 	s.Helper()
 	dir := s.TempDir()
 	c := exec.CommandContext(s.Context(), cluster.sluice, append([]string{
-		"bootstrap", "--xds", xdsHost + ":18000", "--xds-ca", "/etc/sluice/xds/ca.crt", "--xds-reload", ".", "--admin", "unix:/run/envoy/admin.sock",
+		"bootstrap", "--xds", xdsHost + ":18000", "--xds-ca", "/etc/sluice/xds/ca.crt", "--xds-reload", ".", "--admin",
+		"unix:/run/envoy/admin.sock",
 	}, more...)...)
 	c.Dir = dir
 	text, err := c.Output()

@@ -30,7 +30,8 @@ spec:
 		}
 	}
 	is("scalingschedule/always", "Ready")
-	wrong := strings.NewReplacer("name: always", "name: wrong", "spec:", "spec:\n  timeZone: Mars/Olympus", "minReplicas: 2", "minReplicas: 9")
+	wrong := strings.NewReplacer("name: always", "name: wrong", "spec:", "spec:\n  timeZone: Mars/Olympus", "minReplicas: 2",
+		"minReplicas: 9")
 	if err := kubectl([]byte(wrong.Replace(schedule)), "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,8 @@ func TestEventsOfAServiceSayWhatBecameOfIt(t *testing.T) {
 	s.deploy(service{name: "hello", annotations: window})
 	s.awaitReady("hello")
 	for _, want := range []string{
-		"Service hello Normal RevisionCreated: Created the revision hello-00001", "Service hello Normal Ready: Ready at http://" + s.host("hello"),
+		"Service hello Normal RevisionCreated: Created the revision hello-00001",
+		"Service hello Normal Ready: Ready at http://" + s.host("hello"),
 		"Revision hello-00001 Normal Scaled: Scaled from 1 to 0 replicas: ",
 	} {
 		s.await("an Event with "+want, func() (any, bool) {

@@ -33,10 +33,11 @@ func TestCertificatesOfDomainsComeAndGo(t *testing.T) {
 				w.Gateway.Certificates = append(w.Gateway.Certificates, model.Certificate{
 					Name: "default/" + domain, Hosts: []string{domain}, Chain: string(chain), Key: string(key),
 				})
-				w.Routes = append(w.Routes, &model.Route{Key: model.Key{Namespace: "default", Name: domain}, Yields: true, Rules: []model.Rule{{
-					Hosts: []string{domain}, Shares: []model.Share{{Revision: hello, Percent: 100}},
-					HTTP: model.HTTPRedirected, Certificate: "default/" + domain,
-				}}})
+				w.Routes = append(w.Routes,
+					&model.Route{Key: model.Key{Namespace: "default", Name: domain}, Yields: true, Rules: []model.Rule{{
+						Hosts: []string{domain}, Shares: []model.Share{{Revision: hello, Percent: 100}},
+						HTTP: model.HTTPRedirected, Certificate: "default/" + domain,
+					}}})
 			}
 			c.serve(w)
 		}

@@ -124,8 +124,10 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 	for _, name := range []string{"proxied", "held", "direct"} {
 		for _, header := range [][]string{
 			{"K-Network-Probe", "queue"}, {"K-Network-Probe", "activator"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
-			{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"K-Original-Host", "other.example"}, {"K-Proxy-Request", "activator"},
-			{"X-Envoy-Upstream-Rq-Timeout-Ms", "1"}, {"X-Envoy-Internal", "true"}, {"Knative-Serving-Revision", "loaded-00001", "Knative-Serving-Namespace", "default"},
+			{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"K-Original-Host", "other.example"},
+			{"K-Proxy-Request", "activator"},
+			{"X-Envoy-Upstream-Rq-Timeout-Ms", "1"}, {"X-Envoy-Internal", "true"},
+			{"Knative-Serving-Revision", "loaded-00001", "Knative-Serving-Namespace", "default"},
 		} {
 			s.unmoved(name, header)
 		}

@@ -37,7 +37,8 @@ func TestAnotherControllerOwnsAClass(t *testing.T) {
 		_ = controller.Wait()
 	})
 	s.scaledTo("mine-00001", 3)
-	if why := s.revision("mine-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]; !strings.Contains(why, "lines.example.com asks for 3") {
+	if why := s.revision("mine-00001").Status.Annotations[servingv1.ScaleWhyAnnotation]; !strings.Contains(why,
+		"lines.example.com asks for 3") {
 		t.Errorf("the why is %q", why)
 	}
 	lines(20) // more than max-scale

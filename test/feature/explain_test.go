@@ -123,8 +123,10 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 		o.Spec.Traffic = servingv1.Traffic{target("hello-blue", "", 70), target("hello-red", "", 30)}
 	})
 	s.explained(1, []string{
-		"Route default/hello is served, but not as asked: Revision default/hello-red, which is to get 30 % of the requests, failed (CommandNotFound)",
-		"Correct the container in the template", "asked 70 % to hello-blue: given 70 %", "asked 30 % to hello-red: given nothing; Revision hello-red failed", "no longer asked for",
+		"Route default/hello is served, but not as asked: Revision default/hello-red, which is to get 30 % of the requests, failed " +
+			"(CommandNotFound)",
+		"Correct the container in the template", "asked 70 % to hello-blue: given 70 %",
+		"asked 30 % to hello-red: given nothing; Revision hello-red failed", "no longer asked for",
 	}, "hello")
 	if err := s.Create(t.Context(), newService("lost", "/no/such/command")); err != nil {
 		t.Fatal(err)
@@ -133,7 +135,8 @@ func TestExplainNamesTheBrokenLinkAndTheRemedy(t *testing.T) {
 		"no: Revision default/lost-00001, which is to get 100 % of the requests, failed (CommandNotFound)", "answers 503 itself",
 	}, "lost")
 	s.explained(1, []string{"no: There is no Service, Route or Configuration default/helo. Did you mean default/hello?"}, "helo")
-	s.explained(1, []string{"no: No Route and no DomainMapping has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"},
+	s.explained(1,
+		[]string{"no: No Route and no DomainMapping has the host blue-hello.default.localhost", "Did you mean", "hello.default.localhost"},
 		"blue-hello.default.localhost")
 	s.explained(1, []string{"whether it is served is unknown", "The xDS server ", "Revision default/hello-blue  70 %"}, "hello",
 		"--xds", address.Free(t))
@@ -149,7 +152,8 @@ func TestExplainShowsWhoRejects(t *testing.T) {
 	s := drowsyCanary(t, builtin)
 	reject(t, s.socket(), "default/hello-blue")
 	s.explained(1, []string{
-		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and rejects Cluster default/hello-blue: I do not like default/hello-blue",
+		"Route default/hello is served, but not as asked: 1 client of 3 (mesh stubborn) keeps what it had and rejects Cluster " +
+			"default/hello-blue: I do not like default/hello-blue",
 		"mesh stubborn  rejects",
 	}, "hello")
 	s.explained(0, []string{"mesh stubborn  does not take it"}, "green-"+host)

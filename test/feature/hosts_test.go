@@ -96,7 +96,8 @@ func domainMappingAndRedirect(t *testing.T, g gateway) {
 		}
 	}
 
-	s.explained(0, []string{plain + " of Route default/hello is served", "DomainMapping default/" + plain, "virtual host default/" + plain}, plain)
+	s.explained(0, []string{plain + " of Route default/hello is served", "DomainMapping default/" + plain, "virtual host default/" + plain},
+		plain)
 
 	// With a redirect, requests without TLS are sent to the port of HTTPS, whatever the client says of its scheme.
 	s.mapped(secure, "hello", map[string]string{servingv1.HTTPProtocolAnnotation: "Redirected"})
@@ -128,7 +129,8 @@ func domainMappingAndRedirect(t *testing.T, g gateway) {
 		}
 		return err
 	})
-	if response, body, err := over("http", s.local, "hello.default.svc.cluster.local", "/"); err != nil || response.StatusCode != http.StatusOK {
+	if response, body, err := over("http", s.local, "hello.default.svc.cluster.local", "/"); err != nil ||
+		response.StatusCode != http.StatusOK {
 		t.Errorf("within the cluster: %v %q, %v", response, body, err)
 	}
 	if response, _, err := over("http", s.gateway, plain, "/"); err != nil || response.StatusCode != http.StatusOK {

@@ -125,7 +125,8 @@ func knService(target string) map[string]any {
 		"apiVersion": "serving.knative.dev/v1", "kind": "Service",
 		"metadata": map[string]any{"name": "hello", "namespace": "default", "creationTimestamp": nil},
 		"spec": map[string]any{"template": map[string]any{
-			"metadata": map[string]any{"creationTimestamp": nil, "annotations": map[string]any{"client.knative.dev/user-image": "sluice.local/sample"}},
+			"metadata": map[string]any{"creationTimestamp": nil,
+				"annotations": map[string]any{"client.knative.dev/user-image": "sluice.local/sample"}},
 			"spec": map[string]any{"containers": []any{map[string]any{
 				"name": "", "image": "sluice.local/sample", "command": []any{"sluice", "sample"}, "resources": map[string]any{},
 				"env": []any{map[string]any{"name": "TARGET", "value": target}},

@@ -94,7 +94,8 @@ func (s *instance) binding(name string) *unstructured.Unstructured {
 	s.t.Helper()
 	o := &unstructured.Unstructured{}
 	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "autoscaling.sluice.dev", Version: "v1alpha1", Kind: "ScalerBinding"})
-	if err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o); err != nil && !meta.IsNoMatchError(err) {
+	if err := s.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, o); err != nil &&
+		!meta.IsNoMatchError(err) {
 		s.t.Fatal(err)
 	}
 	return o
@@ -146,7 +147,8 @@ func TestAServiceFollowsAListInRedis(t *testing.T) {
 		return nil
 	})
 	s.explained(0, []string{"the load ", "scaler/jobs asks for 2: items is 7 at a target of 5 per replica"}, "worker")
-	out, err := exec.Command(sluiceBinary, "scaler", "check", scaler, "--plaintext", "--metadata", "list=jobs,redis="+store).CombinedOutput()
+	out, err := exec.Command(sluiceBinary, "scaler", "check", scaler, "--plaintext", "--metadata",
+		"list=jobs,redis="+store).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "checks passed") {
 		t.Errorf("the example does not pass the check of scalers: %v\n%s", err, out)
 	}
@@ -185,18 +187,21 @@ func TestWrongScalerBindings(t *testing.T) {
 	nobody := address.Free(t)
 	for spec, want := range map[string]string{
 		`{services: [hello]}`: "want one of external and prometheus",
-		`{services: [hello], external: {address: "a:1"}, prometheus: {address: "http://a", query: a}, targetValue: 1}`: "want one of external and prometheus",
-		`{external: {address: "a:1"}}`:                                                                   "want services by name, a selector of their labels, or both",
-		`{services: [hello], prometheus: {address: "http://a", query: a}}`:                               "prometheus needs targetValue",
-		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: -1}`:              "want more than 0",
-		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: "0"}`:             "want more than 0",
-		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: many}`:            "should match",
-		`{services: [hello], prometheus: {address: "http://u:p@a", query: a}, targetValue: 1}`:           "want a URL without user",
-		`{services: [hello], prometheus: {address: "file:///etc/passwd", query: a}, targetValue: 1}`:     "want a URL without user",
-		`{services: [hello], external: {address: "http://a:1"}}`:                                         "want host:port",
-		`{services: [hello], external: {address: "unix:///run/a"}}`:                                      "want host:port",
-		`{services: [hello], external: {address: "a:1", tls: {mode: Trust}}}`:                            "Unsupported value",
-		`{services: [hello], external: {address: "a:1", tls: {mode: Plaintext, serverName: a}}}`:         "mode Plaintext has no certificates",
+		`{services: [hello], external: {address: "a:1"}, prometheus: {address: "http://a", query: a}, targetValue: 1}`: "want one of " +
+			"external and prometheus",
+		`{external: {address: "a:1"}}`: "want services by name, a " +
+			"selector of their labels, or both",
+		`{services: [hello], prometheus: {address: "http://a", query: a}}`:                           "prometheus needs targetValue",
+		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: -1}`:          "want more than 0",
+		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: "0"}`:         "want more than 0",
+		`{services: [hello], prometheus: {address: "http://a", query: a}, targetValue: many}`:        "should match",
+		`{services: [hello], prometheus: {address: "http://u:p@a", query: a}, targetValue: 1}`:       "want a URL without user",
+		`{services: [hello], prometheus: {address: "file:///etc/passwd", query: a}, targetValue: 1}`: "want a URL without user",
+		`{services: [hello], external: {address: "http://a:1"}}`:                                     "want host:port",
+		`{services: [hello], external: {address: "unix:///run/a"}}`:                                  "want host:port",
+		`{services: [hello], external: {address: "a:1", tls: {mode: Trust}}}`:                        "Unsupported value",
+		`{services: [hello], external: {address: "a:1", tls: {mode: Plaintext, serverName: a}}}`: "mode Plaintext has no " +
+			"certificates",
 		`{services: [hello], external: {address: "a:1"}, pollingSeconds: -5}`:                            "greater than or equal to 1",
 		`{services: [hello], external: {address: "a:1"}, maxReplicas: 0}`:                                "greater than or equal to 1",
 		`{services: [hello], external: {address: "a:1"}, fallback: {failureThreshold: 0, replicas: 1}}`:  "greater than or equal to 1",
@@ -209,12 +214,17 @@ func TestWrongScalerBindings(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ spec, reason, part string }{
-		"gone":     {`{services: [hello, nobody], external: {address: "` + nobody + `", tls: {mode: Plaintext}}}`, "ScalerFailed", "connection refused"},
-		"metadata": {`{services: [hello], external: {address: "169.254.169.254:80", tls: {mode: Plaintext}}}`, "ScalerFailed", "may not be dialled"},
-		"bundle":   {`{services: [hello], external: {address: "` + nobody + `", tls: {caBundle: text}}}`, "InvalidTLS", "no certificate in PEM"},
-		"secret":   {`{services: [hello], external: {address: "` + nobody + `", tls: {secretName: a}}}`, "SecretNotUsable", "Secrets cannot be read here"},
+		"gone": {`{services: [hello, nobody], external: {address: "` + nobody + `", tls: {mode: Plaintext}}}`, "ScalerFailed",
+			"connection refused"},
+		"metadata": {`{services: [hello], external: {address: "169.254.169.254:80", tls: {mode: Plaintext}}}`, "ScalerFailed",
+			"may not be dialled"},
+		"bundle": {`{services: [hello], external: {address: "` + nobody + `", tls: {caBundle: text}}}`, "InvalidTLS",
+			"no certificate in PEM"},
+		"secret": {`{services: [hello], external: {address: "` + nobody + `", tls: {secretName: a}}}`, "SecretNotUsable",
+			"Secrets cannot be read here"},
 		"selector": {`{selector: {matchExpressions: [{key: a, operator: Like}]}, external: {address: "a:1"}}`, "InvalidSelector", "Like"},
-		"query":    {`{selector: {}, prometheus: {address: "http://` + nobody + `", query: up}, targetValue: "0.5"}`, "ScalerFailed", "connection refused"},
+		"query": {`{selector: {}, prometheus: {address: "http://` + nobody + `", query: up}, targetValue: "0.5"}`, "ScalerFailed",
+			"connection refused"},
 	} {
 		must(t)(s.kubectl(fmt.Sprintf(bindingForm, name, c.spec), "apply", "-f", "-"))
 		s.bindingSays(name, c.reason, c.part)

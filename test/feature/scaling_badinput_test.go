@@ -56,9 +56,12 @@ func TestWrongScalingAnnotationsAreRefusedWithKnativesSentence(t *testing.T) {
 		{"target-burst-capacity", "-2", "invalid value: -2: autoscaling.knative.dev/target-burst-capacity"},
 		{"target-burst-capacity", "lots", "invalid value: lots: autoscaling.knative.dev/target-burst-capacity"},
 		{"metric-aggregation-algorithm", "median", "invalid value: median: autoscaling.knative.dev/metric-aggregation-algorithm"},
-		{servingv1.MetricsSourceAnnotation, "prometheus", `annotation sluice.dev/metrics-source is "prometheus", want queue-proxy or envoy`},
-		{servingv1.StreamDrainAnnotation, "3601", `annotation sluice.dev/stream-drain-seconds is "3601", want a whole number of seconds from 0 to 3600`},
-		{servingv1.StreamDrainAnnotation, "5s", `annotation sluice.dev/stream-drain-seconds is "5s", want a whole number of seconds from 0 to 3600`},
+		{servingv1.MetricsSourceAnnotation, "prometheus",
+			`annotation sluice.dev/metrics-source is "prometheus", want queue-proxy or envoy`},
+		{servingv1.StreamDrainAnnotation, "3601",
+			`annotation sluice.dev/stream-drain-seconds is "3601", want a whole number of seconds from 0 to 3600`},
+		{servingv1.StreamDrainAnnotation, "5s",
+			`annotation sluice.dev/stream-drain-seconds is "5s", want a whole number of seconds from 0 to 3600`},
 	} {
 		o := newService("bad", "sluice", "sample")
 		key := c.annotation

@@ -104,7 +104,8 @@ func (s *instance) victim(burst string, concurrency int64) func() journal {
 	s.t.Helper()
 	folder := s.t.TempDir()
 	o := newApp(s.t, "victim", map[string]string{
-		"autoscaling.knative.dev/min-scale": "3", "autoscaling.knative.dev/max-scale": "3", "autoscaling.knative.dev/target-burst-capacity": burst,
+		"autoscaling.knative.dev/min-scale": "3", "autoscaling.knative.dev/max-scale": "3",
+		"autoscaling.knative.dev/target-burst-capacity": burst,
 	}, "MS", "5", "JOURNAL", folder, "LAME_DUCK", "5000") // longer than a queue-proxy keeps a connection, even on a busy machine
 	o.Spec.Template.Spec.ContainerConcurrency = new(concurrency)
 	s.create(o)
@@ -321,7 +322,8 @@ func activatorsThatShareARevisionKeepItsLimit(t *testing.T, g gateway) {
 		startActivator(t, s.socket(), address.Free(t)).ready()
 	}
 	o := newApp(t, "victim", map[string]string{
-		"autoscaling.knative.dev/min-scale": "4", "autoscaling.knative.dev/max-scale": "4", "autoscaling.knative.dev/target-burst-capacity": "-1",
+		"autoscaling.knative.dev/min-scale": "4", "autoscaling.knative.dev/max-scale": "4",
+		"autoscaling.knative.dev/target-burst-capacity": "-1",
 	}, "MS", "2", "LIMIT", "1") // it answers 500 to a second concurrent request
 	o.Spec.Template.Spec.ContainerConcurrency = new(int64(1))
 	s.create(o)

@@ -27,7 +27,8 @@ type storeFailure struct {
 func TestServicesGoOnWithoutTheStore(t *testing.T) {
 	for name, f := range map[string]storeFailure{
 		"files gone": {"is gone although it was in use", hideFiles, showFiles},
-		"no writing": {"etcd", func(t *testing.T, s *instance) { limitFiles(t, s, 0) }, func(t *testing.T, s *instance) { limitFiles(t, s, unix.RLIM_INFINITY) }},
+		"no writing": {"etcd", func(t *testing.T, s *instance) { limitFiles(t, s, 0) },
+			func(t *testing.T, s *instance) { limitFiles(t, s, unix.RLIM_INFINITY) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEachGateway(t, func(t *testing.T, g gateway) {

@@ -167,9 +167,11 @@ func (s *instance) path(to *collector.Collector, got http.Header, parent string,
 		parent = span.ID
 	}
 	if last != parent {
-		s.t.Errorf("the application got traceparent %q, want the span of the %s, %s", got.Get("Traceparent"), services[len(services)-1], parent)
+		s.t.Errorf("the application got traceparent %q, want the span of the %s, %s", got.Get("Traceparent"), services[len(services)-1],
+			parent)
 	}
-	if servers := len(slices.DeleteFunc(slices.Clone(spans), func(s collector.Span) bool { return s.Kind != "SERVER" })); servers != len(services) {
+	if servers := len(slices.DeleteFunc(slices.Clone(spans),
+		func(s collector.Span) bool { return s.Kind != "SERVER" })); servers != len(services) {
 		s.t.Errorf("%d spans of requests have come, want those of %v: %+v", servers, services, spans)
 	}
 	return spans
@@ -247,7 +249,8 @@ func TestWithoutSamplingNothingChanges(t *testing.T) {
 			"OTEL_TRACES_SAMPLER_ARG=0")
 		for _, host := range []string{"cold", "direct", "activated"} {
 			for _, sent := range []http.Header{
-				{}, {"Traceparent": {"00-" + traceOfCaller + "-" + spanOfCaller + "-01"}, "Tracestate": {"a=1"}}, {"Traceparent": {"what?"}},
+				{}, {"Traceparent": {"00-" + traceOfCaller + "-" + spanOfCaller + "-01"}, "Tracestate": {"a=1"}},
+				{"Traceparent": {"what?"}},
 			} {
 				got, err := s.traced(host+".default.localhost", sent)
 				if err != nil || fmt.Sprint(got) != fmt.Sprint(sent) {

@@ -67,7 +67,8 @@ func partsOfTheirOwnWorkOverMutualTLS(t *testing.T, g gateway) {
 		*part
 		want []string
 	}{
-		{g.beside(t, s.xds, append(presenting(ca, activator), "--node-id", "x")...), []string{denied, `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
+		{g.beside(t, s.xds, append(presenting(ca, activator), "--node-id", "x")...),
+			[]string{denied, `role "gateway" as node "x"`, "spiffe://sluice.test/activator"}},
 		{activates(gateway, "act-1"), []string{"PermissionDenied", `role "activator"`, "spiffe://sluice.test/gateways/one"}},
 		{activates(activator, "act-2"), []string{"PermissionDenied", `"act-2"`}},
 		{g.beside(t, s.xds, "--xds-ca", ca.File), []string{uncertified}},
@@ -175,16 +176,19 @@ func TestXDSFlagsThatDoNotFitAreRefused(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"beyond loopback":           {[]string{"up", "--xds", "0.0.0.0:18000"}, []string{"--xds-tls-cert", "--xds-tls-key", "--xds-insecure"}},
+		"beyond loopback": {[]string{"up", "--xds", "0.0.0.0:18000"},
+			[]string{"--xds-tls-cert", "--xds-tls-key", "--xds-insecure"}},
 		"everywhere":                {[]string{"up", "--xds", ":18000"}, []string{"--xds-insecure"}},
 		"half a pair":               {[]string{"up", "--xds-tls-cert", server.Chain}, []string{"--xds-tls-key"}},
 		"an authority without TLS":  {[]string{"up", "--xds-client-ca", ca.File}, []string{"--xds-tls-cert"}},
 		"a list without identities": {[]string{"up", "--xds-allow", "gateway=x"}, []string{"--xds-client-ca"}},
-		"two that are no pair":      {[]string{"up", "--xds", address.Free(t), "--xds-tls-cert", server.Chain, "--xds-tls-key", other.Key}, []string{"--xds-tls-cert", server.Chain, other.Key}},
-		"an unknown role":           {append([]string{"up", "--xds", address.Free(t), "--xds-allow", "proxy=x"}, secured(ca, server)...), []string{"--xds-allow", "proxy", "activator"}},
-		"a client's half pair":      {[]string{"gateway", "--xds-ca", ca.File, "--xds-cert", other.Chain}, []string{"--xds-key"}},
-		"a client without CA":       {[]string{"activator", "--xds-cert", other.Chain, "--xds-key", other.Key}, []string{"--xds-ca"}},
-		"a bootstrap without CA":    {[]string{"bootstrap", "--xds-server-name", "x"}, []string{"--xds-ca"}},
+		"two that are no pair": {[]string{"up", "--xds", address.Free(t), "--xds-tls-cert", server.Chain, "--xds-tls-key", other.Key},
+			[]string{"--xds-tls-cert", server.Chain, other.Key}},
+		"an unknown role": {append([]string{"up", "--xds", address.Free(t), "--xds-allow", "proxy=x"}, secured(ca, server)...),
+			[]string{"--xds-allow", "proxy", "activator"}},
+		"a client's half pair":   {[]string{"gateway", "--xds-ca", ca.File, "--xds-cert", other.Chain}, []string{"--xds-key"}},
+		"a client without CA":    {[]string{"activator", "--xds-cert", other.Chain, "--xds-key", other.Key}, []string{"--xds-ca"}},
+		"a bootstrap without CA": {[]string{"bootstrap", "--xds-server-name", "x"}, []string{"--xds-ca"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := refused(t, t.TempDir(), test.args...)

@@ -48,7 +48,8 @@ type measured struct {
 var selector = map[string]string{"app": "hello"}
 
 // GetResourceMetric implements metrics.MetricsClient: thousandths of cores and of bytes.
-func (m *measured) GetResourceMetric(context.Context, corev1.ResourceName, string, labels.Selector, string) (metrics.PodMetricsInfo, time.Time, error) {
+func (m *measured) GetResourceMetric(context.Context, corev1.ResourceName, string, labels.Selector, string) (metrics.PodMetricsInfo,
+	time.Time, error) {
 	info := metrics.PodMetricsInfo{}
 	for _, r := range m.replicas {
 		if r.usage < 0 {
@@ -72,7 +73,8 @@ func (r *replica) pod() *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: r.name, Labels: selector},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "user-container", Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{
-				corev1.ResourceCPU: *resource.NewMilliQuantity(r.request, resource.DecimalSI), corev1.ResourceMemory: resource.MustParse("1Gi"),
+				corev1.ResourceCPU:    *resource.NewMilliQuantity(r.request, resource.DecimalSI),
+				corev1.ResourceMemory: resource.MustParse("1Gi"),
 			},
 		}}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning},

@@ -54,19 +54,26 @@ func traces() []trace {
 		{name: "cpu-wave", metric: "cpu", target: 70, min: 1, max: 50, start: 2, steps: 120, request: 200, load: wave(2000, 1800, 60)},
 		{name: "cpu-spike", metric: "cpu", target: 50, min: 1, max: 100, start: 1, steps: 60, request: 100, load: step(40, 3000, 5)},
 		{name: "cpu-fall", metric: "cpu", target: 50, min: 2, max: 100, start: 40, steps: 80, request: 100, load: step(2000, 100, 4)},
-		{name: "cpu-window", metric: "cpu", target: 70, min: 1, max: 50, start: 2, steps: 120, request: 200, window: 60, load: wave(2000, 1800, 40)},
-		{name: "cpu-window-spike", metric: "cpu", target: 50, min: 1, max: 100, start: 1, steps: 60, request: 100, window: 30, load: step(40, 3000, 5)},
-		{name: "cpu-within-tolerance", metric: "cpu", target: 70, min: 1, max: 9, start: 4, steps: 60, request: 1000, load: wave(2800, 300, 13)},
-		{name: "cpu-over-100-percent", metric: "cpu", target: 250, min: 1, max: 20, start: 3, steps: 60, request: 100, load: wave(1500, 1400, 30)},
+		{name: "cpu-window", metric: "cpu", target: 70, min: 1, max: 50, start: 2, steps: 120, request: 200, window: 60,
+			load: wave(2000, 1800, 40)},
+		{name: "cpu-window-spike", metric: "cpu", target: 50, min: 1, max: 100, start: 1, steps: 60, request: 100, window: 30,
+			load: step(40, 3000, 5)},
+		{name: "cpu-within-tolerance", metric: "cpu", target: 70, min: 1, max: 9, start: 4, steps: 60, request: 1000,
+			load: wave(2800, 300, 13)},
+		{name: "cpu-over-100-percent", metric: "cpu", target: 250, min: 1, max: 20, start: 3, steps: 60, request: 100,
+			load: wave(1500, 1400, 30)},
 		{name: "below-min", metric: "cpu", target: 70, min: 5, max: 20, start: 2, steps: 40, request: 100, load: wave(100, 0, 1)},
 		{name: "above-max", metric: "cpu", target: 70, min: 1, max: 4, start: 9, steps: 40, request: 100, load: wave(5000, 0, 1)},
-		{name: "memory-wave", metric: "memory", target: 200, min: 1, max: 30, start: 2, steps: 100, request: 100, load: wave(1500*mebi, 1400*mebi, 50)},
-		{name: "memory-window", metric: "memory", target: 64, min: 2, max: 30, start: 3, steps: 80, request: 100, window: 120, load: wave(900*mebi, 800*mebi, 30)},
+		{name: "memory-wave", metric: "memory", target: 200, min: 1, max: 30, start: 2, steps: 100, request: 100,
+			load: wave(1500*mebi, 1400*mebi, 50)},
+		{name: "memory-window", metric: "memory", target: 64, min: 2, max: 30, start: 3, steps: 80, request: 100, window: 120,
+			load: wave(900*mebi, 800*mebi, 30)},
 	}
 	for i := range 20 {
 		r := rand.New(rand.NewPCG(uint64(i), 42))
 		t := trace{
-			name: fmt.Sprintf("wild-%02d", i), metric: "cpu", target: int64(20 + r.IntN(150)), min: int32(1 + r.IntN(3)), max: int32(5 + r.IntN(40)),
+			name: fmt.Sprintf("wild-%02d", i), metric: "cpu", target: int64(20 + r.IntN(150)), min: int32(1 + r.IntN(3)),
+			max:   int32(5 + r.IntN(40)),
 			start: int32(1 + r.IntN(8)), steps: 80, request: int64(50 + r.IntN(900)), wild: 0.05 + 0.4*r.Float64(), seed: uint64(i),
 		}
 		if i%3 == 1 {

@@ -25,7 +25,8 @@ func appLess(o *outcome) error {
 var framings = []row{
 	behind("A Content-Length beside a Transfer-Encoding is refused", post+"Content-Length: 5\r\n"+chunked+"\r\n0\r\n\r\n"),
 	behind("A Transfer-Encoding beside a Content-Length is refused", post+chunked+"Content-Length: 5\r\n\r\n0\r\n\r\n"),
-	behind("A Transfer-Encoding in HTTP/1.0 is refused", "POST /a HTTP/1.0\r\n"+hostLine+"Connection: keep-alive\r\n"+chunked+"\r\n0\r\n\r\n").
+	behind("A Transfer-Encoding in HTTP/1.0 is refused",
+		"POST /a HTTP/1.0\r\n"+hostLine+"Connection: keep-alive\r\n"+chunked+"\r\n0\r\n\r\n").
 		except(envoyProxy, "Envoy reads the chunks, and passes them on in HTTP/1.1"),
 	behind("Two different lengths are refused", post+"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
 	behind("A length with a sign is refused", post+"Content-Length: +5\r\n\r\nhello"),

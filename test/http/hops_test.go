@@ -49,7 +49,8 @@ const (
 var hops = []hop{
 	{name: builtIn, start: startBuiltIn},
 	{name: envoyProxy, start: startEnvoy},
-	{name: activating, start: startActivator, extra: []string{"Knative-Serving-Namespace: default", "Knative-Serving-Revision: hello-00001"}},
+	{name: activating, start: startActivator,
+		extra: []string{"Knative-Serving-Namespace: default", "Knative-Serving-Revision: hello-00001"}},
 	{name: queueProxy, start: startQueueProxy},
 }
 

@@ -105,7 +105,8 @@ var http2Rows = []row{
 		s.send("hello", false)
 		var block bytes.Buffer
 		_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "x-end", Value: "1"})
-		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: block.Bytes(), EndHeaders: true,
+			EndStream: true})
 		s.finish()
 	}, want: []expectation{statuses(200), appBody("hello"), appTrailer("X-End: 1")}},
 	{name: "A body of HTTP/2 that is longer than its Content-Length is never passed on whole", play: func(c *conversation) {

@@ -30,7 +30,8 @@ func TestVerdict(t *testing.T) {
 {"Action":"fail"}
 `
 	s := suite{skipped: map[string]string{
-		"TestListed": "why", "TestListedWrongly": "why", "TestSkippedListed": "why", "TestOneListed/listed": "why", "TestMixed/listed": "why",
+		"TestListed": "why", "TestListedWrongly": "why", "TestSkippedListed": "why", "TestOneListed/listed": "why",
+		"TestMixed/listed": "why",
 	}}
 	var log strings.Builder
 	found, err := readResults(strings.NewReader(events), &log)

@@ -20,7 +20,8 @@ const deploy = "../../deploy/monitoring/"
 
 // promtool check rules does the same.
 func TestPrometheusTakesTheAlerts(t *testing.T) {
-	groups, errs := rulefmt.ParseFile(deploy+"alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.ParseFile(deploy+"alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}),
+		slog.New(slog.DiscardHandler))
 	for _, err := range errs {
 		t.Error(err)
 	}

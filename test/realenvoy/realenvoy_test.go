@@ -15,16 +15,21 @@ func TestComplaintsOfALog(t *testing.T) {
 		want []string
 	}{
 		"clean": {"[2026-11-30 10:11:16.371][18513][info][main] [source/server/server.cc:430] statically linked extensions:\n" +
-			"[2026-11-30 10:11:16.371][18513][info][main] [source/server/server.cc:430]   envoy.filters.http: envoy.filters.http.router\n", nil},
-		"of Envoy": {"[2026-11-30 10:11:16.371][18513][warning][main] [source/server/server.cc:1] no limit\nand more\n[2026-11-30 10:11:16.371][1][info][main] [a.cc:1] x\n",
+			"[2026-11-30 10:11:16.371][18513][info][main] [source/server/server.cc:430]   envoy.filters.http: envoy.filters.http.router\n",
+			nil},
+		"of Envoy": {"[2026-11-30 10:11:16.371][18513][warning][main] [source/server/server.cc:1] no limit\nand more\n[2026-11-30 " +
+			"10:11:16.371][1][info][main] [a.cc:1] x\n",
 			[]string{"[2026-11-30 10:11:16.371][18513][warning][main] [source/server/server.cc:1] no limit\nand more"}},
 		"with tabs": {"info\tmain\tx\ncritical\tassert\tassert failure: x\n", []string{"critical\tassert\tassert failure: x"}},
-		"of sluice up": {"10:11:16.398 [INFO]  sluice.envoy: x: logger=main\n10:11:16.398 [WARN]  sluice.kubernetes: not Envoy's: a=deprecated\n" +
+		"of sluice up": {"10:11:16.398 [INFO]  sluice.envoy: x: logger=main\n10:11:16.398 [WARN]  sluice.kubernetes: not Envoy's: " +
+			"a=deprecated\n" +
 			"10:11:16.398 [WARN]  sluice.envoy: y: logger=main\n2026-11-30T10:11:16.398Z [ERROR] sluice.envoy: z: logger=main\n",
 			[]string{"10:11:16.398 [WARN]  sluice.envoy: y: logger=main", "2026-11-30T10:11:16.398Z [ERROR] sluice.envoy: z: logger=main"}},
-		"wrong at any level": {"info\tmisc\tDeprecated field: type x\ninfo\tmisc\tUnknown field in y\ninfo\tenvoy_bug\tEnvoy bug failure: z\n",
+		"wrong at any level": {"info\tmisc\tDeprecated field: type x\ninfo\tmisc\tUnknown field in y\ninfo\tenvoy_bug\tEnvoy bug " +
+			"failure: z\n",
 			[]string{"info\tmisc\tDeprecated field: type x", "info\tmisc\tUnknown field in y", "info\tenvoy_bug\tEnvoy bug failure: z"}},
-		"ending on SIGTERM": {"warning\tmain\tcaught ENVOY_SIGTERM\nwarning\tconfig\tclosed\ninfo\tmain\tinitializing epoch 0\nwarning\tconfig\tagain\n",
+		"ending on SIGTERM": {"warning\tmain\tcaught ENVOY_SIGTERM\nwarning\tconfig\tclosed\ninfo\tmain\tinitializing epoch " +
+			"0\nwarning\tconfig\tagain\n",
 			[]string{"warning\tconfig\tagain"}},
 		"paths of requests": {"10:11:16.398 [INFO]  sluice.envoy.access: {\"path\":\"/deprecated\"}\n{\"path\":\"/deprecated\"}\n", nil},
 	} {

@@ -65,7 +65,8 @@ func TestErrorSaysWhoAskedForWhat(t *testing.T) {
 		identities []string
 		want       []string
 	}{
-		{[]string{"spiffe://x/activator", "a.test"}, []string{`"activator"`, `"a-1"`, `"spiffe://x/activator"`, `"a.test"`, "--xds-allow activator="}},
+		{[]string{"spiffe://x/activator", "a.test"},
+			[]string{`"activator"`, `"a-1"`, `"spiffe://x/activator"`, `"a.test"`, "--xds-allow activator="}},
 		{nil, []string{"neither URI nor DNS names"}},
 		{[]string{long, "1", "2", "3", "4", "5", "6", "7", "8", "9"}, []string{"2 more", "…"}},
 	} {
@@ -87,7 +88,8 @@ func TestErrorSaysWhoAskedForWhat(t *testing.T) {
 func TestInvalidEntriesAreRefused(t *testing.T) {
 	for _, text := range []string{
 		"", "gateway", "gateway=", "=spiffe://x/y", "proxy=spiffe://x/y", "gateway/=spiffe://x/y", "status/n=spiffe://x/y",
-		"gateway=*", "gateway=*.", "gateway=spiffe://*", "gateway=spiffe:///*", "gateway=spiffe://x/*/y", "gateway=spiffe://x/y*", "gateway=a.*.test", "gateway=**.test",
+		"gateway=*", "gateway=*.", "gateway=spiffe://*", "gateway=spiffe:///*", "gateway=spiffe://x/*/y", "gateway=spiffe://x/y*",
+		"gateway=a.*.test", "gateway=**.test",
 		"gateway=spiffe://", "gateway=://x",
 	} {
 		if _, err := allow.Parse([]string{text}); err == nil || text != "" && !strings.Contains(err.Error(), text) {

@@ -71,13 +71,15 @@ func TestEachConditionOfAResourceHasItsStatus(t *testing.T) {
 			}
 			r := configs[0].GenericXdsConfigs[0]
 			if r.ConfigStatus != c.config || r.ClientStatus != c.client || r.VersionInfo != c.version {
-				t.Errorf("got %v, %v, version %q, want %v, %v, %q", r.ConfigStatus, r.ClientStatus, r.VersionInfo, c.config, c.client, c.version)
+				t.Errorf("got %v, %v, version %q, want %v, %v, %q", r.ConfigStatus, r.ClientStatus, r.VersionInfo, c.config, c.client,
+					c.version)
 			}
 			if c.version != "" && string(r.XdsConfig.GetValue()) != "one" {
 				t.Errorf("the content is %q", r.XdsConfig.GetValue())
 			}
 			e := r.ErrorState
-			if e.GetVersionInfo() != c.nacked || c.nacked != "" && (e.GetDetails() != "no" || string(e.FailedConfiguration.GetValue()) != "two") {
+			if e.GetVersionInfo() != c.nacked || c.nacked != "" &&
+				(e.GetDetails() != "no" || string(e.FailedConfiguration.GetValue()) != "two") {
 				t.Errorf("the error state is %v, want one of the version %q", e, c.nacked)
 			}
 		})
@@ -230,7 +232,8 @@ func TestOneInspectionTooManyWaitsAndIsThenTurnedAway(t *testing.T) {
 		}
 		synctest.Wait()
 		began := time.Now()
-		if _, err := h.FetchClientStatus(t.Context(), nodes()); status.Code(err) != codes.ResourceExhausted || time.Since(began) != inspectionWait {
+		if _, err := h.FetchClientStatus(t.Context(), nodes()); status.Code(err) != codes.ResourceExhausted ||
+			time.Since(began) != inspectionWait {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)

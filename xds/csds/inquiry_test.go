@@ -40,14 +40,16 @@ func TestNodesAreMatchedByTheirIDs(t *testing.T) {
 		matchers []*matcherv3.StringMatcher
 		yes, no  []string
 	}{
-		"none matches all":      {nil, []string{"a", ""}, nil},
-		"exact":                 {[]*matcherv3.StringMatcher{matcher("exact", "a", false)}, []string{"a"}, []string{"A", "ab"}},
-		"exact without case":    {[]*matcherv3.StringMatcher{matcher("exact", "aB", true)}, []string{"Ab", "ab"}, []string{"abc"}},
-		"prefix":                {[]*matcherv3.StringMatcher{matcher("prefix", "gw-", false)}, []string{"gw-1"}, []string{"GW-1", "a-gw-1"}},
-		"prefix without case":   {[]*matcherv3.StringMatcher{matcher("prefix", "GW-", true)}, []string{"gw-1"}, []string{"a-gw-1"}},
-		"suffix":                {[]*matcherv3.StringMatcher{matcher("suffix", "-1", false)}, []string{"gw-1"}, []string{"gw-12"}},
-		"contains":              {[]*matcherv3.StringMatcher{matcher("contains", "w-", false)}, []string{"gw-1"}, []string{"gw1"}},
-		"a regex matches whole": {[]*matcherv3.StringMatcher{matcher("regex", "gw-[0-9]|x", false)}, []string{"gw-1", "x"}, []string{"gw-12", "ax"}},
+		"none matches all":   {nil, []string{"a", ""}, nil},
+		"exact":              {[]*matcherv3.StringMatcher{matcher("exact", "a", false)}, []string{"a"}, []string{"A", "ab"}},
+		"exact without case": {[]*matcherv3.StringMatcher{matcher("exact", "aB", true)}, []string{"Ab", "ab"}, []string{"abc"}},
+		"prefix": {[]*matcherv3.StringMatcher{matcher("prefix", "gw-", false)}, []string{"gw-1"},
+			[]string{"GW-1", "a-gw-1"}},
+		"prefix without case": {[]*matcherv3.StringMatcher{matcher("prefix", "GW-", true)}, []string{"gw-1"}, []string{"a-gw-1"}},
+		"suffix":              {[]*matcherv3.StringMatcher{matcher("suffix", "-1", false)}, []string{"gw-1"}, []string{"gw-12"}},
+		"contains":            {[]*matcherv3.StringMatcher{matcher("contains", "w-", false)}, []string{"gw-1"}, []string{"gw1"}},
+		"a regex matches whole": {[]*matcherv3.StringMatcher{matcher("regex", "gw-[0-9]|x", false)}, []string{"gw-1", "x"},
+			[]string{"gw-12", "ax"}},
 		"one of several": {
 			[]*matcherv3.StringMatcher{matcher("exact", "a", false), matcher("suffix", "z", false)}, []string{"a", "xyz"}, []string{"b"},
 		},
@@ -133,7 +135,8 @@ func TestSecretsAreNotShownWhereverTheyAre(t *testing.T) {
 			if shown == nil || strings.Contains(string(shown.Value), "private") {
 				t.Errorf("shown is %v", shown)
 			}
-			if name != "an unknown type" && (!strings.Contains(string(shown.GetValue()), "public") || !strings.Contains(string(shown.GetValue()), Redacted)) {
+			if name != "an unknown type" &&
+				(!strings.Contains(string(shown.GetValue()), "public") || !strings.Contains(string(shown.GetValue()), Redacted)) {
 				t.Error("what is no secret is not shown, or nothing says that there is one")
 			}
 			if !strings.Contains(string(whole.Value), "private") {

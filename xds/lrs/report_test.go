@@ -49,7 +49,8 @@ func TestReportIsRead(t *testing.T) {
 		clusterStats("ns/none", time.Second),
 	}}, 5*time.Second)
 	want := resource.LoadReport{Interval: 2 * time.Second, Clusters: []resource.ClusterLoad{
-		{Cluster: "ns/a", Zone: "pods", Interval: 2 * time.Second, Issued: 100, Succeeded: 50, Failed: 25, InProgress: 10, Concurrency: 3.5, Streams: 1.5, Waiting: 7, Averaged: true},
+		{Cluster: "ns/a", Zone: "pods", Interval: 2 * time.Second, Issued: 100, Succeeded: 50, Failed: 25, InProgress: 10, Concurrency: 3.5,
+			Streams: 1.5, Waiting: 7, Averaged: true},
 		{Cluster: "ns/a", Zone: "activator", Interval: 2 * time.Second, Issued: 20, Succeeded: 10, Failed: 5, InProgress: 2},
 		{Cluster: "ns/b", Zone: "pods", Interval: 5 * time.Second, Issued: 100, Succeeded: 50, Failed: 25, InProgress: 10},
 		{Cluster: "ns/c", Interval: 5 * time.Second},

@@ -19,7 +19,8 @@ func TestAddressIsOneThatCanBeConnectedTo(t *testing.T) {
 	}
 	for address, want := range map[any]string{
 		"127.0.0.1:8012": "127.0.0.1:8012", "[::1]:80": "[::1]:80", "[::ffff:127.0.0.1]:80": "127.0.0.1:80",
-		"": "", "127.0.0.1": "", "127.0.0.1:0": "", "0.0.0.0:80": "", "localhost:80": "", "[fe80::1%eth0]:80": "", "127.0.0.1:99999": "", 80.0: "", true: "",
+		"": "", "127.0.0.1": "", "127.0.0.1:0": "", "0.0.0.0:80": "", "localhost:80": "", "[fe80::1%eth0]:80": "", "127.0.0.1:99999": "",
+		80.0: "", true: "",
 	} {
 		if got := NodeOf(node(address)).Address; got != want {
 			t.Errorf("%v: %q, want %q", address, got, want)

@@ -32,7 +32,8 @@ func TestScopesAreSentAgainWithAListenerThatIsBoundAtLast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			d.set(listenerOf(t, &hcmv3.HttpConnectionManager{RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{
-				ScopedRoutes: &hcmv3.ScopedRoutes{Name: "http", ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{}}},
+				ScopedRoutes: &hcmv3.ScopedRoutes{Name: "http",
+					ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{}}},
 			}}))
 			for _, s := range scopes {
 				d.set(made(srds, s, "1"))

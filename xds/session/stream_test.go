@@ -250,8 +250,10 @@ func TestLimitsOfWhatAClientMaySubscribeTo(t *testing.T) {
 		request Request
 		want    codes.Code
 	}{
-		"names":      {options: func(o *Options) { o.MaxNames = 2 }, request: Request{Subscribe: []string{"a", "b", "c"}}, want: codes.ResourceExhausted},
-		"memory":     {options: func(o *Options) { o.Memory = 500 }, request: Request{Subscribe: []string{"a", "b", "c"}}, want: codes.ResourceExhausted},
+		"names": {options: func(o *Options) { o.MaxNames = 2 }, request: Request{Subscribe: []string{"a", "b", "c"}},
+			want: codes.ResourceExhausted},
+		"memory": {options: func(o *Options) { o.Memory = 500 }, request: Request{Subscribe: []string{"a", "b", "c"}},
+			want: codes.ResourceExhausted},
 		"long names": {request: Request{Subscribe: []string{string(make([]byte, resource.MaxName+1))}}, want: codes.InvalidArgument},
 		"everything": {client: func(c *Client) { c.NamesOnly = true }, want: codes.PermissionDenied},
 		"two names":  {options: func(o *Options) { o.MaxNames = 2 }, request: Request{Subscribe: []string{"a", "b"}}},

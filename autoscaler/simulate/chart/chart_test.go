@@ -28,8 +28,9 @@ func draw(t *testing.T, c *Chart) string {
 func TestEveryChartIsWellFormed(t *testing.T) {
 	long := strings.Repeat("<a & b> ", 100)
 	for name, c := range map[string]*Chart{
-		"empty":        {},
-		"no values":    {Title: long, Subtitles: []string{long}, Panels: []Panel{{Title: long, Unit: long, Series: []Series{{Name: long}}}}},
+		"empty": {},
+		"no values": {Title: long, Subtitles: []string{long},
+			Panels: []Panel{{Title: long, Unit: long, Series: []Series{{Name: long}}}}},
 		"one value":    {Seconds: 1, Panels: []Panel{{Series: []Series{{Y: []float64{1}}, {Step: true, Fill: true, Y: []float64{0}}}}}},
 		"no finite":    {Seconds: 2, Panels: []Panel{{Series: []Series{{Y: []float64{1, math.Inf(1), 2}}}}}},
 		"bands":        {Seconds: 9, Panels: []Panel{{Bands: []Band{{1, 2}}, BandName: long}}},

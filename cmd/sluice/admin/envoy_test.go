@@ -31,7 +31,8 @@ func TestAdminPassesOnDocumentedPagesOfEnvoyAlone(t *testing.T) {
 		{http.MethodGet, "/ready", 200}, {http.MethodHead, "/ready", 200}, {http.MethodGet, "/stats/prometheus?filter=a", 200},
 		{http.MethodGet, "/clusters?format=json", 200}, {http.MethodGet, "/config_dump?include_eds", 200},
 		{http.MethodPost, "/ready", 405}, {http.MethodPost, "/quitquitquit", 404}, {http.MethodGet, "/quitquitquit", 404},
-		{http.MethodGet, "/logging?level=trace", 404}, {http.MethodGet, "/certs", 404}, {http.MethodGet, "/stats", 404}, {http.MethodGet, "/", 404},
+		{http.MethodGet, "/logging?level=trace", 404}, {http.MethodGet, "/certs", 404}, {http.MethodGet, "/stats", 404},
+		{http.MethodGet, "/", 404},
 		{http.MethodGet, "/heap_dump", 404}, {http.MethodGet, "/ready/../quitquitquit", 404}, {http.MethodGet, "//quitquitquit", 404},
 		{http.MethodGet, "/ready%2f..%2fquitquitquit", 404},
 	} {

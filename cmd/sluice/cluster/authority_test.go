@@ -54,7 +54,8 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for after, want := range map[time.Duration]bool{0: true, 50 * 24 * time.Hour: true, 61 * 24 * time.Hour: false, 100 * 24 * time.Hour: false} {
+	for after, want := range map[time.Duration]bool{0: true, 50 * 24 * time.Hour: true, 61 * 24 * time.Hour: false,
+		100 * 24 * time.Hour: false} {
 		if got := isFresh(leaf, now.Add(after)); got != want {
 			t.Errorf("after %v it is fresh: %t, want %t", after, got, want)
 		}

@@ -100,7 +100,8 @@ func (a *asking) awaitCertificate(namespace, name, role string) *corev1.Secret {
 		o := a.get(namespace, name)
 		own := pairOf(o.Data)
 		a.mu.Lock()
-		good := isFresh(own, time.Now()) && isOf(own, a.authority) && isFor(own, role) && string(o.Data[authorityKey]) == string(a.authority.chain)
+		good := isFresh(own, time.Now()) && isOf(own, a.authority) && isFor(own, role) &&
+			string(o.Data[authorityKey]) == string(a.authority.chain)
 		a.mu.Unlock()
 		if good {
 			return o
@@ -131,7 +132,8 @@ func TestNamespacesGetTheCertificatesThatTheyAskForAndMayHave(t *testing.T) {
 			t.Fatal(err)
 		}
 		if slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
-			return e.InvolvedObject.Name == "sluice-xds-gateway" && e.Reason == reasonNotAllowed && strings.Contains(e.Message, install.GatewaysLabel+"=true")
+			return e.InvolvedObject.Name == "sluice-xds-gateway" && e.Reason == reasonNotAllowed &&
+				strings.Contains(e.Message, install.GatewaysLabel+"=true")
 		}) {
 			break
 		}

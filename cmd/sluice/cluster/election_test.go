@@ -117,7 +117,8 @@ func TestClocksThatAreAMinuteApartElectOneLeader(t *testing.T) {
 				t.Fatal(err)
 			}
 			namespace := "clock-" + name
-			_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+			_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+				metav1.CreateOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +130,8 @@ func TestClocksThatAreAMinuteApartElectOneLeader(t *testing.T) {
 					AcquireTime: &now, RenewTime: &now,
 				}
 			}
-			lease, err := leases.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}, Spec: theirs()}, metav1.CreateOptions{})
+			lease, err := leases.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}, Spec: theirs()},
+				metav1.CreateOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

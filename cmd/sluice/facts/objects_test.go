@@ -123,12 +123,16 @@ func TestObjectsAreThoseThatTheQueryLeadsTo(t *testing.T) {
 		want  []string
 	}{
 		"a Service and what its Route names": {explain.Query{Key: key("hello")}, family},
-		"a Route alone":                      {explain.Query{Key: key("bye")}, []string{"configuration hello", "revision hello-00001", "route bye"}},
-		"a host, with all Routes":            {explain.Query{Host: "hello.default.svc.cluster.local"}, append([]string{"route bye"}, family...)},
-		"a host that is mapped":              {explain.Query{Host: "www.example.com"}, append([]string{"mapping www.example.com", "route bye"}, family...)},
-		"a host that nobody has":             {explain.Query{Host: "x.example.com"}, []string{"route bye", "route hello"}},
-		"a name that nothing has":            {explain.Query{Key: key("helo")}, []string{"route bye", "route hello", "service hello"}},
-		"the name of a revision":             {explain.Query{Key: key("other-00001")}, []string{"revision other-00001", "route bye", "route hello", "service hello"}},
+		"a Route alone": {explain.Query{Key: key("bye")},
+			[]string{"configuration hello", "revision hello-00001", "route bye"}},
+		"a host, with all Routes": {explain.Query{Host: "hello.default.svc.cluster.local"},
+			append([]string{"route bye"}, family...)},
+		"a host that is mapped": {explain.Query{Host: "www.example.com"},
+			append([]string{"mapping www.example.com", "route bye"}, family...)},
+		"a host that nobody has":  {explain.Query{Host: "x.example.com"}, []string{"route bye", "route hello"}},
+		"a name that nothing has": {explain.Query{Key: key("helo")}, []string{"route bye", "route hello", "service hello"}},
+		"the name of a revision": {explain.Query{Key: key("other-00001")},
+			[]string{"revision other-00001", "route bye", "route hello", "service hello"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, failure := source.objects(t.Context(), c.query)

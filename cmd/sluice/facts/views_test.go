@@ -28,7 +28,8 @@ func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
 		{ID: "edge", Role: "gateway", LagMillis: 10, Resources: []status.Resource{
 			{TypeURL: resource.ClusterType, Name: "a", State: status.Synced}, {TypeURL: "type.googleapis.com/unheard.of", Name: "a"},
 		}},
-		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []status.Resource{{TypeURL: resource.ListenerType, Name: "h", State: status.Absent}}},
+		{ID: "grpc", Role: "mesh", Unknown: true,
+			Resources: []status.Resource{{TypeURL: resource.ListenerType, Name: "h", State: status.Absent}}},
 		{ID: "edge", Role: "gateway", LagMillis: 2500, Resources: []status.Resource{
 			{TypeURL: resource.EndpointType, Name: "a", State: status.Stale},
 			{TypeURL: resource.RouteType, Name: "http", State: status.Rejected, Rejection: &status.Rejection{Text: "no"}},
@@ -36,9 +37,11 @@ func TestViewsOfTheStreamsOfOneClientAreOne(t *testing.T) {
 	})
 	want := []explain.View{
 		{ID: "edge", Role: "gateway", Lag: 2500 * time.Millisecond, Resources: []explain.ResourceView{
-			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"}, {Kind: explain.KindRoutes, Name: "http", Rejected: "no", Without: true},
+			{Kind: explain.KindCluster, Name: "a", Acknowledged: true}, {Kind: explain.KindAssignment, Name: "a"},
+			{Kind: explain.KindRoutes, Name: "http", Rejected: "no", Without: true},
 		}},
-		{ID: "grpc", Role: "mesh", Unknown: true, Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
+		{ID: "grpc", Role: "mesh", Unknown: true,
+			Resources: []explain.ResourceView{{Kind: explain.KindListener, Name: "h", Acknowledged: true, Absent: true}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -52,7 +55,8 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 		Gateway:    model.Gateway{HTTP: "127.0.0.1:8080", Local: "127.0.0.1:8081"},
 		Activators: []model.Endpoint{{Host: "127.0.0.1", Port: 8012}},
 		Routes: []*model.Route{{Key: model.Key{Namespace: "default", Name: "hello"}, Rules: []model.Rule{
-			{Hosts: []string{"hello.default.localhost"}, LocalHosts: []string{"hello.default"}, Shares: []model.Share{{Revision: revision, Percent: 100}}, TagHeader: []model.TagShare{{Tag: "one", Revision: revision}}},
+			{Hosts: []string{"hello.default.localhost"}, LocalHosts: []string{"hello.default"},
+				Shares: []model.Share{{Revision: revision, Percent: 100}}, TagHeader: []model.TagShare{{Tag: "one", Revision: revision}}},
 			{Tag: "two", Hosts: []string{"two-hello.default.localhost"}},
 		}}},
 		Backends: []*model.Backend{{
@@ -78,13 +82,15 @@ func TestOfferIsReadFromTheResourcesOfAWorld(t *testing.T) {
 			"http": {Address: "127.0.0.1:8080", Routes: "http"}, "local": {Address: "127.0.0.1:8081", Routes: "local"},
 		},
 		VirtualHosts: map[string][]explain.VirtualHost{
-			"http":  {{Name: "default/hello", Domains: []string{"hello.default.localhost"}, Clusters: all}, {Name: "default/hello/two", Domains: []string{"two-hello.default.localhost"}, Answers: 503}},
+			"http": {{Name: "default/hello", Domains: []string{"hello.default.localhost"}, Clusters: all},
+				{Name: "default/hello/two", Domains: []string{"two-hello.default.localhost"}, Answers: 503}},
 			"local": {{Name: "default/hello", Domains: []string{"hello.default"}, Clusters: all}},
 		},
 		Clusters: map[string]bool{"activator": true, "default/hello-1": true},
 		Assignments: map[string][]explain.Zone{
-			"activator":       {{Name: "activator", Endpoints: []string{"127.0.0.1:8012"}}},
-			"default/hello-1": {{Name: "activator", Endpoints: []string{"127.0.0.1:8012"}}, {Name: "pods", Priority: 1, Endpoints: []string{"127.0.0.1:9000"}}},
+			"activator": {{Name: "activator", Endpoints: []string{"127.0.0.1:8012"}}},
+			"default/hello-1": {{Name: "activator", Endpoints: []string{"127.0.0.1:8012"}},
+				{Name: "pods", Priority: 1, Endpoints: []string{"127.0.0.1:9000"}}},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

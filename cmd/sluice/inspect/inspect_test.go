@@ -28,7 +28,8 @@ func edge() status.Client {
 		Sequence: 2, Newest: 3, Silent: true,
 		Types: map[string]status.Type{"cds": {Synced: 2, Stale: 1, NotSent: 1, Rejected: 1}, "lds": {Synced: 1}, "other": {Synced: 9}},
 		Resources: []status.Resource{
-			{TypeURL: resource.ClusterType, Name: "a", Version: "v1", State: status.Rejected, Rejection: &status.Rejection{Version: "v2", Text: " no\n"}},
+			{TypeURL: resource.ClusterType, Name: "a", Version: "v1", State: status.Rejected,
+				Rejection: &status.Rejection{Version: "v2", Text: " no\n"}},
 			{TypeURL: resource.ListenerType, Name: "http", State: status.NotSent},
 		},
 	}
@@ -108,7 +109,8 @@ func TestDiffShowsBothContents(t *testing.T) {
 	all := []Comparison{
 		{Client: "grpc", Role: "mesh", Resources: 2},
 		{Client: "edge", Role: "gateway", Resources: 3, Differences: []status.Difference{
-			{Kind: status.Outdated, TypeURL: resource.ClusterType, Name: "a", Has: "v1", Wants: "v2", Before: cluster(t, "a", ""), After: long},
+			{Kind: status.Outdated, TypeURL: resource.ClusterType, Name: "a", Has: "v1", Wants: "v2", Before: cluster(t, "a", ""),
+				After: long},
 			{Kind: status.Denied, TypeURL: resource.ClusterType, Name: "b", Wants: "v2", Rejection: &status.Rejection{Text: "no"}},
 			{Kind: status.Extra, TypeURL: resource.ClusterType, Name: "c", Has: "v1"},
 		}},
@@ -181,7 +183,8 @@ func TestErrorsOfTheServerAreSaidInItsWords(t *testing.T) {
 
 func TestSpansAndListsAreShort(t *testing.T) {
 	for want, d := range map[string]time.Duration{
-		"999ms": 999 * time.Millisecond, "59.9s": 59900 * time.Millisecond, "2m05s": 125 * time.Second, "26h03m": 26*time.Hour + 3*time.Minute,
+		"999ms": 999 * time.Millisecond, "59.9s": 59900 * time.Millisecond, "2m05s": 125 * time.Second,
+		"26h03m": 26*time.Hour + 3*time.Minute,
 	} {
 		if got := span(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)

@@ -83,7 +83,8 @@ func TestEverythingIsThereBeforeItIsNeeded(t *testing.T) {
 		if kind == "Service" && o.GetName() == controller {
 			for j, other := range objects {
 				if j < i && other.GetObjectKind().GroupVersionKind().Kind == "Deployment" {
-					t.Errorf("Deployment %s comes before Service %s, by whose variables its pods find the controller", other.GetName(), o.GetName())
+					t.Errorf("Deployment %s comes before Service %s, by whose variables its pods find the controller", other.GetName(),
+						o.GetName())
 				}
 			}
 		}

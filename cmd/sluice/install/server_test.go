@@ -44,7 +44,8 @@ func apply(t *testing.T, config *rest.Config, objects []Object) []string {
 		if o.GetNamespace() != "" {
 			of = client.Resource(resource).Namespace(o.GetNamespace())
 		}
-		made, err := of.Apply(t.Context(), o.GetName(), &unstructured.Unstructured{Object: content}, metav1.ApplyOptions{FieldManager: "test"})
+		made, err := of.Apply(t.Context(), o.GetName(), &unstructured.Unstructured{Object: content},
+			metav1.ApplyOptions{FieldManager: "test"})
 		if err != nil {
 			t.Fatalf("applying %s %s: %v", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
 		}
@@ -72,7 +73,8 @@ func TestAnAPIServerTakesTheManifest(t *testing.T) {
 			first := apply(t, config, objects)
 			again := apply(t, config, objects)
 			for i, object := range objects {
-				if kind := object.GetObjectKind().GroupVersionKind().Kind; first[i] != again[i] && kind != "CustomResourceDefinition" && kind != "Namespace" {
+				if kind := object.GetObjectKind().GroupVersionKind().Kind; first[i] != again[i] && kind != "CustomResourceDefinition" &&
+					kind != "Namespace" {
 					t.Errorf("applying %s %s again changes it", kind, object.GetName())
 				}
 			}
@@ -120,46 +122,65 @@ func may(t *testing.T, config *rest.Config, namespace, account string, a access)
 // needed is what a controller does.
 var needed = []access{
 	"list services.serving.knative.dev", "watch services.serving.knative.dev", "update services/status.serving.knative.dev users/hello",
-	"create configurations.serving.knative.dev users", "create routes.serving.knative.dev users", "update routes.serving.knative.dev users/hello",
+	"create configurations.serving.knative.dev users", "create routes.serving.knative.dev users",
+	"update routes.serving.knative.dev users/hello",
 	"create revisions.serving.knative.dev users", "patch revisions.serving.knative.dev users/hello-00001",
 	"delete revisions.serving.knative.dev users/hello-00001", "update revisions/status.serving.knative.dev users/hello-00001",
 	"update revisions/finalizers.serving.knative.dev users/hello-00001", "watch domainmappings.serving.knative.dev",
-	"list scalerbindings.autoscaling.sluice.dev", "watch scalerbindings.autoscaling.sluice.dev", "update scalerbindings/status.autoscaling.sluice.dev users/queue",
-	"list deployments.apps", "watch deployments.apps", "create deployments.apps users", "update deployments.apps users/hello-00001-deployment",
+	"list scalerbindings.autoscaling.sluice.dev", "watch scalerbindings.autoscaling.sluice.dev",
+	"update scalerbindings/status.autoscaling.sluice.dev users/queue",
+	"list deployments.apps", "watch deployments.apps", "create deployments.apps users",
+	"update deployments.apps users/hello-00001-deployment",
 	"delete deployments.apps users/hello-00001-deployment", "patch deployments/scale.apps users/hello-00001-deployment",
-	"list horizontalpodautoscalers.autoscaling", "watch horizontalpodautoscalers.autoscaling", "create horizontalpodautoscalers.autoscaling users",
+	"list horizontalpodautoscalers.autoscaling", "watch horizontalpodautoscalers.autoscaling",
+	"create horizontalpodautoscalers.autoscaling users",
 	"update horizontalpodautoscalers.autoscaling users/hello-00001", "delete horizontalpodautoscalers.autoscaling users/hello-00001",
-	"watch revisionscales.autoscaling.sluice.dev", "create revisionscales.autoscaling.sluice.dev users", "delete revisionscales.autoscaling.sluice.dev users/hello-00001",
+	"watch revisionscales.autoscaling.sluice.dev", "create revisionscales.autoscaling.sluice.dev users",
+	"delete revisionscales.autoscaling.sluice.dev users/hello-00001",
 	"update revisionscales/status.autoscaling.sluice.dev users/hello-00001",
-	"list pods.metrics.k8s.io users", "list pods", "watch pods", "get pods/log users/hello", "create services users", "update services users/hello", "delete services users/hello",
+	"list pods.metrics.k8s.io users", "list pods", "watch pods", "get pods/log users/hello", "create services users",
+	"update services users/hello", "delete services users/hello",
 	"get serviceaccounts users/default", "create events users", "patch events users/hello", "create events.events.k8s.io users",
 	"get secrets own/sluice-xds-ca", "update secrets own/sluice-xds-ca", "create secrets own", "get secrets own/sluice-xds-mesh",
-	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment", "list configmaps own/config-defaults",
-	"get configmaps own/config-last-good", "update configmaps own/config-last-good", "watch clusterdomainclaims.networking.internal.knative.dev",
+	"get secrets own/sluice-activator-token", "get configmaps own/config-autoscaler", "watch configmaps own/config-deployment",
+	"list configmaps own/config-defaults",
+	"get configmaps own/config-last-good", "update configmaps own/config-last-good",
+	"watch clusterdomainclaims.networking.internal.knative.dev",
 	"watch scalingschedules.autoscaling.sluice.dev", "update scalingschedules/status.autoscaling.sluice.dev users/office",
-	"list secrets /sluice-xds-mesh", "watch secrets /sluice-xds-gateway", "update secrets users/sluice-xds-mesh", "update secrets users/sluice-xds-gateway",
+	"list secrets /sluice-xds-mesh", "watch secrets /sluice-xds-gateway", "update secrets users/sluice-xds-mesh",
+	"update secrets users/sluice-xds-gateway",
 	"create leases.coordination.k8s.io own", "update leases.coordination.k8s.io own/sluice-controller",
 }
 
 // refused is what nobody of an installation may do.
 var refused = []access{
 	"* *", "get secrets users/password", "list secrets", "list secrets own", "get secrets own/another", "delete secrets own/sluice-xds-ca",
-	"create secrets users", "update secrets own/another", "update secrets users/another", "delete secrets users/sluice-xds-mesh", "get secrets users/sluice-xds-ca", "list serviceaccounts", "create serviceaccounts users", "create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
-	"create pods users", "delete pods users/hello", "create pods/exec users/hello", "get pods/exec users/hello", "create pods/portforward users/hello",
+	"create secrets users", "update secrets own/another", "update secrets users/another", "delete secrets users/sluice-xds-mesh",
+	"get secrets users/sluice-xds-ca", "list serviceaccounts", "create serviceaccounts users",
+	"create serviceaccounts/token own/controller", "create serviceaccounts/token users/default",
+	"create pods users", "delete pods users/hello", "create pods/exec users/hello", "get pods/exec users/hello",
+	"create pods/portforward users/hello",
 	"create pods/ephemeralcontainers users/hello", "update pods users/hello", "create pods/eviction users/hello",
 	"create daemonsets.apps users", "create statefulsets.apps users", "create jobs.batch users",
-	"update horizontalpodautoscalers/status.autoscaling users/hello-00001", "get nodes", "list nodes", "update nodes", "get nodes/proxy", "create persistentvolumes", "delete namespaces users", "create namespaces",
-	"update namespaces own", "get configmaps users/settings", "list configmaps", "list configmaps own", "create configmaps own", "update configmaps own/config-domain", "delete configmaps own/config-domain",
-	"create clusterroles.rbac.authorization.k8s.io", "update clusterroles.rbac.authorization.k8s.io", "escalate clusterroles.rbac.authorization.k8s.io",
-	"bind clusterroles.rbac.authorization.k8s.io", "create rolebindings.rbac.authorization.k8s.io own", "create clusterrolebindings.rbac.authorization.k8s.io",
+	"update horizontalpodautoscalers/status.autoscaling users/hello-00001", "get nodes", "list nodes", "update nodes", "get nodes/proxy",
+	"create persistentvolumes", "delete namespaces users", "create namespaces",
+	"update namespaces own", "get configmaps users/settings", "list configmaps", "list configmaps own", "create configmaps own",
+	"update configmaps own/config-domain", "delete configmaps own/config-domain",
+	"create clusterroles.rbac.authorization.k8s.io", "update clusterroles.rbac.authorization.k8s.io",
+	"escalate clusterroles.rbac.authorization.k8s.io",
+	"bind clusterroles.rbac.authorization.k8s.io", "create rolebindings.rbac.authorization.k8s.io own",
+	"create clusterrolebindings.rbac.authorization.k8s.io",
 	"impersonate users", "impersonate serviceaccounts own/controller", "impersonate groups",
 	"update customresourcedefinitions.apiextensions.k8s.io", "delete customresourcedefinitions.apiextensions.k8s.io",
 	"create mutatingwebhookconfigurations.admissionregistration.k8s.io", "create certificatesigningrequests.certificates.k8s.io",
-	"create scalerbindings.autoscaling.sluice.dev users", "update scalerbindings.autoscaling.sluice.dev users/queue", "delete scalerbindings.autoscaling.sluice.dev users/queue",
-	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello", "patch domainmappings.serving.knative.dev users/a.example",
+	"create scalerbindings.autoscaling.sluice.dev users", "update scalerbindings.autoscaling.sluice.dev users/queue",
+	"delete scalerbindings.autoscaling.sluice.dev users/queue",
+	"create services.serving.knative.dev users", "update services.serving.knative.dev users/hello",
+	"patch domainmappings.serving.knative.dev users/a.example",
 	"delete services.serving.knative.dev users/hello", "create domainmappings.serving.knative.dev users",
 	"update scalingschedules.autoscaling.sluice.dev users/office", "delete scalingschedules.autoscaling.sluice.dev users/office",
-	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler", "delete leases.coordination.k8s.io own/sluice-controller",
+	"update leases.coordination.k8s.io own/another", "update leases.coordination.k8s.io kube-system/kube-scheduler",
+	"delete leases.coordination.k8s.io own/sluice-controller",
 	"create leases.coordination.k8s.io kube-system", "create networkpolicies.networking.k8s.io own", "delete events users/hello",
 }
 
@@ -197,7 +218,8 @@ func TestSecretsOfUsersAndTheCertificateAreReadOnlyWhereAskedFor(t *testing.T) {
 			t.Errorf("a controller may not %s", a)
 		}
 	}
-	for _, a := range []access{"update secrets more/wildcard", "update secrets users/registry", "delete secrets users/registry", "create secrets users"} {
+	for _, a := range []access{"update secrets more/wildcard", "update secrets users/registry", "delete secrets users/registry",
+		"create secrets users"} {
 		if may(t, config, o.Namespace, controller, a) {
 			t.Errorf("a controller may %s", a)
 		}

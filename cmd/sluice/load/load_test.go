@@ -23,7 +23,8 @@ var helloRevision = model.Key{Namespace: "default", Name: "hello-00001"}
 func TestReportsBecomeMeans(t *testing.T) {
 	half := 500 * time.Millisecond
 	clusters := []resource.ClusterLoad{
-		{Cluster: "default/hello-00001", Zone: "pods", Interval: half, Issued: 10, InProgress: 3, Concurrency: 2, Streams: 0.5, Averaged: true},
+		{Cluster: "default/hello-00001", Zone: "pods", Interval: half, Issued: 10, InProgress: 3, Concurrency: 2, Streams: 0.5,
+			Averaged: true},
 		{Cluster: "default/hello-00001", Zone: "activator", Interval: half, Issued: 100, InProgress: 100},
 		{Cluster: "activator", Zone: "pods", Interval: half, InProgress: 1},
 	}
@@ -42,7 +43,8 @@ func TestReportsBecomeMeans(t *testing.T) {
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 7, InProgress: 3},
 		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7, Over: time.Second}}},
 		"what waits counts as if it had been there all the time": {contract.RoleActivator, []resource.ClusterLoad{
-			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5, Averaged: true},
+			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5,
+				Averaged: true},
 		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5, Over: time.Second}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,10 @@ func TestLastActivatorStaysNamedUnlessItSaysThatItEnds(t *testing.T) {
 		want  []model.Endpoint
 		known bool
 	}{
-		"our own alone":      {own: []model.Endpoint{own}, want: []model.Endpoint{own}, known: true},
-		"another beside it":  {[]model.Endpoint{own}, []resource.Node{{ID: "b", Address: "127.0.0.2:8012"}, {ID: "c", Address: "127.0.0.1:8012"}}, []model.Endpoint{own, other}, true},
+		"our own alone": {own: []model.Endpoint{own}, want: []model.Endpoint{own}, known: true},
+		"another beside it": {[]model.Endpoint{own},
+			[]resource.Node{{ID: "b", Address: "127.0.0.2:8012"}, {ID: "c", Address: "127.0.0.1:8012"}}, []model.Endpoint{own, other},
+			true},
 		"one that is to end": {nodes: []resource.Node{{ID: "b"}}, known: true},
 		"none is connected":  {},
 	} {

@@ -38,7 +38,8 @@ func TestGoodDocumentsAreAppliedAndTheOthersNamed(t *testing.T) {
 	const good = "{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: %s}, " +
 		"spec: {template: {spec: {containers: [{image: a/b}]}}}}\n---\n"
 	text := fmt.Sprintf(good, "one") + "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}}\n---\n" +
-		"{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: bad}, spec: {template: {spec: {containers: []}}}}\n---\n" + fmt.Sprintf(good, "two")
+		"{apiVersion: serving.knative.dev/v1, kind: Configuration, metadata: {name: bad}, spec: {template: {spec: {containers: " +
+		"[]}}}}\n---\n" + fmt.Sprintf(good, "two")
 	var log bytes.Buffer
 	if err := Apply(ctx, api.Config(), Decode("all.yaml", strings.NewReader(text)),
 		hclog.New(&hclog.LoggerOptions{Output: &log})); err != nil {
@@ -46,7 +47,8 @@ func TestGoodDocumentsAreAppliedAndTheOthersNamed(t *testing.T) {
 	}
 	for _, want := range []string{
 		"applied configuration default/one: from=all.yaml", "applied configuration default/two: from=\"all.yaml (document 4)\"",
-		"cannot apply all.yaml (document 2): error=", "`sluice up` serves Service, Configuration, Revision and Route", "cannot apply all.yaml (document 3): error=",
+		"cannot apply all.yaml (document 2): error=", "`sluice up` serves Service, Configuration, Revision and Route",
+		"cannot apply all.yaml (document 3): error=",
 	} {
 		if !strings.Contains(strings.ReplaceAll(log.String(), "\\\"", "\""), want) {
 			t.Errorf("the log lacks %q:\n%s", want, log.String())

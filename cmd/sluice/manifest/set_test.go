@@ -51,10 +51,12 @@ spec: {template: {metadata: {name: hello-green}, spec: {containers: [{image: a/b
 
 func TestObjectsThatTheAPIWouldRefuseAreRefused(t *testing.T) {
 	for want, text := range map[string]string{
-		"Pod of v1 is not translated":                     "{apiVersion: v1, kind: Pod, metadata: {name: x}}",
-		"Service of serving.knative.dev/v1alpha1 is not":  "{apiVersion: serving.knative.dev/v1alpha1, kind: Service, metadata: {name: x}}",
-		"Service x: strict decoding error: unknown field": "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: x}, spec: {templat: {}}}",
-		"autoscaling annotations must be put under":       "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: x, annotations: {autoscaling.knative.dev/target: \"1\"}}}",
+		"Pod of v1 is not translated":                    "{apiVersion: v1, kind: Pod, metadata: {name: x}}",
+		"Service of serving.knative.dev/v1alpha1 is not": "{apiVersion: serving.knative.dev/v1alpha1, kind: Service, metadata: {name: x}}",
+		"Service x: strict decoding error: unknown field": "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: x}, " +
+			"spec: {templat: {}}}",
+		"autoscaling annotations must be put under": "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: x, " +
+			"annotations: {autoscaling.knative.dev/target: \"1\"}}}",
 	} {
 		s, errs := set(t, text)
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), want) || len(s.Objects()) > 0 {

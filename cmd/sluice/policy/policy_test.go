@@ -38,11 +38,15 @@ func TestPolicyIsThatOfItsObjectUnderTheFlags(t *testing.T) {
 		concurrency int
 		timeout     time.Duration
 	}{
-		"nothing":         {Source{Concurrency: -1}, "", 100, 0, 5 * time.Minute},
-		"an object":       {Source{Files: []string{file}, Service: "hello", Concurrency: -1}, "Service default/hello", 8, 10, 7 * time.Second},
-		"flags over it":   {Source{Files: []string{file}, Service: "default/hello", Concurrency: 0, Annotations: []string{"target=3"}}, "Service default/hello", 3, 0, 7 * time.Second},
-		"a revision":      {Source{Files: []string{file}, Service: "apps/other", Concurrency: -1}, "Revision apps/other", 100, 0, 5 * time.Minute},
-		"a configuration": {Source{Concurrency: -1, Config: configFile(t, "container-concurrency-target-default: 50\nx: 1\n")}, "", 50, 0, 5 * time.Minute},
+		"nothing": {Source{Concurrency: -1}, "", 100, 0, 5 * time.Minute},
+		"an object": {Source{Files: []string{file}, Service: "hello", Concurrency: -1}, "Service default/hello", 8, 10,
+			7 * time.Second},
+		"flags over it": {Source{Files: []string{file}, Service: "default/hello", Concurrency: 0, Annotations: []string{"target=3"}},
+			"Service default/hello", 3, 0, 7 * time.Second},
+		"a revision": {Source{Files: []string{file}, Service: "apps/other", Concurrency: -1}, "Revision apps/other", 100, 0,
+			5 * time.Minute},
+		"a configuration": {Source{Concurrency: -1, Config: configFile(t, "container-concurrency-target-default: 50\nx: 1\n")}, "", 50, 0,
+			5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := c.source.Read()
@@ -84,9 +88,10 @@ func TestWrongSourceOfAPolicyIsNamed(t *testing.T) {
 		"--service x needs a manifest":                                                        {Service: "x"},
 		`annotation "taget" is not known`:                                                     {Annotations: []string{"taget=1"}},
 		`annotation "target" is not KEY=VALUE`:                                                {Annotations: []string{"target"}},
-		"Service default/hello: ":                                                             {Files: []string{file}, Service: "hello", Annotations: []string{"target=0"}},
-		"only kpa.autoscaling.knative.dev can be simulated":                                   {Annotations: []string{"class=hpa.autoscaling.knative.dev"}},
-		"reading the autoscaler's configuration (--config) absent.yaml":                       {Config: "absent.yaml"},
+		"Service default/hello: ": {Files: []string{file}, Service: "hello",
+			Annotations: []string{"target=0"}},
+		"only kpa.autoscaling.knative.dev can be simulated":             {Annotations: []string{"class=hpa.autoscaling.knative.dev"}},
+		"reading the autoscaler's configuration (--config) absent.yaml": {Config: "absent.yaml"},
 	} {
 		if _, err := source.Read(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q in it", source, err, want)

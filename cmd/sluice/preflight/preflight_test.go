@@ -168,7 +168,8 @@ func findsKnative(t *testing.T, c *cluster) {
 			c.create(d)
 		}
 	}
-	c.says(c.config, install.Defaults(), "lacks CustomResourceDefinition routes.serving.knative.dev is there, and belongs to knative-serving")
+	c.says(c.config, install.Defaults(),
+		"lacks CustomResourceDefinition routes.serving.knative.dev is there, and belongs to knative-serving")
 }
 
 func namesWhatTheUserMayNotDo(_ *testing.T, c *cluster) {
@@ -180,15 +181,17 @@ func namesWhatTheUserMayNotDo(_ *testing.T, c *cluster) {
 		}},
 	})
 	c.create(&rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "writer"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "writer"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "writer"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "writer"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "writer"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "writer"}},
 	})
 	as := func(name string) *rest.Config {
 		config := rest.CopyConfig(c.config)
 		config.Impersonate = rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}}
 		return config
 	}
-	c.says(as("nobody"), install.Defaults(), "lacks This user may not get namespaces, create namespaces", "note Whether nodes have the images is not known")
+	c.says(as("nobody"), install.Defaults(), "lacks This user may not get namespaces, create namespaces",
+		"note Whether nodes have the images is not known")
 	// RBAC lets nobody give away what he does not have.
 	c.says(as("writer"), install.Defaults(), "ok This user may write all", "lacks The API server refuses ClusterRole sluice-controller")
 }
@@ -235,11 +238,13 @@ func wantsTheMetricsAPIForRevisionsOnCPU(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	definitions = slices.DeleteFunc(definitions, func(d *apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Names.Kind != "Revision" })
+	definitions = slices.DeleteFunc(definitions,
+		func(d *apiextensionsv1.CustomResourceDefinition) bool { return d.Spec.Names.Kind != "Revision" })
 	if _, err := envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{CRDs: definitions}); err != nil {
 		t.Fatal(err)
 	}
-	if findings, err := Check(t.Context(), c.config, install.Defaults()); err != nil || strings.Contains(fmt.Sprint(findings), metricsGroup) {
+	if findings, err := Check(t.Context(), c.config, install.Defaults()); err != nil ||
+		strings.Contains(fmt.Sprint(findings), metricsGroup) {
 		t.Errorf("without revisions it says %v (%v)", findings, err)
 	}
 	c.create(&unstructured.Unstructured{Object: map[string]any{

@@ -34,7 +34,8 @@ func TestHolderOfTheLeaseNamesThePod(t *testing.T) {
 		{holder: "_10.0.0.7:18000", wrong: "is not"},
 	} {
 		pod, port, err := holder(&coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{HolderIdentity: &c.holder}})
-		if c.wrong == "" && (err != nil || pod != c.pod || port != c.port) || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+		if c.wrong == "" && (err != nil || pod != c.pod || port != c.port) || c.wrong != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.wrong)) {
 			t.Errorf("%q: pod %q, port %d, error %v", c.holder, pod, port, err)
 		}
 	}
@@ -63,7 +64,8 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	fails(config, "the Lease default/sluice-controller", config.Host, "not installed there, or in another namespace")
 
 	holder := "gone_127.0.0.1:18000"
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: install.Lease}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: install.Lease},
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
 	if _, err := api.CoordinationV1().Leases(namespace).Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

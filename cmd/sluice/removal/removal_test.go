@@ -140,7 +140,8 @@ func TestAllOfSluiceIsFoundAndNothingElse(t *testing.T) {
 		definition + "configurations.serving.knative.dev", definition + "revisions.serving.knative.dev",
 		definition + "routes.serving.knative.dev", definition + "services.serving.knative.dev",
 		"rbac.authorization.k8s.io/v1 ClusterRole  sluice-controller", "rbac.authorization.k8s.io/v1 ClusterRole  sluice-namespaced-admin",
-		"rbac.authorization.k8s.io/v1 ClusterRole  sluice-namespaced-edit", "rbac.authorization.k8s.io/v1 ClusterRole  sluice-namespaced-view",
+		"rbac.authorization.k8s.io/v1 ClusterRole  sluice-namespaced-edit",
+		"rbac.authorization.k8s.io/v1 ClusterRole  sluice-namespaced-view",
 		"v1 Namespace  sluice-system",
 	}
 	// Kinds that are added later are found too, and stand between these.

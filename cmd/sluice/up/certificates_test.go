@@ -17,9 +17,10 @@ func TestCertificatesAreForTheirNames(t *testing.T) {
 		names        []string
 		hosts        [][]string
 	}{
-		"none":    {},
-		"one":     {[]string{one.Chain}, []string{one.Key}, []string{"default/gateway"}, [][]string{{"*.localhost"}}},
-		"several": {[]string{one.Chain, two.Chain}, []string{one.Key, two.Key}, []string{"default/gateway", "default/gateway-2"}, [][]string{{"*.one.test"}, {"two.test", "*.two.test"}}},
+		"none": {},
+		"one":  {[]string{one.Chain}, []string{one.Key}, []string{"default/gateway"}, [][]string{{"*.localhost"}}},
+		"several": {[]string{one.Chain, two.Chain}, []string{one.Key, two.Key}, []string{"default/gateway", "default/gateway-2"},
+			[][]string{{"*.one.test"}, {"two.test", "*.two.test"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := openCertificates("localhost", test.chains, test.keys, nil)

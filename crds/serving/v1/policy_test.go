@@ -44,7 +44,8 @@ func TestDefaultsFillInWhatContainersLeaveOut(t *testing.T) {
 	d.ContainerName = "{{.Name}}-in-{{.Namespace}}"
 	d.Requests = corev1.ResourceList{"cpu": resource.MustParse("1"), "memory": resource.MustParse("1Gi")}
 	own := corev1.ResourceList{"cpu": resource.MustParse("2")}
-	s := spec(Container{Ports: []ContainerPort{{ContainerPort: 8080}}}, Container{Name: "side", Resources: ResourceRequirements{Requests: own}})
+	s := spec(Container{Ports: []ContainerPort{{ContainerPort: 8080}}},
+		Container{Name: "side", Resources: ResourceRequirements{Requests: own}})
 	d.Apply(s, metav1.ObjectMeta{Name: "hello", Namespace: "here"})
 	if got, want := s.Containers[0].Name, "hello-in-here-0"; got != want {
 		t.Errorf("name %q, want %q", got, want)
@@ -113,14 +114,21 @@ func TestBounds(t *testing.T) {
 		spec   *RevisionSpec
 		want   []FieldError
 	}{
-		"inside":                {knative, with(600, 1000, spec(Container{}, Container{})), nil},
-		"nothing said":          {knative, spec(Container{}), nil},
-		"too long":              {knative, with(601, 0, spec(Container{})), []FieldError{{"timeoutSeconds", "expected 0 <= 601 <= 600"}}},
-		"too many":              {knative, with(1, 1001, spec(Container{})), []FieldError{{"containerConcurrency", "expected 0 <= 1001 <= 1000"}}},
-		"no limit":              {Bounds{600, 1000, true, false, false}, with(1, 0, spec(Container{})), []FieldError{{"containerConcurrency", "expected 1 <= 0 <= 1000"}}},
-		"several containers":    {Bounds{600, 1000, false, true, false}, with(1, 1, spec(Container{}, Container{})), []FieldError{{"containers", "multi-container is off, but found 2 containers: expected one"}}},
-		"an empty directory":    {Bounds{600, 1000, false, false, true}, &RevisionSpec{PodSpec: PodSpec{Volumes: []Volume{{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}}, []FieldError{{"volumes[0].emptyDir", "kubernetes.podspec-volumes-emptydir is off: expected a ConfigMap, Secret or projected volume"}}},
-		"several are all there": {Bounds{10, 10, false, false, false}, with(11, 11, spec(Container{})), []FieldError{{"timeoutSeconds", "expected 0 <= 11 <= 10"}, {"containerConcurrency", "expected 0 <= 11 <= 10"}}},
+		"inside":       {knative, with(600, 1000, spec(Container{}, Container{})), nil},
+		"nothing said": {knative, spec(Container{}), nil},
+		"too long":     {knative, with(601, 0, spec(Container{})), []FieldError{{"timeoutSeconds", "expected 0 <= 601 <= 600"}}},
+		"too many": {knative, with(1, 1001, spec(Container{})),
+			[]FieldError{{"containerConcurrency", "expected 0 <= 1001 <= 1000"}}},
+		"no limit": {Bounds{600, 1000, true, false, false}, with(1, 0, spec(Container{})),
+			[]FieldError{{"containerConcurrency", "expected 1 <= 0 <= 1000"}}},
+		"several containers": {Bounds{600, 1000, false, true, false}, with(1, 1, spec(Container{}, Container{})),
+			[]FieldError{{"containers", "multi-container is off, but found 2 containers: expected one"}}},
+		"an empty directory": {Bounds{600, 1000, false, false, true},
+			&RevisionSpec{PodSpec: PodSpec{Volumes: []Volume{{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}},
+			[]FieldError{{"volumes[0].emptyDir",
+				"kubernetes.podspec-volumes-emptydir is off: expected a ConfigMap, Secret or projected volume"}}},
+		"several are all there": {Bounds{10, 10, false, false, false}, with(11, 11, spec(Container{})),
+			[]FieldError{{"timeoutSeconds", "expected 0 <= 11 <= 10"}, {"containerConcurrency", "expected 0 <= 11 <= 10"}}},
 	} {
 		if diff := cmp.Diff(c.want, c.bounds.Check(c.spec)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

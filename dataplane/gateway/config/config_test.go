@@ -20,7 +20,8 @@ func TestOutlierDetectionIsOffUnlessTheClusterSplitsLocalFailures(t *testing.T) 
 	}{
 		"none":     {nil, settings.OutlierDetection{Failures: 0, Ejection: 30 * time.Second}},
 		"no split": {&clusterv3.OutlierDetection{}, settings.OutlierDetection{Failures: 0, Ejection: 30 * time.Second}},
-		"defaults": {&clusterv3.OutlierDetection{SplitExternalLocalOriginErrors: true}, settings.OutlierDetection{Failures: 5, Ejection: 30 * time.Second}},
+		"defaults": {&clusterv3.OutlierDetection{SplitExternalLocalOriginErrors: true},
+			settings.OutlierDetection{Failures: 5, Ejection: 30 * time.Second}},
 		"given": {&clusterv3.OutlierDetection{
 			SplitExternalLocalOriginErrors: true, ConsecutiveLocalOriginFailure: wrapperspb.UInt32(3),
 			BaseEjectionTime: durationpb.New(5 * time.Second),

@@ -52,7 +52,8 @@ func TestTracingOfTheTranslator(t *testing.T) {
 // Tracers of other control planes are no mistake.
 func TestUnknownTracersMeanNoSpans(t *testing.T) {
 	world := &model.World{Gateway: model.Gateway{HTTP: "127.0.0.1:8080"}}
-	for _, tracer := range []proto.Message{&tracev3.ZipkinConfig{CollectorCluster: "zipkin"}, &tracev3.OpenTelemetryConfig{ServiceName: "edge"}} {
+	for _, tracer := range []proto.Message{&tracev3.ZipkinConfig{CollectorCluster: "zipkin"},
+		&tracev3.OpenTelemetryConfig{ServiceName: "edge"}} {
 		for _, u := range translator.Translate(world, nil).Units {
 			for _, r := range u.Resources {
 				if r.Type != translator.ListenerType {

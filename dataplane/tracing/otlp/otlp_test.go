@@ -48,17 +48,21 @@ func some() []sdktrace.ReadOnlySpan {
 			Name: "GET", SpanContext: context(1, false), Parent: context(9, true), SpanKind: trace.SpanKindServer, StartTime: at,
 			EndTime: at.Add(time.Second), Resource: from, InstrumentationScope: scope,
 			Attributes: []attribute.KeyValue{
-				attribute.String("url.path", "/a b/\u00e9"), attribute.String("empty", ""), attribute.Int("status", 503), attribute.Bool("no", false),
+				attribute.String("url.path", "/a b/\u00e9"), attribute.String("empty", ""), attribute.Int("status", 503),
+				attribute.Bool("no", false),
 				attribute.Bool("yes", true), attribute.Int("negative", -1),
 			},
 			Events: []sdktrace.Event{
-				{Name: "replica chosen", Time: at.Add(time.Millisecond), Attributes: []attribute.KeyValue{attribute.Int("try", 1)}}, {Name: "", Time: at},
+				{Name: "replica chosen", Time: at.Add(time.Millisecond), Attributes: []attribute.KeyValue{attribute.Int("try", 1)}},
+				{Name: "", Time: at},
 			},
 			Status:            sdktrace.Status{Code: codes.Error, Description: "because"},
 			DroppedAttributes: 2, DroppedEvents: 3,
 		},
-		{Name: "wait", SpanContext: context(2, false), Parent: context(1, false), SpanKind: trace.SpanKindInternal, StartTime: at, EndTime: at, Resource: from, InstrumentationScope: scope, Status: sdktrace.Status{Code: codes.Ok}},
-		{Name: "root", SpanContext: context(3, false), SpanKind: trace.SpanKindClient, StartTime: at, EndTime: at, Resource: from, InstrumentationScope: scope},
+		{Name: "wait", SpanContext: context(2, false), Parent: context(1, false), SpanKind: trace.SpanKindInternal, StartTime: at,
+			EndTime: at, Resource: from, InstrumentationScope: scope, Status: sdktrace.Status{Code: codes.Ok}},
+		{Name: "root", SpanContext: context(3, false), SpanKind: trace.SpanKindClient, StartTime: at, EndTime: at, Resource: from,
+			InstrumentationScope: scope},
 	}.Snapshots()
 }
 
@@ -90,7 +94,8 @@ func TestEncodingIsOpenTelemetrys(t *testing.T) {
 func TestExport(t *testing.T) {
 	to := collector.New(t)
 	for _, config := range []model.Tracing{
-		{Protocol: model.TracingGRPC, Endpoint: "http://" + to.GRPC}, {Protocol: model.TracingHTTP, Endpoint: "http://" + to.HTTP + "/v1/traces"},
+		{Protocol: model.TracingGRPC, Endpoint: "http://" + to.GRPC},
+		{Protocol: model.TracingHTTP, Endpoint: "http://" + to.HTTP + "/v1/traces"},
 	} {
 		before := len(to.Spans())
 		c := New(config)

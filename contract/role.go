@@ -18,9 +18,6 @@ const (
 	Mesh      = "mesh"
 )
 
-// QueueProxy is the name of queue-proxies in traces; they are no clients of xDS.
-const QueueProxy = "queue-proxy"
-
 // RoleName is the name of one role.
 func RoleName(role Role) string {
 	switch role {

@@ -30,8 +30,8 @@ func sharePort(_, _ string, conn syscall.RawConn) error {
 const bpfRandom = 0xfffff000 + 56
 
 // leaveOut has the kernel give the connections of a port to the sockets of Envoy, evenly and at random, and none to ours. The kernel
-// numbers the sockets of a port as they came. When it finds none of the number that the program returns, it chooses one itself: ours when Envoy's
-// are gone.
+// numbers the sockets of a port as they came. When it finds none of the number that the program returns, it chooses one itself: ours when
+// Envoy's are gone.
 func leaveOut(l *beside, sockets int) error {
 	after := uint32(0)
 	if l.first {

@@ -188,10 +188,8 @@ func (o *Options) eventConfig() *rest.Config {
 	return o.Config
 }
 
-// New makes an Adapter; Run starts it.
-func New(o Options) (*Adapter, error) {
-	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
-	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
+// newScheme returns a scheme that knows all types that the adapter reads.
+func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		servingv1.AddToScheme, servingv1beta1.AddToScheme, networkingv1alpha1.AddToScheme,
@@ -200,6 +198,17 @@ func New(o Options) (*Adapter, error) {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering the API types: %w", err)
 		}
+	}
+	return scheme, nil
+}
+
+// New makes an Adapter; Run starts it.
+func New(o Options) (*Adapter, error) {
+	ctrl.SetLogger(Bridge(o.Logger.Named("kube")))
+	o.Patience = cmp.Or(o.Patience, 50*time.Millisecond)
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
 	}
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
 		Scheme:  scheme,

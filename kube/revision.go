@@ -149,15 +149,11 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	value := convert.Revision(revision)
 	workload, problems := convert.Workload(revision)
 	problems = append(problems, a.revisionProblems(revision, found)...)
-	scale, err := a.scaleOf(ctx, revision)
+	scaled, scale, err := a.scaled(ctx, revision)
 	if err != nil {
 		return 0, err
 	}
-	scaled, runnable := convert.Scaled(revision), len(problems) == 0 && found.Images != nil
-	if scaled.Schedules, err = a.schedulesOf(ctx, revision); err != nil {
-		return 0, err
-	}
-	scaled.Asked = askedIn(scale)
+	runnable := len(problems) == 0 && found.Images != nil
 	if a.fleet.Set(fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}) {
 		a.options.Scale.Set(scaled)
 	}
@@ -191,6 +187,18 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	}
 	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
 	return sooner(again, found.Again), err
+}
+
+// scaled returns what the autoscaler must know of a Revision, and its RevisionScale, if it has one.
+func (a *Adapter) scaled(ctx context.Context, revision *servingv1.Revision) (
+	s model.Scaled, scale *autoscalingv1alpha1.RevisionScale, err error) {
+	if scale, err = a.scaleOf(ctx, revision); err != nil {
+		return s, nil, err
+	}
+	s = convert.Scaled(revision)
+	s.Asked = askedIn(scale)
+	s.Schedules, err = a.schedulesOf(ctx, revision)
+	return s, scale, err
 }
 
 // sooner returns the shorter of two times after which a revision is reconciled again; 0 means never.

@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/kube/fleet"
 )
 
-// scaleOf returns the RevisionScale of a Revision, nil when it has none. One of an older Revision of that name is deleted, and an error asks
-// for another try.
+// scaleOf returns the RevisionScale of a Revision, nil when it has none. One of an older Revision of that name is deleted, and an error
+// asks for another try.
 func (a *Adapter) scaleOf(ctx context.Context, revision *servingv1.Revision) (*autoscalingv1alpha1.RevisionScale, error) {
 	scale, err := find[autoscalingv1alpha1.RevisionScale](ctx, a.client, revision.Namespace, revision.Name)
 	if scale == nil || err != nil {
@@ -45,7 +45,8 @@ func (a *Adapter) foreign(revision *servingv1.Revision) string {
 
 // keepScale creates the RevisionScale of a Revision that others scale, with what the Revision begins with, and keeps its status. What its
 // spec says is the owner's alone.
-func (a *Adapter) keepScale(ctx context.Context, revision *servingv1.Revision, scale *autoscalingv1alpha1.RevisionScale, state fleet.State) error {
+func (a *Adapter) keepScale(ctx context.Context, revision *servingv1.Revision, scale *autoscalingv1alpha1.RevisionScale,
+	state fleet.State) error {
 	class := a.foreign(revision)
 	if class == "" {
 		return nil

@@ -126,12 +126,14 @@ func (f *figures) count(current int) int {
 	f.assume(ratio, unreadyCount)
 	again := f.ratio()
 	wanted := ceil(again * float64(f.counted))
-	turns := ratio < 1 && again > 1 || ratio > 1 && again < 1
-	if within(again) || turns || again < 1 && wanted > current || again > 1 && wanted < current {
+	if within(again) || turns(ratio, again) || turns(again, float64(wanted)/float64(current)) {
 		return current
 	}
 	return wanted
 }
+
+// turns says that of two ratios one asks for more and the other for less.
+func turns(a, b float64) bool { return a < 1 && b > 1 || a > 1 && b < 1 }
 
 // assume adds figures for the replicas that have none, so that they make the change smaller: nothing when more replicas are needed, and
 // when fewer are, the request of CPU and the target of memory.

@@ -14,7 +14,7 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		Samples: r.samples, Replicas: r.replicas, Ready: r.ready,
 		Unreachable: r.scaled.Unreachable, Failing: r.failing, BackedSince: r.backed,
 	}
-	policy := &r.policy
+	policy := r.limited()
 	switch class := r.policy.Class; {
 	case class == autoscaler.HPA:
 		p := r.hpa()
@@ -30,7 +30,6 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		policy, o.Samples, o.Quiet = &led, nil, true
 		r.signals = append(r.signals[:0], r.owner(), l.wakes(r))
 	default:
-		policy = r.limited()
 		r.allSignals()
 		if l.needsUsage(r) && (r.replicas > 0 || r.ready > 0) { // without a replica there is nothing to measure
 			r.signals = r.usage.signals.Propose(&r.policy, r.signals, now, l.patience())

@@ -21,7 +21,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.opentelemetry.io/otel/attribute"
 
-	"sluice.dev/sluice/contract"
 	"sluice.dev/sluice/dataplane/queueproxy"
 	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/dataplane/tracing/otlp"
@@ -122,7 +121,7 @@ func newTracer(c config, logger hclog.Logger) *tracing.Tracer {
 		}
 	}
 	t := tracing.New(tracing.Options{
-		Service: contract.QueueProxy, Instance: c.options.Pod, Attributes: attributes, Exporter: otlp.New, Queue: maxSpans,
+		Service: tracing.QueueProxy, Instance: c.options.Pod, Attributes: attributes, Exporter: otlp.New, Queue: maxSpans,
 		Logger: logger.Named("tracing"),
 	})
 	t.Configure(c.tracing)

@@ -133,7 +133,7 @@ func TestSimulateRefusesWhatIsWrong(t *testing.T) {
 		"--latency 1µs is out of range: want 1ms":                                         "--latency 1us",
 		"requests time out after 2h0m0s":                                                  "--timeout 2h",
 		"drawing --svg: open absent/x.svg":                                                "--svg absent/x.svg",
-		"Route of serving.knative.dev/v1 are":                                             "-f examples/simulate/none.yaml",
+		"Route of serving.knative.dev/v1 and DomainMapping of serving.knative.dev/v1beta1 are": "-f examples/simulate/none.yaml",
 	} {
 		if strings.Contains(flags, "none.yaml") {
 			flags = "-f " + configFile(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n")

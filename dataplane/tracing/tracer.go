@@ -16,6 +16,9 @@ import (
 	"sluice.dev/sluice/model"
 )
 
+// QueueProxy is the Service of queue-proxies. They are no clients of xDS, so the contract has no role for them.
+const QueueProxy = "queue-proxy"
+
 // Options of a Tracer. Service and Exporter are required.
 type Options struct {
 	// Service is the resource attribute service.name: the role, such as contract.Activator. The environment variable OTEL_SERVICE_NAME

@@ -26,8 +26,8 @@
 //	make chaos CLUSTER=1 OPS=200 SEED=1
 //
 // It restarts, deletes, evicts and upgrades the pods of Sluice, kills the leader and Envoys, evicts pods of revisions, and changes
-// ConfigMaps, also to something wrong. Requests that were inside of an Envoy when it was killed may fail; the run counts them. No others may, and
-// nobody may be refused. A client does not use a connection that its gateway has closed.
+// ConfigMaps, also to something wrong. Requests that were inside of an Envoy when it was killed may fail; the run counts them. No others
+// may, and nobody may be refused. A client does not use a connection that its gateway has closed.
 // The image dev.local/chaos:v1 is testdata/app; .ci/cluster makes it.
 //
 // The operations depend on the seed, but not their timing: a seed that has failed fails often, not always.

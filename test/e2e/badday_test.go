@@ -326,8 +326,8 @@ func TestCustomResourceDefinitionThatIsEditedByHand(t *testing.T) {
 	o = service{name: "hello", target: "restored"}.object(s.name)
 	o.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: new(true), Percent: new(int64(100))}}
 	s.await("the rules to be back, and a Service that keeps them", func() (any, bool) {
-		err := cluster.Patch(t.Context(), o.DeepCopy(), client.Apply, client.FieldOwner("e2e"),
-			client.ForceOwnership) //nolint:staticcheck // typed
+		err := cluster.Patch(t.Context(), o.DeepCopy(), client.Apply, client.FieldOwner("e2e"), //nolint:staticcheck // typed
+			client.ForceOwnership)
 		return err, err == nil
 	})
 	s.awaitAnswer(s.host("hello"), "restored")

@@ -115,7 +115,8 @@ func clientOf(c *statusv3.ClientConfig) Client {
 		count := func(name string) int { return int(figures[name].GetNumberValue()) }
 		out.Types[shortName(url)] = Type{
 			URL: url, Wildcard: figures["wildcard"].GetBoolValue(),
-			Synced: count("synced"), Absent: count("absent"), Stale: count("stale"), NotSent: count("not_sent"), Rejected: count("rejected"),
+			Synced: count("synced"), Absent: count("absent"), Stale: count("stale"), NotSent: count("not_sent"),
+			Rejected: count("rejected"),
 		}
 	}
 	return out

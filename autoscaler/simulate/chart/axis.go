@@ -46,7 +46,8 @@ func number(v, step float64) string {
 }
 
 // distances are those between marks of time that people count in, in seconds.
-var distances = []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000}
+var distances = []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
+	2592000}
 
 func (d *drawing) timeAxis(base float64, labels bool) {
 	const marks = 12

@@ -119,7 +119,10 @@ func clusterRules(o Options) []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}, // names of image pull secrets
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 		// Certificates for Envoys and gRPC clients of others. RBAC holds a watch to these names by its field selector.
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: ClientSecrets, Verbs: append([]string{"update"}, readVerbs...)},
+		{
+			APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: ClientSecrets,
+			Verbs: append([]string{"update"}, readVerbs...),
+		},
 	}
 	if o.UserSecrets {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: readVerbs})

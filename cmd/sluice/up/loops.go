@@ -33,7 +33,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 	}
 	if u.options.Tracing.On() {
 		u.tracer = tracing.New(tracing.Options{
-			Service: contract.QueueProxy, Instance: transport.NodeID(contract.QueueProxy), Exporter: otlp.New,
+			Service: tracing.QueueProxy, Instance: transport.NodeID(tracing.QueueProxy), Exporter: otlp.New,
 			Logger: u.log.Named("tracing"),
 		})
 		u.tracer.Configure(u.options.Tracing)

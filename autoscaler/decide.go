@@ -32,6 +32,8 @@ type Observation struct {
 // It goes in three steps, each as Knative does it: propose (scaling/autoscaler.go), bound, and scale to zero (kpa/scaler.go and
 // kpa.go). Without data nothing ever scales down.
 func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Decision, State) {
+	seen := o
+	o = s.observing(p, o, now)
 	s.prepare(p, now)
 	s.record(o.Samples, now)
 	d := model.Decision{
@@ -58,6 +60,7 @@ func Decide(p *model.Scaling, s State, o *Observation, now time.Time) (model.Dec
 		d.Via = model.ViaReplicas
 	}
 	d.Activators = activators(p, d.Ready)
+	s.observe(p, seen, &d)
 	return d, s
 }
 

@@ -106,6 +106,7 @@ func Policy(c *Config, t Template) model.Scaling {
 	}
 	p.PanicWindow = panicWindow(p.StableWindow, given(a, keyPanicWindow, c.PanicWindowPercentage, parseFloat))
 	if p.Class == KPA {
+		p.Observe = t.Annotations[Mode] == ModeObserve
 		p.CPU, p.Memory = max(0, own(t.Annotations, ScaleOnCPU)), max(0, own(t.Annotations, ScaleOnMemory))
 	}
 	if p.Class == HPA {
@@ -115,12 +116,17 @@ func Policy(c *Config, t Template) model.Scaling {
 	return p
 }
 
-// The annotations of a revision for signals that Knative does not have.
+// The annotations of a revision that Knative does not have.
 const (
 	// ScaleOnCPU is how much CPU a replica should use, in percent of what is requested for it.
 	ScaleOnCPU = "sluice.dev/scale-on-cpu"
 	// ScaleOnMemory is how much memory a replica should have, in MiB.
 	ScaleOnMemory = "sluice.dev/scale-on-memory"
+
+	// Mode is ModeAuto, which is the default, or ModeObserve: decide and show, but keep the replicas that a new revision begins with.
+	Mode        = "sluice.dev/scaling"
+	ModeAuto    = "auto"
+	ModeObserve = "observe"
 
 	// maxUsage is the largest value of these annotations.
 	maxUsage = 1e9

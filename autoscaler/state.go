@@ -30,6 +30,10 @@ type State struct {
 	initialized bool
 	// failed says that the revision is inactive because it did not become ready in time.
 	failed bool
+
+	// would is what the last decision would have had run, where observed: decisions of this revision change nothing.
+	observed bool
+	would    int
 }
 
 type phase uint8

@@ -27,6 +27,7 @@ func Validate(c *Config, a map[string]string) error {
 	v.aggregation()
 	v.initialScale()
 	v.usage()
+	v.mode()
 	return errors.Join(v.errs...)
 }
 
@@ -49,6 +50,17 @@ func (v *validator) usage() {
 		case own(v.annotations, key) == 0:
 			v.errs = append(v.errs, fmt.Errorf("annotation %s is %q, want a number from %g to %g", key, text, minTarget, maxUsage))
 		}
+	}
+}
+
+// mode checks whether decisions are carried out, which only those of the class KPA need not be.
+func (v *validator) mode() {
+	switch mode, ok := v.annotations[Mode]; {
+	case !ok || mode == ModeAuto:
+	case mode != ModeObserve:
+		v.errs = append(v.errs, fmt.Errorf("annotation %s is %q, want %s or %s", Mode, mode, ModeAuto, ModeObserve))
+	case ClassOf(v.config, v.annotations) != KPA:
+		v.errs = append(v.errs, fmt.Errorf("annotation %s is %s, which is for the class %s alone", Mode, ModeObserve, KPA))
 	}
 }
 

@@ -55,7 +55,9 @@ func (a *Adapter) keepScale(ctx context.Context, revision *servingv1.Revision, s
 		scale = &autoscalingv1alpha1.RevisionScale{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: revision.Namespace, Name: revision.Name,
-				Labels:          map[string]string{servingv1.RevisionLabel: revision.Name, servingv1.RevisionUIDLabel: string(revision.UID)},
+				Labels: map[string]string{
+					servingv1.RevisionLabel: revision.Name, servingv1.RevisionUIDLabel: string(revision.UID),
+				},
 				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(revision, servingv1.GroupVersion.WithKind(kindRevision))},
 			},
 			Spec: autoscalingv1alpha1.RevisionScaleSpec{Class: class, Replicas: int32(state.Replicas)},

@@ -160,8 +160,8 @@ type refusal struct {
 	why        string
 }
 
-// tellRefusal has the status of a Route's Service say that the API server refuses the Route. That happens only where somebody has edited the
-// definition of Services: the same rules hold for both.
+// tellRefusal has the status of a Route's Service say that the API server refuses the Route. That happens only where somebody has edited
+// the definition of Services: the same rules hold for both.
 func (a *Adapter) tellRefusal(ctx context.Context, route *servingv1.Route, why error) {
 	service, err := find[servingv1.Service](ctx, a.client, route.Namespace, route.Name)
 	if err != nil || service == nil || !metav1.IsControlledBy(route, service) {

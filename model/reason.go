@@ -89,14 +89,23 @@ func (d Decision) Asked() []string {
 	return all
 }
 
-// Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
-func (d Decision) Why() string {
-	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready",
-		d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
+// count says how many replicas there are to be.
+func (d Decision) count() string {
 	replicas := fmt.Sprintf("%d replicas", d.Replicas)
 	if d.Replicas == 1 {
 		replicas = "1 replica"
 	}
+	if d.Observing {
+		return fmt.Sprintf("%s, unchanged while sluice.dev/scaling is observe; else %d", replicas, d.Would)
+	}
+	return replicas
+}
+
+// Why says in one sentence why the Decision is what it is. The sentence is made on demand, because most decisions change nothing.
+func (d Decision) Why() string {
+	load := fmt.Sprintf("%s %.3g (stable) and %.3g (panic) at a target of %.3g per replica, %d ready",
+		d.Metric, d.Stable, d.Panic, d.Target, d.Ready)
+	replicas := d.count()
 	switch d.Reason {
 	case ReasonStable, ReasonPanic:
 		return fmt.Sprintf("%s: %s", replicas, load)

@@ -56,6 +56,8 @@ type Scaling struct {
 	Retention time.Duration
 	// ProgressDeadline is how long replicas may take to become ready.
 	ProgressDeadline time.Duration
+	// Observe keeps the replicas: decisions are shown, and nothing follows them.
+	Observe bool
 	// CPU and Memory are what a replica should use: percent of the requested CPU, and MiB; 0 means that it is no signal. They are for the
 	// class KPA alone.
 	CPU, Memory float64
@@ -149,6 +151,9 @@ type Proposal struct {
 type Decision struct {
 	// Replicas is how many to run now.
 	Replicas int
+	// Observing says that Replicas stays as it was; Would is how many would run otherwise.
+	Observing bool
+	Would     int
 	// Via says how requests should reach the revision, Activators how many activators serve it with ViaActivator.
 	Via        Via
 	Activators int

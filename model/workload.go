@@ -95,8 +95,8 @@ type WorkloadStatus struct {
 	Failure *Failure
 	// Notes are remarks for the user when nothing is wrong, such as limits that are not enforced.
 	Notes []string
-	// Asked is how many replicas the platform's own autoscaler asks for, and why. Its Signal is empty where there is none, and before it has
-	// said something.
+	// Asked is how many replicas the platform's own autoscaler asks for, and why. Its Signal is empty where there is none, and before it
+	// has said something.
 	Asked Proposal
 	// Short says why fewer replicas run than were asked for although none has failed; empty when all of them run.
 	Short string

@@ -165,6 +165,9 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	if d.Replicas != before.Replicas { // before the first decision it was 0
 		l.log.Info("scaling", "revision", r.scaled.Revision, "from", before.Replicas, "to", d.Replicas, "why", d.Why())
 	}
+	if d.Observing && d.Would != before.Would {
+		l.log.Info("observing", "revision", r.scaled.Revision, "why", d.Why())
+	}
 	if first || changed(&before, &d) {
 		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
@@ -173,7 +176,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 
 // changed says whether a decision differs from the one before in something that others act on.
 func changed(before, d *model.Decision) bool {
-	return before.Replicas != d.Replicas || before.Via != d.Via || before.Active != d.Active ||
+	return before.Replicas != d.Replicas || before.Would != d.Would || before.Via != d.Via || before.Active != d.Active ||
 		before.Initialized != d.Initialized || !same(before.HPA, d.HPA) || d.Via == model.ViaActivator && before.Activators != d.Activators
 }
 

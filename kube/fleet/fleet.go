@@ -102,8 +102,8 @@ func (f *Fleet) Scale(key model.Key, uid string, d model.Decision) bool {
 	if m == nil || m.uid != uid {
 		return false
 	}
-	if m.workload.Replicas != d.Replicas {
-		m.workload.Replicas, m.applied = d.Replicas, false
+	if scales := m.workload.Replicas != d.Replicas; scales || d.Observing && (m.decision == nil || m.decision.Would != d.Would) {
+		m.workload.Replicas, m.applied = d.Replicas, m.applied && !scales
 		m.why, m.asked = d.Why(), d.Asked()
 	}
 	if !reflect.DeepEqual(m.workload.HPA, d.HPA) {

@@ -235,6 +235,7 @@ func TestWrongAnnotationsOfOurOwnAreRefused(t *testing.T) {
 			[]string{"", "prometheus", "Envoy"}},
 		servingv1.StreamDrainAnnotation: {`annotation sluice.dev/stream-drain-seconds is %q, want a whole number of seconds from 0 to 3600`,
 			[]string{"", "-1", "3601", "5s", "1.5", "many", "99999999999999999999"}},
+		autoscaler.Mode: {`annotation sluice.dev/scaling is %q, want auto or observe`, []string{"", "off", "Observe"}},
 		autoscaler.ScaleOnCPU: {`annotation sluice.dev/scale-on-cpu is %q, want a number from 0.01 to 1e+09`,
 			[]string{"", "-1", "0", "NaN", "Inf", "80%", "many", "1e18"}},
 		autoscaler.ScaleOnMemory: {`annotation sluice.dev/scale-on-memory is %q, want a number from 0.01 to 1e+09`,

@@ -70,6 +70,7 @@ sluice_autoscaler_ready_replicas{namespace="default",revision="hello-00001"} 2
 sluice_autoscaler_signal_replicas{namespace="default",revision="hello-00001",signal="scaler/jobs"} 3
 sluice_autoscaler_stable_value{namespace="default",revision="hello-00001"} 1.5
 sluice_autoscaler_target_value{namespace="default",revision="hello-00001"} 70
+sluice_autoscaler_wanted_replicas{namespace="default",revision="hello-00001"} 3
 `)
 }
 

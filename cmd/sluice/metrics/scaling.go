@@ -36,6 +36,7 @@ func newFigure(name, help string, of func(loop.Row) float64) figure {
 
 var figures = []figure{
 	newFigure("desired_replicas", "Replicas that should run.", func(r loop.Row) float64 { return float64(r.Decision.Replicas) }),
+	newFigure("wanted_replicas", "Replicas that the decision asks for, also where sluice.dev/scaling keeps others.", wanted),
 	newFigure("ready_replicas", "Replicas that are ready.", func(r loop.Row) float64 { return float64(r.Ready) }),
 	newFigure("stable_value", "Load by the stable window: requests in flight, or requests a second.",
 		func(r loop.Row) float64 { return r.Decision.Stable }),
@@ -54,6 +55,13 @@ var figures = []figure{
 // signal is what each signal beside the load asks for.
 var signal = prometheus.NewDesc("sluice_autoscaler_signal_replicas", "Replicas that a signal beside the load asks for; none without data.",
 	[]string{"namespace", "revision", "signal"}, nil)
+
+func wanted(r loop.Row) float64 {
+	if r.Decision.Observing {
+		return float64(r.Decision.Would)
+	}
+	return float64(r.Decision.Replicas)
+}
 
 func truth(b bool) float64 {
 	if b {

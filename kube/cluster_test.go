@@ -330,6 +330,10 @@ var rightsOfHosts = []rbacv1.PolicyRule{
 		APIGroups: []string{networkingv1alpha1.GroupVersion.Group}, Resources: []string{"clusterdomainclaims"},
 		Verbs: []string{"get", "list", "watch", "create", "delete"},
 	},
+	{
+		APIGroups: []string{autoscalingv1alpha1.GroupVersion.Group}, Resources: []string{"scalingschedules", "revisionscales"},
+		Verbs: []string{"get", "list", "watch"},
+	},
 	{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
 }
 

@@ -264,10 +264,36 @@ func New(o Options) (*Adapter, error) {
 	return a, nil
 }
 
+// fillPatience is how long the end waits for caches that are not filled yet, which may be for lack of a right.
+const fillPatience = 3 * time.Second
+
 // Run works until the context ends.
 func (a *Adapter) Run(ctx context.Context) error {
 	defer a.images.Stop()
-	if err := a.manager.Start(ctx); err != nil {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- a.manager.Start(running) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		// Ended before its caches are filled, the manager of controller-runtime 0.25 would never return, and keep a core busy. Without an
+		// election of its own it counts as elected once they are.
+		select {
+		case <-a.manager.Elected():
+			stop()
+			err = <-ended
+		case <-time.After(fillPatience):
+			a.log.Warn("the caches of the controllers were never filled: see which objects could not be read")
+			go func() {
+				<-a.manager.Elected()
+				stop()
+			}()
+			return nil
+		}
+	}
+	stop()
+	if err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}
 	return nil

@@ -337,6 +337,14 @@ var rightsOfHosts = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
 }
 
+// TestAdapterWithoutRightsEnds ends an adapter whose caches are never filled.
+func TestAdapterWithoutRightsEnds(t *testing.T) {
+	newClusterBench(t, func(o *kube.Options) {
+		o.Config = rest.CopyConfig(o.Config)
+		o.Config.Impersonate = rest.ImpersonationConfig{UserName: "nobody"}
+	})
+}
+
 func TestSecretsNeedARoleForTheirNamesOnly(t *testing.T) {
 	const user = "controller-of-one-secret"
 	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}

@@ -8,6 +8,7 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -80,6 +81,24 @@ func Begin(w http.ResponseWriter, r *http.Request) *Body {
 		b.expectation = &expectation{patience: Patience, wanted: make(chan struct{}), stopped: make(chan struct{})}
 	}
 	return b
+}
+
+// Shield returns the request with a context that goes on when Stop interrupts a Read. The server takes that for a client that has gone and
+// ends the context of r. A transport of HTTP/2 closes the body as soon as an answer of 300 or more begins, and the rest of the answer would
+// be lost with the context. release must be called when the request is over.
+func (b *Body) Shield(r *http.Request) (shielded *http.Request, release func()) {
+	if b == nil || !b.http1 {
+		return r, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	unwatch := context.AfterFunc(r.Context(), func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.interrupted {
+			cancel(context.Cause(r.Context()))
+		}
+	})
+	return r.WithContext(ctx), func() { unwatch(); cancel(nil) }
 }
 
 // Expects reports whether the client waits for 100 Continue before it sends the body.

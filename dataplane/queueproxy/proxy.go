@@ -140,6 +140,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.turnAway(w, r, body) {
 		return
 	}
+	if p.opts.Protocol == model.H2C {
+		var release func()
+		r, release = body.Shield(r)
+		defer release()
+	}
 	e, r := p.newExchange(w, r, body)
 	defer e.end(r)
 	release, err := p.acquire(e, r)

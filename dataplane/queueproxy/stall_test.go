@@ -1,12 +1,14 @@
 package queueproxy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,11 +17,15 @@ import (
 	"sluice.dev/sluice/model"
 )
 
+var errNoAnswer = errors.New("no answer within a minute")
+
 // stalled sends the beginning of a body, and no more of it until its end.
 func stalled(t *testing.T, c *http.Client, address string) (answer, http.Header) {
 	t.Helper()
 	body, end := io.Pipe()
 	defer end.Close()
+	// The client's Timeout does not end a request whose body stalls: net/http waits for the reading of the body.
+	defer time.AfterFunc(time.Minute, func() { end.CloseWithError(errNoAnswer) }).Stop()
 	go func() { _, _ = io.WriteString(end, "abc") }() // it is over when the test is
 	response, err := c.Post("http://"+address, "", body)
 	if err != nil {
@@ -94,5 +100,40 @@ func TestAnEarlyAnswerEndsTheRequest(t *testing.T) {
 				eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })
 			})
 		}
+	}
+}
+
+// TestAnEarlyAnswerIsWhole whatever its client sends meanwhile, and although the end of the answer arrives when the transport to the
+// application has given up the body of the request.
+func TestAnEarlyAnswerIsWhole(t *testing.T) {
+	for _, protocol := range []model.Protocol{model.HTTP1, model.H2C} {
+		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
+			rest := make(chan struct{})
+			target := application(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+				_ = http.NewResponseController(w).Flush()
+				<-rest
+				_, _ = io.WriteString(w, "<html>")
+			}))
+			p, address := serve(t, queueproxy.Options{Target: target, Protocol: model.H2C})
+			body, end := io.Pipe()
+			defer end.Close()
+			defer time.AfterFunc(time.Minute, func() { end.CloseWithError(errNoAnswer) }).Stop()
+			go func() { _, _ = io.WriteString(end, "abc") }() // it is over when the test is
+			response, err := client(t, protocol).Post("http://"+address, "", body)
+			if err != nil {
+				close(rest)
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			// By now the transport has closed the body of the request, or will: the answer must be whole in both cases.
+			time.Sleep(10 * time.Millisecond)
+			close(rest)
+			text, err := io.ReadAll(response.Body)
+			if err != nil || string(text) != "<html>" {
+				t.Errorf("got %q, %v", text, err)
+			}
+			eventually(t, "the request is over", func() bool { return p.Load().InFlight == 0 })
+		})
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
+	"sluice.dev/sluice/test/plane"
 )
 
 // storeFailure is a way for the store to fail, and how the test causes it.
@@ -83,7 +85,14 @@ func goOnWithoutTheStore(t *testing.T, s *instance, f storeFailure) {
 		}
 		return err
 	})
-	s.ready("other")
+	eventually(t, "other is ready", func() error {
+		o := &servingv1.Service{}
+		// A read that was under way when the store came back may still fail.
+		if err := s.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "other"}, o); err != nil {
+			return err
+		}
+		return plane.Unready(o)
+	})
 	s.scaledTo("sleeper-00001", 1)
 	l.reaches(t, l.soFar()+100)
 	if answered, failed := l.stop(); len(failed) > 0 {

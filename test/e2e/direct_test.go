@@ -51,14 +51,19 @@ func TestPodsWithoutQueueProxiesScaleTheSame(t *testing.T) {
 	for _, name := range names {
 		s.await("no replica of "+name, func() (any, bool) { n := s.replicas(name); return n, n == 0 })
 	}
+	var stops []func()
 	for _, name := range names {
-		defer s.crowd(name, 12)() // three replicas at four requests each
+		stops = append(stops, s.crowd(name, 12)) // three replicas at four requests each
 	}
 	s.await("about three replicas of both", func() (any, bool) {
 		with, without := s.revision("with-00001").Status, s.revision("without-00001").Status
 		a, b := desired(with), desired(without)
 		return [2]int32{a, b}, a >= 2 && a <= 4 && b >= a-1 && b <= a+1 && b >= 2 && s.replicas("without") == int(b)
 	})
+	for _, stop := range stops {
+		stop()
+	}
+	s.await("no replica", func() (any, bool) { n := s.replicas("without"); return n, n == 0 })
 }
 
 // desired is how many replicas are asked for, 0 while that is unknown.

@@ -44,7 +44,9 @@ func replicasAreTheSameWithoutQueueProxies(t *testing.T, g gateway) {
 }
 
 // Without queue-proxies only activators hold a limit. Two of them share a revision, and replicas are fewer than they are, or more.
-func TestALimitHoldsWithoutQueueProxies(t *testing.T) { onEachGateway(t, aLimitHoldsWithoutQueueProxies) }
+func TestALimitHoldsWithoutQueueProxies(t *testing.T) {
+	onEachGateway(t, aLimitHoldsWithoutQueueProxies)
+}
 
 func aLimitHoldsWithoutQueueProxies(t *testing.T, g gateway) {
 	s := g.up(t, "--activator", "none")

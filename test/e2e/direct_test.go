@@ -28,6 +28,15 @@ func (s *space) crowd(name string, clients int) (stop func()) {
 	}
 }
 
+// exposed deploys a Service whose containers listen on the addresses of their pods, as they must where no queue-proxy is beside them.
+func (s *space) exposed(v service) {
+	s.Helper()
+	o := v.object(s.name)
+	container := &o.Spec.Template.Spec.Containers[0]
+	container.Env = append(container.Env, servingv1.EnvVar{Name: "HOST", Value: "0.0.0.0"})
+	s.put(o)
+}
+
 // TestPodsWithoutQueueProxiesScaleTheSame: from zero, under load through Envoy, and back to zero, beside a Service with queue-proxies.
 func TestPodsWithoutQueueProxiesScaleTheSame(t *testing.T) {
 	s := newSpace(t)
@@ -37,8 +46,8 @@ func TestPodsWithoutQueueProxiesScaleTheSame(t *testing.T) {
 			"autoscaling.knative.dev/target-utilization-percentage": "100", "autoscaling.knative.dev/target-burst-capacity": "0",
 		}
 	}
-	s.deploy(service{name: "with", annotations: annotations("queue-proxy")})
-	s.deploy(service{name: "without", annotations: annotations("envoy")})
+	s.exposed(service{name: "with", annotations: annotations("queue-proxy")})
+	s.exposed(service{name: "without", annotations: annotations("envoy")})
 	names := []string{"with", "without"}
 	for _, name := range names {
 		s.awaitReady(name)
@@ -77,7 +86,7 @@ func desired(status servingv1.RevisionStatus) int32 {
 // TestALimitHoldsWithoutQueueProxiesInACluster, where two activators share the revision.
 func TestALimitHoldsWithoutQueueProxiesInACluster(t *testing.T) {
 	s := newSpace(t)
-	s.deploy(service{name: "single", concurrency: 1, annotations: map[string]string{
+	s.exposed(service{name: "single", concurrency: 1, annotations: map[string]string{
 		"sluice.dev/metrics-source": "envoy", "autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/max-scale": "3",
 	}})
 	s.awaitReady("single")

@@ -71,6 +71,17 @@ type Template struct {
 	Concurrency int
 	// ProgressDeadline is how long replicas may take to become ready; 0 means that of the Config.
 	ProgressDeadline time.Duration
+	// Source is who reports the load of the replicas; empty means model.FromQueueProxy.
+	Source model.MetricsSource
+}
+
+// burst is the target burst capacity of a revision without the annotation. Replicas that have no queue-proxy do not enforce
+// containerConcurrency. Activators do, so all requests pass through them.
+func (t Template) burst(c *Config) float64 {
+	if t.Source == model.FromEnvoy && t.Concurrency > 0 {
+		return -1
+	}
+	return c.TargetBurstCapacity
 }
 
 // Policy returns the policy of a revision: its annotations over the configuration. It ignores an annotation with an invalid value,
@@ -84,7 +95,7 @@ func Policy(c *Config, t Template) model.Scaling {
 		MaxScaleUpRate:      c.MaxScaleUpRate,
 		MaxScaleDownRate:    c.MaxScaleDownRate,
 		PanicThreshold:      given(a, keyPanicThreshold, c.PanicThresholdPercentage, parseFloat) / 100,
-		TargetBurstCapacity: given(a, keyBurst, c.TargetBurstCapacity, parseFloat),
+		TargetBurstCapacity: given(a, keyBurst, t.burst(c), parseFloat),
 		ActivatorCapacity:   c.ActivatorCapacity,
 		StableWindow:        given(a, keyWindow, c.StableWindow, time.ParseDuration),
 		ScaleDownDelay:      given(a, keyScaleDownDelay, c.ScaleDownDelay, time.ParseDuration),

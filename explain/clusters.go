@@ -43,12 +43,8 @@ func why(cluster *Cluster, r *RevisionState) string {
 	case cluster.Via == ViaReplicas:
 		return fmt.Sprintf("%s, with room for a burst; activators stand in when they are gone",
 			count(ready, "replica is ready", "replicas are ready"))
-	case ready > 0 && alwaysBehind(r):
-		return fmt.Sprintf("%s; target-burst-capacity -1 keeps the activator in the path",
-			count(ready, "replica is ready", "replicas are ready"))
 	case ready > 0:
-		return fmt.Sprintf("%s, with too little room for a burst (target-burst-capacity): the activator holds requests that find no slot",
-			count(ready, "replica is ready", "replicas are ready"))
+		return count(ready, "replica is ready", "replicas are ready") + stays(r)
 	case r != nil && r.Desired == 0:
 		return "asleep: no replica runs, and the first request starts one"
 	case r != nil && r.Desired > 0:
@@ -58,8 +54,16 @@ func why(cluster *Cluster, r *RevisionState) string {
 	return "no replica is ready"
 }
 
-// alwaysBehind reports whether the revision asks for an activator that is always in its path.
-func alwaysBehind(r *RevisionState) bool { return r != nil && r.BurstCapacity == "-1" }
+// stays says why an activator stays in the path although replicas are ready.
+func stays(r *RevisionState) string {
+	switch {
+	case r != nil && r.BurstCapacity == "-1":
+		return "; target-burst-capacity -1 keeps the activator in the path"
+	case r != nil && r.Unguarded && r.BurstCapacity == "":
+		return "; without queue-proxies only the activator enforces containerConcurrency, so it stays in the path"
+	}
+	return ", with too little room for a burst (target-burst-capacity): the activator holds requests that find no slot"
+}
 
 func endpoints(zones []Zone, name string) int {
 	z, _ := find(zones, func(z Zone) bool { return z.Name == name })

@@ -262,6 +262,9 @@ func TestEndpointsAreToldWithTheirWhy(t *testing.T) {
 		{"always behind the activator", func() *RevisionState { r := revision("hello-blue", 1, 1); r.BurstCapacity = "-1"; return r }(),
 			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator,
 			"target-burst-capacity -1"},
+		{"the only one that holds a limit", func() *RevisionState { r := revision("hello-blue", 1, 1); r.Unguarded = true; return r }(),
+			[]Zone{activators(0), {Name: contract.ZonePods, Priority: 1, Endpoints: []string{"127.0.0.1:1"}}}, ViaActivator,
+			"1 replica is ready; without queue-proxies only the activator enforces containerConcurrency"},
 		{"without an activator", revision("hello-blue", 1, 1), []Zone{pods("127.0.0.1:1")}, ViaReplicas, "no activator is connected"},
 		{"nobody", revision("hello-blue", 0, 0), nil, ViaNobody, "no replica is ready and no activator is connected"},
 	} {

@@ -48,6 +48,8 @@ type RevisionState struct {
 	Asked []string
 	// BurstCapacity is its target-burst-capacity as written; empty for the installation's.
 	BurstCapacity string
+	// Unguarded says that it has a concurrency limit and no queue-proxies.
+	Unguarded bool
 }
 
 // Views are the resources that the xDS server offers, and those that its clients have.

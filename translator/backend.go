@@ -57,11 +57,12 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	name := in.Revision.String()
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
-	chosen := nearest(name, activators, in.Activators)
-	zones := []zone{{contract.ZonePods, pods}, {contract.ZoneActivator, without(chosen, pods)}}
-	served := slices.Clone(zones)
-	if in.Via == model.ViaActivator {
-		slices.Reverse(served)
+	sharing, spare := standIns(in, activators, len(pods))
+	served := []zone{{contract.ZoneActivator, without(sharing, pods)}, {contract.ZoneActivator, without(spare, pods)}}
+	if replicas := (zone{contract.ZonePods, pods}); in.Via == model.ViaActivator {
+		served = append(served, replicas)
+	} else {
+		served = slices.Insert(served, 0, replicas)
 	}
 	if old != nil && old.served && old.upstreamProtocol == p.upstreamProtocol {
 		b.keep(old.unit.Resources[0])
@@ -69,7 +70,20 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 		b.add(ClusterType, name, RoleGateway|RoleMesh, edsCluster(name, p.upstreamProtocol))
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
-	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, chosen))
+	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, sharing))
+}
+
+// standIns picks the activators of a revision: those that share its replicas, and those that get requests when the others cannot be
+// reached. Activators do not know of each other's requests. Where there are fewer replicas than activators, two would send to one replica,
+// and without a queue-proxy nothing there would enforce the concurrency limit.
+func standIns(in *model.Backend, activators []model.Endpoint, replicas int) (sharing, spare []model.Endpoint) {
+	name := in.Revision.String()
+	chosen := nearest(name, activators, max(in.Activators, leastActivators))
+	if !in.Direct || in.Concurrency <= 0 {
+		return chosen, nil
+	}
+	sharing = nearest(name, chosen, max(1, replicas))
+	return sharing, without(chosen, sharing)
 }
 
 // reportInvalid reports the endpoints that are left out.
@@ -127,10 +141,9 @@ func socketAddress(host string, port int) *corev3.Address {
 	}}}
 }
 
-// nearest picks n activators of a revision (0 means the least) by rendezvous hashing. Every replica of the control plane picks the same,
-// and an activator that comes or goes moves only the revisions that it had or gets.
+// nearest picks n activators of a revision by rendezvous hashing. Every replica of the control plane picks the same, and an activator that
+// comes or goes moves only the revisions that it had or gets.
 func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoint {
-	n = max(n, leastActivators)
 	if len(activators) <= n {
 		return activators
 	}

@@ -152,6 +152,7 @@ func (l *Loop) Set(s model.Scaled) {
 func (l *Loop) policy(r *revision) model.Scaling {
 	return autoscaler.Policy(&l.options.Config, autoscaler.Template{
 		Annotations: r.scaled.Annotations, Concurrency: r.scaled.Concurrency, ProgressDeadline: r.scaled.ProgressDeadline,
+		Source: r.scaled.Source,
 	})
 }
 

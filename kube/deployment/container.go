@@ -29,6 +29,9 @@ func complete(c *corev1.Container, w model.Workload, serving bool) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: "PORT", Value: strconv.Itoa(int(port))})
 	}
 	c.Env = append(c.Env, identity(w)...)
+	if w.Direct {
+		probeOften(c.ReadinessProbe)
+	}
 	c.Lifecycle = &corev1.Lifecycle{PreStop: beforeStop(w)}
 	c.TerminationMessagePolicy = cmp.Or(c.TerminationMessagePolicy, corev1.TerminationMessageFallbackToLogsOnError)
 }
@@ -69,6 +72,14 @@ func resolvePort(p *corev1.Probe, name string, port int32) {
 		resolve(&p.TCPSocket.Port)
 	case p.GRPC != nil:
 		p.GRPC.Port = cmp.Or(p.GRPC.Port, port)
+	}
+}
+
+// probeOften has the kubelet probe every second where the user leaves the period to the platform (0). Kubernetes takes 10 s for that, which
+// is how long a replica would wait after a first probe that came too early. With a queue-proxy, its own probe has that period.
+func probeOften(readiness *corev1.Probe) {
+	if readiness != nil && readiness.PeriodSeconds == 0 {
+		readiness.PeriodSeconds = 1
 	}
 }
 

@@ -73,12 +73,20 @@ func exceeded(w model.Workload, pods []*corev1.Pod, deadline *int32, said answer
 			if why := said.no[pod.UID]; why != "" {
 				message += "The last one found: " + sentence(why)
 			} else {
-				message += "It must listen on the port that $PORT names."
+				message += mustListen(w)
 			}
 			return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
 		}
 	}
 	return &model.Failure{Reason: "ProgressDeadlineExceeded", Message: message, Lasting: true}
+}
+
+// mustListen is what an application most likely lacks that runs without becoming ready.
+func mustListen(w model.Workload) string {
+	if w.Direct {
+		return "Without a queue-proxy it must listen on the address of its pod, and not only on loopback, at the port that $PORT names."
+	}
+	return "It must listen on the port that $PORT names."
 }
 
 // podFailure returns why a pod does not run, nil when it may be on its way.

@@ -69,9 +69,10 @@ func TestFailures(t *testing.T) {
 		{Name: "second", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 4}}},
 	}}
 	for name, c := range map[string]struct {
-		pod  corev1.PodStatus
-		d    *appsv1.Deployment
-		want *model.Failure
+		pod    corev1.PodStatus
+		d      *appsv1.Deployment
+		want   *model.Failure
+		direct bool
 	}{
 		"a pod on its way": {pod: containers(waitingFor("ContainerCreating", ""))},
 		"an unready app":   {pod: containers(queue, running)},
@@ -107,6 +108,12 @@ func TestFailures(t *testing.T) {
 			want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
 				Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its ` +
 					`readiness probe. It must listen on the port that $PORT names.`}},
+		"a probe without a queue-proxy": {pod: containers(corev1.ContainerStatus{Name: "user-container", State: running.State}),
+			d: progress(corev1.ConditionFalse), direct: true,
+			want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
+				Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its ` +
+					`readiness probe. Without a queue-proxy it must listen on the address of its pod, and not only on loopback, ` +
+					`at the port that $PORT names.`}},
 		"a startup probe": {pod: containers(queue, starting), d: progress(corev1.ConditionFalse),
 			want: &model.Failure{Reason: "ProgressDeadlineExceeded", Lasting: true,
 				Message: `Revision default/hello-00001 was not ready within 10m0s. Container "user-container" runs, but does not pass its ` +
@@ -115,7 +122,7 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := workloadOf(newRevision("hello-00001"))
-			w.Replicas = 1
+			w.Replicas, w.Direct = 1, c.direct
 			if diff := cmp.Diff(c.want, observe(w, []*corev1.Pod{podOf(c.pod)}, c.d, answers{}).Failure); diff != "" {
 				t.Errorf("failure (-want +got):\n%s", diff)
 			}

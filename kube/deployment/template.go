@@ -176,7 +176,7 @@ func podSpec(w model.Workload, r *servingv1.Revision, c Config) (*corev1.PodSpec
 		}
 		pod.Containers = append(pod.Containers, sidecar)
 	}
-	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.quiet()))
+	pod.TerminationGracePeriodSeconds = new(wholeSeconds(max(w.Timeout, w.StreamDrain) + c.beforeEnd(w)))
 	c.place(pod, r)
 	return pod, nil
 }
@@ -212,6 +212,14 @@ func spread(revision string) *corev1.Affinity {
 			},
 		}},
 	}}
+}
+
+// beforeEnd is for how long a pod that ends may still get requests.
+func (c Config) beforeEnd(w model.Workload) time.Duration {
+	if w.Direct {
+		return lingering * time.Second
+	}
+	return c.quiet()
 }
 
 func (c Config) quiet() time.Duration { return cmp.Or(c.Quiet, defaultQuiet) }

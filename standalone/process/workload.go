@@ -334,8 +334,8 @@ func missingCommand(w model.Workload) *model.Failure {
 func notes(w model.Workload) []string {
 	var notes []string
 	if w.Direct && w.Concurrency > 0 {
-		notes = append(notes, fmt.Sprintf("Only activators enforce containerConcurrency (%d): "+
-			"with metrics-source envoy the replicas have no queue-proxy.", w.Concurrency))
+		notes = append(notes, fmt.Sprintf("Only activators enforce containerConcurrency (%d): with metrics-source envoy the replicas "+
+			"have no queue-proxy. Without the annotation target-burst-capacity all requests pass through them.", w.Concurrency))
 	}
 	for _, c := range w.Containers {
 		if len(c.Limits) == 0 {

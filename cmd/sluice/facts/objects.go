@@ -206,6 +206,8 @@ func revisionState(r *servingv1.Revision) *explain.RevisionState {
 	if asked := r.Status.Annotations[servingv1.ScaleSignalsAnnotation]; asked != "" {
 		out.Asked = strings.Split(asked, "\n")
 	}
+	scaled := convert.Scaled(r)
+	out.Unguarded = scaled.Source == model.FromEnvoy && scaled.Concurrency > 0
 	for _, spelling := range []string{"targetBurstCapacity", "target-burst-capacity"} { // the last one counts
 		if v := r.Annotations[servingv1.AutoscalingGroup+"/"+spelling]; v != "" {
 			out.BurstCapacity = v

@@ -53,7 +53,10 @@ type Policy struct {
 
 // Scaling is the policy as the autoscaler takes it.
 func (p *Policy) Scaling() model.Scaling {
-	template := autoscaler.Template{Annotations: p.annotations, Concurrency: p.Concurrency, ProgressDeadline: p.progress}
+	template := autoscaler.Template{
+		Annotations: p.annotations, Concurrency: p.Concurrency, ProgressDeadline: p.progress,
+		Source: model.MetricsSource(p.annotations[servingv1.MetricsSourceAnnotation]),
+	}
 	return autoscaler.Policy(&p.config, template)
 }
 

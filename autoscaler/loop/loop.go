@@ -72,11 +72,13 @@ type Loop struct {
 	kept, armed time.Time
 	measuring   bool
 	measured    time.Time // when the last round of Usage began
-	// Histories of the load by Configuration, also by the second in which they are looked at, the last such second, and of which
-	// Configurations what is kept is to be dropped.
+	// Histories of the load by Configuration, also by the second in which they are looked at, the last such second, those that are still to
+	// be read, and of which Configurations what is kept is to be dropped.
 	pasts     map[model.Key]*past
 	looks     [lookEvery]map[*past]struct{}
 	predicted int64
+	unread    []*past
+	reading   bool
 	dropped   []model.Key
 }
 

@@ -44,7 +44,7 @@ type past struct {
 	users   map[*revision]struct{}
 	second  int  // of the minute, in which the forecast is made again
 	loaded  bool // what was kept before has been read, or there is none
-	busy    bool // it is being read or kept
+	busy    bool // it is being kept
 	kept    time.Time
 }
 
@@ -74,6 +74,7 @@ func (l *Loop) recall(r *revision, now time.Time) {
 		p.second = int(maphash.Comparable(seed, owner) % lookEvery)
 		l.pasts[owner] = p
 		l.looks[p.second][p] = struct{}{}
+		l.unread = append(l.unread, p)
 	}
 	if p.metric != r.policy.Metric { // figures in another unit are worth nothing
 		p.metric, p.history = r.policy.Metric, forecast.History{}
@@ -209,7 +210,7 @@ func (r *revision) showForecast() {
 	}
 }
 
-// archive reads the histories that have not been read, and keeps those that are due. It looks at those of this second of the minute.
+// archive reads the histories that have not been read, one after the other, and keeps those of this second of the minute that are due.
 func (l *Loop) archive(running *sync.WaitGroup, now time.Time) {
 	a := l.options.Archive
 	if a == nil {
@@ -219,13 +220,18 @@ func (l *Loop) archive(running *sync.WaitGroup, now time.Time) {
 		running.Go(func() { l.failed("drop", owner, a.Remove(owner)) })
 	}
 	l.dropped = l.dropped[:0]
+	if len(l.unread) > 0 && !l.reading {
+		unread := l.unread
+		l.unread, l.reading = nil, true
+		running.Go(func() {
+			for _, p := range unread {
+				l.restore(a, p)
+			}
+			l.post(func(time.Time) { l.reading = false })
+		})
+	}
 	for p := range l.looks[now.Unix()%lookEvery] {
-		switch {
-		case p.busy:
-		case !p.loaded:
-			p.busy = true
-			running.Go(func() { l.restore(a, p) })
-		case now.Sub(p.kept) >= keepEvery:
+		if p.loaded && !p.busy && now.Sub(p.kept) >= keepEvery {
 			p.busy, p.kept = true, now
 			data := p.encode()
 			running.Go(func() {
@@ -245,7 +251,7 @@ func (l *Loop) restore(a Archive, p *past) {
 	}
 	l.failed("read", p.owner, err)
 	l.post(func(now time.Time) {
-		p.busy, p.loaded = false, true
+		p.loaded = true
 		if err != nil || data == nil || older.metric != p.metric {
 			return
 		}

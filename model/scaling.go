@@ -201,6 +201,8 @@ type Decision struct {
 	// HPA leaves the count to an autoscaler of the platform, which is to follow this policy. Replicas is then what that one asks for. It is
 	// nil where Sluice decides.
 	HPA *HPA
+	// Renewed says that a forecast asks for another count, which is to be shown also where Replicas stays.
+	Renewed bool
 	// Proposals are the counts that the signals beside the load asked for.
 	Proposals []Proposal
 }

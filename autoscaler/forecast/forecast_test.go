@@ -69,8 +69,7 @@ func TestALoneSpikeAnOutageAndAGapAreOutvoted(t *testing.T) {
 		var h forecast.History
 		now := time.Duration(days)*day + 12*time.Hour
 		fill(&h, now, func(at time.Duration) float64 {
-			switch at / day {
-			case time.Duration(days) - 1:
+			if at/day == time.Duration(days)-1 {
 				return 1e6 // a spike of a whole day
 			}
 			return office(at)
@@ -82,9 +81,9 @@ func TestALoneSpikeAnOutageAndAGapAreOutvoted(t *testing.T) {
 	var h forecast.History
 	now := 5*day + 12*time.Hour
 	for at := time.Duration(0); at < now; at += forecast.Bucket {
-		switch {
-		case at/day == 3: // nothing is known
-		case at/day == 2:
+		switch at / day {
+		case 3: // nothing is known
+		case 2:
 			h.Record(monday.Add(at), 0) // an outage
 		default:
 			h.Record(monday.Add(at), office(at))
@@ -183,7 +182,8 @@ func shopping(r *rand.Rand) []float64 {
 	var out []float64
 	for at := time.Duration(0); at < 42*day; at += forecast.Bucket {
 		hour := (at % day).Hours()
-		v := 10 + 90*math.Exp(-math.Pow(hour-11, 2)/4) + 140*math.Exp(-math.Pow(hour-20, 2)/3)
+		noon, night := hour-11, hour-20
+		v := 10 + 90*math.Exp(-noon*noon/4) + 140*math.Exp(-night*night/3)
 		if at/day%7 >= 5 {
 			v *= 0.4
 		}

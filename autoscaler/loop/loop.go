@@ -162,11 +162,15 @@ func (l *Loop) Set(s model.Scaled) {
 		if r == nil || r.scaled.UID != s.UID {
 			r = l.replace(r, s, now)
 		}
+		turned := r.scaled.Unreachable != s.Unreachable
 		r.scaled = s
 		r.policy = l.policy(r)
 		l.recall(r, now)
 		l.follow(r, s.Schedules, now)
 		l.decide(r, now)
+		if turned {
+			l.expect(r, now)
+		}
 	})
 }
 

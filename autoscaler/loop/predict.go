@@ -127,19 +127,7 @@ func (l *Loop) predict(now time.Time) {
 
 // look records the load since the last look, and has the revisions of a Configuration know what is expected.
 func (l *Loop) look(p *past, now time.Time) {
-	var sum float64
-	known, routed := true, 0
-	for r := range p.users {
-		if r.scaled.Unreachable {
-			continue
-		}
-		routed++
-		if _, awake := l.awake[r]; !awake {
-			r.foreseen.peak = 0 // the activators would have reported requests
-		}
-		known = known && r.foreseen.peak >= 0
-		sum += r.foreseen.peak
-	}
+	sum, routed, known := l.loadOf(p)
 	if known && routed > 0 {
 		p.history.Record(now, sum)
 	}
@@ -159,6 +147,41 @@ func (l *Loop) look(p *past, now time.Time) {
 		}
 		l.foresee(r, now)
 	}
+}
+
+// loadOf returns the load of a Configuration since the last look, of how many revisions with traffic, and whether it is known of all.
+func (l *Loop) loadOf(p *past) (sum float64, routed int, known bool) {
+	known = true
+	for r := range p.users {
+		if r.scaled.Unreachable {
+			continue
+		}
+		routed++
+		if _, awake := l.awake[r]; !awake {
+			r.foreseen.peak = 0 // the activators would have reported requests
+		}
+		known = known && r.foreseen.peak >= 0
+		sum += r.foreseen.peak
+	}
+	return sum, routed, known
+}
+
+// expect makes the forecast of a revision between two looks: its history has been read, or Routes have begun or ended to name it. The only
+// revision that they name has all of the load.
+func (l *Loop) expect(r *revision, now time.Time) {
+	if r.foreseen.past == nil {
+		return
+	}
+	routed := 0
+	for other := range r.foreseen.past.users {
+		if !other.scaled.Unreachable {
+			routed++
+		}
+	}
+	if routed == 1 && !r.scaled.Unreachable {
+		r.foreseen.share = 1
+	}
+	l.foresee(r, now)
 }
 
 // foresee makes the proposal of a revision, and has it decide when the count has changed.
@@ -260,7 +283,7 @@ func (l *Loop) restore(a Archive, p *past) {
 			if len(r.startup.took) == 0 {
 				r.startup.took = append(r.startup.took, older.starts...)
 			}
-			l.foresee(r, now)
+			l.expect(r, now)
 		}
 	})
 }

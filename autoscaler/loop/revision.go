@@ -177,7 +177,7 @@ func (l *Loop) decide(r *revision, now time.Time) {
 		l.log.Info("observing", "revision", r.scaled.Revision, "why", d.Why())
 	}
 	if first || changed(&before, &d) || r.foreseen.renew {
-		r.foreseen.renew = false
+		d.Renewed, r.foreseen.renew = r.foreseen.renew, false
 		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}

@@ -118,6 +118,7 @@ func Policy(c *Config, t Template) model.Scaling {
 	p.PanicWindow = panicWindow(p.StableWindow, given(a, keyPanicWindow, c.PanicWindowPercentage, parseFloat))
 	if p.Class == KPA {
 		p.Observe = t.Annotations[Mode] == ModeObserve
+		p.Predictive, p.Lead = predictive(t.Annotations)
 		p.CPU, p.Memory = max(0, own(t.Annotations, ScaleOnCPU)), max(0, own(t.Annotations, ScaleOnMemory))
 	}
 	if p.Class == HPA {
@@ -139,8 +140,16 @@ const (
 	ModeAuto    = "auto"
 	ModeObserve = "observe"
 
-	// maxUsage is the largest value of these annotations.
+	// Predictive is ModeOff, which is the default; ModeObserve: forecast the load and show the count; or ModeAuto: the count is a signal.
+	Predictive = "sluice.dev/predictive"
+	ModeOff    = "off"
+	// PredictiveLead is how far ahead a forecast looks. Without it, as far as a start takes.
+	PredictiveLead = "sluice.dev/predictive-lead"
+
+	// maxUsage is the largest value of the annotations of what replicas use.
 	maxUsage = 1e9
+	// maxLead is the longest PredictiveLead.
+	maxLead = time.Hour
 )
 
 // own returns the number in an annotation of ours, 0 without a valid one.
@@ -150,6 +159,21 @@ func own(annotations map[string]string, key string) float64 {
 		return 0
 	}
 	return v
+}
+
+// predictive returns what forecasts are for, and how far ahead they look; 0 means as far as a start takes.
+func predictive(annotations map[string]string) (model.Predictive, time.Duration) {
+	lead, err := time.ParseDuration(annotations[PredictiveLead])
+	if err != nil || lead < 0 || lead > maxLead {
+		lead = 0
+	}
+	switch annotations[Predictive] {
+	case ModeObserve:
+		return model.PredictiveObserve, lead
+	case ModeAuto:
+		return model.PredictiveAuto, lead
+	}
+	return model.PredictiveOff, 0
 }
 
 // hpaPolicy returns the policy of a revision of the class HPA (pkg/reconciler/autoscaling/hpa/resources/hpa.go).

@@ -28,6 +28,7 @@ func Validate(c *Config, a map[string]string) error {
 	v.initialScale()
 	v.usage()
 	v.mode()
+	v.predictive()
 	return errors.Join(v.errs...)
 }
 
@@ -61,6 +62,23 @@ func (v *validator) mode() {
 		v.errs = append(v.errs, fmt.Errorf("annotation %s is %q, want %s or %s", Mode, mode, ModeAuto, ModeObserve))
 	case ClassOf(v.config, v.annotations) != KPA:
 		v.errs = append(v.errs, fmt.Errorf("annotation %s is %s, which is for the class %s alone", Mode, ModeObserve, KPA))
+	}
+}
+
+// predictive checks what forecasts are for, which are for the class KPA.
+func (v *validator) predictive() {
+	switch mode, ok := v.annotations[Predictive]; {
+	case !ok || mode == ModeOff:
+	case mode != ModeObserve && mode != ModeAuto:
+		v.errs = append(v.errs,
+			fmt.Errorf("annotation %s is %q, want %s, %s or %s", Predictive, mode, ModeOff, ModeObserve, ModeAuto))
+	case ClassOf(v.config, v.annotations) != KPA:
+		v.errs = append(v.errs, fmt.Errorf("annotation %s is %s, which is for the class %s alone", Predictive, mode, KPA))
+	}
+	if text, ok := v.annotations[PredictiveLead]; ok {
+		if lead, err := time.ParseDuration(text); err != nil || lead < time.Second || lead > maxLead {
+			v.errs = append(v.errs, fmt.Errorf("annotation %s is %q, want a duration from 1s to 1h", PredictiveLead, text))
+		}
 	}
 }
 

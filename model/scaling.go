@@ -61,9 +61,23 @@ type Scaling struct {
 	// CPU and Memory are what a replica should use: percent of the requested CPU, and MiB; 0 means that it is no signal. They are for the
 	// class KPA alone.
 	CPU, Memory float64
+	// Predictive is what forecasts of the load are for, Lead how far ahead they look; 0 means as far as a start takes. They are for the
+	// class KPA alone.
+	Predictive Predictive
+	Lead       time.Duration
 	// HPA is the policy of a revision of that class; the zero value of any other.
 	HPA HPA
 }
+
+// Predictive is what forecasts of the load are for.
+type Predictive int
+
+// PredictiveOff makes none. PredictiveObserve shows the counts that they ask for; with PredictiveAuto these are a signal.
+const (
+	PredictiveOff Predictive = iota
+	PredictiveObserve
+	PredictiveAuto
+)
 
 // HPA is the policy of a revision of the class hpa.autoscaling.knative.dev: what a HorizontalPodAutoscaler of Kubernetes is made from.
 type HPA struct {
@@ -105,6 +119,8 @@ type Scaled struct {
 	Revision Key
 	// UID tells apart two revisions that had the same name one after the other.
 	UID string
+	// Configuration is the one that it was made from. Its revisions have one history of the load.
+	Configuration Key
 	// Annotations are the revision's; the policy is made from them.
 	Annotations map[string]string
 	// Concurrency is containerConcurrency; 0 means no limit.
@@ -185,6 +201,8 @@ type Decision struct {
 	// HPA leaves the count to an autoscaler of the platform, which is to follow this policy. Replicas is then what that one asks for. It is
 	// nil where Sluice decides.
 	HPA *HPA
+	// Renewed says that a forecast asks for another count, which is to be shown also where Replicas stays.
+	Renewed bool
 	// Proposals are the counts that the signals beside the load asked for.
 	Proposals []Proposal
 }

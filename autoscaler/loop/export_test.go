@@ -49,3 +49,10 @@ func Used(l *Loop, now time.Time) {
 
 // Ahead is for how many revisions that are not here there are proposals.
 func Ahead(l *Loop) int { return len(l.ahead) }
+
+// Restore reads all histories of a loop that does not run.
+func Restore(l *Loop) {
+	for _, p := range l.pasts {
+		l.restore(l.options.Archive, p)
+	}
+}

@@ -41,6 +41,8 @@ type Options struct {
 	// every UsagePeriod, with those revisions alone that are scaled on it; 0 means 5 s.
 	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
 	UsagePeriod time.Duration
+	// Archive keeps the histories from which the load is forecast; nil where they end with the process.
+	Archive Archive
 }
 
 // Loop is made by New and driven by Run. Its other methods may be called from any goroutine, also before Run. They never block: the
@@ -70,6 +72,14 @@ type Loop struct {
 	kept, armed time.Time
 	measuring   bool
 	measured    time.Time // when the last round of Usage began
+	// Histories of the load by Configuration, also by the second in which they are looked at, the last such second, those that are still to
+	// be read, and of which Configurations what is kept is to be dropped.
+	pasts     map[model.Key]*past
+	looks     [lookEvery]map[*past]struct{}
+	predicted int64
+	unread    []*past
+	reading   bool
+	dropped   []model.Key
 }
 
 // New makes a Loop.
@@ -84,21 +94,31 @@ func New(o Options) *Loop {
 	if o.Decided == nil {
 		o.Decided = func(model.Key, string, model.Decision) {}
 	}
-	return &Loop{
+	l := &Loop{
 		options: o, log: o.Logger, wake: make(chan struct{}, 1),
 		revisions: map[model.Key]*revision{}, awake: map[*revision]struct{}{}, reporters: map[string]*reporter{},
 		ahead: map[identity]proposals{}, timetables: map[*model.Schedule]*timetable{},
+		pasts: map[model.Key]*past{},
 	}
+	for i := range l.looks {
+		l.looks[i] = map[*past]struct{}{}
+	}
+	return l
 }
 
-// Run works until the context ends.
+// Run works until the context ends, and then keeps the histories.
 func (l *Loop) Run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	alarm := time.NewTimer(tick)
 	defer alarm.Stop()
 	var scrapes sync.WaitGroup
-	defer scrapes.Wait()
+	defer func() {
+		scrapes.Wait()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
+		defer cancel()
+		l.keepHistories(bounded)
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,6 +136,7 @@ func (l *Loop) Run(ctx context.Context) {
 			l.tick(time.Now())
 			l.scrape(ctx, &scrapes)
 			l.measure(ctx, &scrapes, time.Now())
+			l.archive(&scrapes, time.Now())
 		case <-alarm.C:
 			l.armed = time.Time{}
 			l.keepAgenda(time.Now())
@@ -141,10 +162,15 @@ func (l *Loop) Set(s model.Scaled) {
 		if r == nil || r.scaled.UID != s.UID {
 			r = l.replace(r, s, now)
 		}
+		turned := r.scaled.Unreachable != s.Unreachable
 		r.scaled = s
 		r.policy = l.policy(r)
+		l.recall(r, now)
 		l.follow(r, s.Schedules, now)
 		l.decide(r, now)
+		if turned {
+			l.expect(r, now)
+		}
 	})
 }
 
@@ -167,6 +193,7 @@ func (l *Loop) Configure(c autoscaler.Config) {
 		for _, r := range l.revisions {
 			if p := l.policy(r); p != r.policy {
 				r.policy = p
+				l.recall(r, now)
 				changed++
 				l.decide(r, now)
 			}
@@ -193,6 +220,7 @@ func (l *Loop) replace(old *revision, s model.Scaled, now time.Time) *revision {
 func (l *Loop) Remove(revision model.Key) {
 	l.post(func(time.Time) {
 		if r := l.revisions[revision]; r != nil {
+			l.neglect(r, true)
 			l.forget(r)
 		}
 	})
@@ -285,6 +313,7 @@ func (l *Loop) tick(now time.Time) {
 		}
 	}
 	l.ticked = now.Unix()
+	l.predict(now)
 }
 
 // scrape asks the replicas of awake revisions for their load. While a round goes on, no other begins.

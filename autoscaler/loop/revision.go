@@ -44,6 +44,8 @@ type revision struct {
 	plan    planned // by schedules
 	startup startup
 
+	foreseen foreseen // by the history of its Configuration
+
 	last       model.Decision
 	hasDecided bool
 	decided    time.Time
@@ -68,6 +70,7 @@ func (l *Loop) forget(r *revision) {
 	delete(l.revisions, r.scaled.Revision)
 	delete(l.awake, r)
 	l.follow(r, nil, time.Time{})
+	l.neglect(r, false)
 	for _, from := range l.reporters {
 		delete(from.seen, r)
 	}
@@ -146,6 +149,9 @@ func (r *revision) allSignals() []model.Proposal {
 	if r.plan.floor.Signal != "" {
 		r.signals = append(r.signals, r.plan.floor)
 	}
+	if r.foreseen.proposes() {
+		r.signals = append(r.signals, r.foreseen.asks)
+	}
 	r.signals = append(r.signals, r.outside...)
 	return r.signals
 }
@@ -153,6 +159,8 @@ func (r *revision) allSignals() []model.Proposal {
 // decide asks for a decision, and hands it on when others have to act on it.
 func (l *Loop) decide(r *revision, now time.Time) {
 	d := l.ask(r, now)
+	r.noteLoad(&d)
+	r.showForecast()
 	r.startup.asked(r.replicas, d.Replicas, r.ready, now)
 	r.samples = r.samples[:0]
 	before, first := r.last, !r.hasDecided
@@ -168,7 +176,8 @@ func (l *Loop) decide(r *revision, now time.Time) {
 	if d.Observing && d.Would != before.Would {
 		l.log.Info("observing", "revision", r.scaled.Revision, "why", d.Why())
 	}
-	if first || changed(&before, &d) {
+	if first || changed(&before, &d) || r.foreseen.renew {
+		d.Renewed, r.foreseen.renew = r.foreseen.renew, false
 		d.Proposals = slices.Clone(r.signals) // the next decision writes over them
 		l.options.Decided(r.scaled.Revision, r.scaled.UID, d)
 	}

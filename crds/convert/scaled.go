@@ -17,7 +17,8 @@ func Scaled(r *servingv1.Revision) model.Scaled {
 	v, spec := Revision(r), r.Effective()
 	s := model.Scaled{
 		Revision: v.Key, UID: v.UID, Annotations: r.Annotations,
-		Concurrency: int(*spec.ContainerConcurrency), ProgressDeadline: v.ProgressDeadline,
+		Configuration: model.Key{Namespace: v.Key.Namespace, Name: v.Configuration},
+		Concurrency:   int(*spec.ContainerConcurrency), ProgressDeadline: v.ProgressDeadline,
 		Unreachable: v.Routing == model.RoutingReserve,
 		Before:      model.Before{Replicas: model.UnknownReplicas, Initialized: v.WasReady},
 	}

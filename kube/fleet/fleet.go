@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"cmp"
 	"reflect"
 	"sync"
 
@@ -105,6 +106,8 @@ func (f *Fleet) Scale(key model.Key, uid string, d model.Decision) bool {
 	if scales := m.workload.Replicas != d.Replicas; scales || d.Observing && (m.decision == nil || m.decision.Would != d.Would) {
 		m.workload.Replicas, m.applied = d.Replicas, m.applied && !scales
 		m.why, m.asked = d.Why(), d.Asked()
+	} else if d.Renewed {
+		m.why, m.asked = cmp.Or(m.why, d.Why()), d.Asked()
 	}
 	if !reflect.DeepEqual(m.workload.HPA, d.HPA) {
 		m.workload.HPA, m.applied = d.HPA, false

@@ -49,6 +49,8 @@ type Options struct {
 	// Usage measures what replicas use; nil where nothing does. UsagePeriod is the time between two measurements; 0 means that of the loop.
 	Usage       func(ctx context.Context, revisions []model.Key, each func(model.Usage))
 	UsagePeriod time.Duration
+	// Archive keeps the histories from which loads are forecast; nil where they end with the process.
+	Archive loop.Archive
 	// Loopback permits ScalerBindings with an address of this machine.
 	Loopback bool
 	// Adapter are the options of the adapter that do not concern the other loops: which API server, which runtime, which settings.
@@ -77,7 +79,7 @@ func New(o Options) (*Loops, error) {
 	l.known = sync.OnceFunc(func() { close(l.ready) })
 	l.scale = loop.New(loop.Options{
 		Config: o.Scaling, Logger: o.Logger.Named("autoscaler"), Scrape: l.scraper.Scrape, Platform: o.PlatformHPA,
-		Usage: o.Usage, UsagePeriod: o.UsagePeriod,
+		Usage: o.Usage, UsagePeriod: o.UsagePeriod, Archive: o.Archive,
 		Decided: func(revision model.Key, uid string, d model.Decision) { l.Adapter.Scale(revision, uid, d) },
 	})
 	bindings := l.newScalers()

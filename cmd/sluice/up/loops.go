@@ -2,9 +2,11 @@ package up
 
 import (
 	"context"
+	"path/filepath"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sluice.dev/sluice/autoscaler/loop"
 	"sluice.dev/sluice/cmd/sluice/loops"
 	"sluice.dev/sluice/cmd/sluice/stage"
 	"sluice.dev/sluice/cmd/sluice/transport"
@@ -16,6 +18,7 @@ import (
 	"sluice.dev/sluice/kube"
 	"sluice.dev/sluice/model"
 	"sluice.dev/sluice/standalone/apiserver"
+	"sluice.dev/sluice/standalone/history"
 	"sluice.dev/sluice/standalone/process"
 )
 
@@ -46,6 +49,7 @@ func (u *Up) newLoops(api *apiserver.Server, held *activator.Activator) (l *loop
 	l, err = loops.New(loops.Options{
 		Logger: u.log, Registry: u.registry, XDS: u.xds, Scaling: u.scaling, Activators: own,
 		Figures: processes.Figures(), Usage: processes.Usage, EnvoyStats: u.options.EnvoyStats, Loopback: true,
+		Archive: history.Folder{Path: filepath.Join(u.options.DataDir, "history"), MaxSize: loop.MaxKept},
 		Adapter: kube.Options{
 			Config: api.Config(), Gateway: u.gateway, ActivatorToken: u.token, Settings: kube.Settings{Rollout: u.options.rollout()},
 			Run: processes.Run, Unsupported: convert.ProcessProblems, Ready: u.announce.service, CollectGarbage: true,

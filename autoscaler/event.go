@@ -136,7 +136,9 @@ const maxHeld = 64
 const signalTasks = "tasks"
 
 // Resume has the replicas count that a control plane finds when it starts, since not all activators may have reported yet.
-func (c *TaskCount) Resume(replicas int, now time.Time) { c.held = append(c.held[:0], heldCount{replicas, now}) }
+func (c *TaskCount) Resume(replicas int, now time.Time) {
+	c.held = append(c.held[:0], heldCount{replicas, now})
+}
 
 // Propose returns the count that the tasks ask for: ceil((waiting + running) / concurrency), or the largest one of the idle time before.
 // Without a report it has no data, which keeps what runs.

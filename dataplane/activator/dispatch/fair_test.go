@@ -113,8 +113,7 @@ func TestRefusedTaskComesFirst(t *testing.T) {
 // anyTask is a task of the property test.
 type anyTask struct {
 	Ticket
-	id   int
-	runs bool
+	id int
 }
 
 // TestTasksByRandomOperations enters, cancels, refuses and ends tasks while replicas come and go and the owner changes.
@@ -130,6 +129,8 @@ func randomTasks(t *testing.T, r *rand.Rand) {
 	ended, entered, replicas := 0, 0, 0
 	handsOver := false
 	check := func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		running := map[*Replica]int{}
 		waiting := 0
 		for _, x := range inside {
@@ -170,7 +171,7 @@ func randomTasks(t *testing.T, r *rand.Rand) {
 			ended++
 		case op < 8:
 			for _, x := range inside {
-				if x.replica != nil {
+				if x.holds(d) {
 					<-x.turnOrNone()
 					d.Refused(&x.Ticket)
 					break
@@ -194,7 +195,7 @@ func randomTasks(t *testing.T, r *rand.Rand) {
 		synctest.Wait()
 		before := len(inside)
 		inside = slices.DeleteFunc(inside, func(x *anyTask) bool {
-			if x.replica == nil {
+			if !x.holds(d) {
 				return false
 			}
 			d.Connected(&x.Ticket)
@@ -209,6 +210,13 @@ func randomTasks(t *testing.T, r *rand.Rand) {
 	if ended != entered {
 		t.Fatalf("%d of %d tasks ended", ended, entered)
 	}
+}
+
+// holds reports whether the task has a slot.
+func (x *anyTask) holds(d *Dispatcher) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return x.replica != nil
 }
 
 // turnOrNone is the channel with the token of a slot; closed when the ticket has never waited, or its token was taken.

@@ -190,6 +190,18 @@ func TestEachTaskHasAReplicaOfItsOwn(t *testing.T) {
 	})
 }
 
+// TestTheExampleOfTasks runs examples/event.
+func TestTheExampleOfTasks(t *testing.T) {
+	onEachGateway(t, func(t *testing.T, g gateway) {
+		s := g.up(t, "-f", absolute(t, "examples/event"))
+		s.ready("render")
+		status, body, err := s.get("render.default.localhost", "/")
+		if err != nil || status != 200 {
+			t.Errorf("a task gets status %d, %v: %s", status, err, body)
+		}
+	})
+}
+
 // TestReplicasEqualTheTasks holds tasks, and ends them one by one.
 func TestReplicasEqualTheTasks(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {

@@ -247,6 +247,50 @@ func TestReplicasEqualTheTasks(t *testing.T) {
 	})
 }
 
+// TestKilledReplicasRunNoTaskTwice kills the replicas of running tasks: those fail, and all others run once.
+func TestKilledReplicasRunNoTaskTwice(t *testing.T) {
+	onEachGateway(t, func(t *testing.T, g gateway) {
+		s := g.up(t)
+		service, journal := newTasks(t, "work", 5)
+		s.create(service)
+		const n = 60
+		failed := make([]error, n)
+		var sending sync.WaitGroup
+		for i := range n {
+			sending.Go(func() {
+				_, failed[i] = s.task(context.Background(), http.DefaultClient, "work.default.localhost", fmt.Sprintf("ms=200&id=%d", i))
+			})
+		}
+		for _, begun := range []int{10, 25} {
+			eventually(t, "tasks run", func() error {
+				if all, _ := ran(t, journal); len(all) < begun {
+					return fmt.Errorf("%d have begun", len(all))
+				}
+				return nil
+			})
+			for _, pid := range s.replicas() {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // one may have ended before
+			}
+		}
+		sending.Wait()
+		begun, ended := ran(t, journal)
+		cut := 0
+		for i, err := range failed {
+			id := fmt.Sprint(i)
+			if err != nil {
+				cut++
+			}
+			if begun[id] != 1 || (err == nil) != (ended[id] == 1) {
+				t.Errorf("task %d was begun %d times and has ended %d times: %v", i, begun[id], ended[id], err)
+			}
+		}
+		if cut > 10 {
+			t.Errorf("%d tasks failed, and two times 5 at most were in flight", cut)
+		}
+		t.Logf("%d of %d tasks were cut off with their replicas", cut, n)
+	})
+}
+
 // TestLongTaskOutlivesItsRevision begins a task and rolls out another revision while it runs.
 func TestLongTaskOutlivesItsRevision(t *testing.T) {
 	onEachGateway(t, func(t *testing.T, g gateway) {

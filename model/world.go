@@ -179,9 +179,10 @@ type Backend struct {
 func (b Backend) Equal(o Backend) bool {
 	return b.Revision == o.Revision && b.Owner == o.Owner && b.Protocol == o.Protocol && b.Direct == o.Direct &&
 		b.Via == o.Via && b.Activators == o.Activators && b.Concurrency == o.Concurrency && b.Timeout == o.Timeout &&
-		b.Tasks == o.Tasks && b.MaxWaiting == o.MaxWaiting &&
-		b.Failure.equal(o.Failure) && b.Start == o.Start && slices.Equal(b.Endpoints, o.Endpoints)
+		b.sameTasks(o) && b.Failure.equal(o.Failure) && b.Start == o.Start && slices.Equal(b.Endpoints, o.Endpoints)
 }
+
+func (b Backend) sameTasks(o Backend) bool { return b.Tasks == o.Tasks && b.MaxWaiting == o.MaxWaiting }
 
 func (f *Failure) equal(o *Failure) bool { return f == o || f != nil && o != nil && *f == *o }
 

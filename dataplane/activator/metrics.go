@@ -36,7 +36,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		dispatched: prometheus.NewCounter(counter("dispatched_total", "Requests that a replica answered.")),
 		retried:    prometheus.NewCounter(counter("retried_total", "Attempts that no replica received, after which another one followed.")),
-		handed:     prometheus.NewCounter(counter("handed_over_total", "Tasks that the owner of their revision answered, another activator.")),
+		handed:     prometheus.NewCounter(counter("handed_over_total", "Tasks that went to the owner of their revision.")),
 		coldStarts: prometheus.NewCounter(counter("cold_starts_total", "Requests that waited for the first endpoint of their revision.")),
 		refused: prometheus.NewCounterVec(counter("refused_total",
 			"Requests that the activator answered itself, by the reason in its answer."),

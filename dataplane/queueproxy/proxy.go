@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
@@ -193,7 +194,7 @@ const leaseGrace = 20 * time.Millisecond
 
 // errBusy is for a task whose slot another one has, after a change of the activator that owns the revision. Its activator keeps its place
 // in the queue.
-var errBusy = errors.New("the slot of the task is taken; the application has not received it")
+var errBusy = fmt.Errorf("the slot of the task is taken: %w", errUnsent)
 
 // leased reports whether an activator has a slot of this replica for a task.
 func leased(r *http.Request) bool {
@@ -272,8 +273,6 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		refuse(w, http.StatusGatewayTimeout, contract.ReasonRequestTimeout, errRequestTimeout.Error())
 	case errors.Is(cause, errShuttingDown):
 		refuse(w, http.StatusServiceUnavailable, contract.ReasonShuttingDown, errShuttingDown.Error())
-	case errors.Is(err, errBusy):
-		refuse(w, http.StatusServiceUnavailable, contract.ReasonUnsent, errBusy.Error())
 	case errors.Is(err, breaker.ErrFull):
 		refuse(w, http.StatusServiceUnavailable, contract.ReasonQueueFull, err.Error())
 	case failed:

@@ -41,7 +41,8 @@ func (s *status) apply(a *Assignment, now time.Time) (first bool) {
 	if newFailure {
 		s.since = now
 	}
-	changed := !s.answered || s.missing || s.timeout != a.Timeout || s.tasks != a.Tasks || newFailure || (s.endpoints == 0) != (len(a.Endpoints) == 0)
+	changed := !s.answered || s.missing || s.timeout != a.Timeout || s.tasks != a.Tasks || newFailure ||
+		(s.endpoints == 0) != (len(a.Endpoints) == 0)
 	s.answered, s.missing, s.endpoints = true, false, len(a.Endpoints)
 	s.timeout, s.failure, s.start, s.behind, s.tasks = a.Timeout, a.Failure, a.Start, a.Behind, a.Tasks
 	if changed {

@@ -23,7 +23,7 @@ type FullError struct {
 func (e *FullError) Error() string { return ErrQueueFull.Error() }
 
 // Is says that it is an ErrQueueFull.
-func (e *FullError) Is(target error) bool { return target == ErrQueueFull } //nolint:errorlint // it is compared, not unwrapped
+func (e *FullError) Is(target error) bool { return target == ErrQueueFull }
 
 // line is the queue in front of the slots: first come, first served, or of tasks. The Dispatcher's mutex guards it.
 type line struct {

@@ -67,6 +67,8 @@ type Scaling struct {
 	Lead       time.Duration
 	// HPA is the policy of a revision of that class; the zero value of any other.
 	HPA HPA
+	// EventIdle is how long a replica stays that no task needs, of the class event.sluice.dev alone.
+	EventIdle time.Duration
 }
 
 // Predictive is what forecasts of the load are for.

@@ -58,12 +58,7 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
 	sharing, spare := standIns(in, activators, len(pods))
-	served := []zone{{contract.ZoneActivator, without(sharing, pods)}, {contract.ZoneActivator, without(spare, pods)}}
-	if replicas := (zone{contract.ZonePods, pods}); in.Via == model.ViaActivator {
-		served = append(served, replicas)
-	} else {
-		served = slices.Insert(served, 0, replicas)
-	}
+	served := zones(in, pods, sharing, spare)
 	if old != nil && old.served && old.upstreamProtocol == p.upstreamProtocol {
 		b.keep(old.unit.Resources[0])
 	} else {
@@ -71,6 +66,19 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	}
 	b.add(AssignmentType, name, RoleGateway|RoleMesh, assignment(name, served))
 	b.add(AssignmentType, name, RoleActivator, activatorAssignment(in, pods, sharing))
+}
+
+// zones are where a gateway sends the requests of a revision, the first choice first.
+func zones(in *model.Backend, pods, sharing, spare []model.Endpoint) []zone {
+	if in.Tasks {
+		return taskZones(in.Revision.String(), sharing)
+	}
+	replicas := zone{contract.ZonePods, pods}
+	served := []zone{{contract.ZoneActivator, without(sharing, pods)}, {contract.ZoneActivator, without(spare, pods)}}
+	if in.Via == model.ViaActivator {
+		return append(served, replicas)
+	}
+	return slices.Insert(served, 0, replicas)
 }
 
 // standIns picks the activators of a revision: those that share its replicas, and those that get requests when the others cannot be
@@ -141,12 +149,31 @@ func socketAddress(host string, port int) *corev3.Address {
 	}}}
 }
 
-// nearest picks n activators of a revision by rendezvous hashing. Every replica of the control plane picks the same, and an activator that
-// comes or goes moves only the revisions that it had or gets.
+// taskZones are the zones of a revision whose requests are tasks: its owner, and behind it the activators that hand tasks over to the owner
+// or become it. No gateway sends a task to a replica by itself.
+func taskZones(revision string, chosen []model.Endpoint) []zone {
+	if len(chosen) == 0 {
+		return nil
+	}
+	all := ranked(revision, chosen)
+	others := all[1:]
+	slices.SortFunc(others, compareEndpoint)
+	return []zone{{contract.ZoneActivator, all[:1]}, {contract.ZoneActivator, others}}
+}
+
+// nearest picks n activators of a revision by rendezvous hashing. Every replica of the control plane picks the same,
+// and an activator that comes or goes moves only the revisions that it had or gets.
 func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoint {
 	if len(activators) <= n {
 		return activators
 	}
+	picked := ranked(revision, activators)[:n]
+	slices.SortFunc(picked, compareEndpoint)
+	return picked
+}
+
+// ranked sorts activators by rendezvous hashing. The first one is the owner of a revision whose requests are tasks.
+func ranked(revision string, activators []model.Endpoint) []model.Endpoint {
 	type scored struct {
 		model.Endpoint
 		score uint64
@@ -158,12 +185,11 @@ func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoi
 	slices.SortFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), compareEndpoint(a.Endpoint, b.Endpoint))
 	})
-	picked := make([]model.Endpoint, n)
-	for i := range picked {
-		picked[i] = all[i].Endpoint
+	sorted := make([]model.Endpoint, len(all))
+	for i := range all {
+		sorted[i] = all[i].Endpoint
 	}
-	slices.SortFunc(picked, compareEndpoint)
-	return picked
+	return sorted
 }
 
 func without(from, what []model.Endpoint) []model.Endpoint {

@@ -19,7 +19,7 @@ type Store interface {
 	Add(ctx context.Context, t task.Task, r task.Request) (recorded task.Task, duplicate bool, err error)
 	// Get returns a task. Errors: ErrNotFound.
 	Get(ctx context.Context, id string) (task.Task, error)
-	// Request returns what a task sends. Errors: ErrNotFound, also when the task has ended and its request is not kept any more.
+	// Request returns what a task sends. Errors: ErrNotFound, also when the task is done: the requests of others are kept as long as they.
 	Request(ctx context.Context, id string) (task.Request, error)
 	// Result returns what a task was answered. Errors: ErrNotFound, also when there is no result yet or any more.
 	Result(ctx context.Context, id string) (task.Result, error)
@@ -44,7 +44,7 @@ type Store interface {
 	Depths() map[string]Depth
 	// Usage is how much of its limits the store has used.
 	Usage() Usage
-	// Expire removes what is not kept any more by Limits.Retention and Limits.ResultBytes, and returns how many records that were.
+	// Expire removes what has been kept for Limits.Retention, and returns how many tasks that were.
 	Expire(ctx context.Context, now time.Time) (int, error)
 	// Close waits for the writes that have begun, and ends the store. Later calls return ErrClosed.
 	Close() error
@@ -85,7 +85,7 @@ type Depth struct {
 type Usage struct {
 	Open        int   // tasks that have not ended
 	Bytes       int64 // of the requests of open tasks, with their records
-	ResultBytes int64 // of the results
+	ResultBytes int64 // of the ended tasks, with their results
 }
 
 // Limits bound a store.
@@ -95,11 +95,12 @@ type Limits struct {
 	// Bytes is how many bytes the requests and records of open tasks may have. Beyond it Add returns ErrFull. Steps of tasks that are in
 	// the store already are never refused.
 	Bytes int64
-	// ResultBytes is how many bytes the results may have; the oldest results are removed first.
+	// ResultBytes is how many bytes the ended tasks may have, with their results and the requests of those that failed. Beyond it the ones
+	// that ended first are removed, before their time, unless they have something to deliver.
 	ResultBytes int64
 	// Retention is how long an ended task and its result are kept.
 	Retention time.Duration
-	// Window is how long after its acceptance a task has no second one with the same Key; at most Retention.
+	// Window is how long after its acceptance a task has no second one with the same Key, as long as it is kept; at most Retention.
 	Window time.Duration
 }
 

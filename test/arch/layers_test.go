@@ -119,6 +119,7 @@ var layers = map[string][]string{
 
 	"event/task":            {},
 	"event/store":           {"event/task"},
+	"event/store/bolt":      {"event/store", "event/task"},
 	"event/store/storetest": {"event/store", "event/task"},
 }
 
@@ -149,7 +150,7 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

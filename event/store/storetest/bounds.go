@@ -101,7 +101,7 @@ func trims(t *testing.T, open func(*testing.T, store.Limits) *Harness) {
 	if _, err := s.Result(t.Context(), ids[9]); err != nil {
 		t.Errorf("the newest result: %v", err)
 	}
-	get(t, s, ids[0])
+	get(t, s, ids[9])
 }
 
 func lists(t *testing.T, open func(*testing.T, store.Limits) *Harness) {
@@ -114,7 +114,7 @@ func lists(t *testing.T, open func(*testing.T, store.Limits) *Harness) {
 		}
 		ids = append(ids, add(t, s, Make(t, revision, at.Add(time.Duration(i)*time.Millisecond)), request).ID)
 	}
-	end(t, s, ids[2], at, nil)
+	end(t, s, ids[2], at.Add(time.Second), nil)
 	for _, test := range []struct {
 		name string
 		q    store.Query

@@ -209,6 +209,7 @@ func survives(t *testing.T, open func(*testing.T, store.Limits) *Harness) {
 		k.Key = task.Key("default", "test", fmt.Sprint(i))
 		all = append(all, add(t, h.Store, k, request).ID)
 	}
+	at = at.Add(time.Second)
 	end(t, h.Store, all[0], at, []byte("made"))
 	change(t, h.Store, all[1], nil, begin(at, "a"))
 	s := h.Reopen()

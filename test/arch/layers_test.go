@@ -119,6 +119,9 @@ var layers = map[string][]string{
 
 	"event/task":            {},
 	"event/store":           {"event/task"},
+	"event/intake":          {"event/store", "event/task"},
+	"event/runner":          {"event/store", "event/task"},
+	"event/sink":            {},
 	"event/store/bolt":      {"event/store", "event/task"},
 	"event/store/storetest": {"event/store", "event/task"},
 }
@@ -150,7 +153,7 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/runner", "event/store/bolt", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

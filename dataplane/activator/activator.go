@@ -97,6 +97,7 @@ type Activator struct {
 	hosts     *hosts
 	pending   *dispatch.Pending
 	reportNow chan struct{} // holds a token when load is to be reported at once
+	taskWaits chan struct{} // holds a token when a task has begun to wait
 	buffers   replay.Buffers
 	metrics   *metrics
 	lost      *lost.Log
@@ -123,7 +124,7 @@ func New(opts Options) (*Activator, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
 		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false),
-		reportNow: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
+		reportNow: make(chan struct{}, 1), taskWaits: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
 		pending: dispatch.NewPending(opts.Limits.WaitingTotal), listener: opts.Listener,
 	}
 	if a.listener == nil {
@@ -136,7 +137,11 @@ func New(opts Options) (*Activator, error) {
 	a.address = cmp.Or(opts.Address, a.listener.Addr().String())
 	a.revisions = &revisions{
 		byLabel: map[string]*revision{}, max: opts.Limits.Revisions,
-		make:        func() *dispatch.Dispatcher { return dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon) },
+		make: func() *dispatch.Dispatcher {
+			d := dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon)
+			d.OnTask(a.reportTasksSoon)
+			return d
+		},
 		subscribe:   func(label string) { a.client.Subscribe(resource.EndpointType, label) },
 		unsubscribe: func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
 	}
@@ -280,6 +285,7 @@ func (a *Activator) takeAssignments(u client.Update) error {
 			errs = append(errs, fmt.Errorf("endpoint assignment %q: %w", r.Name, err))
 			continue
 		}
+		assignment.HandOver = assignment.Owner != "" && assignment.Owner != a.address
 		revision.Apply(assignment, slices.Index(assignment.Activators, a.address))
 	}
 	for _, name := range u.Removed {

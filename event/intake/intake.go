@@ -51,25 +51,7 @@ func New(o Options) *Intake {
 	return &Intake{o: o}
 }
 
-// Asked says that a request is for an Intake: it asks to be answered later, or is about a task.
-func Asked(r *http.Request) bool {
-	return r.Header["Prefer"] != nil && Async(r.Header["Prefer"]) || strings.HasPrefix(r.URL.Path, contract.TaskPath)
-}
-
-// Async says that one of the preferences is respond-async.
-func Async(prefer []string) bool {
-	for _, line := range prefer {
-		for item := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(item, ";")
-			if strings.EqualFold(strings.TrimSpace(name), "respond-async") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// Serve answers a request that Asked holds for and that has come for a revision.
+// Serve answers a request that has come for a revision: one about a task, below contract.TaskPath, or one that is to become a task.
 func (i *Intake) Serve(w http.ResponseWriter, r *http.Request, namespace, revision string) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, contract.TaskPath); ok {
 		i.about(w, r, rest, func(t *task.Task) bool { return strings.HasPrefix(t.Revision, namespace+"/") })

@@ -117,6 +117,7 @@ var layers = map[string][]string{
 	"kube/binding":                       {"crds/autoscaling", "crds/serving", "model"},
 	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
 
+	"cmd/sluice/tasks":      {"event/intake", "event/runner", "event/sink", "event/store"},
 	"event/task":            {},
 	"event/store":           {"event/task"},
 	"event/intake":          {"event/store", "event/task"},

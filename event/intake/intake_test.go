@@ -28,7 +28,8 @@ func newIntake(t *testing.T, limits store.Limits) (*intake.Intake, *bolt.Store) 
 	}), s
 }
 
-func serve(i *intake.Intake, namespace, method, target, body string, header ...string) *httptest.ResponseRecorder {
+func serve(i *intake.Intake, namespace, line, body string, header ...string) *httptest.ResponseRecorder {
+	method, target, _ := strings.Cut(line, " ")
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	for n := 0; n < len(header); n += 2 {
 		r.Header.Set(header[n], header[n+1])
@@ -40,7 +41,7 @@ func serve(i *intake.Intake, namespace, method, target, body string, header ...s
 
 func TestWhatIsRecorded(t *testing.T) {
 	i, s := newIntake(t, store.DefaultLimits)
-	w := serve(i, "default", "POST", "/a%2Fb?c=d", "do it", "Prefer", "respond-async", "Connection", "X-Hop", "X-Hop", "1", "X-Own", "2",
+	w := serve(i, "default", "POST /a%2Fb?c=d", "do it", "Prefer", "respond-async", "Connection", "X-Hop", "X-Hop", "1", "X-Own", "2",
 		contract.RevisionHeader, "hello-1", contract.TaskHeader, "forged")
 	id := w.Header().Get(contract.TaskHeader)
 	if w.Code != http.StatusAccepted || w.Header().Get("Location") != contract.TaskPath+id {
@@ -50,22 +51,22 @@ func TestWhatIsRecorded(t *testing.T) {
 	if err != nil || r.Method != "POST" || r.Target != "/a%2Fb?c=d" || string(r.Body) != "do it" || len(r.Header) != 1 {
 		t.Errorf("recorded is %+v, %v", r, err)
 	}
-	if other := serve(i, "other", "GET", contract.TaskPath+id, ""); other.Code != http.StatusNotFound {
+	if other := serve(i, "other", "GET "+contract.TaskPath+id, ""); other.Code != http.StatusNotFound {
 		t.Errorf("another namespace sees the task: %d", other.Code)
 	}
-	if early := serve(i, "default", "GET", contract.TaskPath+id+"/result", ""); early.Code != http.StatusConflict {
+	if early := serve(i, "default", "GET "+contract.TaskPath+id+"/result", ""); early.Code != http.StatusConflict {
 		t.Errorf("the result of a task that waits: %d", early.Code)
 	}
 	for range 2 { // the second time it has ended
-		w = serve(i, "default", "DELETE", contract.TaskPath+id, "")
+		w = serve(i, "default", "DELETE "+contract.TaskPath+id, "")
 	}
 	if w.Code != http.StatusConflict {
 		t.Errorf("cancelling twice: %d %s", w.Code, w.Body)
 	}
-	if w = serve(i, "default", "POST", contract.TaskPath+id+"/retry", ""); w.Code != http.StatusOK {
+	if w = serve(i, "default", "POST "+contract.TaskPath+id+"/retry", ""); w.Code != http.StatusOK {
 		t.Errorf("retrying: %d %s", w.Code, w.Body)
 	}
-	if w = serve(i, "default", "PUT", contract.TaskPath+id, ""); w.Code != http.StatusMethodNotAllowed {
+	if w = serve(i, "default", "PUT "+contract.TaskPath+id, ""); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("a method that there is not: %d", w.Code)
 	}
 }
@@ -85,7 +86,7 @@ func TestBadInput(t *testing.T) {
 		{"an upgrade", "", []string{"Upgrade", "websocket"}, 400},
 		{"a long key", "", []string{contract.IdempotencyHeader, strings.Repeat("a", 2000)}, 400},
 	} {
-		if w := serve(i, "default", "POST", "/", test.body, test.header...); w.Code != test.status || w.Header().Get(contract.ReasonHeader) == "" {
+		if w := serve(i, "default", "POST /", test.body, test.header...); w.Code != test.status || w.Header().Get(contract.ReasonHeader) == "" {
 			t.Errorf("%s: %d %v %s", test.name, w.Code, w.Header(), w.Body)
 		}
 	}
@@ -100,14 +101,14 @@ func TestQuotas(t *testing.T) {
 	limits := store.DefaultLimits
 	limits.OpenOfRevision = 1
 	i, _ := newIntake(t, limits)
-	serve(i, "default", "POST", "/", "")
-	if w := serve(i, "default", "POST", "/", ""); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	serve(i, "default", "POST /", "")
+	if w := serve(i, "default", "POST /", ""); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("one more than may be open: %d %v", w.Code, w.Header())
 	}
 	limits = store.DefaultLimits
 	limits.Bytes = 100
 	i, _ = newIntake(t, limits)
-	if w := serve(i, "default", "POST", "/", ""); w.Code != http.StatusInsufficientStorage {
+	if w := serve(i, "default", "POST /", ""); w.Code != http.StatusInsufficientStorage {
 		t.Errorf("more bytes than may be: %d %s", w.Code, w.Body)
 	}
 }

@@ -3,6 +3,7 @@ package activator
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -48,6 +49,11 @@ type Options struct {
 	Drain, Quiet time.Duration
 	// Limits bound what clients may do. Zero fields have the defaults documented there.
 	Limits Limits
+	// Tasks answers requests for revisions whose requests are tasks that ask to be answered later (Prefer: respond-async), and those below
+	// contract.TaskPath. Without it such a revision's get 501.
+	Tasks func(w http.ResponseWriter, r *http.Request, namespace, revision string)
+	// Backlog is how many tasks of each revision, namespace/name, wait elsewhere; nil for none. They count as waiting.
+	Backlog func() map[string]int
 }
 
 // Limits bound what clients may do.
@@ -105,6 +111,7 @@ type Activator struct {
 
 	listener net.Listener
 	address  string                  // for gateways and the control plane
+	runner   string                  // what contract.RunnerHeader has in the requests of the runner of tasks in this process
 	cut      context.CancelCauseFunc // ends all requests in flight
 
 	answered  atomic.Bool                     // the control plane has answered once
@@ -134,7 +141,7 @@ func New(opts Options) (*Activator, error) {
 		}
 		a.listener = l
 	}
-	a.address = cmp.Or(opts.Address, a.listener.Addr().String())
+	a.address, a.runner = cmp.Or(opts.Address, a.listener.Addr().String()), rand.Text()
 	a.revisions = &revisions{
 		byLabel: map[string]*revision{}, max: opts.Limits.Revisions,
 		make: func() *dispatch.Dispatcher {

@@ -40,6 +40,7 @@ type exchange struct {
 	sending  *replay.Reader // the body of the current attempt; nil for a request without one
 	trailers []string       // the names that the client announced, sorted
 
+	runs    bool          // the runner of tasks in this process sends it
 	span    *tracing.Span // nil for none
 	tries   int           // replicas that were chosen
 	reason  string        // why the activator has answered itself
@@ -49,7 +50,7 @@ type exchange struct {
 // serve handles one request of a revision.
 func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.Body, name revisionName) {
 	x := &exchange{activator: a, w: w, r: r, intake: body, upgrade: upgradeOf(r.Header)}
-	x.Arrived = time.Now()
+	x.Arrived, x.runs = time.Now(), a.fromRunner(r)
 	x.Stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 	x.Handed = handed(r)
 	x.readTerms()
@@ -148,6 +149,9 @@ func (x *exchange) begin() {
 		return // the owner counts it
 	}
 	x.activator.metrics.dispatched.Inc()
+	if x.runs {
+		x.w.Header().Set(contract.ReplicaHeader, x.Replica().Address)
+	}
 	if !x.Cold() && !x.timed() {
 		return
 	}

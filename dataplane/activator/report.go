@@ -81,9 +81,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (a *Activator) load() []client.ClusterLoad {
 	var all []client.ClusterLoad
 	now := time.Now()
+	var backlog map[string]int
+	if a.opts.Backlog != nil {
+		backlog = a.opts.Backlog()
+	}
 	for r := range a.revisions.all() {
 		taken, inFlight, waiting := r.TakeLoad()
-		if taken == (dispatch.Load{}) && inFlight == 0 {
+		waiting += backlog[r.label]
+		if taken == (dispatch.Load{}) && inFlight == 0 && waiting == 0 {
 			continue
 		}
 		oldest := 0.

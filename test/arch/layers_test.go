@@ -118,6 +118,15 @@ var layers = map[string][]string{
 	"autoscaler/external/externalscaler": {},
 	"kube/binding":                       {"crds/autoscaling", "crds/serving", "model"},
 	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
+
+	"cmd/sluice/tasks":      {"event/intake", "event/runner", "event/sink", "event/store"},
+	"event/task":            {},
+	"event/store":           {"event/task"},
+	"event/intake":          {"event/store", "event/task"},
+	"event/runner":          {"event/store", "event/task"},
+	"event/sink":            {},
+	"event/store/bolt":      {"event/store", "event/task"},
+	"event/store/storetest": {"event/store", "event/task"},
 }
 
 // foreign says where packages of others may be imported, by the beginning of their path, and why nowhere else.
@@ -147,7 +156,7 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/runner", "event/store/bolt", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }
@@ -157,7 +166,7 @@ var clockless = []string{
 	"model", "rollout", "translator", "autoscaler", "autoscaler/hpa", "autoscaler/schedule", "autoscaler/forecast", "config",
 	"autoscaler/simulate",
 	"autoscaler/simulate/chart", "explain", "dataplane/gateway/config", "dataplane/tracing/discovery", "xds/resource", "xds/offer",
-	"cmd/sluice/install", "cmd/sluice/install/chart",
+	"cmd/sluice/install", "cmd/sluice/install/chart", "event/task",
 }
 
 var impure = []string{

@@ -141,7 +141,13 @@ func (d *Dispatcher) Status() Status {
 
 // Behind reports whether requests come by activators although there are endpoints. It waits up to UnknownPatience for the control plane
 // to say.
-func (d *Dispatcher) Behind(ctx context.Context) bool {
+func (d *Dispatcher) Behind(ctx context.Context) bool { return d.said(ctx).behind }
+
+// TakesTasks reports whether the requests of the revision are tasks. It waits up to UnknownPatience for the control plane to say.
+func (d *Dispatcher) TakesTasks(ctx context.Context) bool { return d.said(ctx).tasks }
+
+// said returns what the control plane has said of the revision, and waits for that up to UnknownPatience.
+func (d *Dispatcher) said(ctx context.Context) status {
 	patience, cancel := context.WithTimeout(ctx, UnknownPatience)
 	defer cancel()
 	for {
@@ -149,12 +155,12 @@ func (d *Dispatcher) Behind(ctx context.Context) bool {
 		s := d.status
 		d.mu.Unlock()
 		if s.answered {
-			return s.behind
+			return s
 		}
 		select {
 		case <-s.changed:
 		case <-patience.Done():
-			return false
+			return status{}
 		}
 	}
 }

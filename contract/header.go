@@ -16,6 +16,20 @@ const (
 	ProofHeader = "Sluice-Proof"
 )
 
+// The headers by which a request for a revision of the class event.sluice.dev says what kind of task it is. Others have no use for them.
+const (
+	// DeadlineHeader is when the task must have ended, in RFC 3339.
+	DeadlineHeader = "Sluice-Deadline"
+	// PriorityHeader is one of the priorities; without it the task is of PriorityNormal.
+	PriorityHeader = "Sluice-Priority"
+	PriorityHigh   = "high"
+	PriorityNormal = "normal"
+	PriorityLow    = "low"
+	// SenderHeader names who sends the task: senders take turns. Without it the source of a CloudEvent does.
+	SenderHeader      = "Sluice-Sender"
+	EventSourceHeader = "Ce-Source"
+)
+
 // NotReady is what a queue-proxy says when it is asked whether its replica is ready, before what the application's last probe found.
 const NotReady = "the application is not ready: "
 

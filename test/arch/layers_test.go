@@ -117,6 +117,7 @@ var layers = map[string][]string{
 	"kube/binding":                       {"crds/autoscaling", "crds/serving", "model"},
 	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
 
+	"event/cloudevent":      {},
 	"event/task":            {},
 	"event/store":           {"event/task"},
 	"event/store/bolt":      {"event/store", "event/task"},
@@ -150,7 +151,7 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "event/cloudevent", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

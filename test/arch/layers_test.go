@@ -121,6 +121,7 @@ var layers = map[string][]string{
 	"event/task":            {},
 	"event/store":           {"event/task"},
 	"event/store/bolt":      {"event/store", "event/task"},
+	"event/store/jetstream": {"event/store", "event/task"},
 	"event/store/storetest": {"event/store", "event/task"},
 }
 
@@ -151,7 +152,7 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "event/cloudevent", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "event/store/jetstream", "event/cloudevent", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

@@ -186,7 +186,13 @@ func (x *index) depths() map[string]store.Depth {
 	defer x.mu.Unlock()
 	all := make(map[string]store.Depth, len(x.lines))
 	for revision, l := range x.lines {
-		all[revision] = store.Depth{Waiting: l.ages.Len() - l.running, Running: l.running, Oldest: l.ages.items[0].accepted}
+		lapsed := 0 // in due too, although they run: their leases have ended
+		for _, e := range l.due.items {
+			if e.state == task.Running {
+				lapsed++
+			}
+		}
+		all[revision] = store.Depth{Waiting: l.ages.Len() - l.running, Due: l.due.Len() - lapsed, Running: l.running, Oldest: l.ages.items[0].accepted}
 	}
 	return all
 }

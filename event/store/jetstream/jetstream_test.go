@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/event/store"
 	"sluice.dev/sluice/event/store/storetest"
 	"sluice.dev/sluice/event/task"
+	"sluice.dev/sluice/test/authority"
 )
 
 // startServer starts a real server on a free port, which keeps its data in a folder.
@@ -306,4 +307,30 @@ func parallel(b *testing.B, concurrency int, do func() error) {
 	}
 	all.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
+
+// TestAServerWithTLS has server and store prove who they are by certificates.
+func TestAServerWithTLS(t *testing.T) {
+	ca := authority.New(t)
+	ours, theirs := ca.Issue("client", "sluice"), ca.Issue("server", "127.0.0.1")
+	config, err := server.GenTLSConfig(&server.TLSConfigOpts{
+		CertFile: theirs.Chain, KeyFile: theirs.Key, CaFile: ca.File, Verify: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startServer(t, server.Options{TLS: true, TLSVerify: true, TLSConfig: config})
+	o := Options{URL: "tls://" + srv.Addr().String(), Limits: storetest.Limits, Authorities: ca.File}
+	if _, err := Open(t.Context(), o); err == nil {
+		t.Error("a client without a certificate has opened the store")
+	}
+	o.Certificate, o.Key = ours.Chain, ours.Key
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, _, err := s.Add(t.Context(), newTask(t), task.Request{}); err != nil {
+		t.Error(err)
+	}
 }

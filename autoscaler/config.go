@@ -14,8 +14,8 @@ const (
 	HPA = "hpa.autoscaling.knative.dev"
 )
 
-// Known says whether a class is one of Knative's, which Sluice scales. The others belong to somebody else.
-func Known(class string) bool { return class == KPA || class == HPA }
+// Known says whether Sluice scales a class: Knative's, and Event. The others belong to somebody else.
+func Known(class string) bool { return class == KPA || class == HPA || class == Event }
 
 // ClassOf returns the class of a revision with these annotations.
 func ClassOf(c *Config, a map[string]string) string {

@@ -113,6 +113,9 @@ func Policy(c *Config, t Template) model.Scaling {
 		p.Metric, p.HPA = model.Concurrency, hpaPolicy(&p, a)
 	}
 	p.Target, p.Total = targets(c, a, p.Metric, float64(t.Concurrency))
+	if p.Class == Event {
+		eventPolicy(&p, &t)
+	}
 	return p
 }
 

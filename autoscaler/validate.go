@@ -11,8 +11,8 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// domain is the end of the classes that are Knative's own.
-const domain = ".knative.dev"
+// domain is the end of the classes that are Knative's own, ours of Sluice's.
+const domain, ours = ".knative.dev", ".sluice.dev"
 
 // Validate says which annotations of a revision are wrong, in Knative's sentences ("message: annotation", one per
 // line; pkg/apis/autoscaling/annotation_validation.go). Annotations that Knative does not have get sentences of that form. It returns nil
@@ -28,6 +28,7 @@ func Validate(c *Config, a map[string]string) error {
 	v.initialScale()
 	v.usage()
 	v.mode()
+	v.event()
 	return errors.Join(v.errs...)
 }
 
@@ -81,7 +82,7 @@ func (v *validator) outside(key string, low, value, high any) {
 }
 
 func (v *validator) class() {
-	if k, class, ok := v.find(keyClass); ok && strings.HasSuffix(class, domain) && class != KPA && class != HPA {
+	if k, class, ok := v.find(keyClass); ok && (strings.HasSuffix(class, domain) || strings.HasSuffix(class, ours)) && !Known(class) {
 		v.invalid(k, class)
 	}
 }

@@ -30,10 +30,18 @@ const (
 	EventSourceHeader = "Ce-Source"
 )
 
+// SlotHeader is on a task that an activator sends on. SlotLeased says to a queue-proxy that the task has a slot at this replica, so that it
+// refuses the task where there is none. SlotHanded says to an activator that another one hands the task over.
+const (
+	SlotHeader = "Sluice-Slot"
+	SlotLeased = "leased"
+	SlotHanded = "handed"
+)
+
 // NotReady is what a queue-proxy says when it is asked whether its replica is ready, before what the application's last probe found.
 const NotReady = "the application is not ready: "
 
 // InternalHeaders are the headers that only parts of the platform may send, by Knative's names and in canonical form. Gateways remove
 // them from the requests of clients. Nothing behind a gateway acts on them, except that a queue-proxy acts on a ProxyHeader with a
 // valid proof.
-var InternalHeaders = []string{ProxyHeader, "K-Original-Host", "K-Network-Probe", "K-Network-Hash", "K-Kubelet-Probe"}
+var InternalHeaders = []string{ProxyHeader, SlotHeader, "K-Original-Host", "K-Network-Probe", "K-Network-Hash", "K-Kubelet-Probe"}

@@ -5,6 +5,7 @@ const (
 	LoadConcurrency = "sluice.concurrency" // request-seconds in the interval, those of streams among them
 	LoadStreams     = "sluice.streams"     // those of streams alone
 	LoadWaiting     = "sluice.waiting"     // requests that wait now
+	LoadOldest      = "sluice.oldest"      // seconds that the first of them has waited
 )
 
 // QueueMetrics begins the name of every metric that a queue-proxy serves.

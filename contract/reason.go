@@ -18,9 +18,10 @@ const (
 	ReasonUnknownRevision  = "UnknownRevision"  // 404: there is no such revision
 	ReasonTooManyHeaders   = "TooManyHeaders"   // 431
 	ReasonUnreachable      = "Unreachable"      // 502: the application or its replica did not answer, or not in HTTP
-	ReasonQueueFull        = "QueueFull"        // 503: the queue is full
+	ReasonQueueFull        = "QueueFull"        // 503, of tasks 429: the queue is full
 	ReasonRevisionFailed   = "RevisionFailed"   // 503: the revision cannot start
 	ReasonShuttingDown     = "ShuttingDown"     // 503: the drain has taken as long as it may
 	ReasonTooManyRevisions = "TooManyRevisions" // 503: requests wait for as many revisions as the activator allows
+	ReasonDeadline         = "DeadlineExceeded" // 504: the deadline of the task has passed
 	ReasonRequestTimeout   = "RequestTimeout"   // 504: one of the revision's timeouts
 )

@@ -29,6 +29,9 @@ const (
 	FieldActivators  = "activators"  // list of host:port: the activators that share the revision
 	FieldBehind      = "behind"      // true: requests come by activators although there are replicas
 	FieldDirect      = "direct"      // true: the endpoints are applications without a queue-proxy
+	FieldTasks       = "tasks"       // true: each request is a task, and waits at one activator alone
+	FieldOwner       = "owner"       // host:port of that activator, to which the others hand tasks over
+	FieldMaxWaiting  = "maxWaiting"  // number: tasks that may wait
 
 	FieldFailure        = "failure" // object: why the revision cannot start
 	FieldFailureReason  = "reason"

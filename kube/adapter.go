@@ -115,6 +115,9 @@ type Scaling struct {
 	// Foreign returns the class of a revision with these annotations when others scale that class, else nothing. It may be nil: then it is
 	// always nothing.
 	Foreign func(annotations map[string]string) string
+	// Tasks says whether each request of a revision with these annotations is a task, and how many may wait; 0 leaves that to activators.
+	// It may be nil: then none is.
+	Tasks func(annotations map[string]string) (yes bool, maxWaiting int)
 	// CheckNew does so for a revision that is to be created, by the configuration of now. A revision that exists must not stop when the
 	// configuration changes. It may be nil: then the configuration never changes, and Check has it.
 	CheckNew func(annotations map[string]string) error

@@ -154,8 +154,10 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 		return 0, err
 	}
 	runnable := len(problems) == 0 && found.Images != nil
-	if a.fleet.Set(fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}) {
-		a.options.Scale.Set(scaled)
+	plan := fleet.Plan{Scaled: scaled, Workload: workload, Runnable: runnable, Backend: backendOf(value, &workload)}
+	a.tasks(revision, &plan)
+	if a.fleet.Set(plan) {
+		a.options.Scale.Set(plan.Scaled)
 	}
 	state := a.fleet.Get(value.Key, value.UID)
 	if state.Decision == nil {
@@ -187,6 +189,21 @@ func (a *Adapter) runRevision(ctx context.Context, stored *servingv1.Revision) (
 	}
 	again, err := a.writeRevisionStatus(ctx, revision, before, in, state)
 	return sooner(again, found.Again), err
+}
+
+// tasks has the requests of a revision be tasks where its class says so. A replica without a concurrency limit then takes one at a time.
+func (a *Adapter) tasks(revision *servingv1.Revision, plan *fleet.Plan) {
+	if a.options.Scale.Tasks == nil {
+		return
+	}
+	yes, maxWaiting := a.options.Scale.Tasks(revision.Annotations)
+	if !yes {
+		return
+	}
+	plan.Backend.Tasks, plan.Backend.MaxWaiting = true, maxWaiting
+	for _, concurrency := range []*int{&plan.Scaled.Concurrency, &plan.Workload.Concurrency, &plan.Backend.Concurrency} {
+		*concurrency = max(1, *concurrency)
+	}
 }
 
 // scaled returns what the autoscaler must know of a Revision, and its RevisionScale, if it has one.

@@ -115,6 +115,9 @@ func (d Decision) Why() string {
 	if d.Reason == ReasonScheduleMax {
 		return fmt.Sprintf("%s: %s allows no more: %s", replicas, d.Limit.Signal, d.Limit.Why)
 	}
+	if d.Reason == ReasonMaxScale && d.Signal.Why != "" {
+		return fmt.Sprintf("%s: %s; %s asks for %d: %s", replicas, sentences[d.Reason], d.Signal.Signal, d.Signal.Replicas, d.Signal.Why)
+	}
 	if d.Fresh {
 		return fmt.Sprintf("%s: %s; %s", replicas, sentences[d.Reason], load)
 	}

@@ -63,6 +63,8 @@ type Scaling struct {
 	CPU, Memory float64
 	// HPA is the policy of a revision of that class; the zero value of any other.
 	HPA HPA
+	// EventIdle is how long a replica stays that no task needs, of the class event.sluice.dev alone.
+	EventIdle time.Duration
 }
 
 // HPA is the policy of a revision of the class hpa.autoscaling.knative.dev: what a HorizontalPodAutoscaler of Kubernetes is made from.

@@ -162,6 +162,10 @@ type Backend struct {
 	Activators int
 	// Concurrency is how many requests one endpoint may have at a time; 0 means no limit. It is for activators.
 	Concurrency int
+	// Tasks says that each request is a task, which waits in the queue of one activator, the revision's owner, until a replica is free.
+	// Gateways know the activators alone. MaxWaiting is how many may wait; 0 leaves it to the activator.
+	Tasks      bool
+	MaxWaiting int
 	// Timeout bounds a request, its wait for an endpoint included; 0 means no bound. Activators enforce it, and gateways bound the time
 	// to the response by it.
 	Timeout time.Duration
@@ -175,8 +179,10 @@ type Backend struct {
 func (b Backend) Equal(o Backend) bool {
 	return b.Revision == o.Revision && b.Owner == o.Owner && b.Protocol == o.Protocol && b.Direct == o.Direct &&
 		b.Via == o.Via && b.Activators == o.Activators && b.Concurrency == o.Concurrency && b.Timeout == o.Timeout &&
-		b.Failure.equal(o.Failure) && b.Start == o.Start && slices.Equal(b.Endpoints, o.Endpoints)
+		b.sameTasks(o) && b.Failure.equal(o.Failure) && b.Start == o.Start && slices.Equal(b.Endpoints, o.Endpoints)
 }
+
+func (b Backend) sameTasks(o Backend) bool { return b.Tasks == o.Tasks && b.MaxWaiting == o.MaxWaiting }
 
 func (f *Failure) equal(o *Failure) bool { return f == o || f != nil && o != nil && *f == *o }
 

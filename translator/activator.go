@@ -41,6 +41,15 @@ func activatorFields(in *model.Backend, activators []model.Endpoint) map[string]
 	if in.Concurrency > 0 {
 		fields[contract.FieldConcurrency] = structpb.NewNumberValue(float64(in.Concurrency))
 	}
+	if in.Tasks {
+		fields[contract.FieldTasks] = structpb.NewBoolValue(true)
+		if len(activators) > 0 {
+			fields[contract.FieldOwner] = structpb.NewStringValue(hostPort(ranked(in.Revision.String(), activators)[0]))
+		}
+		if in.MaxWaiting > 0 {
+			fields[contract.FieldMaxWaiting] = structpb.NewNumberValue(float64(in.MaxWaiting))
+		}
+	}
 	if in.Timeout > 0 {
 		fields[contract.FieldTimeout] = structpb.NewNumberValue(in.Timeout.Seconds())
 	}

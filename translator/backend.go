@@ -58,9 +58,11 @@ func (p *backendPart) addResources(b *resourceBuilder, old *backendPart, in *mod
 	pods := addresses(in.Endpoints)
 	p.reportInvalid(in)
 	chosen := nearest(name, activators, in.Activators)
-	zones := []zone{{contract.ZonePods, pods}, {contract.ZoneActivator, without(chosen, pods)}}
-	served := slices.Clone(zones)
-	if in.Via == model.ViaActivator {
+	served := []zone{{contract.ZonePods, pods}, {contract.ZoneActivator, without(chosen, pods)}}
+	switch {
+	case in.Tasks:
+		served = taskZones(name, chosen)
+	case in.Via == model.ViaActivator:
 		slices.Reverse(served)
 	}
 	if old != nil && old.served && old.upstreamProtocol == p.upstreamProtocol {
@@ -127,6 +129,18 @@ func socketAddress(host string, port int) *corev3.Address {
 	}}}
 }
 
+// taskZones are the zones of a revision whose requests are tasks: its owner, and behind it the activators that hand tasks over to the owner
+// or become it. No gateway sends a task to a replica by itself.
+func taskZones(revision string, chosen []model.Endpoint) []zone {
+	if len(chosen) == 0 {
+		return nil
+	}
+	all := ranked(revision, chosen)
+	others := all[1:]
+	slices.SortFunc(others, compareEndpoint)
+	return []zone{{contract.ZoneActivator, all[:1]}, {contract.ZoneActivator, others}}
+}
+
 // nearest picks n activators of a revision (0 means the least) by rendezvous hashing. Every replica of the control plane picks the same,
 // and an activator that comes or goes moves only the revisions that it had or gets.
 func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoint {
@@ -134,6 +148,13 @@ func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoi
 	if len(activators) <= n {
 		return activators
 	}
+	picked := ranked(revision, activators)[:n]
+	slices.SortFunc(picked, compareEndpoint)
+	return picked
+}
+
+// ranked sorts activators by rendezvous hashing. The first one is the owner of a revision whose requests are tasks.
+func ranked(revision string, activators []model.Endpoint) []model.Endpoint {
 	type scored struct {
 		model.Endpoint
 		score uint64
@@ -145,12 +166,11 @@ func nearest(revision string, activators []model.Endpoint, n int) []model.Endpoi
 	slices.SortFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), compareEndpoint(a.Endpoint, b.Endpoint))
 	})
-	picked := make([]model.Endpoint, n)
-	for i := range picked {
-		picked[i] = all[i].Endpoint
+	sorted := make([]model.Endpoint, len(all))
+	for i := range all {
+		sorted[i] = all[i].Endpoint
 	}
-	slices.SortFunc(picked, compareEndpoint)
-	return picked
+	return sorted
 }
 
 func without(from, what []model.Endpoint) []model.Endpoint {

@@ -25,6 +25,11 @@ func (l *Loop) ask(r *revision, now time.Time) (d model.Decision) {
 		if l.options.Platform {
 			defer func() { d.HPA = &p }()
 		}
+	case class == autoscaler.Event:
+		led := autoscaler.LedByTasks(*policy)
+		policy, o.Samples, o.Quiet = &led, nil, true
+		r.waiting = model.Proposal{}
+		r.signals = append(r.allSignals(), l.asksTasks(r, now))
 	case !autoscaler.Known(class):
 		led := autoscaler.Led(r.policy, 0)
 		policy, o.Samples, o.Quiet = &led, nil, true

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/autoscaler/scrape"
 	"sluice.dev/sluice/model"
 )
@@ -31,6 +32,9 @@ type Load struct {
 	// Concurrency is the mean number of requests in progress, Streams the part of them that are streams (upgraded
 	// connections and gRPC), Requests their number per second, and Waiting how many wait for a replica now.
 	Concurrency, Streams, Requests, Waiting float64
+	// InFlight is how many requests wait or run now, Oldest for how long the first of those that wait has waited.
+	InFlight float64
+	Oldest   time.Duration
 	// Over is the time that Requests is the mean of; 0 means a second or more.
 	Over time.Duration
 }
@@ -54,8 +58,9 @@ func (a load) minus(b load) load {
 
 // reported is the load of a revision in the last report of one client.
 type reported struct {
-	load // without requests, which are in pace
-	pace pace
+	load  // without requests, which are in pace
+	pace  pace
+	tasks autoscaler.Tasks
 }
 
 func (r reported) figures() load { return load{r.concurrency, r.streams, r.pace.perSecond()} }
@@ -113,9 +118,12 @@ func (l *Loop) takeLoads(report Report, from *reporter, before map[*revision]str
 		from.seen[r] = struct{}{}
 		r.loads[report.Reporter] = reported{
 			load{concurrency: seen.Concurrency, streams: seen.Streams},
-			r.loads[report.Reporter].pace.after(l.ticks, seen.Requests, seen.Over),
+			r.loads[report.Reporter].pace.after(l.ticks, seen.Requests, seen.Over), seen.tasks(),
 		}
-		if from.activator || r.scaled.Source == model.FromEnvoy {
+		switch {
+		case r.policy.Class == autoscaler.Event:
+			l.reactToTasks(r, now)
+		case from.activator || r.scaled.Source == model.FromEnvoy:
 			l.react(r, seen, now)
 		}
 	}

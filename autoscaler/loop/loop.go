@@ -279,7 +279,7 @@ func (l *Loop) tick(now time.Time) {
 	for r := range l.awake {
 		r.hold(l.ticked, now)
 		l.sample(r, now)
-		if r.phase == l.ticks%period {
+		if r.phase == l.ticks%period || r.policy.Class == autoscaler.Event {
 			l.decide(r, now)
 		}
 	}

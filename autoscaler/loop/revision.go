@@ -31,14 +31,15 @@ type revision struct {
 	directAt    time.Time           // when they came, or when the first replica became ready
 	warned      bool                // that the load is unknown
 
-	samples []model.Sample   // since the last decision
-	second  int64            // of the newest sample
-	sampled load             // the load in that sample
-	waiting model.Proposal   // of the activators; its Signal is empty when they ask for nothing
-	outside proposals        // of signals outside the loop, sorted by their names
-	signals []model.Proposal // of all signals beside the load, as the last decision had them
-	asked   model.Proposal   // of the platform's own autoscaler; its Signal is empty when there is none
-	scaler  scaler           // of the class HPA
+	samples []model.Sample       // since the last decision
+	second  int64                // of the newest sample
+	sampled load                 // the load in that sample
+	waiting model.Proposal       // of the activators; its Signal is empty when they ask for nothing
+	outside proposals            // of signals outside the loop, sorted by their names
+	signals []model.Proposal     // of all signals beside the load, as the last decision had them
+	asked   model.Proposal       // of the platform's own autoscaler; its Signal is empty when there is none
+	scaler  scaler               // of the class HPA
+	tasks   autoscaler.TaskCount // of the class Event
 	usage   usage
 
 	plan    planned // by schedules
@@ -57,6 +58,7 @@ func (l *Loop) newRevision(s model.Scaled, now time.Time) *revision {
 	r.outside = l.takeAhead(s.Revision, s.UID)
 	if before := s.Before; before.Replicas != model.UnknownReplicas {
 		r.replicas = before.Replicas
+		r.tasks.Resume(before.Replicas, now)
 		r.state = autoscaler.Resume(autoscaler.Restart{
 			Ready: before.Replicas, Active: before.Active, Since: before.Since, Initialized: before.Initialized,
 		}, now)

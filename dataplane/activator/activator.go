@@ -3,6 +3,7 @@ package activator
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -48,6 +49,11 @@ type Options struct {
 	Drain, Quiet time.Duration
 	// Limits bound what clients may do. Zero fields have the defaults documented there.
 	Limits Limits
+	// Tasks answers requests for revisions whose requests are tasks that ask to be answered later (Prefer: respond-async), and those below
+	// contract.TaskPath. Without it such a revision's get 501.
+	Tasks func(w http.ResponseWriter, r *http.Request, namespace, revision string)
+	// Backlog is how many tasks of each revision, namespace/name, wait elsewhere; nil for none. They count as waiting.
+	Backlog func() map[string]int
 }
 
 // Limits bound what clients may do.
@@ -97,6 +103,7 @@ type Activator struct {
 	hosts     *hosts
 	pending   *dispatch.Pending
 	reportNow chan struct{} // holds a token when load is to be reported at once
+	taskWaits chan struct{} // holds a token when a task has begun to wait
 	buffers   replay.Buffers
 	metrics   *metrics
 	lost      *lost.Log
@@ -104,6 +111,7 @@ type Activator struct {
 
 	listener net.Listener
 	address  string                  // for gateways and the control plane
+	runner   string                  // what contract.RunnerHeader has in the requests of the runner of tasks in this process
 	cut      context.CancelCauseFunc // ends all requests in flight
 
 	answered  atomic.Bool                     // the control plane has answered once
@@ -123,7 +131,7 @@ func New(opts Options) (*Activator, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	a := &Activator{
 		opts: opts, logger: opts.Logger, http2: upstream.NewHTTP2(true), direct: upstream.NewHTTP2(false),
-		reportNow: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
+		reportNow: make(chan struct{}, 1), taskWaits: make(chan struct{}, 1), lost: lost.NewLog(), metrics: newMetrics(),
 		pending: dispatch.NewPending(opts.Limits.WaitingTotal), listener: opts.Listener,
 	}
 	if a.listener == nil {
@@ -133,10 +141,14 @@ func New(opts Options) (*Activator, error) {
 		}
 		a.listener = l
 	}
-	a.address = cmp.Or(opts.Address, a.listener.Addr().String())
+	a.address, a.runner = cmp.Or(opts.Address, a.listener.Addr().String()), rand.Text()
 	a.revisions = &revisions{
 		byLabel: map[string]*revision{}, max: opts.Limits.Revisions,
-		make:        func() *dispatch.Dispatcher { return dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon) },
+		make: func() *dispatch.Dispatcher {
+			d := dispatch.New(opts.Limits.Waiting, a.pending, a.reportSoon)
+			d.OnTask(a.reportTasksSoon)
+			return d
+		},
 		subscribe:   func(label string) { a.client.Subscribe(resource.EndpointType, label) },
 		unsubscribe: func(label string) { a.client.Unsubscribe(resource.EndpointType, label) },
 	}
@@ -280,6 +292,7 @@ func (a *Activator) takeAssignments(u client.Update) error {
 			errs = append(errs, fmt.Errorf("endpoint assignment %q: %w", r.Name, err))
 			continue
 		}
+		assignment.HandOver = assignment.Owner != "" && assignment.Owner != a.address
 		revision.Apply(assignment, slices.Index(assignment.Activators, a.address))
 	}
 	for _, name := range u.Removed {

@@ -21,6 +21,7 @@ import (
 
 const (
 	maxConcurrency = 1_000_000
+	maxWaiting     = 1_000_000
 	maxTimeout     = 365 * 24 * time.Hour
 )
 
@@ -71,7 +72,8 @@ func (a *decoded) add(group *endpointv3.LocalityLbEndpoints) error {
 	}{
 		{contract.FieldConcurrency, a.setConcurrency}, {contract.FieldTimeout, a.setTimeout}, {contract.FieldActivators, a.setActivators},
 		{contract.FieldFailure, a.setFailure}, {contract.FieldStart, a.setStart},
-		{contract.FieldBehind, flag(&a.Behind)}, {contract.FieldDirect, flag(&a.Direct)},
+		{contract.FieldBehind, flag(&a.Behind)}, {contract.FieldDirect, flag(&a.Direct)}, {contract.FieldTasks, flag(&a.Tasks)},
+		{contract.FieldOwner, a.setOwner}, {contract.FieldMaxWaiting, a.setMaxWaiting},
 	} {
 		v := fields[part.name]
 		if v == nil {
@@ -131,6 +133,23 @@ func (a *decoded) setActivators(v *structpb.Value) error {
 		return errors.New("must be a list")
 	}
 	slices.Sort(a.Activators)
+	return nil
+}
+
+func (a *decoded) setOwner(v *structpb.Value) error {
+	a.Owner = v.GetStringValue()
+	if _, _, err := net.SplitHostPort(a.Owner); err != nil {
+		return fmt.Errorf("is %q; it must be host:port", a.Owner)
+	}
+	return nil
+}
+
+func (a *decoded) setMaxWaiting(v *structpb.Value) error {
+	n, err := number(v)
+	if err != nil || n != math.Trunc(n) || n > maxWaiting {
+		return cmp.Or(err, fmt.Errorf("is %v; it must be a whole number up to %d", n, maxWaiting))
+	}
+	a.MaxWaiting = int(n)
 	return nil
 }
 

@@ -28,6 +28,7 @@ type exchange struct {
 	ctx     context.Context // ends with the client, the server or the revision's timeout
 	cancel  context.CancelCauseFunc
 	limit   timeLimit
+	problem *refusal  // what is wrong with it if it is a task
 	upgrade string    // the protocol to switch to; empty for none
 	sent    time.Time // when the exchange connected to the replica
 	status  int       // of the response; 0 before it
@@ -39,6 +40,7 @@ type exchange struct {
 	sending  *replay.Reader // the body of the current attempt; nil for a request without one
 	trailers []string       // the names that the client announced, sorted
 
+	runs    bool          // the runner of tasks in this process sends it
 	span    *tracing.Span // nil for none
 	tries   int           // replicas that were chosen
 	reason  string        // why the activator has answered itself
@@ -48,8 +50,10 @@ type exchange struct {
 // serve handles one request of a revision.
 func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.Body, name revisionName) {
 	x := &exchange{activator: a, w: w, r: r, intake: body, upgrade: upgradeOf(r.Header)}
-	x.Arrived = time.Now()
+	x.Arrived, x.runs = time.Now(), a.fromRunner(r)
 	x.Stream = x.upgrade != "" || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	x.Handed = handed(r)
+	x.readTerms()
 	a.arrive(x.Arrived)
 	defer a.depart()
 	if x.span = a.tracer.Begin(r); x.span != nil {
@@ -63,6 +67,9 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, body *intake.B
 	}
 	x.revision = revision
 	defer func() { revision.Leave(&x.Ticket, x.status != 0 && x.status < http.StatusInternalServerError) }()
+	if x.problem != nil && revision.Tasks() {
+		err = x.problem
+	}
 	if err != nil {
 		x.refuse(refusalOf(err))
 		return
@@ -79,8 +86,12 @@ func (x *exchange) run() error {
 	if err := x.await(); err != nil {
 		return err
 	}
+	if x.problem != nil && x.Task() {
+		return x.problem
+	}
 	x.startTimeout()
 	defer x.endTimeout()
+	defer x.untilDeadline()()
 	x.takeBody()
 	defer x.releaseBody()
 	for {
@@ -133,7 +144,14 @@ func (x *exchange) begin() {
 	}
 	x.extendTimeout()
 	x.revision.Answered(&x.Ticket)
+	if x.ToOwner() {
+		x.activator.metrics.handed.Inc()
+		return // the owner counts it
+	}
 	x.activator.metrics.dispatched.Inc()
+	if x.runs {
+		x.w.Header().Set(contract.ReplicaHeader, x.Replica().Address)
+	}
 	if !x.Cold() && !x.timed() {
 		return
 	}

@@ -70,6 +70,9 @@ func (x *exchange) writeHead(c *upstream.Conn) error {
 	if !x.Direct() { // an application must not get the proof
 		writeAll(out, contract.ProxyHeader+": ", x.activator.proof(x.revision), "\r\n")
 	}
+	if x.Task() {
+		writeAll(out, contract.SlotHeader+": ", x.slot(), "\r\n")
+	}
 	name := x.revision.name
 	writeAll(out, contract.NamespaceHeader+": ", name.namespace, "\r\n"+contract.RevisionHeader+": ", name.name, "\r\n")
 	named := r.Header["Connection"]

@@ -80,6 +80,9 @@ func (x *exchange) outgoing() *http.Request {
 	if !x.Direct() { // an application must not get the proof
 		out.Header[contract.ProxyHeader] = []string{x.activator.proof(x.revision)}
 	}
+	if x.Task() {
+		out.Header[contract.SlotHeader] = []string{x.slot()}
+	}
 	out.Header[contract.NamespaceHeader] = []string{x.revision.name.namespace}
 	out.Header[contract.RevisionHeader] = []string{x.revision.name.name}
 	if out.Header["User-Agent"] == nil {

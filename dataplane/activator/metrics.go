@@ -3,17 +3,18 @@ package activator
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics are an activator's counters and histograms.
 type metrics struct {
-	dispatched, retried, coldStarts prometheus.Counter
-	refused                         *prometheus.CounterVec // by reason
-	coldStart                       prometheus.Histogram
-	coldStartPart                   *prometheus.HistogramVec
-	parts                           [len(partNames)]prometheus.Observer // of coldStartPart, in order
+	dispatched, retried, handed, coldStarts prometheus.Counter
+	refused                                 *prometheus.CounterVec // by reason
+	coldStart                               prometheus.Histogram
+	coldStartPart                           *prometheus.HistogramVec
+	parts                                   [len(partNames)]prometheus.Observer // of coldStartPart, in order
 }
 
 // namespace and subsystem begin the name of each metric.
@@ -35,6 +36,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		dispatched: prometheus.NewCounter(counter("dispatched_total", "Requests that a replica answered.")),
 		retried:    prometheus.NewCounter(counter("retried_total", "Attempts that no replica received, after which another one followed.")),
+		handed:     prometheus.NewCounter(counter("handed_over_total", "Tasks that went to the owner of their revision.")),
 		coldStarts: prometheus.NewCounter(counter("cold_starts_total", "Requests that waited for the first endpoint of their revision.")),
 		refused: prometheus.NewCounterVec(counter("refused_total",
 			"Requests that the activator answered itself, by the reason in its answer."),
@@ -64,6 +66,8 @@ var (
 		"namespace_name", "revision_name")
 	depthDesc = describe("queue_depth", "Requests that wait for a slot of a replica, for revisions that have any in flight.",
 		"namespace_name", "revision_name")
+	oldestDesc = describe("oldest_wait_seconds", "For how long the first of those requests has waited, for revisions with any.",
+		"namespace_name", "revision_name")
 	revisionsDesc = describe("revisions", "Revisions whose endpoints are followed.")
 	droppedDesc   = describe("spans_dropped_total", "Spans of traces that were not sent to the collector.")
 )
@@ -80,12 +84,12 @@ type collector struct{ activator *Activator }
 // all are the metrics that are kept.
 func (c collector) all() []prometheus.Collector {
 	m := c.activator.metrics
-	return []prometheus.Collector{m.dispatched, m.retried, m.coldStarts, m.refused, m.coldStart, m.coldStartPart}
+	return []prometheus.Collector{m.dispatched, m.retried, m.handed, m.coldStarts, m.refused, m.coldStart, m.coldStartPart}
 }
 
 // Describe names the metrics.
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{inFlightDesc, depthDesc, revisionsDesc, droppedDesc} {
+	for _, d := range []*prometheus.Desc{inFlightDesc, depthDesc, oldestDesc, revisionsDesc, droppedDesc} {
 		to <- d
 	}
 	for _, m := range c.all() {
@@ -102,6 +106,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for _, h := range s.Held {
 		gauge(inFlightDesc, h.InFlight, h.Namespace, h.Name)
 		gauge(depthDesc, h.Waiting, h.Namespace, h.Name)
+		if h.Waiting > 0 {
+			to <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, h.Oldest.Seconds(), h.Namespace, h.Name)
+		}
 	}
 	gauge(revisionsDesc, s.Revisions)
 	to <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.activator.tracer.Dropped()))
@@ -122,14 +129,17 @@ type Stats struct {
 type HeldRevision struct {
 	Namespace, Name   string
 	InFlight, Waiting int // requests in flight, and those of them that wait for a slot
+	// Oldest is for how long the first of those has waited.
+	Oldest time.Duration
 }
 
 // Stats returns the state of this moment.
 func (a *Activator) Stats() Stats {
+	now := time.Now()
 	s := Stats{Connected: a.answered.Load(), Draining: a.draining.Load(), Revisions: a.revisions.count()}
 	for r := range a.revisions.all() {
 		if inFlight, waiting := r.Counts(); inFlight > 0 {
-			s.Held = append(s.Held, HeldRevision{r.name.namespace, r.name.name, inFlight, waiting})
+			s.Held = append(s.Held, HeldRevision{r.name.namespace, r.name.name, inFlight, waiting, r.Oldest(now)})
 		}
 	}
 	slices.SortFunc(s.Held, func(a, b HeldRevision) int {

@@ -49,11 +49,18 @@ var (
 func refusalOf(err error) *refusal {
 	var known *refusal
 	var failure *dispatch.Failure
+	var full *dispatch.FullError
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &failure):
 		return &refusal{503, contract.ReasonRevisionFailed, 5, failure.Error()}
+	case errors.As(err, &full):
+		return tooManyTasks(full)
+	case errors.Is(err, dispatch.ErrDeadline):
+		return errDeadline
+	case errors.Is(err, dispatch.ErrNotOwner):
+		return errNotOwner
 	case errors.Is(err, dispatch.ErrQueueFull):
 		return errQueueFull
 	case errors.Is(err, dispatch.ErrTimeout):

@@ -55,6 +55,10 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refused.answer(w, r)
 		return
 	}
+	if a.keeps(r, name) {
+		a.serveTask(w, r, body, name)
+		return
+	}
 	a.serve(w, r, body, name)
 }
 

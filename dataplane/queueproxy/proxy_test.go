@@ -290,13 +290,13 @@ func TestClientsCannotSpeakAsThePlatform(t *testing.T) {
 		Target: target, ActivatorKey: signer.Key(), Ready: func(context.Context) error { return io.ErrUnexpectedEOF },
 	})
 	c := client(t, model.HTTP1)
-	want := answer{200, "", "application " + address + "[][][][][]"}
+	want := answer{200, "", "application " + address + strings.Repeat("[]", len(contract.InternalHeaders))}
 	sent := 0
 	for _, header := range [][]string{
 		{"K-Proxy-Request", "activator"}, {"K-Proxy-Request", "activator "}, {"K-Proxy-Request", "activator other"},
 		{"K-Proxy-Request", "secret"},
 		{"K-Original-Host", "other.example"}, {"K-Network-Probe", "queue"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
-		{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"User-Agent", "Knative-Activator-Probe"},
+		{"K-Kubelet-Probe", "yes"}, {"Sluice-Slot", "leased"}, {"User-Agent", "kube-probe/1.37"}, {"User-Agent", "Knative-Activator-Probe"},
 	} {
 		sent++
 		if diff := cmp.Diff(want, get(t, c, "http://"+address, header...)); diff != "" {

@@ -106,6 +106,17 @@ func (t *Task) Abandon(now time.Time) error {
 	return nil
 }
 
+// Interrupt ends a try that its runner cuts off because it ends itself. The Task is due at once, and the try does not count.
+func (t *Task) Interrupt(now time.Time, owner string) error {
+	if t.State != Running || t.Lease.Owner != owner {
+		return ErrNotLeased
+	}
+	t.endTry(Try{Ended: now, Why: "it was cut off: the process that ran it was stopped"})
+	t.Tried--
+	t.State, t.Lease, t.Due = Waiting, Lease{}, now
+	return nil
+}
+
 // Outcome is how a try ended.
 type Outcome struct {
 	// Now is when, Random a number for the back-off, see Backoff.

@@ -86,6 +86,12 @@ func (r *replica) cutStreams() {
 	}
 }
 
+// isBusy reports whether requests are in flight. Without a queue-proxy it is not known.
+func (r *replica) isBusy() bool {
+	p := r.proxy.Load()
+	return p != nil && p.Load().InFlight > 0
+}
+
 // claimStart waits until fewer than Options.Starts replicas are starting.
 func (r *replica) claimStart(stop context.Context) error {
 	select {

@@ -39,7 +39,8 @@ type workload struct {
 type slot struct {
 	number   int
 	stop     func(streams time.Duration)
-	cut      func() // ends the streams in flight
+	cut      func()      // ends the streams in flight
+	busy     func() bool // requests are in flight
 	stopping bool
 	state    report
 	turned   time.Time // when it last became ready or unready
@@ -117,22 +118,21 @@ func (w *workload) streamDrain() time.Duration {
 	return max(streams, time.Millisecond) // 0 would mean no bound
 }
 
-// scale starts or stops replicas of w. It stops those that are not ready first, and those with the highest numbers.
+// scale starts or stops replicas of w. It stops those that are not ready first, then those without requests, and those with the highest
+// numbers. A request that comes in between ends all the same: a replica drains before it ends.
 func (r *Runtime) scale(w *workload, replicas int) {
 	w.spec.Replicas = replicas
 	if w.invalid != nil {
 		replicas = 0
 	}
 	live := slices.DeleteFunc(slices.Clone(w.slots), func(s *slot) bool { return s.stopping })
-	slices.SortStableFunc(live, func(a, b *slot) int {
-		if a.state.ready != b.state.ready {
-			if a.state.ready {
-				return -1
-			}
-			return 1
+	rank := make(map[*slot]int, len(live))
+	if len(live) > replicas {
+		for _, s := range live {
+			rank[s] = s.worth()
 		}
-		return cmp.Compare(a.number, b.number)
-	})
+	}
+	slices.SortStableFunc(live, func(a, b *slot) int { return cmp.Or(cmp.Compare(rank[b], rank[a]), cmp.Compare(a.number, b.number)) })
 	for ; len(live) > replicas; live = live[:len(live)-1] {
 		s := live[len(live)-1]
 		s.stopping = true
@@ -146,6 +146,17 @@ func (r *Runtime) scale(w *workload, replicas int) {
 		r.addReplica(w)
 	}
 	r.settle(w)
+}
+
+// worth is larger for a replica that is to stay longer.
+func (s *slot) worth() int {
+	switch {
+	case !s.state.ready:
+		return 0
+	case !s.busy():
+		return 1
+	}
+	return 2
 }
 
 // settle publishes w's status, and forgets w when it has no replicas and should have none.
@@ -186,7 +197,7 @@ func (r *Runtime) addReplica(w *workload) {
 	if r.existing[w.spec.Revision] != w.spec.UID {
 		p.settle = r.opts.Settle
 	}
-	s.cut = p.cutStreams
+	s.cut, s.busy = p.cutStreams, p.isBusy
 	s.stop = func(streams time.Duration) {
 		p.streams.Store(int64(streams))
 		cancel()

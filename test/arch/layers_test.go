@@ -119,8 +119,12 @@ var layers = map[string][]string{
 	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
 
 	"event/cloudevent":      {},
+	"cmd/sluice/tasks":      {"event/cloudevent", "event/intake", "event/runner", "event/sink", "event/store"},
 	"event/task":            {},
 	"event/store":           {"event/task"},
+	"event/intake":          {"event/store", "event/task"},
+	"event/runner":          {"event/store", "event/task"},
+	"event/sink":            {},
 	"event/store/bolt":      {"event/store", "event/task"},
 	"event/store/jetstream": {"event/store", "event/task"},
 	"event/store/storetest": {"event/store", "event/task"},
@@ -153,7 +157,8 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "event/store/bolt", "event/store/jetstream", "event/cloudevent", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/runner", "event/store/bolt", "event/store/jetstream",
+			"event/cloudevent", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

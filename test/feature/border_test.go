@@ -123,7 +123,7 @@ func clientsCannotSpeakAsThePlatform(t *testing.T, g gateway, routes model.Route
 	)
 	for _, name := range []string{"proxied", "held", "direct"} {
 		for _, header := range [][]string{
-			{"K-Network-Probe", "queue"}, {"K-Network-Probe", "activator"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
+			{"K-Network-Probe", "queue"}, {"K-Network-Probe", "activator"}, {"Sluice-Slot", "leased"}, {"Sluice-Slot", "handed"}, {"K-Network-Probe", "probe", "K-Network-Hash", "abc"},
 			{"K-Kubelet-Probe", "yes"}, {"User-Agent", "kube-probe/1.37"}, {"K-Original-Host", "other.example"},
 			{"K-Proxy-Request", "activator"},
 			{"X-Envoy-Upstream-Rq-Timeout-Ms", "1"}, {"X-Envoy-Internal", "true"},

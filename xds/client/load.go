@@ -25,6 +25,7 @@ type ClusterLoad struct {
 	Concurrency float64 // request-seconds in that time, streams included
 	Streams     float64 // stream-seconds in that time: the part of Concurrency that upgraded connections and gRPC calls have
 	Waiting     float64 // requests that wait for an endpoint now
+	Oldest      float64 // for how long the first of them has waited, in seconds; 0 where that is not told
 }
 
 const (
@@ -153,6 +154,9 @@ func (l *ClusterLoad) stats() *endpointv3.UpstreamLocalityStats {
 	}
 	if l.Waiting != 0 {
 		add(contract.LoadWaiting, l.Waiting)
+	}
+	if l.Oldest != 0 {
+		add(contract.LoadOldest, l.Oldest)
 	}
 	return stats
 }

@@ -87,11 +87,13 @@ func clusterLoad(l *endpointv3.UpstreamLocalityStats) (load resource.ClusterLoad
 			load.Streams = m.GetTotalMetricValue()
 		case contract.LoadWaiting:
 			load.Waiting = m.GetTotalMetricValue()
+		case contract.LoadOldest:
+			load.Oldest = m.GetTotalMetricValue()
 		}
 	}
 	counts := max(load.Issued, load.Succeeded, load.Failed, load.InProgress)
 	ok = len(load.Zone) <= maxZone && counts <= maxFigure
-	return load, ok && plausible(load.Concurrency) && plausible(load.Streams) && plausible(load.Waiting)
+	return load, ok && plausible(load.Concurrency) && plausible(load.Streams) && plausible(load.Waiting) && plausible(load.Oldest)
 }
 
 func plausible(f float64) bool { return !math.IsNaN(f) && f >= 0 && f <= maxFigure }
@@ -107,6 +109,7 @@ func merge(loads []resource.ClusterLoad, first int, load resource.ClusterLoad) [
 			l.Concurrency += load.Concurrency
 			l.Streams += load.Streams
 			l.Waiting += load.Waiting
+			l.Oldest = max(l.Oldest, load.Oldest)
 			l.Averaged = l.Averaged || load.Averaged
 			return loads
 		}

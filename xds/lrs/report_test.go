@@ -42,7 +42,7 @@ func clusterStats(name string, interval time.Duration, zones ...*endpointv3.Upst
 func TestReportIsRead(t *testing.T) {
 	got, dropped := read(&load_statsv3.LoadStatsRequest{ClusterStats: []*endpointv3.ClusterStats{
 		clusterStats("ns/a", 2*time.Second,
-			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0),
+			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0, contract.LoadOldest, 0.5),
 			zoneStats("activator", 20)),
 		clusterStats("ns/b", 0, zoneStats("pods", 40), zoneStats("pods", 60)), // a priority each
 		clusterStats("ns/c", -time.Second, zoneStats("", 0)),
@@ -50,7 +50,7 @@ func TestReportIsRead(t *testing.T) {
 	}}, 5*time.Second)
 	want := resource.LoadReport{Interval: 2 * time.Second, Clusters: []resource.ClusterLoad{
 		{Cluster: "ns/a", Zone: "pods", Interval: 2 * time.Second, Issued: 100, Succeeded: 50, Failed: 25, InProgress: 10, Concurrency: 3.5,
-			Streams: 1.5, Waiting: 7, Averaged: true},
+			Streams: 1.5, Waiting: 7, Oldest: 0.5, Averaged: true},
 		{Cluster: "ns/a", Zone: "activator", Interval: 2 * time.Second, Issued: 20, Succeeded: 10, Failed: 5, InProgress: 2},
 		{Cluster: "ns/b", Zone: "pods", Interval: 5 * time.Second, Issued: 100, Succeeded: 50, Failed: 25, InProgress: 10},
 		{Cluster: "ns/c", Interval: 5 * time.Second},
@@ -108,7 +108,7 @@ func BenchmarkLoadReport(b *testing.B) {
 	m := &load_statsv3.LoadStatsRequest{}
 	for i := range clusters {
 		m.ClusterStats = append(m.ClusterStats, clusterStats(fmt.Sprintf("namespace/service-%d-00001", i), time.Second,
-			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0),
+			zoneStats("pods", 100, contract.LoadConcurrency, 3.5, contract.LoadStreams, 1.5, contract.LoadWaiting, 7.0, contract.LoadOldest, 0.5),
 			zoneStats("activator", 20, contract.LoadConcurrency, 0.5)))
 	}
 	body, err := proto.Marshal(m)

@@ -26,5 +26,6 @@ type ClusterLoad struct {
 	Concurrency float64 // request-seconds in the interval, streams included
 	Streams     float64 // stream-seconds in the interval: the part of Concurrency that upgraded connections and gRPC calls have
 	Waiting     float64 // requests that wait for an endpoint now
+	Oldest      float64 // for how long the first of them has waited, in seconds
 	Averaged    bool    // the client reports Concurrency; Envoy and gRPC clients report only the counts
 }

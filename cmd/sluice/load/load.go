@@ -35,7 +35,10 @@ func FromLRS(r resource.LoadReport) loop.Report {
 
 // means divides the sums of a cluster by its interval.
 func means(revision model.Key, c resource.ClusterLoad) loop.Load {
-	l := loop.Load{Revision: revision, Waiting: c.Waiting, Concurrency: float64(c.InProgress)}
+	l := loop.Load{
+		Revision: revision, Waiting: c.Waiting, Concurrency: float64(c.InProgress), InFlight: float64(c.InProgress),
+		Oldest: time.Duration(c.Oldest * float64(time.Second)),
+	}
 	seconds := c.Interval.Seconds()
 	if seconds <= 0 {
 		return l

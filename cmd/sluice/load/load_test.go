@@ -34,18 +34,19 @@ func TestReportsBecomeMeans(t *testing.T) {
 		want     []loop.Load
 	}{
 		"a gateway counts what goes to replicas": {contract.RoleGateway, clusters, []loop.Load{
-			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
+			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, InFlight: 3, Over: half},
 		}},
 		"an activator counts all": {contract.RoleActivator, clusters[:1], []loop.Load{
-			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, Over: half},
+			{Revision: helloRevision, Concurrency: 4, Streams: 1, Requests: 20, InFlight: 3, Over: half},
 		}},
 		"Envoy has no means": {contract.RoleGateway, []resource.ClusterLoad{
 			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 7, InProgress: 3},
-		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7, Over: time.Second}}},
+		}, []loop.Load{{Revision: helloRevision, Concurrency: 3, Requests: 7, InFlight: 3, Over: time.Second}}},
 		"what waits counts as if it had been there all the time": {contract.RoleActivator, []resource.ClusterLoad{
-			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5,
+			{Cluster: "default/hello-00001", Zone: "pods", Interval: time.Second, Issued: 5, InProgress: 5, Concurrency: 0.001, Waiting: 5, Oldest: 0.25,
 				Averaged: true},
-		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5, Over: time.Second}}},
+		}, []loop.Load{{Revision: helloRevision, Concurrency: 5, Requests: 5, Waiting: 5, InFlight: 5,
+			Oldest: time.Second / 4, Over: time.Second}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := FromLRS(resource.LoadReport{Role: c.role, Stream: 7, Interval: half, Clusters: c.clusters})

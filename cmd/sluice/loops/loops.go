@@ -131,6 +131,9 @@ func (l *Loops) newAdapter(o kube.Options) (err error) {
 			}
 			return ""
 		},
+		Tasks: func(annotations map[string]string) (bool, int) {
+			return autoscaler.ClassOf(l.scaling.Load(), annotations) == autoscaler.Event, autoscaler.MaxWaiting(annotations)
+		},
 		CheckNew: func(annotations map[string]string) error {
 			return errors.Join(autoscaler.Validate(l.scaling.Load(), annotations), CheckSchedule(annotations))
 		},

@@ -42,6 +42,7 @@ type Options struct {
 	EnvoyStats       []string      // admin addresses of Envoys that do not report their load over LRS
 	Tracing          model.Tracing // which requests get spans, and where these go
 	MaxReplicas      int           // how many replicas may run, of all revisions together
+	CallbackAllow    []string      // hosts and networks for callbacks of tasks, besides public addresses
 	RequestLog       bool          // log each request of the queue-proxies to Out, as JSON
 
 	// Program is the path of a sluice binary. The store runs as a process of it, and services find it as `sluice`. Without one the store
@@ -96,6 +97,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 			"repeated")
 	flags.IntVar(&o.MaxReplicas, "max-replicas", o.MaxReplicas,
 		"how many replicas this machine runs at most, of all revisions together; by default from its memory and this process's descriptors")
+	flags.StringArrayVar(&o.CallbackAllow, "callback-allow", o.CallbackAllow,
+		"host, address or network that callbacks and dead letters of tasks may go to, besides public addresses; may be repeated")
 	flags.BoolVar(&o.RequestLog, "request-log", o.RequestLog, "have the queue-proxies log each request to standard output, as JSON")
 	flags.StringVar(&o.Domain, "domain", o.Domain, "domain of the services' URLs: NAME.NAMESPACE.DOMAIN")
 	flags.StringVar(&o.Gateway, "gateway", o.Gateway,

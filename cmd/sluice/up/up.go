@@ -26,6 +26,7 @@ import (
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/policy"
 	"sluice.dev/sluice/cmd/sluice/stage"
+	"sluice.dev/sluice/cmd/sluice/tasks"
 	"sluice.dev/sluice/cmd/sluice/transport"
 	"sluice.dev/sluice/dataplane/tracing"
 	"sluice.dev/sluice/model"
@@ -54,6 +55,7 @@ type Up struct {
 	xds    *transport.Listeners
 	token  string          // by which queue-proxies know activators
 	tracer *tracing.Tracer // of the queue-proxies; nil without a collector
+	tasks  *tasks.Tasks    // nil without an activator
 	bin    string          // folder of the program for services; empty: none
 }
 
@@ -159,6 +161,9 @@ func (u *Up) start(ctx context.Context) error {
 	u.followCertificates(l)
 	if held != nil {
 		u.parts.Start("activator", held.Run)
+		if err := u.startTasks(held); err != nil {
+			return err
+		}
 	}
 	if err := u.startGateway(); err != nil {
 		return err

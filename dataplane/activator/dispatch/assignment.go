@@ -18,6 +18,12 @@ type Assignment struct {
 	Behind bool
 	// Direct says that the endpoints are applications without a queue-proxy.
 	Direct bool
+	// Tasks says that the requests are tasks: they wait at one activator alone, the Owner (host:port). HandOver says that the Owner is
+	// another activator. MaxWaiting is how many tasks may wait; 0 is the Dispatcher's own bound.
+	Tasks      bool
+	Owner      string
+	HandOver   bool
+	MaxWaiting int
 	// Start is how the first replica after zero came about.
 	Start Start
 }

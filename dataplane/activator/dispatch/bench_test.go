@@ -68,6 +68,39 @@ func BenchmarkDispatch(b *testing.B) {
 	})
 }
 
+// BenchmarkTasks is one task through the queue, behind 10,000 others: entered, leased a slot and ended.
+func BenchmarkTasks(b *testing.B) {
+	const waiting = 10_000
+	for _, senders := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
+			d := New(2*waiting, NewPending(2*waiting), func() {})
+			d.Apply(tasksOn(1), -1)
+			names := make([]string, senders)
+			for i := range names {
+				names[i] = fmt.Sprint("sender-", i)
+			}
+			runs := &Ticket{Arrived: time.Now()}
+			_ = d.Enter(runs)
+			sent := make(chan *Ticket, waiting+1) // the order within a sender; with turns it is that of all
+			enter := func(i int) {
+				x := &Ticket{Arrived: time.Now(), Sender: names[i%senders]}
+				_ = d.Enter(x)
+				sent <- x
+			}
+			for i := range waiting {
+				enter(i)
+			}
+			b.ReportAllocs()
+			for i := waiting; b.Loop(); i++ {
+				d.Leave(runs, true)
+				runs = <-sent
+				<-runs.turn
+				enter(i)
+			}
+		})
+	}
+}
+
 // BenchmarkEndpoints is a change of one replica of many.
 func BenchmarkEndpoints(b *testing.B) {
 	for _, n := range []int{10, 1000} {

@@ -17,20 +17,24 @@ type Dispatcher struct {
 	maxWaiting int
 	pending    *Pending
 	onWait     func()
+	onTask     func()
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	known    map[string]*Replica // by address: the assigned ones, and others that still have requests
-	policy   policy
-	limit    int  // requests per replica at a time; 0 is no limit
-	direct   bool // the replicas have no queue-proxy
-	queue    queue
-	number   uint64 // of the newest ticket
-	meter    meter
-	status   status
-	used     time.Time // when a request last arrived or left
-	notified time.Time // when onWait was last called
-	closed   bool
+	mu        sync.Mutex
+	known     map[string]*Replica // by address: the assigned ones, and others that still have requests
+	policy    policy
+	limit     int  // requests per replica at a time; 0 is no limit
+	direct    bool // the replicas have no queue-proxy
+	queue     line
+	most      int           // requests that may wait
+	handsOver bool          // the only endpoint is the owner of the revision
+	mean      time.Duration // of the tasks that have run
+	number    uint64        // of the newest ticket
+	meter     meter
+	status    status
+	used      time.Time // when a request last arrived or left
+	notified  time.Time // when onWait was last called
+	closed    bool
 }
 
 // Pending counts the requests that wait for a slot, of all dispatchers that share it, and bounds them.
@@ -49,7 +53,7 @@ func (p *Pending) Waiting() int64 { return p.waiting.Load() }
 // begins to wait and none did before, at most once in NotifyPause.
 func New(maxWaiting int, pending *Pending, onWait func()) *Dispatcher {
 	return &Dispatcher{
-		maxWaiting: maxWaiting, pending: pending, onWait: onWait,
+		maxWaiting: maxWaiting, most: maxWaiting, pending: pending, onWait: onWait, onTask: onWait,
 		known: map[string]*Replica{}, policy: newPolicy(0, nil),
 		status: status{changed: make(chan struct{})}, used: time.Now(),
 	}
@@ -66,8 +70,8 @@ var (
 	ErrUnknownRevision = errors.New("there is no such revision")
 )
 
-// Enter brings in a request, which then holds a slot or waits for one. It fails with ErrQueueFull, or with ErrClosed. Leave must follow
-// unless it fails with ErrClosed.
+// Enter brings in a request, which then holds a slot or waits for one. It fails with ErrQueueFull, of a task also with ErrNotOwner, or with
+// ErrClosed. Leave must follow unless it fails with ErrClosed.
 func (d *Dispatcher) Enter(t *Ticket) error {
 	d.mu.Lock()
 	if d.closed {
@@ -79,37 +83,44 @@ func (d *Dispatcher) Enter(t *Ticket) error {
 	t.cold = d.status.endpoints == 0
 	d.used = t.Arrived
 	d.meter.enter(t.Arrived, t.Stream)
-	if d.queue.length == 0 && d.grant(t) {
+	waiting := d.queue.waiting()
+	var err error
+	switch {
+	case d.handsOver && t.Handed:
+		err = ErrNotOwner
+	case waiting == 0 && d.grant(t):
+	case waiting >= d.most || d.pending.waiting.Load() >= d.pending.max:
+		err = d.full()
+	default:
+		notify := d.enqueue(t, t.Arrived)
 		d.mu.Unlock()
+		if notify != nil {
+			notify()
+		}
 		return nil
 	}
-	if d.queue.length >= d.maxWaiting || d.pending.waiting.Load() >= d.pending.max {
-		d.mu.Unlock()
-		return ErrQueueFull
-	}
-	notify := d.enqueue(t, t.Arrived)
 	d.mu.Unlock()
-	if notify {
-		d.onWait()
-	}
-	return nil
+	return err
 }
 
 // NotifyPause is the shortest time between two calls of a Dispatcher's onWait.
 const NotifyPause = 100 * time.Millisecond
 
-// enqueue puts a ticket at its place in the queue and reports whether onWait is to be called.
-func (d *Dispatcher) enqueue(t *Ticket, now time.Time) (notify bool) {
+// enqueue puts a ticket at its place in the queue and returns what is to be called then, nil for nothing.
+func (d *Dispatcher) enqueue(t *Ticket, now time.Time) (notify func()) {
 	if t.turn == nil {
 		t.turn = make(chan struct{}, 1)
 	}
 	d.queue.push(t)
 	d.countWaiting(1)
-	if d.queue.length == 1 && now.Sub(d.notified) >= NotifyPause {
+	switch {
+	case d.queue.tasks != nil:
+		return d.onTask // each of them may need a replica of its own
+	case d.queue.length == 1 && now.Sub(d.notified) >= NotifyPause:
 		d.notified = now
-		return true
+		return d.onWait
 	}
-	return false
+	return nil
 }
 
 func (d *Dispatcher) countWaiting(by int) {
@@ -128,14 +139,17 @@ func (d *Dispatcher) grant(t *Ticket) bool {
 		r.probing, t.probe = true, true
 	}
 	t.replica, t.timeout, t.recovering, t.direct = r, d.status.timeout, r.backOff > 0, d.direct
+	if t.task, t.toOwner = d.queue.tasks != nil, d.handsOver && r.owner; t.task {
+		t.granted = time.Now()
+	}
 	d.policy.update(r, r.room(d.limit))
 	return true
 }
 
 // dispatch gives free slots to the waiting tickets, in order.
 func (d *Dispatcher) dispatch() {
-	for t := d.queue.first; t != nil && d.grant(t); t = d.queue.first {
-		d.queue.remove(t)
+	for t := d.queue.head(); t != nil && d.grant(t); t = d.queue.head() {
+		d.queue.take(t)
 		d.countWaiting(-1)
 		t.turn <- struct{}{}
 	}
@@ -185,11 +199,12 @@ func (d *Dispatcher) Refused(t *Ticket) {
 	d.mu.Lock()
 	d.eject(t.replica)
 	d.release(t)
+	t.back = true
 	notify := d.enqueue(t, now)
 	d.dispatch()
 	d.mu.Unlock()
-	if notify {
-		d.onWait()
+	if notify != nil {
+		notify()
 	}
 }
 
@@ -237,7 +252,11 @@ func (d *Dispatcher) eject(r *Replica) {
 		return
 	}
 	r.ejected = true
-	r.backOff = min(max(2*r.backOff, minBackOff), maxBackOff)
+	most := maxBackOff
+	if d.queue.tasks != nil {
+		most = taskBackOff
+	}
+	r.backOff = min(max(2*r.backOff, minBackOff), most)
 	r.uneject = time.AfterFunc(r.backOff, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -276,6 +295,9 @@ func (d *Dispatcher) Leave(t *Ticket, ok bool) {
 		d.countWaiting(-1)
 	}
 	if t.replica != nil {
+		if t.task && ok {
+			d.ran(t, now)
+		}
 		d.release(t)
 	}
 	d.used = now
@@ -288,16 +310,19 @@ func (d *Dispatcher) Apply(a *Assignment, index int) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	assigned := a.Endpoints
-	if a.Concurrency > 0 {
-		assigned = share(assigned, index, len(a.Activators))
-	}
-	d.direct = a.Direct
-	d.setReplicas(assigned, a.Concurrency)
 	if d.status.apply(a, now) {
 		for t := d.queue.first; t != nil; t = t.next {
 			t.cold = false // it waited for the assignment, not for a replica
 		}
+	}
+	assigned, limit := d.applyTasks(a)
+	if a.Concurrency > 0 && !a.Tasks {
+		assigned = share(assigned, index, len(a.Activators))
+	}
+	d.direct = a.Direct
+	d.setReplicas(assigned, limit)
+	if a.Tasks {
+		d.mark(a)
 	}
 	d.dispatch()
 }
@@ -372,11 +397,16 @@ func (d *Dispatcher) CloseIdle(idle time.Duration) bool {
 	return true
 }
 
-// TakeLoad returns the load since the last call, and how many requests are in flight and, of those, waiting.
+// TakeLoad returns the load since the last call, and how many requests are in flight and, of those, waiting. Of tasks, in flight are those
+// that need a replica.
 func (d *Dispatcher) TakeLoad() (taken Load, inFlight, waiting int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.meter.take(time.Now()), d.meter.inFlight, d.meter.waiting
+	inFlight = d.meter.inFlight
+	if d.queue.tasks != nil {
+		inFlight = d.counted()
+	}
+	return d.meter.take(time.Now()), inFlight, d.meter.waiting
 }
 
 // Counts returns how many requests are in flight and, of those, waiting.

@@ -10,6 +10,13 @@ type Ticket struct {
 	// Arrived is when the request came.
 	Arrived time.Time
 
+	// Of a task, what its request asks for. Sender is who shares the slots with others; Deadline is zero for none. Handed says that
+	// another activator has handed it over.
+	Priority Priority
+	Sender   string
+	Deadline time.Time
+	Handed   bool
+
 	number     uint64        // order of arrival
 	turn       chan struct{} // gets a token when the ticket gets a slot; nil unless it has waited
 	waiting    bool
@@ -19,6 +26,11 @@ type Ticket struct {
 	direct     bool          // the replica has no queue-proxy
 	recovering bool          // the replica has refused requests and has answered none since
 	cold       bool          // there was no endpoint when it arrived
+	task       bool          // it was a task when it got the slot
+	toOwner    bool          // the replica is the revision's owner, to which it is handed over
+	back       bool          // it has had a slot at a replica that refused it
+	granted    time.Time     // when a task got its slot
+	from       *sender       // whose queue it is in
 	prev, next *Ticket
 }
 
@@ -36,6 +48,12 @@ func (t *Ticket) Direct() bool { return t.direct }
 
 // Cold reports whether the revision had no endpoint when the request arrived.
 func (t *Ticket) Cold() bool { return t.cold }
+
+// Task reports whether the request is a task.
+func (t *Ticket) Task() bool { return t.task }
+
+// ToOwner reports whether the replica is another activator, to which the task is handed over.
+func (t *Ticket) ToOwner() bool { return t.toOwner }
 
 // queue holds tickets in the order of their numbers.
 type queue struct {

@@ -17,6 +17,8 @@ type Replica struct {
 	// The Dispatcher's mutex guards the rest.
 
 	inFlight int
+	live     bool // it takes further tasks, from this activator or from the owner
+	owner    bool // it is the activator to which tasks are handed over
 	assigned bool // it is in the assignment, and in this activator's share of it
 	ejected  bool // it has refused a request, and gets none until its back-off is over
 	halfOpen bool // it has refused a request, and gets one at a time until it accepts a connection
@@ -34,6 +36,8 @@ type Replica struct {
 const (
 	minBackOff = 10 * time.Millisecond
 	maxBackOff = 500 * time.Millisecond
+	// taskBackOff bounds that of a replica that takes tasks: it may be busy with the task of an owner before this one.
+	taskBackOff = 100 * time.Millisecond
 )
 
 // room reports whether the replica may get one more request; limit 0 is no limit.

@@ -15,6 +15,7 @@ type status struct {
 	behind    bool          // requests come by activators although there are endpoints
 	timeout   time.Duration // 0 is none
 	failure   *Failure
+	tasks     bool          // the requests are tasks, which may have deadlines
 	start     Start         // of the first replica after zero
 	appeared  time.Time     // when the first endpoint after zero arrived here
 	changed   chan struct{} // closed when the deadline of a waiting request may have changed
@@ -40,9 +41,10 @@ func (s *status) apply(a *Assignment, now time.Time) (first bool) {
 	if newFailure {
 		s.since = now
 	}
-	changed := !s.answered || s.missing || s.timeout != a.Timeout || newFailure || (s.endpoints == 0) != (len(a.Endpoints) == 0)
+	changed := !s.answered || s.missing || s.timeout != a.Timeout || s.tasks != a.Tasks || newFailure ||
+		(s.endpoints == 0) != (len(a.Endpoints) == 0)
 	s.answered, s.missing, s.endpoints = true, false, len(a.Endpoints)
-	s.timeout, s.failure, s.start, s.behind = a.Timeout, a.Failure, a.Start, a.Behind
+	s.timeout, s.failure, s.start, s.behind, s.tasks = a.Timeout, a.Failure, a.Start, a.Behind, a.Tasks
 	if changed {
 		s.broadcast()
 	}
@@ -86,6 +88,9 @@ func (s *status) deadline(t *Ticket) (time.Time, error) {
 			deadline, reason = at, because
 		}
 	}
+	if s.tasks && !t.Deadline.IsZero() {
+		sooner(t.Deadline, ErrDeadline)
+	}
 	switch {
 	case s.missing && t.Arrived.After(s.since):
 		sooner(t.Arrived.Add(UnknownPatience), ErrUnknownRevision)
@@ -124,7 +129,7 @@ func (d *Dispatcher) Status() Status {
 	defer d.mu.Unlock()
 	s := Status{
 		Answered: d.status.answered, Missing: d.status.missing, Endpoints: d.status.endpoints, Concurrency: d.limit,
-		Timeout: d.status.timeout, Waiting: d.queue.length, Room: d.policy.pick() != nil,
+		Timeout: d.status.timeout, Waiting: d.queue.waiting(), Room: d.policy.pick() != nil,
 	}
 	for _, r := range d.known {
 		if r.assigned {
@@ -136,7 +141,13 @@ func (d *Dispatcher) Status() Status {
 
 // Behind reports whether requests come by activators although there are endpoints. It waits up to UnknownPatience for the control plane
 // to say.
-func (d *Dispatcher) Behind(ctx context.Context) bool {
+func (d *Dispatcher) Behind(ctx context.Context) bool { return d.said(ctx).behind }
+
+// TakesTasks reports whether the requests of the revision are tasks. It waits up to UnknownPatience for the control plane to say.
+func (d *Dispatcher) TakesTasks(ctx context.Context) bool { return d.said(ctx).tasks }
+
+// said returns what the control plane has said of the revision, and waits for that up to UnknownPatience.
+func (d *Dispatcher) said(ctx context.Context) status {
 	patience, cancel := context.WithTimeout(ctx, UnknownPatience)
 	defer cancel()
 	for {
@@ -144,12 +155,12 @@ func (d *Dispatcher) Behind(ctx context.Context) bool {
 		s := d.status
 		d.mu.Unlock()
 		if s.answered {
-			return s.behind
+			return s
 		}
 		select {
 		case <-s.changed:
 		case <-patience.Done():
-			return false
+			return status{}
 		}
 	}
 }

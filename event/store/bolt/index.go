@@ -27,6 +27,7 @@ type line struct {
 	ages    queue // all of them, the oldest first
 	due     queue // those that are due, the oldest first
 	running int
+	lapsed  int // of those that run: in due, because their leases have ended
 }
 
 // entry is a task that has something to do.
@@ -128,6 +129,9 @@ func (x *index) take(id string) {
 	heap.Remove(&l.ages, e.at[placeAge])
 	if e.state == task.Running {
 		l.running--
+		if e.in == &l.due {
+			l.lapsed--
+		}
 	}
 	if l.ages.Len() == 0 {
 		delete(x.lines, e.revision)
@@ -144,7 +148,11 @@ func (x *index) advance(now time.Time) {
 	for x.later.Len() > 0 && !x.later.items[0].next.After(now) {
 		e := heap.Pop(&x.later).(*entry)
 		if e.state.Open() {
-			x.enqueue(&x.lines[e.revision].due, e)
+			l := x.lines[e.revision]
+			x.enqueue(&l.due, e)
+			if e.state == task.Running {
+				l.lapsed++
+			}
 		} else {
 			x.enqueue(&x.sending, e)
 		}
@@ -186,13 +194,7 @@ func (x *index) depths() map[string]store.Depth {
 	defer x.mu.Unlock()
 	all := make(map[string]store.Depth, len(x.lines))
 	for revision, l := range x.lines {
-		lapsed := 0 // in due too, although they run: their leases have ended
-		for _, e := range l.due.items {
-			if e.state == task.Running {
-				lapsed++
-			}
-		}
-		all[revision] = store.Depth{Waiting: l.ages.Len() - l.running, Due: l.due.Len() - lapsed, Running: l.running, Oldest: l.ages.items[0].accepted}
+		all[revision] = store.Depth{Waiting: l.ages.Len() - l.running, Due: l.due.Len() - l.lapsed, Running: l.running, Oldest: l.ages.items[0].accepted}
 	}
 	return all
 }

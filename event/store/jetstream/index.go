@@ -196,7 +196,7 @@ func (x *index) depths() map[string]store.Depth {
 	defer x.mu.Unlock()
 	all := make(map[string]store.Depth, len(x.lines))
 	for revision, l := range x.lines {
-		all[revision] = store.Depth{Waiting: l.open - l.running, Running: l.running, Oldest: l.ages.top().accepted}
+		all[revision] = store.Depth{Waiting: l.open - l.running, Due: l.dueWaiting, Running: l.running, Oldest: l.ages.top().accepted}
 	}
 	return all
 }

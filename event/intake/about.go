@@ -105,7 +105,8 @@ func (i *Intake) Admin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q, values := store.Query{Limit: 100}, r.URL.Query()
-	q.Namespace, q.Revision, q.After, q.State = values.Get("namespace"), values.Get("revision"), values.Get("after"), task.State(values.Get("state"))
+	q.Namespace, q.Revision, q.After = values.Get("namespace"), values.Get("revision"), values.Get("after")
+	q.State = task.State(values.Get("state"))
 	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > listMost {

@@ -147,8 +147,8 @@ func (r *Runner) fill(runs context.Context) error {
 	return nil
 }
 
-// room returns how many tasks of a revision are wanted: as many as there is room for, and those that begin, which are due in the store until
-// it has recorded that.
+// room returns how many tasks of a revision are wanted: as many as there is room for, and those that begin, which are due in the store
+// until it has recorded that.
 func (r *Runner) room() func(string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -283,8 +283,8 @@ func (r *Runner) renew(ctx context.Context, id string) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
-// change applies a step. It repeats that as long as the store fails, because what has happened must not be forgotten, and gives up some time
-// after the runner has ended.
+// change applies a step. It repeats that as long as the store fails, because what has happened must not be forgotten, and gives up
+// some time after the runner has ended.
 func (r *Runner) change(ctx context.Context, id string, result *task.Result, step func(*task.Task) error) (task.Task, error) {
 	failed := time.Time{}
 	for {

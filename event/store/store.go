@@ -28,8 +28,8 @@ type Store interface {
 	// where there is one, is stored with the step. Errors: ErrNotFound, and those of the step.
 	Change(ctx context.Context, id string, result *task.Result, step func(*task.Task) error) (task.Task, error)
 	// Due returns tasks whose next try may begin (task.Task.Next is not after now), the oldest of each revision first. For each revision
-	// that has any it asks room once how many of them are wanted; room must not use the store. Two runners may get the same task: the one whose Change to begin it
-	// comes first has it.
+	// that has any it asks room once how many of them are wanted; room must not use the store. Two runners may
+	// get the same task: the one whose Change to begin it comes first has it.
 	Due(ctx context.Context, now time.Time, room func(revision string) int) ([]task.Task, error)
 	// Deliveries returns at most n ended tasks whose delivery is due.
 	Deliveries(ctx context.Context, now time.Time, n int) ([]task.Task, error)

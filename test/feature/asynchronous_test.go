@@ -23,8 +23,8 @@ type asked struct {
 	} `json:"tries"`
 }
 
-// ask sends a request to a host, and returns the answer and its body.
-func (s *instance) ask(method, host, path string, header ...string) (*http.Response, string) {
+// askTask sends a request to a host, and returns the answer and its body.
+func (s *instance) askTask(method, host, path string, header ...string) (*http.Response, string) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.gateway+path, nil)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *instance) ask(method, host, path string, header ...string) (*http.Respo
 // accepted has a task accepted.
 func (s *instance) accepted(host, query string, header ...string) asked {
 	s.t.Helper()
-	response, body := s.ask(http.MethodGet, host, "/?"+query, append([]string{"Prefer", "respond-async"}, header...)...)
+	response, body := s.askTask(http.MethodGet, host, "/?"+query, append([]string{"Prefer", "respond-async"}, header...)...)
 	if response.StatusCode != http.StatusAccepted || response.Header.Get("Preference-Applied") != "respond-async" {
 		s.t.Fatalf("the task is answered %s: %s", response.Status, body)
 	}
@@ -64,7 +64,7 @@ func (s *instance) accepted(host, query string, header ...string) asked {
 func (s *instance) endsAs(host, id, state string) (a asked) {
 	s.t.Helper()
 	eventually(s.t, "the task is "+state, func() error {
-		_, body := s.ask(http.MethodGet, host, "/.well-known/sluice/tasks/"+id)
+		_, body := s.askTask(http.MethodGet, host, "/.well-known/sluice/tasks/"+id)
 		a = asked{}
 		if err := json.Unmarshal([]byte(body), &a); err != nil || a.State != state {
 			return fmt.Errorf("it is %s", body)
@@ -87,7 +87,7 @@ func TestAsynchronousTasks(t *testing.T) {
 		if done.Tried != 1 || len(done.Tries) != 1 || done.Tries[0].Replica == "" {
 			t.Errorf("the task is %+v", done)
 		}
-		if response, body := s.ask(http.MethodGet, host, done.Result); response.StatusCode != 200 || response.Header.Get("App-Process") == "" {
+		if response, body := s.askTask(http.MethodGet, host, done.Result); response.StatusCode != 200 || response.Header.Get("App-Process") == "" {
 			t.Errorf("its result is %s, %v: %s", response.Status, response.Header, body)
 		}
 		if again := s.accepted(host, "ms=1&id=0", "Ce-Id", "1", "Ce-Source", "shop"); again.ID != first.ID || !again.Duplicate {
@@ -134,13 +134,13 @@ func (s *instance) refusals(host string) {
 		{"a dead letter into the cluster", "Sluice-Dead-Letter", "http://10.0.0.1/"},
 		{"too many tries", "Sluice-Tries", "1000"},
 	} {
-		response, body := s.ask(http.MethodGet, host, "/?id=9", "Prefer", "respond-async", test.header, test.value)
+		response, body := s.askTask(http.MethodGet, host, "/?id=9", "Prefer", "respond-async", test.header, test.value)
 		if response.StatusCode != http.StatusBadRequest || response.Header.Get("Sluice-Reason") != "BadTask" ||
 			!strings.Contains(body, test.header) {
 			s.t.Errorf("%s: %s %v: %s", test.name, response.Status, response.Header, body)
 		}
 	}
-	if response, body := s.ask(http.MethodGet, host, "/.well-known/sluice/tasks/"); response.StatusCode != http.StatusNotFound {
+	if response, body := s.askTask(http.MethodGet, host, "/.well-known/sluice/tasks/"); response.StatusCode != http.StatusNotFound {
 		s.t.Errorf("without an ID: %s: %s", response.Status, body)
 	}
 }
@@ -150,7 +150,7 @@ func (s *instance) cancels(host string) {
 	s.t.Helper()
 	long := s.accepted(host, "ms=600000&id=7")
 	s.endsAs(host, long.ID, "running")
-	response, body := s.ask(http.MethodDelete, host, "/.well-known/sluice/tasks/"+long.ID)
+	response, body := s.askTask(http.MethodDelete, host, "/.well-known/sluice/tasks/"+long.ID)
 	if response.StatusCode != http.StatusOK {
 		s.t.Errorf("cancelling is answered %s: %s", response.Status, body)
 	}

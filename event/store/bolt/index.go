@@ -194,7 +194,9 @@ func (x *index) depths() map[string]store.Depth {
 	defer x.mu.Unlock()
 	all := make(map[string]store.Depth, len(x.lines))
 	for revision, l := range x.lines {
-		all[revision] = store.Depth{Waiting: l.ages.Len() - l.running, Due: l.due.Len() - l.lapsed, Running: l.running, Oldest: l.ages.items[0].accepted}
+		all[revision] = store.Depth{
+			Waiting: l.ages.Len() - l.running, Due: l.due.Len() - l.lapsed, Running: l.running, Oldest: l.ages.items[0].accepted,
+		}
 	}
 	return all
 }

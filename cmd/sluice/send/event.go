@@ -168,7 +168,7 @@ func send(client *http.Client, r *http.Request, out, log io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("sending the event: %w", err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // the body was read
 	fmt.Fprintln(log, resp.Status)
 	if location := resp.Header.Get("Location"); location != "" {
 		fmt.Fprintln(log, "Location:", location)

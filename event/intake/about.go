@@ -36,7 +36,8 @@ type List struct {
 // about answers a request about one task: ID, ID/result, ID/retry.
 func (i *Intake) about(w http.ResponseWriter, r *http.Request, rest string, visible func(*task.Task) bool) {
 	id, action, _ := strings.Cut(rest, "/")
-	t, err := task.Task{}, error(store.ErrNotFound)
+	var t task.Task
+	err := store.ErrNotFound
 	if task.ValidID(id) {
 		t, err = i.o.Store.Get(r.Context(), id)
 	}
@@ -47,22 +48,31 @@ func (i *Intake) about(w http.ResponseWriter, r *http.Request, rest string, visi
 		refusalOf(err).answer(w)
 		return
 	}
-	switch method := r.Method; {
-	case action == "" && (method == http.MethodGet || method == http.MethodHead):
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	switch method + " " + action {
+	case "GET ":
 		writeJSON(w, http.StatusOK, viewOf(&t))
-	case action == "" && method == http.MethodDelete:
+	case "DELETE ":
 		i.step(w, r, id, func(t *task.Task) error { return t.Cancel(time.Now()) })
-	case action == "retry" && method == http.MethodPost:
-		if _, err := i.o.Store.Request(r.Context(), id); err != nil && !t.State.Open() && t.State != task.Done {
-			(&refusal{http.StatusGone, contract.ReasonGone, "the request of the task is not kept any more"}).answer(w)
-			return
-		}
-		i.step(w, r, id, func(t *task.Task) error { return t.Again(time.Now()) })
-	case action == "result" && (method == http.MethodGet || method == http.MethodHead):
+	case "POST retry":
+		i.retry(w, r, &t)
+	case "GET result":
 		i.result(w, r, &t)
 	default:
 		http.Error(w, "a task has GET ID, GET ID/result, POST ID/retry and DELETE ID", http.StatusMethodNotAllowed)
 	}
+}
+
+// retry has a task tried again whose request is kept.
+func (i *Intake) retry(w http.ResponseWriter, r *http.Request, t *task.Task) {
+	if _, err := i.o.Store.Request(r.Context(), t.ID); err != nil && !t.State.Open() && t.State != task.Done {
+		(&refusal{http.StatusGone, contract.ReasonGone, "the request of the task is not kept any more"}).answer(w)
+		return
+	}
+	i.step(w, r, t.ID, func(t *task.Task) error { return t.Again(time.Now()) })
 }
 
 func (i *Intake) step(w http.ResponseWriter, r *http.Request, id string, step func(*task.Task) error) {

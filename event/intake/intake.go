@@ -116,6 +116,14 @@ func (i *Intake) terms(t *task.Task, h http.Header, namespace string) error {
 			return fmt.Errorf("the header %s: %w", name, err)
 		}
 	}
+	if err := readTries(t, h); err != nil {
+		return err
+	}
+	return readKey(t, h, namespace)
+}
+
+// readTries reads how long and how often the task is tried.
+func readTries(t *task.Task, h http.Header) error {
 	if text := h.Get(contract.DeadlineHeader); text != "" {
 		at, err := time.Parse(time.RFC3339Nano, text)
 		switch {
@@ -133,6 +141,11 @@ func (i *Intake) terms(t *task.Task, h http.Header, namespace string) error {
 		}
 		t.Retry.Tries = n
 	}
+	return nil
+}
+
+// readKey reads who sends the task, and which other one is the same.
+func readKey(t *task.Task, h http.Header, namespace string) error {
 	t.Source, t.Event = attribute(h, contract.EventSourceHeader), attribute(h, contract.EventIDHeader)
 	t.Sender = cmp.Or(h.Get(contract.SenderHeader), t.Source)
 	key := h.Get(contract.IdempotencyHeader)

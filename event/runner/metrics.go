@@ -28,7 +28,7 @@ func newStats() stats {
 	return stats{
 		tries:      counter("tries_total", "Tries of tasks, by how they ended: answered, failed or none (no answer).", "outcome"),
 		ends:       counter("ended_total", "Tasks that ended, by their state: done, failed or cancelled.", "state"),
-		deliveries: counter("deliveries_total", "Tries to deliver a callback or a dead letter, by what it was and whether it arrived.", "what"),
+		deliveries: counter("deliveries_total", "Tries to deliver a callback or a dead letter, by what it was and how it ended.", "what"),
 	}
 }
 
@@ -65,7 +65,7 @@ func (s stats) delivered(t *task.Task, letter bool, err error) {
 var (
 	depthMetric = description("waiting", "Tasks of a revision that wait, in the store and in the queue.", labelNamespace, labelRevision)
 	runsMetric  = description("running", "Tasks of a revision that run, or wait for a free replica.", labelNamespace, labelRevision)
-	ageMetric   = description("oldest_seconds", "Time since the oldest open task of a revision was accepted.", labelNamespace, labelRevision)
+	ageMetric   = description("oldest_seconds", "Age of the oldest open task of a revision.", labelNamespace, labelRevision)
 	bytesMetric = description("store_bytes", "Bytes in the store of tasks, by what they are: open or ended.", "what")
 )
 

@@ -123,10 +123,10 @@ type Result struct {
 // Next returns when something is to be done about a Task: the next try, the end of the Lease of a runner that may have died, or a
 // delivery. It is zero when nothing is left to do.
 func (t *Task) Next() time.Time {
-	switch {
-	case t.State == Waiting:
+	switch t.State {
+	case Waiting:
 		return t.Due
-	case t.State == Running:
+	case Running:
 		return t.Lease.Until
 	}
 	var next time.Time

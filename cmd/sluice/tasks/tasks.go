@@ -56,7 +56,7 @@ func New(o Options) (*Tasks, error) {
 // Open begins to use a store, and sends tasks to an activator at an address. key is its Runner.
 func (t *Tasks) Open(s store.Store, address, key string) *runner.Runner {
 	r := runner.New(runner.Options{
-		Store: s, Owner: rand.Text(), Send: send(address, key), Logger: t.logger,
+		Store: s, Owner: rand.Text(), Send: send(address, key), Logger: t.logger, //nolint:bodyclose // the runner closes it
 		Deliver: func(ctx context.Context, url string, header http.Header, body []byte) (bool, error) {
 			return t.sink.Send(ctx, sink.Message{URL: url, Header: header, Body: body})
 		},

@@ -38,8 +38,12 @@ func (u *Up) newActivator() (*activator.Activator, error) {
 	})
 }
 
-// startTasks opens the task store of the data directory, and runs what is in it.
-func (u *Up) startTasks(a *activator.Activator) error {
+// startActivator runs the activator, opens the task store of the data directory, and runs what is in it. There may be no activator.
+func (u *Up) startActivator(a *activator.Activator) error {
+	if a == nil {
+		return nil
+	}
+	u.parts.Start("activator", a.Run)
 	s, err := bolt.Open(filepath.Join(u.options.DataDir, "tasks", "tasks.db"), store.DefaultLimits, time.Now())
 	if err != nil {
 		return err

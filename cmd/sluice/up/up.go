@@ -159,11 +159,8 @@ func (u *Up) start(ctx context.Context) error {
 		return err
 	}
 	u.followCertificates(l)
-	if held != nil {
-		u.parts.Start("activator", held.Run)
-		if err := u.startTasks(held); err != nil {
-			return err
-		}
+	if err := u.startActivator(held); err != nil {
+		return err
 	}
 	if err := u.startGateway(); err != nil {
 		return err

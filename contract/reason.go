@@ -11,6 +11,7 @@ const (
 	ReasonUnsent = "Unsent"
 
 	ReasonBadBody          = "BadBody"          // 400: the client did not deliver the body that it announced, or not as HTTP requires
+	ReasonBadEvent         = "BadEvent"         // 400, 413, 415: the request says that it is a CloudEvent, and is no valid one
 	ReasonBadRequest       = "BadRequest"       // 400: it is not clear where the request ends
 	ReasonBadTask          = "BadTask"          // 400: a header of the task is wrong, or its deadline has passed
 	ReasonNoRevision       = "NoRevision"       // 400: the request does not say which revision is meant

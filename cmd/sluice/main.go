@@ -7,6 +7,7 @@ import (
 
 	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/dataplane"
+	"sluice.dev/sluice/cmd/sluice/send"
 )
 
 func main() { command.Main(root()) }
@@ -27,7 +28,8 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), controllerCommand(), translateCommand(), simulateCommand(), scheduleCommand(), explainCommand(), xdsCommand(),
-		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), sampleCommand(), storeCommand(), versionCommand(),
+		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), send.Command(), sampleCommand(), storeCommand(),
+		versionCommand(),
 	)
 	c.AddCommand(dataplane.Commands()...)
 	return c

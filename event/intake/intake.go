@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -107,11 +108,11 @@ func (i *Intake) read(r *http.Request, namespace, revision string) (task.Task, t
 // terms reads what the headers say about the task.
 func (i *Intake) terms(t *task.Task, h http.Header, namespace string) error {
 	t.Callback, t.DeadLetter = h.Get(contract.CallbackHeader), h.Get(contract.DeadLetterHeader)
-	for name, url := range map[string]string{contract.CallbackHeader: t.Callback, contract.DeadLetterHeader: t.DeadLetter} {
-		if url == "" {
+	for name, address := range map[string]string{contract.CallbackHeader: t.Callback, contract.DeadLetterHeader: t.DeadLetter} {
+		if address == "" {
 			continue
 		}
-		if err := i.o.CheckURL(url); err != nil {
+		if err := i.o.CheckURL(address); err != nil {
 			return fmt.Errorf("the header %s: %w", name, err)
 		}
 	}
@@ -145,7 +146,7 @@ func readTries(t *task.Task, h http.Header) error {
 
 // readKey reads who sends the task, and which other one is the same.
 func readKey(t *task.Task, h http.Header, namespace string) error {
-	t.Source, t.Event = h.Get(contract.EventSourceHeader), h.Get(contract.EventIDHeader)
+	t.Source, t.Event = attribute(h, contract.EventSourceHeader), attribute(h, contract.EventIDHeader)
 	t.Sender = cmp.Or(h.Get(contract.SenderHeader), t.Source)
 	key := h.Get(contract.IdempotencyHeader)
 	if len(t.Source) > maxKey || len(t.Event) > maxKey || len(t.Sender) > maxKey || len(key) > maxKey {
@@ -158,6 +159,16 @@ func readKey(t *task.Task, h http.Header, namespace string) error {
 		t.Key = task.Key(namespace, t.Host+"\n\n"+t.Sender, key)
 	}
 	return nil
+}
+
+// attribute reads an attribute of a CloudEvent from its header. Some senders percent-encode what the HTTP binding wants encoded, and some
+// do not; both mean the same event.
+func attribute(h http.Header, name string) string {
+	text := h.Get(name)
+	if decoded, err := url.PathUnescape(text); err == nil {
+		return decoded
+	}
+	return text
 }
 
 // keptHeader is the header of a request without what is about its connection, about the task, or a gateway's.

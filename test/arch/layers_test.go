@@ -109,6 +109,7 @@ var layers = map[string][]string{
 	"cmd/sluice/removal":   {"cmd/sluice/install"},
 	"cmd/sluice/remote":    {"cmd/sluice/install", "cmd/sluice/transport"},
 	"cmd/sluice/sample":    {},
+	"cmd/sluice/send":      {},
 	"cmd/sluice/stage":     {},
 	"cmd/sluice/transport": {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},
 	"examples":             {},
@@ -119,13 +120,15 @@ var layers = map[string][]string{
 	"kube/binding":                       {"crds/autoscaling", "crds/serving", "model"},
 	"cmd/sluice/conformance":             {"autoscaler/external/externalscaler"},
 
-	"cmd/sluice/tasks":      {"event/intake", "event/runner", "event/sink", "event/store"},
+	"event/cloudevent":      {},
+	"cmd/sluice/tasks":      {"event/cloudevent", "event/intake", "event/runner", "event/sink", "event/store"},
 	"event/task":            {},
 	"event/store":           {"event/task"},
 	"event/intake":          {"event/store", "event/task"},
 	"event/runner":          {"event/store", "event/task"},
 	"event/sink":            {},
 	"event/store/bolt":      {"event/store", "event/task"},
+	"event/store/jetstream": {"event/store", "event/task"},
 	"event/store/storetest": {"event/store", "event/task"},
 }
 
@@ -156,7 +159,8 @@ var foreign = []struct {
 		allowed: []string{"xds", "envoy", "certificate", "config", "crds", "controlplane", "dataplane/lost", "dataplane/queueproxy",
 			"dataplane/gateway", "dataplane/activator", "dataplane/tracing", "kube", "standalone", "cmd", "test", "translator",
 			"autoscaler/loop",
-			"autoscaler/schedule", "autoscaler/external", "event/runner", "event/store/bolt", "examples"},
+			"autoscaler/schedule", "autoscaler/external", "event/runner", "event/store/bolt", "event/store/jetstream",
+			"event/cloudevent", "examples"},
 		why: "this package builds on the standard library alone",
 	},
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sluice.dev/sluice/contract"
+	"sluice.dev/sluice/event/cloudevent"
 	"sluice.dev/sluice/event/intake"
 	"sluice.dev/sluice/event/runner"
 	"sluice.dev/sluice/event/sink"
@@ -96,11 +97,17 @@ func (t *Tasks) Run(ctx context.Context) error {
 
 // Serve answers for an activator; see activator.Options.
 func (t *Tasks) Serve(w http.ResponseWriter, r *http.Request, namespace, revision string) {
-	if p := t.parts.Load(); p != nil {
-		p.intake.Serve(w, r, namespace, revision)
+	p := t.parts.Load()
+	if p == nil {
+		notYet(w)
 		return
 	}
-	notYet(w)
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.intake.Serve(w, r, namespace, revision) })
+	if strings.HasPrefix(r.URL.Path, contract.TaskPath) {
+		answer(w, r)
+		return
+	}
+	(&cloudevent.Handler{Next: answer}).ServeHTTP(w, r)
 }
 
 // Admin answers operators.

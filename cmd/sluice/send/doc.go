@@ -1,0 +1,2 @@
+// Package send is the command that sends a CloudEvent, for people and scripts. It must not know the control plane: it speaks HTTP alone.
+package send

@@ -235,7 +235,7 @@ func TestWrongAnnotationsOfOurOwnAreRefused(t *testing.T) {
 			[]string{"", "prometheus", "Envoy"}},
 		servingv1.StreamDrainAnnotation: {`annotation sluice.dev/stream-drain-seconds is %q, want a whole number of seconds from 0 to 3600`,
 			[]string{"", "-1", "3601", "5s", "1.5", "many", "99999999999999999999"}},
-		autoscaler.Mode: {`annotation sluice.dev/scaling is %q, want auto or observe`, []string{"", "off", "Observe"}},
+		autoscaler.Mode:       {`annotation sluice.dev/scaling is %q, want auto or observe`, []string{"", "off", "Observe"}},
 		autoscaler.Predictive: {`annotation sluice.dev/predictive is %q, want off, observe or auto`, []string{"", "on", "Auto"}},
 		autoscaler.PredictiveLead: {`annotation sluice.dev/predictive-lead is %q, want a duration from 1s to 1h`,
 			[]string{"", "0s", "-5s", "61m", "5", "soon"}},

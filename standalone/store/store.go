@@ -59,6 +59,7 @@ type Store struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	failure error         // why the store does not serve; nil while it serves
+	left    bool          // Leave was called: failure stays set and down closed
 	up      chan struct{} // closed while the store serves
 	down    chan struct{} // closed while it does not
 }
@@ -151,8 +152,17 @@ func (s *Store) While(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { cancel(nil) }
 }
 
-// Leave ends the contexts of While, before Stop.
-func (s *Store) Leave() { s.fails(errors.New("the store is being stopped")) }
+// Leave ends the contexts of While, before Stop. Dial goes on to connect: the API server makes a client for each kind that is asked for,
+// holds a lock until the client has a connection, and needs that lock to end.
+func (s *Store) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
+	if s.failure == nil {
+		close(s.down)
+	}
+	s.failure = errors.New("the store is being stopped")
+}
 
 // Stop ends the store and returns when it has ended.
 func (s *Store) Stop() {
@@ -214,8 +224,14 @@ func (s *Store) began(existing bool, first chan<- error) {
 func (s *Store) serves() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure, s.down = nil, make(chan struct{})
-	close(s.up)
+	select {
+	case <-s.up:
+	default:
+		close(s.up)
+	}
+	if !s.left {
+		s.failure, s.down = nil, make(chan struct{})
+	}
 }
 
 func (s *Store) fails(err error) {

@@ -309,3 +309,32 @@ func TestStoreEndsWithItsParent(t *testing.T) {
 		t.Error("a store whose parent lives calls Orphaned")
 	}
 }
+
+// The API server connects while it ends: a connection that did not come would hold its end for 20 s.
+func TestConnectionsAreMadeAfterLeave(t *testing.T) {
+	s, m := start(t, t.TempDir())
+	during, end := s.While(t.Context())
+	defer end()
+	s.Leave()
+	select {
+	case <-during.Done():
+	case <-time.After(timeout):
+		t.Error("a request goes on after Leave")
+	}
+	dial := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		conn, err := s.Dial(ctx)
+		if err != nil {
+			t.Fatal("no connection after Leave:", err)
+		}
+		_ = conn.Close()
+	}
+	dial()
+	m.kill(t)
+	dial()
+	if s.Failure() == nil {
+		t.Error("the store takes requests again after Leave")
+	}
+}

@@ -2,26 +2,22 @@ package loop
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
-	"math"
 	"sync"
 	"time"
 
 	"sluice.dev/sluice/autoscaler/forecast"
+	"sluice.dev/sluice/autoscaler/predictive"
 	"sluice.dev/sluice/model"
 )
 
 const (
 	// lookEvery is how often forecasts are made again, in seconds. Each history has a second of the minute, so that no tick pays for all.
-	lookEvery = 60
+	lookEvery = int(predictive.Every / time.Second)
 	// keepEvery is how often a history is kept.
 	keepEvery = 10 * time.Minute
 	// keepWithin bounds how long the end of the loop waits until all histories are kept.
 	keepWithin = 10 * time.Second
-	// signalForecast and signalObserved are the names of the signal: the second one is only shown.
-	signalForecast = "the forecast"
-	signalObserved = "the forecast (only observed)"
 )
 
 // Archive keeps histories of the load beyond the process. Its methods may block, and are called from any goroutine.
@@ -71,7 +67,7 @@ func (l *Loop) recall(r *revision, now time.Time) {
 	p = l.pasts[owner]
 	if p == nil {
 		p = &past{owner: owner, users: map[*revision]struct{}{}, kept: now, metric: r.policy.Metric}
-		p.second = int(maphash.Comparable(seed, owner) % lookEvery)
+		p.second = int(maphash.Comparable(seed, owner) % uint64(lookEvery))
 		l.pasts[owner] = p
 		l.looks[p.second][p] = struct{}{}
 		l.unread = append(l.unread, p)
@@ -115,11 +111,11 @@ func (r *revision) noteLoad(d *model.Decision) {
 // predict looks at the histories whose seconds have come since the last call.
 func (l *Loop) predict(now time.Time) {
 	sec := now.Unix()
-	if l.predicted == 0 || sec-l.predicted > lookEvery || sec < l.predicted {
+	if l.predicted == 0 || sec-l.predicted > int64(lookEvery) || sec < l.predicted {
 		l.predicted = sec - 1
 	}
 	for ; l.predicted < sec; l.predicted++ {
-		for p := range l.looks[(l.predicted+1)%lookEvery] {
+		for p := range l.looks[(l.predicted+1)%int64(lookEvery)] {
 			l.look(p, now)
 		}
 	}
@@ -200,31 +196,11 @@ func (l *Loop) foresee(r *revision, now time.Time) {
 // expects returns the count for the load that is expected. Without a forecast it is not known.
 func (r *revision) expects(now time.Time) model.Proposal {
 	f := &r.foreseen
-	p := model.Proposal{Signal: signalForecast, Replicas: model.UnknownReplicas}
-	if r.policy.Predictive == model.PredictiveObserve {
-		p.Signal = signalObserved
-	}
-	lead := r.policy.Lead
-	if lead == 0 {
-		lead = r.startup.estimate(r.policy.ProgressDeadline)
-	}
-	e := f.past.history.Expect(now, lead+lookEvery*time.Second)
-	if e.Seasons == 0 {
-		p.Why = "the load of this time is known of fewer than two days"
-		return p
-	}
-	load := e.Load * f.share
-	p.Replicas = int(min(math.Ceil(load/max(r.policy.Target, 0.01)), math.MaxInt32))
-	what := "days"
-	if e.Weekly {
-		what = "such weekdays"
-	}
-	p.Why = fmt.Sprintf("%s %.3g is expected at %s, by the median of %d %s", r.policy.Metric, load, e.At.Format("15:04"), e.Seasons, what)
-	return p
+	return predictive.Propose(&r.policy, &f.past.history, f.share, r.startup.estimate(r.policy.ProgressDeadline), now)
 }
 
 // proposes says whether the forecast is a signal. While nothing is expected it is none: it must not keep what runs.
-func (f *foreseen) proposes() bool { return f.asks.Signal == signalForecast && f.asks.Replicas >= 0 }
+func (f *foreseen) proposes() bool { return f.asks.Signal == predictive.Signal && f.asks.Replicas >= 0 }
 
 // showForecast adds a forecast that was no signal to what is shown.
 func (r *revision) showForecast() {
@@ -253,7 +229,7 @@ func (l *Loop) archive(running *sync.WaitGroup, now time.Time) {
 			l.post(func(time.Time) { l.reading = false })
 		})
 	}
-	for p := range l.looks[now.Unix()%lookEvery] {
+	for p := range l.looks[now.Unix()%int64(lookEvery)] {
 		if p.loaded && !p.busy && now.Sub(p.kept) >= keepEvery {
 			p.busy, p.kept = true, now
 			data := p.encode()

@@ -101,13 +101,7 @@ func (l *Loop) replan(r *revision, now time.Time) {
 	for _, t := range p.timetables {
 		p.bounds = p.bounds.With(t.timeline.At(now, lead))
 	}
-	p.floor, p.ceiling = model.Proposal{}, model.Proposal{}
-	if p.bounds.Min > 0 {
-		p.floor = model.Proposal{Signal: signalSchedule, Replicas: p.bounds.Min, Why: p.bounds.MinWhy(now)}
-	}
-	if p.bounds.Max > 0 {
-		p.ceiling = model.Proposal{Signal: signalSchedule, Replicas: p.bounds.Max, Why: p.bounds.MaxWhy(now)}
-	}
+	p.floor, p.ceiling = p.bounds.Floor(now), p.bounds.Ceiling(now)
 	switch {
 	case p.bounds.Change.IsZero() && p.slot > 0:
 		heap.Remove(&l.agenda, p.slot-1)
@@ -118,9 +112,6 @@ func (l *Loop) replan(r *revision, now time.Time) {
 		heap.Push(&l.agenda, r)
 	}
 }
-
-// signalSchedule is the name of the signal.
-const signalSchedule = "the schedule"
 
 // keepAgenda has revisions decide whose bounds change by now. When the clock was set back, all of them are computed again.
 func (l *Loop) keepAgenda(now time.Time) {

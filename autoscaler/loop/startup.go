@@ -12,8 +12,6 @@ const (
 	starts = 5
 	// unknownStart stands for the time of a start before there was one.
 	unknownStart = 30 * time.Second
-	// startMargin is added to what was observed, with a quarter of it.
-	startMargin = time.Second
 )
 
 // startup observes how long replicas take from the decision that asks for them until as many are ready.
@@ -61,5 +59,5 @@ func (s *startup) estimate(deadline time.Duration) time.Duration {
 	if len(sorted) == starts {
 		slowest = sorted[len(sorted)-2]
 	}
-	return min(slowest+slowest/4+startMargin, most)
+	return min(schedule.Lead(slowest), most)
 }

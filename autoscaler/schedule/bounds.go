@@ -3,7 +3,12 @@ package schedule
 import (
 	"fmt"
 	"time"
+
+	"sluice.dev/sluice/model"
 )
+
+// Signal is the name of the signal.
+const Signal = "the schedule"
 
 // Bounds are what schedules ask for at a moment. The zero value asks for nothing.
 type Bounds struct {
@@ -68,6 +73,28 @@ func (b Bounds) MinWhy(now time.Time) string { return b.MinBy.why(now) }
 
 // MaxWhy is a sentence that says why there is a maximum.
 func (b Bounds) MaxWhy(now time.Time) string { return b.MaxBy.why(now) }
+
+// Floor is the minimum as a signal. Its Signal is empty when there is none, or when it is 0.
+func (b Bounds) Floor(now time.Time) model.Proposal {
+	if b.Min <= 0 {
+		return model.Proposal{}
+	}
+	return model.Proposal{Signal: Signal, Replicas: b.Min, Why: b.MinWhy(now)}
+}
+
+// Ceiling is the maximum as a signal. Its Signal is empty when there is none.
+func (b Bounds) Ceiling(now time.Time) model.Proposal {
+	if b.Max <= 0 {
+		return model.Proposal{}
+	}
+	return model.Proposal{Signal: Signal, Replicas: b.Max, Why: b.MaxWhy(now)}
+}
+
+// margin is added to what was observed, with a quarter of it.
+const margin = time.Second
+
+// Lead is how long before a moment replicas are started so that they are ready then, when a start was observed to take so long.
+func Lead(start time.Duration) time.Duration { return min(start+start/4+margin, MaxLead) }
 
 // momentForm is how sentences write a moment.
 const momentForm = "2006-01-02 15:04 MST"

@@ -30,6 +30,8 @@ func Describe(p *model.Scaling, concurrency int) string {
 		{p.ActivationScale > 1, fmt.Sprintf("activation scale %d", p.ActivationScale)},
 		{p.ScaleDownDelay > 0, fmt.Sprintf("scale-down delay %v", short(p.ScaleDownDelay))},
 		{p.Retention > 0, fmt.Sprintf("retention %v", short(p.Retention))},
+		{p.Predictive == model.PredictiveObserve, "forecast observed"},
+		{p.Predictive == model.PredictiveAuto, "forecast"},
 		{!p.ScaleToZero, "never to zero"},
 	} {
 		if o.given {

@@ -6,6 +6,8 @@
 // fixed time, plus a random part by seed, after it was asked for. Load is measured once a second. Decide is called on every second
 // tick, as in production, and at once when a request finds no replica.
 //
+// Schedules and forecasts take part as they do in production: each proposes a count, and the largest one wins.
+//
 // The package is pure: a load and a policy are values, and so is the result. It must not know a clock, a file or Kubernetes; what is
 // random depends on the seed alone. Package chart draws.
 package simulate

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/model"
 )
 
-// Chart draws the first simulation of a Report, and a second one beside it, dashed.
+// Chart draws the first simulation of a Report, and up to three others beside it, dashed.
 func (r *Report) Chart() *chart.Chart {
 	first := &r.Runs[0]
 	rps := column(first, func(r *Row) float64 { return float64(r.RPS) })
@@ -44,22 +44,31 @@ func (r *Report) Chart() *chart.Chart {
 			Y: column(first, func(r *Row) float64 { return float64(r.Ready) * first.Scaling.Target }),
 		})
 	}
-	if len(r.Runs) > 1 {
-		c.Subtitles = append(c.Subtitles, "dashed: "+r.Runs[1].Name)
+	var others []string
+	for i := range r.others() {
+		others = append(others, r.others()[i].Name)
+	}
+	if len(others) > 0 {
+		c.Subtitles = append(c.Subtitles, "dashed: "+strings.Join(others, ", "))
 	}
 	return c
 }
 
-// both returns the two lines of replicas, and of a second simulation only the ready ones: four lines are hard to read.
+// dashes are the colours of the simulations beside the first one.
+var dashes = []string{chart.Purple, chart.Orange, chart.Green}
+
+// others returns the simulations that are drawn beside the first one.
+func (r *Report) others() []Named { return r.Runs[1:min(len(r.Runs), 1+len(dashes))] }
+
+// both returns the two lines of replicas, and of other simulations only the ready ones: four lines are hard to read.
 func (r *Report) both(desired, ready string, wanted, got func(*Row) float64) []chart.Series {
 	out := []chart.Series{
 		{Name: ready, Colour: chart.Blue, Step: true, Fill: true, Y: column(&r.Runs[0], got)},
 		{Name: desired, Colour: chart.Vermillion, Step: true, Y: column(&r.Runs[0], wanted)},
 	}
-	if len(r.Runs) > 1 {
-		out = append(out, chart.Series{
-			Name: ready + ", " + r.Runs[1].Name, Colour: chart.Purple, Step: true, Dashed: true, Y: column(&r.Runs[1], got),
-		})
+	for i := range r.others() {
+		n := &r.others()[i]
+		out = append(out, chart.Series{Name: ready + ", " + n.Name, Colour: dashes[i], Step: true, Dashed: true, Y: column(n, got)})
 	}
 	return out
 }
@@ -67,8 +76,9 @@ func (r *Report) both(desired, ready string, wanted, got func(*Row) float64) []c
 // each returns one line per simulation.
 func (r *Report) each(name, colour string, value func(*Row) float64) []chart.Series {
 	out := []chart.Series{{Name: name, Colour: colour, Fill: true, Y: column(&r.Runs[0], value)}}
-	if len(r.Runs) > 1 {
-		out = append(out, chart.Series{Name: r.Runs[1].Name, Colour: chart.Purple, Dashed: true, Y: column(&r.Runs[1], value)})
+	for i := range r.others() {
+		n := &r.others()[i]
+		out = append(out, chart.Series{Name: n.Name, Colour: dashes[i], Dashed: true, Y: column(n, value)})
 	}
 	return out
 }

@@ -111,3 +111,12 @@ func (q *queue) over(ticks int) int {
 	}
 	return sum
 }
+
+// total returns the sum of all waits, in ticks.
+func (q *queue) total() float64 {
+	sum := 0.
+	for ticks, n := range q.waits {
+		sum += float64(ticks) * float64(n)
+	}
+	return sum
+}

@@ -19,6 +19,8 @@ type Report struct {
 	Runs []Named
 	// Every is how many seconds lie between the rows that are written; 0 writes those in which something changed.
 	Every int
+	// Brief leaves the rows out of the table.
+	Brief bool
 }
 
 // Named is the Result of one policy.
@@ -36,6 +38,9 @@ func (r *Report) WriteTable(to io.Writer) error {
 		fmt.Fprintf(to, "policy  %s\n", strings.Join(fields(run.Name, run.Policy), ": "))
 	}
 	for _, run := range r.Runs {
+		if r.Brief {
+			break
+		}
 		fmt.Fprintln(to)
 		if len(r.Runs) > 1 {
 			fmt.Fprintf(to, "%s\n", run.Name)
@@ -111,12 +116,14 @@ var figures = []struct {
 	{"wait for a replica, p50", func(t *Totals) string { return wait(t.WaitP50) }},
 	{"  p95", func(t *Totals) string { return wait(t.WaitP95) }},
 	{"  p99", func(t *Totals) string { return wait(t.WaitP99) }},
+	{"  mean", func(t *Totals) string { return wait(t.WaitMean) }},
 	{"  longest", func(t *Totals) string { return wait(t.WaitMax) }},
 	{"  over 1 s", func(t *Totals) string { return fmt.Sprintf("%.2f %%", t.OverSecond*100) }},
 	{"cost, replica-seconds", func(t *Totals) string { return fmt.Sprintf("%.0f", t.ReplicaSeconds) }},
 	{"  load / target", func(t *Totals) string { return fmt.Sprintf("%.0f", t.IdealReplicaSeconds) }},
 	{"  ratio", func(t *Totals) string { return ratio(t.OverProvision) }},
 	{"cold starts", func(t *Totals) string { return strconv.Itoa(t.ColdStarts) }},
+	{"cold requests", func(t *Totals) string { return strconv.Itoa(t.ColdRequests) }},
 	{"scale steps", func(t *Totals) string { return strconv.Itoa(t.ScaleSteps) }},
 	{"most replicas", func(t *Totals) string { return strconv.Itoa(t.MostReplicas) }},
 	{"in panic mode", func(t *Totals) string { return short(time.Duration(t.PanicSeconds) * time.Second) }},

@@ -49,6 +49,8 @@ type Totals struct {
 	WaitP95 float64 `json:"waitP95"`
 	WaitP99 float64 `json:"waitP99"`
 	WaitMax float64 `json:"waitMax"`
+	// WaitMean is the mean over all requests.
+	WaitMean float64 `json:"waitMean"`
 	// OverSecond is the share of requests, 0 to 1, that waited for more than a second.
 	OverSecond float64 `json:"overSecond"`
 	// ReplicaSeconds is the cost: replicas that were asked for, whether they were ready or not, over time.
@@ -60,6 +62,8 @@ type Totals struct {
 	OverProvision float64 `json:"overProvision"`
 	// ColdStarts is how often a request found no replica.
 	ColdStarts int `json:"coldStarts"`
+	// ColdRequests is how many requests arrived while no replica was ready.
+	ColdRequests int `json:"coldRequests"`
 	// ScaleSteps is how often the count was changed.
 	ScaleSteps   int `json:"scaleSteps"`
 	MostReplicas int `json:"mostReplicas"`
@@ -88,6 +92,7 @@ func (m *machine) result() *Result {
 	t.WaitP50, t.WaitP95, t.WaitP99 = m.inSeconds(q.percentile(0.5)), m.inSeconds(q.percentile(0.95)), m.inSeconds(q.percentile(0.99))
 	t.WaitMax = m.inSeconds(max(0, len(q.waits)-1))
 	if q.arrived > 0 {
+		t.WaitMean = q.total() / float64(m.perSecond) / float64(q.arrived)
 		t.OverSecond = float64(q.over(int(m.perSecond))) / float64(q.arrived)
 	}
 	if t.IdealReplicaSeconds > 0 {

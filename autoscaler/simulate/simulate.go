@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/autoscaler"
+	"sluice.dev/sluice/autoscaler/schedule"
 	"sluice.dev/sluice/model"
 )
 
@@ -20,7 +21,7 @@ const (
 	maxReplicas = 100_000
 )
 
-// epoch is when every simulation begins.
+// epoch is when a simulation begins that does not say when.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Options describe one simulation.
@@ -38,6 +39,10 @@ type Options struct {
 	// Start is how many replicas are ready at the beginning: of a revision that has just become active, or, with 0, of an inactive
 	// one. UnknownReplicas is as many as a new revision begins with.
 	Start int
+	// Begin is when the load begins, by the clock of schedules and forecasts; the zero time is the beginning of 2000 in UTC.
+	Begin time.Time
+	// Schedules are followed. Whether forecasts are made is in the Policy.
+	Schedules []*schedule.Schedule
 }
 
 func (o *Options) check() error {
@@ -86,6 +91,7 @@ type machine struct {
 	*Options
 	// step is the length of a tick; now is how many ticks have passed.
 	step      time.Duration
+	origin    time.Time
 	perSecond int64
 	now       int64
 	err       error
@@ -101,6 +107,7 @@ type machine struct {
 	decision    model.Decision
 	observation autoscaler.Observation
 	woken       int64 // the second of the last decision at once
+	ahead       ahead
 	second      second
 	rows        []Row
 	totals      Totals
@@ -124,6 +131,10 @@ func newMachine(o *Options) *machine {
 		longest = max(longest, wholeMillis(s.Latency))
 	}
 	m.perSecond = int64(time.Second / m.step)
+	if m.origin = o.Begin; m.origin.IsZero() {
+		m.origin = epoch
+	}
+	m.ahead = newAhead(o.Schedules)
 	m.queue = queue{ends: make([]int, m.ticks(longest)+1), timeout: m.ticks(o.Timeout)}
 	m.replicas = replicas{startup: m.ticks(o.Startup), jitter: m.ticks(o.Jitter), seed: o.Seed}
 	m.rows = make([]Row, 0, int(o.Load.Length/time.Second)+2)
@@ -133,7 +144,7 @@ func newMachine(o *Options) *machine {
 // ticks returns how many ticks a duration takes, rounded up.
 func (m *machine) ticks(d time.Duration) int64 { return int64((d + m.step - 1) / m.step) }
 
-func (m *machine) clock() time.Time { return epoch.Add(time.Duration(m.now) * m.step) }
+func (m *machine) clock() time.Time { return m.origin.Add(time.Duration(m.now) * m.step) }
 
 func gcd(a, b time.Duration) time.Duration {
 	for b != 0 {
@@ -148,13 +159,14 @@ func (m *machine) begin() error {
 	if start < 0 {
 		start = max(m.Policy.InitialScale, m.Policy.MinScale)
 	}
-	before := autoscaler.Restart{Ready: min(start, 1), Active: model.True, Since: epoch, Initialized: true}
+	before := autoscaler.Restart{Ready: min(start, 1), Active: model.True, Since: m.origin, Initialized: true}
 	if start == 0 {
-		before.Active, before.Since = model.False, epoch.Add(-time.Hour)
+		before.Active, before.Since = model.False, m.origin.Add(-time.Hour)
 	}
-	m.state = autoscaler.Resume(before, epoch)
+	m.state = autoscaler.Resume(before, m.origin)
 	m.replicas.asked, m.replicas.ready = start, start
 	m.observation.BackedSince = before.Since
+	m.ahead.changes(m, m.origin)
 	m.decide()
 	m.totals.ScaleSteps = 0
 	m.record(0)
@@ -180,6 +192,9 @@ func (m *machine) tick() {
 
 	s := &m.second
 	s.arrived += n
+	if m.replicas.ready == 0 {
+		m.totals.ColdRequests += n
+	}
 	s.busy += m.queue.running + m.queue.waiting
 	s.demand += m.demand(load) * seconds
 	m.cost += int64(m.replicas.asked)
@@ -248,7 +263,7 @@ func (m *machine) endSecond(sec int64) {
 			Requests:    float64(max(0, s.arrived-s.early)),
 		})
 	}
-	if sec%deciding == 0 {
+	if changed := m.ahead.changes(m, m.clock()); changed || sec%deciding == 0 {
 		m.decide()
 	}
 	if m.decision.Panicking {
@@ -265,9 +280,12 @@ func (m *machine) target() float64 { return max(m.Policy.Target, math.SmallestNo
 func (m *machine) decide() {
 	o, before := &m.observation, m.decision
 	o.Replicas, o.Ready = m.replicas.asked, m.replicas.ready
-	m.decision, m.state = autoscaler.Decide(&m.Policy, m.state, o, m.clock())
+	policy := m.ahead.limited(&m.Policy)
+	o.Signals = m.ahead.signals(o.Signals[:0])
+	m.decision, m.state = autoscaler.Decide(policy, m.state, o, m.clock())
 	o.Samples = o.Samples[:0]
 	d := &m.decision
+	m.ahead.note(d, policy.MaxScale != m.Policy.MaxScale)
 	d.Stable, d.Panic = max(0, d.Stable), max(0, d.Panic) // rounding may leave a -0, which looks odd in a sentence
 	// Clients are taken to acknowledge the activator at once.
 	if d.Via != model.ViaActivator {

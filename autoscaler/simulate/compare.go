@@ -1,0 +1,32 @@
+package simulate
+
+import "sluice.dev/sluice/model"
+
+// Strategy is a way to scale, as a simulation of it.
+type Strategy struct {
+	Name string
+	Options
+}
+
+// Strategies returns the ways to scale that can be compared with a policy and a load: by the load alone, with the schedules, with a
+// forecast, and with both. Without schedules there are two.
+func Strategies(o Options) []Strategy {
+	strategy := func(name string, scheduled bool, mode model.Predictive) Strategy {
+		s := Strategy{name, o}
+		s.Policy.Predictive = mode
+		if !scheduled {
+			s.Schedules = nil
+		}
+		return s
+	}
+	all := []Strategy{
+		strategy("reactive", false, model.PredictiveOff),
+		strategy("scheduled", true, model.PredictiveOff),
+		strategy("predictive", false, model.PredictiveAuto),
+		strategy("both", true, model.PredictiveAuto),
+	}
+	if len(o.Schedules) == 0 {
+		return []Strategy{all[0], all[2]}
+	}
+	return all
+}

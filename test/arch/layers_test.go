@@ -168,7 +168,8 @@ var foreign = []struct {
 
 // clockless are the pure packages, and what makes a function impure when it is imported there.
 var clockless = []string{
-	"model", "rollout", "translator", "autoscaler", "autoscaler/hpa", "autoscaler/schedule", "autoscaler/forecast", "config", "autoscaler/predictive",
+	"model", "rollout", "translator", "autoscaler", "autoscaler/hpa", "autoscaler/schedule", "autoscaler/forecast",
+	"autoscaler/predictive", "config",
 	"autoscaler/simulate",
 	"autoscaler/simulate/chart", "explain", "dataplane/gateway/config", "dataplane/tracing/discovery", "xds/resource", "xds/offer",
 	"cmd/sluice/install", "cmd/sluice/install/chart", "event/task",

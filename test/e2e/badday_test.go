@@ -102,7 +102,7 @@ func TestNamespaceThatIsDeletedMidWayGoesAndOthersStay(t *testing.T) {
 	}
 	deleteAfter(t, short)
 	for i := range 5 {
-		if err := cluster.Create(t.Context(), service{name: fmt.Sprint("hello-", i)}.object(short)); err != nil {
+		if err := cluster.Create(t.Context(), service{name: fmt.Sprint("hello-", i), timeout: 5}.object(short)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -251,6 +251,7 @@ type service struct {
 	image        string   // empty: the sample app's
 	command      []string // nil: the sample app
 	concurrency  int64
+	timeout      int64 // timeoutSeconds; 0 is the default. A pod may take as long to end, as far as its namespace knows
 }
 
 // object returns the Service for the API.
@@ -261,6 +262,9 @@ func (v service) object(namespace string) *servingv1.Service {
 	template.Metadata.Annotations = v.annotations
 	if v.concurrency > 0 {
 		template.Spec.ContainerConcurrency = &v.concurrency
+	}
+	if v.timeout > 0 {
+		template.Spec.TimeoutSeconds = &v.timeout
 	}
 	container := servingv1.Container{
 		Image: cmp.Or(v.image, "dev.local/sample:v1"), Command: v.command,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -26,6 +27,9 @@ var server struct {
 // atOnce is how many parallel tests run at a time unless -parallel says otherwise. It does not depend on the number of cores: tests beside
 // an API server mostly wait.
 const atOnce = "4"
+
+// patience is how long the API server may take to start, however busy the machine is.
+const patience = 3 * time.Minute
 
 // Main runs the tests of a package and then stops the API server. It is for TestMain, and does not return.
 func Main(m *testing.M) {
@@ -52,7 +56,7 @@ func Start(t testing.TB, kinds ...*apiextensionsv1.CustomResourceDefinition) *re
 	}
 	server.once.Do(func() {
 		ctrl.SetLogger(logr.Discard())
-		server.env = &envtest.Environment{CRDs: kinds}
+		server.env = &envtest.Environment{CRDs: kinds, ControlPlaneStartTimeout: patience, ControlPlaneStopTimeout: patience}
 		server.rest, server.err = server.env.Start()
 	})
 	if server.err != nil {

@@ -1,6 +1,10 @@
 package simulate
 
-import "sluice.dev/sluice/model"
+import (
+	"strings"
+
+	"sluice.dev/sluice/model"
+)
 
 // Strategy is a way to scale, as a simulation of it.
 type Strategy struct {
@@ -29,4 +33,13 @@ func Strategies(o Options) []Strategy {
 		return []Strategy{all[0], all[2]}
 	}
 	return all
+}
+
+// Describe sums the strategy up in a line: its policy and the names of its schedules.
+func (s *Strategy) Describe() string {
+	parts := []string{Describe(&s.Policy, s.Concurrency)}
+	for _, one := range s.Schedules {
+		parts = append(parts, one.Name())
+	}
+	return strings.Join(parts, ", ")
 }

@@ -142,12 +142,17 @@ func (f *previewFlags) begin(zone *time.Location) (time.Time, error) {
 	if f.from == "" {
 		return time.Now().In(zone).Truncate(time.Second), nil
 	}
+	return moment("from", f.from, zone)
+}
+
+// moment reads the value of a flag that is a moment.
+func moment(flag, text string, zone *time.Location) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, f.from, zone); err == nil {
+		if t, err := time.ParseInLocation(layout, text, zone); err == nil {
 			return t.In(zone), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf(`--from %q is no moment such as 2027-03-27, "2027-03-27 15:04" or 2027-03-27T15:04:00+01:00`, f.from)
+	return time.Time{}, fmt.Errorf(`--%s %q is no moment such as 2027-03-27, "2027-03-27 15:04" or 2027-03-27T15:04:00+01:00`, flag, text)
 }
 
 func (f *previewFlags) read(ctx context.Context, args []string) ([]*model.Schedule, error) {

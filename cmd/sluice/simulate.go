@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/autoscaler/schedule"
 	"sluice.dev/sluice/autoscaler/simulate"
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/cmd/sluice/policy"
@@ -26,6 +27,9 @@ type simulateFlags struct {
 	shape simulate.Shape
 
 	latency, startup, jitter, timeout time.Duration
+
+	begin   string
+	compare bool
 
 	start  int
 	output string
@@ -46,6 +50,12 @@ The policy is that of a Service, Configuration or Revision (-f), of annotations 
 the latter win. An annotation may be written without its group: target=10 is autoscaling.knative.dev/target=10.
 --vs simulates a second policy beside it, which differs by some annotations.
 
+Schedules are followed: the ScalingSchedules of -f about the Service, and the schedule in its annotations.
+--begin says on which day the load begins. With the annotation sluice.dev/predictive=auto forecasts take
+part, from the load of the simulation: the third day is the first one that they know. --compare simulates
+the policy as it would scale by its load alone, by its schedules, by forecasts, and by both, and prints
+the totals side by side; with --every it prints rows too.
+
 The load is a CSV file (--trace) or a shape (--shape, by default step). The header of a CSV is
 seconds,rps or seconds,rps,latency_ms or seconds,concurrency; a row holds until the next. The shapes are:
 
@@ -55,7 +65,8 @@ second. docs/simulate.md says what the model leaves out.`,
 		Example: `  sluice simulate --annotation target=10 --shape spike --peak 200
   sluice simulate -f examples/simulate/policy.yaml --trace examples/simulate/morning.csv --svg morning.svg
   sluice simulate -f examples/simulate/policy.yaml --shape burst --vs scale-down-delay=5m
-  sluice simulate --shape diurnal --period 24h --length 24h --peak 500 --every 30m`,
+  sluice simulate --shape diurnal --period 24h --length 24h --peak 500 --every 30m
+  sluice simulate -f examples/simulate/week.yaml --trace examples/simulate/week.csv --startup 30s --begin 2027-03-01 --compare`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
@@ -83,7 +94,11 @@ func (f *simulateFlags) add(c *cobra.Command) {
 	flags.StringVarP(&f.output, "output", "o", "table", "what to print: table, json or csv")
 	flags.StringVar(&f.svg, "svg", "", "file to draw the chart to")
 	flags.DurationVar(&f.every, "every", 0, "print a row every so often, in whole seconds, instead of where something changed")
+	flags.StringVar(&f.begin, "begin", "",
+		"when the load begins: 2027-03-01, \"2027-03-01 08:30\" in the first schedule's time zone, or RFC 3339; by default 2000-01-01")
+	flags.BoolVar(&f.compare, "compare", false, "compare scaling by the load alone, by the schedules, by forecasts, and by both")
 	c.MarkFlagsMutuallyExclusive("trace", "shape")
+	c.MarkFlagsMutuallyExclusive("compare", "vs")
 }
 
 func (f *simulateFlags) run(c *cobra.Command) error {
@@ -95,7 +110,7 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report := simulate.Report{Load: load, Every: int(f.every / time.Second)}
+	report := simulate.Report{Load: load, Every: int(f.every / time.Second), Brief: f.compare && f.every == 0}
 	first, err := f.policy.Read()
 	if err != nil {
 		return err
@@ -116,11 +131,11 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 		policies = append(policies, second)
 	}
 	for _, p := range policies {
-		n, err := f.simulate(p, load)
+		runs, err := f.simulate(p, load)
 		if err != nil {
 			return err
 		}
-		report.Runs = append(report.Runs, n)
+		report.Runs = append(report.Runs, runs...)
 	}
 	if f.svg != "" {
 		if err := draw(f.svg, &report); err != nil {
@@ -171,20 +186,54 @@ func (f *simulateFlags) load(lengthGiven bool) (simulate.Load, error) {
 	return l, nil
 }
 
-func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) (simulate.Named, error) {
-	scaling, timeout := p.Scaling(), f.timeout
-	if timeout == 0 {
-		timeout = p.Timeout
-	}
-	result, err := simulate.Run(simulate.Options{
-		Policy: scaling, Concurrency: p.Concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: timeout,
-		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
-	})
+// simulate simulates a policy: as it is, or in each way that --compare compares.
+func (f *simulateFlags) simulate(p policy.Policy, load simulate.Load) ([]simulate.Named, error) {
+	o, err := f.options(&p, load)
 	if err != nil {
-		names := slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" })
-		return simulate.Named{}, fmt.Errorf("simulating %s: %w", strings.Join(names, " with "), err)
+		return nil, err
 	}
-	return simulate.Named{Name: p.Name, Policy: simulate.Describe(&scaling, p.Concurrency), Scaling: scaling, Result: result}, nil
+	strategies := []simulate.Strategy{{Name: p.Name, Options: o}}
+	if f.compare {
+		strategies = simulate.Strategies(o)
+	}
+	var out []simulate.Named
+	for _, s := range strategies {
+		result, err := simulate.Run(s.Options)
+		if err != nil {
+			names := slices.DeleteFunc([]string{p.Name, load.Name}, func(s string) bool { return s == "" })
+			return nil, fmt.Errorf("simulating %s: %w", strings.Join(names, " with "), err)
+		}
+		out = append(out, simulate.Named{Name: s.Name, Policy: s.Describe(), Scaling: s.Policy, Result: result})
+	}
+	return out, nil
+}
+
+func (f *simulateFlags) options(p *policy.Policy, load simulate.Load) (simulate.Options, error) {
+	o := simulate.Options{
+		Policy: p.Scaling(), Concurrency: p.Concurrency, Load: load, Startup: f.startup, Jitter: f.jitter, Timeout: f.timeout,
+		Seed: f.shape.Seed, Start: max(model.UnknownReplicas, f.start),
+	}
+	if o.Timeout == 0 {
+		o.Timeout = p.Timeout
+	}
+	planned, err := p.Schedules()
+	if err != nil {
+		return o, err
+	}
+	zone := time.UTC
+	for i, s := range planned {
+		compiled, err := schedule.Compile(s)
+		if err != nil {
+			return o, fmt.Errorf("%s:\n%w", s.Name, err)
+		}
+		if o.Schedules = append(o.Schedules, compiled); i == 0 {
+			zone = compiled.Zone()
+		}
+	}
+	if f.begin != "" {
+		o.Begin, err = moment("begin", f.begin, zone)
+	}
+	return o, err
 }
 
 // draw writes the chart to a file.

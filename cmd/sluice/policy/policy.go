@@ -15,6 +15,7 @@ import (
 	"sluice.dev/sluice/autoscaler"
 	"sluice.dev/sluice/cmd/sluice/manifest"
 	"sluice.dev/sluice/crds"
+	autoscalingv1alpha1 "sluice.dev/sluice/crds/autoscaling/v1alpha1"
 	servingv1 "sluice.dev/sluice/crds/serving/v1"
 	"sluice.dev/sluice/model"
 )
@@ -46,6 +47,8 @@ type Policy struct {
 	Timeout     time.Duration // of a request
 	Unknown     []string      // keys of Source.Config that nothing reads
 
+	// planned are the schedules of its files that concern its Service.
+	planned     []*model.Schedule
 	config      autoscaler.Config
 	annotations map[string]string
 	progress    time.Duration // deadline
@@ -68,6 +71,7 @@ func (s *Source) Read() (Policy, error) {
 		if err != nil {
 			return Policy{}, err
 		}
+		p.planned = template.planned
 		p.fill(template)
 		p.Name = name
 	} else if s.Service != "" {
@@ -91,6 +95,8 @@ func (s *Source) Read() (Policy, error) {
 type template struct {
 	annotations map[string]string
 	spec        *servingv1.RevisionSpec
+	service     *servingv1.Service // nil when the object is none
+	planned     []*model.Schedule
 }
 
 func (p *Policy) fill(t template) {
@@ -142,7 +148,14 @@ func (s *Source) template() (template, string, error) {
 	}
 	var set manifest.Set
 	var wrong []error // reported only when the object is not found: other documents do not matter here
+	var plans plans
 	for _, d := range documents {
+		if d.Err == nil && d.Object.GetKind() == autoscalingv1alpha1.KindScalingSchedule {
+			if err := plans.add(d.Object); err != nil {
+				return template{}, "", fmt.Errorf("%s: %w", d.Source, err)
+			}
+			continue
+		}
 		if d.Err == nil {
 			d.Err = set.Add(d.Object)
 		}
@@ -153,7 +166,9 @@ func (s *Source) template() (template, string, error) {
 	found := s.named(set.Objects())
 	switch names := slices.Sorted(maps.Keys(found)); {
 	case len(names) == 1:
-		return found[names[0]], names[0], nil
+		one := found[names[0]]
+		one.planned, err = plans.of(one.service)
+		return one, names[0], err
 	case len(names) > 1:
 		err = fmt.Errorf("there are several to simulate: choose one with --service: %s", strings.Join(names, ", "))
 	default:
@@ -186,11 +201,11 @@ func (s *Source) absent(all []crds.Object) error {
 func templateOf(o crds.Object) (template, bool) {
 	switch o := o.(type) {
 	case *servingv1.Service:
-		return template{o.Spec.Template.Metadata.Annotations, &o.Spec.Template.Spec}, true
+		return template{annotations: o.Spec.Template.Metadata.Annotations, spec: &o.Spec.Template.Spec, service: o}, true
 	case *servingv1.Configuration:
-		return template{o.Spec.Template.Metadata.Annotations, &o.Spec.Template.Spec}, true
+		return template{annotations: o.Spec.Template.Metadata.Annotations, spec: &o.Spec.Template.Spec}, true
 	case *servingv1.Revision:
-		return template{o.Annotations, &o.Spec}, true
+		return template{annotations: o.Annotations, spec: &o.Spec}, true
 	}
 	return template{}, false
 }

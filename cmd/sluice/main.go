@@ -8,6 +8,7 @@ import (
 	"sluice.dev/sluice/cmd/sluice/command"
 	"sluice.dev/sluice/cmd/sluice/dataplane"
 	"sluice.dev/sluice/cmd/sluice/send"
+	"sluice.dev/sluice/cmd/sluice/taskclient"
 )
 
 func main() { command.Main(root()) }
@@ -28,8 +29,8 @@ Start here:
 	}
 	c.AddCommand(
 		upCommand(), controllerCommand(), translateCommand(), simulateCommand(), scheduleCommand(), explainCommand(), xdsCommand(),
-		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), send.Command(), sampleCommand(), storeCommand(),
-		versionCommand(),
+		installCommand(), uninstallCommand(), checkCommand(), scalerCommand(), send.Command(), taskclient.Command(), sampleCommand(),
+		storeCommand(), versionCommand(),
 	)
 	c.AddCommand(dataplane.Commands()...)
 	return c

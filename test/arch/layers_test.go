@@ -110,7 +110,7 @@ var layers = map[string][]string{
 	"cmd/sluice/removal":    {"cmd/sluice/install"},
 	"cmd/sluice/remote":     {"cmd/sluice/install", "cmd/sluice/transport"},
 	"cmd/sluice/sample":     {},
-	"cmd/sluice/send":       {},
+	"cmd/sluice/send":       {"cmd/sluice/command", "cmd/sluice/taskclient", "event/intake", "event/task"},
 	"cmd/sluice/taskclient": {"event/intake", "event/task"},
 	"cmd/sluice/stage":      {},
 	"cmd/sluice/transport":  {"certificate", "cmd/sluice/stage", "envoy", "standalone/folder", "standalone/socket", "xds"},

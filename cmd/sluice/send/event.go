@@ -23,7 +23,7 @@ const maxData = 64 << 20
 type flags struct {
 	kind, source, id, subject, data, dataFile, contentType string
 	extensions                                             map[string]string
-	structured, async                                      bool
+	structured, async, follow                              bool
 	host                                                   string
 	timeout                                                time.Duration
 }
@@ -108,7 +108,7 @@ func (f *flags) request(target string, e *event.Event) (*http.Request, error) {
 	} else {
 		attributes(header, e)
 	}
-	if f.async {
+	if f.async || f.follow {
 		header.Set("Prefer", "respond-async")
 	}
 	r, err := http.NewRequest(http.MethodPost, target, bytes.NewReader(body)) //nolint:noctx // the caller gives it one

@@ -129,6 +129,14 @@ func (c *Client) WriteResult(ctx context.Context, id string, out io.Writer) erro
 // question is a request: what it is for, and to which URL and host it goes. Without a host it is that of the URL.
 type question struct{ doing, method, base, path, host string }
 
+// refusedError is an answer that is not what was asked for.
+type refusedError struct {
+	status int
+	words  string
+}
+
+func (e *refusedError) Error() string { return e.words }
+
 // read sends a request, and decodes the answer.
 func (c *Client) read(ctx context.Context, q question, into any) error {
 	answer, err := c.send(ctx, q)
@@ -137,7 +145,7 @@ func (c *Client) read(ctx context.Context, q question, into any) error {
 	}
 	defer answer.Body.Close() //nolint:errcheck // it was only read
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", q.doing, wordsOf(answer))
+		return &refusedError{answer.StatusCode, q.doing + ": " + wordsOf(answer)}
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(into); err != nil {
 		return fmt.Errorf("%s: %s answers with something else than tasks (%w): is it the right address?", q.doing, q.base, err)

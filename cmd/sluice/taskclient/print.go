@@ -186,3 +186,15 @@ func lasted(d time.Duration) string {
 	}
 	return d.Round(step).String()
 }
+
+// State is the state of a task in a line: with the try that runs, and with what is wrong.
+func State(t *task.Task) string {
+	text := string(t.State)
+	if t.State == task.Running {
+		text += fmt.Sprintf(", try %d of %d", t.Tried, t.Retry.Tries)
+	}
+	if t.Why != "" {
+		text += ": " + shown(t.Why, whyInStory)
+	}
+	return text
+}

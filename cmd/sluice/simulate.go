@@ -118,17 +118,9 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 	for _, key := range first.Unknown {
 		fmt.Fprintf(c.ErrOrStderr(), "--config: %q is no key of config-autoscaler and is ignored\n", key)
 	}
-	policies := []policy.Policy{first}
-	if f.vs != "" {
-		second, err := first.With(strings.Split(f.vs, ","))
-		if err != nil {
-			return fmt.Errorf("--vs: %w", err)
-		}
-		second.Name = f.vs
-		if policies[0].Name == "" {
-			policies[0].Name = "as given"
-		}
-		policies = append(policies, second)
+	policies, err := f.policies(first)
+	if err != nil {
+		return err
 	}
 	for _, p := range policies {
 		runs, err := f.simulate(p, load)
@@ -143,6 +135,22 @@ func (f *simulateFlags) run(c *cobra.Command) error {
 		}
 	}
 	return write(&report, c.OutOrStdout())
+}
+
+// policies are the one that is given, and with --vs the one that it is compared with.
+func (f *simulateFlags) policies(first policy.Policy) ([]policy.Policy, error) {
+	if f.vs == "" {
+		return []policy.Policy{first}, nil
+	}
+	second, err := first.With(strings.Split(f.vs, ","))
+	if err != nil {
+		return nil, fmt.Errorf("--vs: %w", err)
+	}
+	second.Name = f.vs
+	if first.Name == "" {
+		first.Name = "as given"
+	}
+	return []policy.Policy{first, second}, nil
 }
 
 // writer is how to print the report.

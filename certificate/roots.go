@@ -13,7 +13,7 @@ var rootFiles = []string{
 	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-// Roots returns the authorities that this system trusts, as PEM, for programs that have to be told them. SSL_CERT_FILE names the file, as
+// Roots returns the authorities that this system trusts, as PEM, for programs that do not find them. SSL_CERT_FILE names the file, as
 // for crypto/x509.
 func Roots() (string, error) {
 	named := os.Getenv("SSL_CERT_FILE")

@@ -64,10 +64,8 @@ func variables(c *config) []variable {
 		{name: "REVISION_TIMEOUT_SECONDS", required: true, set: seconds(&o.Timeout), use: "bounds a whole request; 0 means no bound"},
 		{name: "REVISION_RESPONSE_START_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.ResponseStart),
 			use: "bounds the time to the first byte of a response"},
-		{
-			name:     "REVISION_IDLE_TIMEOUT_SECONDS",
-			fallback: "0", set: seconds(&o.Idle), use: "bounds the time between two writes of a response",
-		},
+		{name: "REVISION_IDLE_TIMEOUT_SECONDS", fallback: "0", set: seconds(&o.Idle),
+			use: "bounds the time between two writes of a response"},
 		{name: "SERVING_READINESS_PROBE", fallback: `{"tcpSocket":{}}`, set: c.readinessProbe,
 			use: "Kubernetes' Probe as JSON, or a list of them; a period of 0 probes as often as is useful"},
 		{name: "SERVING_ENABLE_REQUEST_LOG", fallback: "false", set: boolean(&c.requestLog),
@@ -90,10 +88,8 @@ func variables(c *config) []variable {
 		{name: "SLUICE_ACTIVATOR_KEY", set: c.activatorKey,
 			use: "public key that checks what activators and controllers say of themselves, so that no client's request goes uncounted; " +
 				"without it whoever says activator is believed"},
-		{
-			name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
-			use: "port for /ready, /wait-for-drain, /healthz and /stream-deadline",
-		},
+		{name: "SLUICE_ADMIN_PORT", fallback: "8022", set: number(&c.adminPort, 65535),
+			use: "port for /ready, /wait-for-drain, /healthz and /stream-deadline"},
 		c.otelVariable(tracing.EnvTracesEndpoint, "URL of an OpenTelemetry collector that gets a span for each request; without one there "+
 			"are no spans, and headers of traces are passed on as they are"),
 		c.otelVariable(tracing.EnvEndpoint, "the same without the path of OTLP over HTTP, /v1/traces"),

@@ -48,15 +48,15 @@ type queue struct {
 	cut     context.CancelFunc // ends an export in progress
 
 	// Only the sending goroutine touches what follows.
-	told     uint64    // how many dropped spans were logged
-	toldAt   time.Time // when
+	logged   uint64    // how many dropped spans were logged
+	loggedAt time.Time // when
 	lastFail error     // of the last export that failed
 }
 
 func newQueue(size int, exporter Exporter, dropped *atomic.Uint64, logger hclog.Logger) *queue {
 	q := &queue{
 		exporter: exporter, spans: make(chan sdktrace.ReadOnlySpan, size), dropped: dropped, logger: logger,
-		closed: make(chan struct{}), ended: make(chan struct{}), told: dropped.Load(),
+		closed: make(chan struct{}), ended: make(chan struct{}), logged: dropped.Load(),
 	}
 	q.sending, q.cut = context.WithCancel(context.Background())
 	go q.run()
@@ -186,13 +186,13 @@ func (q *queue) wait(pause time.Duration) bool {
 // tell logs that spans were dropped.
 func (q *queue) tell() {
 	dropped := q.dropped.Load()
-	if dropped == q.told || time.Since(q.toldAt) < logEvery {
+	if dropped == q.logged || time.Since(q.loggedAt) < logEvery {
 		return
 	}
 	message, cause := "spans were dropped: more came than the collector takes", ""
 	if q.lastFail != nil {
 		message, cause = "spans were dropped: the collector does not take them", q.lastFail.Error()
 	}
-	q.logger.Warn(message, "spans", dropped-q.told, "error", cause)
-	q.told, q.toldAt, q.lastFail = dropped, time.Now(), nil
+	q.logger.Warn(message, "spans", dropped-q.logged, "error", cause)
+	q.logged, q.loggedAt, q.lastFail = dropped, time.Now(), nil
 }

@@ -24,7 +24,7 @@ type Options struct {
 	Store store.Store
 	// CheckURL says what is wrong with the URL of a callback or a dead letter.
 	CheckURL func(string) error
-	// Cancelled is told which task a client has cancelled, so that its try ends; nil tells nobody.
+	// Cancelled is called with a task that a client has cancelled, so that its try ends; it may be nil.
 	Cancelled func(id string)
 	// BodyBytes is the largest body of a task; 0 means 10 MiB.
 	BodyBytes int64

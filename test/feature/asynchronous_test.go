@@ -30,6 +30,12 @@ func (s *instance) askTask(method, host, path string, header ...string) (*http.R
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.exchange(request, host, header...)
+}
+
+// exchange sends a request to a host with more headers, and returns the answer and its body.
+func (s *instance) exchange(request *http.Request, host string, header ...string) (*http.Response, string) {
+	s.t.Helper()
 	request.Host = host
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])

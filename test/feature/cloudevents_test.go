@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,21 +36,8 @@ func (s *instance) event(host, contentType, body string, header ...string) (*htt
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	request.Host = host
 	request.Header.Set("Content-Type", contentType)
-	for i := 0; i < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return response, string(answer)
+	return s.exchange(request, host, header...)
 }
 
 // TestCloudEvents sends asynchronous events in each mode, one event in two of them, and some that are refused.

@@ -61,7 +61,7 @@ type clients struct {
 	namespaces cache.SharedIndexInformer
 	secrets    map[string]cache.SharedIndexInformer // by role
 	changed    chan struct{}                        // has room for one
-	told       map[types.UID]string                 // the last Event about a Secret
+	reported   map[types.UID]string                 // the last Event about a Secret
 }
 
 func newClients(config *rest.Config, own string, authority func(context.Context) (pair, error), log hclog.Logger) (*clients, error) {
@@ -72,7 +72,7 @@ func newClients(config *rest.Config, own string, authority func(context.Context)
 	c := &clients{
 		own: own, api: api, authority: authority, log: log, events: record.NewBroadcaster(),
 		namespaces: watching(api, "namespaces", &corev1.Namespace{}, fields.Everything()),
-		secrets:    map[string]cache.SharedIndexInformer{}, changed: make(chan struct{}, 1), told: map[types.UID]string{},
+		secrets:    map[string]cache.SharedIndexInformer{}, changed: make(chan struct{}, 1), reported: map[types.UID]string{},
 	}
 	c.recorder = c.events.NewRecorder(clientgoscheme.Scheme, corev1.EventSource{Component: "sluice-controller"})
 	for _, role := range clientRoles {
@@ -159,10 +159,10 @@ func (c *clients) allows(role clientRole, secret *corev1.Secret) bool {
 		return false
 	}
 	label := role.missing(namespace)
-	if label != "" && c.told[secret.UID] != label {
+	if label != "" && c.reported[secret.UID] != label {
 		c.recorder.Eventf(secret, corev1.EventTypeWarning, reasonNotAllowed, "The Secret gets no certificate of a %s: the namespace %s "+
 			"has no label %s=true, by which an administrator allows that.", role.name, secret.Namespace, label)
-		c.told[secret.UID] = label
+		c.reported[secret.UID] = label
 	}
 	return label == ""
 }

@@ -133,14 +133,14 @@ func (r *run) isActive(ctx context.Context) verdict {
 	active, err := r.askActive(ctx, r.ref)
 	if err != nil {
 		return fail("is it an external scaler, are the address and --tls right, and does it need --metadata? It has 5 s to answer",
-			"%s", told(err))
+			"%s", brief(err))
 	}
 	r.active = active
 	return pass("active: %t", active)
 }
 
-// told is an error of a call in short.
-func told(err error) string {
+// brief is an error of a call in short.
+func brief(err error) string {
 	s := status.Convert(err)
 	return fmt.Sprintf("%s: %s", s.Code(), s.Message())
 }
@@ -149,7 +149,7 @@ func (r *run) metricSpec(ctx context.Context) verdict {
 	specs, err := r.askSpecs(ctx)
 	switch {
 	case err != nil:
-		return fail("answer GetMetricSpec", "%s", told(err))
+		return fail("answer GetMetricSpec", "%s", brief(err))
 	case len(specs) == 0:
 		return fail("name one metric at least: without one there is a replica while it is active, and never a second", "no metric")
 	case len(specs) > mostMetrics:
@@ -182,7 +182,7 @@ func targetOf(s *externalscaler.MetricSpec) float64 {
 func (r *run) sameSpec(ctx context.Context) verdict {
 	specs, err := r.askSpecs(ctx)
 	if err != nil {
-		return fail("answer GetMetricSpec", "%s", told(err))
+		return fail("answer GetMetricSpec", "%s", brief(err))
 	}
 	if !slices.EqualFunc(specs, r.specs, func(a, b *externalscaler.MetricSpec) bool {
 		return a.GetMetricName() == b.GetMetricName() && targetOf(a) == targetOf(b)
@@ -197,7 +197,7 @@ func (r *run) values(ctx context.Context) verdict {
 	for _, s := range r.specs {
 		values, err := r.askMetric(ctx, s.GetMetricName())
 		if err != nil {
-			return fail("answer GetMetrics for each metric of GetMetricSpec", "%s: %s", s.GetMetricName(), told(err))
+			return fail("answer GetMetrics for each metric of GetMetricSpec", "%s: %s", s.GetMetricName(), brief(err))
 		}
 		i := slices.IndexFunc(values, func(v *externalscaler.MetricValue) bool { return v.GetMetricName() == s.GetMetricName() })
 		if i < 0 {
@@ -225,7 +225,7 @@ func (r *run) unknownMetric(ctx context.Context) verdict {
 	case err == nil && len(values) > 0:
 		return fail("return an error, such as NOT_FOUND, for a name that GetMetricSpec does not have", "%d values", len(values))
 	case status.Code(err) == codes.DeadlineExceeded || status.Code(err) == codes.Unavailable:
-		return fail("return an error at once, and go on serving", "%s", told(err))
+		return fail("return an error at once, and go on serving", "%s", brief(err))
 	}
 	return pass("%s", toldShort(err))
 }
@@ -245,7 +245,7 @@ func (r *run) furtherMetadata(ctx context.Context) verdict {
 	further["sluice.dev/conformance"] = "unknown"
 	ref := &externalscaler.ScaledObjectRef{Name: r.ref.GetName(), Namespace: r.ref.GetNamespace(), ScalerMetadata: further}
 	if _, err := r.askActive(ctx, ref); err != nil && status.Code(err) != codes.InvalidArgument {
-		return fail("leave out metadata that you do not know, or refuse them with INVALID_ARGUMENT", "%s", told(err))
+		return fail("leave out metadata that you do not know, or refuse them with INVALID_ARGUMENT", "%s", brief(err))
 	} else if err != nil {
 		return pass("refused: %s", toldShort(err))
 	}
@@ -255,7 +255,7 @@ func (r *run) furtherMetadata(ctx context.Context) verdict {
 func (r *run) noMetadata(ctx context.Context) verdict {
 	_, err := r.askActive(ctx, &externalscaler.ScaledObjectRef{Name: "conformance", Namespace: "default"})
 	if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Unavailable {
-		return fail("refuse missing metadata with INVALID_ARGUMENT, and go on serving", "%s", told(err))
+		return fail("refuse missing metadata with INVALID_ARGUMENT, and go on serving", "%s", brief(err))
 	}
 	if v := r.alive(ctx); v.outcome == Failed {
 		return v
@@ -269,7 +269,7 @@ func (r *run) noMetadata(ctx context.Context) verdict {
 // alive asks whether it still answers.
 func (r *run) alive(ctx context.Context) verdict {
 	if _, err := r.askActive(ctx, r.ref); err != nil {
-		return fail("go on serving afterwards", "then IsActive failed with %s", told(err))
+		return fail("go on serving afterwards", "then IsActive failed with %s", brief(err))
 	}
 	return pass("")
 }
@@ -290,7 +290,7 @@ func (r *run) stream(ctx context.Context) verdict {
 	case codes.DeadlineExceeded:
 		return verdict{Failed, "no answer within 5 s", "send the state of now when the stream opens, and each change afterwards"}
 	}
-	return fail("keep the stream open until the client ends it", "%s", told(err))
+	return fail("keep the stream open until the client ends it", "%s", brief(err))
 }
 
 func (r *run) manyStreams(ctx context.Context) verdict {
@@ -322,7 +322,7 @@ func (r *run) manyCalls(ctx context.Context) verdict {
 	all.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return fail("answer calls side by side: Sluice shares a connection among scalers", "one of %d: %s", together, told(err))
+			return fail("answer calls side by side: Sluice shares a connection among scalers", "one of %d: %s", together, brief(err))
 		}
 	}
 	return pass("%d calls", together)
